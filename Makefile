@@ -1,0 +1,72 @@
+# Each target is one command that also sets up what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+STAMP := $(VENV)/.installed
+NATIVE := $(VENV)/.native
+
+.PHONY: help setup demo test check format bench integration compose-test deploy-test schemas docs lock dist clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: $(NATIVE) ## make the virtual environment, compile the codec
+
+$(STAMP): requirements/dev.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found: apt-get install python3 python3-venv python3-dev"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || [ -x $(BIN)/pip ] || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -qq -y python3-venv python3-dev >/dev/null; \
+	  else echo "$(PYTHON) has no venv module: apt-get install python3-venv python3-dev"; exit 1; fi; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version) (once, about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# editable, and compiled in place: again whenever the codec or the packaging changes
+$(NATIVE): $(STAMP) pyproject.toml setup.py connector/codec/_native.pyx
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: $(NATIVE) ## simulated market, embedded broker, connector, live view (DURATION=20, REPLICAS=3)
+	@$(BIN)/kite-connector demo $(if $(DURATION),--duration $(DURATION)) $(if $(REPLICAS),--replicas $(REPLICAS))
+
+test: $(NATIVE) ## unit, property and loopback tests, over both twins of the codec
+	@$(BIN)/pytest tests/unit tests/property tests/loopback $(ARGS)
+
+check: $(NATIVE) ## lint, types, import contracts, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pytest -q tests/contracts
+
+format: $(NATIVE) ## format and mend what lint can mend
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: $(NATIVE) ## every figure, next to pykiteconnect + fastavro + confluent-kafka
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+integration: $(NATIVE) ## against real Kafka and registry (containers, or addresses in the environment)
+	@$(BIN)/pytest tests/integration -m integration $(ARGS)
+
+lock: $(STAMP) ## renew requirements/*.txt
+	@$(BIN)/pip install --quiet uv
+	@for extra in "" "--extra dev"; do \
+	  out=requirements/$$([ -n "$$extra" ] && echo dev || echo run).txt; \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-emit-index-url --custom-compile-command "make lock" $$extra pyproject.toml -o $$out; done
+
+dist: $(NATIVE) ## sdist, a native wheel and a pure wheel in dist/
+	@rm -rf dist && $(BIN)/python -m build --quiet
+	@KITE_CONNECTOR_BUILD=pure $(BIN)/python -m build --quiet --wheel
+
+clean: ## remove everything that was made
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find connector -name '*.so' -delete; find connector/codec -name '*.c' -delete

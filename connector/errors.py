@@ -1,0 +1,259 @@
+"""Every error that the connector raises on purpose.
+
+    ConnectorError
+    ├── SettingsError                  a setting is wrong: names it, says why (exit code 2)
+    ├── ParseTickError                 a packet or frame that is not a tick
+    ├── CapacityError                  more instruments than the connections may carry
+    ├── InstrumentNotFoundError        a symbol that the instrument master does not have
+    ├── FeedError                      the Kite side
+    │   ├── HandshakeError             the WebSocket was refused
+    │   │   ├── TokenRejectedError     403: wait for a new access_token
+    │   │   └── TooManyConnectionsError  429: a slot is not free yet
+    │   ├── FeedUnreachableError       DNS, TCP, TLS or time-out
+    │   ├── SilentConnectionError      no frame of any kind within the liveness threshold
+    │   └── ConnectionClosedError      used after it was closed
+    ├── RestError                      Kite's HTTP API answered with an error
+    │   └── RestTokenError             its TokenException: log in again
+    ├── KafkaError                     the Kafka side
+    │   ├── BrokerUnreachableError     no broker answers
+    │   ├── TopicError                 a topic is missing or differs from what was asked for
+    │   └── FencedError                another process took this one's place
+    ├── RegistryError                  the schema registry
+    │   ├── RegistryUnreachableError
+    │   └── SchemaIncompatibleError    the registry refused the schema
+    └── PortInUseError                 who wanted which port, and what to do
+
+Whether trying again can help is a fact of the class: its `retryable`. Data live in attributes and
+the text is made from them in `__str__`, so that no message has to be parsed. No attribute ever
+holds a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ConnectorError(Exception):
+    """The root: `except ConnectorError` catches whatever this package raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+
+
+class SettingsError(ConnectorError):
+    """One or more settings are wrong; each problem is (setting's name, reason)."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]], source: str | None = None) -> None:
+        super().__init__(problems, source)
+        self.problems = list(problems)
+        self.source = source
+
+    def __str__(self) -> str:
+        where = f" in {self.source}" if self.source else ""
+        lines = [f"  {name}: {reason}" for name, reason in self.problems]
+        return "\n".join([f"wrong settings{where}:", *lines])
+
+
+class ParseTickError(ConnectorError):
+    """Bytes that are not a tick: `reason` is a short fixed word, `packet` the bytes themselves."""
+
+    def __init__(self, reason: str, packet: bytes) -> None:
+        super().__init__(reason, packet)
+        self.reason = reason
+        self.packet = packet
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {len(self.packet)} bytes, {self.packet[:16].hex(' ')}"
+
+
+class CapacityError(ConnectorError):
+    """Instruments that found no room; everything else of the same request was placed."""
+
+    def __init__(self, refused: Sequence[int], capacity: int) -> None:
+        super().__init__(refused, capacity)
+        self.refused = list(refused)
+        self.capacity = capacity
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.refused[:10]))
+        more = f" and {len(self.refused) - 10} more" if len(self.refused) > 10 else ""
+        return (
+            f"no room for {len(self.refused)} instruments: {shown}{more}; the connections carry "
+            f"{self.capacity} at most. Unsubscribe some, or add an api_key"
+        )
+
+
+class InstrumentNotFoundError(ConnectorError):
+    """A name that is not in today's instrument master."""
+
+    def __init__(self, symbol: str) -> None:
+        super().__init__(symbol)
+        self.symbol = symbol
+
+    def __str__(self) -> str:
+        return f"{self.symbol} is not in the instrument master; write it as EXCHANGE:TRADINGSYMBOL"
+
+
+class FeedError(ConnectorError):
+    """Something on the Kite side."""
+
+
+class HandshakeError(FeedError):
+    """The WebSocket handshake was answered with an HTTP error."""
+
+    retryable = True
+
+    def __init__(self, status: int, reason: str = "") -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the feed refused the connection: HTTP {self.status} {self.reason}".rstrip()
+
+
+class TokenRejectedError(HandshakeError):
+    """HTTP 403: the access_token is wrong or expired, or the plan has no WebSocket.
+
+    Trying again with the same token cannot help, and hammering is rude: wait for a new one.
+    """
+
+    retryable = False
+
+    def __str__(self) -> str:
+        return (
+            "the feed refused the access_token (HTTP 403): tokens end each morning; "
+            "log in again with `kite-connector login`"
+        )
+
+
+class TooManyConnectionsError(HandshakeError):
+    """HTTP 429: three sockets of this api_key are open, or one has closed only just now."""
+
+    def __str__(self) -> str:
+        return "the feed has no free connection for this api_key yet (HTTP 429)"
+
+
+class FeedUnreachableError(FeedError):
+    """No connection to the feed: DNS, TCP, TLS or a time-out. The URL's query is never shown."""
+
+    retryable = True
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(address, reason)
+        self.address = address
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot reach the feed at {self.address}: {self.reason}"
+
+
+class SilentConnectionError(FeedError):
+    """Nothing came, not even a heartbeat, for longer than the liveness threshold."""
+
+    retryable = True
+
+    def __init__(self, silent_seconds: float) -> None:
+        super().__init__(silent_seconds)
+        self.silent_seconds = silent_seconds
+
+    def __str__(self) -> str:
+        return f"no frame for {self.silent_seconds:.1f} s: the connection is dead"
+
+
+class ConnectionClosedError(FeedError):
+    """A ticker or manager that was closed, or not yet opened, was asked to do something."""
+
+
+class RestError(ConnectorError):
+    """Kite's HTTP API answered with an error; `error_type` is Kite's own word."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(status, error_type, message)
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+
+    @property
+    def temporary(self) -> bool:
+        """True where the server, not the request, is at fault: 429 and 5xx."""
+        return self.status == 429 or self.status >= 500
+
+    def __str__(self) -> str:
+        return f"Kite answered HTTP {self.status} {self.error_type}: {self.message}"
+
+
+class RestTokenError(RestError):
+    """TokenException: the session is over; a human has to log in again."""
+
+
+class KafkaError(ConnectorError):
+    """Something on the Kafka side."""
+
+
+class BrokerUnreachableError(KafkaError):
+    """No broker of `bootstrap_servers` answers."""
+
+    retryable = True
+
+    def __init__(self, bootstrap_servers: str, reason: str) -> None:
+        super().__init__(bootstrap_servers, reason)
+        self.bootstrap_servers = bootstrap_servers
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no Kafka broker answers at {self.bootstrap_servers}: {self.reason}"
+
+
+class TopicError(KafkaError):
+    """A topic is missing, may not be created, or is not as the settings ask."""
+
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(topic, reason)
+        self.topic = topic
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.reason}"
+
+
+class FencedError(KafkaError):
+    """A newer process holds this transactional.id: this one must stop writing at once."""
+
+
+class RegistryError(ConnectorError):
+    """The schema registry refused something."""
+
+    def __init__(self, subject: str, reason: str) -> None:
+        super().__init__(subject, reason)
+        self.subject = subject
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"schema registry, subject {self.subject}: {self.reason}"
+
+
+class RegistryUnreachableError(RegistryError):
+    """The registry does not answer."""
+
+    retryable = True
+
+
+class SchemaIncompatibleError(RegistryError):
+    """The registry holds a schema that this one may not follow."""
+
+
+class PortInUseError(ConnectorError):
+    """A listening port is taken."""
+
+    def __init__(self, setting: str, host: str, port: int) -> None:
+        super().__init__(setting, host, port)
+        self.setting = setting
+        self.host = host
+        self.port = port
+
+    def __str__(self) -> str:
+        return (
+            f"{self.setting}: port {self.port} on {self.host} is in use by another program; "
+            "stop it or choose another port (0 takes any free one)"
+        )
