@@ -1,0 +1,78 @@
+"""What must hold of the repository as a whole."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAX_LINES = 600
+
+# modules whose behaviour is tested elsewhere; each with where
+TESTED_ELSEWHERE = {
+    "connector/kite/handler.py": "a Protocol without code",
+}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, capture_output=True, check=True
+    )
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+
+
+def test_every_module_has_a_test_of_its_own():
+    missing = []
+    for module in tracked("connector/*.py", "connector/**/*.py"):
+        name = module.relative_to(ROOT)
+        if module.name == "__init__.py" or str(name) in TESTED_ELSEWHERE:
+            continue
+        expected = f"test_{module.stem.lstrip('_')}.py"
+        folder = name.parent.relative_to("connector")
+        places = [ROOT / "tests/unit" / folder / expected, ROOT / "tests/loopback" / expected]
+        if not any(place.exists() for place in places):
+            missing.append(f"{name}: no {places[0].relative_to(ROOT)}")
+    assert not missing, "\n".join(missing)
+
+
+def test_the_list_of_exceptions_is_current():
+    assert all((ROOT / name).exists() for name in TESTED_ELSEWHERE)
+
+
+def test_modules_stay_short():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tracked("*.py", "*.pyx")
+        if (lines := len(path.read_text().splitlines())) > MAX_LINES
+    }
+    assert not long
+
+
+@pytest.mark.parametrize(
+    ("what", "pattern"),
+    [
+        # put together here, so that this file does not name what it looks for
+        (
+            "a package registry",
+            r"pypi\.org|pythonhosted|registry\.npmjs|repo1?\.maven\.|proxy\.golang",
+        ),
+        ("an index option", "--(extra-)?" + "index-url"),
+        ("a home folder", r"(^|[\s\"'=(])/(root|home)/[a-z]"),
+    ],
+)
+def test_files_name_no(what, pattern):
+    found = []
+    for path in tracked():
+        if path == Path(__file__).resolve() or not path.is_file():
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if re.search(pattern, line)
+        ]
+    assert not found, f"{what} is named:\n" + "\n".join(found)
