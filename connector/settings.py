@@ -28,11 +28,10 @@ from pydantic_settings import (
 )
 
 from connector.errors import SettingsError
+from connector.kite.config import MAX_CONNECTIONS_PER_KEY, ConnectionConfig, Seconds
 from connector.kite.models import Mode
 
 ENV_PREFIX = "KITE_"
-MAX_CONNECTIONS_PER_KEY = 3
-MAX_SYMBOLS_PER_CONNECTION = 3000
 
 
 class Section(BaseModel):
@@ -52,7 +51,6 @@ def _url(*schemes: str) -> AfterValidator:
 
 WebSocketUrl = Annotated[str, _url("wss", "ws")]
 HttpUrl = Annotated[str, _url("https", "http")]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class FeedSettings(Section):
@@ -66,16 +64,25 @@ class FeedSettings(Section):
 class AccountSettings(Section):
     """One api_key: three connections of its own."""
 
-    name: str = Field("main", pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$",
-                      description="a short name for logs and metrics, instead of the api_key")
+    name: str = Field(
+        "main",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$",
+        description="a short name for logs and metrics, instead of the api_key",
+    )
     api_key: SecretStr = Field(description="the app's api_key")
     api_secret: SecretStr | None = Field(None, description="only for `kite-connector login`")
     access_token: SecretStr | None = Field(
-        None, description="the day's token; a file is better, since it can change")
+        None, description="the day's token; a file is better, since it can change"
+    )
     access_token_file: Path | None = Field(
-        None, description="a file that holds the token and is watched; a mounted Secret, say")
-    connections: int = Field(MAX_CONNECTIONS_PER_KEY, ge=1, le=MAX_CONNECTIONS_PER_KEY,
-                             description="sockets of this api_key")
+        None, description="a file that holds the token and is watched; a mounted Secret, say"
+    )
+    connections: int = Field(
+        MAX_CONNECTIONS_PER_KEY,
+        ge=1,
+        le=MAX_CONNECTIONS_PER_KEY,
+        description="sockets of this api_key",
+    )
 
     @model_validator(mode="after")
     def _one_token(self) -> AccountSettings:
@@ -84,32 +91,13 @@ class AccountSettings(Section):
         return self
 
 
-class ConnectionSettings(Section):
-    """How each connection behaves; the same for every slot."""
-
-    max_symbols: int = Field(MAX_SYMBOLS_PER_CONNECTION, ge=1, le=MAX_SYMBOLS_PER_CONNECTION,
-                             description="instruments a connection carries at most")
-    timeout_seconds: Seconds = Field(10.0, description="for a handshake")
-    liveness_seconds: Seconds = Field(
-        6.0, description="no frame of any kind for this long: the socket is dead")
-    stall_seconds: Seconds = Field(
-        60.0, description="heartbeats but no ticks for this long: reported as stalled")
-    ping_seconds: Seconds = Field(2.5, description="between our own pings")
-    confirm_seconds: Seconds = Field(
-        5.0, description="ask again for an instrument that stays silent for this long")
-    confirm_attempts: int = Field(3, ge=0, description="how often to ask again")
-    reconnect_min_seconds: Seconds = Field(0.5, description="first delay, before jitter")
-    reconnect_max_seconds: Seconds = Field(30.0, description="the delay's cap")
-    reconnect_attempts: int | None = Field(None, ge=0, description="null: for ever")
-    slot_wait_seconds: Seconds = Field(2.0, description="between tries after HTTP 429")
-
-
 class InstrumentSettings(Section):
     """A group of instruments that is always subscribed, in one mode."""
 
     mode: Mode = Field(Mode.QUOTE, description="ltp, quote or full")
     instruments: tuple[int | str, ...] = Field(
-        min_length=1, description="tokens, or EXCHANGE:TRADINGSYMBOL")
+        min_length=1, description="tokens, or EXCHANGE:TRADINGSYMBOL"
+    )
 
 
 class KafkaSettings(Section):
@@ -127,11 +115,13 @@ class KafkaSettings(Section):
     compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = "lz4"
     linger_ms: float = Field(5.0, ge=0, le=1000, description="how long a batch may wait")
     queue_max_messages: int = Field(
-        200_000, ge=1000, description="ticks that the producer holds before it spools")
+        200_000, ge=1000, description="ticks that the producer holds before it spools"
+    )
     queue_max_mib: int = Field(128, ge=1, description="the same, in MiB")
     client: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
-        description="any other librdkafka property, for every client; the connector's own win")
+        description="any other librdkafka property, for every client; the connector's own win",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> KafkaSettings:
@@ -139,7 +129,8 @@ class KafkaSettings(Section):
         if sasl and not (self.sasl_mechanism and self.sasl_username and self.sasl_password):
             raise ValueError(
                 f"security_protocol {self.security_protocol} needs sasl_mechanism, "
-                "sasl_username and sasl_password")
+                "sasl_username and sasl_password"
+            )
         if not sasl and (self.sasl_mechanism or self.sasl_username or self.sasl_password):
             raise ValueError("sasl_* are set, but security_protocol is not a SASL one")
         if (self.ssl_certificate_file is None) != (self.ssl_key_file is None):
@@ -153,7 +144,9 @@ class TopicSettings(Section):
     prefix: str = Field("kite", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,100}$")
     create: bool = Field(True, description="create what is missing; false: only check")
     replication_factor: int = Field(3, ge=1, le=32767)
-    min_insync_replicas: int | None = Field(None, ge=1, description="null: replication − 1, at least 1")
+    min_insync_replicas: int | None = Field(
+        None, ge=1, description="null: replication − 1, at least 1"
+    )
     tick_partitions: int = Field(6, ge=1, le=10_000, description="of each kite.ticks.<exchange>")
     order_partitions: int = Field(3, ge=1, le=10_000)
     tick_retention_hours: float = Field(72.0, gt=0)
@@ -167,15 +160,24 @@ class RegistrySettings(Section):
     """A schema registry with Confluent's API."""
 
     url: Annotated[str, _url("https", "http", "mock")] = Field(
-        "http://localhost:8081", description="mock://… keeps schemas inside the process")
+        "http://localhost:8081", description="mock://… keeps schemas inside the process"
+    )
     register_schemas: bool = Field(True, description="false: only look them up")
     username: str | None = None
     password: SecretStr | None = None
     ca_file: Path | None = None
-    compatibility: Literal[
-        "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL",
-        "FULL_TRANSITIVE", "NONE",
-    ] | None = Field("FULL_TRANSITIVE", description="set per subject; null: leave as it is")
+    compatibility: (
+        Literal[
+            "BACKWARD",
+            "BACKWARD_TRANSITIVE",
+            "FORWARD",
+            "FORWARD_TRANSITIVE",
+            "FULL",
+            "FULL_TRANSITIVE",
+            "NONE",
+        ]
+        | None
+    ) = Field("FULL_TRANSITIVE", description="set per subject; null: leave as it is")
 
 
 class SpoolSettings(Section):
@@ -190,7 +192,8 @@ class ClusterSettings(Section):
 
     session_timeout_seconds: float = Field(10.0, ge=6, le=300)
     group_protocol: Literal["classic", "consumer"] = Field(
-        "classic", description="consumer is KIP-848, on brokers 4.0 and newer")
+        "classic", description="consumer is KIP-848, on brokers 4.0 and newer"
+    )
     command_max_bytes: int = Field(1_000_000, ge=1024)
 
 
@@ -214,20 +217,25 @@ class LoggingSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto: readable on a terminal, JSON elsewhere")
+        "auto", description="auto: readable on a terminal, JSON elsewhere"
+    )
 
 
 class Settings(BaseSettings):
     """The whole tree."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
 
-    name: str = Field("kite-connector", pattern=r"^[A-Za-z0-9._-]{1,80}$",
-                      description="of the cluster: consumer group and transactional.id")
+    name: str = Field(
+        "kite-connector",
+        pattern=r"^[A-Za-z0-9._-]{1,80}$",
+        description="of the cluster: consumer group and transactional.id",
+    )
     feed: FeedSettings = FeedSettings()
     accounts: tuple[AccountSettings, ...] = Field(min_length=1)
-    connection: ConnectionSettings = ConnectionSettings()
+    connection: ConnectionConfig = ConnectionConfig()
     instruments: tuple[InstrumentSettings, ...] = ()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
