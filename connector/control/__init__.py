@@ -1,0 +1,1 @@
+"""Commands on the control topic: validated, reduced to state, answered."""

@@ -1,0 +1,1 @@
+"""The Kafka side: clients, topics, schema registry, producer, spool."""

@@ -1,0 +1,1 @@
+"""The Kite side: frames, connections, the manager; knows no Kafka."""

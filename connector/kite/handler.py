@@ -13,7 +13,7 @@ from connector.kite.models import ConnectionEvent, Mode, TickerMessage
 
 
 class Handler(Protocol):
-    """Takes everything that one connection receives. All calls come from the event loop, in order."""
+    """Takes all that one connection receives; every call comes from the event loop, in order."""
 
     def opened(self, session_id: int) -> None:
         """A socket is open; `session_id` is its connect time in UTC milliseconds."""

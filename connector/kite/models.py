@@ -130,7 +130,15 @@ class Tick:
         return (self.last_price - self.ohlc.close) * 100 / self.ohlc.close
 
 
-class OrderStatus(StrEnum):
+class OpenWord(StrEnum):
+    """Words of Kite that may grow: one that is not known here is UNKNOWN, never an error."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> OpenWord:  # noqa: ARG003 -- the enum's own signature
+        return cls["UNKNOWN"]
+
+
+class OrderStatus(OpenWord):
     """Status of an order in a postback; a word that Kite adds later is UNKNOWN."""
 
     COMPLETE = "COMPLETE"
@@ -140,34 +148,22 @@ class OrderStatus(StrEnum):
     OPEN = "OPEN"
     UNKNOWN = "UNKNOWN"
 
-    @classmethod
-    def _missing_(cls, value: object) -> OrderStatus:
-        return cls.UNKNOWN
 
-
-class OrderTransactionType(StrEnum):
+class OrderTransactionType(OpenWord):
     """Side of an order."""
 
     BUY = "BUY"
     SELL = "SELL"
     UNKNOWN = "UNKNOWN"
 
-    @classmethod
-    def _missing_(cls, value: object) -> OrderTransactionType:
-        return cls.UNKNOWN
 
-
-class OrderValidity(StrEnum):
+class OrderValidity(OpenWord):
     """How long an order stands."""
 
     DAY = "DAY"
     IOC = "IOC"
     TTL = "TTL"
     UNKNOWN = "UNKNOWN"
-
-    @classmethod
-    def _missing_(cls, value: object) -> OrderValidity:
-        return cls.UNKNOWN
 
 
 @dataclass(slots=True)
@@ -290,7 +286,7 @@ class ConnectionState(StrEnum):
     """The socket is open and frames are read."""
     BACKING_OFF = "backing_off"
     """The last try failed; the next one has its time."""
-    WAITING_FOR_TOKEN = "waiting_for_token"
+    WAITING_FOR_TOKEN = "waiting_for_token"  # noqa: S105 -- a state, not a secret
     """403: nothing is tried until the credentials change."""
     WAITING_FOR_SLOT = "waiting_for_slot"
     """429: the feed has not freed the slot yet."""
@@ -308,7 +304,7 @@ class EventType(StrEnum):
     RESUBSCRIBED = "resubscribed"
     SNAPSHOT_DONE = "snapshot_done"
     GAP = "gap"
-    WAITING_FOR_TOKEN = "waiting_for_token"
+    WAITING_FOR_TOKEN = "waiting_for_token"  # noqa: S105 -- a state, not a secret
     WAITING_FOR_SLOT = "waiting_for_slot"
     UNCONFIRMED = "unconfirmed"
     STALLED = "stalled"
