@@ -31,7 +31,7 @@ holds a secret.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class ConnectorError(Exception):
@@ -40,18 +40,26 @@ class ConnectorError(Exception):
     retryable: ClassVar[bool] = False
 
 
-class SettingsError(ConnectorError):
-    """One or more settings are wrong; each problem is (setting's name, reason)."""
+class SettingProblem(NamedTuple):
+    """What is wrong with one setting; `origin` is the file and line, or the variable."""
 
-    def __init__(self, problems: Sequence[tuple[str, str]], source: str | None = None) -> None:
-        super().__init__(problems, source)
-        self.problems = list(problems)
-        self.source = source
+    name: str
+    reason: str
+    origin: str = ""
 
     def __str__(self) -> str:
-        where = f" in {self.source}" if self.source else ""
-        lines = [f"  {name}: {reason}" for name, reason in self.problems]
-        return "\n".join([f"wrong settings{where}:", *lines])
+        return f"{self.name}: {self.reason}" + (f" ({self.origin})" if self.origin else "")
+
+
+class SettingsError(ConnectorError):
+    """One or more settings are wrong; `problems` has every one that was found."""
+
+    def __init__(self, problems: Sequence[SettingProblem]) -> None:
+        super().__init__(problems)
+        self.problems = list(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(["wrong settings:", *(f"  {problem}" for problem in self.problems)])
 
 
 class ParseTickError(ConnectorError):
