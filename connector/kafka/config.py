@@ -1,0 +1,114 @@
+"""The properties that every Kafka client of the connector is made with, and where its log goes.
+
+Three layers, later ones win: the connector's defaults; the user's `kafka.client`; what the user's
+other settings say and what the connector's promises rest on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from connector.settings import KafkaSettings
+
+_DEFAULTS: dict[str, Any] = {
+    # an idle broker closes a socket after ten minutes: normal, and not worth a line
+    "log.connection.close": False,
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 5_000,
+    "socket.keepalive.enable": True,
+    "socket.nagle.disable": True,
+}
+
+# a property whose name holds one of these is never shown
+_SECRET_WORDS = (
+    "password",
+    "secret",
+    "key.pem",
+    "jaas",
+    "token",
+    "user.info",
+    "oauthbearer.config",
+)
+
+# syslog's severities, as librdkafka counts and confluent-kafka hands them on
+_LEVELS = {
+    logging.CRITICAL: "critical",
+    logging.ERROR: "warning",
+    logging.WARNING: "warning",
+    logging.INFO: "debug",
+    logging.DEBUG: "debug",
+}
+
+# Said again at each try while a broker is away; the connector tells the edges of that itself.
+_REPEATED = frozenset({"FAIL", "ERROR", "DISCONNECT", "REQTMOUT", "COORDQUERY", "TERMINATE"})
+
+
+def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
+    """The librdkafka properties of one client.
+
+    Args:
+        kafka: the settings, whose `client` may change any default.
+        own: properties of this client (`**{"group.id": …}`), which nothing overrides.
+
+    Returns:
+        A new dict, secrets in clear: log it only through `masked`.
+    """
+    fixed: dict[str, Any] = {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "security.protocol": kafka.security_protocol,
+    }
+    if kafka.security_protocol.startswith("SASL"):
+        assert kafka.sasl_password is not None  # noqa: S101 - the settings' own validator saw to it
+        fixed["sasl.mechanism"] = kafka.sasl_mechanism
+        fixed["sasl.username"] = kafka.sasl_username
+        fixed["sasl.password"] = kafka.sasl_password.get_secret_value()
+    if kafka.security_protocol.endswith("SSL"):
+        fixed["enable.ssl.certificate.verification"] = True
+        fixed["ssl.endpoint.identification.algorithm"] = "https"
+        for name, value in [
+            ("ssl.ca.location", kafka.ssl_ca_file),
+            ("ssl.certificate.location", kafka.ssl_certificate_file),
+            ("ssl.key.location", kafka.ssl_key_file),
+        ]:
+            if value is not None:
+                fixed[name] = str(value)
+        if kafka.ssl_key_password is not None:
+            fixed["ssl.key.password"] = kafka.ssl_key_password.get_secret_value()
+    return {**_DEFAULTS, **kafka.client, **fixed, **own}
+
+
+def overridden(kafka: KafkaSettings, properties: Mapping[str, Any]) -> list[str]:
+    """Names in `kafka.client` that the connector set otherwise, for a warning at the start."""
+    return sorted(
+        name
+        for name, value in kafka.client.items()
+        if str(properties.get(name)).lower() != str(value).lower()
+    )
+
+
+def masked(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy fit for a log: secrets are stars, callbacks are left out."""
+    return {
+        name: "**********" if any(word in name for word in _SECRET_WORDS) else value
+        for name, value in properties.items()
+        if not callable(value)
+    }
+
+
+class ClientLog:
+    """Takes librdkafka's log lines (`logger=` of a client) and hands them to structlog.
+
+    What librdkafka repeats at every reconnect goes to debug: the connector logs those edges once.
+    """
+
+    def __init__(self, client: str) -> None:
+        self._log = structlog.get_logger("connector.kafka").bind(client=client)
+
+    def log(self, level: int, _pattern: str, facility: str, _name: str, line: str) -> None:
+        """The call that confluent-kafka makes, with the arguments of `logging.Logger.log`."""
+        method = "debug" if facility in _REPEATED else _LEVELS.get(level, "debug")
+        getattr(self._log, method)("librdkafka", facility=facility, line=line)
