@@ -2,6 +2,7 @@
 
     ConnectorError
     ├── SettingsError                  a setting is wrong: names it, says why (exit code 2)
+    ├── CodecUnavailableError          the compiled codec was asked for and is not there
     ├── ParseTickError                 a packet or frame that is not a tick
     ├── CapacityError                  more instruments than the connections may carry
     ├── InstrumentNotFoundError        a symbol that the instrument master does not have
@@ -60,6 +61,20 @@ class SettingsError(ConnectorError):
 
     def __str__(self) -> str:
         return "\n".join(["wrong settings:", *(f"  {problem}" for problem in self.problems)])
+
+
+class CodecUnavailableError(ConnectorError):
+    """KITE_CONNECTOR_CODEC=native, yet the compiled codec cannot be imported."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"KITE_CONNECTOR_CODEC=native, but the compiled codec cannot be loaded: {self.reason}. "
+            "Build it with `pip install .` where a C compiler is, or set the variable to auto"
+        )
 
 
 class ParseTickError(ConnectorError):

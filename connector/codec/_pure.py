@@ -1,0 +1,276 @@
+"""The codec in Python: for where the extension cannot be built, and the yardstick of its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from struct import Struct
+
+from connector.codec.interface import MAX_STRAYS, Transcoded
+from connector.kite.models import Exchange, Mode
+from connector.kite.packets import (
+    FULL,
+    INDEX_FULL,
+    INDEX_QUOTE,
+    LTP,
+    MODES,
+    QUOTE,
+    UNKNOWN_LENGTH,
+    UNKNOWN_SEGMENT,
+    split_frame,
+)
+
+_double = Struct("<d").pack
+_doubles = Struct("<4d").pack
+
+# the parts of an Avro body that never change
+_NULL = b"\x00"  # branch 0 of ["null", T]
+_SOME = b"\x02"  # branch 1, the value follows
+_FALSE, _TRUE = b"\x00", b"\x01"
+_FIVE = b"\x0a"  # an array's only block has five items
+_END = b"\x00"  # of an array
+
+
+def _varint(number: int) -> bytes:
+    """Avro's long: zigzag, then seven bits a byte, lowest first."""
+    rest = (number << 1) ^ (number >> 63)
+    encoded = bytearray()
+    while rest > 0x7F:
+        encoded.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    encoded.append(rest)
+    return bytes(encoded)
+
+
+_SMALL = [_varint(number) for number in range(8192)]  # all that fit two bytes
+
+
+def _long(number: int) -> bytes:
+    return _SMALL[number] if 0 <= number < 8192 else _varint(number)
+
+
+def _string(text: str) -> bytes:
+    encoded = text.encode("utf-8", "replace")
+    return _long(len(encoded)) + encoded
+
+
+def _time(seconds: int) -> bytes:
+    """A nullable timestamp-millis from the wire's seconds, where 0 is none."""
+    return _SOME + _varint(seconds * 1000) if seconds else _NULL
+
+
+class _Route:
+    """What all ticks of an exchange have in common."""
+
+    __slots__ = ("count", "divisor", "exchange", "framing", "modes", "name", "topic")
+
+    def __init__(self, exchange: Exchange, topic: str, schema_id: int) -> None:
+        self.exchange = exchange
+        self.topic = topic
+        self.framing = b"\x00" + schema_id.to_bytes(4, "big")
+        self.name = _string(exchange.name)
+        self.divisor = exchange.divisor
+        tradable = _TRUE if exchange.tradable else _FALSE
+        self.modes = {mode: _string(mode.value) + tradable for mode in Mode}
+        self.count = 0
+
+
+class _Instrument:
+    """What is remembered of a token between its packets."""
+
+    __slots__ = ("expected", "identity", "key", "mode", "stray")
+
+    def __init__(self, token: int) -> None:
+        self.key = b"%d" % token
+        self.identity: bytes | None = None  # token, exchange, tradingsymbol as they stand in a body
+        self.mode: Mode | None = None  # of the last packet
+        self.expected = False  # the next packet is a snapshot
+        self.stray = False  # came without being expected
+
+
+class Transcoder:
+    """See `connector.codec.interface.Twin`."""
+
+    def __init__(
+        self, topics: Mapping[Exchange, str], schema_ids: Mapping[str, int], slot: int
+    ) -> None:
+        self.packets = 0
+        self.bytes = 0
+        self.last_tick_us = 0
+        self._routes = {
+            exchange.value: _Route(exchange, topics[exchange], schema_ids[topics[exchange]])
+            for exchange in Exchange
+        }
+        self._slot = slot
+        self._instruments: dict[int, _Instrument] = {}
+        self._strays = 0
+        self._symbols: Mapping[int, str] = {}
+        self.open_session(0)
+
+    def counts(self) -> dict[Exchange, int]:
+        return {route.exchange: route.count for route in self._routes.values()}
+
+    def open_session(self, session_id: int) -> None:
+        self._session = _long(self._slot) + _long(session_id)
+        self._sequence = 0
+        for token in [token for token, known in self._instruments.items() if known.stray]:
+            del self._instruments[token]
+        self._strays = 0
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        for token in tokens:
+            if not 0 <= token <= 0xFFFFFFFF:
+                continue
+            instrument = self._instruments.get(token)
+            if instrument is None:
+                instrument = self._instruments[token] = _Instrument(token)
+            elif instrument.stray:
+                instrument.stray = False
+                self._strays -= 1
+            instrument.expected = True
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        for token in tokens:
+            instrument = self._instruments.pop(token, None)
+            if instrument is not None and instrument.stray:
+                self._strays -= 1
+
+    def set_symbols(self, symbols: Mapping[int, str]) -> None:
+        self._symbols = symbols
+        for instrument in self._instruments.values():
+            instrument.identity = None
+
+    def transcode(self, frame: bytes, receive_time_us: int) -> Transcoded:
+        records: list[tuple[str, bytes, bytes]] = []
+        confirmed: list[tuple[int, Mode]] = []
+        rejected: list[tuple[str, bytes]] = []
+        packets, leftover = split_frame(frame)
+        received = _long(receive_time_us)
+        receive_event = _long(receive_time_us // 1000)
+        for packet in packets:
+            mode = MODES.get(len(packet))
+            if mode is None:
+                rejected.append((UNKNOWN_LENGTH, packet))
+                continue
+            route = self._routes.get(packet[3])
+            if route is None:
+                rejected.append((UNKNOWN_SEGMENT, packet))
+                continue
+            token = int.from_bytes(packet[:4], "big")
+            instrument = self._instruments.get(token) or self._stray(token)
+            snapshot = _FALSE
+            if instrument.expected or instrument.mode is not mode:
+                confirmed.append((token, mode))
+                snapshot = _TRUE if instrument.expected else _FALSE
+                instrument.expected = False
+                instrument.mode = mode
+            self._sequence += 1
+            route.count += 1
+            timestamp, measures = _measures(packet, route.divisor)
+            value = b"".join(
+                (
+                    route.framing,
+                    _varint(timestamp * 1000) if timestamp else receive_event,
+                    received,
+                    instrument.identity or self._identify(instrument, token, route),
+                    route.modes[mode],
+                    measures,
+                    self._session,
+                    _long(self._sequence),
+                    snapshot,
+                )
+            )
+            records.append((route.topic, instrument.key, value))
+        if leftover is not None:
+            rejected.append(leftover)
+        if records:
+            self.last_tick_us = receive_time_us
+        self.packets += len(records) + len(rejected)
+        self.bytes += len(frame)
+        return Transcoded(records, confirmed or (), rejected or ())
+
+    def _stray(self, token: int) -> _Instrument:
+        """An instrument that nobody expects; beyond MAX_STRAYS it is forgotten at once."""
+        instrument = _Instrument(token)
+        if self._strays < MAX_STRAYS:
+            self._strays += 1
+            instrument.stray = True
+            self._instruments[token] = instrument
+        return instrument
+
+    def _identify(self, instrument: _Instrument, token: int, route: _Route) -> bytes:
+        symbol = self._symbols.get(token)
+        tradingsymbol = _NULL if symbol is None else _SOME + _string(symbol)
+        instrument.identity = _long(token) + route.name + tradingsymbol
+        return instrument.identity
+
+
+def _measures(packet: bytes, divisor: float) -> tuple[int, bytes]:
+    """(exchange timestamp in seconds or 0, the body's fields from last_price to depth)."""
+    length = len(packet)
+    if length == 184:
+        return _full(packet, divisor)
+    if length == 44:
+        return 0, _quote(QUOTE.unpack(packet), divisor) + _NULL * 6
+    if length == 8:
+        return 0, _double(LTP.unpack(packet)[1] / divisor) + _NULL * 12
+    if length == 32:
+        _, last, high, low, open_, close, timestamp = INDEX_FULL.unpack(packet)
+    else:
+        _, last, high, low, open_, close = INDEX_QUOTE.unpack(packet)
+        timestamp = 0
+    return timestamp, b"".join(
+        (
+            _double(last / divisor),
+            _NULL * 5,
+            _SOME,
+            _doubles(open_ / divisor, high / divisor, low / divisor, close / divisor),
+            _NULL,
+            _time(timestamp),
+            _NULL * 4,
+        )
+    )
+
+
+def _quote(fields: tuple[int, ...], divisor: float) -> bytes:
+    """last_price to ohlc."""
+    _, last, quantity, average, volume, buy, sell, open_, high, low, close = fields
+    return b"".join(
+        (
+            _double(last / divisor),
+            _SOME,
+            _long(quantity),
+            _SOME,
+            _double(average / divisor),
+            _SOME,
+            _long(volume),
+            _SOME,
+            _long(buy),
+            _SOME,
+            _long(sell),
+            _SOME,
+            _doubles(open_ / divisor, high / divisor, low / divisor, close / divisor),
+        )
+    )
+
+
+def _full(packet: bytes, divisor: float) -> tuple[int, bytes]:
+    fields = FULL.unpack(packet)
+    trade_time, oi, oi_high, oi_low, timestamp = fields[11:16]
+    parts = [
+        _quote(fields[:11], divisor),
+        _time(trade_time),
+        _time(timestamp),
+        _SOME,
+        _long(oi),
+        _SOME,
+        _long(oi_high),
+        _SOME,
+        _long(oi_low),
+        _SOME,
+    ]
+    for side in (16, 31):
+        parts.append(_FIVE)
+        for i in range(side, side + 15, 3):
+            parts += (_long(fields[i]), _double(fields[i + 1] / divisor), _long(fields[i + 2]))
+        parts.append(_END)
+    return timestamp, b"".join(parts)

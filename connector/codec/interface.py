@@ -1,0 +1,79 @@
+"""What both twins of the codec are: their interface, their result and their words."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from connector.kite.models import Exchange, Mode
+from connector.kite.packets import TRAILING_BYTES, TRUNCATED_FRAME, UNKNOWN_LENGTH, UNKNOWN_SEGMENT
+
+REASONS: Final = (UNKNOWN_LENGTH, UNKNOWN_SEGMENT, TRUNCATED_FRAME, TRAILING_BYTES)
+"""Every reason that `Transcoded.rejected` can have."""
+
+MAX_STRAYS: Final = 4096
+"""Tokens that nobody expects, yet are remembered: bounds memory under garbage from the wire."""
+
+
+class Transcoded(NamedTuple):
+    """What became of a frame. Nothing of it is lost: each packet is in `records` or `rejected`."""
+
+    records: list[tuple[str, bytes, bytes]]
+    """(topic, key, value) in wire order: the token as decimal text; Confluent-framed Avro."""
+    confirmed: Sequence[tuple[int, Mode]]
+    """(instrument_token, mode) where the mode is not the one last seen; empty in steady state."""
+    rejected: Sequence[tuple[str, bytes]]
+    """(reason, bytes) of what is not a tick; empty in steady state."""
+
+
+class Twin(Protocol):
+    """Turns the frames of one connection into Kafka records; one a slot, not thread-safe.
+
+    Does no I/O and reads no clock. Memory goes with the expected tokens, whatever the wire says.
+    """
+
+    def __init__(
+        self, topics: Mapping[Exchange, str], schema_ids: Mapping[str, int], slot: int
+    ) -> None:
+        """Each exchange needs a topic, each topic the registry's id of its value's schema.
+
+        Raises:
+            KeyError: an exchange has no topic, or a topic no id.
+        """
+
+    @property
+    def packets(self) -> int:
+        """Packets so far: ticks, and whatever was rejected."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all frames so far."""
+
+    @property
+    def last_tick_us(self) -> int:
+        """Receive time of the last frame that had a tick; 0 before the first."""
+
+    def counts(self) -> dict[Exchange, int]:
+        """Ticks so far by exchange, all of them."""
+
+    def open_session(self, session_id: int) -> None:
+        """A new socket, opened at `session_id` (UTC ms): ticks are numbered from 1 again."""
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """The next packet of each of these is a snapshot, and is reported as confirmed.
+
+        A number that does not fit 32 bits never comes over the wire and is passed over.
+        """
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """Free what is known of these tokens."""
+
+    def set_symbols(self, symbols: Mapping[int, str]) -> None:
+        """Replace the tradingsymbols by token. The mapping is kept: do not change it later."""
+
+    def transcode(self, frame: builtins.bytes, receive_time_us: int) -> Transcoded:
+        """Take one binary frame, read at `receive_time_us` (UTC); no bytes make it raise.
+
+        A frame below two bytes is a heartbeat and yields nothing.
+        """
