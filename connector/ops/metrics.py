@@ -1,0 +1,192 @@
+"""The service's metrics for Prometheus, read from a snapshot when somebody asks.
+
+Nothing on the tick path knows of prometheus-client: plain ints are counted there, and this
+collector turns them into families at each scrape. Labels are few and bounded: slot, account,
+exchange, reason, state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from connector.kite.models import ConnectionState
+from connector.ops.histogram import Histogram
+from connector.ops.status import ConnectionStatus, ServiceStatus
+
+PREFIX = "kite_connector_"
+_SLOT = ("slot", "account")
+
+
+class StatusCollector(Collector):
+    """Makes metric families of the service's status."""
+
+    def __init__(self, status: Callable[[], ServiceStatus]) -> None:
+        self._status = status
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not take a snapshot."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, at this moment."""
+        status = self._status()
+        yield InfoMetricFamily(
+            f"{PREFIX}build",
+            "What is running.",
+            {"version": status.version, "codec": status.codec, "name": status.name},
+        )
+        yield _gauge("ready", "1 when the service does all that it is there for.", status.ready)
+        yield from _accounting(status)
+        yield from _exchanges(status)
+        yield from _connections(status.connections)
+        yield _gauge(
+            "broker_reachable",
+            "1 when a Kafka broker answered the last time.",
+            status.producer.broker_reachable,
+        )
+        yield _gauge("unresolved_instruments", "Of the settings.", len(status.unresolved))
+        latencies = status.latencies
+        for name, help_text, histogram in [
+            (
+                "exchange_to_receive_seconds",
+                "From the exchange's timestamp (whole seconds) to the socket; one tick a frame.",
+                latencies.exchange_to_receive,
+            ),
+            (
+                "receive_to_produce_seconds",
+                "From the socket to the producer, for the last tick of each frame.",
+                latencies.receive_to_produce,
+            ),
+            (
+                "event_loop_lag_seconds",
+                "What a timer waits beyond its time.",
+                latencies.event_loop_lag,
+            ),
+        ]:
+            yield _histogram(name, help_text, histogram)
+
+
+class Metrics:
+    """The registry behind /metrics: the service's own families and the process's."""
+
+    def __init__(self, status: Callable[[], ServiceStatus]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(StatusCollector(status))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def expose(self, accept: str = "") -> tuple[bytes, str]:
+        """The page and its content type, as the Accept header asks for."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._registry), content_type
+
+
+def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(PREFIX + name, help_text, value=float(value))
+
+
+def _counter(name: str, help_text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(PREFIX + name, help_text, value=float(value))
+
+
+def _histogram(name: str, help_text: str, histogram: Histogram) -> HistogramMetricFamily:
+    return HistogramMetricFamily(
+        PREFIX + name,
+        help_text,
+        buckets=histogram.cumulative(),
+        sum_value=histogram.total,
+    )
+
+
+def _accounting(status: ServiceStatus) -> Iterator[Metric]:
+    accounting = status.accounting
+    yield _counter(
+        "records_received", "Packets, order updates and events for Kafka.", accounting.received
+    )
+    yield _counter("records_delivered", "Acknowledged by the broker.", accounting.delivered)
+    yield _gauge("records_in_flight", "Not acknowledged yet.", accounting.in_flight)
+    yield _gauge("records_spooled", "On disk, until the broker takes them.", accounting.spooled)
+    yield _counter(
+        "records_dead_lettered", "Bytes that are no tick, kept.", accounting.dead_lettered
+    )
+    dropped = CounterMetricFamily(f"{PREFIX}records_dropped", "Lost.", labels=["reason"])
+    for reason, count in accounting.dropped.items():
+        dropped.add_metric([reason], count)
+    yield dropped
+    rejected = CounterMetricFamily(
+        f"{PREFIX}packets_rejected", "Packets that are no ticks.", labels=["reason"]
+    )
+    for reason, count in status.rejected.items():
+        rejected.add_metric([reason], count)
+    yield rejected
+    yield _counter(
+        "records_replayed", "Taken by the broker from the spool.", status.replayed_from_spool
+    )
+    yield _counter("order_updates", "Each once.", status.orders)
+    yield _counter("order_repeats", "Copies on other connections, left out.", status.order_repeats)
+    yield _counter("events", "Edges in the life of connections.", status.events)
+
+
+def _exchanges(status: ServiceStatus) -> Iterator[Metric]:
+    ticks = CounterMetricFamily(f"{PREFIX}ticks", "Ticks received.", labels=["exchange"])
+    for exchange in status.exchanges:
+        ticks.add_metric([exchange.exchange], exchange.ticks)
+    yield ticks
+
+
+def _connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
+    def counter(name: str, help_text: str) -> CounterMetricFamily:
+        return CounterMetricFamily(f"{PREFIX}connection_{name}", help_text, labels=_SLOT)
+
+    state = GaugeMetricFamily(
+        f"{PREFIX}connection_state", "1 for the present state.", labels=(*_SLOT, "state")
+    )
+    instruments = GaugeMetricFamily(
+        f"{PREFIX}connection_instruments",
+        "Instruments that it shall carry (desired), and that came (confirmed).",
+        labels=(*_SLOT, "kind"),
+    )
+    last_frame = GaugeMetricFamily(
+        f"{PREFIX}connection_last_frame_timestamp_seconds", "When one came last.", labels=_SLOT
+    )
+    last_tick = GaugeMetricFamily(
+        f"{PREFIX}connection_last_tick_timestamp_seconds", "When one came last.", labels=_SLOT
+    )
+    frames = counter("frames", "Frames with packets.")
+    heartbeats = counter("heartbeats", "Frames without.")
+    size = counter("received_bytes", "Of all frames.")
+    packets = counter("packets", "Packets, ticks or not.")
+    connects = counter("connects", "Sockets opened.")
+    now = time.time()
+    for connection in connections:
+        labels = [str(connection.slot), connection.account]
+        for each in ConnectionState:
+            state.add_metric([*labels, each.value], float(connection.state == each.value))
+        instruments.add_metric([*labels, "desired"], connection.desired)
+        instruments.add_metric([*labels, "confirmed"], connection.confirmed)
+        frames.add_metric(labels, connection.frames)
+        heartbeats.add_metric(labels, connection.heartbeats)
+        size.add_metric(labels, connection.bytes)
+        packets.add_metric(labels, connection.packets)
+        connects.add_metric(labels, connection.connects)
+        for family, age in [
+            (last_frame, connection.last_frame_age_seconds),
+            (last_tick, connection.last_tick_age_seconds),
+        ]:
+            if age is not None:
+                family.add_metric(labels, now - age)
+    yield from (state, instruments, last_frame, last_tick)
+    yield from (frames, heartbeats, size, packets, connects)

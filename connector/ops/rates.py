@@ -1,0 +1,31 @@
+"""Rates of counters over the last few seconds, for people; machines take them from the counters."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Mapping
+
+
+class Rates:
+    """Keeps what counters stood at, and says how fast each grew over the window."""
+
+    def __init__(self, window_seconds: float = 5.0) -> None:
+        self._window_seconds = window_seconds
+        self._samples: deque[tuple[float, dict[Hashable, int]]] = deque()
+
+    def sample(self, now_seconds: float, counts: Mapping[Hashable, int]) -> None:
+        """Note what the counters stand at; about once a second is enough."""
+        self._samples.append((now_seconds, dict(counts)))
+        # the oldest that is still a whole window old stays: the window is never shorter than said
+        while len(self._samples) > 2 and now_seconds - self._samples[1][0] >= self._window_seconds:
+            self._samples.popleft()
+
+    def per_second(self, counter: Hashable) -> float:
+        """Growth a second over the window; 0 before there are two samples."""
+        if len(self._samples) < 2:
+            return 0.0
+        (began, first), (ended, last) = self._samples[0], self._samples[-1]
+        if ended <= began:
+            return 0.0
+        # a counter that came later, or went away with its connection, began at 0
+        return max(0, last.get(counter, 0) - first.get(counter, 0)) / (ended - began)

@@ -1,0 +1,71 @@
+"""A service's status with something in every part of it."""
+
+from connector.kite.models import ConnectionState
+from connector.ops.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.ops.status import (
+    Accounting,
+    ConnectionStatus,
+    ExchangeStatus,
+    Latencies,
+    ProducerStatus,
+    ServiceStatus,
+)
+
+
+def service_status(**changes) -> ServiceStatus:
+    exchange_to_receive, receive_to_produce = Histogram(SECONDS), Histogram(MILLISECONDS)
+    exchange_to_receive.observe(0.3)
+    receive_to_produce.observe(100.0)
+    values = {
+        "name": "kite-connector",
+        "version": "1.2.3",
+        "codec": "native",
+        "started_ms": 1_700_000_000_000,
+        "uptime_seconds": 61.5,
+        "phase": "running",
+        "not_ready": (),
+        "connections": (
+            ConnectionStatus(
+                slot=0,
+                account="main",
+                state=ConnectionState.CONNECTED,
+                session_id=1_700_000_000_001,
+                desired=3000,
+                confirmed=2999,
+                frames=10,
+                bytes=4096,
+                heartbeats=60,
+                packets=100,
+                connects=1,
+                ticks_per_second=12.5,
+                last_frame_age_seconds=0.1,
+                last_tick_age_seconds=0.2,
+            ),
+            ConnectionStatus(
+                slot=1,
+                account="main",
+                state=ConnectionState.WAITING_FOR_TOKEN,
+                last_error="HTTP 403",
+            ),
+        ),
+        "exchanges": (
+            ExchangeStatus("NSE", "kite.ticks.nse", 90, 10.0),
+            ExchangeStatus("NFO", "kite.ticks.nfo", 8, 2.5),
+        ),
+        "accounting": Accounting(
+            received=104,
+            delivered=90,
+            in_flight=5,
+            spooled=4,
+            dead_lettered=2,
+            dropped={"spool_full": 3},
+        ),
+        "producer": ProducerStatus("localhost:9092", broker_reachable=True, queued=5, spooled=4),
+        "latencies": Latencies(exchange_to_receive, receive_to_produce, Histogram(MILLISECONDS)),
+        "rejected": {"unknown_length": 2},
+        "orders": 1,
+        "order_repeats": 2,
+        "events": 3,
+        "unresolved": ("NSE:NONE: not in the instrument master",),
+    }
+    return ServiceStatus(**{**values, **changes})

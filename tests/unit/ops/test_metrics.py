@@ -1,0 +1,79 @@
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from connector.ops.metrics import Metrics
+from tests.support.status import service_status
+
+
+@pytest.fixture
+def families():
+    page, content_type = Metrics(service_status).expose()
+    assert content_type.startswith("text/plain")
+    return {family.name: family for family in text_string_to_metric_families(page.decode())}
+
+
+def value(families, name, **labels):
+    for sample in families[name].samples:
+        if all(sample.labels.get(key) == text for key, text in labels.items()):
+            return sample.value
+    raise AssertionError(f"no {name} with {labels}")
+
+
+def test_everything_is_there(families):
+    own = [name for name in families if name.startswith("kite_connector_")]
+    assert len(own) >= 25
+    assert value(families, "kite_connector_ready") == 1
+    assert value(families, "kite_connector_build_info", codec="native", version="1.2.3") == 1
+    assert value(families, "kite_connector_records_received") == 104
+    assert value(families, "kite_connector_records_dropped", reason="spool_full") == 3
+    assert value(families, "kite_connector_packets_rejected", reason="unknown_length") == 2
+    assert value(families, "kite_connector_ticks", exchange="NSE") == 90
+    assert value(families, "kite_connector_connection_packets", slot="0", account="main") == 100
+
+
+def test_the_state_is_one_of_all(families):
+    states = {
+        sample.labels["state"]: sample.value
+        for sample in families["kite_connector_connection_state"].samples
+        if sample.labels["slot"] == "1"
+    }
+    assert states["waiting_for_token"] == 1
+    assert sum(states.values()) == 1
+    assert len(states) == 8
+
+
+def test_what_never_came_has_no_time(families):
+    times = families["kite_connector_connection_last_frame_timestamp_seconds"].samples
+    assert [sample.labels["slot"] for sample in times] == ["0"]
+
+
+def test_histograms_add_up(families):
+    samples = families["kite_connector_receive_to_produce_seconds"].samples
+    assert samples[-1].value == 100.0
+    by_bound = {sample.labels.get("le"): sample.value for sample in samples}
+    assert by_bound["1.0"] == 0
+    assert by_bound["+Inf"] == 1
+
+
+def test_names_follow_the_conventions(families):
+    for name, family in families.items():
+        if not name.startswith("kite_connector_"):
+            continue
+        assert family.documentation.endswith("."), name
+        if family.type == "counter":
+            assert all(sample.name.endswith("_total") for sample in family.samples)
+        for sample in family.samples:
+            assert set(sample.labels) <= {
+                "slot", "account", "exchange", "reason", "state", "kind", "le",
+                "version", "codec", "name",
+            }  # fmt: skip
+
+
+def test_the_process_is_there_too(families):
+    assert "process_resident_memory_bytes" in families
+
+
+def test_openmetrics_when_asked_for():
+    page, content_type = Metrics(service_status).expose("application/openmetrics-text")
+    assert content_type.startswith("application/openmetrics-text")
+    assert page.endswith(b"# EOF\n")
