@@ -1,0 +1,87 @@
+"""The faults that the simulator can be asked for, as data: by a test, the CLI or a REST call."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FaultKind(StrEnum):
+    """What goes wrong."""
+
+    SILENCE = "silence"
+    """No frame of any kind: no ticks, heartbeats, pongs or answer to a close. TCP stays up."""
+    MUTE = "mute"
+    """Heartbeats and pongs, but no ticks."""
+    SLOW = "slow"
+    """Bytes trickle: `chunk_bytes` each `delay_seconds`."""
+    HALF_FRAME = "half_frame"
+    """A binary frame whose last packet is cut in the middle."""
+    UNKNOWN_LENGTH = "unknown_length"
+    """A frame with packets of 12 and 492 bytes between good ones."""
+    UNKNOWN_SEGMENT = "unknown_segment"
+    """A frame with packets of segments that do not exist, between good ones."""
+    GARBAGE_TEXT = "garbage_text"
+    """Text frames that are not JSON, or not an object, or lack every key."""
+    ERROR_FRAME = "error_frame"
+    """A text frame of type error with `text`."""
+    ABORT = "abort"
+    """The TCP connection is reset, without a close frame."""
+    CLOSE = "close"
+    """A close frame with `code` and `text`."""
+    REFUSE = "refuse"
+    """The next `count` handshakes are answered with HTTP `status`."""
+    EXPIRE_TOKEN = "expire_token"  # noqa: S105 - the name of a fault
+    """The access_token of every api_key ends; sockets that are open stay."""
+
+
+LASTING = frozenset({FaultKind.SILENCE, FaultKind.MUTE, FaultKind.SLOW})
+"""Faults that have a duration; the others are over at once."""
+
+_SHORT = re.compile(r"(?P<kind>[a-z_]+)(?:@(?P<at>\d+(?:\.\d+)?))?(?::(?P<seconds>\d+(?:\.\d+)?))?")
+
+
+class FaultSpec(BaseModel):
+    """One fault: what, when, for how long and on which sockets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: FaultKind = Field(description="what goes wrong")
+    at_seconds: float = Field(0.0, ge=0, description="after the start; 0: at once")
+    every_seconds: float | None = Field(None, gt=0, description="repeat at this distance")
+    seconds: float | None = Field(
+        None, gt=0, description="silence, mute, slow: how long; null: until cleared"
+    )
+    sockets: tuple[int, ...] | None = Field(
+        None, description="numbers of the sockets; null: all that are open"
+    )
+    count: int = Field(1, ge=1, description="frames, or refused handshakes")
+    status: int = Field(503, ge=400, le=599, description="refuse: the HTTP status")
+    code: int = Field(1011, ge=1000, le=4999, description="close: the WebSocket code")
+    text: str = Field("simulated fault", max_length=120, description="error_frame, close")
+    delay_seconds: float = Field(0.1, gt=0, le=60, description="slow: pause between chunks")
+    chunk_bytes: int = Field(64, ge=1, description="slow: bytes in a chunk")
+
+    @classmethod
+    def parse(cls, text: str) -> FaultSpec:
+        """Read the short form of the CLI: `kind[@at_seconds][:seconds]`, as in `silence@30:8`.
+
+        Raises:
+            ValueError: the text is not of that form, or names no known kind.
+        """
+        match = _SHORT.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"{text!r}: write a fault as kind[@at_seconds][:seconds]")
+        try:
+            kind = FaultKind(match["kind"])
+        except ValueError:
+            known = ", ".join(FaultKind)
+            raise ValueError(f"{match['kind']!r} is no fault; there are {known}") from None
+        seconds = match["seconds"]
+        return cls(
+            kind=kind,
+            at_seconds=float(match["at"] or 0),
+            seconds=float(seconds) if seconds is not None else None,
+        )

@@ -1,0 +1,212 @@
+"""What Kite does with open sockets: takes requests, sends packets, heartbeats and postbacks."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from connector.simulator.config import SimulatorConfig
+from connector.simulator.market import MODES, Market, Quote
+from connector.simulator.sockets import SimulatedSocket
+from connector.simulator.wire import MAX_UINT32, split_frame
+
+_REQUEST_LOG = 10_000
+
+
+@dataclass(slots=True, frozen=True)
+class SeenRequest:
+    """A text frame that a socket sent; `action` is None where it was ignored."""
+
+    socket: int
+    api_key: str
+    text: str
+    action: str | None
+    value: Any
+
+
+class Feed:
+    """The sockets and the market between them; no task and no clock of its own."""
+
+    def __init__(self, config: SimulatorConfig, market: Market, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._clock = clock
+        self.market = market
+        self.sockets: dict[int, SimulatedSocket] = {}
+        self.requests: deque[SeenRequest] = deque(maxlen=_REQUEST_LOG)
+        self.closed_packets = 0
+        """Packets sent on sockets that have closed since; the live ones count their own."""
+        self.closed_frames = 0
+        self._ring: list[tuple[Quote, list[tuple[SimulatedSocket, str]]]] = []
+        self._ring_stale = False
+        self._cursor = 0
+
+    @property
+    def total_packets(self) -> int:
+        """Packets sent since the start, on all sockets."""
+        return self.closed_packets + sum(socket.packets for socket in self.sockets.values())
+
+    @property
+    def total_frames(self) -> int:
+        """Data frames sent since the start, on all sockets."""
+        return self.closed_frames + sum(socket.frames for socket in self.sockets.values())
+
+    def attach(self, socket: SimulatedSocket) -> None:
+        """A handshake has succeeded."""
+        self.sockets[socket.number] = socket
+        if self._config.connect_messages:
+            count = len(self.market.universe)
+            meta = {"count": count, "etag": f'W/"simulated-{count}"'}
+            socket.send_text(_json({"type": "instruments_meta", "data": meta}))
+            socket.send_text(_json({"type": "app_code"}))
+
+    def detach(self, socket: SimulatedSocket) -> None:
+        """A socket has closed."""
+        if self.sockets.pop(socket.number, None) is not None:
+            self.closed_packets += socket.packets
+            self.closed_frames += socket.frames
+            self._ring_stale = True
+
+    def chosen(self, numbers: Iterable[int] | None) -> list[SimulatedSocket]:
+        """The sockets of these numbers that are open; None means all."""
+        if numbers is None:
+            return list(self.sockets.values())
+        return [self.sockets[number] for number in numbers if number in self.sockets]
+
+    def request(self, socket: SimulatedSocket, text: str) -> None:
+        """Take a text frame; what is not a request is ignored, as Kite does."""
+        socket.requests += 1
+        try:
+            message = json.loads(text)
+            action, value = message["a"], message["v"]
+        except (ValueError, TypeError, KeyError):
+            action = value = None
+        handled = False
+        if action == "subscribe" and (tokens := _tokens(value)) is not None:
+            handled = True
+            self._subscribe(socket, tokens)
+        elif action == "unsubscribe" and (tokens := _tokens(value)) is not None:
+            handled = True
+            for token in tokens:
+                socket.subscriptions.pop(token, None)
+            self._ring_stale = True
+        elif action == "mode" and isinstance(value, list) and len(value) == 2:
+            tokens = _tokens(value[1])
+            if value[0] in MODES and tokens is not None:
+                handled = True
+                self._set_mode(socket, value[0], tokens)
+        self.requests.append(
+            SeenRequest(socket.number, socket.api_key, text, action if handled else None, value)
+        )
+
+    def _subscribe(self, socket: SimulatedSocket, tokens: list[int]) -> None:
+        new = {token for token in tokens if token not in socket.subscriptions}
+        limit = self._config.max_instruments_per_socket
+        if len(socket.subscriptions) + len(new) > limit:
+            message = f"Can't subscribe to more than {limit} instruments."
+            socket.send_text(_json({"type": "error", "data": message}))
+            tokens = [token for token in tokens if token not in new]
+        for token in tokens:
+            socket.subscriptions.setdefault(token, "quote")
+        self._ring_stale = True
+        # the cached snapshot: always a quote packet, even where full was asked for before
+        self._send_cached(socket, tokens, "quote")
+
+    def _set_mode(self, socket: SimulatedSocket, mode: str, tokens: list[int]) -> None:
+        known = [token for token in tokens if token in socket.subscriptions]
+        for token in known:
+            socket.subscriptions[token] = mode
+        self._ring_stale = True
+        if not self.market.open:
+            # no update will come to show the new mode: the cached packet does
+            self._send_cached(socket, known, mode)
+
+    def _send_cached(self, socket: SimulatedSocket, tokens: list[int], mode: str) -> None:
+        socket.flush(self._config.packets_per_frame)
+        for token in tokens:
+            if (quote := self.market.quote(token)) is not None:
+                socket.pending.append(quote.packet(mode))
+        socket.flush(self._config.packets_per_frame)
+
+    @property
+    def streaming(self) -> int:
+        """Distinct instruments that at least one socket subscribes to and the market has."""
+        if self._ring_stale:
+            self._build_ring()
+        return len(self._ring)
+
+    def _build_ring(self) -> None:
+        watchers: dict[int, list[tuple[SimulatedSocket, str]]] = {}
+        for socket in self.sockets.values():
+            for token, mode in socket.subscriptions.items():
+                watchers.setdefault(token, []).append((socket, mode))
+        self._ring = [
+            (quote, who)
+            for token, who in watchers.items()
+            if (quote := self.market.quote(token)) is not None
+        ]
+        self._ring_stale = False
+        self._cursor = self._cursor % len(self._ring) if self._ring else 0
+
+    def emit(self, updates: int) -> list[int]:
+        """Move the next instruments of the ring and send their packets.
+
+        Returns:
+            the instrument_tokens moved, in order; empty where nothing is subscribed or the market
+            is shut.
+        """
+        if not self.streaming or not self.market.open:
+            return []
+        now = int(self._clock())
+        ring, cursor, advance = self._ring, self._cursor, self.market.advance
+        moved = []
+        for _ in range(updates):
+            quote, watchers = ring[cursor]
+            cursor = cursor + 1 if cursor + 1 < len(ring) else 0
+            advance(quote, now)
+            moved.append(quote.token)
+            for socket, mode in watchers:
+                socket.pending.append(quote.packet(mode))
+        self._cursor = cursor
+        per_frame = self._config.packets_per_frame
+        for socket in self.sockets.values():
+            socket.flush(per_frame)
+        return moved
+
+    def heartbeat(self, numbers: Iterable[int] | None = None) -> None:
+        """The 1-byte frame, on every socket or those named."""
+        for socket in self.chosen(numbers):
+            socket.heartbeat()
+
+    def send_frame(self, payload: bytes, numbers: Iterable[int] | None = None) -> int:
+        """Any bytes as a binary frame; counts the whole packets in it. Returns sockets reached."""
+        packets = len(split_frame(payload))
+        return sum(socket.send_binary(payload, packets) for socket in self.chosen(numbers))
+
+    def send_text(self, message: str | dict[str, Any], numbers: Iterable[int] | None = None) -> int:
+        """A text frame: a string as it is, anything else as JSON. Returns sockets reached."""
+        text = message if isinstance(message, str) else _json(message)
+        return sum(socket.send_text(text) for socket in self.chosen(numbers))
+
+    def post_order(self, user_id: str, order: dict[str, Any]) -> int:
+        """An order update to every socket of the user, none is cached. Returns sockets reached."""
+        text = _json({"type": "order", "id": "", "data": order})
+        return sum(
+            socket.send_text(text) for socket in self.sockets.values() if socket.user_id == user_id
+        )
+
+
+def _tokens(value: object) -> list[int] | None:
+    """The tokens of a flat list of integers; None for anything else, which Kite ignores."""
+    if not isinstance(value, list):
+        return None
+    for token in value:
+        if type(token) is not int or not 0 <= token <= MAX_UINT32:
+            return None
+    return value
+
+
+def _json(message: Any) -> str:
+    return json.dumps(message, separators=(",", ":"))
