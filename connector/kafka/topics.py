@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from confluent_kafka import KafkaError as Code
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names, not re-exported
     AdminClient,
-    ClusterMetadata,
     ConfigResource,
     NewPartitions,
     NewTopic,
@@ -61,8 +60,9 @@ class TopicSpec:
     name: str
     partitions: int
     config: Mapping[str, str] = field(default_factory=dict)
-    exact_partitions: bool = False
-    """More partitions than asked for would break the topic's meaning."""
+    partitions_are: Literal["wished", "exact", "at_least"] = "wished"
+    """Of a topic that exists: another number is only worth a warning, or breaks its meaning, or
+    too few of them are added to (no key's partition rests on their number)."""
 
     @property
     def compacted(self) -> bool:
@@ -105,9 +105,9 @@ def topic_specs(topics: TopicSettings, *, slots: int) -> list[TopicSpec]:
         TopicSpec(names.orders, topics.order_partitions, kept(topics.order_retention_hours)),
         # rare records, read by everybody: one partition, so one order
         TopicSpec(names.events, 1, kept(topics.event_retention_hours)),
-        TopicSpec(names.control, 1, control, exact_partitions=True),
+        TopicSpec(names.control, 1, control, partitions_are="exact"),
         TopicSpec(names.replies, 1, control),
-        TopicSpec(names.subscriptions, slots, compacted),
+        TopicSpec(names.subscriptions, slots, compacted, partitions_are="at_least"),
         # as many as the ticks: the same token is in the same partition of both, for joins
         TopicSpec(names.instruments, topics.tick_partitions, compacted),
         TopicSpec(names.deadletter, 1, kept(topics.deadletter_retention_hours)),
@@ -128,153 +128,144 @@ async def ensure_topics(
         TopicError: a topic is missing and may not be made, or is of no use as it is.
     """
     specs = topic_specs(topics, slots=slots)
-    return await asyncio.to_thread(_ensure, kafka, topics, specs, timeout_seconds)
+    return await asyncio.to_thread(_Topics(kafka, topics, timeout_seconds).ensure, specs)
 
 
-def _ensure(
-    kafka: KafkaSettings, topics: TopicSettings, specs: list[TopicSpec], timeout_seconds: float
-) -> TopicsReport:
-    properties = client_properties(kafka, **{"client.id": "kite-connector-topics"})
-    # referenced until the last future has ended: else they fail with _DESTROY
-    admin = AdminClient(properties, logger=ClientLog("topics"))
-    metadata = _metadata(admin, kafka, timeout_seconds)
-    existing = {
-        name: len(topic.partitions)
-        for name, topic in metadata.topics.items()
-        if topic.error is None
-    }
-    missing = [spec for spec in specs if spec.name not in existing]
-    report = TopicsReport()
-    if missing and not topics.create:
-        raise TopicError(
-            ", ".join(spec.name for spec in missing),
-            "missing, and topics.create is off: create it, or turn topics.create on",
-        )
-    if missing:
-        _create(admin, missing, topics, len(metadata.brokers), timeout_seconds)
-        report.created = [spec.name for spec in missing]
-    _check(
-        admin, [s for s in specs if s.name in existing], existing, topics, report, timeout_seconds
-    )
-    return report
+class _Topics:
+    """One run of `ensure_topics`, in a thread: AdminClient blocks.
 
+    It holds the AdminClient until the last future has ended: else they fail with _DESTROY.
+    """
 
-def _metadata(admin: AdminClient, kafka: KafkaSettings, timeout_seconds: float) -> ClusterMetadata:
-    try:
-        return admin.list_topics(timeout=timeout_seconds)
-    except KafkaException as exc:
-        raise BrokerUnreachableError(kafka.bootstrap_servers, exc.args[0].str()) from exc
+    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, timeout_seconds: float) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._timeout = timeout_seconds
+        self._log = structlog.get_logger("connector.kafka")
+        self._report = TopicsReport()
+        properties = client_properties(kafka, **{"client.id": "kite-connector-topics"})
+        self._admin = AdminClient(properties, logger=ClientLog("topics"))
 
-
-def _create(
-    admin: AdminClient,
-    missing: Iterable[TopicSpec],
-    topics: TopicSettings,
-    brokers: int,
-    timeout_seconds: float,
-) -> None:
-    missing = list(missing)
-    if brokers < topics.replication_factor:
-        raise TopicError(
-            missing[0].name,
-            f"topics.replication_factor is {topics.replication_factor}, but the cluster has "
-            f"{brokers} broker{'s' if brokers != 1 else ''}: lower it, or add brokers",
-        )
-    futures = admin.create_topics(
-        [
-            NewTopic(
-                spec.name,
-                num_partitions=spec.partitions,
-                replication_factor=topics.replication_factor,
-                config=dict(spec.config),
+    def ensure(self, specs: list[TopicSpec]) -> TopicsReport:
+        try:
+            metadata = self._admin.list_topics(timeout=self._timeout)
+        except KafkaException as exc:
+            raise BrokerUnreachableError(self._kafka.bootstrap_servers, exc.args[0].str()) from exc
+        partitions = {
+            name: len(topic.partitions)
+            for name, topic in metadata.topics.items()
+            if topic.error is None
+        }
+        missing = [spec for spec in specs if spec.name not in partitions]
+        if missing and not self._topics.create:
+            raise TopicError(
+                ", ".join(spec.name for spec in missing),
+                "missing, and topics.create is off: create it, or turn topics.create on",
             )
-            for spec in missing
-        ],
-        operation_timeout=timeout_seconds,
-        request_timeout=timeout_seconds,
-    )
-    for name, future in futures.items():
-        error = _failure(future)
-        # another replica was quicker: as good
-        if error is not None and error.code() != Code.TOPIC_ALREADY_EXISTS:
-            raise TopicError(name, f"cannot be created: {error.str()}")
+        if missing:
+            self._create(missing, len(metadata.brokers))
+        there = [spec for spec in specs if spec.name in partitions]
+        for spec in there:
+            self._check_partitions(spec, partitions[spec.name])
+        # librdkafka's mock cluster answers no request of AdminClient: each would wait its time out
+        if not (metadata.cluster_id or "").startswith("mockCluster"):
+            self._check_configs(there)
+        for difference in self._report.differences:
+            self._log.warning("topic differs from the settings", difference=difference)
+        return self._report
 
+    def _create(self, missing: list[TopicSpec], brokers: int) -> None:
+        replication = self._topics.replication_factor
+        if brokers < replication:
+            raise TopicError(
+                missing[0].name,
+                f"topics.replication_factor is {replication}, but the cluster has {brokers} "
+                f"broker{'s' if brokers != 1 else ''}: lower it, or add brokers",
+            )
+        futures = self._admin.create_topics(
+            [
+                NewTopic(
+                    spec.name,
+                    num_partitions=spec.partitions,
+                    replication_factor=replication,
+                    config=dict(spec.config),
+                )
+                for spec in missing
+            ],
+            operation_timeout=self._timeout,
+            request_timeout=self._timeout,
+        )
+        for name, future in futures.items():
+            error = _failure(future)
+            if error is None:
+                self._report.created.append(name)
+            # another replica was quicker: as good
+            elif error.code() != Code.TOPIC_ALREADY_EXISTS:
+                raise TopicError(name, f"cannot be created: {error.str()}")
 
-def _check(
-    admin: AdminClient,
-    specs: list[TopicSpec],
-    existing: Mapping[str, int],
-    topics: TopicSettings,
-    report: TopicsReport,
-    timeout_seconds: float,
-) -> None:
-    for spec in specs:
-        there = existing[spec.name]
-        if spec.exact_partitions and there != spec.partitions:
+    def _check_partitions(self, spec: TopicSpec, there: int) -> None:
+        if spec.partitions_are == "exact" and there != spec.partitions:
             raise TopicError(
                 spec.name, f"has {there} partitions and must have exactly {spec.partitions}"
             )
-        if spec.compacted and there < spec.partitions:
-            _extend(admin, spec, there, topics, report, timeout_seconds)
+        if spec.partitions_are == "at_least" and there < spec.partitions:
+            self._extend(spec, there)
         elif there != spec.partitions:
-            report.differences.append(
+            self._report.differences.append(
                 f"{spec.name}: {there} partitions, the settings say {spec.partitions}"
             )
-    for spec in specs:
-        _check_config(admin, spec, report, timeout_seconds)
-    log = structlog.get_logger("connector.kafka")
-    for difference in report.differences:
-        log.warning("topic differs from the settings", difference=difference)
 
-
-def _extend(
-    admin: AdminClient,
-    spec: TopicSpec,
-    there: int,
-    topics: TopicSettings,
-    report: TopicsReport,
-    timeout_seconds: float,
-) -> None:
-    if not topics.create:
-        raise TopicError(
-            spec.name,
-            f"has {there} partitions and needs {spec.partitions}, and topics.create is off",
+    def _extend(self, spec: TopicSpec, there: int) -> None:
+        if not self._topics.create:
+            raise TopicError(
+                spec.name,
+                f"has {there} partitions and needs {spec.partitions}, and topics.create is off",
+            )
+        futures = self._admin.create_partitions(
+            [NewPartitions(spec.name, spec.partitions)], request_timeout=self._timeout
         )
-    futures = admin.create_partitions(
-        [NewPartitions(spec.name, spec.partitions)], request_timeout=timeout_seconds
-    )
-    error = _failure(futures[spec.name])
-    if error is not None:
-        raise TopicError(
-            spec.name, f"cannot be extended to {spec.partitions} partitions: {error.str()}"
-        )
-    report.extended.append(spec.name)
+        error = _failure(futures[spec.name])
+        if error is not None:
+            raise TopicError(
+                spec.name, f"cannot be extended to {spec.partitions} partitions: {error.str()}"
+            )
+        self._report.extended.append(spec.name)
+
+    def _check_configs(self, specs: list[TopicSpec]) -> None:
+        resources = {ConfigResource(ResourceType.TOPIC, spec.name): spec for spec in specs}
+        if not resources:
+            return
+        futures = self._admin.describe_configs(list(resources), request_timeout=self._timeout)
+        for resource, future in futures.items():
+            try:
+                entries = future.result(self._timeout + 1)
+            except (KafkaException, concurrent.futures.TimeoutError) as exc:
+                # an account without the right to read it: the topic may well be fine
+                self._log.warning(
+                    "topic configuration not readable", topic=resource.name, reason=str(exc)
+                )
+                continue
+            there = {name: entry.value for name, entry in entries.items()}
+            self._report.differences += config_differences(resources[resource], there)
 
 
-def _check_config(
-    admin: AdminClient, spec: TopicSpec, report: TopicsReport, timeout_seconds: float
-) -> None:
-    resource = ConfigResource(ResourceType.TOPIC, spec.name)
-    try:
-        future = admin.describe_configs([resource], request_timeout=timeout_seconds)[resource]
-        there = {name: entry.value for name, entry in future.result(timeout_seconds).items()}
-    except (KafkaException, concurrent.futures.TimeoutError) as exc:
-        # a broker without the API, or an account without the right: the topic may well be fine
-        structlog.get_logger("connector.kafka").debug(
-            "topic configuration not readable", topic=spec.name, reason=str(exc)
-        )
-        return
+def config_differences(spec: TopicSpec, there: Mapping[str, str | None]) -> list[str]:
+    """How the configuration of a topic differs from its spec, a line for each property.
+
+    Raises:
+        TopicError: the topic is of no use like that.
+    """
     if spec.compacted and "compact" not in (there.get("cleanup.policy") or ""):
         raise TopicError(
             spec.name,
             f"cleanup.policy is {there.get('cleanup.policy')} and must be compact: "
             "the state kept there would be deleted by age",
         )
-    for name, wanted in spec.config.items():
-        if name in there and there[name] != wanted:
-            report.differences.append(
-                f"{spec.name}: {name} is {there[name]}, the settings say {wanted}"
-            )
+    return [
+        f"{spec.name}: {name} is {there[name]}, the settings say {wanted}"
+        for name, wanted in spec.config.items()
+        if name in there and there[name] != wanted
+    ]
 
 
 def _failure(future: concurrent.futures.Future[Any]) -> Any:
