@@ -1,0 +1,305 @@
+"""What the service does with everything that its connections receive: into Kafka, and counted.
+
+The tick path is `SlotPipeline.frame`, called from the socket's own callback: transcode the frame,
+produce each record, nothing else for a tick. There is no queue here: librdkafka's is the buffer,
+and the producer spools what that has no room for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from connector.codec import Transcoded
+from connector.kite.clock import SYSTEM_CLOCK
+from connector.kite.models import (
+    ConnectionEvent,
+    ErrorMessage,
+    EventType,
+    Exchange,
+    Mode,
+    Order,
+    OrderMessage,
+    TextMessage,
+    TickerMessage,
+)
+from connector.kite.orders import OrderDeduplicator
+from connector.ops.histogram import MILLISECONDS, SECONDS, Histogram
+
+_log = structlog.get_logger("connector.pipeline")
+
+_WORTH_A_WARNING = {
+    EventType.DISCONNECTED,
+    EventType.GAP,
+    EventType.WAITING_FOR_TOKEN,
+    EventType.UNCONFIRMED,
+    EventType.STALLED,
+    EventType.DROPPED,
+    EventType.FAILED,
+}
+# where a packet that begins a frame has the exchange's time, by its length
+_TIMESTAMP_AT = {184: 64, 32: 32}
+
+Headers = list[tuple[str, bytes]]
+
+
+class Producer(Protocol):
+    """The part of the producer that the pipeline needs; neither call raises nor waits."""
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes,
+        timestamp_ms: int = 0,
+        headers: Headers | None = None,
+    ) -> None:
+        """Take one record, whatever Kafka's state is."""
+
+
+class FrameTranscoder(Protocol):
+    """The part of the codec that the pipeline needs."""
+
+    @property
+    def packets(self) -> int:
+        """Packets so far: ticks, and whatever was rejected."""
+
+    @property
+    def last_tick_us(self) -> int:
+        """Receive time of the last frame that had a tick; 0 before the first."""
+
+    def counts(self) -> dict[Exchange, int]:
+        """Ticks so far by exchange."""
+
+    def open_session(self, session_id: int) -> None:
+        """A new socket."""
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """The next packet of each is a snapshot."""
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """No longer wanted."""
+
+    def set_symbols(self, symbols: Mapping[int, str]) -> None:
+        """Replace the tradingsymbols by token."""
+
+    def transcode(self, frame: bytes, receive_time_us: int) -> Transcoded:
+        """Records of a frame."""
+
+
+class LowRateEncoder(Protocol):
+    """Frames what is too rare to need a codec of its own."""
+
+    def order(self, order: Order, *, slot: int, session_id: int, receive_time_us: int) -> bytes:
+        """An order update's value."""
+
+    def event(self, event: ConnectionEvent, *, account: str) -> bytes:
+        """A connection event's value."""
+
+
+class PipelineTopics(Protocol):
+    """The names of the topics that the pipeline writes to."""
+
+    prefix: str
+    orders: str
+    events: str
+    deadletter: str
+
+    def all_ticks(self) -> Mapping[Exchange, str]:
+        """The tick topic of every exchange."""
+
+
+class Pipeline:
+    """All slots of this process: gives each its handler, and holds what they have in common.
+
+    Args:
+        producer: takes the records.
+        topics: where they go.
+        encoder: frames orders and events.
+        transcoder: makes the codec of a slot.
+        account_of: names a slot's account, for events and logs.
+        time_us: the clock, UTC microseconds.
+    """
+
+    def __init__(
+        self,
+        producer: Producer,
+        topics: PipelineTopics,
+        encoder: LowRateEncoder,
+        transcoder: Callable[[int], FrameTranscoder],
+        account_of: Callable[[int], str],
+        *,
+        time_us: Callable[[], int] = SYSTEM_CLOCK.time_us,
+    ) -> None:
+        self.producer = producer
+        self.topics = topics
+        self.encoder = encoder
+        self.time_us = time_us
+        self.orders = 0
+        self.order_repeats = 0
+        self.events = 0
+        self.rejected: Counter[str] = Counter()
+        self.exchange_to_receive = Histogram(SECONDS)
+        self.receive_to_produce = Histogram(MILLISECONDS)
+        self.tick_topics = topics.all_ticks()
+        self._transcoder = transcoder
+        self._account_of = account_of
+        self._deduplicator = OrderDeduplicator()
+        self._slots: dict[int, SlotPipeline] = {}
+        self._symbols: Mapping[int, str] = {}
+
+    def handler(self, slot: int) -> SlotPipeline:
+        """The handler of a slot's connection; the same one each time, so that counts go on."""
+        known = self._slots.get(slot)
+        if known is None:
+            transcoder = self._transcoder(slot)
+            transcoder.set_symbols(self._symbols)
+            known = SlotPipeline(self, slot, self._account_of(slot), transcoder)
+            self._slots[slot] = known
+        return known
+
+    def set_symbols(self, symbols: Mapping[int, str]) -> None:
+        """Give ticks their tradingsymbols: those of today's instrument master."""
+        self._symbols = symbols
+        for slot in self._slots.values():
+            slot.transcoder.set_symbols(symbols)
+
+    def take_order(self, order: Order, raw: str, slot: SlotPipeline) -> None:
+        """Write an order update, unless another connection's copy was first."""
+        if self._deduplicator.seen(raw):
+            self.order_repeats += 1
+            return
+        receive_time_us = self.time_us()
+        self.orders += 1
+        value = self.encoder.order(
+            order, slot=slot.slot, session_id=slot.session_id, receive_time_us=receive_time_us
+        )
+        self.producer.produce(
+            self.topics.orders, value, order.order_id.encode(), receive_time_us // 1000
+        )
+
+    def take_event(self, event: ConnectionEvent, account: str) -> None:
+        """Write an edge in the life of a connection, and log it."""
+        self.events += 1
+        value = self.encoder.event(event, account=account)
+        self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
+        about = {"slot": event.slot, "account": account, "reason": event.reason or None}
+        if event.instruments is not None:
+            about["instruments"] = event.instruments
+        if event.type is EventType.GAP:
+            about["gap_ms"] = (event.gap_to_ms or 0) - (event.gap_from_ms or 0)
+        log = _log.warning if event.type in _WORTH_A_WARNING else _log.info
+        log(event.type.value, **{key: value for key, value in about.items() if value is not None})
+
+    @property
+    def received(self) -> int:
+        """Records that were handed to the producer, each for something received."""
+        packets = sum(slot.transcoder.packets for slot in self._slots.values())
+        return packets + self.orders + self.events
+
+    @property
+    def ticks(self) -> dict[Exchange, int]:
+        """Ticks so far by exchange."""
+        total = dict.fromkeys(Exchange, 0)
+        for slot in self._slots.values():
+            for exchange, count in slot.transcoder.counts().items():
+                total[exchange] += count
+        return total
+
+    def packets(self, slot: int) -> int:
+        """Packets of one slot so far."""
+        known = self._slots.get(slot)
+        return known.transcoder.packets if known else 0
+
+
+class SlotPipeline:
+    """The handler of one connection; implements `connector.kite.handler.Handler`."""
+
+    def __init__(
+        self, pipeline: Pipeline, slot: int, account: str, transcoder: FrameTranscoder
+    ) -> None:
+        self.slot = slot
+        self.account = account
+        self.session_id = 0
+        self.transcoder = transcoder
+        self._pipeline = pipeline
+        # looked up once: these are called for each frame or tick
+        self._transcode = transcoder.transcode
+        self._produce = pipeline.producer.produce
+        self._time_us = pipeline.time_us
+        self._exchange_to_receive = pipeline.exchange_to_receive.observe
+        self._receive_to_produce = pipeline.receive_to_produce.observe
+
+    def opened(self, session_id: int) -> None:
+        """A socket is open: sequences begin anew."""
+        self.session_id = session_id
+        self.transcoder.open_session(session_id)
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """These tokens' next packets are snapshots."""
+        self.transcoder.expect(tokens)
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """These tokens are no longer wanted."""
+        self.transcoder.forget(tokens)
+
+    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
+        """The tick path. Latencies are taken once a frame, so that a tick costs nothing more."""
+        records, confirmed, rejected = self._transcode(data, receive_time_us)
+        produce = self._produce
+        timestamp_ms = receive_time_us // 1000
+        for topic, key, value in records:
+            produce(topic, value, key, timestamp_ms)
+        if rejected:
+            self._dead_letter(rejected, receive_time_us)
+        self._receive_to_produce((self._time_us() - receive_time_us) * 1e-6)
+        at = _TIMESTAMP_AT.get(int.from_bytes(data[2:4]))
+        # a snapshot of yesterday's last trade says nothing of the network
+        if at is not None and not confirmed and len(data) >= at + 4:
+            exchange_time = int.from_bytes(data[at : at + 4])
+            if exchange_time:
+                self._exchange_to_receive(max(0.0, receive_time_us * 1e-6 - exchange_time))
+        return confirmed
+
+    def message(self, message: TickerMessage, raw: str) -> None:
+        """A text frame: orders go on, complaints and alerts of the feed to the log."""
+        if isinstance(message, OrderMessage):
+            self._pipeline.take_order(message.order, raw, self)
+        elif isinstance(message, ErrorMessage):
+            _log.warning("the feed complains", slot=self.slot, text=message.text)
+        elif isinstance(message, TextMessage):
+            _log.info("message of the feed", slot=self.slot, type=message.type)
+
+    def event(self, event: ConnectionEvent) -> None:
+        """An edge of the connection's life."""
+        self._pipeline.take_event(event, self.account)
+
+    def _dead_letter(self, rejected: Sequence[tuple[str, bytes]], receive_time_us: int) -> None:
+        pipeline = self._pipeline
+        for reason, data in rejected:
+            pipeline.rejected[reason] += 1
+            headers = [
+                ("reason", reason.encode()),
+                ("slot", b"%d" % self.slot),
+                ("receive_time_us", b"%d" % receive_time_us),
+                ("session_id", b"%d" % self.session_id),
+            ]
+            pipeline.producer.produce(
+                pipeline.topics.deadletter,
+                data,
+                self._meant_for(reason, data).encode(),
+                receive_time_us // 1000,
+                headers,
+            )
+
+    def _meant_for(self, reason: str, data: bytes) -> str:
+        """The topic that bytes would have gone to; the tick topics' prefix where none can tell."""
+        if reason == "unknown_length" and len(data) >= 4:
+            try:
+                return self._pipeline.tick_topics[Exchange(data[3])]
+            except ValueError:
+                pass
+        return f"{self._pipeline.topics.prefix}.ticks"
