@@ -1,0 +1,366 @@
+"""The messages of the control topic: commands in, replies out.
+
+Each type of command is a closed model: a key that it does not have is refused, so that a misspelt
+`watchlst` is an error and not a change of some other watchlist. `parse` never raises: whatever
+bytes come, the result is a command or a `Rejected` whose errors name the field and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import ErrorDetails, from_json
+
+from connector.kite.models import Mode
+
+MAX_INSTRUMENTS: Final = 50_000
+"""Instruments that one command may name."""
+MAX_ERRORS: Final = 20
+"""Errors that a reply lists; the rest are counted."""
+DEFAULT_WATCHLIST: Final = "default"
+
+
+def _milliseconds(value: object) -> object:
+    """Epoch milliseconds out of what `expires_at` may be; an hour without a zone is refused."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be epoch milliseconds or an ISO 8601 time with a zone")  # noqa: TRY004
+    if isinstance(value, int):
+        return value
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(
+            "must be epoch milliseconds or an ISO 8601 time with a zone, "
+            "such as 2026-01-31T09:15:00+05:30"
+        ) from None
+    if time.tzinfo is None:
+        raise ValueError("has no time zone: add Z or +05:30")
+    return round((time.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+
+
+Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
+Watchlist = Annotated[
+    str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")
+]
+Token = Annotated[StrictInt, Field(ge=1, le=0xFFFF_FFFF)]
+Symbol = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]{1,15}:\S(.*\S)?$"),
+]
+Instrument = Token | Symbol
+Instruments = Annotated[tuple[Instrument, ...], Field(max_length=MAX_INSTRUMENTS)]
+SomeInstruments = Annotated[tuple[Instrument, ...], Field(min_length=1, max_length=MAX_INSTRUMENTS)]
+ExpiresAt = Annotated[
+    int,
+    BeforeValidator(_milliseconds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "description": "epoch milliseconds"},
+                {"type": "string", "format": "date-time"},
+            ]
+        }
+    ),
+]
+
+
+class CommandBase(BaseModel):
+    """What every command has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Id = Field(description="any text of up to 128 characters; a UUID is a good choice")
+    dry_run: bool = Field(False, strict=True, description="answer as if, change nothing")
+    expires_at: ExpiresAt | None = Field(
+        None, description="too late after this: epoch ms, or ISO 8601 with a zone"
+    )
+    expected_revision: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+        None, description="refuse the command unless the revision is this one"
+    )
+
+
+class Subscribe(CommandBase):
+    """Claim instruments for a watchlist, in a mode."""
+
+    type: Literal["subscribe"]
+    watchlist: Watchlist = DEFAULT_WATCHLIST
+    instruments: SomeInstruments
+    mode: Mode = Mode.QUOTE
+
+
+class Unsubscribe(CommandBase):
+    """Give up a watchlist's claim on instruments; the claims of others stay."""
+
+    type: Literal["unsubscribe"]
+    watchlist: Watchlist = DEFAULT_WATCHLIST
+    instruments: SomeInstruments
+
+
+class SetMode(CommandBase):
+    """Change the mode that a watchlist claims; without instruments, that of all it has."""
+
+    type: Literal["set-mode"]
+    watchlist: Watchlist = DEFAULT_WATCHLIST
+    instruments: SomeInstruments | None = None
+    mode: Mode
+
+
+class Replace(CommandBase):
+    """Make these instruments, in this mode, the whole of a watchlist; none empties it."""
+
+    type: Literal["replace"]
+    watchlist: Watchlist
+    instruments: Instruments
+    mode: Mode = Mode.QUOTE
+
+
+class Delete(CommandBase):
+    """Give up all claims of a watchlist."""
+
+    type: Literal["delete"]
+    watchlist: Watchlist
+
+
+class Reconnect(CommandBase):
+    """Close the socket of a slot and open a new one."""
+
+    type: Literal["reconnect"]
+    slot: Annotated[int, Field(strict=True, ge=0)]
+
+
+class Rebalance(CommandBase):
+    """Even the slots out, with as few moves as possible."""
+
+    type: Literal["rebalance"]
+
+
+class RefreshInstruments(CommandBase):
+    """Load the instrument master anew and give every symbol its token of today."""
+
+    type: Literal["refresh-instruments"]
+
+
+class Status(CommandBase):
+    """Tell slots, watchlists and the revision; changes nothing and is not remembered."""
+
+    type: Literal["status"]
+
+
+Command = (
+    Subscribe
+    | Unsubscribe
+    | SetMode
+    | Replace
+    | Delete
+    | Reconnect
+    | Rebalance
+    | RefreshInstruments
+    | Status
+)
+COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(
+    Annotated[Command, Field(discriminator="type", title="Command")]
+)
+_ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
+
+
+class ReplyStatus(StrEnum):
+    """What became of a command."""
+
+    APPLIED = "APPLIED"
+    """Done, but for what `refused` lists."""
+    REJECTED = "REJECTED"
+    """Nothing was changed: `errors`, or `refused` for each instrument, says why."""
+    EXPIRED = "EXPIRED"
+    """It came after its `expires_at`; nothing was changed."""
+
+
+class Refusal(NamedTuple):
+    """An instrument as the command wrote it, and why it was not accepted."""
+
+    instrument: int | str
+    reason: str
+
+
+class RefusedInstrument(BaseModel):
+    """One entry of a reply's `refused`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instrument: int | str
+    reason: str
+
+
+class SlotStatus(BaseModel):
+    """One connection in the answer to `status`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slot: int
+    instruments: int
+    capacity: int = Field(description="0: the slot has no api_key any more")
+
+
+class StatusPayload(BaseModel):
+    """The answer to `status`, as the leader knows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instruments: int
+    capacity: int
+    slots: tuple[SlotStatus, ...]
+    watchlists: dict[str, int] = Field(description="instruments claimed, by watchlist")
+    modes: dict[str, int] = Field(description="instruments, by mode")
+    unplaced: int = Field(description="instruments that wait for room; 0 unless an api_key went")
+
+
+class Reply(BaseModel):
+    """The answer to one command."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    MAX_BYTES: ClassVar[int] = 900_000
+    """A Kafka message holds 1 MB by default: a longer list of refusals is cut, and says so."""
+
+    id: str
+    status: ReplyStatus
+    revision: int = Field(description="of the subscriptions, after the command")
+    accepted: int = Field(0, description="instruments for which the command holds now")
+    refused: tuple[RefusedInstrument, ...] = ()
+    errors: tuple[str, ...] = ()
+    dry_run: bool = False
+    payload: StatusPayload | None = Field(None, description="the answer to `status`")
+
+    def encoded(self) -> bytes:
+        """The JSON that goes into Kafka, never longer than `MAX_BYTES`."""
+        data = self.model_dump_json(exclude_none=True).encode()
+        kept = self
+        while len(data) > self.MAX_BYTES and kept.refused:
+            refused = kept.refused[: len(kept.refused) * 2 // 3]
+            left_out = len(self.refused) - len(refused)
+            kept = self.model_copy(
+                update={
+                    "refused": refused,
+                    "errors": (*self.errors, f"{left_out} more were refused, left out for length"),
+                }
+            )
+            data = kept.model_dump_json(exclude_none=True).encode()
+        return data
+
+
+class Rejected(NamedTuple):
+    """A message that is no command. Without an `id` nobody can be answered."""
+
+    id: str | None
+    errors: tuple[str, ...]
+
+
+def parse(data: bytes | None, max_bytes: int) -> Command | Rejected:
+    """Turn the value of a control message into a command.
+
+    Args:
+        data: the message's value; None is a tombstone.
+        max_bytes: longer messages are refused unread.
+    """
+    if data is None:
+        return Rejected(None, ("the message has no value",))
+    if len(data) > max_bytes:
+        return Rejected(None, (f"the message has {len(data)} bytes, {max_bytes} are allowed",))
+    try:
+        raw = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        return Rejected(None, (f"not JSON: {error}",))
+    if not isinstance(raw, dict):
+        return Rejected(None, ("not a JSON object",))
+    try:
+        return COMMAND.validate_python(raw)
+    except ValidationError as error:
+        return Rejected(_id_of(raw), _readable(error.errors(include_url=False)))
+
+
+def _id_of(raw: dict[str, Any]) -> str | None:
+    try:
+        return _ID.validate_python(raw.get("id"))
+    except ValidationError:
+        return None
+
+
+def _readable(details: Sequence[ErrorDetails]) -> tuple[str, ...]:
+    """`instruments[3]: reason` for each place that is wrong; a union's alternatives are one."""
+    reasons: dict[str, list[str]] = {}
+    for detail in details:
+        place, reason = _place(detail), _reason(detail)
+        if detail["type"] == "too_short" and reasons:
+            continue  # pydantic counts what is left without the wrong ones
+        known = reasons.setdefault(place, [])
+        if reason not in known:
+            known.append(reason)
+    lines = [f"{place}: {' or '.join(known)}" for place, known in reasons.items()]
+    if len(lines) > MAX_ERRORS:
+        lines = [*lines[:MAX_ERRORS], f"and {len(lines) - MAX_ERRORS} more"]
+    return tuple(lines)
+
+
+def _place(detail: ErrorDetails) -> str:
+    location = list(detail["loc"])
+    if detail["type"].startswith("union_tag"):
+        return "type"
+    if len(location) > 1:
+        location = location[1:]  # the union's tag, which is the type of the command
+    place = str(location[0])
+    if place == "instruments" and len(location) > 1:
+        return f"instruments[{location[1]}]"
+    return place
+
+
+_TYPES: Final = ", ".join(
+    (
+        "subscribe",
+        "unsubscribe",
+        "set-mode",
+        "replace",
+        "delete",
+        "reconnect",
+        "rebalance",
+        "refresh-instruments",
+        "status",
+    )
+)
+
+
+def _reason(detail: ErrorDetails) -> str:
+    kind, place = detail["type"], _place(detail)
+    if kind == "union_tag_not_found":
+        return f"is missing; one of {_TYPES}"
+    if kind == "union_tag_invalid":
+        return f"must be one of {_TYPES}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return "is not a field of this command"
+    if place.startswith("instruments["):
+        return "must be an instrument token (1 to 4294967295) or EXCHANGE:TRADINGSYMBOL"
+    if place == "instruments":
+        return {
+            "too_short": "must name at least one instrument",
+            "too_long": f"must name at most {MAX_INSTRUMENTS} instruments: send several commands",
+        }.get(kind, "must be a list")
+    if place == "mode":
+        return "must be ltp, quote or full"
+    if place == "watchlist" and kind == "string_pattern_mismatch":
+        return "must begin with a letter or digit; then up to 63 letters, digits or . _ : / -"
+    text = detail["msg"].removeprefix("Value error, ")
+    return text.replace("Input should be", "must be", 1)

@@ -1,0 +1,151 @@
+"""The records of the topic `kite.subscriptions`, which is the whole memory of a cluster.
+
+The topic is compacted and partition k belongs to slot k. A key that is a decimal number is an
+instrument token, and its value says who wants it and how; a tombstone takes it away. Keys that
+begin with `@` are the leader's own:
+
+- `@leader` (partition 0): the offset of `kite.control` from which a new leader goes on, and the
+  counters. Written with every command, so it is small.
+- `@reply:<id>` (partition 0): the reply that a repeated id gets again. One record a command and a
+  tombstone for the one that falls out of the window: a list inside `@leader` would be rewritten
+  whole with each command, and would outgrow a message.
+- `@reconnect` (partition k): tells slot k's owner to reconnect, once.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connector.kite.models import Mode
+
+LEADER_KEY: Final = "@leader"
+REPLY_PREFIX: Final = "@reply:"
+RECONNECT_KEY: Final = "@reconnect"
+LEADER_PARTITION: Final = 0
+MOVED_TO: Final = "moved-to"
+"""Header of a tombstone whose instrument went to another slot, which the value names."""
+
+
+class Record(NamedTuple):
+    """A record that is to be written to `kite.subscriptions`; `value` None is a tombstone."""
+
+    partition: int
+    key: str
+    value: bytes | None
+    moved_to: int | None = None
+
+
+class Subscription(NamedTuple):
+    """What is wanted of one instrument, and where it is carried."""
+
+    slot: int
+    claims: dict[str, Mode]
+    """By watchlist; never empty, never changed in place."""
+    symbol: str | None
+    """EXCHANGE:TRADINGSYMBOL, the name that outlives the token."""
+    revision: int
+    """Of the state that this was last changed in."""
+
+    @property
+    def mode(self) -> Mode:
+        """The highest mode that anyone claims."""
+        return max(self.claims.values(), key=lambda mode: mode.rank)
+
+    def encoded(self, token: int) -> bytes:
+        """The record's value."""
+        return json.dumps(
+            {
+                "token": token,
+                "mode": self.mode,
+                "claims": self.claims,
+                "symbol": self.symbol,
+                "revision": self.revision,
+            },
+            separators=(",", ":"),
+        ).encode()
+
+    @classmethod
+    def decode(cls, slot: int, value: bytes) -> Subscription:
+        """Read a record of the partition `slot`.
+
+        Raises:
+            ValueError: the bytes are not such a record.
+        """
+        try:
+            raw = json.loads(value)
+            claims = {str(name): Mode(mode) for name, mode in raw["claims"].items()}
+            if not claims:
+                raise ValueError("nobody claims it")
+            return cls(slot, claims, raw["symbol"], int(raw["revision"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a subscription: {error!r}") from error
+
+
+class SubscriptionRecord(BaseModel):
+    """The contract of a value under an instrument's key: what other programs may rely on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Subscription")
+
+    token: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] = Field(
+        description="the instrument token, as in the key"
+    )
+    mode: Mode = Field(description="the highest mode that a watchlist claims")
+    claims: dict[str, Mode] = Field(min_length=1, description="mode by watchlist")
+    symbol: str | None = Field(description="EXCHANGE:TRADINGSYMBOL, where it is known")
+    revision: int = Field(ge=1, description="of the subscriptions when this was last changed")
+
+
+class Progress(NamedTuple):
+    """The record `@leader`: where a new leader goes on."""
+
+    offset: int = 0
+    """Of the first message of `kite.control` that is not applied yet."""
+    revision: int = 0
+    sequence: int = 0
+    """Number of commands remembered so far; the order in which they are forgotten."""
+
+    def encoded(self) -> bytes:
+        """The record's value."""
+        return json.dumps(self._asdict(), separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Progress:
+        """Read the record.
+
+        Raises:
+            ValueError: the bytes are not such a record.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(value)
+            return cls(int(raw["offset"]), int(raw["revision"]), int(raw["sequence"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a leader's record: {error!r}") from error
+
+
+class Remembered(NamedTuple):
+    """The record `@reply:<id>`: what a command was answered."""
+
+    sequence: int
+    reply: bytes
+
+    def encoded(self) -> bytes:
+        """The record's value: the reply behind its number, so that neither is parsed to be kept."""
+        return b"%d %s" % (self.sequence, self.reply)
+
+    @classmethod
+    def decode(cls, value: bytes) -> Remembered:
+        """Read the record.
+
+        Raises:
+            ValueError: the bytes are not such a record.
+        """
+        sequence, _, reply = value.partition(b" ")
+        return cls(int(sequence), reply)
+
+
+def reconnect_value(command_id: str, time_ms: int) -> bytes:
+    """The value under `@reconnect`."""
+    return json.dumps({"id": command_id, "time_ms": time_ms}, separators=(",", ":")).encode()

@@ -1,0 +1,126 @@
+"""What the cluster remembers, and how it is rebuilt from its topic. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+from connector.control.records import (
+    LEADER_KEY,
+    LEADER_PARTITION,
+    REPLY_PREFIX,
+    Progress,
+    Record,
+    Remembered,
+    Subscription,
+)
+
+
+class Names(Protocol):
+    """The instrument master, as far as commands need it."""
+
+    def token(self, symbol: str) -> int | None:
+        """Today's token of EXCHANGE:TRADINGSYMBOL; None where it is unknown."""
+
+    def symbol(self, token: int) -> str | None:
+        """Today's EXCHANGE:TRADINGSYMBOL of a token; None where it is unknown."""
+
+    def __len__(self) -> int:
+        """Instruments it has; 0 where it is not loaded."""
+
+
+class NoNames:
+    """An instrument master that is not loaded."""
+
+    def token(self, symbol: str) -> int | None:  # noqa: ARG002
+        """Nothing is known."""
+        return None
+
+    def symbol(self, token: int) -> str | None:  # noqa: ARG002
+        """Nothing is known."""
+        return None
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Layout(NamedTuple):
+    """Where instruments may be: what the settings say, not the log."""
+
+    slots: tuple[int, ...]
+    capacity: int
+    """Instruments that each slot carries."""
+
+    @property
+    def total(self) -> int:
+        """Instruments that all slots carry."""
+        return len(self.slots) * self.capacity
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the cluster remembers."""
+
+    layout: Layout
+    subscriptions: Mapping[int, Subscription] = field(default_factory=dict)
+    """By token, in the order in which they came."""
+    replies: Mapping[str, Remembered] = field(default_factory=dict)
+    """By command id, oldest first."""
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def revision(self) -> int:
+        """Number of changes so far."""
+        return self.progress.revision
+
+    @classmethod
+    def replay(
+        cls, layout: Layout, records: Iterable[tuple[int, str, bytes | None]]
+    ) -> tuple[State, tuple[Record, ...]]:
+        """Build the state from the topic, read from its beginning or after compaction.
+
+        Args:
+            layout: where instruments may be.
+            records: (partition, key, value), in order within each partition.
+
+        Returns:
+            The state, and tombstones for what does not belong there: an instrument in two
+            partitions, which only a broker without transactions leaves, and values that are not
+            what their key says.
+        """
+        latest: dict[tuple[int, str], bytes] = {}
+        for partition, key, value in records:
+            latest.pop((partition, key), None)
+            if value is not None:
+                latest[partition, key] = value
+
+        progress = Progress()
+        replies: dict[str, Remembered] = {}
+        found: list[tuple[int, Subscription]] = []
+        strays: list[Record] = []
+        for (partition, key), value in latest.items():
+            try:
+                if key == LEADER_KEY:
+                    progress = Progress.decode(value)
+                elif key.startswith(REPLY_PREFIX):
+                    replies[key.removeprefix(REPLY_PREFIX)] = Remembered.decode(value)
+                elif not key.startswith("@"):
+                    found.append((int(key), Subscription.decode(partition, value)))
+            except ValueError:
+                strays.append(Record(partition, key, None))
+
+        # the newest place of an instrument is the true one
+        found.sort(key=lambda item: item[1].revision)
+        subscriptions: dict[int, Subscription] = {}
+        for token, subscription in found:
+            if (older := subscriptions.pop(token, None)) is not None:
+                strays.append(Record(older.slot, str(token), None))
+            subscriptions[token] = subscription
+        ordered = dict(sorted(replies.items(), key=lambda item: item[1].sequence))
+        return cls(layout, subscriptions, ordered, progress), tuple(strays)
+
+    def applied(self, offset: int) -> tuple[State, Record]:
+        """The state after all messages of `kite.control` below `offset`, and its `@leader`."""
+        after = replace(self, progress=self.progress._replace(offset=offset))
+        return after, Record(LEADER_PARTITION, LEADER_KEY, after.progress.encoded())

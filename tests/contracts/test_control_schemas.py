@@ -1,0 +1,80 @@
+"""The JSON Schemas in schemas/ say what the models accept."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from connector.control.commands import COMMAND, Rejected, Reply, ReplyStatus, parse
+from connector.control.contract import json_schemas
+from connector.control.records import Subscription
+from connector.kite.models import Mode
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+@pytest.mark.parametrize("name", sorted(json_schemas()))
+def test_the_file_is_current(name):
+    assert (SCHEMAS / name).read_text() == json_schemas()[name], (
+        "run: python -m connector.control.contract"
+    )
+
+
+def validator(name):
+    return jsonschema.Draft202012Validator(json.loads((SCHEMAS / name).read_text()))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"id": "1", "type": "subscribe", "instruments": ["NSE:INFY", 408065], "mode": "full"},
+        {"id": "1", "type": "unsubscribe", "watchlist": "a", "instruments": [408065]},
+        {"id": "1", "type": "set-mode", "mode": "ltp"},
+        {"id": "1", "type": "replace", "watchlist": "a", "instruments": [], "dry_run": True},
+        {"id": "1", "type": "delete", "watchlist": "a", "expected_revision": 7},
+        {"id": "1", "type": "reconnect", "slot": 0, "expires_at": 1_767_585_600_000},
+        {"id": "1", "type": "rebalance", "expires_at": "2026-01-05T09:30:00+05:30"},
+        {"id": "1", "type": "refresh-instruments"},
+        {"id": "1", "type": "status"},
+        # and what both must refuse
+        {"id": "", "type": "status"},
+        {"id": "1", "type": "stop"},
+        {"id": "1", "type": "status", "watchlist": "a"},
+        {"id": "1", "type": "subscribe", "instruments": []},
+        {"id": "1", "type": "subscribe", "instruments": ["INFY"]},
+        {"id": "1", "type": "subscribe", "instruments": [0]},
+        {"id": "1", "type": "subscribe", "instruments": [1], "mode": "depth"},
+        {"id": "1", "type": "delete", "watchlist": "@settings"},
+        {"id": "1", "type": "reconnect", "slot": -1},
+    ],
+)
+def test_schema_and_parser_agree(command):
+    accepted = not isinstance(parse(json.dumps(command).encode(), 10_000), Rejected)
+    assert validator("command.json").is_valid(command) == accepted
+
+
+def test_a_reply_and_a_subscription_are_as_their_schemas_say():
+    reply = Reply(
+        id="1",
+        status=ReplyStatus.APPLIED,
+        revision=1,
+        refused=[{"instrument": "NSE:X", "reason": "no room"}],
+    )
+    validator("reply.json").validate(json.loads(reply.encoded()))
+    record = Subscription(0, {"a": Mode.FULL}, "NSE:INFY", 1).encoded(408065)
+    validator("subscription.json").validate(json.loads(record))
+
+
+def test_the_documented_command_types_are_all():
+    assert set(COMMAND.json_schema()["discriminator"]["mapping"]) == {
+        "subscribe",
+        "unsubscribe",
+        "set-mode",
+        "replace",
+        "delete",
+        "reconnect",
+        "rebalance",
+        "refresh-instruments",
+        "status",
+    }

@@ -1,0 +1,223 @@
+import json
+
+import pytest
+
+from connector.control.commands import (
+    COMMAND,
+    MAX_ERRORS,
+    Rejected,
+    Replace,
+    Reply,
+    ReplyStatus,
+    SetMode,
+    Status,
+    Subscribe,
+    parse,
+)
+from connector.kite.models import Mode
+
+INFY = 408065
+
+
+def parsed(**fields):
+    return parse(json.dumps(fields).encode(), 1_000_000)
+
+
+def errors(**fields):
+    result = parsed(**{"id": "1", **fields})
+    assert isinstance(result, Rejected)
+    assert result.id == "1"
+    return list(result.errors)
+
+
+def test_the_designs_example():
+    command = parse(
+        b'{"id": "a0", "type": "subscribe", "watchlist": "algo-1", '
+        b'"instruments": ["NSE:INFY", 408065], "mode": "full"}',
+        10_000,
+    )
+    assert command == Subscribe(
+        id="a0",
+        type="subscribe",
+        watchlist="algo-1",
+        instruments=("NSE:INFY", INFY),
+        mode=Mode.FULL,
+    )
+
+
+def test_defaults():
+    command = parsed(id="1", type="subscribe", instruments=[INFY])
+    assert (command.watchlist, command.mode) == ("default", Mode.QUOTE)
+    assert (command.dry_run, command.expires_at, command.expected_revision) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "unsubscribe", "instruments": [INFY]},
+        {"type": "set-mode", "mode": "ltp"},
+        {"type": "set-mode", "mode": "ltp", "instruments": ["NSE:NIFTY 50", "NSE:M&M"]},
+        {"type": "replace", "watchlist": "a/b:c.d_e-f", "instruments": []},
+        {"type": "delete", "watchlist": "a"},
+        {"type": "reconnect", "slot": 0},
+        {"type": "rebalance", "dry_run": True},
+        {"type": "refresh-instruments"},
+        {"type": "status", "expected_revision": 0},
+    ],
+)
+def test_every_type(fields):
+    command = parsed(id="1", **fields)
+    assert command.type == fields["type"]
+
+
+def test_every_model_is_a_type():
+    kinds = {parsed(id="1", type="status").type}
+    assert kinds == {"status"}
+    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("value", "milliseconds"),
+    [
+        (1_767_585_600_000, 1_767_585_600_000),
+        ("2026-01-05T04:00:00Z", 1_767_585_600_000),
+        ("2026-01-05T09:30:00.250+05:30", 1_767_585_600_250),
+    ],
+)
+def test_expires_at(value, milliseconds):
+    assert parsed(id="1", type="status", expires_at=value).expires_at == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({}, "type: is missing; one of subscribe"),
+        ({"type": "subscibe"}, "type: must be one of subscribe"),
+        ({"type": 3}, "type: must be one of subscribe"),
+        (
+            {"type": "subscribe", "instruments": [1] * 50_001},
+            "instruments: must name at most 50000",
+        ),
+        ({"type": "subscribe"}, "instruments: is missing"),
+        (
+            {"type": "subscribe", "instruments": []},
+            "instruments: must name at least one instrument",
+        ),
+        ({"type": "subscribe", "instruments": 5}, "instruments: must be a list"),
+        (
+            {"type": "subscribe", "instruments": [1], "mode": "depth"},
+            "mode: must be ltp, quote or full",
+        ),
+        (
+            {"type": "subscribe", "instruments": [1, 2.5]},
+            "instruments[1]: must be an instrument token (1 to 4294967295) or EXCHANGE",
+        ),
+        ({"type": "subscribe", "instruments": [True]}, "instruments[0]: must be an instrument"),
+        ({"type": "subscribe", "instruments": [0]}, "instruments[0]: must be an instrument"),
+        ({"type": "subscribe", "instruments": [2**32]}, "instruments[0]: must be an instrument"),
+        ({"type": "subscribe", "instruments": ["INFY"]}, "instruments[0]: must be an instrument"),
+        ({"type": "subscribe", "instruments": ["NSE: "]}, "instruments[0]: must be an instrument"),
+        (
+            {"type": "subscribe", "instruments": [1], "watchlst": "a"},
+            "watchlst: is not a field of this command",
+        ),
+        ({"type": "delete", "watchlist": "@settings"}, "watchlist: must begin with a letter"),
+        ({"type": "delete", "watchlist": "a b"}, "watchlist: must begin with a letter"),
+        ({"type": "delete"}, "watchlist: is missing"),
+        ({"type": "replace", "instruments": [1]}, "watchlist: is missing"),
+        ({"type": "set-mode"}, "mode: is missing"),
+        ({"type": "reconnect", "slot": -1}, "slot: must be greater than or equal to 0"),
+        ({"type": "reconnect", "slot": "1"}, "slot: must be a valid integer"),
+        ({"type": "status", "dry_run": "yes"}, "dry_run: must be a valid boolean"),
+        ({"type": "status", "expected_revision": -1}, "expected_revision: must be greater"),
+        ({"type": "status", "expires_at": "2026-01-05T04:00:00"}, "expires_at: has no time zone"),
+        ({"type": "status", "expires_at": "soon"}, "expires_at: must be epoch milliseconds"),
+        ({"type": "status", "expires_at": True}, "expires_at: must be epoch milliseconds"),
+        ({"type": "status", "expires_at": 1.5}, "expires_at: must be epoch milliseconds"),
+    ],
+)
+def test_errors_name_the_field_and_the_reason(fields, error):
+    assert [line[: len(error)] for line in errors(**fields)] == [error]
+
+
+def test_all_errors_are_told_at_once():
+    assert len(errors(type="subscribe", instruments=[0, "x"], mode="no", extra=1)) == 4
+
+
+def test_a_long_list_of_errors_is_cut():
+    lines = errors(type="subscribe", instruments=[0] * 100)
+    assert len(lines) == MAX_ERRORS + 1
+    assert lines[-1] == "and 80 more"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b'"subscribe"',
+        b"{}",
+        b'{"id": NaN}',
+        b'{"type": "status"}',
+        b'{"type": "status", "id": ""}',
+        b'{"type": "status", "id": 7}',
+        b'{"type": "status", "id": "' + b"x" * 129 + b'"}',
+        b"[" * 100_000,
+        b'{"id": "1", "type": "status"}' + b" " * 1_000_000,
+    ],
+)
+def test_without_an_id_nobody_can_be_answered(data):
+    result = parse(data, 1_000_000)
+    assert isinstance(result, Rejected)
+    assert result.id is None
+    assert result.errors
+
+
+def test_too_long_a_message_is_not_read():
+    result = parse(b" " * 2000, 1024)
+    assert result == Rejected(None, ("the message has 2000 bytes, 1024 are allowed",))
+
+
+def test_an_id_is_any_text():
+    assert parsed(id="Straße 1 / №7", type="status") == Status(id="Straße 1 / №7", type="status")
+
+
+def test_commands_are_frozen_and_made_from_python_too():
+    command = Replace(id="1", type="replace", watchlist="a", instruments=(INFY,))
+    with pytest.raises(ValueError, match="frozen"):
+        command.watchlist = "b"
+    assert parse(command.model_dump_json().encode(), 1000) == command
+    later = SetMode(id="1", type="set-mode", mode=Mode.LTP, expires_at=5)
+    assert parse(later.model_dump_json().encode(), 1000) == later
+
+
+def test_a_reply_leaves_out_what_is_not_there():
+    reply = Reply(id="1", status=ReplyStatus.APPLIED, revision=3, accepted=2)
+    assert json.loads(reply.encoded()) == {
+        "id": "1",
+        "status": "APPLIED",
+        "revision": 3,
+        "accepted": 2,
+        "refused": [],
+        "errors": [],
+        "dry_run": False,
+    }
+
+
+def test_a_reply_names_nine_thousand_refusals():
+    refused = [{"instrument": 2**31 + n, "reason": "no room: 3 slots"} for n in range(9000)]
+    reply = Reply(id="1", status=ReplyStatus.REJECTED, revision=3, refused=refused)
+    assert len(json.loads(reply.encoded())["refused"]) == 9000
+
+
+def test_a_reply_fits_into_a_message_whatever_it_refuses():
+    refused = [{"instrument": f"NFO:{n:059}", "reason": "x"} for n in range(50_000)]
+    reply = Reply(id="1", status=ReplyStatus.REJECTED, revision=3, refused=refused)
+    data = reply.encoded()
+    assert len(data) <= Reply.MAX_BYTES
+    told = Reply.model_validate_json(data)
+    left_out = 50_000 - len(told.refused)
+    assert told.errors == (f"{left_out} more were refused, left out for length",)

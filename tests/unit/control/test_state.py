@@ -1,0 +1,65 @@
+from connector.control.records import Progress, Record, Remembered, Subscription
+from connector.control.state import Layout, NoNames, State
+from connector.kite.models import Mode
+
+LAYOUT = Layout((0, 1, 2), 3000)
+CLAIMS = {"a": Mode.QUOTE}
+
+
+def record(slot, token, revision):
+    return slot, str(token), Subscription(slot, CLAIMS, None, revision).encoded(token)
+
+
+def test_an_empty_topic_is_an_empty_state():
+    state, strays = State.replay(LAYOUT, [])
+    assert state == State(LAYOUT)
+    assert (state.revision, strays) == (0, ())
+
+
+def test_the_last_record_of_a_key_counts():
+    state, strays = State.replay(
+        LAYOUT,
+        [
+            record(0, 257, 1),
+            record(0, 513, 1),
+            record(0, 257, 4),
+            (0, "513", None),
+            (0, "@leader", Progress(8, 4, 2).encoded()),
+            (0, "@reply:b", Remembered(2, b"{}").encoded()),
+            (0, "@reply:a", Remembered(1, b"[]").encoded()),
+            (1, "@reconnect", b"whatever"),
+        ],
+    )
+    assert dict(state.subscriptions) == {257: Subscription(0, CLAIMS, None, 4)}
+    assert list(state.replies) == ["a", "b"]
+    assert state.progress == Progress(8, 4, 2)
+    assert strays == ()
+
+
+def test_an_instrument_in_two_partitions_stays_in_the_newer_place():
+    records = [record(2, 257, 5), record(0, 257, 3), record(1, 257, 4)]
+    state, strays = State.replay(LAYOUT, records)
+    assert state.subscriptions[257].slot == 2
+    assert strays == (Record(0, "257", None), Record(1, "257", None))
+
+
+def test_what_cannot_be_read_is_taken_away():
+    bad = [(0, "257", b"{"), (1, "x", b"{}"), (0, "@leader", b""), (0, "@reply:a", b"")]
+    state, strays = State.replay(LAYOUT, bad)
+    assert state == State(LAYOUT)
+    assert strays == tuple(Record(partition, key, None) for partition, key, _ in bad)
+
+
+def test_applied_names_the_next_offset():
+    state, record = State(LAYOUT).applied(17)
+    assert state.progress.offset == 17
+    assert record == Record(0, "@leader", Progress(17, 0, 0).encoded())
+
+
+def test_no_names():
+    names = NoNames()
+    assert (names.token("NSE:INFY"), names.symbol(408065), len(names)) == (None, None, 0)
+
+
+def test_the_layouts_room():
+    assert LAYOUT.total == 9000
