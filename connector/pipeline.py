@@ -40,6 +40,9 @@ _WORTH_A_WARNING = {
     EventType.DROPPED,
     EventType.FAILED,
 }
+SAMPLE_EVERY_US = 10_000
+"""Latencies are taken of one frame in so many microseconds: of each one, they would cost more than
+its transcoding."""
 # where a packet that begins a frame has the exchange's time, by its length
 _TIMESTAMP_AT = {184: 64, 32: 32}
 
@@ -230,6 +233,7 @@ class SlotPipeline:
         self._transcode = transcoder.transcode
         self._produce = pipeline.producer.produce
         self._time_us = pipeline.time_us
+        self._sample_after_us = 0
         self._exchange_to_receive = pipeline.exchange_to_receive.observe
         self._receive_to_produce = pipeline.receive_to_produce.observe
 
@@ -247,7 +251,7 @@ class SlotPipeline:
         self.transcoder.forget(tokens)
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
-        """The tick path. Latencies are taken once a frame, so that a tick costs nothing more."""
+        """The tick path."""
         records, confirmed, rejected = self._transcode(data, receive_time_us)
         produce = self._produce
         timestamp_ms = receive_time_us // 1000
@@ -255,13 +259,8 @@ class SlotPipeline:
             produce(topic, value, key, timestamp_ms)
         if rejected:
             self._dead_letter(rejected, receive_time_us)
-        self._receive_to_produce((self._time_us() - receive_time_us) * 1e-6)
-        at = _TIMESTAMP_AT.get(int.from_bytes(data[2:4]))
-        # a snapshot of yesterday's last trade says nothing of the network
-        if at is not None and not confirmed and len(data) >= at + 4:
-            exchange_time = int.from_bytes(data[at : at + 4])
-            if exchange_time:
-                self._exchange_to_receive(max(0.0, receive_time_us * 1e-6 - exchange_time))
+        if receive_time_us >= self._sample_after_us:
+            self._sample(data, receive_time_us, snapshot=bool(confirmed))
         return confirmed
 
     def message(self, message: TickerMessage, raw: str) -> None:
@@ -276,6 +275,17 @@ class SlotPipeline:
     def event(self, event: ConnectionEvent) -> None:
         """An edge of the connection's life."""
         self._pipeline.take_event(event, self.account)
+
+    def _sample(self, data: bytes, receive_time_us: int, *, snapshot: bool) -> None:
+        """Take the latencies of one frame."""
+        self._sample_after_us = receive_time_us + SAMPLE_EVERY_US
+        self._receive_to_produce((self._time_us() - receive_time_us) * 1e-6)
+        at = _TIMESTAMP_AT.get(int.from_bytes(data[2:4]))
+        # a snapshot of yesterday's last trade says nothing of the network
+        if at is not None and not snapshot and len(data) >= at + 4:
+            exchange_time = int.from_bytes(data[at : at + 4])
+            if exchange_time:
+                self._exchange_to_receive(max(0.0, receive_time_us * 1e-6 - exchange_time))
 
     def _dead_letter(self, rejected: Sequence[tuple[str, bytes]], receive_time_us: int) -> None:
         pipeline = self._pipeline
