@@ -6,6 +6,8 @@
     ├── ParseTickError                 a packet or frame that is not a tick
     ├── CapacityError                  more instruments than the connections may carry
     ├── InstrumentNotFoundError        a symbol that the instrument master does not have
+    ├── InstrumentFormatError          a file that is not Kite's list of instruments
+    ├── CaptureError                   a file that is not a recorded feed
     ├── FeedError                      the Kite side
     │   ├── HandshakeError             the WebSocket was refused
     │   │   ├── TokenRejectedError     403: wait for a new access_token
@@ -115,6 +117,29 @@ class InstrumentNotFoundError(ConnectorError):
 
     def __str__(self) -> str:
         return f"{self.symbol} is not in the instrument master; write it as EXCHANGE:TRADINGSYMBOL"
+
+
+class InstrumentFormatError(ConnectorError):
+    """What should be Kite's list of instruments is something else."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"not a list of instruments: {self.reason}"
+
+
+class CaptureError(ConnectorError):
+    """A file that is not a recorded feed, or is damaged before its end."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} is not a good capture: {self.reason}"
 
 
 class FeedError(ConnectorError):
