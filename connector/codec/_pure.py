@@ -186,7 +186,7 @@ class Transcoder:
             self.last_tick_us = receive_time_us
         self.packets += len(records) + len(rejected)
         self.bytes += len(frame)
-        return Transcoded(records, confirmed or (), rejected or ())
+        return records, confirmed or (), rejected or ()
 
     def _stray(self, token: int) -> _Instrument:
         """An instrument that nobody expects; beyond MAX_STRAYS it is forgotten at once."""
