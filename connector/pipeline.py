@@ -31,15 +31,6 @@ from connector.ops.histogram import MILLISECONDS, SECONDS, Histogram
 
 _log = structlog.get_logger("connector.pipeline")
 
-_WORTH_A_WARNING = {
-    EventType.DISCONNECTED,
-    EventType.GAP,
-    EventType.WAITING_FOR_TOKEN,
-    EventType.UNCONFIRMED,
-    EventType.STALLED,
-    EventType.DROPPED,
-    EventType.FAILED,
-}
 SAMPLE_EVERY_US = 10_000
 """Latencies are taken of one frame in so many microseconds: of each one, they would cost more than
 its transcoding."""
@@ -185,17 +176,20 @@ class Pipeline:
         )
 
     def take_event(self, event: ConnectionEvent, account: str) -> None:
-        """Write an edge in the life of a connection, and log it."""
+        """Write an edge in the life of a connection."""
         self.events += 1
         value = self.encoder.event(event, account=account)
         self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
-        about = {"slot": event.slot, "account": account, "reason": event.reason or None}
-        if event.instruments is not None:
-            about["instruments"] = event.instruments
+        # a connection logs its edges itself; what was missed is for whoever looks after the data
         if event.type is EventType.GAP:
-            about["gap_ms"] = (event.gap_to_ms or 0) - (event.gap_from_ms or 0)
-        log = _log.warning if event.type in _WORTH_A_WARNING else _log.info
-        log(event.type.value, **{key: value for key, value in about.items() if value is not None})
+            gap_ms = (event.gap_to_ms or 0) - (event.gap_from_ms or 0)
+            _log.warning(
+                "nothing was received",
+                slot=event.slot,
+                account=account,
+                seconds=gap_ms / 1000,
+                instruments=event.instruments,
+            )
 
     @property
     def received(self) -> int:
