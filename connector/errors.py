@@ -20,7 +20,9 @@
     ├── KafkaError                     the Kafka side
     │   ├── BrokerUnreachableError     no broker answers
     │   ├── TopicError                 a topic is missing or differs from what was asked for
-    │   └── FencedError                another process took this one's place
+    │   ├── FencedError                another process took this one's place
+    │   ├── TransactionAbortedError    a transaction came to nothing; nobody saw any of it
+    │   └── NoReplyError               no leader answered a command in time
     ├── RegistryError                  the schema registry
     │   ├── RegistryUnreachableError
     │   └── SchemaIncompatibleError    the registry refused the schema
@@ -267,6 +269,29 @@ class TopicError(KafkaError):
 
 class FencedError(KafkaError):
     """A newer process holds this transactional.id: this one must stop writing at once."""
+
+
+class TransactionAbortedError(KafkaError):
+    """A transaction was given up; none of its records counts, and it may be tried again."""
+
+    retryable = True
+
+
+class NoReplyError(KafkaError):
+    """A command was written, but no reply came in time; it may still be applied later."""
+
+    retryable = True
+
+    def __init__(self, command_id: str, timeout_seconds: float) -> None:
+        super().__init__(command_id, timeout_seconds)
+        self.command_id = command_id
+        self.timeout_seconds = timeout_seconds
+
+    def __str__(self) -> str:
+        return (
+            f"no reply to command {self.command_id} within {self.timeout_seconds:g} s: it is "
+            "written and will be applied by the next leader; is a connector running?"
+        )
 
 
 class RegistryError(ConnectorError):
