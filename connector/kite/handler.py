@@ -7,7 +7,7 @@ and fills a channel, the service's transcodes and produces. Both are given to th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from connector.kite.models import ConnectionEvent, Mode, TickerMessage
 
@@ -38,3 +38,21 @@ class Handler(Protocol):
 
     def event(self, event: ConnectionEvent) -> None:
         """Take an edge of the connection's life."""
+
+
+class Flow(Protocol):
+    """Reading of one connection, which its handler may hold."""
+
+    def pause_reading(self) -> None:
+        """Deliver nothing more until `resume_reading`: TCP then holds the feed back."""
+
+    def resume_reading(self) -> None:
+        """Go on; frames may be delivered before this returns."""
+
+
+@runtime_checkable
+class FlowControlled(Protocol):
+    """A handler that wants to hold reading: it is given the `Flow` once, before all else."""
+
+    def flow(self, flow: Flow) -> None:
+        """Keep the flow."""

@@ -243,6 +243,14 @@ class TextMessage(TickerMessage):
 
 
 @dataclass(slots=True)
+class FrameMessage(TickerMessage):
+    """A binary frame as received, for those who parse themselves."""
+
+    data: bytes
+    receive_time_us: int
+
+
+@dataclass(slots=True)
 class ClosingMessage(TickerMessage):
     """The socket closed; a supervised connection reconnects by itself."""
 
@@ -299,8 +307,10 @@ class ConnectionState(StrEnum):
 class EventType(StrEnum):
     """What can happen to a connection; also the `type` in the topic `kite.events`."""
 
+    CONNECTING = "connecting"
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
+    BACKING_OFF = "backing_off"
     RESUBSCRIBED = "resubscribed"
     SNAPSHOT_DONE = "snapshot_done"
     GAP = "gap"
@@ -308,6 +318,7 @@ class EventType(StrEnum):
     WAITING_FOR_SLOT = "waiting_for_slot"
     UNCONFIRMED = "unconfirmed"
     STALLED = "stalled"
+    TICKS_RESUMED = "ticks_resumed"
     DROPPED = "dropped"
     FAILED = "failed"
     CLOSED = "closed"
@@ -320,7 +331,8 @@ class ConnectionEvent:
     """An edge in the life of a connection, for logs, metrics and the topic `kite.events`.
 
     `session_id` is the connect time in UTC milliseconds, None before the first connect. A GAP says
-    that nothing was received from `gap_from_ms` to `gap_to_ms` (UTC milliseconds).
+    that nothing was received from `gap_from_ms` to `gap_to_ms` (UTC milliseconds). `code` is the
+    WebSocket close code of a DISCONNECTED, where the feed sent one.
     """
 
     type: EventType
@@ -333,3 +345,4 @@ class ConnectionEvent:
     gap_to_ms: int | None = None
     instruments: int | None = None
     tokens: tuple[int, ...] = ()
+    code: int | None = None

@@ -1,0 +1,47 @@
+"""Time as an argument, so that tests turn it by hand and none has to sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A call that is still to come."""
+
+    def cancel(self) -> None:
+        """Forget the call; harmless when it was made already."""
+
+
+class Clock(Protocol):
+    """What a connection needs of time."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards: for durations."""
+
+    def time_us(self) -> int:
+        """UTC microseconds since 1970: for what others read."""
+
+    def call_later(self, delay_seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call once, from the event loop, after a delay."""
+
+
+class SystemClock:
+    """The machine's own clock and the running event loop's timers."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    @staticmethod
+    def time_us() -> int:
+        """UTC microseconds since 1970."""
+        return time.time_ns() // 1000
+
+    @staticmethod
+    def call_later(delay_seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call once from the running event loop."""
+        return asyncio.get_running_loop().call_later(delay_seconds, callback)
+
+
+SYSTEM_CLOCK = SystemClock()

@@ -1,0 +1,147 @@
+"""The api_key and the day's access_token, where they come from, and how a change is noticed.
+
+Kite flushes access tokens each morning and a human has to log in for the next one. A live socket
+outlives its token, a reconnect does not: the connection then waits on `changed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from pydantic import SecretStr
+from watchfiles import awatch
+
+# a mounted volume or a network file system may not tell of changes: look by ourselves as well
+POLL_SECONDS = 5.0
+
+
+class Credentials(ABC):
+    """One api_key and its token; shared by all connections of the account.
+
+    Attributes:
+        api_key: the app's api_key, masked in every repr.
+        name: a short name for logs and metrics, in place of the api_key.
+    """
+
+    def __init__(self, api_key: str | SecretStr, name: str = "main") -> None:
+        self.api_key = _secret(api_key)
+        self.name = name
+        self._version = 0
+
+    @abstractmethod
+    def access_token(self) -> SecretStr | None:
+        """The token as it is now; None while there is none."""
+
+    @abstractmethod
+    async def changed(self, since: int) -> None:
+        """Return as soon as the token differs from the one of version `since`."""
+
+    @property
+    def version(self) -> int:
+        """Grows by one with each change of the token that was noticed."""
+        return self._version
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, api_key='**********')"
+
+
+class StaticCredentials(Credentials):
+    """A token in memory, which `set_access_token` replaces at run time."""
+
+    def __init__(
+        self, api_key: str | SecretStr, access_token: str | SecretStr | None, name: str = "main"
+    ) -> None:
+        super().__init__(api_key, name)
+        self._token = _secret(access_token) if access_token else None
+        self._changed = asyncio.Event()
+
+    def access_token(self) -> SecretStr | None:
+        """The token as it is now; None while there is none."""
+        return self._token
+
+    def set_access_token(self, access_token: str | SecretStr) -> None:
+        """Replace the token; connections that wait for one go on at once.
+
+        Setting the same token again counts as a change: the account's plan may have been mended.
+        Call it from the event loop's thread.
+        """
+        self._token = _secret(access_token)
+        self._version += 1
+        waiting, self._changed = self._changed, asyncio.Event()
+        waiting.set()
+
+    async def changed(self, since: int) -> None:
+        """Return as soon as a token newer than version `since` is set."""
+        while self._version == since:
+            await self._changed.wait()
+
+
+class FileCredentials(Credentials):
+    """A token in a file of its own; space around it does not count.
+
+    The file may be written over, replaced atomically, or be part of a mounted Kubernetes Secret,
+    which is swapped by a symbolic link beside it. It need not exist yet.
+    """
+
+    def __init__(
+        self,
+        api_key: str | SecretStr,
+        access_token_file: str | Path,
+        name: str = "main",
+        *,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        super().__init__(api_key, name)
+        self.path = Path(access_token_file)
+        self._poll_seconds = poll_seconds
+        self._seen = self._read()
+
+    def access_token(self) -> SecretStr | None:
+        """The token that is in the file now; None where it is empty, missing or unreadable."""
+        token = self._read()
+        if token != self._seen:
+            self._seen = token
+            self._version += 1
+        return token
+
+    async def changed(self, since: int) -> None:
+        """Return as soon as the file holds another token than that of version `since`."""
+        async for _ in self._signs():
+            self.access_token()
+            if self._version != since:
+                return
+
+    async def _signs(self) -> AsyncIterator[None]:
+        """Yields at once, whenever something happens beside the file, and every few seconds."""
+        yield
+        while True:
+            try:
+                # the folder, not the file: replacing a file or a link leaves a watched inode behind
+                async for _ in awatch(
+                    self.path.parent,
+                    watch_filter=None,
+                    recursive=False,
+                    rust_timeout=int(self._poll_seconds * 1000),
+                    yield_on_timeout=True,
+                ):
+                    yield
+            except OSError:  # no such folder yet, or no more watches to be had
+                await asyncio.sleep(self._poll_seconds)
+                yield
+
+    def _read(self) -> SecretStr | None:
+        try:
+            token = self.path.read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return SecretStr(token) if token else None
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, path={str(self.path)!r})"
+
+
+def _secret(value: str | SecretStr) -> SecretStr:
+    return value if isinstance(value, SecretStr) else SecretStr(value)
