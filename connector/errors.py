@@ -26,6 +26,7 @@
     ├── RegistryError                  the schema registry
     │   ├── RegistryUnreachableError
     │   └── SchemaIncompatibleError    the registry refused the schema
+    ├── SpoolError                     the directory where records wait cannot be used
     └── PortInUseError                 who wanted which port, and what to do
 
 Whether trying again can help is a fact of the class: its `retryable`. Data live in attributes and
@@ -314,6 +315,18 @@ class RegistryUnreachableError(RegistryError):
 
 class SchemaIncompatibleError(RegistryError):
     """The registry holds a schema that this one may not follow."""
+
+
+class SpoolError(ConnectorError):
+    """The spool's directory cannot be used, or belongs to another process."""
+
+    def __init__(self, directory: str, reason: str) -> None:
+        super().__init__(directory, reason)
+        self.directory = directory
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"spool.directory {self.directory}: {self.reason}"
 
 
 class PortInUseError(ConnectorError):
