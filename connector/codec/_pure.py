@@ -30,22 +30,28 @@ _FIVE = b"\x0a"  # an array's only block has five items
 _END = b"\x00"  # of an array
 
 
-def _varint(number: int) -> bytes:
-    """Avro's long: zigzag, then seven bits a byte, lowest first."""
-    rest = (number << 1) ^ (number >> 63)
-    encoded = bytearray()
-    while rest > 0x7F:
-        encoded.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    encoded.append(rest)
-    return bytes(encoded)
+# a varint has seven bits a byte, lowest first, and a mark on all but the last; it is put together
+# from two bytes at a time
+_TWO = 1 << 14
+_MORE = [bytes((rest & 0x7F | 0x80, rest >> 7 | 0x80)) for rest in range(_TWO)]
+_LAST = [bytes((rest,)) for rest in range(0x80)]
+_LAST += [bytes((rest & 0x7F | 0x80, rest >> 7)) for rest in range(0x80, _TWO)]
 
 
-_SMALL = [_varint(number) for number in range(8192)]  # all that fit two bytes
+def _varint(rest: int) -> bytes:
+    if rest < _TWO:
+        return _LAST[rest]
+    encoded = _MORE[rest & 0x3FFF]
+    rest >>= 14
+    while rest >= _TWO:
+        encoded += _MORE[rest & 0x3FFF]
+        rest >>= 14
+    return encoded + _LAST[rest]
 
 
 def _long(number: int) -> bytes:
-    return _SMALL[number] if 0 <= number < 8192 else _varint(number)
+    """Avro's long. Where a number is never negative, its zigzag is just `number << 1`."""
+    return _varint((number << 1) ^ (number >> 63))
 
 
 def _string(text: str) -> bytes:
@@ -55,7 +61,7 @@ def _string(text: str) -> bytes:
 
 def _time(seconds: int) -> bytes:
     """A nullable timestamp-millis from the wire's seconds, where 0 is none."""
-    return _SOME + _varint(seconds * 1000) if seconds else _NULL
+    return _SOME + _varint(seconds * 2000) if seconds else _NULL
 
 
 class _Route:
@@ -169,13 +175,13 @@ class Transcoder:
             value = b"".join(
                 (
                     route.framing,
-                    _varint(timestamp * 1000) if timestamp else receive_event,
+                    _varint(timestamp * 2000) if timestamp else receive_event,
                     received,
                     instrument.identity or self._identify(instrument, token, route),
                     route.modes[mode],
                     measures,
                     self._session,
-                    _long(self._sequence),
+                    _varint(self._sequence << 1),
                     snapshot,
                 )
             )
@@ -238,15 +244,15 @@ def _quote(fields: tuple[int, ...], divisor: float) -> bytes:
         (
             _double(last / divisor),
             _SOME,
-            _long(quantity),
+            _varint(quantity << 1),
             _SOME,
             _double(average / divisor),
             _SOME,
-            _long(volume),
+            _varint(volume << 1),
             _SOME,
-            _long(buy),
+            _varint(buy << 1),
             _SOME,
-            _long(sell),
+            _varint(sell << 1),
             _SOME,
             _doubles(open_ / divisor, high / divisor, low / divisor, close / divisor),
         )
@@ -261,16 +267,16 @@ def _full(packet: bytes, divisor: float) -> tuple[int, bytes]:
         _time(trade_time),
         _time(timestamp),
         _SOME,
-        _long(oi),
+        _varint(oi << 1),
         _SOME,
-        _long(oi_high),
+        _varint(oi_high << 1),
         _SOME,
-        _long(oi_low),
+        _varint(oi_low << 1),
         _SOME,
     ]
-    for side in (16, 31):
+    for side in (fields[16:31], fields[31:]):
         parts.append(_FIVE)
-        for i in range(side, side + 15, 3):
-            parts += (_long(fields[i]), _double(fields[i + 1] / divisor), _long(fields[i + 2]))
+        for quantity, price, orders in zip(side[::3], side[1::3], side[2::3], strict=True):
+            parts += (_varint(quantity << 1), _double(price / divisor), _varint(orders << 1))
         parts.append(_END)
     return timestamp, b"".join(parts)

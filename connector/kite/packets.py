@@ -7,6 +7,7 @@ length and the packet. Source: kite.trade/docs/connect/v3/websocket, "Message st
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from struct import Struct
 from typing import Final
 
@@ -37,6 +38,8 @@ FULL: Final = Struct(">16I" + "2IH2x" * 10)
 """QUOTE, last trade time, oi, oi high, oi low, exchange timestamp; ten depth levels."""
 
 _COUNT = Struct(">H").unpack_from
+# what DepthItem._make does, without a call of Python for each of ten levels
+_item = partial(tuple.__new__, DepthItem)
 _EXCHANGES = {exchange.value: exchange for exchange in Exchange}
 
 
@@ -164,7 +167,8 @@ def _full(packet: bytes, exchange: Exchange) -> Tick:
         trade_time, oi, oi_high, oi_low, timestamp, *depth,
     ) = FULL.unpack(packet)  # fmt: skip
     divisor = exchange.divisor
-    items = [DepthItem(depth[i], depth[i + 1] / divisor, depth[i + 2]) for i in range(0, 30, 3)]
+    prices = [price / divisor for price in depth[1::3]]
+    items = tuple(map(_item, zip(depth[::3], prices, depth[2::3], strict=True)))
     return Tick(
         token,
         Mode.FULL,
@@ -182,5 +186,5 @@ def _full(packet: bytes, exchange: Exchange) -> Tick:
         oi_high,
         oi_low,
         _time(timestamp),
-        Depth(tuple(items[:5]), tuple(items[5:])),
+        Depth(items[:5], items[5:]),
     )

@@ -1,0 +1,21 @@
+import importlib
+
+import pytest
+
+from tests.support.ticks import SCHEMA_IDS, TOPICS
+
+
+@pytest.fixture(params=["native", "pure"])
+def twin(request):
+    """The class of each twin: what is tested here holds for both."""
+    try:
+        return importlib.import_module(f"connector.codec._{request.param}").Transcoder
+    except ImportError:
+        pytest.skip("the compiled codec is not built")
+
+
+@pytest.fixture
+def transcoder(twin):
+    made = twin(TOPICS, SCHEMA_IDS, 2)
+    made.open_session(1_700_000_000_123)
+    return made

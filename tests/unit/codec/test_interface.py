@@ -1,0 +1,230 @@
+"""What a twin makes of good packets, run over both."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from connector.codec.interface import REASONS
+from connector.kite import packets as wire
+from connector.kite.models import Exchange
+from tests.support import packets
+from tests.support.packets import NSE, Level, frame, full, index, ltp, quote
+from tests.support.ticks import NOW, NOW_US, SCHEMA_IDS, TOPICS, decode, tick, ticks
+
+INFY = 408065
+
+NOT_IN_LTP = (
+    "last_traded_quantity", "average_traded_price", "volume_traded", "total_buy_quantity",
+    "total_sell_quantity", "ohlc",
+)  # fmt: skip
+ONLY_IN_FULL = (
+    "last_trade_time", "exchange_timestamp", "oi", "oi_day_high", "oi_day_low", "depth",
+)  # fmt: skip
+
+
+def test_a_record_is_topic_key_and_framed_value(transcoder):
+    ((topic, key, value),), _, _ = transcoder.transcode(frame(quote(INFY)), NOW_US)
+    assert topic == "kite.ticks.nse"
+    assert key == b"408065"
+    assert decode(value)[0] == SCHEMA_IDS[topic]
+
+
+def test_quote(transcoder):
+    transcoder.set_symbols({INFY: "INFY"})
+    assert tick(transcoder, quote(INFY)) == {
+        "event_time": NOW,
+        "receive_time_us": NOW_US,
+        "instrument_token": 408065,
+        "exchange": "NSE",
+        "tradingsymbol": "INFY",
+        "mode": "quote",
+        "tradable": True,
+        "last_price": 1573.15,
+        "last_traded_quantity": 1,
+        "average_traded_price": 1570.33,
+        "volume_traded": 1175986,
+        "total_buy_quantity": 256511,
+        "total_sell_quantity": 360503,
+        "ohlc": {"open": 1569.15, "high": 1575.00, "low": 1561.05, "close": 1567.80},
+        **dict.fromkeys(ONLY_IN_FULL),
+        "slot": 2,
+        "session_id": 1_700_000_000_123,
+        "sequence": 1,
+        "snapshot": False,
+    }
+
+
+def test_two_full_packets_of_a_frame(transcoder):
+    first, second = ticks(
+        transcoder,
+        full(408065, last_price=129905, volume_traded=6065675, exchange_timestamp=1612777255),
+        full(2953217, last_price=320940, volume_traded=2261635, exchange_timestamp=1612777254),
+    )
+    assert (first["instrument_token"], second["instrument_token"]) == (408065, 2953217)
+    assert (first["last_price"], second["last_price"]) == (1299.05, 3209.40)
+    assert (first["volume_traded"], second["volume_traded"]) == (6065675, 2261635)
+    assert first["exchange_timestamp"] == datetime(2021, 2, 8, 9, 40, 55, tzinfo=UTC)
+    assert second["event_time"] == datetime(2021, 2, 8, 9, 40, 54, tzinfo=UTC)
+    assert (first["sequence"], second["sequence"]) == (1, 2)
+
+
+def test_full_has_interest_and_depth_in_wire_order(transcoder):
+    levels = [Level(10 + i, 100_00 + i, 1 + i) for i in range(10)]
+    got = tick(transcoder, full(NSE, oi=5, oi_day_high=7, oi_day_low=3, depth=levels))
+    assert (got["oi"], got["oi_day_high"], got["oi_day_low"]) == (5, 7, 3)
+    assert [tuple(level.values()) for level in got["depth"]["buy"]] == [
+        (10 + i, (100_00 + i) / 100, 1 + i) for i in range(5)
+    ]
+    assert [tuple(level.values()) for level in got["depth"]["sell"]] == [
+        (10 + i, (100_00 + i) / 100, 1 + i) for i in range(5, 10)
+    ]
+
+
+def test_a_depth_of_zeros_is_a_depth(transcoder):
+    side = [{"quantity": 0, "price": 0.0, "orders": 0}] * 5
+    assert tick(transcoder, full(NSE))["depth"] == {"buy": side, "sell": side}
+
+
+def test_ltp(transcoder):
+    got = tick(transcoder, ltp(NSE, 5))
+    assert (got["mode"], got["last_price"], got["event_time"]) == ("ltp", 0.05, NOW)
+    assert {got[name] for name in (*NOT_IN_LTP, *ONLY_IN_FULL)} == {None}
+
+
+@pytest.mark.parametrize("timestamp", [None, 1612777255])
+def test_index_has_another_order_and_no_trades(transcoder, timestamp):
+    got = tick(
+        transcoder,
+        index(256265, 1507470, high=4, low=1, open=2, close=3, exchange_timestamp=timestamp),
+    )
+    assert got["ohlc"] == {"open": 0.02, "high": 0.04, "low": 0.01, "close": 0.03}
+    assert (got["exchange"], got["tradable"], got["last_price"]) == ("INDICES", False, 15074.70)
+    assert got["mode"] == ("full" if timestamp else "quote")
+    assert got["exchange_timestamp"] == (
+        datetime(2021, 2, 8, 9, 40, 55, tzinfo=UTC) if timestamp else None
+    )
+    assert got["event_time"] == (got["exchange_timestamp"] or NOW)
+    absent = {*NOT_IN_LTP, *ONLY_IN_FULL} - {"ohlc", "exchange_timestamp"}
+    assert {got[name] for name in absent} == {None}
+
+
+@pytest.mark.parametrize("packet", [ltp, quote, full], ids=["ltp", "quote", "full"])
+def test_an_index_is_never_tradable_whatever_the_length(transcoder, packet):
+    assert tick(transcoder, packet(packets.INDEX))["tradable"] is False
+
+
+@pytest.mark.parametrize(
+    ("token", "raw", "price"),
+    [
+        (31132428, 3782000, 378.20),  # NCO: ALUMINI26SEPFUT
+        (packets.NCO, 2_685_000_000, 268_500.00),  # silver, over 2**31
+        (packets.CDS, 831234000, 83.1234),
+        (packets.BCD, 831234, 83.1234),
+        (packets.MCX, 2**32 - 1, 42949672.95),
+    ],
+)
+def test_worked_prices(transcoder, token, raw, price):
+    assert tick(transcoder, ltp(token, raw))["last_price"] == price
+    assert tick(transcoder, quote(token, last_price=raw, low=raw))["ohlc"]["low"] == price
+    assert tick(transcoder, full(token, average_traded_price=raw))["average_traded_price"] == price
+
+
+@pytest.mark.parametrize("exchange", list(Exchange))
+def test_every_exchange_has_its_topic_name_and_divisor(transcoder, exchange):
+    records, _, _ = transcoder.transcode(frame(ltp(7 << 8 | exchange.value, 12345)), NOW_US)
+    ((topic, _, value),) = records
+    schema_id, got = decode(value)
+    assert topic == TOPICS[exchange]
+    assert schema_id == SCHEMA_IDS[topic]
+    assert got["exchange"] == exchange.name
+    assert got["last_price"] == 12345 / exchange.divisor
+    assert got["tradable"] is exchange.tradable
+
+
+def test_quantities_are_unsigned(transcoder):
+    most = 2**32 - 1
+    got = tick(
+        transcoder,
+        full(
+            NSE, last_traded_quantity=most, volume_traded=most, total_buy_quantity=most,
+            total_sell_quantity=most, oi=most, oi_day_high=most, oi_day_low=most,
+            depth=[Level(most, most, 2**16 - 1)] * 10, last_trade_time=most,
+            exchange_timestamp=most,
+        ),
+    )  # fmt: skip
+    assert {
+        got[name]
+        for name in (
+            "last_traded_quantity", "volume_traded", "total_buy_quantity", "total_sell_quantity",
+            "oi", "oi_day_high", "oi_day_low",
+        )
+    } == {most}  # fmt: skip
+    assert got["depth"]["sell"][4] == {"quantity": most, "price": most / 100, "orders": 65535}
+    assert got["last_trade_time"] == datetime.fromtimestamp(most, UTC) == got["event_time"]
+
+
+def test_a_time_of_zero_is_none_and_never_1970(transcoder):
+    got = tick(transcoder, full(NSE, last_trade_time=0, exchange_timestamp=0))
+    assert got["last_trade_time"] is None
+    assert got["exchange_timestamp"] is None
+    assert got["event_time"] == NOW
+    assert tick(transcoder, index(256265, exchange_timestamp=0))["exchange_timestamp"] is None
+
+
+def test_the_highest_token(transcoder):
+    token = 0xFFFFFF01
+    records, _, _ = transcoder.transcode(frame(ltp(token)), NOW_US)
+    assert records[0][1] == b"4294967041"
+    assert decode(records[0][2])[1]["instrument_token"] == token
+
+
+def test_counters_account_for_everything(transcoder):
+    assert transcoder.counts() == dict.fromkeys(Exchange, 0)
+    first = frame(ltp(NSE), quote(NSE), ltp(packets.NCO), b"odd") + b"more"
+    transcoder.transcode(first, NOW_US)
+    assert transcoder.packets == 5
+    assert transcoder.bytes == len(first)
+    assert transcoder.last_tick_us == NOW_US
+    assert transcoder.counts() == dict.fromkeys(Exchange, 0) | {Exchange.NSE: 2, Exchange.NCO: 1}
+    # nothing but garbage: no tick, so its time does not count
+    second = frame(b"odd")
+    transcoder.transcode(second, NOW_US + 5)
+    assert transcoder.last_tick_us == NOW_US
+    assert transcoder.packets == 6
+    transcoder.transcode(b"\0", NOW_US + 6)
+    assert transcoder.bytes == len(first) + len(second) + 1
+
+
+def test_every_exchange_needs_a_topic_and_every_topic_an_id(twin):
+    with pytest.raises(KeyError):
+        twin({}, SCHEMA_IDS, 0)
+    with pytest.raises(KeyError):
+        twin(TOPICS, {}, 0)
+
+
+@pytest.mark.parametrize("schema_id", [0, 1, 2**31, 2**32 - 1])
+def test_the_whole_range_of_schema_ids(twin, schema_id):
+    transcoder = twin(TOPICS, dict.fromkeys(SCHEMA_IDS, schema_id), 0)
+    records, _, _ = transcoder.transcode(frame(ltp(NSE)), NOW_US)
+    assert decode(records[0][2])[0] == schema_id
+
+
+def test_one_topic_may_take_several_exchanges(twin):
+    transcoder = twin(dict.fromkeys(Exchange, "ticks"), {"ticks": 7}, 0)
+    records, _, _ = transcoder.transcode(frame(ltp(NSE), ltp(packets.MCX)), NOW_US)
+    assert [topic for topic, _, _ in records] == ["ticks", "ticks"]
+
+
+def test_before_a_session_opens_its_id_is_zero(twin):
+    transcoder = twin(TOPICS, SCHEMA_IDS, 26)
+    got = tick(transcoder, ltp(NSE))
+    assert (got["slot"], got["session_id"], got["sequence"]) == (26, 0, 1)
+
+
+def test_reasons_are_a_fixed_set():
+    assert set(REASONS) == {
+        wire.UNKNOWN_LENGTH,
+        wire.UNKNOWN_SEGMENT,
+        wire.TRUNCATED_FRAME,
+        wire.TRAILING_BYTES,
+    }
