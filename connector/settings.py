@@ -117,7 +117,7 @@ def _instrument(value: object) -> int | str:
         raise ValueError(f"{text!r} must be an instrument token or EXCHANGE:TRADINGSYMBOL")
     if exchange.upper() not in EXCHANGE_NAMES:
         raise ValueError(f"{text!r}: no such exchange; there are {', '.join(EXCHANGE_NAMES)}")
-    return f"{exchange.upper()}:{symbol.strip().upper()}"
+    return f"{exchange.upper()}:{symbol.strip()}"
 
 
 Instrument = Annotated[int | str, BeforeValidator(_instrument)]
@@ -257,11 +257,16 @@ class ClusterSettings(Section):
     )
 
 
+def _time_of_day(value: object) -> object:
+    # YAML reads 12:35 as a number to the base of 60
+    return "{:02d}:{:02d}".format(*divmod(value, 60)) if type(value) is int else value
+
+
 class InstrumentMasterSettings(Section):
     """The daily list of instruments."""
 
     load: bool = Field(True, description="false: tokens only, no symbols")
-    refresh_at: str = Field(
+    refresh_at: Annotated[str, BeforeValidator(_time_of_day)] = Field(
         "08:35", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="time of day, IST"
     )
     cache_file: Path | None = Field(None, description="null: not kept between starts")
@@ -274,15 +279,15 @@ class HttpSettings(Section):
     port: int = Field(8090, ge=0, le=65535, description="0: any free port")
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "console"]
+
+
 class LoggingSettings(Section):
     """The log."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="of the connector and of what it uses"
-    )
-    format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto: readable on a terminal, JSON elsewhere"
-    )
+    level: LogLevel = Field("info", description="of the connector and of what it uses")
+    format: LogFormat = Field("auto", description="auto: readable on a terminal, JSON elsewhere")
 
 
 class Settings(Section):
@@ -336,8 +341,3 @@ class Settings(Section):
                 f"{names[0]} is a name, and instrument_master.load is false: give its token"
             )
         return self
-
-    @property
-    def slots(self) -> int:
-        """Connections of all accounts together."""
-        return sum(account.connections for account in self.accounts)

@@ -34,6 +34,8 @@ SWITCHES = {CONFIG_VARIABLE, "KITE_CONNECTOR_CODEC", "KITE_CONNECTOR_BUILD"}
 _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)")
 _SERVICE_URL = re.compile(r"^(tcp|udp|sctp)://")
 
+_SECRET_PROPERTY = re.compile(r"password|secret|token|key\.pem|jaas|oauthbearer|user\.info")
+
 SettingPath = tuple[str | int, ...]
 """Where a setting stands in the tree: ("accounts", 0, "api_key")."""
 
@@ -203,23 +205,23 @@ def _put(
             here = inside
 
 
-def _members(annotation: Any) -> list[Any]:
+def members_of(annotation: Any) -> list[Any]:
     """What an annotation can be, without None and without Annotated's wrapping."""
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        return members_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return [
             member
             for choice in get_args(annotation)
             if choice is not type(None)
-            for member in _members(choice)
+            for member in members_of(choice)
         ]
     return [annotation]
 
 
 def model_of(annotation: Any) -> type[BaseModel] | None:
     """The model among what an annotation can be, if there is one."""
-    for member in _members(annotation):
+    for member in members_of(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
             return member
     return None
@@ -227,7 +229,7 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 
 def item_of(annotation: Any) -> Any:
     """What stands in a `tuple[X, ...]`; None for anything else."""
-    for member in _members(annotation):
+    for member in members_of(annotation):
         if get_origin(member) is tuple:
             return get_args(member)[0]
     return None
@@ -237,7 +239,7 @@ def _is_scalar(annotation: Any) -> bool:
     return all(
         get_origin(member) not in (tuple, dict)
         and not (isinstance(member, type) and issubclass(member, BaseModel))
-        for member in _members(annotation)
+        for member in members_of(annotation)
     )
 
 
@@ -268,9 +270,27 @@ def leaves(model: type[BaseModel], above: SettingPath = ()) -> Iterator[SettingP
             yield path
 
 
+def secrets_of(model: BaseModel) -> Iterator[str]:
+    """Every secret's text, so that a log can be kept free of it."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, SecretStr):
+                yield item.get_secret_value()
+            elif isinstance(item, dict):
+                yield from (str(text) for key, text in item.items() if is_secret_property(key))
+            elif isinstance(item, BaseModel):
+                yield from secrets_of(item)
+
+
+def is_secret_property(name: str) -> bool:
+    """Whether a librdkafka property (kafka.client) may hold a secret."""
+    return _SECRET_PROPERTY.search(name) is not None
+
+
 def is_secret(path: SettingPath) -> bool:
     """Whether a setting's value must never be shown."""
-    return SecretStr in _members(_annotation(path))
+    return SecretStr in members_of(_annotation(path))
 
 
 def _near(wrong: str, known: list[str]) -> str:

@@ -10,13 +10,12 @@ import logging
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-LogFormat = Literal["auto", "json", "console"]
-LEVELS = ("debug", "info", "warning", "error")
+from connector.settings import LogFormat, LogLevel
 
 _MASK = "***"
 # the query of the feed's URL, and the REST API's header: where a token would show up in a log
@@ -68,7 +67,7 @@ class SecretMask:
 
 
 def configure(
-    level: str = "info",
+    level: LogLevel = "info",
     log_format: LogFormat = "auto",
     *,
     mask: SecretMask | None = None,

@@ -7,11 +7,17 @@ anything.
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from connector.ops.histogram import Histogram
+
+try:
+    VERSION = importlib.metadata.version("kite-connector")
+except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
+    VERSION = "unknown"
 
 
 @dataclass(frozen=True)

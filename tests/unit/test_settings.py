@@ -18,7 +18,6 @@ def reasons(**given):
 def test_little_is_required():
     plain = settings()
     assert plain.accounts[0].name == "main"
-    assert plain.slots == 3
     assert plain.instruments == ()
 
 
@@ -44,21 +43,13 @@ def test_the_environment_is_not_read(monkeypatch):
     assert settings().name == "kite-connector"
 
 
-def test_slots_are_the_connections_of_all_accounts():
-    accounts = [
-        {"name": "a", "api_key": "1", "connections": 2},
-        {"name": "b", "api_key": "2"},
-    ]
-    assert settings(accounts=accounts).slots == 5
-
-
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
         (408065, 408065),
         ("408065", 408065),
         ("NSE:INFY", "NSE:INFY"),
-        ("nse: infy", "NSE:INFY"),
+        ("nse: INFY", "NSE:INFY"),
         ("NSE:NIFTY 50", "NSE:NIFTY 50"),
     ],
 )

@@ -184,3 +184,8 @@ def test_every_setting_has_one_name():
         "kafka.ssl_key_password",
         "registry.password",
     }
+
+
+def test_a_time_of_day_needs_no_quotes(file):
+    loaded = load(file("instrument_master:\n  refresh_at: 12:35\n"), KEY)
+    assert loaded.settings.instrument_master.refresh_at == "12:35"
