@@ -2,6 +2,13 @@
 
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
 from connector.simulator.faults import FaultKind, FaultSpec
-from connector.simulator.server import SimulatorServer
+from connector.simulator.server import SimulatorServer, run_simulator
 
-__all__ = ["FaultKind", "FaultSpec", "SimulatedAccount", "SimulatorConfig", "SimulatorServer"]
+__all__ = [
+    "FaultKind",
+    "FaultSpec",
+    "SimulatedAccount",
+    "SimulatorConfig",
+    "SimulatorServer",
+    "run_simulator",
+]

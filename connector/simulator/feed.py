@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from connector.simulator.config import SimulatorConfig
 from connector.simulator.market import MODES, Market, Quote
 from connector.simulator.sockets import SimulatedSocket
-from connector.simulator.wire import MAX_UINT32, split_frame
+from connector.simulator.wire import MAX_UINT32, error_text, split_frame
 
 _REQUEST_LOG = 10_000
 
@@ -27,6 +27,13 @@ class SeenRequest:
     value: Any
 
 
+class Source(Protocol):
+    """Where a snapshot comes from: the market, or what a replay has played."""
+
+    def packet(self, token: int, mode: str) -> bytes | None:
+        """Length prefix and packet in a mode; None where there is none."""
+
+
 class Feed:
     """The sockets and the market between them; no task and no clock of its own."""
 
@@ -34,11 +41,16 @@ class Feed:
         self._config = config
         self._clock = clock
         self.market = market
+        self.source: Source = market
         self.sockets: dict[int, SimulatedSocket] = {}
         self.requests: deque[SeenRequest] = deque(maxlen=_REQUEST_LOG)
-        self.closed_packets = 0
-        """Packets sent on sockets that have closed since; the live ones count their own."""
-        self.closed_frames = 0
+        self.total_requests = 0
+        self.order_updates = 0
+        """Order updates posted, each counted once."""
+        self.order_copies = 0
+        """The same, each counted as often as it was sent."""
+        self._closed_packets = 0  # of sockets that have closed; the live ones count their own
+        self._closed_frames = 0
         self._ring: list[tuple[Quote, list[tuple[SimulatedSocket, str]]]] = []
         self._ring_stale = False
         self._cursor = 0
@@ -46,12 +58,12 @@ class Feed:
     @property
     def total_packets(self) -> int:
         """Packets sent since the start, on all sockets."""
-        return self.closed_packets + sum(socket.packets for socket in self.sockets.values())
+        return self._closed_packets + sum(socket.packets for socket in self.sockets.values())
 
     @property
     def total_frames(self) -> int:
         """Data frames sent since the start, on all sockets."""
-        return self.closed_frames + sum(socket.frames for socket in self.sockets.values())
+        return self._closed_frames + sum(socket.frames for socket in self.sockets.values())
 
     def attach(self, socket: SimulatedSocket) -> None:
         """A handshake has succeeded."""
@@ -65,8 +77,8 @@ class Feed:
     def detach(self, socket: SimulatedSocket) -> None:
         """A socket has closed."""
         if self.sockets.pop(socket.number, None) is not None:
-            self.closed_packets += socket.packets
-            self.closed_frames += socket.frames
+            self._closed_packets += socket.packets
+            self._closed_frames += socket.frames
             self._ring_stale = True
 
     def chosen(self, numbers: Iterable[int] | None) -> list[SimulatedSocket]:
@@ -78,6 +90,7 @@ class Feed:
     def request(self, socket: SimulatedSocket, text: str) -> None:
         """Take a text frame; what is not a request is ignored, as Kite does."""
         socket.requests += 1
+        self.total_requests += 1
         try:
             message = json.loads(text)
             action, value = message["a"], message["v"]
@@ -105,8 +118,7 @@ class Feed:
         new = {token for token in tokens if token not in socket.subscriptions}
         limit = self._config.max_instruments_per_socket
         if len(socket.subscriptions) + len(new) > limit:
-            message = f"Can't subscribe to more than {limit} instruments."
-            socket.send_text(_json({"type": "error", "data": message}))
+            socket.send_text(error_text(f"Can't subscribe to more than {limit} instruments."))
             tokens = [token for token in tokens if token not in new]
         for token in tokens:
             socket.subscriptions.setdefault(token, "quote")
@@ -126,8 +138,8 @@ class Feed:
     def _send_cached(self, socket: SimulatedSocket, tokens: list[int], mode: str) -> None:
         socket.flush(self._config.packets_per_frame)
         for token in tokens:
-            if (quote := self.market.quote(token)) is not None:
-                socket.pending.append(quote.packet(mode))
+            if (packet := self.source.packet(token, mode)) is not None:
+                socket.pending.append(packet)
         socket.flush(self._config.packets_per_frame)
 
     @property
@@ -190,12 +202,15 @@ class Feed:
         text = message if isinstance(message, str) else _json(message)
         return sum(socket.send_text(text) for socket in self.chosen(numbers))
 
-    def post_order(self, user_id: str, order: dict[str, Any]) -> int:
+    def post_order(self, user_id: str, order: Mapping[str, Any]) -> int:
         """An order update to every socket of the user, none is cached. Returns sockets reached."""
         text = _json({"type": "order", "id": "", "data": order})
-        return sum(
+        reached = sum(
             socket.send_text(text) for socket in self.sockets.values() if socket.user_id == user_id
         )
+        self.order_updates += 1
+        self.order_copies += reached
+        return reached
 
 
 def _tokens(value: object) -> list[int] | None:

@@ -72,6 +72,11 @@ class Quote:
             return _PREFIXES[44] + self._buffer[2:46]
         return _PREFIXES[8] + self._buffer[2:10]
 
+    @property
+    def last_price(self) -> float:
+        """In rupees."""
+        return self._price / self.listing.feed_exchange.divisor
+
     def advance(self, row: tuple[int, ...], now: int) -> None:
         """Take one step: `row` is a row of the market's table, `now` epoch seconds."""
         self.updates += 1
@@ -156,6 +161,11 @@ class Market:
             if not self.open:
                 quote.shut()
         return quote
+
+    def packet(self, token: int, mode: str) -> bytes | None:
+        """Length prefix and packet as they are now; None for an unknown token."""
+        quote = self.quote(token)
+        return None if quote is None else quote.packet(mode)
 
     def advance(self, quote: Quote, now: int) -> None:
         """One step of one instrument."""

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import http
-import logging
 import time
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta, timezone
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, cast
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Self
 
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
+import structlog
+from aiohttp import web
 
-from connector.errors import PortInUseError
+from connector.errors import CaptureError, PortInUseError
+from connector.kite.capture import CaptureReader
+from connector.kite.models import Mode
+from connector.simulator.acceptor import Acceptor
 from connector.simulator.access import Access, RefusedError
-from connector.simulator.config import SimulatorConfig
+from connector.simulator.config import SimulatedAccount, SimulatorConfig
+from connector.simulator.control import ControlApi
+from connector.simulator.faults import FaultKind, FaultSpec
 from connector.simulator.feed import Feed, SeenRequest
+from connector.simulator.flood import FloodResult, flood
+from connector.simulator.injector import Injector
 from connector.simulator.market import Market
-from connector.simulator.sockets import SimulatedSocket, TappedConnection
+from connector.simulator.orders import IST, OrderBook
+from connector.simulator.replay import Replay, ReplayResult
+from connector.simulator.rest import KiteRestApi, kite_errors
+from connector.simulator.sockets import SimulatedSocket
 from connector.simulator.universe import Universe
 
-IST = timezone(timedelta(hours=5, minutes=30), "IST")
 _MARKET_PERIOD_SECONDS = 0.02
-_CLOSE_TIMEOUT_SECONDS = 1.0
+_REST_SHUTDOWN_SECONDS = 1.0
 
-# above INFO: at lower levels websockets logs request lines, and with them tokens
-_websocket_log = logging.getLogger("connector.simulator.websockets")
-_websocket_log.setLevel(logging.WARNING)
+log = structlog.get_logger(__name__)
 
 
 class SimulatorServer:
@@ -48,7 +49,7 @@ class SimulatorServer:
         self, config: SimulatorConfig | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
         self.config = config or SimulatorConfig()
-        self._clock = clock
+        self.clock = clock
         now = clock()
         today = self.config.today or datetime.fromtimestamp(now, IST).date()
         self.universe = Universe(self.config.instruments, today)
@@ -61,57 +62,55 @@ class SimulatorServer:
             monotonic=time.monotonic,
         )
         self.feed = Feed(self.config, self.market, clock)
+        self.orders = OrderBook()
         self.updates_per_second = self.config.updates_per_second
         """Of each subscribed instrument; may be changed while it runs."""
         self.late_updates = 0
         """Updates that were due but left out, since the simulator itself could not keep up."""
-        self._next_number = 0
-        self._server: Server | None = None
+        self.replayed: list[ReplayResult] = []
+        """What became of each round of `config.replay`."""
+        self._injector = Injector(self.feed, self.access)
+        self._acceptor = Acceptor(self.config, self.access, self.feed, self._notify)
+        self._rest: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
 
     @property
     def ws_url(self) -> str:
         """WebSocket root, to be given to a client as `root`."""
-        return f"ws://{self._address(self._ws_port)}"
+        return f"ws://{self._address(self._acceptor.port)}"
 
     @property
-    def _ws_port(self) -> int:
-        if self._server is None:
+    def rest_url(self) -> str:
+        """REST root, for the API, the login page and /simulator alike."""
+        if self._rest is None:
             raise RuntimeError("the simulator is not open: use `async with`")
-        return int(next(iter(self._server.sockets)).getsockname()[1])
+        return f"http://{self._address(self._rest.addresses[0][1])}"
 
     def _address(self, port: int) -> str:
-        host = "127.0.0.1" if self.config.host in {"0.0.0.0", "::", ""} else self.config.host  # noqa: S104
+        host = self.config.host
+        if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - where to reach it, not where to listen
+            host = "127.0.0.1"
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await self._listen()
-        if not self.config.stepped:
-            self._tasks = [
-                asyncio.create_task(self._run_heartbeats(), name="simulator-heartbeats"),
-                asyncio.create_task(self._run_market(), name="simulator-market"),
-            ]
-        return self
-
-    async def _listen(self) -> Server:
         try:
-            return await serve(
-                self._serve_socket,
-                self.config.host,
-                self.config.ws_port,
-                process_request=self._admit,
-                create_connection=TappedConnection,
-                compression=None,
-                ping_interval=None,
-                close_timeout=_CLOSE_TIMEOUT_SECONDS,
-                server_header=None,
-                logger=_websocket_log,
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUseError("ws_port", self.config.host, self.config.ws_port) from error
+            await self._acceptor.open()
+            await self._open_rest()
+        except BaseException:
+            await self._close()
             raise
+        works = {"faults": self._injector.schedule(self.config.faults)}
+        if self.config.replay is not None:
+            works["replay"] = self._run_replay(CaptureReader(self.config.replay))
+        elif not self.config.stepped:
+            works["market"] = self._run_market()
+        if not self.config.stepped:
+            works["heartbeats"] = self._run_heartbeats()
+        self._tasks = [
+            asyncio.create_task(work, name=f"simulator {name}") for name, work in works.items()
+        ]
+        return self
 
     async def __aexit__(
         self,
@@ -119,65 +118,37 @@ class SimulatorServer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self._close()
+
+    async def _open_rest(self) -> None:
+        app = web.Application(middlewares=[kite_errors])
+        app.add_routes(KiteRestApi(self).routes())
+        app.add_routes(ControlApi(self).routes())
+        # no access log: the query of a login has the api_key
+        self._rest = web.AppRunner(
+            app, access_log=None, shutdown_timeout=_REST_SHUTDOWN_SECONDS, handle_signals=False
+        )
+        await self._rest.setup()
+        config = self.config
+        try:
+            await web.TCPSite(self._rest, config.host, config.rest_port).start()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUseError("rest_port", config.host, config.rest_port) from error
+            raise
+
+    async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        if self._server is not None:
-            for socket in self.sockets:
-                tap = socket.connection.tap
-                if tap.silent or tap.slow:  # it could not take part in a closing handshake
-                    tap.abort()
-            self._server.close()
-            await self._server.wait_closed()
-            self._server = None
+        self._injector.close()
+        if self._rest is not None:
+            await self._rest.cleanup()
+            self._rest = None
+        await self._acceptor.close()
 
-    # -- handshake and the life of a socket
-
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        query = parse_qs(urlsplit(request.path).query)
-        api_key = query.get("api_key", [""])[0]
-        access_token = query.get("access_token", [""])[0]
-        try:
-            account = self.access.admit(api_key, access_token)
-        except RefusedError as refused:
-            self._notify()
-            phrase = http.HTTPStatus(refused.status).phrase
-            return connection.respond(refused.status, f"{phrase}: {refused.message}\n")
-        # not in a finally of the handler: a handshake that breaks off never gets there
-        cast("TappedConnection", connection).on_lost = partial(self._released, account.api_key)
-        connection.username = account.api_key
-        return None
-
-    def _released(self, api_key: str) -> None:
-        self.access.release(api_key)
-        self._notify()
-
-    async def _serve_socket(self, connection: ServerConnection) -> None:
-        account = self.access.entry(connection.username).account
-        socket = SimulatedSocket(
-            cast("TappedConnection", connection),
-            self._next_number,
-            account.api_key,
-            account.user_id,
-            backlog_bytes=int(self.config.backlog_mib * 2**20),
-            log_frames=self.config.sent_log_frames,
-        )
-        self._next_number += 1
-        self.feed.attach(socket)
-        self._notify()
-        try:
-            with contextlib.suppress(ConnectionClosed):
-                while True:
-                    message = await connection.recv()
-                    text = message if isinstance(message, str) else message.decode(errors="replace")
-                    self.feed.request(socket, text)
-                    self._notify()
-        finally:
-            self.feed.detach(socket)
-            self._notify()
-
-    # -- what runs by itself, unless stepped
+    # what runs by itself
 
     async def _run_heartbeats(self) -> None:
         while True:
@@ -204,7 +175,33 @@ class SimulatorServer:
             due -= updates
             self.feed.emit(updates)
 
-    # -- what tests and faults use
+    async def _run_replay(self, reader: CaptureReader) -> None:
+        config = self.config
+        replay = self.feed.source = Replay()
+
+        def ready() -> bool:
+            sockets = self.sockets
+            return len(sockets) >= config.replay_sockets and (
+                config.replay_route == "slot" or all(socket.subscriptions for socket in sockets)
+            )
+
+        while True:
+            while not ready():
+                self._changed.clear()
+                await self._changed.wait()
+            try:
+                result = await replay.play(
+                    self.feed, reader, speed=config.replay_speed, route=config.replay_route
+                )
+            except (CaptureError, OSError) as error:
+                log.error("replay failed", reason=str(error))  # noqa: TRY400 - the reason says it
+                return
+            self.replayed.append(result)
+            self._notify()
+            if not config.replay_loop:
+                return
+
+    # what tests and other processes use
 
     @property
     def sockets(self) -> list[SimulatedSocket]:
@@ -229,10 +226,35 @@ class SimulatorServer:
         merged: dict[int, str] = {}
         for socket in self.sockets:
             for token, mode in socket.subscriptions.items():
-                merged[token] = max(
-                    mode, merged.get(token, mode), key=("ltp", "quote", "full").index
-                )
+                merged[token] = max(mode, merged.get(token, mode), key=lambda m: Mode(m).rank)
         return merged
+
+    def state(self) -> dict[str, Any]:
+        """All counters, as JSON has it; no secret in it."""
+        return {
+            "accounts": [
+                {
+                    "api_key": api_key,
+                    "open_sockets": self.access.open_sockets(api_key),
+                    "max_open_sockets": self.access.max_open_sockets(api_key),
+                    "token_good": self.access.entry(api_key).access_token is not None,
+                }
+                for api_key in self.access.api_keys
+            ],
+            "sockets": [socket.state() for socket in self.sockets],
+            "refusals": {str(status): n for status, n in self.access.refusals.items()},
+            "packets": self.feed.total_packets,
+            "frames": self.feed.total_frames,
+            "requests": self.feed.total_requests,
+            "orders": len(self.orders.orders),
+            "order_updates": self.feed.order_updates,
+            "order_copies": self.feed.order_copies,
+            "instruments": len(self.universe),
+            "streaming": self.feed.streaming,
+            "market_open": self.market.open,
+            "updates_per_second": self.updates_per_second,
+            "late_updates": self.late_updates,
+        }
 
     def set_token(self, access_token: str, *, api_key: str | None = None) -> None:
         """From now on this is the good access_token, and the only one."""
@@ -245,6 +267,27 @@ class SimulatorServer:
         """
         self.access.expire_token(api_key)
 
+    def set_market(self, *, is_open: bool) -> None:
+        """Open or shut the market: shut, there are snapshots and heartbeats, and empty books."""
+        self.market.set_open(is_open=is_open)
+
+    async def inject(self, fault: FaultSpec | FaultKind | str, **details: Any) -> int:
+        """Do a fault now: a `FaultSpec`, or a kind with a spec's fields as keywords.
+
+        Returns:
+            how many sockets it has met.
+        """
+        spec = (
+            fault if isinstance(fault, FaultSpec) else FaultSpec(kind=FaultKind(fault), **details)
+        )
+        return await self._injector.inject(spec)
+
+    def clear_faults(
+        self, kind: FaultKind | None = None, *, sockets: Iterable[int] | None = None
+    ) -> None:
+        """End lasting faults and refusals still to come; None: of every kind, on all sockets."""
+        self._injector.clear(kind, sockets)
+
     async def step(self, updates: int = 1) -> list[int]:
         """Move the next `updates` instruments in subscription order, and send their packets.
 
@@ -254,6 +297,23 @@ class SimulatorServer:
         moved = self.feed.emit(updates)
         await asyncio.sleep(0)
         return moved
+
+    async def flood(
+        self,
+        *,
+        packets: int | None = None,
+        seconds: float | None = None,
+        packets_per_frame: int = 1,
+        sockets: Iterable[int] | None = None,
+    ) -> dict[int, FloodResult]:
+        """Send as fast as the sockets drain, `packets` each or for `seconds`; see `flood.flood`."""
+        return await flood(
+            self.feed,
+            packets=packets,
+            seconds=seconds,
+            packets_per_frame=packets_per_frame,
+            sockets=sockets,
+        )
 
     async def heartbeat(self, sockets: Iterable[int] | None = None) -> None:
         """Send the 1-byte frame now."""
@@ -274,11 +334,54 @@ class SimulatorServer:
         await asyncio.sleep(0)
         return reached
 
-    async def post_order(self, order: dict[str, Any], *, api_key: str | None = None) -> int:
-        """Send an order update to all sockets of the account's user."""
+    async def post_order(self, order: Mapping[str, Any], *, api_key: str | None = None) -> int:
+        """Send an order update to all sockets of the account's user; returns how many."""
         reached = self.feed.post_order(self.access.entry(api_key).account.user_id, order)
         await asyncio.sleep(0)
         return reached
+
+    def place_order(
+        self, account: SimulatedAccount, variety: str, form: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Place an order as REST does; its updates are posted, and returned.
+
+        Raises:
+            RefusedError: as Kite answers a bad one.
+        """
+        listing = self.universe.named(form.get("exchange", ""), form.get("tradingsymbol", ""))
+        quote = None if listing is None else self.market.quote(listing.instrument_token)
+        if quote is None or quote.index:
+            raise RefusedError(400, "InputException", "Invalid `tradingsymbol`.")
+        return self._post(
+            self.orders.place(
+                variety,
+                form,
+                user_id=account.user_id,
+                instrument_token=quote.token,
+                last_price=quote.last_price,
+                now=self.clock(),
+            )
+        )
+
+    def cancel_order(self, account: SimulatedAccount, order_id: str) -> list[dict[str, Any]]:
+        """Cancel an open order of the account's user."""
+        order = self.orders.orders.get(order_id)
+        if order is None or order["user_id"] != account.user_id:
+            raise RefusedError(404, "OrderException", "Couldn't find that `order_id`.")
+        return self._post(self.orders.cancel(order_id, now=self.clock()))
+
+    def fill_order(
+        self, order_id: str, *, price: float | None = None, quantity: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Fill an open order, or part of it, at its own price unless told another."""
+        order = self.orders.orders.get(order_id, {})
+        at = float(price or order.get("price") or 0)
+        return self._post(self.orders.fill(order_id, price=at, now=self.clock(), quantity=quantity))
+
+    def _post(self, updates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for update in updates:
+            self.feed.post_order(update["user_id"], update)
+        return updates
 
     async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         """Wait for a condition over this server's state.
@@ -295,3 +398,26 @@ class SimulatorServer:
 
     def _notify(self) -> None:
         self._changed.set()
+
+
+async def run_simulator(
+    config: SimulatorConfig,
+    *,
+    stop: asyncio.Event | None = None,
+    on_ready: Callable[[SimulatorServer], None] | None = None,
+) -> None:
+    """Run a simulator until `stop` is set or the task is cancelled.
+
+    Args:
+        config: what it is like.
+        stop: set it to end in order; None: cancel the task.
+        on_ready: called once, when both ports are open and the URLs are known.
+
+    Raises:
+        PortInUseError: another program has one of the ports.
+    """
+    async with SimulatorServer(config) as server:
+        log.info("simulator ready", ws=server.ws_url, rest=server.rest_url)
+        if on_ready is not None:
+            on_ready(server)
+        await (stop or asyncio.Event()).wait()

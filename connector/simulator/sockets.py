@@ -165,7 +165,7 @@ class SimulatedSocket:
         self.packets = 0
         self.heartbeats = 0
         self.texts = 0
-        self.bytes = 0  # payloads of all frames
+        self.bytes = 0  # payloads of all frames; of a flood's, headers too
         self.requests = 0
         self.skipped_packets = 0  # left out since the peer was too far behind
         self._backlog_bytes = backlog_bytes
@@ -189,6 +189,13 @@ class SimulatedSocket:
         if self.sent.maxlen:
             self.sent.append(payload)
         return True
+
+    def write_frames(self, data: bytes, packets: int, frames: int) -> None:
+        """Write WebSocket frames that were made before, whatever the backlog; see `flood`."""
+        self.connection.tap.write(data)
+        self.frames += frames
+        self.packets += packets
+        self.bytes += len(data)
 
     def send_text(self, text: str) -> bool:
         """Write a text frame. False: not sent."""
@@ -221,3 +228,21 @@ class SimulatedSocket:
             if self.send_binary(len(part).to_bytes(2, "big") + b"".join(part), len(part)):
                 sent += len(part)
         return sent
+
+    def state(self) -> dict[str, Any]:
+        """The counters, as JSON has them."""
+        return {
+            "number": self.number,
+            "api_key": self.api_key,
+            "subscriptions": len(self.subscriptions),
+            "packets": self.packets,
+            "frames": self.frames,
+            "heartbeats": self.heartbeats,
+            "texts": self.texts,
+            "bytes": self.bytes,
+            "requests": self.requests,
+            "skipped_packets": self.skipped_packets,
+            "muted": self.muted,
+            "silent": self.connection.tap.silent,
+            "slow": self.connection.tap.slow,
+        }

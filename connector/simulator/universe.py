@@ -133,9 +133,16 @@ class Universe:
         self.today = today
         self.listings = tuple(islice(_mixed(today), size))
         self.by_token = {listing.instrument_token: listing for listing in self.listings}
+        self._by_name: dict[tuple[str, str], Listing] = {}
 
     def __len__(self) -> int:
         return len(self.listings)
+
+    def named(self, exchange: str, tradingsymbol: str) -> Listing | None:
+        """The listing of EXCHANGE:TRADINGSYMBOL, None where there is none."""
+        if not self._by_name:
+            self._by_name = {(one.exchange, one.tradingsymbol): one for one in self.listings}
+        return self._by_name.get((exchange, tradingsymbol))
 
 
 def expiries(today: date, weekday: int, months: int) -> list[date]:

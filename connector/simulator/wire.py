@@ -8,6 +8,7 @@ Source: kite.trade/docs/connect/v3/websocket.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterable, Sequence
 
@@ -98,6 +99,11 @@ def encode_frame(packets: Iterable[bytes]) -> bytes:
     for packet in listed:
         parts += (len(packet).to_bytes(2, "big"), packet)
     return b"".join(parts)
+
+
+def error_text(message: str) -> str:
+    """The text frame by which Kite complains."""
+    return json.dumps({"type": "error", "data": message}, separators=(",", ":"))
 
 
 def split_frame(payload: bytes) -> list[bytes]:
