@@ -1,0 +1,84 @@
+"""Whether brokers can be reached and how long they take, as librdkafka itself says.
+
+librdkafka reports that all brokers are down, but never that one is up again: that is read from its
+statistics, which come once a second and carry the latencies too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Of the last second, over all brokers the worst of each, in microseconds."""
+
+    queue_p50_us: int = 0
+    """From `produce` to the request: mostly linger."""
+    queue_p99_us: int = 0
+    rtt_p50_us: int = 0
+    """From the request to the acknowledgement."""
+    rtt_p99_us: int = 0
+
+
+class BrokerHealth:
+    """Takes a client's `error_cb` and `stats_cb`; logs when the brokers go and come."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._told = False
+        self.reachable = False
+        """At least one broker is connected."""
+        self.last_error: str | None = None
+        """What the client last complained of; None once a broker is connected."""
+        self.latency = Latency()
+        self.brokers_up = 0
+
+    def error(self, error: Any) -> None:
+        """The client's `error_cb`."""
+        self.last_error = error.str()
+        if error.name() == "_ALL_BROKERS_DOWN":
+            self._set_reachable(False)
+        elif error.name() not in ("_TRANSPORT", "_RESOLVE"):
+            # wrong credentials, wrong certificate, fatal: not just a broker away
+            self._log.warning("the Kafka client complains", reason=self.last_error)
+
+    def statistics(self, text: str) -> None:
+        """The client's `stats_cb`: one JSON document."""
+        statistics = json.loads(text)
+        brokers = [
+            broker
+            for broker in statistics.get("brokers", {}).values()
+            # -1 is an address of bootstrap.servers, or the group's coordinator as such
+            if broker.get("nodeid", -1) >= 0
+        ]
+        up = [broker for broker in brokers if broker.get("state") == "UP"]
+        self.brokers_up = len(up)
+        if up:
+            self.latency = Latency(
+                queue_p50_us=_worst(up, "int_latency", "p50"),
+                queue_p99_us=_worst(up, "int_latency", "p99"),
+                rtt_p50_us=_worst(up, "rtt", "p50"),
+                rtt_p99_us=_worst(up, "rtt", "p99"),
+            )
+            self._set_reachable(True)
+        elif brokers:
+            self._set_reachable(False)
+
+    def _set_reachable(self, reachable: bool) -> None:
+        if reachable:
+            self.last_error = None
+        if reachable == self.reachable and self._told:
+            return
+        self._told = True
+        self.reachable = reachable
+        if reachable:
+            self._log.info("Kafka is reachable")
+        else:
+            self._log.warning("Kafka is not reachable", reason=self.last_error)
+
+
+def _worst(brokers: list[dict[str, Any]], window: str, percentile: str) -> int:
+    return max((int(broker.get(window, {}).get(percentile, 0)) for broker in brokers), default=0)

@@ -1,0 +1,586 @@
+"""Records on their way to Kafka: librdkafka's queue first, the spool on disk behind it.
+
+`produce` never blocks, raises or loses unseen. While Kafka takes them, records go straight into
+librdkafka's queue. When that is full, or its client has to be replaced, every newer record goes to
+the spool, and the spool drains back in order before a record goes straight again: so the order of
+a key holds throughout.
+
+Counting costs nothing on that path: confluent-kafka calls back for failures alone
+(`delivery.report.only.error`), and whatever was produced and is neither in librdkafka's queue nor
+spooled, failed or dropped has been acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException, Message, Producer
+
+from connector.kafka.broker_health import BrokerHealth
+from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.spool import Dropped, Headers, Record, Spool
+from connector.settings import KafkaSettings, SpoolSettings
+
+_MIB = 1024 * 1024
+
+# Failures that say nothing against the record: it is sent again, through the spool.
+_RECOVERABLE = frozenset(
+    {
+        "_PURGE_QUEUE",
+        "_PURGE_INFLIGHT",
+        "_FATAL",
+        "_TRANSPORT",
+        "_ALL_BROKERS_DOWN",
+        "_TIMED_OUT",
+        "_MSG_TIMED_OUT",
+        "_DESTROY",
+        "_INCONSISTENT",
+        "OUT_OF_ORDER_SEQUENCE_NUMBER",
+        "UNKNOWN_PRODUCER_ID",
+        "INVALID_PRODUCER_EPOCH",
+    }
+)
+
+_POLL_SECONDS = 0.01
+_BUSY_POLL_SECONDS = 0.002  # while the spool drains, or a client is being replaced
+
+_DRAIN_RECORDS = 2_000  # handed over in one poll, about 3 ms: the event loop has sockets to read
+_HANDOVER_RECORDS = 5_000  # at most so many leave their files before Kafka has them
+_CONFIRM_SEGMENTS = 8  # read and not confirmed; a death then doubles as many at the next start
+_BARRIER_SECONDS = 2.0
+
+_BACKOFF_SECONDS = 0.1
+_MAX_BACKOFF_SECONDS = 5.0
+_PURGE_SECONDS = 5.0
+
+
+class ProducerState(StrEnum):
+    """Where a record goes."""
+
+    NEW = "new"
+    """Not started."""
+    DIRECT = "direct"
+    """Into librdkafka's queue."""
+    SPOOLING = "spooling"
+    """To the spool, which drains into the queue as far as there is room."""
+    RECOVERING = "recovering"
+    """To the spool; what the failed client still holds comes back before it."""
+    CLOSED = "closed"
+    """Nowhere: it is counted as dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Where all records are.
+
+    Always produced == delivered + in_flight + spooled + sum(failed) + sum(dropped).
+    """
+
+    produced: int
+    """Taken by `produce`, and found in the spool at the start."""
+    delivered: int
+    """Acknowledged by Kafka."""
+    in_flight: int
+    """In librdkafka's queue or under way."""
+    spooled: int
+    """On disk."""
+    failed: Mapping[str, int]
+    """By reason: Kafka will never take them; each was given to `on_failed`."""
+    dropped: Mapping[str, int]
+    """By reason: lost."""
+    found: int
+    """Of the produced: left by an earlier process in the spool."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRecord:
+    """A record that Kafka will never take, and why: `reason` is librdkafka's name in lower case."""
+
+    record: Record
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class _Returned:
+    """A record that librdkafka gave back, to be sent again; sorts as it was produced."""
+
+    sequence: int
+    was_queued: bool
+    record: Record = field(repr=False)
+
+
+class RecordProducer:
+    """One idempotent producer and its spool. Lives on one event loop, and is not thread-safe.
+
+    Args:
+        kafka: brokers, queue limits, compression.
+        spool: where records wait, and how many.
+        client_id: of the client, for the brokers' logs.
+        on_failed: called from `poll` for each record that Kafka will never take.
+        on_dropped: called from `poll` with a reason when records were lost.
+        clock: seconds since 1970, for records without a timestamp.
+        monotonic: seconds, for back-off.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        spool: SpoolSettings,
+        *,
+        client_id: str,
+        on_failed: Callable[[FailedRecord], None] | None = None,
+        on_dropped: Callable[[str, Dropped], None] | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kafka = kafka
+        self._client_id = client_id
+        self._spool = Spool(spool.directory, spool.max_mib * _MIB)
+        self._on_failed = on_failed
+        self._on_dropped = on_dropped
+        self._clock = clock
+        self._monotonic = monotonic
+        self._log = structlog.get_logger("connector.kafka").bind(client=client_id)
+
+        self.state = ProducerState.NEW
+        self.health = BrokerHealth(self._log)
+        self._client: Producer | None = None
+        self._client_produce: Callable[..., None] = _no_client
+        self._direct = False  # state is DIRECT: one look-up less on the tick path
+        self._task: asyncio.Task[None] | None = None
+
+        self._produced = 0
+        self._found = 0
+        self._delivered = 0  # the highest seen: librdkafka's count includes its other events
+        self._failed: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._sequence = 0
+        self._failures: list[FailedRecord] = []  # for on_failed, at the next poll
+        self._drops: list[tuple[str, Dropped]] = []  # for on_dropped, at the next poll
+        self._returned: list[_Returned] = []
+
+        self._unflushed = False
+        self._handed_over = 0  # from the spool, since the queue was last empty
+        self._barrier_since: float | None = None  # nothing is handed over until the queue is empty
+        self._low_water = kafka.queue_max_messages // 2
+        self._client_failures = 0
+        self._retry_at = 0.0
+
+    # -- the tick path --------------------------------------------------------------------------
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int = 0,
+        headers: Headers | None = None,
+    ) -> None:
+        """Take one record. Never blocks or raises: what becomes of it is in `counts`.
+
+        Args:
+            topic: where it goes.
+            value: its bytes; None is a tombstone.
+            key: decides the partition, as Java's clients do.
+            timestamp_ms: of the record, UTC; 0 is now.
+            headers: of the record.
+        """
+        self._produced += 1
+        self._offer(Record(topic, key, value, timestamp_ms, headers))
+
+    def produce_all(self, records: Iterable[tuple[str, bytes, bytes]], timestamp_ms: int) -> None:
+        """Take (topic, key, value) records of one moment: `produce` for each, but cheaper."""
+        records = list(records) if not isinstance(records, list) else records
+        self._produced += len(records)
+        rest = iter(records)
+        if self._direct:
+            self._sequence += 1
+            report = functools.partial(self._report, self._sequence, None)
+            produce = self._client_produce
+            try:
+                for topic, key, value in rest:
+                    produce(topic, value, key, -1, report, timestamp_ms)
+                return
+            except (BufferError, KafkaException, TypeError, ValueError):
+                # once more, where each error has its meaning
+                self._offer(Record(topic, key, value, timestamp_ms))
+        for topic, key, value in rest:
+            self._offer(Record(topic, key, value, timestamp_ms))
+
+    def _offer(self, record: Record) -> None:
+        """One record, by whatever way is open."""
+        if self._direct and self._hand_over(record):
+            return
+        if self._direct:
+            # acknowledged records leave the queue only when they are polled
+            self._poll_client()
+            if self._direct and self._hand_over(record):
+                return
+            if self._direct:
+                self._start_spooling()
+        self._append(record)
+
+    def _hand_over(self, record: Record) -> bool:
+        """Give a record to librdkafka; False when it has no room or is broken."""
+        topic, key, value, timestamp_ms, headers = record
+        self._sequence += 1
+        report = functools.partial(self._report, self._sequence, headers)
+        try:
+            if headers:
+                self._client_produce(topic, value, key, -1, report, timestamp_ms, list(headers))
+            else:
+                self._client_produce(topic, value, key, -1, report, timestamp_ms)
+        except BufferError:
+            return False
+        except KafkaException as exc:
+            error = exc.args[0]
+            if error.fatal() or error.name() in _RECOVERABLE:
+                self._start_recovery(error.str())
+                return False
+            self._fail(record, error)
+        except (TypeError, ValueError) as exc:
+            self._log.error("not a record", topic=topic, reason=str(exc))
+            self._note_failure(FailedRecord(record, "invalid_record", str(exc)))
+        return True
+
+    def _append(self, record: Record) -> None:
+        """Put a record into the spool."""
+        if self.state in (ProducerState.NEW, ProducerState.CLOSED):
+            self._drop("not_running", Dropped(1, record.timestamp_ms, record.timestamp_ms))
+            return
+        if not record.timestamp_ms:
+            record = record._replace(timestamp_ms=round(self._clock() * 1000))
+        try:
+            dropped = self._spool.append(record)
+        except OSError as exc:
+            if not self._dropped["spool_write"]:
+                self._log.error("the spool cannot be written, records are lost", reason=str(exc))
+            self._drop("spool_write", Dropped(1, record.timestamp_ms, record.timestamp_ms))
+            return
+        self._unflushed = True
+        if dropped is not None:
+            if not self._dropped["spool_full"]:
+                self._log.error("the spool is full, the oldest records are lost")
+            self._drop("spool_full", dropped)
+
+    # -- callbacks of the client, all from its poll: they only note ------------------------------
+
+    def _report(self, sequence: int, headers: Headers | None, error: Any, message: Message) -> None:
+        """A record failed; success is never reported."""
+        record = Record(
+            message.topic() or "", message.key(), message.value(), message.timestamp()[1], headers
+        )
+        name = error.name()
+        if name in _RECOVERABLE or error.fatal() or error.retriable():
+            queued = name == "_PURGE_QUEUE"
+            self._returned.append(_Returned(sequence, queued, record))
+            self._start_recovery(error.str())
+        else:
+            self._fail(record, error)
+
+    def _on_error(self, error: Any) -> None:
+        self.health.error(error)
+        if error.fatal():
+            self._start_recovery(error.str())
+
+    def _fail(self, record: Record, error: Any) -> None:
+        reason = error.name().strip("_").lower()
+        self._note_failure(FailedRecord(record, reason, error.str()))
+
+    def _note_failure(self, failure: FailedRecord) -> None:
+        if not self._failed[failure.reason]:
+            self._log.error(
+                "Kafka refuses a record", topic=failure.record.topic, reason=failure.detail
+            )
+        self._failed[failure.reason] += 1
+        self._failures.append(failure)
+
+    def _drop(self, reason: str, dropped: Dropped) -> None:
+        self._dropped[reason] += dropped.count
+        self._drops.append((reason, dropped))
+
+    # -- counts ----------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> Counts:
+        """Where all records are at this moment."""
+        failed, dropped = sum(self._failed.values()), sum(self._dropped.values())
+        here = self._produced - self._spool.records - failed - dropped
+        held = len(self._returned) + (0 if self._client is None else len(self._client))
+        self._delivered = max(self._delivered, here - held)
+        return Counts(
+            produced=self._produced,
+            delivered=self._delivered,
+            in_flight=here - self._delivered,
+            spooled=self._spool.records,
+            failed=dict(self._failed),
+            dropped=dict(self._dropped),
+            found=self._found,
+        )
+
+    @property
+    def spool_bytes(self) -> int:
+        """Of the spool's files."""
+        return self._spool.size_bytes
+
+    @property
+    def broker_reachable(self) -> bool:
+        """A broker is connected, as of the last second."""
+        return self.health.reachable
+
+    @property
+    def last_error(self) -> str | None:
+        """What the client last complained of; None once a broker is connected again."""
+        return self.health.last_error
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the spool and poll from now on; what an earlier process left is sent first.
+
+        Raises:
+            SpoolError: the directory cannot be used, or another process uses it.
+            KafkaError: a client property is wrong.
+        """
+        await asyncio.to_thread(self._spool.open)
+        self._found = self._spool.records
+        self._produced += self._found
+        self._new_client()
+        if self._found:
+            self._log.info("records of an earlier run are sent first", records=self._found)
+            self.state = ProducerState.SPOOLING
+        else:
+            self._set_direct()
+        self._task = asyncio.create_task(self.run(), name="producer")
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            self.poll()
+            direct = self.state is ProducerState.DIRECT
+            await asyncio.sleep(_POLL_SECONDS if direct else _BUSY_POLL_SECONDS)
+
+    def poll(self) -> None:
+        """Serve the client and move the spool on; never blocks for more than a few ms."""
+        self._poll_client()
+        if self.state is ProducerState.RECOVERING:
+            self._recover()
+        elif self.state is ProducerState.SPOOLING:
+            self._drain()
+        if self._unflushed:
+            self._unflushed = False
+            with contextlib.suppress(OSError):  # the next append tells of it
+                self._spool.flush()
+        self._tell()
+
+    async def flush(self, timeout_seconds: float) -> bool:
+        """Wait until Kafka has everything; False when it has not by then."""
+        deadline = self._monotonic() + timeout_seconds
+        while True:
+            self.poll()
+            if self._empty():
+                return True
+            if self._monotonic() >= deadline:
+                return False
+            await asyncio.sleep(_BUSY_POLL_SECONDS)
+
+    async def close(self, grace_seconds: float) -> bool:
+        """Send what is here within the grace period, and keep the rest on disk.
+
+        Returns:
+            True when closing lost nothing: Kafka has it all, or the spool's directory has what is
+            missing and the next start sends it.
+        """
+        if self.state in (ProducerState.NEW, ProducerState.CLOSED):
+            self.state = ProducerState.CLOSED
+            return True
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        await self.flush(grace_seconds)
+        dropped_before = sum(self._dropped.values())
+        if not self._empty():
+            await self._keep_the_rest()
+        self._set_state(ProducerState.CLOSED)
+        client, self._client = self._client, None
+        self._client_produce = _no_client
+        if client is not None:
+            await asyncio.to_thread(client.close)
+        if self._spool.records and not self._spool.persistent:
+            self._log.error(
+                "records are lost: Kafka did not take them, and spool.directory is not set",
+                records=self._spool.records,
+            )
+            self._dropped["no_spool_directory"] += self._spool.records
+            self._spool.records = 0
+        elif self._spool.records:
+            self._log.warning("records stay in the spool", records=self._spool.records)
+        try:
+            await asyncio.to_thread(self._spool.close)
+        except OSError as exc:
+            self._log.error("the spool was not written", reason=str(exc))
+            return False
+        self._tell()
+        return sum(self._dropped.values()) == dropped_before
+
+    def _empty(self) -> bool:
+        return not (self._spool.records or self._returned or (self._client and len(self._client)))
+
+    def _new_client(self) -> None:
+        properties = client_properties(
+            self._kafka,
+            **{
+                "client.id": self._client_id,
+                "acks": "all",
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "compression.type": self._kafka.compression,
+                "linger.ms": self._kafka.linger_ms,
+                "queue.buffering.max.messages": self._kafka.queue_max_messages,
+                "queue.buffering.max.kbytes": self._kafka.queue_max_mib * 1024,
+                # never: a broker that is away is no fault of the record
+                "message.timeout.ms": 0,
+                "delivery.report.only.error": True,
+                "statistics.interval.ms": 1000,
+                "error_cb": self._on_error,
+                "stats_cb": self.health.statistics,
+            },
+        )
+        self._client = Producer(properties, logger=ClientLog(self._client_id))
+        self._client_produce = self._client.produce
+
+    def _poll_client(self) -> None:
+        if self._client is not None:
+            self._client.poll(0)
+
+    def _tell(self) -> None:
+        """Call the owner back; from here, so that its own `produce` comes at a safe moment."""
+        if self._spool.lost:
+            self._dropped["spool_unreadable"] += self._spool.lost
+            self._drops.append(("spool_unreadable", Dropped(self._spool.lost, 0, 0)))
+            self._spool.lost = 0
+        failures, self._failures = self._failures, []
+        drops, self._drops = self._drops, []
+        for failure in failures:
+            if self._on_failed is not None:
+                self._on_failed(failure)
+        for reason, dropped in drops:
+            if self._on_dropped is not None:
+                self._on_dropped(reason, dropped)
+
+    # -- between queue and spool -----------------------------------------------------------------
+
+    def _set_state(self, state: ProducerState) -> None:
+        self.state = state
+        self._direct = state is ProducerState.DIRECT
+
+    def _set_direct(self) -> None:
+        self._set_state(ProducerState.DIRECT)
+
+    def _start_spooling(self) -> None:
+        self._log.warning("the queue to Kafka is full: records go to the spool")
+        self._set_state(ProducerState.SPOOLING)
+        self._handed_over = 0
+        self._barrier_since = None
+
+    def _drain(self) -> None:
+        """Move records from the spool into the queue, as far as there is room."""
+        now = self._monotonic()
+        client = self._client
+        if client is None or now < self._retry_at:
+            return
+        if not len(client):
+            self._spool.confirm()
+            self._handed_over = 0
+            self._barrier_since = None
+        elif self._barrier_since is not None:
+            if now < self._barrier_since + _BARRIER_SECONDS:
+                return
+            # one partition without a leader must not hold up all the others
+            self._handed_over = 0
+            self._barrier_since = None
+        room = min(self._low_water - len(client), _DRAIN_RECORDS)
+        while room > 0 and (records := self._spool.peek()):
+            handed = 0
+            for record in records[:room]:
+                if not self._hand_over(record):
+                    break
+                handed += 1
+            self._spool.advance(handed)
+            self._handed_over += handed
+            room -= handed
+            if handed == 0 or self.state is not ProducerState.SPOOLING:
+                return
+        if not self._spool.records and self._handed_over <= _HANDOVER_RECORDS:
+            self._spool.confirm()
+            self._log.info("the spool is empty again: records go straight to Kafka")
+            self._set_direct()
+        elif not self._spool.records or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
+            self._barrier_since = now
+
+    def _start_recovery(self, reason: str) -> None:
+        """The client is of no more use: from here on the spool, until there is a new one."""
+        if self.state not in (ProducerState.DIRECT, ProducerState.SPOOLING):
+            return
+        self._log.warning("the Kafka client failed and is replaced", reason=reason)
+        self.health.last_error = reason
+        self._set_state(ProducerState.RECOVERING)
+        if self._client is not None:
+            self._client.purge(blocking=False)
+
+    def _recover(self) -> None:
+        """Once the failed client has given everything back: into the spool, and a new client."""
+        if self._client is None or len(self._client):
+            return
+        self._take_back()
+        self._client_failures += 1
+        backoff = min(_BACKOFF_SECONDS * 2**self._client_failures, _MAX_BACKOFF_SECONDS)
+        self._retry_at = self._monotonic() + backoff
+        self._new_client()
+        self._start_spooling()
+
+    def _take_back(self) -> None:
+        """Put the returned records before those of the spool, in the order they were produced."""
+        returned, self._returned = self._returned, []
+        # what was under way is older than what was queued, if one call produced both
+        returned.sort(key=lambda item: (item.sequence, item.was_queued))
+        try:
+            self._spool.prepend(item.record for item in returned)
+        except OSError as exc:
+            self._log.error("the spool cannot be written, records are lost", reason=str(exc))
+            self._drop("spool_write", _span([item.record for item in returned]))
+
+    async def _keep_the_rest(self) -> None:
+        """Closing: take from librdkafka what Kafka did not acknowledge, and put it on disk."""
+        client = self._client
+        self._set_state(ProducerState.RECOVERING)
+        if client is not None:
+            client.purge(blocking=False)
+            deadline = self._monotonic() + _PURGE_SECONDS
+            while len(client) and self._monotonic() < deadline:
+                client.poll(0)
+                await asyncio.sleep(_BUSY_POLL_SECONDS)
+            if len(client):
+                self._drop("not_returned", Dropped(len(client), 0, 0))
+        self._take_back()
+
+
+def _span(records: list[Record]) -> Dropped:
+    times = [record.timestamp_ms for record in records]
+    return Dropped(len(records), min(times, default=0), max(times, default=0))
+
+
+def _no_client(*_arguments: Any) -> None:
+    raise BufferError
