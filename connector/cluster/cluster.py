@@ -1,0 +1,340 @@
+"""The connector as one member of a cluster: the slots that it owns, and leadership while it has it.
+
+Whoever owns partition k of `kite.subscriptions` owns slot k, and its socket; whoever owns the
+partition of `kite.control` leads. A replica that owns neither is a standby. Nothing here decides
+who owns what: the consumer group does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from connector.cluster.layout import layout, slots_by_account
+from connector.cluster.membership import Item, Membership
+from connector.cluster.slots import FeedConnection, Slot, SlotPhase
+from connector.control.leader import Leader, Log
+from connector.control.log import ControlLog
+from connector.control.state import Names, NoNames
+from connector.errors import KafkaError
+from connector.kafka.topics import TopicNames
+from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite.connection import Connection
+from connector.kite.credentials import Credentials
+from connector.kite.handler import Handler
+from connector.kite.models import ConnectionEvent, Mode
+from connector.settings import Settings
+
+LEADER_STOP_SECONDS: Final = 5.0
+"""How long a leader may finish its transaction; after that the next leader fences it."""
+REFRESH_SECONDS: Final = 60.0
+
+
+class Cluster:
+    """One replica. Everything belongs to the event loop, but for the threads it holds.
+
+    Args:
+        settings: the whole tree.
+        credentials: of the accounts, in the settings' order.
+        handler_factory: takes what a slot's connection receives.
+        names: today's instrument master.
+        refresh: loads it anew; a `refresh-instruments` command waits for it.
+        on_event: told of instruments that expired or changed their token.
+        drained: awaited after a slot's socket is closed and before the slot is given up: the place
+            to let its last ticks reach Kafka before another replica writes its first.
+        connect: makes a slot's connection; the default is a real one.
+        clock: for timers and times.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Sequence[Credentials],
+        handler_factory: Callable[[int], Handler],
+        *,
+        names: Callable[[], Names] = NoNames,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        on_event: Callable[[ConnectionEvent], None] | None = None,
+        drained: Callable[[int], Awaitable[None]] | None = None,
+        connect: Callable[[int], FeedConnection] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._settings = settings
+        self._credentials = list(credentials)
+        self._handler_factory = handler_factory
+        self._names = names
+        self._refresh = refresh
+        self._on_event = on_event
+        self._drained = drained
+        self._connect = connect or self._connection
+        self._clock = clock
+        self._log = structlog.get_logger("connector.cluster")
+        self._topics = TopicNames(settings.topics.prefix)
+        self._accounts = slots_by_account(settings.accounts)
+        self._slots: dict[int, Slot] = {}
+        self._membership = Membership(
+            settings.kafka, settings.cluster, self._topics, settings.name, self
+        )
+        self._leader: Leader | None = None
+        self._leader_done: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._intake_stopped = False
+        self._failure: asyncio.Future[None] | None = None
+
+    # life
+
+    async def start(self) -> None:
+        """Join the group; slots come as it assigns them."""
+        self._loop = asyncio.get_running_loop()
+        self._failure = self._loop.create_future()
+        self._membership.start()
+
+    async def wait_failed(self) -> None:
+        """Wait until the membership fails for good, which is never in good health.
+
+        Raises:
+            KafkaError: what it failed with.
+        """
+        assert self._failure is not None  # noqa: S101 - start() comes first
+        await asyncio.shield(self._failure)
+
+    async def stop_intake(self) -> None:
+        """Close every socket but stay a member: nobody takes the slots over before `stop`."""
+        self._intake_stopped = True
+        await self._close(list(self._slots))
+
+    async def stop(self) -> None:
+        """Close every socket and leave the group."""
+        self._intake_stopped = True
+        await self._membership.stop()
+        await self._close(list(self._slots))
+        await self._stop_leader()
+
+    def refreshed(self) -> None:
+        """Say that the instrument master was loaded anew; the leader gives symbols their tokens."""
+        if self._leader is not None:
+            self._leader.refreshed()
+
+    # looking at it
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica is the leader."""
+        return self._leader is not None
+
+    @property
+    def slots(self) -> dict[int, Slot]:
+        """The slots that this replica owns, or holds while Kafka is away."""
+        return dict(self._slots)
+
+    def status(self) -> dict[str, Any]:
+        """What this replica knows, for the status page."""
+        leader = self._leader
+        state = leader.state if leader is not None else None
+        revision = max((slot.revision for slot in self._slots.values()), default=0)
+        watchlists: dict[str, int] | None = None
+        if state is not None:
+            revision = state.revision
+            watchlists = {}
+            for subscription in state.subscriptions.values():
+                for name in subscription.claims:
+                    watchlists[name] = watchlists.get(name, 0) + 1
+        return {
+            "name": self._settings.name,
+            "leader": leader is not None,
+            "role": "standby" if not self._slots else "owner",
+            "revision": revision,
+            "rebalances": self._membership.rebalances,
+            "slots": {
+                number: {
+                    "account": self._account_name(number),
+                    "phase": slot.phase.value,
+                    "state": slot.connection.state.value if slot.connection else None,
+                    "instruments": len(slot.desired),
+                }
+                for number, slot in sorted(self._slots.items())
+            },
+            "watchlists": watchlists,
+            "commands": None
+            if leader is None
+            else {
+                "applied": leader.commands,
+                "rejected": leader.rejected,
+                "dead_letters": leader.dead_letters,
+                "aborted": leader.aborted,
+                "fenced": leader.fenced,
+            },
+        }
+
+    # Member: what the group says
+
+    def assigned(self, slots: Sequence[int], *, leads: bool) -> None:
+        """Own these slots; a connection that was held goes on."""
+        for number in slots:
+            slot = self._slots.get(number)
+            if slot is not None and slot.phase is not SlotPhase.CLOSED:
+                slot.reload()
+                continue
+            connect = self._connector(number) if not self._intake_stopped else None
+            self._slots[number] = Slot(
+                number,
+                connect,
+                self._settings.connection.max_symbols_per_connection,
+                self._clock,
+            )
+        if leads:
+            self._start_leader()
+
+    def take(self, items: Sequence[Item]) -> None:
+        """Give each slot its records."""
+        by_slot: dict[int, list[Item]] = {}
+        for item in items:
+            by_slot.setdefault(item.slot, []).append(item)
+        for number, own in by_slot.items():
+            slot = self._slots.get(number)
+            if slot is not None and slot.phase is not SlotPhase.CLOSED:
+                slot.take(own)
+
+    async def revoked(self, slots: Sequence[int], *, leads: bool) -> None:
+        """Close these slots' sockets and end a leadership, all at the same time."""
+        await asyncio.gather(
+            self._close(slots), *([self._stop_leader()] if leads else []), return_exceptions=True
+        )
+
+    def held(self, slots: Sequence[int]) -> None:
+        """Keep streaming: nobody can take these slots over while the group cannot be reached."""
+        for number in slots:
+            if (slot := self._slots.get(number)) is not None:
+                slot.hold()
+
+    async def not_reassigned(self, after_seconds: float) -> None:
+        """The group is back: what it does not give back by then is not ours any more."""
+        if after_seconds:
+            waited = asyncio.Event()
+            self._clock.call_later(after_seconds, waited.set)
+            await waited.wait()
+        held = [n for n, slot in self._slots.items() if slot.phase is SlotPhase.HELD]
+        if held:
+            self._log.warning("held slots went to others", slots=held)
+            await self._close(held)
+
+    def failed(self, error: Exception) -> None:
+        """The membership ended for good: whoever waits for it is told."""
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(KafkaError(f"cluster membership failed: {error}"))
+
+    # slots
+
+    def _connector(self, number: int) -> Callable[[], FeedConnection] | None:
+        if number not in self._accounts:
+            return None
+        return lambda: self._connect(number)
+
+    def _connection(self, number: int) -> FeedConnection:
+        return Connection(
+            number,
+            self._credentials[self._accounts[number]],
+            self._settings.connection,
+            self._handler_factory(number),
+            root=self._settings.feed.root,
+            clock=self._clock,
+        )
+
+    def _account_name(self, number: int) -> str | None:
+        account = self._accounts.get(number)
+        return None if account is None else self._settings.accounts[account].name
+
+    async def _close(self, numbers: Sequence[int]) -> None:
+        async def close(number: int) -> None:
+            slot = self._slots.get(number)
+            if slot is None:
+                return
+            await slot.close()
+            if self._drained is not None and slot.connection is not None:
+                await self._drained(number)
+            if self._slots.get(number) is slot:
+                del self._slots[number]
+
+        await asyncio.gather(*(close(number) for number in numbers))
+
+    # leadership
+
+    def _start_leader(self) -> None:
+        assert self._loop is not None  # noqa: S101 - start() comes first
+        loop, settings = self._loop, self._settings
+        wanted: dict[Mode, list[int | str]] = {}
+        for group in settings.instruments:
+            wanted.setdefault(group.mode, []).extend(group.instruments)
+        leader = Leader(
+            self._open_log,
+            layout(settings),
+            self._names,
+            wanted=wanted,
+            max_bytes=settings.cluster.command_max_bytes,
+            time_ms=lambda: self._clock.time_us() // 1000,
+            refresh=self._blocking_refresh if self._refresh is not None else None,
+            on_event=self._tell if self._on_event is not None else None,
+            fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,
+        )
+        done: asyncio.Future[None] = loop.create_future()
+
+        def ended() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def run() -> None:
+            try:
+                leader.run()
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop has ended before
+                    loop.call_soon_threadsafe(ended)
+
+        self._leader, self._leader_done = leader, done
+        threading.Thread(target=run, name="leader", daemon=True).start()
+
+    async def _stop_leader(self) -> None:
+        leader, done = self._leader, self._leader_done
+        if leader is None or done is None:
+            return
+        self._leader = self._leader_done = None
+        leader.stop()
+        finished, _ = await asyncio.wait([done], timeout=LEADER_STOP_SECONDS)
+        if not finished:
+            self._log.warning("the leader's transaction is still open; the next leader fences it")
+
+    def _open_log(self) -> Log:
+        return ControlLog(
+            self._settings.kafka,
+            self._topics,
+            self._settings.name,
+            self._membership.group_metadata,
+        )
+
+    def _blocking_refresh(self) -> None:
+        """Called in the leader's thread."""
+        assert self._loop is not None  # noqa: S101 - start() comes first
+        assert self._refresh is not None  # noqa: S101 - only given to a leader when there is one
+
+        async def refresh() -> None:
+            assert self._refresh is not None  # noqa: S101
+            await self._refresh()
+
+        future = asyncio.run_coroutine_threadsafe(refresh(), self._loop)
+        try:
+            future.result(REFRESH_SECONDS)
+        except TimeoutError as error:
+            future.cancel()
+            raise KafkaError(
+                f"the instrument master was not loaded within {REFRESH_SECONDS:g} s"
+            ) from error
+
+    def _tell(self, event: ConnectionEvent) -> None:
+        """Called in the leader's thread."""
+        assert self._loop is not None  # noqa: S101 - start() comes first
+        assert self._on_event is not None  # noqa: S101 - only given to a leader when there is one
+        self._loop.call_soon_threadsafe(self._on_event, event)

@@ -1,0 +1,364 @@
+"""Membership of the consumer group: which slots this process owns, and what their topic says.
+
+confluent_kafka's consumer blocks, and tells of rebalances from within `poll`: so it has a thread
+of its own, and nobody else touches it. What it learns goes to the event loop in batches; where a
+slot is taken away, the thread waits (a bounded time) until the loop has closed the slot's socket,
+and only then gives the partition up. The loop never waits for the thread but in `stop`, so the
+two cannot wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import CancelledError as FutureCancelled
+from typing import Any, Final, NamedTuple, Protocol
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka import KafkaError as Code
+
+from connector.control.records import MOVED_TO, RECONNECT_KEY
+from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.topics import TopicNames
+from connector.kite.models import Mode
+from connector.settings import ClusterSettings, KafkaSettings
+
+POLL_SECONDS: Final = 0.1
+CLOSE_SECONDS: Final = 10.0
+"""How long a partition is held for its socket to close."""
+PROBE_SECONDS: Final = 2.0
+REASSIGN_SECONDS: Final = 10.0
+"""How long slots that were held wait for an assignment once a coordinator has answered."""
+_MAX_BATCH: Final = 1000
+_FETCH_WAIT_MS: Final = 20
+_METADATA_REFRESH_MS: Final = 10_000
+
+
+class SlotRecord(NamedTuple):
+    """A record of a slot's partition."""
+
+    slot: int
+    token: int
+    mode: Mode | None
+    """None: not wanted any more."""
+    symbol: str | None = None
+    moved_to: int | None = None
+    revision: int = 0
+
+
+class Reconnect(NamedTuple):
+    """A command to a slot's owner."""
+
+    slot: int
+    command_id: str
+
+
+class CaughtUp(NamedTuple):
+    """Everything that was in the slot's partition has been handed over."""
+
+    slot: int
+
+
+Item = SlotRecord | Reconnect | CaughtUp
+
+
+class Member(Protocol):
+    """Who owns what the group assigns. Everything is called from the event loop."""
+
+    def assigned(self, slots: Sequence[int], *, leads: bool) -> None:
+        """These slots are now owned; their records follow from the first on."""
+
+    def take(self, items: Sequence[Item]) -> None:
+        """Records, in order within each slot."""
+
+    async def revoked(self, slots: Sequence[int], *, leads: bool) -> None:
+        """Close these slots' sockets, then return: they are given up right after."""
+
+    def held(self, slots: Sequence[int]) -> None:
+        """The group cannot be reached, so nobody else can own these either: keep streaming."""
+
+    async def not_reassigned(self, after_seconds: float) -> None:
+        """The group is back: close whatever was held and is not assigned again by then."""
+
+    def failed(self, error: Exception) -> None:
+        """The membership has ended for good."""
+
+
+class Membership:
+    """One member of the group, in a thread.
+
+    Args:
+        kafka: how brokers are reached.
+        cluster: session timeout and protocol.
+        topics: the topics' names.
+        name: of the group.
+        member: told of everything.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        cluster: ClusterSettings,
+        topics: TopicNames,
+        name: str,
+        member: Member,
+    ) -> None:
+        self._kafka = kafka
+        self._cluster = cluster
+        self._topics = topics
+        self._name = name
+        self._member = member
+        self._log = structlog.get_logger("connector.cluster")
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._done: asyncio.Future[None] | None = None
+        self._consumer: Consumer | None = None
+        # slots that were lost while no coordinator answered
+        self._held = False
+        self._rejoining = False
+        self._owned: set[int] = set()
+        self.rebalances = 0
+
+    def start(self) -> None:
+        """Join; returns at once."""
+        self._loop = asyncio.get_running_loop()
+        self._done = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="cluster-member", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Leave the group: what is owned is revoked first, as in any rebalance."""
+        self._stopping.set()
+        if self._done is not None:
+            await self._done
+
+    def group_metadata(self) -> object | None:
+        """What a transaction needs to prove that this member still owns its partitions."""
+        consumer = self._consumer
+        return consumer.consumer_group_metadata() if consumer is not None else None
+
+    def properties(self) -> dict[str, Any]:
+        """The consumer's properties."""
+        timeout_ms = round(self._cluster.session_timeout_seconds * 1000)
+        own: dict[str, Any] = {
+            "group.id": self._name,
+            "client.id": self._name,
+            "group.protocol": self._cluster.group_protocol,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": _FETCH_WAIT_MS,
+            "fetch.error.backoff.ms": 100,
+            # how soon the partitions of a new api_key are seen
+            "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MS,
+        }
+        if self._cluster.group_protocol == "classic":
+            own["partition.assignment.strategy"] = "cooperative-sticky"
+            own["session.timeout.ms"] = timeout_ms
+            own["heartbeat.interval.ms"] = min(3000, timeout_ms // 4)
+        return client_properties(self._kafka, **own)
+
+    # in the thread
+
+    def _run(self) -> None:
+        failure: Exception | None = None
+        try:
+            consumer = Consumer(self.properties(), logger=ClientLog("member"))
+            self._consumer = consumer
+            consumer.subscribe(
+                [self._topics.control, self._topics.subscriptions],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+            while not self._stopping.is_set():
+                self._poll(consumer)
+            # revokes what is owned, through the same callback
+            consumer.close()
+            # whatever it was not told of, it must not keep either
+            self._wait(self._member.revoked(sorted(self._owned), leads=True))
+        except Exception as error:  # noqa: BLE001 - handed over: a thread has nobody to raise to
+            self._log.exception("membership failed")
+            failure = error
+        finally:
+            self._consumer = None
+            self._call(self._finish, failure)
+
+    def _finish(self, failure: Exception | None) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
+        if failure is not None:
+            self._member.failed(failure)
+
+    def _poll(self, consumer: Consumer) -> None:
+        items: list[Item] = []
+        message = consumer.poll(POLL_SECONDS)
+        while message is not None:
+            error = message.error()
+            if error is None:
+                item = self._item(message)
+                if item is not None:
+                    items.append(item)
+            elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                if message.topic() == self._topics.subscriptions:
+                    items.append(CaughtUp(message.partition() or 0))
+            elif error.fatal():
+                raise KafkaException(error)
+            else:
+                self._log.debug("consumer", reason=error.str())
+            if len(items) >= _MAX_BATCH:
+                break
+            message = consumer.poll(0)
+        if items:
+            self._call(self._member.take, items)
+        if self._held and not self._rejoining and consumer.memberid():
+            # a member that gets nothing is told nothing, so this is the only sign
+            self._rejoining = True
+            self._call_async(self._member.not_reassigned(REASSIGN_SECONDS))
+
+    def _item(self, message: Message) -> Item | None:
+        """A record as the slot's owner needs it; the leader's own records are not for it."""
+        key, value, slot = message.key(), message.value(), message.partition() or 0
+        if message.topic() != self._topics.subscriptions or key is None:
+            return None
+        try:
+            text = key.decode() if isinstance(key, bytes) else key
+            if text == RECONNECT_KEY:
+                return Reconnect(slot, str(json.loads(value)["id"])) if value else None
+            if text.startswith("@"):
+                return None
+            if value is None:
+                return SlotRecord(slot, int(text), None, moved_to=_moved_to(message))
+            raw = json.loads(value)
+            return SlotRecord(
+                slot,
+                int(text),
+                Mode(raw["mode"]),
+                symbol=raw["symbol"],
+                revision=int(raw["revision"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            self._log.warning("record not readable", slot=slot, key=str(key), reason=repr(error))
+            return None
+
+    # callbacks, from within poll or close
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        slots, leads = self._split(partitions)
+        for partition in partitions:
+            # the leader reads the control topic with a consumer of its own: this one only owns it
+            control = partition.topic == self._topics.control
+            partition.offset = OFFSET_END if control else OFFSET_BEGINNING
+        self._incremental(consumer.incremental_assign, partitions)
+        if leads:
+            consumer.pause([TopicPartition(self._topics.control, 0)])
+        self.rebalances += 1
+        self._owned.update(slots)
+        self._log.info("assigned", slots=slots, leads=leads)
+        self._call(self._assigned, slots, leads)
+        if self._held:
+            # what is not among these, others own or are about to
+            self._held = self._rejoining = False
+            self._call_async(self._member.not_reassigned(0))
+
+    def _assigned(self, slots: list[int], leads: bool) -> None:
+        self._member.assigned(slots, leads=leads)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        slots, leads = self._split(partitions)
+        self.rebalances += 1
+        self._log.info("revoked", slots=slots, leads=leads)
+        self._wait(self._member.revoked(slots, leads=leads))
+        self._owned.difference_update(slots)
+        self._incremental(consumer.incremental_unassign, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        slots, leads = self._split(partitions)
+        self.rebalances += 1
+        if self._stopping.is_set() or self._coordinator_answers():
+            self._log.warning("lost", slots=slots, leads=leads)
+            self._wait(self._member.revoked(slots, leads=leads))
+        else:
+            self._log.warning("broker away: streaming goes on", slots=slots, leads=leads)
+            self._held = True
+            self._call(self._member.held, slots)
+            if leads:
+                self._wait(self._member.revoked([], leads=True))
+        self._owned.difference_update(slots)
+        self._incremental(consumer.incremental_unassign, partitions)
+
+    def _coordinator_answers(self) -> bool:
+        """Whether the group can be reached at all.
+
+        librdkafka reports partitions as lost both when the coordinator says so and when it has not
+        been heard for a session timeout. Only in the first case may another own them. Asked with
+        a consumer of its own: from within a callback the member's consumer must not be called.
+        """
+        properties = {**self.properties(), "client.id": f"{self._name}-probe"}
+        probe = Consumer(properties, logger=ClientLog("probe"))
+        try:
+            probe.committed([TopicPartition(self._topics.control, 0)], timeout=PROBE_SECONDS)
+        except KafkaException as error:
+            self._log.debug("no coordinator", reason=error.args[0].str())
+            return False
+        finally:
+            probe.close()
+        return True
+
+    def _split(self, partitions: Sequence[TopicPartition]) -> tuple[list[int], bool]:
+        slots = [p.partition for p in partitions if p.topic == self._topics.subscriptions]
+        leads = any(p.topic == self._topics.control for p in partitions)
+        return sorted(slots), leads
+
+    def _incremental(self, change: Any, partitions: list[TopicPartition]) -> None:
+        try:
+            change(partitions)
+        except KafkaException as error:
+            # a rebalance that was overtaken by the next one: librdkafka settles it itself
+            self._log.debug("assignment", reason=error.args[0].str())
+
+    # to the event loop
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        assert self._loop is not None  # noqa: S101 - set by start
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            self._log.debug("the event loop has ended")
+
+    def _call_async(self, coroutine: Coroutine[Any, Any, None]) -> Any:
+        assert self._loop is not None  # noqa: S101 - set by start
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+            return None
+
+    def _wait(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Let the loop run it to its end, at most `CLOSE_SECONDS`."""
+        future = self._call_async(coroutine)
+        if future is None:
+            return
+        try:
+            future.result(CLOSE_SECONDS)
+        except (TimeoutError, FutureCancelled):
+            self._log.error("a slot did not close in time", seconds=CLOSE_SECONDS)
+            future.cancel()
+
+
+def _moved_to(message: Message) -> int | None:
+    value = dict(message.headers() or ()).get(MOVED_TO)
+    return int(value) if value is not None else None

@@ -1,0 +1,210 @@
+"""One slot that this process owns: from the records of its partition to its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+import structlog
+
+from connector.cluster.membership import CaughtUp, Item, Reconnect, SlotRecord
+from connector.errors import CapacityError
+from connector.kite.clock import Clock, Timer
+from connector.kite.models import ConnectionState, Mode
+
+LINGER_SECONDS: Final = 2.0
+"""How long an instrument that moves to another slot stays here: the other subscribes meanwhile."""
+
+
+class FeedConnection(Protocol):
+    """The part of `connector.kite.connection.Connection` that a slot uses."""
+
+    @property
+    def state(self) -> ConnectionState:
+        """What it is doing."""
+
+    @property
+    def stats(self) -> Any:
+        """Its counts."""
+
+    def start(self) -> None:
+        """Begin to connect."""
+
+    async def close(self) -> None:
+        """End for good."""
+
+    async def reconnect(self) -> None:
+        """Open a new socket."""
+
+    def update(self, changes: Mapping[int, Mode | None]) -> None:
+        """Change what is streamed."""
+
+    def desired(self) -> dict[int, Mode]:
+        """What is streamed."""
+
+
+class SlotPhase(StrEnum):
+    """Where an owned slot stands."""
+
+    LOADING = "loading"
+    """The partition is being read; a connection, if any, streams what it did before."""
+    STREAMING = "streaming"
+    """What the partition says is what the connection has."""
+    HELD = "held"
+    """The group cannot be reached; the connection goes on as it is."""
+    IDLE = "idle"
+    """There is no api_key for this slot: it is owned, but has no connection."""
+    CLOSED = "closed"
+    """Given up."""
+
+
+class Slot:
+    """Owns a connection while this process owns the slot. Belongs to the event loop.
+
+    Args:
+        number: the slot.
+        connect: makes its connection, not started; None where the slot has no account.
+        capacity: instruments that the connection carries.
+        clock: for the time that a moving instrument stays.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        connect: Callable[[], FeedConnection] | None,
+        capacity: int,
+        clock: Clock,
+    ) -> None:
+        self.number = number
+        self.phase = SlotPhase.LOADING
+        self.connection: FeedConnection | None = None
+        self.revision = 0
+        """The highest that a record of this slot had."""
+        self.symbols: dict[int, str] = {}
+        self._connect = connect
+        self._capacity = capacity
+        self._clock = clock
+        self._desired: dict[int, Mode] = {}
+        # instruments that went to another slot and are still streamed here; each batch of them
+        # is let go by one timer, in one request
+        self._lingering: dict[int, Timer] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger("connector.cluster").bind(slot=number)
+
+    @property
+    def desired(self) -> Mapping[int, Mode]:
+        """What the partition says."""
+        return self._desired
+
+    def reload(self) -> None:
+        """The partition will be read again from its beginning; a connection goes on meanwhile."""
+        self.phase = SlotPhase.LOADING
+        self._desired = {}
+        self.symbols = {}
+
+    def hold(self) -> None:
+        """Go on as it is; nothing more is heard for now."""
+        self.phase = SlotPhase.HELD
+
+    def take(self, items: Sequence[Item]) -> None:
+        """Apply items in order; those of one batch reach the connection together."""
+        changes: dict[int, Mode | None] = {}
+        moved: set[int] = set()
+        for item in items:
+            match item:
+                case SlotRecord():
+                    self._record(item, changes, moved)
+                case CaughtUp():
+                    if self.phase is SlotPhase.LOADING:
+                        changes.clear()
+                        self._loaded()
+                case Reconnect():
+                    # one that was there before this process owned the slot has been done
+                    if self.phase is SlotPhase.STREAMING:
+                        self._reconnect(item.command_id)
+        if moved:
+            self._linger(moved)
+        if changes and self.phase is SlotPhase.STREAMING:
+            self._update(changes)
+
+    async def close(self) -> None:
+        """Close the connection; returns when its socket is gone."""
+        self.phase = SlotPhase.CLOSED
+        for timer in self._lingering.values():
+            timer.cancel()
+        self._lingering.clear()
+        if self.connection is not None:
+            await self.connection.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _record(self, record: SlotRecord, changes: dict[int, Mode | None], moved: set[int]) -> None:
+        token = record.token
+        if record.mode is None:
+            self._desired.pop(token, None)
+            self.symbols.pop(token, None)
+            if record.moved_to is not None and self.phase is SlotPhase.STREAMING:
+                changes.pop(token, None)
+                moved.add(token)
+            else:
+                changes[token] = None
+            return
+        self.revision = max(self.revision, record.revision)
+        self._desired[token] = record.mode
+        if record.symbol is not None:
+            self.symbols[token] = record.symbol
+        changes[token] = record.mode
+        moved.discard(token)
+        self._lingering.pop(token, None)
+
+    def _loaded(self) -> None:
+        if self._connect is None:
+            self.phase = SlotPhase.IDLE
+            if self._desired:
+                self._log.warning("no api_key for this slot", instruments=len(self._desired))
+            return
+        self.phase = SlotPhase.STREAMING
+        if self.connection is None:
+            self.connection = self._connect()
+            self._update(self._desired)
+            self.connection.start()
+            self._log.info("slot opened", instruments=len(self._desired))
+            return
+        before = self.connection.desired()
+        changes: dict[int, Mode | None] = {
+            token: mode for token, mode in self._desired.items() if before.get(token) is not mode
+        }
+        changes |= dict.fromkeys(before.keys() - self._desired.keys() - self._lingering.keys())
+        self._update(changes)
+        self._log.info("slot taken up again", changed=len(changes))
+
+    def _update(self, changes: Mapping[int, Mode | None]) -> None:
+        assert self.connection is not None  # noqa: S101 - STREAMING has one
+        if self._lingering and len(self._desired) + len(self._lingering) > self._capacity:
+            # room is worth more than an overlap
+            changes = {**dict.fromkeys(self._lingering), **changes}
+            self._lingering.clear()
+        try:
+            self.connection.update(changes)
+        except CapacityError as error:
+            self._log.error("slot overfull", reason=str(error))
+
+    def _linger(self, tokens: set[int]) -> None:
+        timer = self._clock.call_later(LINGER_SECONDS, lambda: self._let_go(tokens))
+        self._lingering.update(dict.fromkeys(tokens, timer))
+
+    def _let_go(self, tokens: set[int]) -> None:
+        gone = tokens & self._lingering.keys()
+        for token in gone:
+            del self._lingering[token]
+        if gone and self.connection is not None:
+            self.connection.update(dict.fromkeys(gone))
+
+    def _reconnect(self, command_id: str) -> None:
+        assert self.connection is not None  # noqa: S101 - STREAMING has one
+        self._log.info("reconnect", id=command_id)
+        task = asyncio.get_running_loop().create_task(self.connection.reconnect())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
