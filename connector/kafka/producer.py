@@ -227,6 +227,7 @@ class RecordProducer:
             if self._direct and self._hand_over(record):
                 return
             if self._direct:
+                self._log.warning("the queue to Kafka is full: records go to the spool")
                 self._start_spooling()
         self._append(record)
 
@@ -358,9 +359,9 @@ class RecordProducer:
         self._new_client()
         if self._found:
             self._log.info("records of an earlier run are sent first", records=self._found)
-            self.state = ProducerState.SPOOLING
+            self._start_spooling()
         else:
-            self._set_direct()
+            self._set_state(ProducerState.DIRECT)
         self._task = asyncio.create_task(self.run(), name="producer")
 
     async def run(self) -> None:
@@ -462,8 +463,13 @@ class RecordProducer:
         self._client_produce = self._client.produce
 
     def _poll_client(self) -> None:
-        if self._client is not None:
+        if self._client is None:
+            return
+        try:
             self._client.poll(0)
+        except KafkaException as exc:
+            # confluent-kafka raises a fatal error here instead of calling error_cb
+            self._on_error(exc.args[0])
 
     def _tell(self) -> None:
         """Call the owner back; from here, so that its own `produce` comes at a safe moment."""
@@ -486,11 +492,7 @@ class RecordProducer:
         self.state = state
         self._direct = state is ProducerState.DIRECT
 
-    def _set_direct(self) -> None:
-        self._set_state(ProducerState.DIRECT)
-
     def _start_spooling(self) -> None:
-        self._log.warning("the queue to Kafka is full: records go to the spool")
         self._set_state(ProducerState.SPOOLING)
         self._handed_over = 0
         self._barrier_since = None
@@ -526,7 +528,7 @@ class RecordProducer:
         if not self._spool.records and self._handed_over <= _HANDOVER_RECORDS:
             self._spool.confirm()
             self._log.info("the spool is empty again: records go straight to Kafka")
-            self._set_direct()
+            self._set_state(ProducerState.DIRECT)
         elif not self._spool.records or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
             self._barrier_since = now
 
@@ -570,7 +572,7 @@ class RecordProducer:
             client.purge(blocking=False)
             deadline = self._monotonic() + _PURGE_SECONDS
             while len(client) and self._monotonic() < deadline:
-                client.poll(0)
+                self._poll_client()
                 await asyncio.sleep(_BUSY_POLL_SECONDS)
             if len(client):
                 self._drop("not_returned", Dropped(len(client), 0, 0))
