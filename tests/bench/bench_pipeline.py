@@ -1,0 +1,246 @@
+"""From the socket to the broker's acknowledgement: the service beside a pipeline of today's parts.
+
+Feed, subject and broker are processes of their own, so that CPU time and memory are the subject's
+alone. The subject is `kite-connector run` as a user runs it (its HTTP server, health checks and log
+included), but for latency, where `subject.py` puts a clock behind the same pipeline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from connector.kafka.embedded import EmbeddedBroker
+from connector.kafka.topics import TopicNames
+
+PYTHON = sys.executable
+SLOTS = 3
+# the broker keeps 100 000 messages a partition; so many partitions are those of the settings
+PARTITIONS = 6
+READY_SECONDS = 60.0
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+Figure = dict[str, Any]
+
+
+def run() -> list[Figure]:
+    topics = dict.fromkeys(TopicNames("kite").all_ticks().values(), PARTITIONS)
+    names = TopicNames("kite")
+    topics |= {names.orders: 3, names.events: 1, names.deadletter: 1}
+    topics |= {names.control: 1, names.replies: 1, names.subscriptions: SLOTS, names.instruments: 1}
+    with EmbeddedBroker(topics) as broker:
+        servers = broker.bootstrap_servers
+        # interleaved, so that a slow moment of the machine meets both
+        floods, peer_floods, paced, latencies, peer_latencies = [], [], [], [], []
+        for _ in range(3):
+            floods.append(service(servers, instruments=500, packets=100, frames=4000))
+            peer_floods.append(peer(servers, instruments=500, packets=100, frames=40))
+            latencies.append(subject(servers, instruments=500, packets=1, frames=5000, pace=1000))
+            peer_latencies.append(peer(servers, instruments=500, packets=1, frames=1500, pace=1000))
+        paced.append(service(servers, instruments=3000, packets=60, frames=1500, pace=100))
+    flood = min(floods, key=lambda run: run["cpu_us"])
+    peer_flood = min(peer_floods, key=lambda run: run["cpu_us"])
+    latency = min(latencies, key=lambda run: run["p99_us"])
+    peer_latency = min(peer_latencies, key=lambda run: run["p99_us"])
+    day = paced[0]
+    lost = sum(run["lost"] for run in floods)
+    return [
+        {"name": "CPU per tick, socket to acknowledged", "value": flood["cpu_us"], "unit": "µs",
+         "reach": 2.0, "note": "flood, 100 full packets a frame, 3 connections, best of 3"},
+        {"name": "… pykiteconnect + fastavro + confluent-kafka", "value": peer_flood["cpu_us"],
+         "unit": "µs", "note": "same frames, best of 3"},
+        {"name": "flood, a core", "value": 1e6 / flood["cpu_us"], "unit": "ticks/s",
+         "reach": 500_000, "higher_is_better": True,
+         "note": f"{flood['per_second']:,.0f} a second were taken with the feed on the same cores"},
+        {"name": "lost in the flood", "value": lost, "unit": "ticks", "reach": 0,
+         "note": f"of {sum(run['sent'] for run in floods):,}"},
+        {"name": "socket to produce(), p50", "value": latency["p50_us"], "unit": "µs",
+         "reach": 46, "note": "from send() in the feed; 1 tick a frame, 1000/s × 3; best of 3"},
+        {"name": "socket to produce(), p99", "value": latency["p99_us"], "unit": "µs",
+         "reach": 233, "note": "the same run"},
+        {"name": "… pykiteconnect pipeline, p50", "value": peer_latency["p50_us"], "unit": "µs"},
+        {"name": "… pykiteconnect pipeline, p99", "value": peer_latency["p99_us"], "unit": "µs"},
+        {"name": "9000 instruments, full, 2/s each: CPU", "value": day["cpu_percent"],
+         "unit": "% of a core", "reach": 10,
+         "note": f"{day['per_second']:,.0f} ticks/s in frames of 60; lost {day['lost']}"},
+        {"name": "9000 instruments, full, 2/s each: memory", "value": day["peak_mib"],
+         "unit": "MiB", "reach": 150, "note": "peak resident"},
+    ]  # fmt: skip
+
+
+def tokens_of(slot: int, instruments: int) -> list[int]:
+    """NSE tokens, others for each slot."""
+    return [(1000 + slot * 3000 + i) << 8 | 1 for i in range(instruments)]
+
+
+class Feed:
+    """The feed's process."""
+
+    def __init__(self, *, instruments: int, packets: int, frames: int, pace: float) -> None:
+        self.process = subprocess.Popen(
+            [PYTHON, "-m", "tests.bench.feed", "--connections", str(SLOTS),
+             "--instruments", str(instruments), "--packets", str(packets),
+             "--frames", str(frames), "--per-second", str(pace)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.url: str = self.hear()["url"]
+
+    def hear(self) -> dict[str, Any]:
+        return hear(self.process)
+
+    def send(self) -> dict[str, Any]:
+        """Have everything sent; returns what that was."""
+        write(self.process.stdin, "go\n")
+        return self.hear()
+
+    def close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.process.communicate(timeout=30)
+
+
+def hear(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"a process of the benchmark ended early: {process.args}")
+    facts: dict[str, Any] = json.loads(line)
+    return facts
+
+
+def write(stream: IO[str] | None, text: str) -> None:
+    assert stream is not None
+    stream.write(text)
+    stream.flush()
+
+
+def service(
+    servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0
+) -> dict[str, Any]:
+    """Run `kite-connector run` against the feed; its cost between two looks at /proc."""
+    feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
+    try:
+        with running_service(feed.url, servers, instruments) as (pid, status):
+            feed.hear()
+            # past the start: what is measured is steady state
+            wait_for(lambda: all(c["state"] == "connected" for c in status()["connections"]))
+            before = status()["accounting"]["delivered"]
+            cpu_from, from_ = cpu_seconds(pid), time.perf_counter()
+            sent = feed.send()
+            wait_for(lambda: status()["accounting"]["in_flight"] == 0
+                     and status()["accounting"]["received"] - before >= sent["sent"])  # fmt: skip
+            took = time.perf_counter() - from_
+            cpu = cpu_seconds(pid) - cpu_from
+            accounting = status()["accounting"]
+            peak = peak_mib(pid)
+    finally:
+        feed.close()
+    return {
+        "sent": sent["sent"],
+        "lost": accounting["received"] - accounting["delivered"] - accounting["dead_lettered"],
+        "cpu_us": cpu / sent["sent"] * 1e6,
+        "cpu_percent": cpu / took * 100,
+        "per_second": sent["sent"] / took,
+        "peak_mib": peak,
+    }
+
+
+@contextlib.contextmanager
+def running_service(url: str, servers: str, instruments: int) -> Iterator[tuple[int, Any]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    tokens = [token for slot in range(SLOTS) for token in tokens_of(slot, instruments)]
+    settings = {
+        "feed": {"root": url},
+        "accounts": [{"api_key": "bench", "access_token": "bench"}],
+        "instruments": [{"mode": "full", "instruments": tokens}],
+        "kafka": {"bootstrap_servers": servers},
+        "topics": {"create": False},
+        "registry": {"url": "mock://bench"},
+        "instrument_master": {"load": False},
+        "http": {"port": port},
+        "logging": {"level": "warning"},
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "kite.yaml")
+        path.write_text(yaml.safe_dump(settings))
+        process = subprocess.Popen([PYTHON, "-m", "connector.cli", "run", "--config", str(path)])
+
+        def status() -> dict[str, Any]:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=10) as answer:
+                document: dict[str, Any] = json.load(answer)
+            return document
+
+        try:
+            yield process.pid, status
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            if condition():
+                return
+        if time.monotonic() > deadline:
+            raise RuntimeError("the service did not come so far in time")
+        time.sleep(0.2)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+
+def peak_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def subject(servers: str, **load: float) -> dict[str, Any]:
+    return measured("tests.bench.subject", servers, **load)
+
+
+def peer(servers: str, **load: float) -> dict[str, Any]:
+    return measured("tests.bench.peer", servers, **load)
+
+
+def measured(
+    module: str, servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0
+) -> dict[str, Any]:
+    """Run a program that measures itself against the feed."""
+    feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
+    tokens = [tokens_of(slot, instruments) for slot in range(SLOTS)]
+    process = subprocess.Popen(
+        [PYTHON, "-m", module, "--url", feed.url, "--bootstrap-servers", servers,
+         "--tokens", json.dumps(tokens), "--ticks", str(SLOTS * frames * packets)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        feed.hear()
+        feed.send()
+        figures = hear(process)
+    finally:
+        feed.close()
+        process.wait(60)
+    ages = figures["ages_us"]
+    return {
+        "cpu_us": figures["cpu_seconds"] / figures["received"] * 1e6,
+        "p50_us": ages[len(ages) // 2],
+        "p99_us": ages[len(ages) * 99 // 100],
+    }
