@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class FaultKind(StrEnum):
@@ -59,10 +59,18 @@ class FaultSpec(BaseModel):
     )
     count: int = Field(1, ge=1, description="frames, or refused handshakes")
     status: int = Field(503, ge=400, le=599, description="refuse: the HTTP status")
-    code: int = Field(1011, ge=1000, le=4999, description="close: the WebSocket code")
+    code: int = Field(1011, description="close: the WebSocket code")
     text: str = Field("simulated fault", max_length=120, description="error_frame, close")
     delay_seconds: float = Field(0.1, gt=0, le=60, description="slow: pause between chunks")
     chunk_bytes: int = Field(64, ge=1, description="slow: bytes in a chunk")
+
+    @field_validator("code")
+    @classmethod
+    def _may_be_sent(cls, code: int) -> int:
+        # RFC 6455, 7.4: the others are reserved, or only ever made up by the receiver
+        if code in range(1000, 1004) or code in range(1007, 1015) or code in range(3000, 5000):
+            return code
+        raise ValueError("no close frame may have this code")
 
     @classmethod
     def parse(cls, text: str) -> FaultSpec:

@@ -110,6 +110,8 @@ class SimulatorServer:
         self._tasks = [
             asyncio.create_task(work, name=f"simulator {name}") for name, work in works.items()
         ]
+        for task in self._tasks:
+            task.add_done_callback(_report)
         return self
 
     async def __aexit__(
@@ -398,6 +400,12 @@ class SimulatorServer:
 
     def _notify(self) -> None:
         self._changed.set()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A task that dies of a mistake must not look like a quiet market."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a task of the simulator died", task=task.get_name(), exc_info=error)
 
 
 async def run_simulator(
