@@ -104,6 +104,16 @@ def registry_client(
     return SchemaRegistryClient.new_client(configuration)
 
 
+def schema_by_id(client: SchemaRegistryClient, schema_id: int) -> str:
+    """The text of a registered schema; blocks.
+
+    Raises:
+        RegistryUnreachableError: no answer in time, or a server error.
+        RegistryError: there is no such id.
+    """
+    return _ask(f"id {schema_id}", client.get_schema, schema_id).schema_str or ""
+
+
 def _register(
     settings: RegistrySettings, names: TopicNames, timeout_seconds: float
 ) -> dict[str, int]:

@@ -1,0 +1,186 @@
+"""Avro values with Confluent's framing: encoding the rare records, decoding any.
+
+A framed value is a 0 byte, the schema's id as 4 bytes big-endian, and the Avro body. Ticks are
+framed by `connector.codec`; orders and events are too few for that, and go through fastavro here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import fastavro
+import structlog
+
+from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
+from connector.errors import RegistryError
+from connector.kafka.registry import topic_schemas
+from connector.kafka.topics import TopicNames
+from connector.kite.models import ConnectionEvent, Order
+
+_MAGIC = b"\x00"
+_PREFIX_BYTES = 5
+
+
+class RecordEncoder:
+    """Encodes order updates and connection events.
+
+    Args:
+        topics: whose names the ids are under.
+        schema_ids: topic → id, from `register_schemas`.
+    """
+
+    def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
+        self._order_prefix = _prefix(schema_ids[topics.orders])
+        self._event_prefix = _prefix(schema_ids[topics.events])
+        self._order_schema = fastavro.parse_schema(schemas.load("order_update"))
+        self._event_schema = fastavro.parse_schema(schemas.load("connection_event"))
+
+    def order(self, order: Order, *, slot: int, session_id: int, receive_time_us: int) -> bytes:
+        """The framed OrderUpdate of an order that was read at `receive_time_us`."""
+        event_time = order.exchange_timestamp or order.order_timestamp
+        row = {
+            "event_time": receive_time_us // 1000 if event_time is None else _millis(event_time),
+            "receive_time_us": receive_time_us,
+            "order_id": order.order_id,
+            "status": order.status.value,
+            "transaction_type": order.transaction_type.value,
+            "validity": order.validity.value,
+            "tradingsymbol": order.tradingsymbol,
+            "exchange": order.exchange,
+            "instrument_token": order.instrument_token,
+            "exchange_order_id": order.exchange_order_id,
+            "parent_order_id": order.parent_order_id,
+            "user_id": order.user_id,
+            "order_type": order.order_type,
+            "product": order.product,
+            "variety": order.variety,
+            "status_message": order.status_message,
+            "tag": order.tag,
+            "quantity": order.quantity,
+            "filled_quantity": order.filled_quantity,
+            "pending_quantity": order.pending_quantity,
+            "cancelled_quantity": order.cancelled_quantity,
+            "price": order.price,
+            "trigger_price": order.trigger_price,
+            "average_price": order.average_price,
+            "order_timestamp": _millis(order.order_timestamp),
+            "exchange_timestamp": _millis(order.exchange_timestamp),
+            "payload": json.dumps(dict(order.payload), ensure_ascii=False, separators=(",", ":")),
+            "slot": slot,
+            "session_id": session_id,
+        }
+        return self._order_prefix + _body(self._order_schema, row)
+
+    def event(self, event: ConnectionEvent, *, account: str | None = None) -> bytes:
+        """The framed ConnectionEvent; `account` is the name of the api_key, never the key."""
+        row = {
+            "slot": event.slot,
+            "account": account,
+            "type": event.type.value,
+            "time": event.time_ms,
+            "session_id": event.session_id,
+            "state": None if event.state is None else event.state.value,
+            "reason": event.reason,
+            "gap_from": event.gap_from_ms,
+            "gap_to": event.gap_to_ms,
+            "instruments": event.instruments,
+            "tokens": list(event.tokens),
+        }
+        return self._event_prefix + _body(self._event_schema, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A value as Python has it: dict for Avro, whatever JSON holds, or the bytes themselves."""
+
+    value: Any
+    schema_id: int | None = None
+    source: Literal["registry", "shipped", "json", "raw"] = "raw"
+    """Whose schema; shipped is this version's own, for a registry that does not answer: fields
+    that a newer writer has appended are not seen then."""
+
+
+class RecordDecoder:
+    """Decodes the value of any of the connector's topics.
+
+    Args:
+        topics: tells which topics have Avro values.
+        schema_by_id: asks the registry; raises RegistryError. Called once for each id, and it may
+            block: use the decoder in a thread then.
+    """
+
+    def __init__(
+        self, topics: TopicNames, schema_by_id: Callable[[int], str] | None = None
+    ) -> None:
+        self._shipped = topic_schemas(topics)
+        self._schema_by_id = schema_by_id
+        self._parsed: dict[int | str, Any] = {}
+        self._warned = False
+
+    def decode(self, topic: str, value: bytes | None) -> Decoded:
+        """The value of a record; None stays None.
+
+        Raises:
+            ValueError: an Avro topic has a value that is not framed, or does not fit its schema.
+        """
+        if value is None:
+            return Decoded(None)
+        if topic not in self._shipped:
+            return _json_or_raw(value)
+        if value[:1] != _MAGIC or len(value) < _PREFIX_BYTES:
+            raise ValueError(f"{topic}: a value without Confluent's framing")
+        schema_id = int.from_bytes(value[1:_PREFIX_BYTES], "big")
+        schema, source = self._schema(topic, schema_id)
+        try:
+            body = fastavro.schemaless_reader(io.BytesIO(value[_PREFIX_BYTES:]), schema, None)
+        except (EOFError, ValueError, IndexError, KeyError, TypeError) as exc:
+            raise ValueError(f"{topic}: a value that schema {schema_id} does not describe") from exc
+        return Decoded(body, schema_id, source)
+
+    def _schema(self, topic: str, schema_id: int) -> tuple[Any, Literal["registry", "shipped"]]:
+        parsed = self._parsed.get(schema_id)
+        if parsed is not None:
+            return parsed, "registry"
+        if self._schema_by_id is not None:
+            try:
+                parsed = fastavro.parse_schema(json.loads(self._schema_by_id(schema_id)))
+            except RegistryError as exc:
+                # asked again at the next record: it may be back by then
+                if not self._warned:
+                    self._warned = True
+                    structlog.get_logger("connector.kafka").warning(
+                        "decoding with the shipped schemas", reason=str(exc)
+                    )
+            else:
+                self._parsed[schema_id] = parsed
+                return parsed, "registry"
+        name = self._shipped[topic]
+        if name not in self._parsed:
+            self._parsed[name] = fastavro.parse_schema(schemas.load(name))
+        return self._parsed[name], "shipped"
+
+
+def _prefix(schema_id: int) -> bytes:
+    return _MAGIC + schema_id.to_bytes(4, "big")
+
+
+def _body(schema: Any, row: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, schema, row, strict=True)
+    return buffer.getvalue()
+
+
+def _millis(time: datetime | None) -> int | None:
+    return None if time is None else round(time.timestamp() * 1000)
+
+
+def _json_or_raw(value: bytes) -> Decoded:
+    try:
+        return Decoded(json.loads(value), source="json")
+    except ValueError:
+        return Decoded(value)

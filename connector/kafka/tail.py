@@ -1,0 +1,176 @@
+"""Reading the connector's own topics, decoded: for `kite-connector tail`, and for a look inside.
+
+Reads by assignment, without a consumer group: it leaves nothing behind on the brokers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from connector.errors import BrokerUnreachableError, TopicError
+from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.records import RecordDecoder
+from connector.kafka.registry import registry_client, schema_by_id
+from connector.kafka.topics import TopicNames
+from connector.settings import KafkaSettings, RegistrySettings
+
+_BATCH = 500
+_WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TailRecord:
+    """One record as read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: str | None
+    value: Any
+    """A dict for Avro and JSON values, else bytes; None for a tombstone."""
+    headers: dict[str, str]
+    schema_id: int | None
+    source: str
+    """Whose schema decoded it: registry, shipped (the registry did not answer), json or raw."""
+    problem: str | None = None
+    """Why the value could not be decoded, and is bytes."""
+
+
+async def tail(
+    kafka: KafkaSettings,
+    registry: RegistrySettings | None,
+    names: TopicNames,
+    topics: Sequence[str],
+    *,
+    start: Literal["earliest", "latest"] = "latest",
+    follow: bool = True,
+    timeout_seconds: float = 10.0,
+) -> AsyncIterator[TailRecord]:
+    """Yield the records of `topics`, each partition in order.
+
+    Args:
+        kafka: the brokers.
+        registry: where schemas are; None takes the shipped ones.
+        names: tells which topics are Avro.
+        topics: what to read, by name.
+        start: from the oldest record, or only what comes from now on.
+        follow: go on for ever; else end at what was there at the start.
+        timeout_seconds: for the brokers to answer at first.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic is not there.
+    """
+    reader = _Reader(kafka, registry, names)
+    try:
+        await asyncio.to_thread(reader.open, topics, start, timeout_seconds)
+        while follow or not reader.at_end:
+            for record in await asyncio.to_thread(reader.read):
+                yield record
+    finally:
+        await asyncio.to_thread(reader.close)
+
+
+class _Reader:
+    """The blocking half."""
+
+    def __init__(
+        self, kafka: KafkaSettings, registry: RegistrySettings | None, names: TopicNames
+    ) -> None:
+        self._kafka = kafka
+        if registry is None:
+            self._decoder = RecordDecoder(names)
+        else:
+            client = registry_client(registry, timeout_seconds=3.0)
+            self._decoder = RecordDecoder(names, lambda number: schema_by_id(client, number))
+        properties = client_properties(
+            kafka,
+            **{
+                # librdkafka wants one, even where no group is joined
+                "group.id": f"kite-connector-tail-{uuid.uuid4().hex[:8]}",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 50,
+                "auto.offset.reset": "earliest",
+            },
+        )
+        self._consumer = Consumer(properties, logger=ClientLog("tail"))
+        self._unfinished: set[tuple[str, int]] = set()
+
+    @property
+    def at_end(self) -> bool:
+        return not self._unfinished
+
+    def open(self, topics: Sequence[str], start: str, timeout_seconds: float) -> None:
+        try:
+            metadata = self._consumer.list_topics(timeout=timeout_seconds)
+        except KafkaException as exc:
+            raise BrokerUnreachableError(self._kafka.bootstrap_servers, exc.args[0].str()) from exc
+        offset = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
+        partitions = []
+        for topic in topics:
+            found = metadata.topics.get(topic)
+            if found is None or found.error is not None:
+                raise TopicError(topic, "is not there")
+            partitions += [TopicPartition(topic, number, offset) for number in found.partitions]
+        self._unfinished = {(p.topic, p.partition) for p in partitions}
+        self._consumer.assign(partitions)
+
+    def read(self) -> list[TailRecord]:
+        records = []
+        for message in self._consumer.consume(_BATCH, _WAIT_SECONDS):
+            error = message.error()
+            if error is None:
+                records.append(self._record(message))
+            elif error.name() == "_PARTITION_EOF":
+                self._unfinished.discard((str(message.topic()), message.partition() or 0))
+            elif not error.retriable() and error.name() != "_TRANSPORT":
+                raise TopicError(str(message.topic()), error.str())
+        return records
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _record(self, message: Message) -> TailRecord:
+        topic, value, problem = str(message.topic()), message.value(), None
+        schema_id, source = None, "raw"
+        try:
+            decoded = self._decoder.decode(topic, value)
+        except ValueError as exc:
+            problem = str(exc)
+        else:
+            value, schema_id, source = decoded.value, decoded.schema_id, decoded.source
+        key = message.key()
+        return TailRecord(
+            topic=topic,
+            partition=message.partition() or 0,
+            offset=message.offset() or 0,
+            timestamp_ms=message.timestamp()[1],
+            key=None if key is None else key.decode(errors="replace"),
+            value=value,
+            headers=_headers(message),
+            schema_id=schema_id,
+            source=source,
+            problem=problem,
+        )
+
+
+def _headers(message: Message) -> dict[str, str]:
+    # a list of pairs whenever it comes from a consumer, whatever the stub allows
+    pairs = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+    return {name: (content or b"").decode(errors="replace") for name, content in pairs}
