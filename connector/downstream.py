@@ -1,0 +1,330 @@
+"""What readers of the topics need, made from the Avro schemas: Flink SQL tables, a Spark reader.
+
+Pure: text in, text out. Columns are never written by hand, since both engines take a misspelt
+nullable column for one that is always NULL.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
+
+Schema: TypeAlias = Mapping[str, Any]
+"""An Avro record schema, parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    table: str
+    topic: str  # behind the prefix, a regular expression
+    key: str  # the column of the record's key, which is decimal or plain text
+    time: str  # the column that the watermark follows
+
+
+_SOURCES: Final = {
+    "tick": _Source("ticks", r"ticks\..*", "token_key", "event_time"),
+    "order_update": _Source("orders", "orders", "order_key", "event_time"),
+    "connection_event": _Source("connection_events", "events", "slot_key", "time"),
+}
+_FLINK_TYPES: Final = {
+    "boolean": "BOOLEAN",
+    "int": "INT",
+    "long": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "bytes": "BYTES",
+    "string": "STRING",
+}
+
+
+def topic_pattern(schema_name: str, prefix: str = "kite") -> str:
+    r"""The topics whose values have this schema, as a Java and Python regular expression.
+
+    For ticks it is `kite\.ticks\..*`: keep whatever else you make out of these names.
+
+    Raises:
+        KeyError: there is no such schema.
+    """
+    return re.escape(prefix).replace(r"\-", "-") + r"\." + _SOURCES[schema_name].topic
+
+
+def flink_ddl(
+    topic_pattern: str,
+    bootstrap_servers: str,
+    registry_url: str,
+    *,
+    schema_name: str = "tick",
+    schema: Schema | None = None,
+    table: str | None = None,
+    watermark_seconds: int = 5,
+    idle_timeout_seconds: int = 10,
+    options: Mapping[str, str | None] | None = None,
+) -> str:
+    """CREATE TABLE of Flink SQL over the topics that match.
+
+    Args:
+        topic_pattern: a Java regular expression, such as `topic_pattern("tick")` makes it.
+        bootstrap_servers: as seen from Flink.
+        registry_url: as seen from Flink, with the path of Confluent's API where it has one.
+        schema_name: one of `connector.schemas.NAMES`.
+        schema: another version of that schema, in place of the shipped one.
+        table: name of the table; `ticks`, `orders` or `connection_events` when not given.
+        watermark_seconds: how far behind the newest event time of a partition its records may be.
+        idle_timeout_seconds: after it a partition without records holds the watermark no more.
+        options: further table options, over those made here; None takes one away.
+
+    Raises:
+        KeyError: there is no such schema.
+        ValueError: the schema has what Flink SQL cannot read as it is meant.
+    """
+    source = _SOURCES[schema_name]
+    schema = schemas.load(schema_name) if schema is None else schema
+    named = _named_types(schema)
+    columns = [f"{_quoted(source.key)} STRING COMMENT 'The key of the record'"]
+    for field in schema["fields"]:
+        column = f"{_quoted(field['name'])} {_flink_type(field['type'], named)}"
+        doc = field.get("doc")
+        columns.append(f"{column} COMMENT {_literal(doc)}" if doc else column)
+    time = _quoted(source.time)
+    columns.append(f"WATERMARK FOR {time} AS {time} - INTERVAL '{watermark_seconds}' SECOND")
+    table_options: dict[str, str | None] = {
+        "connector": "kafka",
+        "topic-pattern": topic_pattern,
+        "properties.bootstrap.servers": bootstrap_servers,
+        "scan.startup.mode": "earliest-offset",
+        "scan.watermark.idle-timeout": f"{idle_timeout_seconds} s",
+        "key.format": "raw",
+        "key.fields": source.key,
+        "value.format": "avro-confluent",
+        "value.avro-confluent.url": registry_url,
+        # with the default ALL the key's column is silently NULL
+        "value.fields-include": "EXCEPT_KEY",
+        **(options or {}),
+    }
+    given = [
+        f"{_literal(name)} = {_literal(value)}"
+        for name, value in table_options.items()
+        if value is not None
+    ]
+    return (
+        f"CREATE TABLE {_quoted(table or source.table)} (\n  "
+        + ",\n  ".join(columns)
+        + "\n) WITH (\n  "
+        + ",\n  ".join(given)
+        + "\n);\n"
+    )
+
+
+def flink_tables(bootstrap_servers: str, registry_url: str, *, prefix: str = "kite") -> str:
+    """A Flink SQL script with a table for the ticks, the orders and the connections' events."""
+    return "\n".join(
+        [
+            "-- Made from the Avro schemas by `kite-connector schemas --flink-ddl`: do not edit.\n",
+            *(
+                flink_ddl(
+                    topic_pattern(name, prefix), bootstrap_servers, registry_url, schema_name=name
+                )
+                for name in schemas.NAMES
+            ),
+        ]
+    )
+
+
+def spark_reader(
+    topic_pattern: str,
+    bootstrap_servers: str,
+    registry_url: str,
+    *,
+    schema_name: str = "tick",
+    schema: Schema | None = None,
+) -> str:
+    """A Python module for PySpark whose `read(spark)` is the stream of decoded records.
+
+    The arguments are those of `flink_ddl`; the addresses are defaults in the module.
+
+    Raises:
+        KeyError: there is no such schema.
+    """
+    schema = schemas.load(schema_name) if schema is None else schema
+    return (
+        _SPARK_READER.replace("%topics%", _SOURCES[schema_name].table.replace("_", " "))
+        .replace("%bootstrap_servers%", _python_literal(bootstrap_servers))
+        .replace("%registry_url%", _python_literal(registry_url))
+        .replace("%topic_pattern%", _python_literal(topic_pattern))
+        .replace("%schema%", _compact(schema))
+    )
+
+
+def _python_literal(text: str) -> str:
+    """A Python string literal in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _named_types(schema: Any) -> dict[str, Schema]:
+    """Every record of the schema by its bare name, which a later field may use instead of it."""
+    found: dict[str, Schema] = {}
+
+    def visit(part: Any) -> None:
+        if isinstance(part, list):
+            for member in part:
+                visit(member)
+        elif isinstance(part, Mapping):
+            if part.get("type") == "record":
+                found[part["name"]] = part
+                for field in part["fields"]:
+                    visit(field["type"])
+            elif part.get("type") == "array":
+                visit(part["items"])
+
+    visit(schema)
+    return found
+
+
+def _flink_type(avro: Any, named: Mapping[str, Schema]) -> str:
+    """The type, with NOT NULL unless it is a union with null: a wrong column then fails loudly."""
+    if isinstance(avro, list):
+        members = [member for member in avro if member != "null"]
+        if len(members) != 1 or len(avro) != 2:
+            raise ValueError(f"a union of other than null and one type: {avro}")
+        return _flink_type(members[0], named).removesuffix(" NOT NULL")
+    if isinstance(avro, str):
+        if avro in _FLINK_TYPES:
+            return f"{_FLINK_TYPES[avro]} NOT NULL"
+        try:
+            avro = named[avro.rpartition(".")[2]]
+        except KeyError:
+            raise ValueError(f"no type of Flink SQL for {avro!r}") from None
+    logical = avro.get("logicalType")
+    if logical == "timestamp-millis":
+        return "TIMESTAMP(3) NOT NULL"
+    if logical is not None:
+        # micros read as TIMESTAMP(3) are silently wrong, and finer than that fails
+        raise ValueError(f"no type of Flink SQL that Spark would agree on for {logical!r}")
+    kind = avro["type"]
+    if kind == "record":
+        fields = ", ".join(
+            f"{_quoted(field['name'])} {_flink_type(field['type'], named)}"
+            for field in avro["fields"]
+        )
+        return f"ROW<{fields}> NOT NULL"
+    if kind == "array":
+        return f"ARRAY<{_flink_type(avro['items'], named)}> NOT NULL"
+    return _flink_type(kind, named)
+
+
+def _quoted(name: str) -> str:
+    """Every name, since any may be reserved: `mode`, `open`, `close`, `sequence` already are."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _compact(schema: Schema) -> str:
+    """The schema without its documentation, as JSON with a line for each field."""
+    bare = _without_doc(schema)
+    fields = bare.pop("fields")
+    head = json.dumps(bare)[:-1]
+    lines = ",\n  ".join(json.dumps(field) for field in fields)
+    return f'{head}, "fields": [\n  {lines}\n]}}'
+
+
+def _without_doc(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        return {name: _without_doc(value) for name, value in part.items() if name != "doc"}
+    if isinstance(part, list):
+        return [_without_doc(member) for member in part]
+    return part
+
+
+_SPARK_READER: Final = '''\
+# ruff: noqa: E501
+"""Reads %topics% of the Kite connector into Spark Structured Streaming.
+
+Made from the Avro schema by `kite-connector schemas --spark`: do not edit.
+"""
+
+import json
+import re
+import urllib.request
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.avro.functions import from_avro
+
+BOOTSTRAP_SERVERS = %bootstrap_servers%
+REGISTRY_URL = %registry_url%
+TOPIC_PATTERN = %topic_pattern%
+SCHEMA = r"""%schema%"""
+
+
+def read(
+    spark: SparkSession,
+    bootstrap_servers: str = BOOTSTRAP_SERVERS,
+    registry_url: str = REGISTRY_URL,
+    topic_pattern: str = TOPIC_PATTERN,
+    schema: str = SCHEMA,
+    **options: str,
+) -> DataFrame:
+    """The stream of records, a column for each field of the schema, and Kafka's topic and time.
+
+    `options` are those of Spark's Kafka source, such as startingOffsets or maxOffsetsPerTrigger.
+    """
+    source = spark.readStream.format("kafka").options(
+        **{
+            "kafka.bootstrap.servers": bootstrap_servers,
+            "subscribePattern": topic_pattern,
+            "startingOffsets": "earliest",
+            **options,
+        }
+    )
+    return decode(source.load(), writer_schemas(registry_url, topic_pattern), schema)
+
+
+def writer_schemas(registry_url: str, topic_pattern: str = TOPIC_PATTERN) -> dict[int, str]:
+    """Every version that the registry has of these topics' schema, by its id."""
+    found = {}
+    for subject in _get(f"{registry_url}/subjects"):
+        if subject.endswith("-value") and re.fullmatch(topic_pattern, subject[: -len("-value")]):
+            for version in _get(f"{registry_url}/subjects/{subject}/versions"):
+                answer = _get(f"{registry_url}/subjects/{subject}/versions/{version}")
+                found[answer["id"]] = answer["schema"]
+    return found
+
+
+def decode(records: DataFrame, writers: dict[int, str], schema: str = SCHEMA) -> DataFrame:
+    """Take the values apart: a zero byte, four bytes of schema id, then Avro.
+
+    Each record is read with the schema it was written with, into the fields of `schema`. An id
+    that is not among `writers` stops the query: started again, it knows the newer schema too.
+    """
+    body = F.expr("substring(value, 6)")
+    schema_id = F.conv(F.hex(F.expr("substring(value, 2, 4)")), 16, 10).cast("long")
+    ids_by_schema: dict[str, list[int]] = {}
+    for number, writer in writers.items():
+        ids_by_schema.setdefault(writer, []).append(number)
+    if not ids_by_schema:
+        raise LookupError("the registry has no schema for these topics yet")
+    decoded = None
+    for writer, ids in ids_by_schema.items():
+        value = from_avro(body, writer, {"mode": "FAILFAST", "avroSchema": schema})
+        known = schema_id.isin(ids)
+        decoded = F.when(known, value) if decoded is None else decoded.when(known, value)
+    unknown = F.raise_error(F.concat(F.lit("schema id not known at the start: "), schema_id))
+    return records.select(
+        decoded.otherwise(unknown).alias("record"),
+        F.col("topic").alias("kafka_topic"),
+        F.col("timestamp").alias("kafka_time"),
+    ).select("record.*", "kafka_topic", "kafka_time")
+
+
+def _get(url: str) -> list | dict:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
+'''

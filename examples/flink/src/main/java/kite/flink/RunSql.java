@@ -1,0 +1,64 @@
+package kite.flink;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.table.api.EnvironmentSettings;
+import org.apache.flink.table.api.TableEnvironment;
+
+/**
+ * Runs Flink SQL scripts, one after the other, in a Flink inside this process.
+ *
+ * <p>A statement ends with a semicolon at the end of a line; a line that begins with two dashes is a
+ * comment. An INSERT is waited for: it ends when its sources do, so never for an unbounded table.
+ */
+public final class RunSql {
+    private RunSql() {}
+
+    public static void main(String[] args) throws IOException {
+        if (args.length == 0) {
+            System.err.println("usage: RunSql script.sql...");
+            System.exit(2);
+        }
+        Configuration configuration = new Configuration();
+        configuration.setString("execution.target", "local");
+        configuration.setString("parallelism.default", "2");
+        configuration.setString("table.dml-sync", "true");
+        configuration.setString("table.local-time-zone", "UTC");
+        TableEnvironment tables =
+                TableEnvironment.create(
+                        EnvironmentSettings.newInstance()
+                                .inStreamingMode()
+                                .withConfiguration(configuration)
+                                .build());
+        for (String name : args) {
+            for (String statement : statements(Files.readAllLines(Path.of(name)))) {
+                tables.executeSql(statement);
+            }
+        }
+    }
+
+    static List<String> statements(List<String> lines) {
+        List<String> statements = new ArrayList<>();
+        StringBuilder statement = new StringBuilder();
+        for (String line : lines) {
+            String text = line.strip();
+            if (text.isEmpty() || text.startsWith("--")) {
+                continue;
+            }
+            boolean last = text.endsWith(";");
+            statement.append(last ? text.substring(0, text.length() - 1) : text).append('\n');
+            if (last) {
+                statements.add(statement.toString());
+                statement.setLength(0);
+            }
+        }
+        if (!statement.isEmpty()) {
+            throw new IllegalArgumentException("no semicolon ends: " + statement);
+        }
+        return statements;
+    }
+}
