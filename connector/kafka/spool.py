@@ -131,6 +131,9 @@ class Spool:
         """
         if self._directory is not None:
             return
+        self._segments.clear()
+        self._confirming.clear()
+        self.records = self.size_bytes = 0
         try:
             if self._given is None:
                 directory = Path(tempfile.mkdtemp(prefix="kite-connector-spool-"))
@@ -220,6 +223,8 @@ class Spool:
 
     def advance(self, count: int) -> None:
         """Count the first `count` records of the last `peek` as read."""
+        if not count:
+            return
         self._chunk_at += count
         self.records -= count
         self._segments[0].unread -= count
