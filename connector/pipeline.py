@@ -37,17 +37,20 @@ its transcoding."""
 # where a packet that begins a frame has the exchange's time, by its length
 _TIMESTAMP_AT = {184: 64, 32: 32}
 
-Headers = list[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Producer(Protocol):
     """The part of the producer that the pipeline needs; neither call raises nor waits."""
 
+    def produce_all(self, records: list[tuple[str, bytes, bytes]], timestamp_ms: int) -> None:
+        """Take (topic, key, value) of one moment: what `produce` does for each, but cheaper."""
+
     def produce(
         self,
         topic: str,
-        value: bytes,
-        key: bytes,
+        value: bytes | None,
+        key: bytes | None = None,
         timestamp_ms: int = 0,
         headers: Headers | None = None,
     ) -> None:
@@ -136,6 +139,8 @@ class Pipeline:
         self.order_repeats = 0
         self.events = 0
         self.rejected: Counter[str] = Counter()
+        self.redirected = 0
+        """Dead letters for records that Kafka refused; not part of `received`."""
         self.exchange_to_receive = Histogram(SECONDS)
         self.receive_to_produce = Histogram(MILLISECONDS)
         self.tick_topics = topics.all_ticks()
@@ -191,6 +196,47 @@ class Pipeline:
                 instruments=event.instruments,
             )
 
+    def redirect(
+        self, topic: str, value: bytes, timestamp_ms: int, reason: str, origin: Mapping[str, object]
+    ) -> None:
+        """Keep a record that Kafka refused as a dead letter.
+
+        Args:
+            topic: where it was refused; a refused dead letter is lost.
+            value: its bytes, framing and all.
+            timestamp_ms: of the record.
+            reason: a fixed word.
+            origin: its decoded value, which tells slot, session_id and receive_time_us.
+        """
+        if topic == self.topics.deadletter:
+            return
+        self.redirected += 1
+        headers = [
+            ("reason", reason.encode()),
+            ("slot", b"%d" % _whole(origin.get("slot"), 0)),
+            (
+                "receive_time_us",
+                b"%d" % _whole(origin.get("receive_time_us"), timestamp_ms * 1000),
+            ),
+            ("session_id", b"%d" % _whole(origin.get("session_id"), 0)),
+        ]
+        self.producer.produce(self.topics.deadletter, value, topic.encode(), timestamp_ms, headers)
+
+    def tell_dropped(self, reason: str, count: int, from_ms: int, to_ms: int) -> None:
+        """Say in the events that records were lost: each slot may have lost some of its own."""
+        for slot in self._slots.values():
+            slot.event(
+                ConnectionEvent(
+                    EventType.DROPPED,
+                    slot.slot,
+                    self.time_us() // 1000,
+                    slot.session_id or None,
+                    reason=f"{reason}: {count} records over all slots",
+                    gap_from_ms=from_ms or None,
+                    gap_to_ms=to_ms or None,
+                )
+            )
+
     @property
     def received(self) -> int:
         """Records that were handed to the producer, each for something received."""
@@ -205,6 +251,11 @@ class Pipeline:
             for exchange, count in slot.transcoder.counts().items():
                 total[exchange] += count
         return total
+
+    @property
+    def slots(self) -> list[int]:
+        """Every slot that had a handler."""
+        return list(self._slots)
 
     def packets(self, slot: int) -> int:
         """Packets of one slot so far."""
@@ -223,9 +274,9 @@ class SlotPipeline:
         self.session_id = 0
         self.transcoder = transcoder
         self._pipeline = pipeline
-        # looked up once: these are called for each frame or tick
+        # looked up once: these are called for each frame
         self._transcode = transcoder.transcode
-        self._produce = pipeline.producer.produce
+        self._produce_all = pipeline.producer.produce_all
         self._time_us = pipeline.time_us
         self._sample_after_us = 0
         self._exchange_to_receive = pipeline.exchange_to_receive.observe
@@ -247,10 +298,8 @@ class SlotPipeline:
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """The tick path."""
         records, confirmed, rejected = self._transcode(data, receive_time_us)
-        produce = self._produce
-        timestamp_ms = receive_time_us // 1000
-        for topic, key, value in records:
-            produce(topic, value, key, timestamp_ms)
+        if records:
+            self._produce_all(records, receive_time_us // 1000)
         if rejected:
             self._dead_letter(rejected, receive_time_us)
         if receive_time_us >= self._sample_after_us:
@@ -285,7 +334,7 @@ class SlotPipeline:
         pipeline = self._pipeline
         for reason, data in rejected:
             pipeline.rejected[reason] += 1
-            headers = [
+            headers: Headers = [
                 ("reason", reason.encode()),
                 ("slot", b"%d" % self.slot),
                 ("receive_time_us", b"%d" % receive_time_us),
@@ -307,3 +356,7 @@ class SlotPipeline:
             except ValueError:
                 pass
         return f"{self._pipeline.topics.prefix}.ticks"
+
+
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise

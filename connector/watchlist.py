@@ -42,8 +42,11 @@ class SlotOwner(Protocol):
             handler: gives a slot's connection its handler.
         """
 
-    async def close(self) -> None:
-        """Close every socket; nothing is received after it."""
+    async def stop_intake(self) -> None:
+        """Close every socket; nothing is received after it, and nobody takes the slots over."""
+
+    async def release(self) -> None:
+        """Give the slots up, once what they received is with Kafka or on disk."""
 
     def set_master(self, master: SymbolTable) -> None:
         """Today's names have these tokens."""
@@ -117,9 +120,12 @@ class StaticSlots:
         for connection in self._connections.values():
             connection.start()
 
-    async def close(self) -> None:
+    async def stop_intake(self) -> None:
         """Close all sockets together."""
         await asyncio.gather(*(connection.close() for connection in self._connections.values()))
+
+    async def release(self) -> None:
+        """Nothing: nobody else may have these slots."""
 
     def set_master(self, master: SymbolTable) -> None:
         """Resolve the settings' names anew; what has another token now moves to it."""

@@ -132,9 +132,7 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
     for reason, count in status.rejected.items():
         rejected.add_metric([reason], count)
     yield rejected
-    yield _counter(
-        "records_replayed", "Taken by the broker from the spool.", status.replayed_from_spool
-    )
+    yield _gauge("spool_bytes", "Of the spool's files.", status.producer.spool_bytes)
     yield _counter("order_updates", "Each once.", status.orders)
     yield _counter("order_repeats", "Copies on other connections, left out.", status.order_repeats)
     yield _counter("events", "Edges in the life of connections.", status.events)

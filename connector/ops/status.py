@@ -94,6 +94,9 @@ class ProducerStatus:
     broker_reachable: bool = False
     queued: int = 0
     spooled: int = 0
+    spool_bytes: int = 0
+    found_in_spool: int = 0
+    """left there by an earlier process, and part of what is received"""
     last_error: str | None = None
 
 
@@ -134,7 +137,6 @@ class ServiceStatus:
     events: int = 0
     unresolved: Sequence[str] = ()
     """instruments of the settings that have no connection, each with the reason"""
-    replayed_from_spool: int = 0
 
     @property
     def ready(self) -> bool:

@@ -23,6 +23,10 @@ class RememberingProducer:
     def __init__(self):
         self.records = []
 
+    def produce_all(self, records, timestamp_ms):
+        for topic, key, value in records:
+            self.produce(topic, value, key, timestamp_ms)
+
     def produce(self, topic, value, key, timestamp_ms=0, headers=None):
         self.records.append(Produced(topic, value, key, timestamp_ms, headers))
 

@@ -37,7 +37,7 @@ async def open_slots():
 
     yield start
     for slots in opened:
-        await slots.close()
+        await slots.stop_intake()
 
 
 def carried(slots):
@@ -114,7 +114,7 @@ async def test_a_master_before_the_start(open_slots):
     slots.set_master(FakeMaster({"NSE:INFY": INFY}))
     await slots.start(pipeline().handler)
     assert carried(slots)[0] == {INFY: Mode.FULL}
-    await slots.close()
+    await slots.stop_intake()
 
 
 async def test_what_finds_no_room_is_named(open_slots):

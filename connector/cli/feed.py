@@ -1,0 +1,89 @@
+"""Commands around the feed: demo, simulate, record."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated, Any
+
+import typer
+
+from connector.cli.options import build, with_options
+from connector.errors import SettingProblem, SettingsError
+from connector.ops.logs import configure
+from connector.settings import LogFormat
+from connector.simulator.config import SimulatedAccount, SimulatorConfig
+from connector.simulator.faults import FaultSpec
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(simulate)
+
+
+@with_options(SimulatorConfig, leave_out=("accounts", "faults", "sent_log_frames", "stepped"))
+def simulate(
+    *,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(help="an api_key that may come in; may be repeated", show_default=False),
+    ] = None,
+    access_token: Annotated[
+        str | None,
+        typer.Option(
+            help="the token that is good at the start; empty: none until a login",
+            show_default=False,
+        ),
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="kind[@at_seconds][:seconds], as in silence@30:8; may be repeated",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="how the log is written")] = "auto",
+    **given: Any,
+) -> None:
+    """Run a simulated Kite: WebSocket and REST, until Ctrl-C. Needs no account.
+
+    Anything that speaks Kite's protocol can connect, with the api_key `simulated_key` and the
+    access_token `simulated_token` where nothing else is said.
+    """
+    configure(log_format=log_format)
+    if api_key or access_token is not None:
+        keys = api_key or [SimulatedAccount().api_key]
+        changes = {} if access_token is None else {"access_token": access_token or None}
+        given["accounts"] = [{"api_key": key, **changes} for key in keys]
+    config = build(SimulatorConfig, {**given, "faults": [_fault(text) for text in fault or ()]})
+    asyncio.run(_simulate(config))
+
+
+def _fault(text: str) -> FaultSpec:
+    try:
+        return FaultSpec.parse(text)
+    except ValueError as exc:
+        raise SettingsError([SettingProblem("--fault", str(exc))]) from exc
+
+
+async def _simulate(config: SimulatorConfig) -> None:
+    from connector.simulator import SimulatorServer
+
+    stop = stopped_by_signal()
+    async with SimulatorServer(config) as server:
+        accounts = " ".join(account.api_key for account in config.accounts)
+        typer.echo(f"WebSocket  {server.ws_url}     KITE_FEED__ROOT={server.ws_url}")
+        typer.echo(f"REST       {server.rest_url}   KITE_FEED__REST={server.rest_url}")
+        typer.echo(f"login      {server.rest_url}   KITE_FEED__LOGIN={server.rest_url}")
+        typer.echo(f"api_keys   {accounts}")
+        typer.echo(f"state      {server.rest_url}/simulator/state")
+        await stop.wait()
+
+
+def stopped_by_signal() -> asyncio.Event:
+    """An event that SIGTERM and Ctrl-C set; to be called from the event loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

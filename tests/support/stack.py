@@ -1,0 +1,120 @@
+"""Everything around the service, in one process: simulator, broker and schema registry."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+
+from connector.app import Service
+from connector.cluster.layout import partitions
+from connector.kafka.embedded import EmbeddedBroker
+from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.kafka.tail import tail
+from connector.kafka.topics import TopicNames, topic_specs
+from connector.settings import Settings
+from connector.simulator import SimulatorConfig, SimulatorServer
+
+TOPICS = TopicNames("kite")
+
+
+async def eventually(condition, seconds=20.0):
+    """Wait until a condition holds; asserts that it did."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not condition():
+        assert loop.time() < end, "it did not come true"
+        await asyncio.sleep(0.01)
+
+
+class Stack:
+    """What the service talks to; `settings` are those of a service that talks to it."""
+
+    def __init__(self, simulator, broker, registry, settings):
+        self.simulator = simulator
+        self.broker = broker
+        self.registry = registry
+        self.settings = settings
+
+    def changed(self, **changes):
+        """The settings with some parts replaced."""
+        return self.settings.model_validate({**self.settings.model_dump(), **changes})
+
+    async def records(self, *topics):
+        """Everything that is in the topics, decoded: topic to list."""
+        names = topics or tuple(self.broker.topics)
+        found = defaultdict(list)
+        async for record in tail(
+            self.settings.kafka,
+            self.settings.registry,
+            TOPICS,
+            names,
+            start="earliest",
+            follow=False,
+        ):
+            assert record.problem is None
+            found[record.topic].append(record)
+        return found
+
+    async def ticks(self):
+        """Every tick in Kafka, by (slot, session_id), in order of sequence."""
+        found = defaultdict(list)
+        for records in (await self.records(*TOPICS.all_ticks().values())).values():
+            for record in records:
+                tick = record.value
+                found[tick["slot"], tick["session_id"]].append(tick)
+        for session in found.values():
+            session.sort(key=lambda tick: tick["sequence"])
+        return found
+
+
+def raw_settings(simulator, broker, registry, **changes):
+    account = {"api_key": "simulated_key", "access_token": "simulated_token"}
+    return {
+        "feed": {"root": simulator.ws_url, "rest": simulator.rest_url},
+        "accounts": [account],
+        "instruments": [
+            {"mode": "full", "instruments": [408065, 738561, 256265]},
+            {"mode": "quote", "instruments": [779521, "NSE:TCS"]},
+        ],
+        # quick, so that tests of reconnecting are
+        "connection": {"reconnect_min_delay": 0.01, "reconnect_max_delay": 0.1, "slot_wait": 0.05},
+        "kafka": {
+            "bootstrap_servers": broker.bootstrap_servers,
+            "client": {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 50},
+        },
+        "topics": {"replication_factor": 1, "tick_partitions": 2},
+        "registry": {"url": registry.url},
+        "http": {"port": 0},
+        "grace_seconds": 10.0,
+        **changes,
+    }
+
+
+@contextlib.asynccontextmanager
+async def stack(simulator=None, **changes):
+    """Open everything but the service.
+
+    Args:
+        simulator: its configuration; one that moves only when told to when not given.
+        changes: parts of the settings that are other than usual.
+    """
+    config = simulator or SimulatorConfig(stepped=True, instruments=200)
+    specs = {}
+    async with SimulatorServer(config) as server, EmbeddedRegistry() as registry:
+        with EmbeddedBroker() as broker:
+            settings = Settings.model_validate(raw_settings(server, broker, registry, **changes))
+            specs = topic_specs(settings.topics, slots=partitions(settings.accounts))
+            for spec in specs:
+                broker.create_topic(spec.name, spec.partitions)
+            yield Stack(server, broker, registry, settings)
+
+
+@contextlib.asynccontextmanager
+async def service(around, settings=None, *, ready=True):
+    """A service, running; waits until it is ready and everything is subscribed."""
+    async with Service(settings or around.settings) as running:
+        if ready:
+            await eventually(lambda: running.status().ready)
+            await eventually(
+                lambda: all(c.confirmed == c.desired for c in running.status().connections)
+            )
+        yield running
