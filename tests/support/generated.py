@@ -6,6 +6,8 @@ import struct
 
 from hypothesis import strategies as st
 
+from tests.support.packets import frame
+
 LENGTHS = (8, 28, 32, 44, 184)
 SEGMENTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12)
 
@@ -61,5 +63,7 @@ def frames(draw: st.DrawFn) -> bytes:
     return whole[: draw(st.one_of(st.just(len(whole)), st.integers(0, len(whole))))]
 
 
-any_frames = st.one_of(frames(), frames(), st.binary(max_size=400))
+good_frames = st.lists(good_packets(), min_size=1, max_size=8).map(lambda several: frame(*several))
+
+any_frames = st.one_of(good_frames, frames(), st.binary(max_size=400))
 """Whatever a socket may deliver."""

@@ -1,6 +1,9 @@
 """What a twin remembers between frames: sessions, expectations, modes, symbols."""
 
 import struct
+import tracemalloc
+
+import pytest
 
 from connector.codec.interface import MAX_STRAYS
 from connector.kite.models import Mode
@@ -143,3 +146,42 @@ def test_a_symbol_may_be_empty_long_or_broken(transcoder):
     for symbol, written in [("", ""), ("X" * 5000, "X" * 5000), ("A\ud800", "A?")]:
         transcoder.set_symbols({INFY: symbol})
         assert tick(transcoder, full(INFY))["tradingsymbol"] == written
+
+
+@pytest.fixture
+def traced():
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+
+def test_tokens_that_come_and_go_leave_nothing_behind(transcoder, traced):
+    tokens = [number << 8 | 1 for number in range(1, 3001)]
+    several = frame(*map(ltp, tokens), b"odd")
+
+    def day():
+        transcoder.open_session(1)
+        transcoder.expect(tokens)
+        transcoder.set_symbols(dict.fromkeys(tokens, "A SYMBOL"))
+        transcoder.transcode(several, NOW_US)
+        transcoder.transcode(several, NOW_US)
+        transcoder.forget(tokens)
+        transcoder.set_symbols({})
+
+    for _ in range(3):  # fills CPython's own free lists
+        day()
+    before = traced()
+    for _ in range(3):
+        day()
+    assert traced() - before < 1000
+
+
+def test_garbage_from_the_wire_takes_bounded_memory(transcoder, traced):
+    def garbage(start):
+        for number in range(start, start + 2 * MAX_STRAYS):
+            transcoder.transcode(frame(ltp(number << 8 | 1)), NOW_US)
+
+    garbage(1)
+    before = traced()
+    garbage(1_000_000)
+    assert traced() - before < 1000
