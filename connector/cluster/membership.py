@@ -123,7 +123,7 @@ class Membership:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Future[None] | None = None
-        self._consumer: Consumer | None = None
+        self._metadata: object | None = None
         # slots that were lost while no coordinator answered
         self._held = False
         self._rejoining = False
@@ -144,9 +144,13 @@ class Membership:
             await self._done
 
     def group_metadata(self) -> object | None:
-        """What a transaction needs to prove that this member still owns its partitions."""
-        consumer = self._consumer
-        return consumer.consumer_group_metadata() if consumer is not None else None
+        """What a transaction needs to prove that this member still owns its partitions.
+
+        Kept by the member's thread: asked for from another thread while this one polls,
+        librdkafka 2.16 never answers. A generation that is over makes a transaction abort, and
+        the next try finds the new one.
+        """
+        return self._metadata
 
     def properties(self) -> dict[str, Any]:
         """The consumer's properties."""
@@ -177,7 +181,6 @@ class Membership:
         failure: Exception | None = None
         try:
             consumer = Consumer(self.properties(), logger=ClientLog("member"))
-            self._consumer = consumer
             consumer.subscribe(
                 [self._topics.control, self._topics.subscriptions],
                 on_assign=self._on_assign,
@@ -194,7 +197,7 @@ class Membership:
             self._log.exception("membership failed")
             failure = error
         finally:
-            self._consumer = None
+            self._metadata = None
             self._call(self._finish, failure)
 
     def _finish(self, failure: Exception | None) -> None:
@@ -206,6 +209,7 @@ class Membership:
     def _poll(self, consumer: Consumer) -> None:
         items: list[Item] = []
         message = consumer.poll(POLL_SECONDS)
+        self._metadata = consumer.consumer_group_metadata()
         while message is not None:
             error = message.error()
             if error is None:

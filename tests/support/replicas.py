@@ -1,0 +1,186 @@
+"""Replicas of the connector's control plane in one process, against simulator and embedded broker.
+
+Ticks are counted and thrown away: what these tests are about is who streams what.
+"""
+
+import asyncio
+import contextlib
+import json
+import uuid
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from connector.cluster.cluster import Cluster
+from connector.cluster.layout import partitions
+from connector.control.state import NoNames
+from connector.kafka.embedded import EmbeddedBroker
+from connector.kafka.topics import TopicNames
+from connector.kite.credentials import StaticCredentials
+from connector.kite.packets import parse_frame
+from connector.settings import Settings
+
+TOPICS = TopicNames()
+SESSION_TIMEOUT_SECONDS = 6.0
+
+
+class CountingHandler:
+    """Confirms subscriptions and keeps the counts that tests look at."""
+
+    def __init__(self, slot):
+        self.slot = slot
+        self.ticks = 0
+        self.events = []
+        self.tokens = set()
+        self._awaited = set()
+
+    def opened(self, session_id):
+        pass
+
+    def expect(self, tokens):
+        self._awaited.update(tokens)
+
+    def forget(self, tokens):
+        self._awaited.difference_update(tokens)
+
+    def frame(self, data, receive_time_us):
+        ticks = parse_frame(data)
+        self.ticks += len(ticks)
+        self.tokens.update(tick.instrument_token for tick in ticks)
+        new = [(t.instrument_token, t.mode) for t in ticks if t.instrument_token in self._awaited]
+        self._awaited.difference_update(token for token, _ in new)
+        return new
+
+    def message(self, message, raw):
+        pass
+
+    def event(self, event):
+        self.events.append(event)
+
+
+def settings(bootstrap_servers, feed, **changes):
+    tree = {
+        "accounts": [{"api_key": "simulated_key", "access_token": "simulated_token"}],
+        "feed": {"root": feed},
+        "kafka": {"bootstrap_servers": bootstrap_servers},
+        "connection": {"slot_wait": 0.2, "reconnect_min_delay": 0.05},
+        "cluster": {"session_timeout_seconds": SESSION_TIMEOUT_SECONDS},
+        "topics": {"replication_factor": 1},
+    }
+    return Settings(**{**tree, **changes})
+
+
+def broker(accounts=1, **options):
+    """An embedded broker with the control plane's topics."""
+    return EmbeddedBroker(
+        {
+            TOPICS.control: 1,
+            TOPICS.replies: 1,
+            TOPICS.subscriptions: 3 * accounts,
+            TOPICS.deadletter: 1,
+        },
+        **options,
+    )
+
+
+class Replica:
+    def __init__(self, tree, **options):
+        self.handlers = {}
+        self.events = []
+        self.cluster = Cluster(
+            tree,
+            [
+                StaticCredentials(account.api_key, account.access_token, account.name)
+                for account in tree.accounts
+            ],
+            self._handler,
+            **{"names": NoNames, "on_event": self.events.append, **options},
+        )
+        assert partitions(tree.accounts) % 3 == 0
+
+    def _handler(self, slot):
+        return self.handlers.setdefault(slot, CountingHandler(slot))
+
+    @property
+    def owned(self):
+        return sorted(self.cluster.slots)
+
+
+@contextlib.asynccontextmanager
+async def replicas(tree, count=1, **options):
+    started = [Replica(tree, **options) for _ in range(count)]
+    try:
+        for replica in started:
+            await replica.cluster.start()
+        yield started
+    finally:
+        await asyncio.gather(*(replica.cluster.stop() for replica in started))
+
+
+async def until(condition, seconds=20.0):
+    """Wait for something that other threads and sockets bring about."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def settled(members, slots):
+    """Wait until each slot has one owner, whose connection is up, and one member leads."""
+
+    def done():
+        owned = sorted(n for member in members for n in member.owned)
+        return (
+            owned == sorted(slots)
+            and sum(member.cluster.leads for member in members) == 1
+            and all(
+                slot.connection is not None and slot.connection.state == "connected"
+                for member in members
+                for slot in member.cluster.slots.values()
+            )
+            and any(
+                member.cluster.status()["watchlists"] is not None for member in members
+            )
+        )
+
+    await until(done)
+
+
+class Steering:
+    """Writes control messages as any program would, and reads the replies."""
+
+    def __init__(self, bootstrap_servers):
+        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0})
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": f"test-{uuid.uuid4()}",
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 10,
+            }
+        )
+        self._consumer.assign([TopicPartition(TOPICS.replies, 0, 0)])
+        self.replies = []
+
+    def write(self, value):
+        self._producer.produce(TOPICS.control, value)
+        self._producer.flush(10)
+
+    async def send(self, kind, seconds=20.0, **fields):
+        command_id = fields.pop("id", None) or str(uuid.uuid4())
+        self.write(json.dumps({"id": command_id, "type": kind, **fields}).encode())
+        return await self.reply(command_id, seconds)
+
+    async def reply(self, command_id, seconds=20.0):
+        async with asyncio.timeout(seconds):
+            while True:
+                message = self._consumer.poll(0)
+                if message is None:
+                    await asyncio.sleep(0.002)
+                    continue
+                if message.error() is None:
+                    self.replies.append(json.loads(message.value()))
+                    if message.key() == command_id.encode():
+                        return self.replies[-1]
+
+    def close(self):
+        self._consumer.close()
+        self._producer.flush(5)
