@@ -161,7 +161,7 @@ def test_a_damaged_cache_is_none(cache):
         "",
         "{}\n",
         "[]\n",
-        json.dumps({"format": "of another time"}),
+        '{"format": "of another time"}\n',
         '{"format": 1, "characters": 0}\n',
     ],
 )
