@@ -2,7 +2,7 @@
 
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
 from connector.simulator.faults import FaultKind, FaultSpec
-from connector.simulator.server import SimulatorServer, run_simulator
+from connector.simulator.simulator import SimulatorServer, run_simulator
 
 __all__ = [
     "FaultKind",

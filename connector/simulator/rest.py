@@ -20,7 +20,7 @@ from connector.simulator.orders import IST
 from connector.simulator.universe import Listing
 
 if TYPE_CHECKING:
-    from connector.simulator.server import SimulatorServer
+    from connector.simulator.simulator import SimulatorServer
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -16,7 +16,7 @@ from connector.simulator.faults import FaultKind, FaultSpec
 from connector.simulator.rest import answer
 
 if TYPE_CHECKING:
-    from connector.simulator.server import SimulatorServer
+    from connector.simulator.simulator import SimulatorServer
 
 
 class _Body(BaseModel):
@@ -63,7 +63,7 @@ class _Fill(_Body):
 B = TypeVar("B", bound=BaseModel)
 
 
-class ControlApi:
+class RemoteControl:
     """The routes under /simulator."""
 
     def __init__(self, server: SimulatorServer) -> None:

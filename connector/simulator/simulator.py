@@ -19,7 +19,7 @@ from connector.kite.models import Mode
 from connector.simulator.acceptor import Acceptor
 from connector.simulator.access import Access, RefusedError
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
-from connector.simulator.control import ControlApi
+from connector.simulator.remote import RemoteControl
 from connector.simulator.faults import FaultKind, FaultSpec
 from connector.simulator.feed import Feed, SeenRequest
 from connector.simulator.flood import FloodResult, flood
@@ -125,7 +125,7 @@ class SimulatorServer:
     async def _open_rest(self) -> None:
         app = web.Application(middlewares=[kite_errors])
         app.add_routes(KiteRestApi(self).routes())
-        app.add_routes(ControlApi(self).routes())
+        app.add_routes(RemoteControl(self).routes())
         # no access log: the query of a login has the api_key
         self._rest = web.AppRunner(
             app, access_log=None, shutdown_timeout=_REST_SHUTDOWN_SECONDS, handle_signals=False
