@@ -50,7 +50,7 @@ _RECOVERABLE = frozenset(
     }
 )
 
-_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.02
 _BUSY_POLL_SECONDS = 0.002  # while the spool drains, or a client is being replaced
 
 _DRAIN_RECORDS = 2_000  # handed over in one poll, about 3 ms: the event loop has sockets to read
@@ -209,7 +209,7 @@ class RecordProducer:
             produce = self._client_produce
             try:
                 for topic, key, value in rest:
-                    produce(topic, value, key, -1, report, timestamp_ms)
+                    produce(topic, value, key, -1, report, None, timestamp_ms)
                 return
             except (BufferError, KafkaException, TypeError, ValueError):
                 # once more, where each error has its meaning
@@ -238,9 +238,11 @@ class RecordProducer:
         report = functools.partial(self._report, self._sequence, headers)
         try:
             if headers:
-                self._client_produce(topic, value, key, -1, report, timestamp_ms, list(headers))
+                self._client_produce(
+                    topic, value, key, -1, report, None, timestamp_ms, list(headers)
+                )
             else:
-                self._client_produce(topic, value, key, -1, report, timestamp_ms)
+                self._client_produce(topic, value, key, -1, report, None, timestamp_ms)
         except BufferError:
             return False
         except KafkaException as exc:

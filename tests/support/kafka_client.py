@@ -1,0 +1,128 @@
+"""A stand-in for confluent_kafka.Producer, whose broker is worked by hand."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException
+
+
+class FakeMessage:
+    def __init__(self, topic, value, key, timestamp_ms):
+        self._topic, self._value, self._key, self._timestamp_ms = topic, value, key, timestamp_ms
+
+    def topic(self):
+        return self._topic
+
+    def value(self):
+        return self._value
+
+    def key(self):
+        return self._key
+
+    def timestamp(self):
+        return (1, self._timestamp_ms)
+
+
+@dataclass
+class Sent:
+    message: FakeMessage
+    report: object
+    headers: object
+    in_flight: bool = False
+
+
+class FakeCluster:
+    """What the records reach: the clients made for it, and its log."""
+
+    def __init__(self, queue_limit=100):
+        self.queue_limit = queue_limit
+        self.clients = []
+        self.log = []  # (topic, key, value, timestamp_ms, headers), in order
+
+    def client(self, properties, logger=None):
+        client = FakeClient(self, properties)
+        self.clients.append(client)
+        return client
+
+    @property
+    def current(self):
+        return self.clients[-1]
+
+
+class FakeClient:
+    def __init__(self, cluster, properties):
+        self.cluster = cluster
+        self.properties = properties
+        self.queue = deque()
+        self.failures = deque()  # (sent, code): reported at the next poll, in the queue until then
+        self.fatal = False
+        self.closed = False
+        self.refuse = {}  # value → the code that produce raises for it
+
+    def produce(self, topic, value, key, partition, report, timestamp_ms, headers=None):
+        if self.fatal:
+            raise KafkaException(KafkaError(KafkaError._FATAL, "fatal", fatal=True))
+        if value in self.refuse:
+            raise KafkaException(KafkaError(self.refuse[value]))
+        if len(self) >= self.cluster.queue_limit:
+            raise BufferError
+        self.queue.append(Sent(FakeMessage(topic, value, key, timestamp_ms), report, headers))
+
+    def __len__(self):
+        return len(self.queue) + len(self.failures)
+
+    def poll(self, timeout):
+        assert timeout == 0
+        while self.failures:
+            sent, code = self.failures[0]
+            sent.report(KafkaError(code), sent.message)
+            self.failures.popleft()
+        return 0
+
+    def purge(self, blocking=True):
+        # the queue first, as librdkafka does: its broker threads come with theirs later
+        queued = [(sent, KafkaError._PURGE_QUEUE) for sent in self.queue if not sent.in_flight]
+        under_way = [(sent, KafkaError._PURGE_INFLIGHT) for sent in self.queue if sent.in_flight]
+        self.failures.extend(queued + under_way)
+        self.queue.clear()
+
+    def close(self):
+        assert not self.queue
+        self.closed = True
+
+    # -- by hand
+
+    def send(self, count):
+        """Requests go out; nothing is acknowledged."""
+        for sent in list(self.queue)[:count]:
+            sent.in_flight = True
+
+    def write(self, count):
+        """The broker writes, and its acknowledgement is lost."""
+        for sent in list(self.queue)[:count]:
+            sent.in_flight = True
+            self._log(sent)
+
+    def acknowledge(self, count):
+        for _ in range(min(count, len(self.queue))):
+            self._log(self.queue.popleft())
+
+    def fail(self, code):
+        """The oldest record fails."""
+        if self.queue:
+            self.failures.append((self.queue.popleft(), code))
+
+    def break_down(self):
+        """A fatal error: produce refuses, and what is queued comes back."""
+        self.fatal = True
+        self.failures.extend(
+            (sent, KafkaError._PURGE_QUEUE) for sent in self.queue if not sent.in_flight
+        )
+        self.queue = deque(sent for sent in self.queue if sent.in_flight)
+        self.fail(KafkaError._FATAL)
+
+    def _log(self, sent):
+        message = sent.message
+        self.cluster.log.append(
+            (message.topic(), message.key(), message.value(), message.timestamp()[1], sent.headers)
+        )

@@ -1,0 +1,416 @@
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.errors import SpoolError
+from connector.kafka import producer as module
+from connector.kafka.producer import ProducerState, RecordProducer
+from connector.settings import KafkaSettings, SpoolSettings
+from tests.support.kafka_client import FakeCluster
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    cluster = FakeCluster()
+    monkeypatch.setattr(module, "Producer", cluster.client)
+    return cluster
+
+
+def balanced(producer):
+    counts = producer.counts
+    numbers = (counts.delivered, counts.in_flight, counts.spooled)
+    assert min(numbers) >= 0
+    assert counts.produced == sum(numbers) + sum(counts.failed.values()) + sum(
+        counts.dropped.values()
+    )
+    return counts
+
+
+@pytest.fixture
+async def start(clock, cluster, tmp_path):
+    started = []
+
+    async def start(spool=None, **options):
+        producer = RecordProducer(
+            KafkaSettings(queue_max_messages=1000),
+            spool or SpoolSettings(directory=tmp_path),
+            client_id="test",
+            clock=lambda: 1_700_000_000.25,
+            monotonic=clock,
+            **options,
+        )
+        await producer.start()
+        started.append(producer)
+        return producer
+
+    yield start
+    for producer in started:
+        for client in cluster.clients:
+            client.acknowledge(10_000)
+        await producer.close(0)
+
+
+def send(producer, numbers, key=b"k"):
+    producer.produce_all([("t", key, b"%d" % n) for n in numbers], 1_700_000_000_000)
+
+
+def written(cluster):
+    return [int(value) for _, _, value, _, _ in cluster.log]
+
+
+async def settle(producer, cluster, clock, polls=200):
+    """A broker in good health, until nothing is left to send."""
+    for _ in range(polls):
+        producer.poll()
+        cluster.current.acknowledge(50)
+        clock.now += 1.0
+        if producer.counts.delivered == producer.counts.produced - sum(
+            producer.counts.failed.values()
+        ) - sum(producer.counts.dropped.values()):
+            break
+    balanced(producer)
+
+
+async def test_records_go_straight_to_kafka(start, cluster):
+    producer = await start()
+    producer.produce("kite.orders", b"v", b"k", 5)
+    producer.produce_all([("kite.ticks.nse", b"1", b"a"), ("kite.ticks.nse", b"2", b"b")], 6)
+    assert balanced(producer).in_flight == 3
+    cluster.current.acknowledge(3)
+    assert cluster.log == [
+        ("kite.orders", b"k", b"v", 5, None),
+        ("kite.ticks.nse", b"1", b"a", 6, None),
+        ("kite.ticks.nse", b"2", b"b", 6, None),
+    ]
+    assert balanced(producer).delivered == 3
+
+
+async def test_headers_go_along(start, cluster):
+    producer = await start()
+    producer.produce("kite.deadletter", b"v", b"k", 5, [("reason", b"x")])
+    cluster.current.acknowledge(1)
+    assert cluster.log == [("kite.deadletter", b"k", b"v", 5, [("reason", b"x")])]
+
+
+async def test_the_client_is_idempotent_and_never_gives_up(start, cluster):
+    await start()
+    properties = cluster.current.properties
+    assert properties["enable.idempotence"] is True
+    assert properties["acks"] == "all"
+    assert properties["partitioner"] == "murmur2_random"
+    assert properties["message.timeout.ms"] == 0
+    assert properties["delivery.report.only.error"] is True
+
+
+async def test_a_full_queue_sends_the_newer_to_the_spool_and_back_in_order(start, cluster, clock):
+    producer = await start()
+    send(producer, range(250))
+    counts = balanced(producer)
+    assert (counts.in_flight, counts.spooled) == (100, 150)
+    assert producer.state is ProducerState.SPOOLING
+    cluster.current.acknowledge(30)
+    # there is room again, but the spooled ones are older
+    send(producer, range(250, 260))
+    assert balanced(producer).spooled == 160
+    await settle(producer, cluster, clock)
+    assert producer.state is ProducerState.DIRECT
+    assert written(cluster) == list(range(260))
+
+
+async def test_polling_makes_room_before_the_spool_is_used(start, cluster):
+    producer = await start()
+    send(producer, range(100))
+    client = cluster.current
+    poll = client.poll
+
+    def poll_and_acknowledge(timeout):
+        client.acknowledge(10)
+        return poll(timeout)
+
+    client.poll = poll_and_acknowledge
+    producer.produce("t", b"100", b"k", 5)
+    assert producer.state is ProducerState.DIRECT
+    assert balanced(producer).spooled == 0
+
+
+async def test_a_spooled_record_keeps_time_and_headers(start, cluster, clock):
+    producer = await start()
+    send(producer, range(100))
+    producer.produce("t", None, b"k", 77, [("reason", b"x")])
+    producer.produce("t", b"v", None)
+    await settle(producer, cluster, clock)
+    assert cluster.log[100:] == [
+        ("t", b"k", None, 77, [("reason", b"x")]),
+        ("t", None, b"v", 1_700_000_000_250, None),
+    ]
+
+
+async def test_a_record_too_large_is_told_and_the_next_one_goes(start, cluster):
+    failed = []
+    producer = await start(on_failed=failed.append)
+    cluster.current.refuse = {b"0": KafkaError.MSG_SIZE_TOO_LARGE}
+    send(producer, range(3))
+    producer.poll()
+    assert [(f.reason, f.record.value) for f in failed] == [("msg_size_too_large", b"0")]
+    assert balanced(producer).failed == {"msg_size_too_large": 1}
+    cluster.current.acknowledge(2)
+    assert written(cluster) == [1, 2]
+
+
+async def test_a_refusal_of_the_broker_is_told(start, cluster):
+    failed = []
+    producer = await start(on_failed=failed.append)
+    producer.produce("t", b"v", b"k", 5, [("h", b"1")])
+    cluster.current.fail(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    balanced(producer)
+    producer.poll()
+    (failure,) = failed
+    assert failure.reason == "topic_authorization_failed"
+    assert failure.record == ("t", b"k", b"v", 5, [("h", b"1")])
+    assert balanced(producer).failed == {"topic_authorization_failed": 1}
+
+
+async def test_what_is_no_record_is_told(start, cluster):
+    failed = []
+    producer = await start(on_failed=failed.append)
+    cluster.current.produce = None
+    producer._client_produce = lambda *_: (_ for _ in ()).throw(TypeError("not bytes"))
+    producer.produce("t", b"v")
+    producer.poll()
+    assert failed[0].reason == "invalid_record"
+    balanced(producer)
+
+
+async def test_an_owner_may_produce_from_its_callback(start, cluster):
+    producer = await start(
+        on_failed=lambda failure: producer.produce("kite.deadletter", failure.record.value)
+    )
+    send(producer, [1])
+    cluster.current.fail(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    producer.poll()
+    cluster.current.acknowledge(1)
+    assert [topic for topic, *_ in cluster.log] == ["kite.deadletter"]
+    balanced(producer)
+
+
+async def test_a_broken_client_is_replaced_and_nothing_is_lost(start, cluster, clock):
+    producer = await start()
+    send(producer, range(50))
+    cluster.current.send(20)
+    cluster.current.break_down()
+    send(producer, range(50, 60))
+    balanced(producer)
+    assert producer.state is ProducerState.RECOVERING
+    assert producer.last_error
+    for _ in range(3):
+        producer.poll()
+        balanced(producer)
+    assert len(cluster.clients) == 2
+    assert producer.state is ProducerState.SPOOLING
+    await settle(producer, cluster, clock)
+    assert written(cluster) == list(range(60))
+    assert producer.state is ProducerState.DIRECT
+
+
+async def test_a_client_that_breaks_again_is_replaced_less_often(start, cluster, clock):
+    producer = await start()
+    send(producer, range(5))
+    cluster.current.break_down()
+    producer.poll()
+    producer.poll()
+    assert len(cluster.clients) == 2
+    producer.poll()
+    assert len(cluster.current) == 0  # waits
+    clock.now += 1.0
+    producer.poll()
+    assert len(cluster.current) == 5
+
+
+async def test_records_returned_out_of_order_are_sorted(start, cluster, clock):
+    producer = await start()
+    for number in range(20):
+        send(producer, [number])
+    # requests of the newer half are under way, the older half waits to be sent again
+    for sent in list(cluster.current.queue)[10:]:
+        sent.in_flight = True
+    cluster.current.break_down()
+    producer.poll()
+    producer.poll()
+    await settle(producer, cluster, clock)
+    assert written(cluster) == list(range(20))
+
+
+async def test_a_full_spool_drops_the_oldest_and_tells(start, cluster, tmp_path):
+    dropped = []
+    producer = await start(
+        SpoolSettings(directory=tmp_path, max_mib=1), on_dropped=lambda *call: dropped.append(call)
+    )
+    send(producer, range(100))
+    big = bytes(10_000)
+    producer.produce_all([("t", b"k", big)] * 200, 1_700_000_000_000)
+    producer.poll()
+    lost = balanced(producer).dropped["spool_full"]
+    assert lost > 0
+    assert {reason for reason, _ in dropped} == {"spool_full"}
+    assert sum(d.count for _, d in dropped) == lost
+    assert dropped[0][1].first_timestamp_ms == 1_700_000_000_000
+
+
+async def test_a_disk_that_does_not_take_it(start, cluster, monkeypatch):
+    producer = await start()
+    send(producer, range(100))
+
+    def full(record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(producer._spool, "append", full)
+    send(producer, range(100, 103))
+    assert balanced(producer).dropped == {"spool_write": 3}
+
+
+async def test_closing_waits_for_kafka(start, cluster):
+    producer = await start()
+    send(producer, range(10))
+    asyncio.get_running_loop().call_soon(cluster.current.acknowledge, 10)
+    assert await producer.close(30) is True
+    assert written(cluster) == list(range(10))
+    assert cluster.current.closed
+    assert balanced(producer).delivered == 10
+
+
+async def test_closing_keeps_the_rest_for_the_next_start(start, cluster, clock):
+    producer = await start()
+    send(producer, range(150))
+    cluster.current.send(30)
+    assert await producer.close(0) is True
+    counts = balanced(producer)
+    assert (counts.delivered, counts.spooled) == (0, 150)
+    second = await start()
+    assert second.counts.found == 150
+    send(second, range(150, 160))
+    balanced(second)
+    await settle(second, cluster, clock)
+    assert written(cluster) == list(range(160))
+
+
+async def test_closing_without_a_directory_is_lossy(start, cluster):
+    producer = await start(SpoolSettings())
+    send(producer, range(150))
+    assert await producer.close(0) is False
+    assert balanced(producer).dropped == {"no_spool_directory": 150}
+
+
+async def test_a_closed_producer_counts_what_comes_late(start, cluster):
+    producer = await start()
+    assert await producer.close(0)
+    producer.produce("t", b"v")
+    assert balanced(producer).dropped == {"not_running": 1}
+    assert await producer.close(0)
+
+
+async def test_a_producer_never_started_closes(cluster):
+    producer = RecordProducer(KafkaSettings(), SpoolSettings(), client_id="test")
+    producer.produce("t", b"v")
+    assert balanced(producer).dropped == {"not_running": 1}
+    assert await producer.close(0)
+
+
+async def test_two_producers_in_one_directory(start, cluster, tmp_path):
+    await start()
+    with pytest.raises(SpoolError, match="another process uses it"):
+        await start()
+
+
+Step = st.one_of(
+    st.tuples(st.just("produce"), st.integers(1, 60)),
+    st.tuples(st.just("acknowledge"), st.integers(1, 80)),
+    st.tuples(st.just("send"), st.integers(1, 30)),
+    st.tuples(st.just("write"), st.integers(1, 10)),
+    st.tuples(st.just("poll"), st.integers(1, 3)),
+    st.tuples(st.just("break"), st.just(0)),
+    st.tuples(st.just("refuse"), st.just(0)),
+    st.tuples(st.just("restart"), st.just(0)),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(Step, max_size=40))
+def test_nothing_is_lost_and_keys_keep_their_order(steps):
+    """Whatever happens to client, broker and process: each record is written, and in order."""
+    cluster, clock = FakeCluster(), Clock()
+    refused = []
+
+    async def scenario(directory):
+        def new():
+            return RecordProducer(
+                KafkaSettings(queue_max_messages=1000),
+                SpoolSettings(directory=directory),
+                client_id="test",
+                monotonic=clock,
+                on_failed=lambda failure: refused.append(int(failure.record.value)),
+            )
+
+        made = 0
+        producer = new()
+        await producer.start()
+        for step, count in steps:
+            client = cluster.current
+            if step == "produce":
+                for number in range(made, made + count):
+                    if number % 3:
+                        send(producer, [number], b"%d" % (number % 4))
+                    else:
+                        producer.produce("t", b"%d" % number, b"%d" % (number % 4), 5)
+                    balanced(producer)
+                made += count
+            elif step == "acknowledge":
+                client.acknowledge(count)
+            elif step == "send":
+                client.send(count)
+            elif step == "write":
+                client.write(count)
+            elif step == "poll":
+                for _ in range(count):
+                    producer.poll()
+                    balanced(producer)
+            elif step == "break":
+                client.break_down()
+            elif step == "refuse":
+                client.fail(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+            elif step == "restart":
+                assert await producer.close(0)
+                balanced(producer)
+                producer = new()
+                await producer.start()
+            clock.now += 0.5
+            balanced(producer)
+        await settle(producer, cluster, clock)
+        assert await producer.close(0)
+        assert balanced(producer).spooled == 0
+        assert sorted({*written(cluster), *refused}) == list(range(made))
+        for key in range(4):
+            numbers = [int(v) for _, k, v, _, _ in cluster.log if k == b"%d" % key]
+            # a record may be there twice, but its first time is in order
+            firsts = list(dict.fromkeys(numbers))
+            assert firsts == sorted(firsts)
+
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Producer", cluster.client)
+        asyncio.run(scenario(Path(directory)))
