@@ -6,8 +6,10 @@ Source: kite.trade/docs/connect/v3/user, /market-quotes and /exceptions.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
@@ -306,7 +308,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its TLS certificate is not trusted"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or type(error.os_error).__name__
+        # asyncio's own text has the address, and says "Connect call failed" for every cause
+        number = error.os_error.errno or 0
+        known = number in errno.errorcode  # a failed look-up of the name has numbers of its own
+        return os.strerror(number) if known else error.os_error.strerror or "no connection"
     if isinstance(error, aiohttp.ClientPayloadError):
         return str(error)
     return type(error).__name__

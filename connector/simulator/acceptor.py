@@ -100,7 +100,7 @@ class Acceptor:
             account = self._access.admit(api_key, access_token)
         except RefusedError as refused:
             self._changed()
-            return connection.respond(refused.status, f"{_phrase(refused.status)}\n")
+            return connection.respond(refused.status, f"{http.HTTPStatus(refused.status).phrase}\n")
         # not in a finally of the handler: a handshake that breaks off never gets there
         cast("TappedConnection", connection).on_lost = partial(self._release, account.api_key)
         connection.username = account.api_key
@@ -133,10 +133,3 @@ class Acceptor:
         finally:
             self._feed.detach(socket)
             self._changed()
-
-
-def _phrase(status: int) -> str:
-    try:
-        return http.HTTPStatus(status).phrase
-    except ValueError:
-        return "Refused"

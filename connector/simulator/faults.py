@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from http import HTTPStatus
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -58,11 +59,18 @@ class FaultSpec(BaseModel):
         None, description="numbers of the sockets; null: all that are open"
     )
     count: int = Field(1, ge=1, description="frames, or refused handshakes")
-    status: int = Field(503, ge=400, le=599, description="refuse: the HTTP status")
+    status: int = Field(503, description="refuse: the HTTP status, 400 and above")
     code: int = Field(1011, description="close: the WebSocket code")
     text: str = Field("simulated fault", max_length=120, description="error_frame, close")
     delay_seconds: float = Field(0.1, gt=0, le=60, description="slow: pause between chunks")
     chunk_bytes: int = Field(64, ge=1, description="slow: bytes in a chunk")
+
+    @field_validator("status")
+    @classmethod
+    def _is_an_error(cls, status: int) -> int:
+        if status >= 400 and status in {known.value for known in HTTPStatus}:
+            return status
+        raise ValueError("no HTTP error has this status")
 
     @field_validator("code")
     @classmethod

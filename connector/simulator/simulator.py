@@ -19,13 +19,13 @@ from connector.kite.models import Mode
 from connector.simulator.acceptor import Acceptor
 from connector.simulator.access import Access, RefusedError
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
-from connector.simulator.remote import RemoteControl
 from connector.simulator.faults import FaultKind, FaultSpec
 from connector.simulator.feed import Feed, SeenRequest
 from connector.simulator.flood import FloodResult, flood
 from connector.simulator.injector import Injector
 from connector.simulator.market import Market
 from connector.simulator.orders import IST, OrderBook
+from connector.simulator.remote import RemoteControl
 from connector.simulator.replay import Replay, ReplayResult
 from connector.simulator.rest import KiteRestApi, kite_errors
 from connector.simulator.sockets import SimulatedSocket

@@ -31,5 +31,11 @@ def test_close_codes_that_cannot_be_sent(code):
         FaultSpec(kind=FaultKind.CLOSE, code=code)
 
 
+@pytest.mark.parametrize("status", [200, 399, 499, 599, 1000])
+def test_statuses_that_are_no_http_error(status):
+    with pytest.raises(ValidationError):
+        FaultSpec(kind=FaultKind.REFUSE, status=status)
+
+
 def test_every_field_says_what_it_is():
     assert all(field.description for field in FaultSpec.model_fields.values())

@@ -1,0 +1,185 @@
+"""The REST client against the simulated REST API: two sides written from one documentation."""
+
+import contextlib
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+
+from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.kite.instruments import InstrumentMaster
+from connector.kite.rest import KiteRest, login_url
+from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
+from tests.support.feed_client import client as socket
+
+CONFIG = SimulatorConfig(
+    stepped=True,
+    instruments=500,
+    connect_messages=False,
+    accounts=(SimulatedAccount(redirect_url="http://127.0.0.1:9/done?a=b"),),
+)
+GOOD = {"Authorization": "token simulated_key:simulated_token"}
+ORDER = {
+    "exchange": "NSE",
+    "tradingsymbol": "INFY",
+    "transaction_type": "BUY",
+    "order_type": "LIMIT",
+    "price": "1",
+    "product": "CNC",
+    "quantity": "10",
+}
+
+
+@pytest.fixture
+async def server():
+    async with SimulatorServer(CONFIG) as server:
+        yield server
+
+
+@pytest.fixture
+async def http():
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@contextlib.asynccontextmanager
+async def rest(server, **details):
+    async with KiteRest(server.rest_url, api_key="simulated_key", attempts=1, **details) as client:
+        yield client
+
+
+async def log_in(server, http):
+    url = login_url("simulated_key", server.rest_url)
+    async with http.get(url, allow_redirects=False) as page:
+        assert page.status == 302
+        target = urlsplit(page.headers["Location"])
+    query = parse_qs(target.query)
+    assert (target.netloc, target.path, query["a"]) == ("127.0.0.1:9", "/done", ["b"])
+    assert (query["status"], query["action"]) == (["success"], ["login"])
+    return query["request_token"][0]
+
+
+async def test_a_login_from_the_page_to_the_socket(server, http):
+    server.expire_token()
+    request_token = await log_in(server, http)
+    async with rest(server) as client:
+        session = await client.exchange(request_token, "simulated_secret")
+        assert session.user_id == "SIM001"
+        with pytest.raises(RestTokenError):  # good once
+            await client.exchange(request_token, "simulated_secret")
+    async with socket(server, access_token=session.access_token.get_secret_value()):
+        assert server.open_sockets() == 1
+
+
+async def test_a_login_with_a_wrong_secret(server, http):
+    async with rest(server) as client:
+        with pytest.raises(RestTokenError):
+            await client.exchange(await log_in(server, http), "guess")
+        with pytest.raises(RestError) as caught:
+            await client.exchange("", "simulated_secret")
+    assert caught.value.error_type == "InputException"
+
+
+async def test_the_login_page_knows_its_apps(server, http):
+    async with http.get(login_url("nobody", server.rest_url), allow_redirects=False) as page:
+        assert page.status == 400
+
+
+async def test_the_list_of_instruments(server):
+    async with rest(server) as client:
+        whole = await client.instruments()
+        names = InstrumentMaster.from_csv(whole.csv)
+        assert (len(names), names.skipped) == (500, 0)
+        assert names.token("NSE:INFY") == 408065
+        assert names.token("NSE:NIFTY 50") == 256265
+        for listing in server.universe.listings:
+            instrument = names.get(listing.instrument_token)
+            assert instrument.symbol == f"{listing.exchange}:{listing.tradingsymbol}"
+            assert instrument.expiry == listing.expiry
+        assert await client.instruments(etag=whole.etag) is None
+        one = InstrumentMaster.from_csv((await client.instruments("NSE")).csv)
+        assert {instrument.exchange for instrument in one} == {"NSE"}
+        with pytest.raises(RestError):
+            await client.instruments("NYSE")
+
+
+async def test_the_list_is_gzipped_on_the_wire(server):
+    url = f"{server.rest_url}/instruments"
+    async with aiohttp.ClientSession(auto_decompress=False) as plain, plain.get(url) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert answer.content_type == "text/csv"
+        assert (await answer.read())[:2] == b"\x1f\x8b"
+
+
+async def test_an_expired_session(server):
+    server.expire_token()
+    async with rest(server, access_token="simulated_token") as client:
+        with pytest.raises(RestTokenError) as caught:
+            await client.instruments()
+    assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "error_type"),
+    [
+        ({}, 400, "InputException"),
+        ({"Authorization": "token simulated_key"}, 400, "InputException"),
+        ({"Authorization": "Bearer a:b"}, 400, "InputException"),
+        ({"Authorization": "token simulated_key:old"}, 403, "TokenException"),
+    ],
+)
+async def test_kites_form_of_errors(server, http, headers, status, error_type):
+    for path in ("/orders", "/user/profile"):
+        async with http.get(server.rest_url + path, headers=headers) as answer:
+            body = await answer.json()
+        assert (answer.status, body["status"], body["error_type"]) == (status, "error", error_type)
+        assert body["message"]
+
+
+async def test_unknown_routes_have_kites_form_too(server, http):
+    async with http.get(f"{server.rest_url}/nothing") as answer:
+        assert (await answer.json())["error_type"] == "GeneralException"
+    async with http.get(f"{server.rest_url}/user/profile", headers=GOOD) as answer:
+        assert (await answer.json())["data"]["user_id"] == "SIM001"
+
+
+async def test_an_order_from_placing_to_cancelling(server, http):
+    url = f"{server.rest_url}/orders"
+    async with socket(server) as ws:
+        async with http.post(f"{url}/regular", data=ORDER, headers=GOOD) as answer:
+            order_id = (await answer.json())["data"]["order_id"]
+        assert f'"order_id":"{order_id}"' in await ws.recv()
+        async with http.delete(f"{url}/regular/{order_id}", headers=GOOD) as answer:
+            assert answer.status == 200
+        assert '"status":"CANCELLED"' in await ws.recv()
+    async with http.get(url, headers=GOOD) as answer:
+        (order,) = (await answer.json())["data"]
+    assert (order["status"], order["instrument_token"]) == ("CANCELLED", 408065)
+    async with http.get(f"{url}/{order_id}", headers=GOOD) as answer:
+        history = (await answer.json())["data"]
+    assert [update["status"] for update in history] == ["OPEN", "CANCELLED"]
+    assert server.state()["order_updates"] == server.state()["order_copies"] == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"tradingsymbol": "NOBODY"}, {"tradingsymbol": "NIFTY 50"}, {"quantity": "-1"}]
+)
+async def test_an_order_for_what_cannot_be_traded(server, http, change):
+    async with http.post(
+        f"{server.rest_url}/orders/regular", data=ORDER | change, headers=GOOD
+    ) as answer:
+        assert (await answer.json())["error_type"] == "InputException"
+
+
+async def test_orders_that_are_not_there(server, http):
+    for method, path in (("GET", "/orders/1"), ("DELETE", "/orders/regular/1")):
+        async with http.request(method, server.rest_url + path, headers=GOOD) as answer:
+            assert (answer.status, (await answer.json())["error_type"]) == (404, "OrderException")
+
+
+async def test_nobody_there():
+    async with SimulatorServer(CONFIG) as server:
+        url = server.rest_url
+    async with KiteRest(url, attempts=1) as client:
+        with pytest.raises(FeedUnreachableError, match="refused"):
+            await client.instruments()
