@@ -5,13 +5,14 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+DEPLOY := .venv-deploy
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 STAMP := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help setup demo test check format bench integration compose-test deploy-test schemas docs lock dist clean
+.PHONY: help setup demo test check format bench integration compose-test deploy-test chart schemas docs lock dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,17 +57,42 @@ bench: $(NATIVE) ## every figure, next to pykiteconnect + fastavro + confluent-k
 integration: $(NATIVE) ## against real Kafka and registry (containers, or addresses in the environment)
 	@$(BIN)/pytest tests/integration -m integration $(ARGS)
 
+compose-test: $(NATIVE) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
+	@$(BIN)/pytest tests/deploy/test_image.py tests/deploy/test_compose.py -m deploy $(ARGS)
+
+deploy-test: $(NATIVE) $(DEPLOY)/.installed ## the Helm chart, its policies and its alerts, without a cluster
+	@$(BIN)/pytest tests/deploy -m deploy --ignore tests/deploy/test_image.py --ignore tests/deploy/test_compose.py $(ARGS)
+
+# tools whose own requirements do not fit ours; promtool without the server in its package
+$(DEPLOY)/.installed: requirements/deploy.txt $(STAMP)
+	@echo "setting up $(DEPLOY) (once, about a minute)"
+	@$(PYTHON) -m venv $(DEPLOY)
+	@$(DEPLOY)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
+	@if command -v promtool >/dev/null; then ln -sf "$$(command -v promtool)" $(DEPLOY)/bin/promtool; \
+	elif command -v apt-get >/dev/null; then \
+	  { [ "$$(id -u)" != 0 ] || apt-get update -qq; }; \
+	  to=$$(mktemp -d); (cd "$$to" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .); \
+	  cp "$$to/usr/bin/promtool" $(DEPLOY)/bin/; rm -rf "$$to"; \
+	else echo "no promtool found: install Prometheus"; exit 1; fi
+	@touch $@
+
+chart: $(NATIVE) ## renew the chart's schema and table of values
+	@$(BIN)/python deploy/helm/generate.py
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --custom-compile-command "make lock"
 lock: $(STAMP) ## renew requirements/*.txt
 	@$(BIN)/pip install --quiet uv
-	@for extra in "" "--extra dev"; do \
-	  out=requirements/$$([ -n "$$extra" ] && echo dev || echo run).txt; \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	    --no-emit-index-url --custom-compile-command "make lock" $$extra pyproject.toml -o $$out; done
+	@$(LOCK) pyproject.toml -o requirements/run.txt
+	@$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
+	@$(LOCK) --group deploy -o requirements/deploy.txt
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(LOCK) - -o requirements/build.txt
 
 dist: $(NATIVE) ## sdist, a native wheel and a pure wheel in dist/
 	@rm -rf dist && $(BIN)/python -m build --quiet
 	@KITE_CONNECTOR_BUILD=pure $(BIN)/python -m build --quiet --wheel
 
 clean: ## remove everything that was made
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(DEPLOY) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find connector -name '*.so' -delete; find connector/codec -name '*.c' -delete
