@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -27,23 +27,26 @@ from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.connection import Connection
 from connector.kite.credentials import Credentials
 from connector.kite.handler import Handler
-from connector.kite.models import ConnectionEvent, Mode
+from connector.kite.models import ConnectionEvent, ConnectionState, Mode
+from connector.kite.stats import ConnectionStats
 from connector.settings import Settings
 
 LEADER_STOP_SECONDS: Final = 5.0
 """How long a leader may finish its transaction; after that the next leader fences it."""
 REFRESH_SECONDS: Final = 60.0
+DRAIN_SECONDS: Final = 4.0
 
 
 class Cluster:
-    """One replica. Everything belongs to the event loop, but for the threads it holds.
+    """One replica: a `connector.watchlist.SlotOwner`.
+
+    Everything belongs to the event loop, but for the threads it holds.
 
     Args:
         settings: the whole tree.
-        credentials: of the accounts, in the settings' order.
-        handler_factory: takes what a slot's connection receives.
-        names: today's instrument master.
-        refresh: loads it anew; a `refresh-instruments` command waits for it.
+        credentials: by the accounts' names.
+        refresh: loads the instrument master anew and hands it to `set_master`; a
+            `refresh-instruments` command waits for it. None: there is none to load.
         on_event: told of instruments that expired or changed their token.
         drained: awaited after a slot's socket is closed and before the slot is given up: the place
             to let its last ticks reach Kafka before another replica writes its first.
@@ -54,10 +57,8 @@ class Cluster:
     def __init__(
         self,
         settings: Settings,
-        credentials: Sequence[Credentials],
-        handler_factory: Callable[[int], Handler],
+        credentials: Mapping[str, Credentials],
         *,
-        names: Callable[[], Names] = NoNames,
         refresh: Callable[[], Awaitable[None]] | None = None,
         on_event: Callable[[ConnectionEvent], None] | None = None,
         drained: Callable[[int], Awaitable[None]] | None = None,
@@ -65,9 +66,7 @@ class Cluster:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settings = settings
-        self._credentials = list(credentials)
-        self._handler_factory = handler_factory
-        self._names = names
+        self._credentials = credentials
         self._refresh = refresh
         self._on_event = on_event
         self._drained = drained
@@ -77,6 +76,8 @@ class Cluster:
         self._topics = TopicNames(settings.topics.prefix)
         self._accounts = slots_by_account(settings.accounts)
         self._slots: dict[int, Slot] = {}
+        self._handler: Callable[[int], Handler] | None = None
+        self._names: Names = NoNames()
         self._membership = Membership(
             settings.kafka, settings.cluster, self._topics, settings.name, self
         )
@@ -84,39 +85,29 @@ class Cluster:
         self._leader_done: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._intake_stopped = False
-        self._failure: asyncio.Future[None] | None = None
 
     # life
 
-    async def start(self) -> None:
-        """Join the group; slots come as it assigns them."""
+    async def start(self, handler: Callable[[int], Handler]) -> None:
+        """Join the group; slots come as it assigns them, and each gets its handler."""
         self._loop = asyncio.get_running_loop()
-        self._failure = self._loop.create_future()
+        self._handler = handler
         self._membership.start()
 
-    async def wait_failed(self) -> None:
-        """Wait until the membership fails for good, which is never in good health.
-
-        Raises:
-            KafkaError: what it failed with.
-        """
-        assert self._failure is not None  # noqa: S101 - start() comes first
-        await asyncio.shield(self._failure)
-
     async def stop_intake(self) -> None:
-        """Close every socket but stay a member: nobody takes the slots over before `stop`."""
+        """Close every socket but stay a member: nobody takes the slots over before `release`."""
         self._intake_stopped = True
-        await self._close(list(self._slots))
+        await asyncio.gather(*(slot.close() for slot in self._slots.values()))
 
-    async def stop(self) -> None:
-        """Close every socket and leave the group."""
+    async def release(self) -> None:
+        """Leave the group: its slots and its leadership are free for others at once."""
         self._intake_stopped = True
         await self._membership.stop()
-        await self._close(list(self._slots))
-        await self._stop_leader()
+        await self.revoked(list(self._slots), leads=True)
 
-    def refreshed(self) -> None:
-        """Say that the instrument master was loaded anew; the leader gives symbols their tokens."""
+    def set_master(self, master: Names) -> None:
+        """Take today's names; a leader gives every symbol its token of today."""
+        self._names = master
         if self._leader is not None:
             self._leader.refreshed()
 
@@ -131,6 +122,36 @@ class Cluster:
     def slots(self) -> dict[int, Slot]:
         """The slots that this replica owns, or holds while Kafka is away."""
         return dict(self._slots)
+
+    def stats(self) -> list[ConnectionStats]:
+        """The connections of this replica, by slot."""
+        return [
+            slot.connection.stats
+            for _, slot in sorted(self._slots.items())
+            if slot.connection is not None
+        ]
+
+    def not_ready(self) -> list[str]:
+        """Why this replica does not do its part; a standby does."""
+        if self._membership.error is not None:
+            return [f"no member of the cluster: {self._membership.error}"]
+        if not self._membership.joined:
+            return ["joining the cluster"]
+        reasons = []
+        for number, slot in sorted(self._slots.items()):
+            where = f"slot {number} ({self._account_name(number)})"
+            if slot.connection is None:
+                if slot.phase is not SlotPhase.IDLE:
+                    reasons.append(f"{where} is {slot.phase}")
+            elif slot.connection.state is not ConnectionState.CONNECTED:
+                words = slot.connection.state.value.replace("_", " ")
+                last_error = slot.connection.stats.last_error
+                reasons.append(f"{where} is {words}{f': {last_error}' if last_error else ''}")
+        return reasons
+
+    def unresolved(self) -> list[str]:
+        """Instruments of the settings that have no slot; only a leader knows."""
+        return list(self._leader.unresolved) if self._leader is not None else []
 
     def status(self) -> dict[str, Any]:
         """What this replica knows, for the status page."""
@@ -223,11 +244,6 @@ class Cluster:
             self._log.warning("held slots went to others", slots=held)
             await self._close(held)
 
-    def failed(self, error: Exception) -> None:
-        """The membership ended for good: whoever waits for it is told."""
-        if self._failure is not None and not self._failure.done():
-            self._failure.set_exception(KafkaError(f"cluster membership failed: {error}"))
-
     # slots
 
     def _connector(self, number: int) -> Callable[[], FeedConnection] | None:
@@ -236,11 +252,13 @@ class Cluster:
         return lambda: self._connect(number)
 
     def _connection(self, number: int) -> FeedConnection:
+        assert self._handler is not None  # noqa: S101 - start() comes first
+        account = self._settings.accounts[self._accounts[number]]
         return Connection(
             number,
-            self._credentials[self._accounts[number]],
+            self._credentials[account.name],
             self._settings.connection,
-            self._handler_factory(number),
+            self._handler(number),
             root=self._settings.feed.root,
             clock=self._clock,
         )
@@ -256,7 +274,10 @@ class Cluster:
                 return
             await slot.close()
             if self._drained is not None and slot.connection is not None:
-                await self._drained(number)
+                try:
+                    await asyncio.wait_for(self._drained(number), DRAIN_SECONDS)
+                except TimeoutError:
+                    self._log.warning("slot given up before its last ticks were", slot=number)
             if self._slots.get(number) is slot:
                 del self._slots[number]
 
@@ -273,7 +294,7 @@ class Cluster:
         leader = Leader(
             self._open_log,
             layout(settings),
-            self._names,
+            lambda: self._names,
             wanted=wanted,
             max_bytes=settings.cluster.command_max_bytes,
             time_ms=lambda: self._clock.time_us() // 1000,

@@ -34,6 +34,8 @@ from connector.kite.models import Mode
 from connector.settings import ClusterSettings, KafkaSettings
 
 POLL_SECONDS: Final = 0.1
+REJOIN_SECONDS: Final = 5.0
+"""After an error that the client cannot mend by itself."""
 CLOSE_SECONDS: Final = 10.0
 """How long a partition is held for its socket to close."""
 PROBE_SECONDS: Final = 2.0
@@ -90,9 +92,6 @@ class Member(Protocol):
     async def not_reassigned(self, after_seconds: float) -> None:
         """The group is back: close whatever was held and is not assigned again by then."""
 
-    def failed(self, error: Exception) -> None:
-        """The membership has ended for good."""
-
 
 class Membership:
     """One member of the group, in a thread.
@@ -129,6 +128,10 @@ class Membership:
         self._rejoining = False
         self._owned: set[int] = set()
         self.rebalances = 0
+        self.joined = False
+        """Whether the group has known this member at some time."""
+        self.error: str | None = None
+        """Why it is no member at the moment, where that is not simply new."""
 
     def start(self) -> None:
         """Join; returns at once."""
@@ -178,9 +181,25 @@ class Membership:
     # in the thread
 
     def _run(self) -> None:
-        failure: Exception | None = None
         try:
-            consumer = Consumer(self.properties(), logger=ClientLog("member"))
+            while not self._stopping.is_set():
+                try:
+                    self._be_member()
+                except Exception as error:  # noqa: BLE001 - a fatal error of the client, or a bug
+                    self.error = str(error)
+                    self._log.exception("membership failed; joining again")
+                # whatever it was not told of, it must not keep either
+                self._wait(self._member.revoked(sorted(self._owned), leads=True))
+                self._owned.clear()
+                self._metadata = None
+                if not self._stopping.is_set():
+                    self._stopping.wait(REJOIN_SECONDS)
+        finally:
+            self._call(self._finish)
+
+    def _be_member(self) -> None:
+        consumer = Consumer(self.properties(), logger=ClientLog("member"))
+        try:
             consumer.subscribe(
                 [self._topics.control, self._topics.subscriptions],
                 on_assign=self._on_assign,
@@ -189,22 +208,13 @@ class Membership:
             )
             while not self._stopping.is_set():
                 self._poll(consumer)
+        finally:
             # revokes what is owned, through the same callback
             consumer.close()
-            # whatever it was not told of, it must not keep either
-            self._wait(self._member.revoked(sorted(self._owned), leads=True))
-        except Exception as error:  # noqa: BLE001 - handed over: a thread has nobody to raise to
-            self._log.exception("membership failed")
-            failure = error
-        finally:
-            self._metadata = None
-            self._call(self._finish, failure)
 
-    def _finish(self, failure: Exception | None) -> None:
+    def _finish(self) -> None:
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
-        if failure is not None:
-            self._member.failed(failure)
 
     def _poll(self, consumer: Consumer) -> None:
         items: list[Item] = []
@@ -228,6 +238,9 @@ class Membership:
             message = consumer.poll(0)
         if items:
             self._call(self._member.take, items)
+        if not self.joined and consumer.memberid():
+            self.joined = True
+            self.error = None
         if self._held and not self._rejoining and consumer.memberid():
             # a member that gets nothing is told nothing, so this is the only sign
             self._rejoining = True

@@ -112,6 +112,8 @@ class Leader:
         self._log = structlog.get_logger("connector.control")
         self.state: State | None = None
         """As last committed; None until the topic was read. Any thread may look at it."""
+        self.unresolved: tuple[str, ...] = ()
+        """Instruments of the settings that could not be had, each with the reason."""
         self.commands = 0
         self.rejected = 0
         self.dead_letters = 0
@@ -255,21 +257,23 @@ class Leader:
         state = self._present()
         records: list[Record] = []
         events: list[ConnectionEvent] = []
+        unresolved: list[str] = []
         for command in commands:
             outcome = reduce(state, command, self._time_ms(), self._names())
             state = outcome.state
             records += outcome.records
             events += outcome.events
-            reply = Reply.model_validate_json(outcome.reply)
             # what a Subscribe found no room for, the Replace after it may
-            if (reply.refused or reply.errors) and not isinstance(command, Subscribe):
-                self._log.warning(
-                    "not all of the settings' instruments can be had",
-                    what=command.id,
-                    refused=len(reply.refused),
-                    first=[str(refusal.instrument) for refusal in reply.refused[:10]],
-                    errors=list(reply.errors),
-                )
+            if isinstance(command, Replace):
+                reply = Reply.model_validate_json(outcome.reply)
+                unresolved += [f"{one.instrument}: {one.reason}" for one in reply.refused]
+        if unresolved and tuple(unresolved) != self.unresolved:
+            self._log.warning(
+                "instruments of the settings cannot be had",
+                count=len(unresolved),
+                first=unresolved[:10],
+            )
+        self.unresolved = tuple(unresolved)
         self.state = self._commit(log, state, records)
         self._tell(events)
 

@@ -132,14 +132,16 @@ class ControlLog:
 
     def close(self) -> None:
         """Give up an open transaction and let the clients go."""
-        if self._producer is not None:
+        producer, self._producer = self._producer, None
+        consumer, self._consumer = self._consumer, None
+        if producer is not None:
+            # a fenced producer refuses even these
             with contextlib.suppress(KafkaException):
-                self._producer.abort_transaction(1.0)
-            self._producer.flush(0)
-            self._producer = None
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+                producer.abort_transaction(1.0)
+            with contextlib.suppress(KafkaException):
+                producer.flush(0)
+        if consumer is not None:
+            consumer.close()
 
     def read(self) -> list[tuple[int, str, bytes | None]]:
         """All of `kite.subscriptions`: (partition, key, value), in order within each partition.

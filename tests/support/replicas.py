@@ -11,8 +11,6 @@ import uuid
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connector.cluster.cluster import Cluster
-from connector.cluster.layout import partitions
-from connector.control.state import NoNames
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.topics import TopicNames
 from connector.kite.credentials import StaticCredentials
@@ -83,22 +81,23 @@ def broker(accounts=1, **options):
 
 
 class Replica:
-    def __init__(self, tree, **options):
+    def __init__(self, tree, master=None, **options):
         self.handlers = {}
         self.events = []
-        self.cluster = Cluster(
-            tree,
-            [
-                StaticCredentials(account.api_key, account.access_token, account.name)
-                for account in tree.accounts
-            ],
-            self._handler,
-            **{"names": NoNames, "on_event": self.events.append, **options},
-        )
-        assert partitions(tree.accounts) % 3 == 0
+        credentials = {
+            account.name: StaticCredentials(account.api_key, account.access_token, account.name)
+            for account in tree.accounts
+        }
+        self.cluster = Cluster(tree, credentials, on_event=self.events.append, **options)
+        if master is not None:
+            self.cluster.set_master(master)
 
-    def _handler(self, slot):
-        return self.handlers.setdefault(slot, CountingHandler(slot))
+    async def start(self):
+        await self.cluster.start(lambda slot: self.handlers.setdefault(slot, CountingHandler(slot)))
+
+    async def stop(self):
+        await self.cluster.stop_intake()
+        await self.cluster.release()
 
     @property
     def owned(self):
@@ -110,16 +109,16 @@ async def replicas(tree, count=1, **options):
     started = [Replica(tree, **options) for _ in range(count)]
     try:
         for replica in started:
-            await replica.cluster.start()
+            await replica.start()
         yield started
     finally:
-        await asyncio.gather(*(replica.cluster.stop() for replica in started))
+        await asyncio.gather(*(replica.stop() for replica in started))
 
 
 async def until(condition, seconds=20.0):
     """Wait for something that other threads and sockets bring about."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
 
 
@@ -136,9 +135,7 @@ async def settled(members, slots):
                 for member in members
                 for slot in member.cluster.slots.values()
             )
-            and any(
-                member.cluster.status()["watchlists"] is not None for member in members
-            )
+            and any(member.cluster.status()["watchlists"] is not None for member in members)
         )
 
     await until(done)

@@ -1,0 +1,174 @@
+import asyncio
+
+import pytest
+
+from connector.cluster.membership import CaughtUp, Reconnect, SlotRecord
+from connector.cluster.slots import LINGER_SECONDS, Slot, SlotPhase
+from connector.errors import CapacityError
+from connector.kite.models import ConnectionState, Mode
+from tests.support.clock import FakeClock
+
+A, B, C = 257, 513, 769
+
+
+class FakeConnection:
+    def __init__(self, capacity=3):
+        self.capacity = capacity
+        self.state = ConnectionState.IDLE
+        self.stats = None
+        self.wanted = {}
+        self.updates = []
+        self.reconnects = 0
+
+    def start(self):
+        self.state = ConnectionState.CONNECTED
+
+    async def close(self):
+        self.state = ConnectionState.CLOSED
+
+    async def reconnect(self):
+        self.reconnects += 1
+
+    def update(self, changes):
+        self.updates.append(dict(changes))
+        for token, mode in changes.items():
+            if mode is None:
+                self.wanted.pop(token, None)
+            else:
+                self.wanted[token] = mode
+        if len(self.wanted) > self.capacity:
+            refused = list(self.wanted)[self.capacity :]
+            for token in refused:
+                del self.wanted[token]
+            raise CapacityError(refused, self.capacity)
+
+    def desired(self):
+        return dict(self.wanted)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def connection():
+    return FakeConnection()
+
+
+@pytest.fixture
+def slot(clock, connection):
+    return Slot(4, lambda: connection, 3, clock)
+
+
+def wanted(token, mode=Mode.QUOTE, revision=1, symbol=None):
+    return SlotRecord(4, token, mode, symbol, revision=revision)
+
+
+def gone(token, moved_to=None):
+    return SlotRecord(4, token, None, moved_to=moved_to)
+
+
+END = CaughtUp(4)
+
+
+def test_nothing_opens_before_the_partition_was_read(slot, connection):
+    slot.take([wanted(A), wanted(B), gone(A)])
+    assert (slot.phase, slot.connection) == (SlotPhase.LOADING, None)
+    slot.take([wanted(B, Mode.FULL, revision=7, symbol="NSE:B"), END])
+    assert (slot.phase, slot.connection) == (SlotPhase.STREAMING, connection)
+    assert connection.wanted == {B: Mode.FULL}
+    assert connection.state is ConnectionState.CONNECTED
+    assert (slot.revision, slot.symbols) == (7, {B: "NSE:B"})
+
+
+def test_a_batch_is_one_update(slot, connection):
+    slot.take([END])
+    slot.take([wanted(A), wanted(B), wanted(A, Mode.FULL), gone(B), END])
+    assert connection.updates[1:] == [{A: Mode.FULL, B: None}]
+    assert slot.desired == {A: Mode.FULL}
+
+
+def test_records_before_and_after_the_end_in_one_batch(slot, connection):
+    slot.take([wanted(A), END, wanted(B)])
+    assert connection.wanted == {A: Mode.QUOTE, B: Mode.QUOTE}
+
+
+async def test_a_moving_instrument_stays_until_the_other_slot_has_it(slot, connection, clock):
+    slot.take([wanted(A), wanted(B), wanted(C), END])
+    slot.take([gone(A, moved_to=0), gone(B)])
+    assert connection.wanted.keys() == {A, C}
+    assert slot.desired.keys() == {C}
+    await clock.advance(LINGER_SECONDS)
+    assert connection.wanted.keys() == {C}
+    assert connection.updates[-1] == {A: None}
+
+
+async def test_an_instrument_that_moves_back_is_not_let_go(slot, connection, clock):
+    slot.take([wanted(A), END])
+    slot.take([gone(A, moved_to=0)])
+    slot.take([wanted(A, Mode.FULL)])
+    await clock.advance(LINGER_SECONDS)
+    assert connection.wanted == {A: Mode.FULL}
+
+
+async def test_room_is_worth_more_than_an_overlap(slot, connection, clock):
+    slot.take([wanted(A), wanted(B), END])
+    slot.take([gone(A, moved_to=0), gone(B, moved_to=1)])
+    slot.take([wanted(1), wanted(2)])
+    assert connection.wanted.keys() == {1, 2}
+    await clock.advance(LINGER_SECONDS)
+    assert connection.wanted.keys() == {1, 2}
+
+
+def test_moves_that_happened_before_are_history(slot, connection):
+    slot.take([wanted(A), gone(A, moved_to=0), END])
+    assert connection.wanted == {}
+
+
+async def test_reconnect_is_done_once_and_not_again_by_the_next_owner(slot, connection):
+    slot.take([Reconnect(4, "old"), END])
+    await asyncio.sleep(0)
+    assert connection.reconnects == 0
+    slot.take([Reconnect(4, "new")])
+    await asyncio.sleep(0)
+    assert connection.reconnects == 1
+    await slot.close()
+
+
+def test_a_slot_without_an_api_key_has_no_connection(clock):
+    slot = Slot(4, None, 3, clock)
+    slot.take([wanted(A), END])
+    assert (slot.phase, slot.connection) == (SlotPhase.IDLE, None)
+    slot.take([gone(A), Reconnect(4, "x")])
+    assert slot.desired == {}
+
+
+def test_too_many_instruments_are_logged_and_the_rest_streams(slot, connection):
+    slot.take([wanted(n) for n in range(1, 5)] + [END])
+    assert connection.wanted.keys() == {1, 2, 3}
+
+
+def test_a_held_slot_goes_on_and_is_taken_up_again(slot, connection):
+    slot.take([wanted(A), wanted(B), END])
+    slot.hold()
+    assert slot.phase is SlotPhase.HELD
+    slot.reload()
+    slot.take([wanted(B, Mode.FULL), wanted(C)])
+    assert connection.wanted == {A: Mode.QUOTE, B: Mode.QUOTE}
+    slot.take([END])
+    assert connection.updates[-1] == {A: None, B: Mode.FULL, C: Mode.QUOTE}
+    assert slot.phase is SlotPhase.STREAMING
+
+
+async def test_close_ends_the_connection_and_what_lingers(slot, connection, clock):
+    slot.take([wanted(A), END])
+    slot.take([gone(A, moved_to=0)])
+    await slot.close()
+    assert (slot.phase, connection.state) == (SlotPhase.CLOSED, ConnectionState.CLOSED)
+    assert clock.pending == []
+
+
+async def test_close_before_it_was_read(slot):
+    await slot.close()
+    assert slot.phase is SlotPhase.CLOSED

@@ -1,0 +1,364 @@
+"""The leader over a log in memory: no Kafka, no threads but where stopping is the question."""
+
+import json
+import threading
+
+import pytest
+
+from connector.control.leader import ATTEMPTS, Leader
+from connector.control.log import ControlMessage
+from connector.control.records import Progress, Record, Subscription
+from connector.control.state import Layout, NoNames
+from connector.errors import FencedError, InstrumentNotFoundError, TransactionAbortedError
+from connector.kite.models import EventType, Mode
+from tests.support.masters import FakeMaster
+
+A, B, C = 257, 513, 769
+MASTER = FakeMaster({"NSE:A": A, "NSE:B": B})
+NOW_MS = 1_767_585_600_000
+
+
+class FakeLog:
+    """Topics in memory. `failures` are raised by the next writes; None lets one pass."""
+
+    def __init__(self):
+        self.stored = []
+        self.messages = []
+        self.replies = []
+        self.dead_letters = []
+        self.steps = []
+        self.failures = []
+        self.opened = self.closed = 0
+        self.position = None
+        self.slots = 3
+        self.idle = None
+
+    def open(self):
+        self.opened += 1
+
+    def close(self):
+        self.closed += 1
+
+    def read(self):
+        return list(self.stored)
+
+    def partitions(self):
+        return self.slots
+
+    def follow(self, offset):
+        self.position = offset
+
+    def poll(self, timeout_seconds):
+        batch = [message for message in self.messages if message.offset >= self.position]
+        if not batch:
+            self.idle()
+            return []
+        self.position = batch[-1].offset + 1
+        return batch
+
+    def write(self, step):
+        if self.failures and (failure := self.failures.pop(0)) is not None:
+            raise failure
+        self.steps.append(step)
+        self.stored += [(r.partition, r.key, r.value) for r in step.records]
+        self.replies += [(key, json.loads(value)) for key, value in step.replies]
+        self.dead_letters += step.dead_letters
+
+    def command(self, **fields):
+        self.message(json.dumps(fields).encode())
+
+    def message(self, value):
+        self.messages.append(ControlMessage(len(self.messages), value))
+
+    def subscriptions(self):
+        latest = {}
+        for partition, key, value in self.stored:
+            latest[partition, key] = value
+        return {
+            int(key): Subscription.decode(partition, value)
+            for (partition, key), value in latest.items()
+            if value is not None and not key.startswith("@")
+        }
+
+
+@pytest.fixture
+def log():
+    return FakeLog()
+
+
+def lead(log, master=MASTER, wanted=None, layout=None, until=None, **options):
+    """Run a leader until it has read everything; returns it."""
+    leader = Leader(
+        lambda: log,
+        layout or Layout((0, 1, 2), 2),
+        lambda: master,
+        wanted=wanted or {},
+        max_bytes=1_000_000,
+        time_ms=lambda: NOW_MS,
+        back_off_seconds=0,
+        fenced_seconds=0,
+        **options,
+    )
+    log.idle = until or leader.stop
+    leader.run()
+    assert log.opened == log.closed
+    return leader
+
+
+def test_a_command_is_one_transaction(log):
+    log.command(id="1", type="subscribe", instruments=["NSE:A", B], mode="full")
+    leader = lead(log)
+    (step,) = log.steps
+    assert [record.key for record in step.records] == [str(A), str(B), "@reply:1", "@leader"]
+    assert step.next_offset == 1
+    assert Progress.decode(step.records[-1].value) == Progress(1, 1, 1)
+    assert log.replies == [
+        (
+            "1",
+            {
+                "id": "1",
+                "status": "APPLIED",
+                "revision": 1,
+                "accepted": 2,
+                "refused": [],
+                "errors": [],
+                "dry_run": False,
+            },
+        )
+    ]
+    assert leader.commands == 1
+
+
+def test_messages_that_wait_share_a_transaction(log):
+    for token in (A, B, C):
+        log.command(id=str(token), type="subscribe", instruments=[token])
+    lead(log)
+    assert len(log.steps) == 1
+    assert [reply["revision"] for _, reply in log.replies] == [1, 2, 3]
+    assert log.steps[0].next_offset == 3
+
+
+def test_a_new_leader_goes_on_where_the_last_one_committed(log):
+    log.command(id="1", type="subscribe", instruments=[A])
+    lead(log)
+    log.command(id="2", type="subscribe", instruments=[B])
+    lead(log)
+    assert log.subscriptions().keys() == {A, B}
+    assert [key for key, _ in log.replies] == ["1", "2"]
+
+
+def test_bad_messages_are_answered_or_put_aside_and_stop_nothing(log):
+    log.message(b"\xff not json")
+    log.command(id="1", type="subscribe", instrument=[A])
+    log.message(None)
+    log.command(id="2", type="subscribe", instruments=[A])
+    leader = lead(log)
+    assert [(key, reply["status"]) for key, reply in log.replies] == [
+        ("1", "REJECTED"),
+        ("2", "APPLIED"),
+    ]
+    assert log.replies[0][1]["errors"] == [
+        "instruments: is missing",
+        "instrument: is not a field of this command",
+    ]
+    first, second = log.dead_letters
+    assert (first.value, first.reason, first.offset, first.time_ms) == (
+        b"\xff not json",
+        "invalid_command",
+        0,
+        NOW_MS,
+    )
+    assert (second.value, second.errors) == (b"", ("the message has no value",))
+    assert (leader.rejected, leader.dead_letters, leader.commands) == (3, 2, 4)
+
+
+def test_a_bug_in_one_command_stops_no_other(log, monkeypatch):
+    log.command(id="1", type="rebalance")
+    log.command(id="2", type="subscribe", instruments=[A])
+    monkeypatch.setattr("connector.control.reducer.allocation.rebalance", None)
+    lead(log)
+    assert log.replies[0][1]["errors"] == ["internal error; the leader's log has it"]
+    assert log.replies[1][1]["status"] == "APPLIED"
+
+
+def test_an_aborted_transaction_is_tried_again_and_counts_once(log):
+    log.command(id="1", type="subscribe", instruments=[A])
+    log.failures = [TransactionAbortedError("x"), TransactionAbortedError("x")]
+    leader = lead(log)
+    assert len(log.steps) == 1
+    assert log.subscriptions()[A].revision == 1
+    assert (leader.aborted, log.opened) == (2, 1)
+
+
+def test_after_too_many_aborts_the_state_is_read_anew(log):
+    log.command(id="1", type="subscribe", instruments=[A])
+    log.failures = [TransactionAbortedError("x")] * ATTEMPTS
+    lead(log)
+    assert log.subscriptions().keys() == {A}
+    assert [key for key, _ in log.replies] == ["1"]
+    assert log.opened == 2
+
+
+def test_a_fenced_leader_reads_everything_anew(log):
+    log.command(id="1", type="subscribe", instruments=[A])
+    log.command(id="2", type="subscribe", instruments=[B])
+    log.failures = [FencedError("another one")]
+    leader = lead(log)
+    assert leader.fenced == 1
+    assert log.opened == 2
+    assert [key for key, _ in log.replies] == ["1", "2"]
+
+
+def test_a_fenced_leader_that_is_stopped_does_not_come_back(log):
+    log.command(id="1", type="subscribe", instruments=[A])
+    stopped = threading.Event()
+    log.failures = [FencedError("another one")]
+    leader = Leader(
+        lambda: log,
+        Layout((0,), 2),
+        NoNames,
+        wanted={},
+        max_bytes=1000,
+        time_ms=lambda: NOW_MS,
+        fenced_seconds=3600,
+    )
+    thread = threading.Thread(target=lambda: (leader.run(), stopped.set()))
+    thread.start()
+    leader.stop()
+    assert stopped.wait(30)
+    thread.join()
+    assert log.replies == []
+
+
+def test_the_settings_instruments_are_watchlists_of_their_own(log):
+    wanted = {Mode.QUOTE: ["NSE:A", C], Mode.FULL: [C]}
+    lead(log, wanted=wanted)
+    assert {token: s.claims for token, s in log.subscriptions().items()} == {
+        A: {"@settings:quote": Mode.QUOTE},
+        C: {"@settings:quote": Mode.QUOTE, "@settings:full": Mode.FULL},
+    }
+    steps = len(log.steps)
+    lead(log, wanted=wanted)
+    assert len(log.steps) == steps  # the same again is no transaction
+
+
+def test_an_instrument_that_changes_its_group_in_the_settings_stays_in_place(log):
+    lead(log, wanted={Mode.QUOTE: [A, B, C]})
+    before = {token: s.slot for token, s in log.subscriptions().items()}
+    lead(log, wanted={Mode.FULL: [C, B, A]})
+    assert {token: s.slot for token, s in log.subscriptions().items()} == before
+    assert {s.mode for s in log.subscriptions().values()} == {Mode.FULL}
+    lead(log)
+    assert log.subscriptions() == {}
+
+
+def test_settings_that_cannot_be_had_are_named(log):
+    leader = lead(log, wanted={Mode.QUOTE: ["NSE:X", *range(257, 257 + 7 * 256, 256)]})
+    assert leader.unresolved == (
+        "NSE:X: not in the instrument master",
+        "1793: no room: 3 slots carry 2 each",
+    )
+
+
+def test_names_that_a_later_master_knows(log):
+    master = FakeMaster()
+    leader = Leader(
+        lambda: log,
+        Layout((0, 1, 2), 2),
+        lambda: master,
+        wanted={Mode.QUOTE: ["NSE:A"]},
+        max_bytes=1000,
+        time_ms=lambda: NOW_MS,
+    )
+    seen = []
+
+    def idle():
+        seen.append(leader.unresolved)
+        if master.tokens:
+            leader.stop()
+        else:
+            master.tokens["NSE:A"] = A
+            leader.refreshed()
+
+    log.idle = idle
+    leader.run()
+    assert seen == [("NSE:A: not in the instrument master",), ()]
+    assert log.subscriptions().keys() == {A}
+    assert leader.unresolved == ()
+
+
+def test_a_new_leader_gives_symbols_their_tokens_of_today(log):
+    log.command(id="1", type="subscribe", instruments=["NSE:A", "NSE:B"])
+    lead(log)
+    events = []
+    lead(log, master=FakeMaster({"NSE:A": C}), on_event=events.append)
+    assert {token: s.symbol for token, s in log.subscriptions().items()} == {C: "NSE:A"}
+    assert [event.type for event in events] == [
+        EventType.INSTRUMENT_EXPIRED,
+        EventType.INSTRUMENT_CHANGED,
+    ]
+
+
+def test_refresh_instruments_loads_the_master_first(log):
+    master = FakeMaster({"NSE:A": A})
+    log.command(id="1", type="subscribe", instruments=["NSE:A"])
+    log.command(id="2", type="refresh-instruments", dry_run=True)
+    log.command(id="3", type="refresh-instruments")
+    log.command(id="3", type="refresh-instruments")
+    loads = []
+
+    def refresh():
+        loads.append(1)
+        master.tokens = {"NSE:A": B}
+
+    lead(log, master=master, refresh=refresh)
+    assert loads == [1]
+    assert log.subscriptions().keys() == {B}
+
+
+def test_a_master_that_cannot_be_loaded_is_a_rejection(log):
+    log.command(id="1", type="refresh-instruments")
+
+    def refresh():
+        raise InstrumentNotFoundError("NSE:A")
+
+    lead(log, refresh=refresh)
+    (reply,) = [reply for _, reply in log.replies]
+    assert reply["status"] == "REJECTED"
+    assert reply["errors"][0].startswith("NSE:A is not in the instrument master")
+
+
+def test_slots_that_went_are_drained_and_slots_without_a_partition_are_not_used(log):
+    log.command(id="1", type="subscribe", instruments=[A, B, C])
+    lead(log)
+    lead(log, layout=Layout((0,), 2))
+    assert {s.slot for s in log.subscriptions().values()} == {0, 2}
+    lead(log, layout=Layout((0, 3), 2))
+    assert {s.slot for s in log.subscriptions().values()} == {0, 2}
+    log.slots = 6
+    lead(log, layout=Layout((0, 3), 2))
+    assert {s.slot for s in log.subscriptions().values()} == {0, 3}
+
+
+def test_what_does_not_belong_is_taken_away(log):
+    value = Subscription(0, {"a": Mode.LTP}, None, 1).encoded(A)
+    log.stored = [(0, str(A), value), (1, str(B), b"garbage")]
+    lead(log)
+    assert log.steps[0].records[0] == Record(1, str(B), None)
+    assert log.subscriptions().keys() == {A}
+
+
+def test_a_broken_log_is_opened_again(log):
+    broken = iter([RuntimeError("unforeseen"), None])
+    opened = log.open
+
+    def open_():
+        opened()
+        if (error := next(broken)) is not None:
+            raise error
+
+    log.open = open_
+    log.command(id="1", type="status")
+    lead(log)
+    assert log.opened == 2
+    assert log.replies[0][1]["payload"]["instruments"] == 0
