@@ -24,9 +24,9 @@ import yaml
 
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.topics import TopicNames
+from tests.bench.feed import SLOTS, tokens_of
 
 PYTHON = sys.executable
-SLOTS = 3
 # the broker keeps 100 000 messages a partition; so many partitions are those of the settings
 PARTITIONS = 6
 READY_SECONDS = 60.0
@@ -36,10 +36,10 @@ Figure = dict[str, Any]
 
 
 def run() -> list[Figure]:
-    topics = dict.fromkeys(TopicNames("kite").all_ticks().values(), PARTITIONS)
     names = TopicNames("kite")
-    topics |= {names.orders: 3, names.events: 1, names.deadletter: 1}
-    topics |= {names.control: 1, names.replies: 1, names.subscriptions: SLOTS, names.instruments: 1}
+    topics = dict.fromkeys(names.all_ticks().values(), PARTITIONS)
+    topics |= {names.orders: 3, names.events: 1, names.deadletter: 1, names.control: 1}
+    topics |= {names.replies: 1, names.subscriptions: SLOTS, names.instruments: PARTITIONS}
     with EmbeddedBroker(topics) as broker:
         servers = broker.bootstrap_servers
         # interleaved, so that a slow moment of the machine meets both
@@ -78,11 +78,6 @@ def run() -> list[Figure]:
         {"name": "9000 instruments, full, 2/s each: memory", "value": day["peak_mib"],
          "unit": "MiB", "reach": 150, "note": "peak resident"},
     ]  # fmt: skip
-
-
-def tokens_of(slot: int, instruments: int) -> list[int]:
-    """NSE tokens, others for each slot."""
-    return [(1000 + slot * 3000 + i) << 8 | 1 for i in range(instruments)]
 
 
 class Feed:
@@ -225,10 +220,9 @@ def measured(
 ) -> dict[str, Any]:
     """Run a program that measures itself against the feed."""
     feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
-    tokens = [tokens_of(slot, instruments) for slot in range(SLOTS)]
     process = subprocess.Popen(
         [PYTHON, "-m", module, "--url", feed.url, "--bootstrap-servers", servers,
-         "--tokens", json.dumps(tokens), "--ticks", str(SLOTS * frames * packets)],
+         "--instruments", str(instruments), "--ticks", str(SLOTS * frames * packets)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

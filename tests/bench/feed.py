@@ -26,6 +26,12 @@ PACKET_BYTES = 184
 VOLUME_OFFSET = 4 + 16
 """Of a frame's first packet: behind packet count and length."""
 HEARTBEAT = b"\0"
+SLOTS = 3
+
+
+def tokens_of(slot: int, instruments: int) -> list[int]:
+    """NSE tokens, others for each slot."""
+    return [(1000 + slot * 3000 + i) << 8 | 1 for i in range(instruments)]
 
 
 def age_us(stamp: int) -> int:
@@ -93,7 +99,7 @@ class Feed:
             for i in range(frames):
                 frame = ready[i % len(ready)]
                 connection.send(stamp(frame))
-                count += len(frame) // PACKET_BYTES
+                count += len(frame) // (2 + PACKET_BYTES)
             sent.append(count)
 
         # all frames are built before the first is sent
@@ -118,7 +124,7 @@ class Feed:
                     time.sleep(wait)
                 frame = ready[i % len(ready)]
                 connection.send(stamp(frame))
-                sent += len(frame) // PACKET_BYTES
+                sent += len(frame) // (2 + PACKET_BYTES)
         return sent
 
 

@@ -22,7 +22,7 @@ from twisted.internet import reactor
 
 from connector.kite.models import Exchange
 from connector.schemas import load
-from tests.bench.feed import age_us
+from tests.bench.feed import SLOTS, age_us, tokens_of
 
 PREFIX = struct.pack(">BI", 0, 1)
 
@@ -124,11 +124,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--bootstrap-servers", required=True)
-    parser.add_argument("--tokens", type=json.loads, required=True, help="a list for each socket")
+    parser.add_argument("--instruments", type=int, required=True, help="of each socket")
     parser.add_argument("--ticks", type=int, required=True)
     chosen = parser.parse_args()
+    tokens = [tokens_of(slot, chosen.instruments) for slot in range(SLOTS)]
     logging.getLogger("kiteconnect").setLevel(logging.CRITICAL)  # that the feed ends is no error
-    peer = Peer(chosen.url, chosen.bootstrap_servers, chosen.tokens, chosen.ticks)
+    peer = Peer(
+        chosen.url,
+        chosen.bootstrap_servers,
+        tokens,
+        chosen.ticks,
+    )
     print(json.dumps(peer.run()), flush=True)
 
 

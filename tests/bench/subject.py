@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 
+import structlog
 import uvloop
 
 from connector.codec import Transcoder
@@ -23,7 +25,7 @@ from connector.kite.credentials import StaticCredentials
 from connector.kite.models import Mode
 from connector.pipeline import Pipeline, SlotPipeline
 from connector.settings import KafkaSettings, SpoolSettings
-from tests.bench.feed import VOLUME_OFFSET, age_us
+from tests.bench.feed import SLOTS, VOLUME_OFFSET, age_us, tokens_of
 from tests.bench.peer import cpu_seconds
 
 
@@ -83,10 +85,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--bootstrap-servers", required=True)
-    parser.add_argument("--tokens", type=json.loads, required=True, help="a list for each socket")
+    parser.add_argument("--instruments", type=int, required=True, help="of each socket")
     parser.add_argument("--ticks", type=int, required=True)
     chosen = parser.parse_args()
-    figures = uvloop.run(measure(chosen.url, chosen.bootstrap_servers, chosen.tokens, chosen.ticks))
+    tokens = [tokens_of(slot, chosen.instruments) for slot in range(SLOTS)]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    figures = uvloop.run(
+        measure(
+            chosen.url,
+            chosen.bootstrap_servers,
+            tokens,
+            chosen.ticks,
+        )
+    )
     print(json.dumps(figures), flush=True)
 
 
