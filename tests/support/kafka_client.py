@@ -59,7 +59,11 @@ class FakeClient:
         self.closed = False
         self.refuse = {}  # value → the code that produce raises for it
 
-    def produce(self, topic, value, key, partition, report, timestamp_ms, headers=None):
+    # the order of confluent-kafka's positional arguments, of which two are the same callback
+    def produce(
+        self, topic, value, key, partition, report, on_delivery, timestamp_ms, headers=None
+    ):
+        assert on_delivery is None
         if self.fatal:
             raise KafkaException(KafkaError(KafkaError._FATAL, "fatal", fatal=True))
         if value in self.refuse:
