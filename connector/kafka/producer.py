@@ -205,7 +205,7 @@ class RecordProducer:
         rest = iter(records)
         if self._direct:
             self._sequence += 1
-            report = functools.partial(self._report, self._sequence, None)
+            report = functools.partial(self._report, self._sequence, timestamp_ms, None)
             produce = self._client_produce
             try:
                 for topic, key, value in rest:
@@ -235,7 +235,7 @@ class RecordProducer:
         """Give a record to librdkafka; False when it has no room or is broken."""
         topic, key, value, timestamp_ms, headers = record
         self._sequence += 1
-        report = functools.partial(self._report, self._sequence, headers)
+        report = functools.partial(self._report, self._sequence, timestamp_ms, headers)
         # positional, since keywords cost a tenth: the None is `on_delivery`, a second name of the
         # callback that stands before the timestamp
         try:
@@ -264,7 +264,7 @@ class RecordProducer:
             self._drop("not_running", Dropped(1, record.timestamp_ms, record.timestamp_ms))
             return
         if not record.timestamp_ms:
-            record = record._replace(timestamp_ms=round(self._clock() * 1000))
+            record = record._replace(timestamp_ms=self._now_ms())
         try:
             dropped = self._spool.append(record)
         except OSError as exc:
@@ -280,10 +280,22 @@ class RecordProducer:
 
     # -- callbacks of the client, all from its poll: they only note ------------------------------
 
-    def _report(self, sequence: int, headers: Headers | None, error: Any, message: Message) -> None:
+    def _report(
+        self,
+        sequence: int,
+        timestamp_ms: int,
+        headers: Headers | None,
+        error: Any,
+        message: Message,
+    ) -> None:
         """A record failed; success is never reported."""
+        # a failed message has neither timestamp nor headers any more
         record = Record(
-            message.topic() or "", message.key(), message.value(), message.timestamp()[1], headers
+            message.topic() or "",
+            message.key(),
+            message.value(),
+            timestamp_ms or self._now_ms(),
+            headers,
         )
         name = error.name()
         if name in _RECOVERABLE or error.fatal() or error.retriable():
@@ -309,6 +321,9 @@ class RecordProducer:
             )
         self._failed[failure.reason] += 1
         self._failures.append(failure)
+
+    def _now_ms(self) -> int:
+        return round(self._clock() * 1000)
 
     def _drop(self, reason: str, dropped: Dropped) -> None:
         self._dropped[reason] += dropped.count

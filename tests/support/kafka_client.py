@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 class FakeMessage:
     def __init__(self, topic, value, key, timestamp_ms):
-        self._topic, self._value, self._key, self._timestamp_ms = topic, value, key, timestamp_ms
+        self._topic, self._value, self._key, self.timestamp_ms = topic, value, key, timestamp_ms
 
     def topic(self):
         return self._topic
@@ -20,7 +20,7 @@ class FakeMessage:
         return self._key
 
     def timestamp(self):
-        return (1, self._timestamp_ms)
+        return (0, -1)  # all that librdkafka says of a failed message
 
 
 @dataclass
@@ -128,5 +128,5 @@ class FakeClient:
     def _log(self, sent):
         message = sent.message
         self.cluster.log.append(
-            (message.topic(), message.key(), message.value(), message.timestamp()[1], sent.headers)
+            (message.topic(), message.key(), message.value(), message.timestamp_ms, sent.headers)
         )

@@ -226,6 +226,7 @@ async def test_a_broken_client_is_replaced_and_nothing_is_lost(start, cluster, c
     assert producer.state is ProducerState.SPOOLING
     await settle(producer, cluster, clock)
     assert written(cluster) == list(range(60))
+    assert {timestamp for *_, timestamp, _ in cluster.log} == {1_700_000_000_000}
     assert producer.state is ProducerState.DIRECT
 
 
