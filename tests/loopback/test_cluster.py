@@ -1,0 +1,258 @@
+"""Replicas of the control plane over the embedded broker and the simulator."""
+
+import asyncio
+import json
+
+import pytest
+
+from connector.kite.models import ConnectionState
+from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.support.masters import FakeMaster
+from tests.support.replicas import Replica, Steering, broker, replicas, settings, settled, until
+
+A, B, C, D, E, F = (n << 8 | 1 for n in range(1, 7))
+KEY = "simulated_key"
+
+
+@pytest.fixture
+async def feed():
+    async with SimulatorServer(SimulatorConfig(stepped=True)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def kafka():
+    with broker() as running:
+        yield running
+
+
+@pytest.fixture
+def steering(kafka):
+    steers = Steering(kafka.bootstrap_servers)
+    yield steers
+    steers.close()
+
+
+def tree(kafka, feed, **changes):
+    return settings(kafka.bootstrap_servers, feed.ws_url, **changes)
+
+
+async def test_replicas_share_the_slots_and_one_leads(kafka, feed, steering):
+    async with replicas(tree(kafka, feed), 2) as members:
+        await settled(members, [0, 1, 2])
+        assert {len(member.owned) for member in members} == {1, 2}
+        reply = await steering.send("subscribe", instruments=[A, B, C], mode="full")
+        assert (reply["status"], reply["accepted"], reply["revision"]) == ("APPLIED", 3, 1)
+        await until(lambda: feed.subscriptions() == {A: "full", B: "full", C: "full"})
+        assert sorted(len(socket.subscriptions) for socket in feed.sockets) == [1, 1, 1]
+        await steering.send("set-mode", instruments=[A], mode="ltp")
+        await steering.send("unsubscribe", instruments=[B])
+        await until(lambda: feed.subscriptions() == {A: "ltp", C: "full"})
+        for member in members:
+            assert member.cluster.not_ready() == []
+    assert feed.open_sockets(KEY) == 0
+    assert feed.max_open_sockets(KEY) == 3
+
+
+async def test_spare_replicas_stand_by(kafka, feed):
+    async with replicas(tree(kafka, feed), 6) as members:
+        await settled(members, [0, 1, 2])
+        assert sorted(len(member.owned) for member in members) == [0, 0, 0, 1, 1, 1]
+        await until(lambda: not any(member.cluster.not_ready() for member in members))
+        assert [m.cluster.status()["role"] for m in members].count("standby") == 3
+    assert feed.max_open_sockets(KEY) == 3
+
+
+async def test_a_replica_that_leaves_hands_everything_over(kafka, feed, steering):
+    async with replicas(tree(kafka, feed), 1) as (first,):
+        await settled([first], [0, 1, 2])
+        await steering.send("subscribe", watchlist="w", instruments=[A, B, C, D], mode="quote")
+        second = Replica(tree(kafka, feed))
+        await second.start()
+        await until(lambda: second.owned)
+        await first.stop()
+        await settled([second], [0, 1, 2])
+        await until(lambda: feed.subscriptions().keys() == {A, B, C, D})
+        # the new leader has the state, and remembers
+        reply = await steering.send("subscribe", watchlist="w", instruments=[E])
+        assert reply["revision"] == 2
+        assert second.cluster.status()["watchlists"] == {"w": 5}
+        await second.stop()
+    assert feed.max_open_sockets(KEY) == 3
+
+
+async def test_a_repeated_id_has_one_effect_even_with_another_leader(kafka, feed, steering):
+    message = {"id": "same", "type": "subscribe", "watchlist": "w", "instruments": [A]}
+    async with replicas(tree(kafka, feed), 1) as members:
+        await settled(members, [0, 1, 2])
+        steering.write(json.dumps(message).encode())
+        first = await steering.reply("same")
+        await steering.send("delete", watchlist="w")
+    async with replicas(tree(kafka, feed), 1) as members:
+        await settled(members, [0, 1, 2])
+        steering.write(json.dumps(message).encode())
+        assert await steering.reply("same") == first
+        assert (await steering.send("status"))["payload"]["instruments"] == 0
+
+
+async def test_bad_messages_stop_nothing(kafka, feed, steering):
+    async with replicas(tree(kafka, feed), 1) as members:
+        await settled(members, [0, 1, 2])
+        steering.write(b"\x00 not json")
+        steering.write(b'{"type": "subscribe", "instruments": [1]}')
+        reply = await steering.send("subscribe", instruments=["INFY"])
+        assert reply["status"] == "REJECTED"
+        assert reply["errors"][0].startswith("instruments[0]: must be an instrument token")
+        assert (await steering.send("subscribe", instruments=[A]))["status"] == "APPLIED"
+        assert members[0].cluster.status()["commands"]["dead_letters"] == 2
+
+
+async def test_reconnect_opens_a_new_socket_once(kafka, feed, steering):
+    async with replicas(tree(kafka, feed), 1) as (member,):
+        await settled([member], [0, 1, 2])
+        await steering.send("subscribe", instruments=[A, B, C])
+        await until(lambda: feed.subscriptions().keys() == {A, B, C})
+        connects = {n: slot.connection.stats.connects for n, slot in member.cluster.slots.items()}
+        assert (await steering.send("reconnect", slot=1))["status"] == "APPLIED"
+        await until(lambda: member.cluster.slots[1].connection.stats.connects == 2)
+        await until(lambda: feed.subscriptions().keys() == {A, B, C})
+        after = {n: slot.connection.stats.connects for n, slot in member.cluster.slots.items()}
+        assert after == {**connects, 1: 2}
+        assert (await steering.send("reconnect", slot=7))["status"] == "REJECTED"
+    async with replicas(tree(kafka, feed), 1) as (member,):
+        await settled([member], [0, 1, 2])
+        assert [slot.connection.stats.connects for slot in member.cluster.slots.values()] == [1] * 3
+
+
+async def test_a_rebalance_moves_without_a_gap(kafka, feed, steering):
+    async with replicas(tree(kafka, feed), 2) as members:
+        await settled(members, [0, 1, 2])
+        await steering.send("subscribe", watchlist="keep", instruments=[A])
+        for gone, kept in ((B, C), (D, E)):
+            await steering.send("subscribe", watchlist="go", instruments=[gone])
+            await steering.send("subscribe", watchlist="go", instruments=[gone + 1024])
+            await steering.send("subscribe", watchlist="keep", instruments=[kept])
+        await steering.send("delete", watchlist="go")
+        await until(lambda: feed.subscriptions().keys() == {A, C, E})
+        assert {len(socket.subscriptions) for socket in feed.sockets} == {0, 3}
+        asked_before = len(feed.requests)
+        assert (await steering.send("rebalance"))["accepted"] == 2
+        await until(
+            lambda: sorted(len(socket.subscriptions) for socket in feed.sockets) == [1, 1, 1]
+        )
+        actions = [request.action for request in feed.requests[asked_before:]]
+        assert actions.index("unsubscribe") > max(
+            n for n, action in enumerate(actions) if action == "subscribe"
+        )
+
+
+async def test_the_settings_instruments_are_there_from_the_start(kafka, feed, steering):
+    master = FakeMaster({"NSE:A": A})
+    instruments = [
+        {"mode": "full", "instruments": ["NSE:A"]},
+        {"mode": "ltp", "instruments": [B, "NSE:UNKNOWN"]},
+    ]
+    changed = tree(kafka, feed, instruments=instruments)
+    async with replicas(changed, 1, master=master) as (member,):
+        await until(lambda: feed.subscriptions() == {A: "full", B: "ltp"})
+        assert member.cluster.unresolved() == ["NSE:UNKNOWN: not in the instrument master"]
+        member.cluster.set_master(FakeMaster({"NSE:A": C, "NSE:UNKNOWN": D}))
+        await until(lambda: feed.subscriptions() == {C: "full", B: "ltp", D: "ltp"})
+        assert member.cluster.unresolved() == []
+        assert [event.tokens for event in member.events] == [(A, C)]
+
+
+async def test_refresh_instruments_waits_for_the_list(kafka, feed, steering):
+    async def refresh():
+        await asyncio.sleep(0)
+        member.cluster.set_master(FakeMaster({"NSE:A": B}))
+
+    async with replicas(tree(kafka, feed), 1, master=FakeMaster({"NSE:A": A}), refresh=refresh) as (
+        member,
+    ):
+        await settled([member], [0, 1, 2])
+        await steering.send("subscribe", instruments=["NSE:A"])
+        reply = await steering.send("refresh-instruments")
+        assert (reply["status"], reply["accepted"]) == ("APPLIED", 1)
+        await until(lambda: feed.subscriptions().keys() == {B})
+
+
+async def test_stopping_the_intake_keeps_the_slots(kafka, feed):
+    async with replicas(tree(kafka, feed), 2) as members:
+        await settled(members, [0, 1, 2])
+        first, second = members
+        owned = first.owned
+        await first.cluster.stop_intake()
+        assert first.owned == owned
+        assert {slot.connection.state for slot in first.cluster.slots.values()} == {
+            ConnectionState.CLOSED
+        }
+        await until(lambda: feed.open_sockets(KEY) == 3 - len(owned))
+        assert len(second.owned) == 3 - len(owned)
+        await first.cluster.release()
+        await settled([second], [0, 1, 2])
+
+
+async def test_what_was_received_is_drained_before_a_slot_is_given_up(kafka, feed):
+    order = []
+
+    async def drained(slot):
+        order.append((slot, feed.open_sockets(KEY)))
+        await asyncio.sleep(0)
+
+    async with replicas(tree(kafka, feed), 1, drained=drained) as (member,):
+        await settled([member], [0, 1, 2])
+        await member.cluster.release()
+        assert sorted(slot for slot, _ in order) == [0, 1, 2]
+
+
+async def test_while_the_broker_is_away_streaming_goes_on(kafka, feed, steering):
+    async with replicas(tree(kafka, feed), 2) as members:
+        await settled(members, [0, 1, 2])
+        await steering.send("subscribe", instruments=[A, B, C])
+        await until(lambda: feed.subscriptions().keys() == {A, B, C})
+        kafka.set_down()
+        await until(
+            lambda: all(slot.phase == "held" for m in members for slot in m.cluster.slots.values()),
+            30,
+        )
+        assert feed.open_sockets(KEY) == 3
+        assert feed.subscriptions().keys() == {A, B, C}
+        sessions = {socket.number for socket in feed.sockets}
+        kafka.set_up()
+        await settled(members, [0, 1, 2])
+        await until(lambda: feed.subscriptions().keys() == {A, B, C})
+        assert (await steering.send("subscribe", instruments=[D]))["status"] == "APPLIED"
+        await until(lambda: feed.subscriptions().keys() == {A, B, C, D})
+        # those that kept their slot have kept their socket
+        assert sessions & {socket.number for socket in feed.sockets} or len(members) == 2
+    assert feed.max_open_sockets(KEY) == 3
+
+
+async def test_two_api_keys(feed):
+    accounts = [
+        {"name": "one", "api_key": KEY, "access_token": "simulated_token"},
+        {"name": "two", "api_key": "second_key", "access_token": "simulated_token"},
+    ]
+    config = SimulatorConfig(stepped=True, accounts=[{"api_key": KEY}, {"api_key": "second_key"}])
+    async with SimulatorServer(config) as feed:
+        with broker(accounts=2) as kafka:
+            steering = Steering(kafka.bootstrap_servers)
+            async with replicas(tree(kafka, feed, accounts=accounts), 2) as members:
+                await settled(members, range(6))
+                await steering.send("subscribe", instruments=[A, B, C, D, E, F])
+                await until(lambda: len(feed.subscriptions()) == 6)
+                assert {len(socket.subscriptions) for socket in feed.sockets} == {1}
+                assert (feed.open_sockets(KEY), feed.open_sockets("second_key")) == (3, 3)
+            # one api_key goes: its slots are drained into the others
+            async with replicas(tree(kafka, feed, accounts=accounts[:1]), 2) as members:
+                await until(lambda: feed.open_sockets(KEY) == 3)
+                await until(
+                    lambda: (
+                        sorted(len(socket.subscriptions) for socket in feed.sockets) == [2, 2, 2]
+                    )
+                )
+                assert feed.open_sockets("second_key") == 0
+                status = (await steering.send("status"))["payload"]
+                assert (status["instruments"], status["capacity"]) == (6, 9000)
+            steering.close()
