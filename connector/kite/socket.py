@@ -1,9 +1,12 @@
 """One WebSocket to the feed: the only module of this package that knows `websockets`.
 
-The protocol is websockets' own sans-I/O `ClientProtocol`; this driver moves bytes and calls the
-listener straight from `data_received`. There is no reader task and no queue between the socket and
-the listener: what `websockets.asyncio` adds (an assembler, a future and a task switch a message)
-costs more than everything that a tick needs afterwards.
+The protocol is websockets' own sans-I/O `ClientProtocol`, and this driver calls the listener
+straight from `data_received`: no reader task, no queue, no task switch between socket and handler.
+
+One kind of frame does not even pass `ClientProtocol`: whole binary messages, which are all that
+matters here in number. The driver splits the bytes into frames, hands over those, and gives every
+other frame to the protocol object, one whole frame at a time. Measured in a flood of frames of one
+packet, up to the handler: 2 µs each instead of 6, and 5 to 7 with `websockets.asyncio`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections import deque
 from functools import cache
 from typing import Protocol, cast
 from urllib.parse import urlencode, urlsplit
@@ -20,8 +22,7 @@ from pydantic import SecretStr
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
-from websockets.protocol import State
+from websockets.protocol import Event, State
 from websockets.uri import parse_uri
 
 from connector.errors import (
@@ -33,6 +34,10 @@ from connector.errors import (
 
 # 3000 full packets of 186 bytes are 558 000 bytes; a frame over this is not from the feed
 MAX_FRAME_BYTES = 4 * 2**20
+# of the handshake's answer, before it counts as garbage
+MAX_RESPONSE_BYTES = 64 * 2**10
+# first byte of a whole, unfragmented, uncompressed binary message (RFC 6455, 5.2)
+_BINARY = 0x82
 # seconds that a peer has to answer our close frame before the socket is cut
 CLOSE_SECONDS = 1.0
 
@@ -158,11 +163,14 @@ class WebSocket(asyncio.Protocol):
         self.handshaken: asyncio.Future[None] = loop.create_future()
         self._closed: asyncio.Future[None] = loop.create_future()
         self._open = False
+        # bytes that are not taken apart yet: a part of a frame, or all while paused
+        self._buffer = b""
+        self._splitting = False
+        # the peer's close frame or a violation of the protocol: nothing after it counts
+        self._ended = False
         # paused until the owner says `resume`: frames may come with the handshake's own bytes
         self._paused = True
         self._reading = True
-        # frames that were read already when the listener paused
-        self._held: deque[Frame] = deque()
         self._lost: tuple[int | None, str] | None = None
         self._fragments: list[bytes] = []
         self._fragments_opcode = Opcode.BINARY
@@ -182,23 +190,13 @@ class WebSocket(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the protocol, deliver what it made of the bytes."""
-        protocol = self._protocol
-        protocol.receive_data(data)
-        if outgoing := protocol.data_to_send():
-            self._write(outgoing)
-            if protocol.close_expected():
-                # the peer closes TCP first; one that does not is cut
-                asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
-        for event in protocol.events_received():
-            if not isinstance(event, Frame):
-                self._answered(cast(Response, event))
-            elif self._paused:
-                self._held.append(event)
-            else:
-                self._deliver(event)
-        if protocol.handshake_exc is not None and not self.handshaken.done():
-            self.handshaken.set_result(None)
+        """Take bytes apart, or keep them while paused."""
+        if not self._open:
+            self._handshake(data)
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if not self._paused:
+            self._split()
 
     def eof_received(self) -> None:
         """The peer closed its side: the transport closes by itself."""
@@ -251,8 +249,9 @@ class WebSocket(asyncio.Protocol):
         if not self._paused:
             return
         self._paused = False
-        while self._held and not self._paused:
-            self._deliver(self._held.popleft())
+        if self._splitting:
+            return  # called by the listener itself: the loop goes on
+        self._split()
         if self._paused:
             return
         if self._lost is not None:
@@ -304,16 +303,77 @@ class WebSocket(asyncio.Protocol):
                 text = text.replace(value, "***")
         return text
 
-    def _answered(self, response: Response) -> None:
-        self._open = self._protocol.handshake_exc is None and response.status_code == 101
-        if not self.handshaken.done():
+    def _handshake(self, data: bytes) -> None:
+        """Give the protocol its HTTP response, and keep what follows it."""
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n") + 4
+        if end < 4:
+            if len(self._buffer) < MAX_RESPONSE_BYTES:
+                return
+            end = len(self._buffer)
+        head, self._buffer = self._buffer[:end], self._buffer[end:]
+        if self._feed(head):
+            self._open = self._protocol.handshake_exc is None
+        elif self._buffer:  # not 101: the body belongs to the response
+            body, self._buffer = self._buffer, b""
+            self._feed(body)
+
+    def _split(self) -> None:
+        """Take whole frames off the buffer until it is used up or the listener pauses."""
+        data, start = self._buffer, 0
+        end = len(data)
+        received = self._listener.binary_received
+        self._splitting = True
+        try:
+            while end - start >= 2 and not self._paused and not self._ended:
+                length = data[start + 1]
+                body = start + 2
+                if length == 126:
+                    body = start + 4
+                    length = int.from_bytes(data[start + 2 : body])
+                elif length >= 127:
+                    body = start + 10
+                    length = int.from_bytes(data[start + 2 : body])
+                    if data[start + 1] > 127 or length > MAX_FRAME_BYTES:
+                        # masked or too long: the protocol's to refuse, together with the rest
+                        self._control(data[start:])
+                        start = end
+                        break
+                stop = body + length
+                if stop > end:
+                    break
+                if data[start] == _BINARY and not self._fragments:
+                    received(data[body:stop])
+                else:
+                    self._control(data[start:stop])
+                start = stop
+        finally:
+            self._splitting = False
+            self._buffer = b"" if self._ended else data[start:]
+
+    def _control(self, frame: bytes) -> None:
+        """Any frame but a whole binary message: by way of the protocol."""
+        for event in self._feed(frame):
+            if isinstance(event, Frame):
+                self._deliver(event)
+
+    def _feed(self, data: bytes) -> list[Event]:
+        protocol = self._protocol
+        protocol.receive_data(data)
+        if outgoing := protocol.data_to_send():
+            self._write(outgoing)
+        if not self._ended and (protocol.close_rcvd or protocol.parser_exc):
+            self._ended = True
+            # the peer closes TCP first; one that does not is cut
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
+        events = protocol.events_received()
+        if (events or protocol.handshake_exc is not None) and not self.handshaken.done():
             self.handshaken.set_result(None)
+        return events
 
     def _deliver(self, frame: Frame) -> None:
         opcode = frame.opcode
-        if opcode is Opcode.BINARY and frame.fin:
-            self._listener.binary_received(bytes(frame.data))
-        elif opcode is Opcode.TEXT and frame.fin:
+        if opcode is Opcode.TEXT and frame.fin:
             self._listener.text_received(bytes(frame.data).decode(errors="replace"))
         elif opcode is Opcode.PING or opcode is Opcode.PONG:
             self._listener.control_received()
