@@ -2,16 +2,18 @@
 # cython: initializedcheck=False, auto_pickle=False, binding=False
 """The codec compiled: behaves as `_pure` in everything, at about a hundredth of the time.
 
-A packet costs one look into a hash table, one pass over its bytes, and two Python objects: the value,
-and the tuple of topic, key and value. Whatever is the same for all packets of an instrument, an
-exchange or a session is kept as the bytes that stand in the body.
+A packet costs one look into a hash table, one pass over its bytes, and two Python objects: the
+value, and the tuple of topic, key and value. Whatever is the same for all packets of an instrument,
+an exchange or a session is kept as the bytes that stand in the body.
+
+To see what is C and what is not: `cython -a connector/codec/_native.pyx`.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS
@@ -30,7 +32,14 @@ cdef extern from *:
 
 cdef enum:
     SEGMENTS = 16
-    TAIL_BYTES = 512  # a full packet's fields, all at their longest, are below 340
+    # Room for the parts of a value. Copying all of a small one is cheaper than calling memcpy for
+    # its true length; what is too much is then overwritten by the part that follows.
+    HEAD_BYTES = 32  # at most 25: framing, event_time, receive_time_us
+    TAIL_BYTES = 512  # at most 340: from mode to snapshot of a full packet
+    SESSION_BYTES = 20
+    MODE_BYTES = 8  # at most 7: mode and tradable
+    LONG_BYTES = 10  # a varint at its longest
+    FRAMING_BYTES = 5
     LTP = 1
     QUOTE = 2
     FULL = 3
@@ -49,8 +58,8 @@ cdef struct Route:
     # what all ticks of an exchange have in common
     PyObject *topic  # NULL: no such segment
     double divisor
-    char framing[5]
-    char modes[4][8]  # by rank: the mode, and whether it is tradable
+    char framing[FRAMING_BYTES]
+    char modes[4][MODE_BYTES]  # by rank: the mode, and whether it is tradable
     uint8_t mode_bytes[4]
     int64_t ticks
 
@@ -65,6 +74,13 @@ cdef struct Instrument:
     bint stray  # came without being expected
 
 
+cdef struct Moment:
+    # when a frame was read
+    int64_t time_us
+    char varint[LONG_BYTES]
+    Py_ssize_t varint_bytes
+
+
 cdef inline uint32_t uint16_at(const uint8_t *place) noexcept nogil:
     return (<uint32_t>place[0] << 8) | place[1]
 
@@ -74,6 +90,15 @@ cdef inline uint32_t uint32_at(const uint8_t *place) noexcept nogil:
         (<uint32_t>place[0] << 24) | (<uint32_t>place[1] << 16)
         | (<uint32_t>place[2] << 8) | place[3]
     )
+
+
+cdef inline uint8_t mode_of(Py_ssize_t length) noexcept nogil:
+    # a packet's length says its mode; 0: no such packet
+    if length == 184 or length == 32:
+        return FULL
+    if length == 44 or length == 28:
+        return QUOTE
+    return LTP if length == 8 else 0
 
 
 cdef inline char *put_varint(char *out, uint64_t rest) noexcept nogil:
@@ -95,7 +120,7 @@ cdef inline char *put_count(char *out, uint32_t number) noexcept nogil:
 
 
 cdef inline char *put_double(char *out, double number) noexcept nogil:
-    cdef uint64_t bits
+    cdef uint64_t bits = 0
     memcpy(&bits, &number, 8)
     bits = little_endian(bits)
     memcpy(out, &bits, 8)
@@ -181,7 +206,7 @@ cdef inline char *put_index(
 
 
 cdef bytes long_bytes(int64_t number):
-    cdef char buffer[10]
+    cdef char buffer[LONG_BYTES]
     return buffer[:put_long(buffer, number) - buffer]
 
 
@@ -285,9 +310,9 @@ cdef class Transcoder:
     cdef Table instruments
     cdef Instrument passing  # a stray that finds no room
     cdef uint32_t strays
-    cdef object symbols
+    cdef dict symbols
     cdef bytes slot
-    cdef char session[20]  # slot and session_id as they stand in a body
+    cdef char session[SESSION_BYTES]  # slot and session_id as they stand in a body
     cdef Py_ssize_t session_bytes
     cdef int64_t sequence
 
@@ -300,12 +325,12 @@ cdef class Transcoder:
         self.slot = long_bytes(slot)
         self.open_session(0)
         for exchange in Exchange:
-            route = self.routes + <size_t>exchange.value
             if exchange.value >= SEGMENTS:
                 raise AssertionError(f"{exchange} needs more SEGMENTS")
+            route = self.routes + <size_t>exchange.value
             topic = topics[exchange]
             framing = b"\0" + schema_ids[topic].to_bytes(4, "big")
-            memcpy(route.framing, PyBytes_AS_STRING(framing), 5)
+            memcpy(route.framing, PyBytes_AS_STRING(framing), FRAMING_BYTES)
             for rank in range(1, 4):
                 mode = string_bytes(MODES[rank].value) + (b"\1" if exchange.tradable else b"\0")
                 memcpy(route.modes[rank], PyBytes_AS_STRING(mode), len(mode))
@@ -366,7 +391,8 @@ cdef class Transcoder:
     def set_symbols(self, symbols):
         cdef size_t i
         cdef PyObject *old
-        self.symbols = symbols
+        # a plain dict is looked up without running Python code, and is kept as it is for its size
+        self.symbols = symbols if type(symbols) is dict else dict(symbols)
         for i in range(<size_t>1 << self.instruments.bits):
             old = self.instruments.places[i].identity
             self.instruments.places[i].identity = NULL
@@ -375,28 +401,21 @@ cdef class Transcoder:
     def transcode(self, bytes frame not None, int64_t receive_time_us):
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(frame)
         cdef Py_ssize_t end = PyBytes_GET_SIZE(frame)
-        cdef Py_ssize_t start = 2, stop
+        cdef Py_ssize_t start = 2, stop, length
         cdef const uint8_t *packet
-        cdef Py_ssize_t length, head_bytes, identity_bytes, tail_bytes
-        cdef uint32_t announced, token, timestamp
+        cdef uint32_t announced, token
         cdef uint8_t mode
         cdef bint snapshot
         cdef Route *route
         cdef Instrument *instrument
-        cdef char received[10]
-        cdef char received_event[10]
-        cdef Py_ssize_t received_bytes, received_event_bytes
-        cdef char head[32]
-        cdef char tail[TAIL_BYTES]
-        cdef char *out
-        cdef object value
+        cdef Moment received
         cdef list records = [], confirmed = None, rejected = None
 
         self.frame_bytes += end
         if end < 2:
             return records, NOTHING, NOTHING
-        received_bytes = put_long(received, receive_time_us) - received
-        received_event_bytes = put_long(received_event, receive_time_us // 1000) - received_event
+        received.time_us = receive_time_us
+        received.varint_bytes = put_long(received.varint, receive_time_us) - received.varint
         announced = uint16_at(data)
         while announced > 0:
             announced -= 1
@@ -411,14 +430,8 @@ cdef class Transcoder:
             length = stop - start - 2
             start = stop
 
-            # its length says its mode
-            if length == 184 or length == 32:
-                mode = FULL
-            elif length == 44 or length == 28:
-                mode = QUOTE
-            elif length == 8:
-                mode = LTP
-            else:
+            mode = mode_of(length)
+            if mode == 0:
                 rejected = with_reject(rejected, REASON_LENGTH, packet, length)
                 continue
             token = uint32_at(packet)
@@ -439,52 +452,13 @@ cdef class Transcoder:
                 confirmed.append((token, MODES[mode]))
                 instrument.expected = False
                 instrument.mode = mode
-
-            # identity, the longest part, goes straight into the value: between head and tail
-            out = tail
-            memcpy(out, route.modes[mode], 8)
-            out += route.mode_bytes[mode]
-            timestamp = 0
-            if length == 184:
-                timestamp = uint32_at(packet + 60)
-                out = put_full(out, packet, route.divisor)
-            elif length == 44:
-                out = put_nulls(put_quote(out, packet, route.divisor), 6)
-            elif length == 8:
-                out = put_double(out, uint32_at(packet + 4) / route.divisor)
-                out = put_nulls(out, 12)
-            else:
-                if length == 32:
-                    timestamp = uint32_at(packet + 28)
-                out = put_index(out, packet, timestamp, route.divisor)
-            memcpy(out, self.session, self.session_bytes)
-            out += self.session_bytes
-            self.sequence += 1
-            out = put_byte(put_long(out, self.sequence), snapshot)
-            tail_bytes = out - tail
-
-            out = head
-            memcpy(out, route.framing, 5)
-            out += 5
-            if timestamp:
-                out = put_varint(out, <uint64_t>timestamp * 2000)
-            else:
-                memcpy(out, received_event, 10)
-                out += received_event_bytes
-            memcpy(out, received, 10)
-            out += received_bytes
-            head_bytes = out - head
-
-            identity_bytes = PyBytes_GET_SIZE(<object>instrument.identity)
-            value = PyBytes_FromStringAndSize(NULL, head_bytes + identity_bytes + tail_bytes)
-            out = PyBytes_AS_STRING(value)
-            memcpy(out, head, head_bytes)
-            out += head_bytes
-            memcpy(out, PyBytes_AS_STRING(<object>instrument.identity), identity_bytes)
-            out += identity_bytes
-            memcpy(out, tail, tail_bytes)
-            records.append((<object>route.topic, <object>instrument.key, value))
             route.ticks += 1
+            self.sequence += 1
+            records.append((
+                <object>route.topic,
+                <object>instrument.key,
+                self.value(packet, length, route, instrument, &received, snapshot),
+            ))
         if start < end:
             rejected = with_reject(rejected, REASON_TRAILING, data + start, end - start)
         if records:
@@ -497,6 +471,58 @@ cdef class Transcoder:
             NOTHING if confirmed is None else confirmed,
             NOTHING if rejected is None else rejected,
         )
+
+    cdef inline bytes value(
+        self, const uint8_t *packet, Py_ssize_t length, Route *route, Instrument *instrument,
+        Moment *received, bint snapshot,
+    ):
+        # the parts before and after the identity are written here, then all three are put together
+        cdef char head[HEAD_BYTES]
+        cdef char tail[TAIL_BYTES]
+        cdef char *out = tail
+        cdef uint32_t timestamp = 0
+        cdef uint8_t mode = instrument.mode
+        cdef Py_ssize_t head_bytes, identity_bytes, tail_bytes
+
+        memcpy(out, route.modes[mode], MODE_BYTES)
+        out += route.mode_bytes[mode]
+        if length == 184:
+            timestamp = uint32_at(packet + 60)
+            out = put_full(out, packet, route.divisor)
+        elif length == 44:
+            out = put_nulls(put_quote(out, packet, route.divisor), 6)
+        elif length == 8:
+            out = put_double(out, uint32_at(packet + 4) / route.divisor)
+            out = put_nulls(out, 12)
+        else:
+            if length == 32:
+                timestamp = uint32_at(packet + 28)
+            out = put_index(out, packet, timestamp, route.divisor)
+        memcpy(out, self.session, SESSION_BYTES)
+        out += self.session_bytes
+        out = put_byte(put_long(out, self.sequence), snapshot)
+        tail_bytes = out - tail
+
+        out = head
+        memcpy(out, route.framing, FRAMING_BYTES)
+        out += FRAMING_BYTES
+        if timestamp:
+            out = put_varint(out, <uint64_t>timestamp * 2000)
+        else:
+            out = put_long(out, received.time_us // 1000)
+        memcpy(out, received.varint, LONG_BYTES)
+        out += received.varint_bytes
+        head_bytes = out - head
+
+        identity_bytes = PyBytes_GET_SIZE(<object>instrument.identity)
+        whole = PyBytes_FromStringAndSize(NULL, head_bytes + identity_bytes + tail_bytes)
+        out = PyBytes_AS_STRING(whole)
+        memcpy(out, head, HEAD_BYTES)  # even the shortest value is longer
+        out += head_bytes
+        memcpy(out, PyBytes_AS_STRING(<object>instrument.identity), identity_bytes)
+        out += identity_bytes
+        memcpy(out, tail, tail_bytes)
+        return whole
 
     cdef Instrument *stray(self, uint32_t token) except NULL:
         # an instrument that nobody expects; beyond MAX_STRAYS it is forgotten at once

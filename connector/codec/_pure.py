@@ -141,7 +141,7 @@ class Transcoder:
                 self._strays -= 1
 
     def set_symbols(self, symbols: Mapping[int, str]) -> None:
-        self._symbols = symbols
+        self._symbols = symbols if type(symbols) is dict else dict(symbols)
         for instrument in self._instruments.values():
             instrument.identity = None
 

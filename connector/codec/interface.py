@@ -75,7 +75,10 @@ class Twin(Protocol):
         """Free what is known of these tokens."""
 
     def set_symbols(self, symbols: Mapping[int, str]) -> None:
-        """Replace the tradingsymbols by token. The mapping is kept: do not change it later."""
+        """Replace the tradingsymbols by token.
+
+        A dict is kept, not copied, as it may be the whole instrument master: do not change it.
+        """
 
     def transcode(self, frame: builtins.bytes, receive_time_us: int) -> Transcoded:
         """Take one binary frame, read at `receive_time_us` (UTC); no bytes make it raise.

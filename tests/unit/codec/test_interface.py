@@ -171,6 +171,22 @@ def test_a_time_of_zero_is_none_and_never_1970(transcoder):
     assert tick(transcoder, index(256265, exchange_timestamp=0))["exchange_timestamp"] is None
 
 
+def test_the_shortest_value(twin):
+    (record,), _, _ = twin(TOPICS, SCHEMA_IDS, 0).transcode(frame(ltp(1, 0)), 0)
+    assert len(record[2]) == 42
+    assert decode(record[2])[1]["instrument_token"] == 1
+
+
+def test_the_longest_value(twin):
+    transcoder = twin(TOPICS, SCHEMA_IDS, 2**31 - 1)
+    transcoder.open_session(2**63 - 1)
+    most = full(0xFFFFFF09)[:4] + b"\xff" * 180
+    (record,), _, _ = transcoder.transcode(frame(most), 2**63 - 1)
+    got = decode(record[2])[1]
+    assert (got["slot"], got["session_id"], got["sequence"]) == (2**31 - 1, 2**63 - 1, 1)
+    assert got["receive_time_us"] == 2**63 - 1
+
+
 def test_the_highest_token(transcoder):
     token = 0xFFFFFF01
     records, _, _ = transcoder.transcode(frame(ltp(token)), NOW_US)

@@ -1,0 +1,196 @@
+"""Frame → framed Avro, one core, no I/O; next to the official client with and without fastavro.
+
+All are timed in turns, in this process, over the same frames: 3000 instruments in changing order,
+prices and quantities of differing lengths. A figure is the best round's mean, the calling loop
+included.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import random
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import fastavro
+
+from connector.kite.packets import parse_frame
+from connector.schemas import load
+from tests.support.packets import Level, frame, full, quote
+from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS
+
+ROUNDS = 15
+ROUND_SECONDS = 0.02
+INSTRUMENTS = [number << 8 | 1 for number in range(400, 3400)]
+
+Frames = list[bytes]
+
+
+class Contest(NamedTuple):
+    """Somebody who takes frames of one kind, all of them at each call."""
+
+    name: str
+    take_all: Callable[[Frames], None]
+    frames: Frames
+    packets_a_frame: int
+    note: str = ""
+    reach: float | None = None
+
+
+def run() -> list[dict[str, Any]]:
+    contests = assemble()
+    best = [float("inf")] * len(contests)
+    for _ in range(ROUNDS):
+        for place, contest in enumerate(contests):
+            best[place] = min(best[place], seconds_a_packet(contest))
+    return [
+        {
+            "name": contest.name,
+            "value": seconds * 1e6,
+            "unit": "µs a packet",
+            "note": f"{contest.packets_a_frame} a frame{contest.note}",
+        }
+        | ({} if contest.reach is None else {"reach": contest.reach})
+        for contest, seconds in zip(contests, best, strict=True)
+    ]
+
+
+def seconds_a_packet(contest: Contest) -> float:
+    calls = 0
+    started = time.perf_counter()
+    while (passed := time.perf_counter() - started) < ROUND_SECONDS:
+        contest.take_all(contest.frames)
+        calls += 1
+    return passed / (calls * len(contest.frames) * contest.packets_a_frame)
+
+
+def assemble() -> list[Contest]:
+    singles, twenties = frames_of(full_packet, 1), frames_of(full_packet, 20)
+    quotes = frames_of(quote_packet, 20)
+    contests = []
+    if native := transcoding("_native"):
+        contests += [
+            Contest("native codec, full", native, singles, 1, reach=0.15),
+            Contest("native codec, full", native, twenties, 20, reach=0.15),
+            Contest("native codec, quote", native, quotes, 20),
+        ]
+    if pure := transcoding("_pure"):
+        contests += [
+            Contest("pure codec, full", pure, singles[:100], 1),
+            Contest("pure codec, full", pure, twenties[:5], 20),
+            Contest("pure codec, quote", pure, quotes[:5], 20),
+        ]
+    parse = each(parse_frame)
+    contests += [
+        Contest("parse_frame, full", parse, singles[:100], 1, ": Tick objects, for the library"),
+        Contest("parse_frame, full", parse, twenties[:5], 20),
+        Contest("parse_frame, quote", parse, quotes[:5], 20),
+    ]
+    if official := official_parser():
+        contests += [
+            Contest("kiteconnect, full", each(official), twenties[:5], 20, ": dicts, no Avro"),
+            Contest("kiteconnect, quote", each(official), quotes[:5], 20, ": dicts, no Avro"),
+            Contest("kiteconnect + fastavro, full", each(encoding(official)), twenties[:5], 20),
+        ]
+    return contests
+
+
+def each(take: Callable[[bytes], object]) -> Callable[[Frames], None]:
+    def take_all(frames: Frames) -> None:
+        for data in frames:
+            take(data)
+
+    return take_all
+
+
+def transcoding(twin: str) -> Callable[[Frames], None] | None:
+    """A twin of the codec in steady state; None where it is not built."""
+    try:
+        module = importlib.import_module(f"connector.codec.{twin}")
+    except ImportError:
+        return None
+    transcoder = module.Transcoder(TOPICS, SCHEMA_IDS, 1)
+    transcoder.open_session(1_700_000_000_123)
+    transcoder.set_symbols({token: f"SYMBOL{token}" for token in INSTRUMENTS})
+    transcoder.expect(INSTRUMENTS)
+    transcode = transcoder.transcode
+
+    def take_all(frames: Frames) -> None:
+        for data in frames:
+            transcode(data, NOW_US)
+
+    return take_all
+
+
+def official_parser() -> Callable[[bytes], list[dict[str, Any]]] | None:
+    """`KiteTicker._parse_binary` of PyPI's kiteconnect; None where it is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from kiteconnect import KiteTicker
+    except ImportError:
+        return None
+    parse: Callable[[bytes], list[dict[str, Any]]] = KiteTicker("key", "token")._parse_binary
+    return parse
+
+
+def encoding(parse: Callable[[bytes], list[dict[str, Any]]]) -> Callable[[bytes], list[bytes]]:
+    """What one does without this codec: the parsed dicts, completed, through fastavro."""
+    schema = fastavro.parse_schema(load("tick"))
+    framing = b"\0" + (70_001).to_bytes(4)
+
+    def encode(data: bytes) -> list[bytes]:
+        values = []
+        for sequence, tick in enumerate(parse(data), 1):
+            tick["event_time"] = tick["exchange_timestamp"]
+            tick["receive_time_us"] = NOW_US
+            tick["exchange"] = "NSE"
+            tick["slot"] = 1
+            tick["session_id"] = 1_700_000_000_123
+            tick["sequence"] = sequence
+            tick["snapshot"] = False
+            value = io.BytesIO()
+            value.write(framing)
+            fastavro.schemaless_writer(value, schema, tick)
+            values.append(value.getvalue())
+        return values
+
+    return encode
+
+
+def frames_of(packet: Callable[[int, random.Random], bytes], packets_a_frame: int) -> Frames:
+    """Every instrument once."""
+    chance = random.Random(1)
+    tokens = INSTRUMENTS.copy()
+    chance.shuffle(tokens)
+    return [
+        frame(*(packet(token, chance) for token in tokens[start : start + packets_a_frame]))
+        for start in range(0, len(tokens), packets_a_frame)
+    ]
+
+
+def fields(chance: random.Random) -> dict[str, int]:
+    price = chance.randrange(10_000, 500_000)
+    return {
+        "last_price": price,
+        "average_traded_price": price,
+        "last_traded_quantity": chance.randrange(1, 500),
+        "volume_traded": chance.randrange(10_000_000),
+        "total_buy_quantity": chance.randrange(1_000_000),
+        "total_sell_quantity": chance.randrange(1_000_000),
+    }
+
+
+def quote_packet(token: int, chance: random.Random) -> bytes:
+    return quote(token, **fields(chance))
+
+
+def full_packet(token: int, chance: random.Random) -> bytes:
+    depth = [
+        Level(chance.randrange(1, 5000), chance.randrange(10_000, 500_000), chance.randrange(1, 60))
+        for _ in range(10)
+    ]
+    return full(token, depth=depth, **fields(chance))
