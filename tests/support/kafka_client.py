@@ -55,6 +55,7 @@ class FakeClient:
         self.properties = properties
         self.queue = deque()
         self.failures = deque()  # (sent, code): reported at the next poll, in the queue until then
+        self.late = []  # fail at the poll after the next
         self.fatal = False
         self.closed = False
         self.refuse = {}  # value → the code that produce raises for it
@@ -73,7 +74,7 @@ class FakeClient:
         self.queue.append(Sent(FakeMessage(topic, value, key, timestamp_ms), report, headers))
 
     def __len__(self):
-        return len(self.queue) + len(self.failures)
+        return len(self.queue) + len(self.failures) + len(self.late)
 
     def poll(self, timeout):
         assert timeout == 0
@@ -81,13 +82,16 @@ class FakeClient:
             sent, code = self.failures[0]
             sent.report(KafkaError(code), sent.message)
             self.failures.popleft()
+        self.failures.extend(self.late)
+        self.late.clear()
         return 0
 
     def purge(self, blocking=True):
         # the queue first, as librdkafka does: its broker threads come with theirs later
         queued = [(sent, KafkaError._PURGE_QUEUE) for sent in self.queue if not sent.in_flight]
         under_way = [(sent, KafkaError._PURGE_INFLIGHT) for sent in self.queue if sent.in_flight]
-        self.failures.extend(queued + under_way)
+        self.failures.extend(queued)
+        self.late.extend(under_way)
         self.queue.clear()
 
     def close(self):
