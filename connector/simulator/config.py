@@ -59,6 +59,9 @@ class SimulatorConfig(BaseModel):
     )
 
     updates_per_second: NotNegative = Field(1.0, description="of each subscribed instrument")
+    period_seconds: Positive = Field(
+        0.02, le=1, description="how often updates go out; smaller is smoother and costs more"
+    )
     burst_factor: Positive = Field(1.0, description="how much faster a burst is; 1: no bursts")
     burst_every_seconds: Positive = Field(10.0, description="from one burst's start to the next")
     burst_seconds: Positive = Field(1.0, description="how long a burst lasts")
@@ -93,6 +96,10 @@ class SimulatorConfig(BaseModel):
     )
     replay_loop: bool = Field(False, description="begin again at its end")
     replay_sockets: int = Field(1, ge=1, description="open sockets to wait for before it begins")
+
+    instruments_file: Path | None = Field(
+        None, description="a list to serve at /instruments, CSV or CSV.gz: that of a replay's day"
+    )
 
     faults: tuple[FaultSpec, ...] = Field((), description="faults with their times")
 

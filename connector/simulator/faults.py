@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from http import HTTPStatus
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -41,7 +42,9 @@ class FaultKind(StrEnum):
 LASTING = frozenset({FaultKind.SILENCE, FaultKind.MUTE, FaultKind.SLOW})
 """Faults that have a duration; the others are over at once."""
 
-_SHORT = re.compile(r"(?P<kind>[a-z_]+)(?:@(?P<at>\d+(?:\.\d+)?))?(?::(?P<seconds>\d+(?:\.\d+)?))?")
+_SHORT = re.compile(
+    r"(?P<kind>[a-z_]+)(@(?P<at>\d+(\.\d+)?))?(:(?P<seconds>\d+(\.\d+)?))?(?P<more>(,[a-z_]+=[^,]*)*)"
+)
 
 
 class FaultSpec(BaseModel):
@@ -82,22 +85,24 @@ class FaultSpec(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> FaultSpec:
-        """Read the short form of the CLI: `kind[@at_seconds][:seconds]`, as in `silence@30:8`.
+        """Read the short form of the CLI: `kind[@at_seconds][:seconds][,field=value …]`.
+
+        As in `silence@30:8` and `refuse@5,status=502,count=3`; several sockets are `sockets=0+2`.
 
         Raises:
-            ValueError: the text is not of that form, or names no known kind.
+            ValueError: the text is not of that form, or names no known kind or field.
         """
         match = _SHORT.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{text!r}: write a fault as kind[@at_seconds][:seconds]")
-        try:
-            kind = FaultKind(match["kind"])
-        except ValueError:
-            known = ", ".join(FaultKind)
-            raise ValueError(f"{match['kind']!r} is no fault; there are {known}") from None
-        seconds = match["seconds"]
-        return cls(
-            kind=kind,
-            at_seconds=float(match["at"] or 0),
-            seconds=float(seconds) if seconds is not None else None,
-        )
+        if match["kind"] not in set(FaultKind):
+            raise ValueError(f"{match['kind']!r} is no fault; there are {', '.join(FaultKind)}")
+        given: dict[str, Any] = {"kind": match["kind"]}
+        if match["at"] is not None:
+            given["at_seconds"] = match["at"]
+        if match["seconds"] is not None:
+            given["seconds"] = match["seconds"]
+        for pair in filter(None, match["more"].split(",")):
+            name, _, value = pair.partition("=")
+            given[name] = value.split("+") if name == "sockets" else value
+        return cls.model_validate(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -113,14 +113,15 @@ class KiteRestApi:
         return web.Response(body=body, content_type="text/csv", headers=headers)
 
     def _dump(self, exchange: str) -> tuple[bytes, str]:
-        listings = [
-            listing
-            for listing in self._server.universe.listings
-            if exchange in {"", listing.exchange}
-        ]
-        if not listings:
-            raise RefusedError(400, "InputException", "Invalid `exchange`.")
-        body = gzip.compress(instruments_csv(listings).encode(), compresslevel=5, mtime=0)
+        file = self._server.config.instruments_file
+        if file is not None:
+            data = file.read_bytes()
+            text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode()
+        else:
+            text = instruments_csv(self._server.universe.listings)
+        if exchange:
+            text = _only(exchange, text)
+        body = gzip.compress(text.encode(), compresslevel=5, mtime=0)
         return body, f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
 
     async def _orders(self, request: web.Request) -> web.StreamResponse:
@@ -146,7 +147,20 @@ class KiteRestApi:
         return answer({"order_id": order_id})
 
 
-def instruments_csv(listings: list[Listing]) -> str:
+def _only(exchange: str, text: str) -> str:
+    """The rows of one exchange, and the header."""
+    rows = csv.reader(StringIO(text, newline=""))
+    header = next(rows)
+    column = header.index("exchange")
+    found = [row for row in rows if len(row) > column and row[column] == exchange]
+    if not found:
+        raise RefusedError(400, "InputException", "Invalid `exchange`.")
+    only = StringIO()
+    csv.writer(only, lineterminator="\n").writerows([header, *found])
+    return only.getvalue()
+
+
+def instruments_csv(listings: Iterable[Listing]) -> str:
     """Kite's list, with the documented columns."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")

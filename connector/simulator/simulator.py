@@ -31,7 +31,6 @@ from connector.simulator.rest import KiteRestApi, kite_errors
 from connector.simulator.sockets import SimulatedSocket
 from connector.simulator.universe import Universe
 
-_MARKET_PERIOD_SECONDS = 0.02
 _REST_SHUTDOWN_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
@@ -162,7 +161,7 @@ class SimulatorServer:
         started = previous = monotonic()
         due = 0.0
         while True:
-            await asyncio.sleep(_MARKET_PERIOD_SECONDS)
+            await asyncio.sleep(self.config.period_seconds)
             now = monotonic()
             rate = self.feed.streaming * self.updates_per_second
             if (now - started) % self.config.burst_every_seconds < self.config.burst_seconds:

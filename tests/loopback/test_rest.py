@@ -1,6 +1,7 @@
 """The REST client against the simulated REST API: two sides written from one documentation."""
 
 import contextlib
+import gzip
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -101,6 +102,17 @@ async def test_the_list_of_instruments(server):
         assert {instrument.exchange for instrument in one} == {"NSE"}
         with pytest.raises(RestError):
             await client.instruments("NYSE")
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.csv.gz"])
+async def test_another_list_may_be_served(tmp_path, name):
+    text = "instrument_token,tradingsymbol,exchange\n1,A,NSE\n2,B,BSE\n"
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    config = CONFIG.model_copy(update={"instruments_file": tmp_path / name})
+    async with SimulatorServer(config) as server, rest(server) as client:
+        assert (await client.instruments()).csv == text
+        assert (await client.instruments("BSE")).csv == text.replace("1,A,NSE\n", "")
 
 
 async def test_the_list_is_gzipped_on_the_wire(server):

@@ -11,6 +11,11 @@ from connector.simulator.faults import FaultKind, FaultSpec
         ("silence@30", FaultSpec(kind=FaultKind.SILENCE, at_seconds=30)),
         ("silence@30:8.5", FaultSpec(kind=FaultKind.SILENCE, at_seconds=30, seconds=8.5)),
         (" mute:5 ", FaultSpec(kind=FaultKind.MUTE, seconds=5)),
+        (
+            "refuse@5,status=502,count=3",
+            FaultSpec(kind=FaultKind.REFUSE, at_seconds=5, status=502, count=3),
+        ),
+        ("close,sockets=0+2,text=bye", FaultSpec(kind=FaultKind.CLOSE, sockets=(0, 2), text="bye")),
     ],
 )
 def test_the_short_form(text, expected):
@@ -18,10 +23,23 @@ def test_the_short_form(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "meteor", "silence@", "silence@x", "silence:0", "silence@1:2:3"]
+    "text",
+    [
+        "",
+        "meteor",
+        "silence@",
+        "silence@x",
+        "silence:0",
+        "silence@1:2:3",
+        "close,sockets",
+        "close,sockets=a",
+        "close,colour=red",
+        "close,text=a, b",
+        "refuse,status=200",
+    ],
 )
 def test_what_is_no_short_form(text):
-    with pytest.raises(ValueError, match=r"fault|greater than 0"):
+    with pytest.raises(ValueError, match=r"fault|greater than|validation error"):
         FaultSpec.parse(text)
 
 
