@@ -1,0 +1,78 @@
+import json
+
+from confluent_kafka import KafkaError
+from structlog.testing import capture_logs
+
+from connector.kafka.broker_health import BrokerHealth, Latency
+
+
+class Log:
+    def __init__(self):
+        self.lines = []
+
+    def info(self, text, **more):
+        self.lines.append(text)
+
+    warning = info
+
+
+def broker(state="UP", nodeid=1, p50=10, p99=20):
+    window = {"p50": p50, "p99": p99}
+    return {"state": state, "nodeid": nodeid, "int_latency": window, "rtt": window}
+
+
+def statistics(*brokers):
+    return json.dumps({"brokers": {str(n): b for n, b in enumerate(brokers)}})
+
+
+def test_reachable_by_statistics_and_away_by_error():
+    log = Log()
+    health = BrokerHealth(log)
+    assert not health.reachable
+    health.statistics(statistics(broker("DOWN", -1)))
+    assert log.lines == []  # only the bootstrap address: nothing is known
+    health.statistics(statistics(broker(), broker("DOWN", 2)))
+    assert (health.reachable, health.brokers_up) == (True, 1)
+    health.error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    assert not health.reachable
+    assert "brokers are down" in health.last_error
+    health.statistics(statistics(broker()))
+    assert health.reachable
+    assert health.last_error is None
+    assert log.lines == ["Kafka is reachable", "Kafka is not reachable", "Kafka is reachable"]
+
+
+def test_all_down_by_statistics():
+    health = BrokerHealth(Log())
+    health.statistics(statistics(broker()))
+    health.statistics(statistics(broker("CONNECT")))
+    assert not health.reachable
+
+
+def test_an_edge_is_said_once():
+    log = Log()
+    health = BrokerHealth(log)
+    for _ in range(3):
+        health.error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        health.error(KafkaError(KafkaError._TRANSPORT))
+    assert log.lines == ["Kafka is not reachable"]
+
+
+def test_wrong_credentials_are_said():
+    log = Log()
+    health = BrokerHealth(log)
+    health.error(KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error"))
+    assert log.lines == ["the Kafka client complains"]
+    assert health.last_error == "SASL authentication error"
+
+
+def test_latency_is_the_worst_brokers():
+    health = BrokerHealth(Log())
+    health.statistics(statistics(broker(p50=10, p99=50), broker(nodeid=2, p50=20, p99=30)))
+    assert health.latency == Latency(20, 50, 20, 50)
+
+
+def test_nothing_is_logged_elsewhere():
+    with capture_logs() as lines:
+        BrokerHealth(Log()).error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert lines == []

@@ -1,0 +1,177 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from connector.errors import RegistryError, RegistryUnreachableError
+from connector.kafka.records import RecordDecoder, RecordEncoder
+from connector.kafka.topics import TopicNames
+from connector.kite.models import (
+    ConnectionEvent,
+    ConnectionState,
+    EventType,
+    Order,
+    OrderStatus,
+    OrderTransactionType,
+    OrderValidity,
+)
+from connector.schemas import text
+
+TOPICS = TopicNames("kite")
+IDS = {TOPICS.orders: 77, TOPICS.events: 0x01020304}
+EXCHANGE_TIME = datetime(2026, 1, 5, 4, 0, 1, 250_000, tzinfo=UTC)
+
+
+@pytest.fixture
+def encoder():
+    return RecordEncoder(TOPICS, IDS)
+
+
+def order(**more):
+    return Order(
+        "240105000001",
+        OrderStatus("COMPLETE"),
+        OrderTransactionType("BUY"),
+        OrderValidity("DAY"),
+        **more,
+    )
+
+
+def decode(topic, value):
+    return RecordDecoder(TOPICS).decode(topic, value)
+
+
+def test_an_order_comes_back(encoder):
+    payload = {"order_id": "240105000001", "new": {"field": "ü"}}
+    value = encoder.order(
+        order(
+            tradingsymbol="INFY",
+            quantity=10,
+            price=1500.05,
+            exchange_timestamp=EXCHANGE_TIME,
+            payload=payload,
+        ),
+        slot=2,
+        session_id=1_767_585_000_000,
+        receive_time_us=1_767_585_601_500_000,
+    )
+    assert value[:5] == b"\0" + (77).to_bytes(4, "big")
+    decoded = decode(TOPICS.orders, value)
+    assert (decoded.schema_id, decoded.source) == (77, "shipped")
+    row = decoded.value
+    assert row["event_time"] == row["exchange_timestamp"] == EXCHANGE_TIME
+    assert row["order_timestamp"] is None
+    assert (row["order_id"], row["status"], row["tradingsymbol"]) == (
+        "240105000001",
+        "COMPLETE",
+        "INFY",
+    )
+    assert (row["quantity"], row["price"], row["filled_quantity"]) == (10, 1500.05, None)
+    assert (row["slot"], row["session_id"]) == (2, 1_767_585_000_000)
+    assert json.loads(row["payload"]) == payload
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ({}, datetime(2026, 1, 5, 4, 0, 1, 500_000, tzinfo=UTC)),
+        ({"order_timestamp": EXCHANGE_TIME}, EXCHANGE_TIME),
+        ({"order_timestamp": datetime(2026, 1, 1, tzinfo=UTC), "exchange_timestamp": EXCHANGE_TIME},
+         EXCHANGE_TIME),
+    ],
+)  # fmt: skip
+def test_the_event_time_of_an_order(encoder, times, expected):
+    value = encoder.order(
+        order(**times), slot=0, session_id=1, receive_time_us=1_767_585_601_500_000
+    )
+    assert decode(TOPICS.orders, value).value["event_time"] == expected
+
+
+def test_an_event_comes_back(encoder):
+    event = ConnectionEvent(
+        EventType.GAP,
+        slot=4,
+        time_ms=1_767_585_601_250,
+        session_id=1_767_585_000_000,
+        state=ConnectionState.CONNECTED,
+        reason="no frame for 5 s",
+        gap_from_ms=1_767_585_590_000,
+        gap_to_ms=1_767_585_601_250,
+        instruments=3000,
+        tokens=(256265, 408065),
+    )
+    value = encoder.event(event, account="main")
+    assert value[:5] == bytes([0, 1, 2, 3, 4])
+    row = decode(TOPICS.events, value).value
+    assert row["time"] == row["gap_to"] == EXCHANGE_TIME
+    assert (row["type"], row["state"], row["account"]) == ("gap", "connected", "main")
+    assert row["tokens"] == [256265, 408065]
+
+
+def test_an_event_with_little_to_say(encoder):
+    value = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))
+    row = decode(TOPICS.events, value).value
+    assert (row["account"], row["session_id"], row["gap_from"], row["tokens"]) == (
+        None, None, None, [],
+    )  # fmt: skip
+
+
+def test_the_registrys_schema_is_asked_for_once(encoder):
+    asked = []
+
+    def schema_by_id(number):
+        asked.append(number)
+        return text("connection_event")
+
+    decoder = RecordDecoder(TOPICS, schema_by_id)
+    value = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))
+    assert [decoder.decode(TOPICS.events, value).source for _ in range(2)] == ["registry"] * 2
+    assert asked == [0x01020304]
+
+
+def test_a_writers_newer_field_is_seen_with_the_registry(encoder):
+    newer = json.loads(text("connection_event"))
+    newer["fields"].append({"name": "later", "type": ["null", "string"], "default": None})
+    decoder = RecordDecoder(TOPICS, lambda number: json.dumps(newer))
+    value = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))
+    assert decoder.decode(TOPICS.events, value + b"\x02\x04ab").value["later"] == "ab"
+    assert "later" not in decode(TOPICS.events, value + b"\x02\x04ab").value
+
+
+def test_without_an_answer_the_shipped_schema_serves(encoder):
+    answers = [RegistryUnreachableError("id 1", "away"), None]
+
+    def schema_by_id(number):
+        if answer := answers.pop(0):
+            raise answer
+        return text("connection_event")
+
+    decoder = RecordDecoder(TOPICS, schema_by_id)
+    value = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))
+    assert decoder.decode(TOPICS.events, value).source == "shipped"
+    assert decoder.decode(TOPICS.events, value).source == "registry"
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"\0\0\0\0", b"\1\0\0\0\1abc", b"\0\0\0\0\1", b"\0\0\0\0\1\xff\xff\xff"]
+)
+def test_what_is_no_avro_is_said(value):
+    def no_such_id(number):
+        raise RegistryError("id 1", "HTTP 404")
+
+    with pytest.raises(ValueError, match=r"kite\.ticks\.nse: a value"):
+        RecordDecoder(TOPICS, no_such_id).decode("kite.ticks.nse", value)
+
+
+@pytest.mark.parametrize(
+    ("topic", "value", "expected", "source"),
+    [
+        ("kite.control", b'{"id": "1"}', {"id": "1"}, "json"),
+        ("kite.deadletter", b"\xb8\x01", b"\xb8\x01", "raw"),
+        ("kite.subscriptions", None, None, "raw"),
+        ("kite.ticks.nse", None, None, "raw"),
+    ],
+)
+def test_other_topics(topic, value, expected, source):
+    decoded = decode(topic, value)
+    assert (decoded.value, decoded.source) == (expected, source)

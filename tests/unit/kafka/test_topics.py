@@ -1,0 +1,84 @@
+import pytest
+
+from connector.errors import TopicError
+from connector.kafka.topics import TopicNames, TopicSpec, config_differences, topic_specs
+from connector.kite.models import Exchange
+from connector.settings import TopicSettings
+
+
+def specs(slots=3, **topics):
+    return {spec.name: spec for spec in topic_specs(TopicSettings(**topics), slots=slots)}
+
+
+def test_names():
+    names = TopicNames("kite")
+    assert names.ticks(Exchange.NSE) == "kite.ticks.nse"
+    assert list(names.all_ticks()) == list(Exchange)
+    assert names.replies == "kite.control.replies"
+
+
+def test_every_topic_has_a_spec():
+    names = TopicNames("kite")
+    assert set(specs()) == {
+        *names.all_ticks().values(),
+        names.orders,
+        names.events,
+        names.control,
+        names.replies,
+        names.subscriptions,
+        names.instruments,
+        names.deadletter,
+    }
+
+
+def test_only_ticks_begin_like_ticks():
+    assert [name for name in specs() if name.startswith("kite.ticks.")] == list(
+        TopicNames("kite").all_ticks().values()
+    )
+
+
+def test_partitions():
+    found = specs(slots=6, tick_partitions=12, order_partitions=2)
+    assert found["kite.ticks.nfo"].partitions == 12
+    assert found["kite.instruments"].partitions == 12
+    assert found["kite.orders"].partitions == 2
+    assert found["kite.subscriptions"].partitions == 6
+    assert found["kite.control"].partitions == 1
+    assert found["kite.control"].partitions_are == "exact"
+
+
+def test_retention_and_compaction():
+    found = specs(tick_retention_hours=0.5)
+    assert found["kite.ticks.nse"].config["retention.ms"] == "1800000"
+    assert found["kite.ticks.nse"].config["cleanup.policy"] == "delete"
+    assert {name for name, spec in found.items() if spec.compacted} == {
+        "kite.subscriptions",
+        "kite.instruments",
+    }
+    assert "retention.ms" not in found["kite.subscriptions"].config
+
+
+@pytest.mark.parametrize(
+    ("replication", "setting", "expected"), [(3, None, "2"), (1, None, "1"), (3, 3, "3")]
+)
+def test_min_insync_replicas(replication, setting, expected):
+    found = specs(replication_factor=replication, min_insync_replicas=setting)
+    assert {spec.config["min.insync.replicas"] for spec in found.values()} == {expected}
+
+
+def test_differences_are_named():
+    spec = TopicSpec("t", 1, {"retention.ms": "5", "cleanup.policy": "delete"})
+    assert config_differences(spec, {"retention.ms": "6", "cleanup.policy": "delete"}) == [
+        "t: retention.ms is 6, the settings say 5"
+    ]
+    # what the broker does not tell is not known to differ
+    assert config_differences(spec, {}) == []
+
+
+def test_state_in_a_topic_that_forgets_is_refused():
+    spec = TopicSpec("t", 1, {"cleanup.policy": "compact"})
+    with pytest.raises(TopicError, match=r"topic t: cleanup\.policy is delete and must be compact"):
+        config_differences(spec, {"cleanup.policy": "delete"})
+    assert config_differences(spec, {"cleanup.policy": "compact,delete"}) == [
+        "t: cleanup.policy is compact,delete, the settings say compact"
+    ]
