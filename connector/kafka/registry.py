@@ -117,23 +117,29 @@ def schema_by_id(client: SchemaRegistryClient, schema_id: int) -> str:
 def _register(
     settings: RegistrySettings, names: TopicNames, timeout_seconds: float
 ) -> dict[str, int]:
-    client = registry_client(settings, timeout_seconds=timeout_seconds)
-    ids: dict[str, int] = {}
-    for topic, schema_name in topic_schemas(names).items():
-        subject, schema = subject_of(topic), Schema(schemas.text(schema_name), "AVRO")
-        if settings.register_schemas:
-            _set_compatibility(client, settings, subject)
-            ids[topic] = _ask(subject, client.register_schema, subject, schema)
-            continue
-        registered = _found(subject, client.lookup_schema, subject, schema)
-        if registered is None or registered.schema_id is None:
-            raise RegistryError(
-                subject,
-                "the schema is not registered, and registry.register_schemas is off: "
-                "register it with `kite-connector schemas register`",
-            )
-        ids[topic] = registered.schema_id
-    return ids
+    # closed at once: its idle connection would stay open as long as the service runs
+    with registry_client(settings, timeout_seconds=timeout_seconds) as client:
+        return {
+            topic: _schema_id(client, settings, subject_of(topic), schema_name)
+            for topic, schema_name in topic_schemas(names).items()
+        }
+
+
+def _schema_id(
+    client: SchemaRegistryClient, settings: RegistrySettings, subject: str, schema_name: str
+) -> int:
+    schema = Schema(schemas.text(schema_name), "AVRO")
+    if settings.register_schemas:
+        _set_compatibility(client, settings, subject)
+        return _ask(subject, client.register_schema, subject, schema)
+    registered = _found(subject, client.lookup_schema, subject, schema)
+    if registered is None or registered.schema_id is None:
+        raise RegistryError(
+            subject,
+            "the schema is not registered, and registry.register_schemas is off: "
+            "register it with `kite-connector schemas register`",
+        )
+    return registered.schema_id
 
 
 def _set_compatibility(
@@ -150,10 +156,11 @@ def _set_compatibility(
 def _check(
     settings: RegistrySettings, names: TopicNames, timeout_seconds: float
 ) -> list[SchemaStatus]:
-    client = registry_client(settings, timeout_seconds=timeout_seconds)
-    return [
-        _status(client, topic, schema_name) for topic, schema_name in topic_schemas(names).items()
-    ]
+    with registry_client(settings, timeout_seconds=timeout_seconds) as client:
+        return [
+            _status(client, topic, schema_name)
+            for topic, schema_name in topic_schemas(names).items()
+        ]
 
 
 def _status(client: SchemaRegistryClient, topic: str, schema_name: str) -> SchemaStatus:

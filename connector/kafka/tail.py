@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -58,6 +58,7 @@ async def tail(
     *,
     start: Literal["earliest", "latest"] = "latest",
     follow: bool = True,
+    keys: Collection[str] | None = None,
     timeout_seconds: float = 10.0,
 ) -> AsyncIterator[TailRecord]:
     """Yield the records of `topics`, each partition in order.
@@ -69,13 +70,14 @@ async def tail(
         topics: what to read, by name.
         start: from the oldest record, or only what comes from now on.
         follow: go on for ever; else end at what was there at the start.
+        keys: only the records of these keys; the others are not even decoded.
         timeout_seconds: for the brokers to answer at first.
 
     Raises:
         BrokerUnreachableError: no broker answers.
         TopicError: a topic is not there.
     """
-    reader = _Reader(kafka, registry, names)
+    reader = _Reader(kafka, registry, names, keys)
     try:
         await asyncio.to_thread(reader.open, topics, start, timeout_seconds)
         while follow or not reader.at_end:
@@ -89,14 +91,18 @@ class _Reader:
     """The blocking half."""
 
     def __init__(
-        self, kafka: KafkaSettings, registry: RegistrySettings | None, names: TopicNames
+        self,
+        kafka: KafkaSettings,
+        registry: RegistrySettings | None,
+        names: TopicNames,
+        keys: Collection[str] | None,
     ) -> None:
         self._kafka = kafka
-        if registry is None:
-            self._decoder = RecordDecoder(names)
-        else:
-            client = registry_client(registry, timeout_seconds=3.0)
-            self._decoder = RecordDecoder(names, lambda number: schema_by_id(client, number))
+        self._keys = None if keys is None else frozenset(key.encode() for key in keys)
+        self._registry = (
+            None if registry is None else registry_client(registry, timeout_seconds=3.0)
+        )
+        self._decoder = RecordDecoder(names, self._schema_by_id if self._registry else None)
         properties = client_properties(
             kafka,
             **{
@@ -136,7 +142,8 @@ class _Reader:
         for message in self._consumer.consume(_BATCH, _WAIT_SECONDS):
             error = message.error()
             if error is None:
-                records.append(self._record(message))
+                if self._keys is None or message.key() in self._keys:
+                    records.append(self._record(message))
             elif error.name() == "_PARTITION_EOF":
                 self._unfinished.discard((str(message.topic()), message.partition() or 0))
             elif not error.retriable() and error.name() != "_TRANSPORT":
@@ -145,6 +152,12 @@ class _Reader:
 
     def close(self) -> None:
         self._consumer.close()
+        if self._registry is not None:
+            self._registry.close()
+
+    def _schema_by_id(self, schema_id: int) -> str:
+        assert self._registry is not None  # noqa: S101 - given to the decoder only with one
+        return schema_by_id(self._registry, schema_id)
 
     def _record(self, message: Message) -> TailRecord:
         topic, value, problem = str(message.topic()), message.value(), None
