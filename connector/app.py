@@ -44,6 +44,8 @@ _log = structlog.get_logger("connector.app")
 
 EXIT_CLEAN = 0
 EXIT_LOSSY = 3
+TRY_SECONDS = 5.0
+"""How long one try to reach the brokers or the registry may take."""
 RETRY_MIN_SECONDS = 0.5
 RETRY_MAX_SECONDS = 15.0
 MASTER_WAIT_SECONDS = 20.0
@@ -210,11 +212,17 @@ class Service:
             self._until_done(
                 "Kafka",
                 lambda: ensure_topics(
-                    settings.kafka, settings.topics, slots=partitions(settings.accounts)
+                    settings.kafka,
+                    settings.topics,
+                    slots=partitions(settings.accounts),
+                    timeout_seconds=TRY_SECONDS,
                 ),
             ),
             self._until_done(
-                "schema registry", lambda: register_schemas(settings.registry, self.topics)
+                "schema registry",
+                lambda: register_schemas(
+                    settings.registry, self.topics, timeout_seconds=TRY_SECONDS
+                ),
             ),
         )
         pipeline = Pipeline(
@@ -274,7 +282,8 @@ class Service:
         if self.phase is Phase.STARTING:
             return reasons or ["starting"]
         if not self.producer.broker_reachable:
-            reasons.append(f"no Kafka broker answers: {self.producer.last_error or 'no reason'}")
+            cause = self.producer.last_error
+            reasons.append("no Kafka broker is connected" + (f": {cause}" if cause else ""))
         return [*reasons, *self.owner.not_ready()]
 
     async def _tick(self) -> None:

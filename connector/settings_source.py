@@ -48,12 +48,18 @@ class Loaded:
     origins: Mapping[SettingPath, str] = field(default_factory=dict)
 
 
-def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+def load(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    accounts_required: bool = True,
+) -> Loaded:
     """Read the settings.
 
     Args:
         file: YAML; None reads the file that KITE_CONNECTOR_CONFIG names, or none at all.
         environ: the environment; None is the process's own.
+        accounts_required: False for what only needs Kafka: a nameless account stands in.
 
     Raises:
         SettingsError: with every problem that was found, not just the first.
@@ -68,6 +74,8 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         tree = _read_file(file, origins, problems)
     for variable, path, value in _read_environment(environ, problems):
         _put(tree, path, value, variable, origins, problems)
+    if not accounts_required and isinstance(tree, dict) and not tree.get("accounts"):
+        tree["accounts"] = [{"api_key": "none"}]
     settings = _validate(tree, origins, problems)
     if problems or settings is None:
         raise SettingsError(problems)

@@ -110,11 +110,32 @@ async def stack(simulator=None, **changes):
 
 @contextlib.asynccontextmanager
 async def service(around, settings=None, *, ready=True):
-    """A service, running; waits until it is ready and everything is subscribed."""
+    """A service, running; waits until it is ready and everything is confirmed."""
     async with Service(settings or around.settings) as running:
         if ready:
-            await eventually(lambda: running.status().ready)
-            await eventually(
-                lambda: all(c.confirmed == c.desired for c in running.status().connections)
-            )
+            await streaming(around, running)
         yield running
+
+
+async def streaming(around, running):
+    """Wait until it is ready, and every instrument has shown the mode asked for."""
+    await eventually(lambda: running.status().ready)
+    connections = running.status().connections
+    await around.simulator.until(
+        lambda: len(around.simulator.subscriptions()) == sum(c.desired for c in connections)
+    )
+    # what comes first is a snapshot in quote mode
+    for _ in range(3):
+        await around.simulator.step(len(around.simulator.subscriptions()))
+    await eventually(lambda: all(c.confirmed == c.desired for c in running.status().connections))
+
+
+async def delivered(running):
+    """Wait until Kafka has everything that was received."""
+
+    def done():
+        accounting = running.status().accounting
+        assert accounting.balanced, accounting
+        return accounting.received == accounting.delivered + accounting.dead_lettered
+
+    await eventually(done)

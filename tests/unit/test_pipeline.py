@@ -109,8 +109,9 @@ def test_an_event_is_written_and_a_gap_logged(kite):
     ("raw", "level"),
     [
         ('{"type": "error", "data": "Can\'t subscribe"}', "warning"),
-        ('{"type": "app_code"}', "info"),
-        ("nonsense", "info"),
+        ('{"type": "message", "data": "maintenance tonight"}', "info"),
+        ('{"type": "app_code"}', "debug"),
+        ("nonsense", "debug"),
     ],
 )
 def test_other_messages_are_logged_alone(kite, raw, level):

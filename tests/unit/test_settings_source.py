@@ -189,3 +189,8 @@ def test_every_setting_has_one_name():
 def test_a_time_of_day_needs_no_quotes(file):
     loaded = load(file("instrument_master:\n  refresh_at: 12:35\n"), KEY)
     assert loaded.settings.instrument_master.refresh_at == "12:35"
+
+
+def test_who_only_reads_kafka_needs_no_account():
+    loaded = load(None, {"KITE_KAFKA__BOOTSTRAP_SERVERS": "a:1"}, accounts_required=False)
+    assert loaded.settings.kafka.bootstrap_servers == "a:1"
