@@ -84,11 +84,11 @@ async def test_handshakes_are_refused_on_demand():
 async def test_a_handshake_that_breaks_off_keeps_no_slot():
     async with SimulatorServer(STEPPED) as server:
         port = int(server.ws_url.rpartition(":")[2])
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
             b"GET /?api_key=simulated_key&access_token=simulated_token HTTP/1.1\r\nHost: x\r\n\r\n"
         )
-        await writer.drain()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 4")
         writer.close()
         await writer.wait_closed()
         # it is no WebSocket handshake, though the credentials are good
