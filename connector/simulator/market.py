@@ -94,7 +94,7 @@ class Quote:
             return
         quantity = row[1]
         if quantity:
-            # it starts again rather than wrap: a cumulative number never falls on the real feed
+            # at its end it stands still: on the real feed a cumulative number never falls
             if self._volume + quantity <= MAX_UINT32:
                 self._volume += quantity
                 self._turnover += quantity * price

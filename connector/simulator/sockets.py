@@ -38,6 +38,10 @@ class TappedTransport:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    def is_closing(self) -> bool:
+        """Whether the transport is closed, or about to be."""
+        return self._transport.is_closing()
+
     @property
     def slow(self) -> bool:
         """Whether bytes trickle, or some are still held from when they did."""
@@ -173,7 +177,11 @@ class SimulatedSocket:
     @property
     def open(self) -> bool:
         """Whether a frame written now would be sent."""
-        return self.connection.protocol.state is State.OPEN and not self.connection.tap.silent
+        tap = self.connection.tap
+        # after an abort the protocol hears of it only with the loop's next pass
+        return (
+            not tap.silent and self.connection.protocol.state is State.OPEN and not tap.is_closing()
+        )
 
     def send_binary(self, payload: bytes, packets: int) -> bool:
         """Write a data frame; `packets` is what it counts as. False: not sent."""

@@ -100,11 +100,13 @@ def test_a_muted_socket_has_heartbeats_and_text_only():
     assert socket.frames == 0
 
 
-@pytest.mark.parametrize("how", ["silent", "closing"])
+@pytest.mark.parametrize("how", ["silent", "closing", "aborted"])
 def test_nothing_is_counted_that_is_not_sent(how):
     socket = fake_socket()
     if how == "silent":
         socket.connection.tap.silent = True
+    elif how == "aborted":
+        socket.connection.tap.abort()
     else:
         socket.connection.protocol.state = State.CLOSING
     assert not socket.send_binary(b"\x00\x00", 0)
