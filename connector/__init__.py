@@ -12,6 +12,7 @@ from connector.errors import (
     HandshakeError,
     ParseTickError,
     SilentConnectionError,
+    TokenMissingError,
     TokenRejectedError,
     TooManyConnectionsError,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "Tick",
     "TickMessage",
     "TickerMessage",
+    "TokenMissingError",
     "TokenRejectedError",
     "TooManyConnectionsError",
     "parse_frame",

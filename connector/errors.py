@@ -12,6 +12,7 @@
     │   ├── HandshakeError             the WebSocket was refused
     │   │   ├── TokenRejectedError     403: wait for a new access_token
     │   │   └── TooManyConnectionsError  429: a slot is not free yet
+    │   ├── TokenMissingError          there is no access_token yet
     │   ├── FeedUnreachableError       DNS, TCP, TLS or time-out
     │   ├── SilentConnectionError      no frame of any kind within the liveness threshold
     │   └── ConnectionClosedError      used after it was closed
@@ -183,6 +184,13 @@ class TooManyConnectionsError(HandshakeError):
 
     def __str__(self) -> str:
         return "the feed has no free connection for this api_key yet (HTTP 429)"
+
+
+class TokenMissingError(FeedError):
+    """There is no access_token to try with: nobody has logged in yet."""
+
+    def __str__(self) -> str:
+        return "there is no access_token yet: log in with `kite-connector login`"
 
 
 class FeedUnreachableError(FeedError):

@@ -8,29 +8,31 @@ handler in one call, without a task or a queue between.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random as random_module
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Self
 
-import structlog
 from pydantic import SecretStr
 
 from connector.errors import (
     CapacityError,
     ConnectionClosedError,
     FeedError,
+    FeedUnreachableError,
     SilentConnectionError,
+    TokenMissingError,
     TokenRejectedError,
     TooManyConnectionsError,
 )
+from connector.kite.backoff import backoff_seconds, slot_seconds
 from connector.kite.clock import SYSTEM_CLOCK, Clock, Timer
 from connector.kite.config import ConnectionConfig
 from connector.kite.credentials import Credentials
 from connector.kite.handler import FlowControlled, Handler
 from connector.kite.messages import parse_message
-from connector.kite.models import ConnectionEvent, ConnectionState, EventType, Mode
-from connector.kite.session import Session, Step
+from connector.kite.models import ConnectionState, EventType, Mode
+from connector.kite.reporter import Reporter
+from connector.kite.session import Notice, Session, Step
 from connector.kite.socket import FeedSocket, SocketListener, check_root, open_socket
 from connector.kite.stats import ConnectionStats
 from connector.kite.watchdog import Verdict, Watchdog
@@ -70,14 +72,13 @@ class Connection:
         self._clock = clock
         self._random = random
         self._opener = opener
-        self._log = structlog.get_logger("connector.kite").bind(slot=slot, account=credentials.name)
+        self._report = Reporter(slot, credentials.name, handler, clock)
         self._session = Session(
             capacity=config.max_symbols_per_connection,
             confirm_timeout=config.confirm_timeout,
             confirm_attempts=config.confirm_attempts,
         )
         self._watchdog = Watchdog(config)
-        self._state = ConnectionState.IDLE
         self._task: asyncio.Task[None] | None = None
         self._socket: FeedSocket | None = None
         self._pulse_timer: Timer | None = None
@@ -103,16 +104,15 @@ class Connection:
         self._last_frame_us = 0
         self._last_tick_us = 0
 
-        self._session_id = 0
         self._connects = 0
         self._failures = 0
-        self._handler_errors = 0
         self._last_error = ""
         if isinstance(handler, FlowControlled):
             handler.flow(self)
 
     def __repr__(self) -> str:
-        return f"Connection(slot={self.slot}, account={self.credentials.name!r}, {self._state})"
+        name = self.credentials.name
+        return f"Connection(slot={self.slot}, account={name!r}, {self._report.state.value})"
 
     # life
 
@@ -149,7 +149,7 @@ class Connection:
             await asyncio.wait([self._task])
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(ConnectionClosedError("closed while connecting"))
-        self._enter(ConnectionState.CLOSED, EventType.CLOSED)
+        self._report.enter(ConnectionState.CLOSED, EventType.CLOSED)
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -161,7 +161,7 @@ class Connection:
     async def reconnect(self) -> None:
         """Close the socket and connect at once, also out of FAILED or any wait."""
         self._attempts = 0
-        if self._state is ConnectionState.FAILED:
+        if self._report.state is ConnectionState.FAILED:
             self.start()
         elif self._socket is not None:
             self._reconnect_now = True
@@ -196,7 +196,7 @@ class Connection:
     @property
     def state(self) -> ConnectionState:
         """What the connection is doing."""
-        return self._state
+        return self._report.state
 
     @property
     def stats(self) -> ConnectionStats:
@@ -204,8 +204,8 @@ class Connection:
         return ConnectionStats(
             slot=self.slot,
             account=self.credentials.name,
-            state=self._state,
-            session_id=self._session_id,
+            state=self._report.state,
+            session_id=self._report.session_id,
             desired=len(self._session.desired),
             confirmed=self._session.confirmed_count,
             unconfirmed=self._session.unconfirmed_count,
@@ -218,7 +218,7 @@ class Connection:
             connects=self._connects,
             reconnects=max(0, self._connects - 1),
             failures=self._failures,
-            handler_errors=self._handler_errors,
+            handler_errors=self._report.handler_errors,
             last_frame_us=self._last_frame_us,
             last_tick_us=self._last_tick_us,
             stalled=self._watchdog.stalled,
@@ -262,17 +262,16 @@ class Connection:
         try:
             confirmed = self._frame(data, now_us)
         except Exception:  # noqa: BLE001 -- whatever a handler does, the socket lives; it is logged
-            self._handler_failed()
+            self._report.handler_failed()
             return
         if confirmed:
-            for notice in self._session.confirm(confirmed, self._clock.monotonic()):
-                self._tell(notice.type, instruments=notice.instruments)
+            self._tell(self._session.confirm(confirmed, self._clock.monotonic()))
 
     def text_received(self, text: str) -> None:
         """Decode a text frame; nothing that it may hold does harm."""
         self._last_frame_us = self._time_us()
         self._messages += 1
-        self._call(self._handler.message, parse_message(text), text)
+        self._report.call(self._handler.message, parse_message(text), text)
 
     def control_received(self) -> None:
         """A ping or a pong: the peer lives."""
@@ -290,29 +289,26 @@ class Connection:
             token = self.credentials.access_token()
             version = self.credentials.version
             if token is None:
-                error: FeedError = TokenRejectedError(403, "no access_token is set")
-                await self._wait_for_token(version, error)
+                await self._wait_for_token(version, TokenMissingError())
                 continue
-            self._enter(ConnectionState.CONNECTING, EventType.CONNECTING)
+            self._report.enter(ConnectionState.CONNECTING, EventType.CONNECTING)
             try:
-                socket = await self._opener(
-                    self._root,
-                    self.credentials.api_key,
-                    token,
-                    self,
-                    self._config.connection_timeout,
-                )
-            except TokenRejectedError as error:
+                socket = await self._connect(token)
+            except (TokenRejectedError, TokenMissingError) as error:
                 await self._wait_for_token(version, error)
             except TooManyConnectionsError as error:
-                await self._wait_for_slot(error)
+                await self._wait(
+                    slot_seconds(self._config, self._random),
+                    ConnectionState.WAITING_FOR_SLOT,
+                    EventType.WAITING_FOR_SLOT,
+                    self._failed(error),
+                )
             except FeedError as error:
-                self._failed(error)
-                if not await self._back_off(EventType.BACKING_OFF, str(error)):
+                if not await self._back_off(EventType.BACKING_OFF, self._failed(error)):
                     return
             else:
                 opened_at = self._clock.monotonic()
-                code, reason = await self._serve(socket)
+                code, self._last_error = await self._serve(socket)
                 if self._closing:
                     return
                 if self._clock.monotonic() - opened_at >= self._config.liveness_threshold:
@@ -320,30 +316,49 @@ class Connection:
                     self._attempts = 0
                 if self._reconnect_now:
                     self._reconnect_now = False
-                    self._enter(
-                        ConnectionState.CONNECTING, EventType.DISCONNECTED, reason, code=code
+                    self._report.enter(
+                        ConnectionState.CONNECTING,
+                        EventType.DISCONNECTED,
+                        self._last_error,
+                        code=code,
                     )
-                elif not await self._back_off(EventType.DISCONNECTED, reason, code):
+                elif not await self._back_off(EventType.DISCONNECTED, self._last_error, code=code):
                     return
+
+    async def _connect(self, token: SecretStr) -> FeedSocket:
+        try:
+            return await self._opener(
+                self._root,
+                self.credentials.api_key,
+                token,
+                self,
+                self._config.connection_timeout,
+            )
+        except FeedError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # unforeseen, but no reason to leave the slot without a connection for ever
+            self._report.defect("opening a socket failed", error)
+            raise FeedUnreachableError(self._root, type(error).__name__) from None
 
     async def _serve(self, socket: FeedSocket) -> tuple[int | None, str]:
         """Use a socket until it ends; returns the close code and the reason."""
         self._lost = asyncio.get_running_loop().create_future()
         self._socket = socket
-        now_us = self._clock.time_us()
+        now = self._clock.monotonic()
+        now_ms = self._clock.time_us() // 1000
         gap_from_ms = self._last_frame_us // 1000
         # two sockets of a slot never share a session, not even when the clock is set back
-        self._session_id = max(now_us // 1000, self._session_id + 1)
+        self._report.session_id = max(now_ms, self._report.session_id + 1)
         self._connects += 1
-        now = self._clock.monotonic()
         self._watchdog.open(now, self._frames_of_any_kind(), self._frames)
-        self._call(self._handler.opened, self._session_id)
-        self._enter(ConnectionState.CONNECTED, EventType.CONNECTED)
-        if self._connects > 1:
-            self._tell(
+        self._report.call(self._handler.opened, self._report.session_id)
+        self._report.enter(ConnectionState.CONNECTED, EventType.CONNECTED)
+        if gap_from_ms:
+            self._report.tell(
                 EventType.GAP,
                 gap_from_ms=gap_from_ms,
-                gap_to_ms=max(gap_from_ms, self._session_id),
+                gap_to_ms=max(gap_from_ms, now_ms),
                 instruments=len(self._session.desired),
             )
         self._apply(self._session.opened(now))
@@ -377,16 +392,18 @@ class Connection:
                 case Verdict.PING:
                     socket.ping()
                 case Verdict.STALLED:
-                    self._log.warning("frames but no ticks")
-                    self._tell(EventType.STALLED, instruments=len(self._session.desired))
+                    self._report.tell(
+                        EventType.STALLED,
+                        f"frames, but no ticks for {self._config.stall_threshold:g} s",
+                        instruments=len(self._session.desired),
+                    )
                 case Verdict.TICKS_RESUMED:
-                    self._log.info("ticks again")
-                    self._tell(EventType.TICKS_RESUMED)
+                    self._report.tell(EventType.TICKS_RESUMED)
                 case Verdict.DEAD:
                     error = SilentConnectionError(self._watchdog.silent_seconds(now))
                     self._end_socket(None, str(error))
                     return
-        if not self._paused:  # held frames may be the very confirmations
+        if not self._paused:  # what is held back may be the very confirmations
             self._apply(self._session.check(now))
         self._pulse_timer = self._clock.call_later(self._watchdog.interval_seconds, self._pulse)
 
@@ -394,47 +411,32 @@ class Connection:
         if self._lost is not None and not self._lost.done():
             self._lost.set_result((code, reason))
 
-    async def _back_off(self, event: EventType, reason: str, code: int | None = None) -> bool:
+    # waiting
+
+    async def _back_off(self, event: EventType, reason: str, *, code: int | None = None) -> bool:
         """Wait before the next try; False where there is none."""
         limit = self._config.max_reconnect_attempts
         if limit is not None and self._attempts >= limit:
             if event is EventType.DISCONNECTED:
-                self._tell(event, reason=reason, code=code)
-            self._enter(ConnectionState.FAILED, EventType.FAILED, reason)
+                self._report.tell(event, reason, code=code)
+            self._report.enter(ConnectionState.FAILED, EventType.FAILED, reason)
             return False
         self._attempts += 1
-        delay = backoff_seconds(self._attempts, self._config, self._random)
-        self._enter(ConnectionState.BACKING_OFF, event, reason, code=code, seconds=round(delay, 3))
-        await self._sleep(delay)
+        seconds = backoff_seconds(self._attempts, self._config, self._random)
+        await self._wait(seconds, ConnectionState.BACKING_OFF, event, reason, code=code)
         return True
 
-    async def _wait_for_token(self, version: int, error: FeedError) -> None:
-        self._failed(error)
-        self._enter(ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, str(error))
-        changed = asyncio.ensure_future(self.credentials.changed(version))
-        self._wake = asyncio.get_running_loop().create_future()
-        try:
-            await asyncio.wait([changed, self._wake], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await changed
-        self._attempts = 0
-
-    async def _wait_for_slot(self, error: FeedError) -> None:
-        self._failed(error)
-        # from half to one and a half: several connections wait for slots of the same account
-        delay = self._config.slot_wait * (0.5 + self._random())
-        self._enter(
-            ConnectionState.WAITING_FOR_SLOT,
-            EventType.WAITING_FOR_SLOT,
-            str(error),
-            seconds=round(delay, 3),
-        )
-        await self._sleep(delay)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait, unless `reconnect` wakes it."""
+    async def _wait(
+        self,
+        seconds: float,
+        state: ConnectionState,
+        event: EventType,
+        reason: str,
+        *,
+        code: int | None = None,
+    ) -> None:
+        """Wait in a state, unless `reconnect` wakes it."""
+        self._report.enter(state, event, reason, seconds=seconds, code=code)
         wake = self._wake = asyncio.get_running_loop().create_future()
         timer = self._clock.call_later(
             seconds, lambda: None if wake.done() else wake.set_result(None)
@@ -444,92 +446,53 @@ class Connection:
         finally:
             timer.cancel()
 
-    # telling
+    async def _wait_for_token(self, version: int, error: FeedError) -> None:
+        self._report.enter(
+            ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, self._failed(error)
+        )
+        self._wake = asyncio.get_running_loop().create_future()
+        changed = asyncio.ensure_future(self.credentials.changed(version))
+        try:
+            await asyncio.wait([changed, self._wake], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            await asyncio.wait([changed])
+        failure = None if changed.cancelled() else changed.exception()
+        if isinstance(failure, Exception):
+            self._report.defect("watching the credentials failed", failure)
+            await self._wait(
+                self._config.reconnect_max_delay,
+                ConnectionState.WAITING_FOR_TOKEN,
+                EventType.WAITING_FOR_TOKEN,
+                self._last_error,
+            )
+        self._attempts = 0
 
     def _apply(self, step: Step) -> None:
         if step.forget:
-            self._call(self._handler.forget, step.forget)
+            self._report.call(self._handler.forget, step.forget)
         if step.expect:
-            self._call(self._handler.expect, step.expect)
+            self._report.call(self._handler.expect, step.expect)
         if self._socket is not None:
             for request in step.requests:
                 self._socket.send(str(request))
-        for notice in step.notices:
-            if notice.type is EventType.UNCONFIRMED:
-                self._log.warning(
-                    "instruments stay unconfirmed", count=notice.instruments, reason=notice.reason
-                )
-            self._tell(
+        self._tell(step.notices)
+
+    def _tell(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._report.tell(
                 notice.type,
+                notice.reason,
                 instruments=notice.instruments,
                 tokens=notice.tokens,
-                reason=notice.reason,
             )
 
-    def _failed(self, error: FeedError) -> None:
+    def _failed(self, error: FeedError) -> str:
         self._failures += 1
         self._last_error = str(error)
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(error)
-
-    def _enter(
-        self,
-        state: ConnectionState,
-        event: EventType,
-        reason: str = "",
-        code: int | None = None,
-        **logged: Any,
-    ) -> None:
-        """Change the state: log it on the edge, tell the handler."""
-        edge = state is not self._state
-        self._state = state
-        if event is EventType.DISCONNECTED:
-            self._last_error = reason
-        if edge or event is EventType.DISCONNECTED:
-            calm = state in _CALM and event is not EventType.DISCONNECTED
-            log = self._log.info if calm else self._log.warning
-            if state is not ConnectionState.CONNECTING or event is EventType.DISCONNECTED:
-                details = {"reason": reason} if reason else {}
-                log(event.value.replace("_", " "), **details, **logged)
-        self._tell(event, reason=reason, code=code)
-
-    def _tell(self, event: EventType, **details: Any) -> None:
-        self._call(
-            self._handler.event,
-            ConnectionEvent(
-                event,
-                self.slot,
-                self._clock.time_us() // 1000,
-                self._session_id or None,
-                self._state,
-                **details,
-            ),
-        )
-
-    def _call(self, method: Callable[..., object], *arguments: object) -> None:
-        try:
-            method(*arguments)
-        except Exception:  # noqa: BLE001 -- as above
-            self._handler_failed()
-
-    def _handler_failed(self) -> None:
-        self._handler_errors += 1
-        # on the first and each power of two: it may fail on every frame
-        if self._handler_errors & (self._handler_errors - 1) == 0:
-            self._log.exception("the handler failed", count=self._handler_errors)
+        return self._last_error
 
     def _frames_of_any_kind(self) -> int:
         return self._frames + self._heartbeats + self._messages + self._control_frames
-
-
-_CALM = {ConnectionState.CONNECTED, ConnectionState.CLOSED, ConnectionState.CONNECTING}
-
-
-def backoff_seconds(attempt: int, config: ConnectionConfig, random: Callable[[], float]) -> float:
-    """Exponential with full jitter: anywhere from 0 to a ceiling that doubles up to the cap.
-
-    Full, since all connections of all replicas lose a restarted feed at the same moment.
-    """
-    # the exponent is bounded, or a float overflows after days of tries
-    ceiling = config.reconnect_min_delay * 2.0 ** min(attempt - 1, 32)
-    return random() * min(ceiling, config.reconnect_max_delay)

@@ -162,6 +162,7 @@ class WebSocket(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.handshaken: asyncio.Future[None] = loop.create_future()
         self._closed: asyncio.Future[None] = loop.create_future()
+        self._answered = False
         self._open = False
         # bytes that are not taken apart yet: a part of a frame, or all while paused
         self._buffer = b""
@@ -290,7 +291,7 @@ class WebSocket(asyncio.Protocol):
             raise FeedUnreachableError(address, reason) from None
         status = error.response.status_code
         body = (error.response.body or b"")[:200].decode(errors="replace").strip()
-        reason = self._redacted(f"{error.response.reason_phrase} {body}".strip())
+        reason = self._redacted(body or error.response.reason_phrase)
         kinds: dict[int, type[HandshakeError]] = {
             403: TokenRejectedError,
             429: TooManyConnectionsError,
@@ -305,18 +306,23 @@ class WebSocket(asyncio.Protocol):
 
     def _handshake(self, data: bytes) -> None:
         """Give the protocol its HTTP response, and keep what follows it."""
+        if self._answered:  # more of an answer that is not 101: its body
+            self._feed(data)
+            return
         self._buffer += data
         end = self._buffer.find(b"\r\n\r\n") + 4
         if end < 4:
             if len(self._buffer) < MAX_RESPONSE_BYTES:
                 return
             end = len(self._buffer)
-        head, self._buffer = self._buffer[:end], self._buffer[end:]
-        if self._feed(head):
-            self._open = self._protocol.handshake_exc is None
-        elif self._buffer:  # not 101: the body belongs to the response
-            body, self._buffer = self._buffer, b""
-            self._feed(body)
+        self._answered = True
+        head, rest = self._buffer[:end], self._buffer[end:]
+        self._buffer = b""
+        if self._feed(head) and self._protocol.handshake_exc is None:
+            self._open = True
+            self._buffer = rest
+        elif rest:
+            self._feed(rest)
 
     def _split(self) -> None:
         """Take whole frames off the buffer until it is used up or the listener pauses."""
