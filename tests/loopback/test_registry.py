@@ -1,0 +1,188 @@
+import base64
+import socket
+
+import pytest
+from aiohttp import web
+
+from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
+from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.kafka.registry import check_schemas, register_schemas, topic_schemas
+from connector.kafka.topics import TopicNames
+from connector.settings import RegistrySettings
+
+NAMES = TopicNames("kite")
+
+
+@pytest.fixture
+async def registry():
+    async with EmbeddedRegistry() as registry:
+        yield registry
+
+
+@pytest.fixture
+async def answering():
+    """A server that answers each request by a function of it."""
+    runners = []
+
+    async def answering(handler):
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", handler)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        runners.append(runner)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield answering
+    for runner in runners:
+        await runner.cleanup()
+
+
+def test_every_avro_topic_has_a_schema():
+    assert topic_schemas(NAMES) == {
+        **dict.fromkeys(NAMES.all_ticks().values(), "tick"),
+        "kite.orders": "order_update",
+        "kite.events": "connection_event",
+    }
+
+
+async def test_schemas_are_registered_under_their_topics(registry):
+    settings = RegistrySettings(url=registry.url)
+    ids = await register_schemas(settings, NAMES)
+    assert set(ids) == set(topic_schemas(NAMES))
+    assert registry.subjects == {f"{topic}-value": [number] for topic, number in ids.items()}
+    assert await register_schemas(settings, NAMES) == ids
+    assert {status.state for status in await check_schemas(settings, NAMES)} == {"registered"}
+
+
+async def test_looking_up_only(registry):
+    only = RegistrySettings(url=registry.url, register_schemas=False)
+    with pytest.raises(RegistryError, match=r"kite\.ticks\.nse-value: the schema is not reg"):
+        await register_schemas(only, NAMES)
+    assert registry.subjects == {}
+    ids = await register_schemas(RegistrySettings(url=registry.url), NAMES)
+    assert await register_schemas(only, NAMES) == ids
+
+
+async def test_checking_changes_nothing(registry):
+    settings = RegistrySettings(url=registry.url)
+    assert {status.state for status in await check_schemas(settings, NAMES)} == {"missing"}
+    assert registry.subjects == {}
+
+
+async def test_compatibility_is_set_before_the_first_schema(answering):
+    asked = []
+
+    async def handler(request):
+        asked.append((request.method, request.path))
+        if request.path.startswith("/config"):
+            if request.method == "GET":
+                return web.json_response({"error_code": 40408, "message": "none"}, status=404)
+            return web.json_response(await request.json())
+        return web.json_response({"id": 7})
+
+    url = await answering(handler)
+    ids = await register_schemas(RegistrySettings(url=url), NAMES)
+    assert set(ids.values()) == {7}
+    assert asked[:3] == [
+        ("GET", "/config/kite.ticks.nse-value"),
+        ("PUT", "/config/kite.ticks.nse-value"),
+        ("POST", "/subjects/kite.ticks.nse-value/versions"),
+    ]
+
+
+async def test_compatibility_that_is_right_or_not_wanted_is_left(answering):
+    asked = []
+
+    async def handler(request):
+        asked.append(request.method)
+        return web.json_response({"id": 7, "compatibilityLevel": "FULL_TRANSITIVE"})
+
+    url = await answering(handler)
+    await register_schemas(RegistrySettings(url=url), NAMES)
+    assert "PUT" not in asked
+    asked.clear()
+    await register_schemas(RegistrySettings(url=url, compatibility=None), NAMES)
+    assert set(asked) == {"POST"}
+
+
+async def test_every_subject_may_have_an_id_of_its_own(answering):
+    numbers = iter(range(100, 200))
+
+    async def handler(request):
+        return web.json_response(
+            {"id": next(numbers)}
+            if request.path.startswith("/subjects")
+            else {"compatibilityLevel": "FULL_TRANSITIVE"}
+        )
+
+    ids = await register_schemas(RegistrySettings(url=await answering(handler)), NAMES)
+    assert list(ids.values()) == list(range(100, 100 + len(ids)))
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "retryable"),
+    [
+        (409, SchemaIncompatibleError, False),
+        (401, RegistryError, False),
+        (403, RegistryError, False),
+        (422, RegistryError, False),
+        (500, RegistryUnreachableError, True),
+        (503, RegistryUnreachableError, True),
+    ],
+)
+async def test_refusals(answering, status, error, retryable):
+    async def handler(request):
+        if request.path.startswith("/config"):
+            return web.json_response({"compatibilityLevel": "FULL_TRANSITIVE"})
+        return web.json_response({"error_code": status, "message": "the reason"}, status=status)
+
+    with pytest.raises(error, match="the reason") as caught:
+        await register_schemas(RegistrySettings(url=await answering(handler)), NAMES)
+    assert type(caught.value) is error
+    assert caught.value.retryable is retryable
+    assert caught.value.subject == "kite.ticks.nse-value"
+
+
+async def test_nobody_answers():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        settings = RegistrySettings(url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(RegistryUnreachableError, match="refused"):
+            await register_schemas(settings, NAMES)
+
+
+async def test_an_incompatible_schema_is_seen_by_checking(answering):
+    async def handler(request):
+        if request.path.startswith("/compatibility"):
+            return web.json_response({"is_compatible": "nfo" in request.path})
+        if request.path.endswith("/versions"):
+            return web.json_response([1, 2])
+        return web.json_response({"error_code": 40403, "message": "none"}, status=404)
+
+    statuses = await check_schemas(RegistrySettings(url=await answering(handler)), NAMES)
+    states = {status.topic: status.state for status in statuses}
+    assert states.pop("kite.ticks.nfo") == "compatible"
+    assert set(states.values()) == {"incompatible"}
+    assert statuses[0].versions == (1, 2)
+
+
+async def test_credentials_are_sent_and_not_shown(answering):
+    seen = set()
+
+    async def handler(request):
+        seen.add(request.headers["Authorization"])
+        return web.json_response({"error_code": 401, "message": "Unauthorized"}, status=401)
+
+    settings = RegistrySettings(url=await answering(handler), username="u", password="geheim")
+    with pytest.raises(RegistryError) as caught:
+        await register_schemas(settings, NAMES)
+    assert seen == {"Basic " + base64.b64encode(b"u:geheim").decode()}
+    assert "geheim" not in f"{caught.value} {caught.value!r}"
+
+
+async def test_in_this_process():
+    ids = await register_schemas(RegistrySettings(url="mock://tests"), NAMES)
+    assert set(ids) == set(topic_schemas(NAMES))
+    statuses = await check_schemas(RegistrySettings(url="mock://tests"), NAMES)
+    assert {status.state for status in statuses} <= {"missing", "registered"}
