@@ -74,9 +74,9 @@ cdef struct Instrument:
     bint stray  # came without being expected
 
 
-cdef struct Moment:
-    # when a frame was read
-    int64_t time_us
+cdef struct Encoded:
+    # a long together with its varint, for what stands in many bodies
+    int64_t number
     char varint[LONG_BYTES]
     Py_ssize_t varint_bytes
 
@@ -148,6 +148,23 @@ cdef inline char *put_time(char *out, uint32_t seconds) noexcept nogil:
     return put_varint(put_byte(out, 2), <uint64_t>seconds * 2000)
 
 
+cdef inline void encode(Encoded *encoded, int64_t number) noexcept nogil:
+    encoded.number = number
+    encoded.varint_bytes = put_long(encoded.varint, number) - encoded.varint
+
+
+cdef inline char *put_encoded(char *out, const Encoded *encoded) noexcept nogil:
+    memcpy(out, encoded.varint, LONG_BYTES)
+    return out + encoded.varint_bytes
+
+
+cdef inline char *put_some_encoded(char *out, const Encoded *encoded) noexcept nogil:
+    # a nullable long, where 0 is none
+    if encoded.number == 0:
+        return put_byte(out, 0)
+    return put_encoded(put_byte(out, 2), encoded)
+
+
 cdef inline char *put_ohlc(
     char *out, const uint8_t *open, const uint8_t *high, const uint8_t *low, const uint8_t *close,
     double divisor,
@@ -171,13 +188,15 @@ cdef inline char *put_quote(char *out, const uint8_t *packet, double divisor) no
     return put_ohlc(out, packet + 28, packet + 32, packet + 36, packet + 40, divisor)
 
 
-cdef inline char *put_full(char *out, const uint8_t *packet, double divisor) noexcept nogil:
+cdef inline char *put_full(
+    char *out, const uint8_t *packet, const Encoded *timestamp_ms, double divisor
+) noexcept nogil:
     # last_price to depth
     cdef const uint8_t *level = packet + 64
     cdef int side, i
     out = put_quote(out, packet, divisor)
     out = put_time(out, uint32_at(packet + 44))
-    out = put_time(out, uint32_at(packet + 60))
+    out = put_some_encoded(out, timestamp_ms)
     out = put_some_count(out, uint32_at(packet + 48))
     out = put_some_count(out, uint32_at(packet + 52))
     out = put_some_count(out, uint32_at(packet + 56))
@@ -194,14 +213,14 @@ cdef inline char *put_full(char *out, const uint8_t *packet, double divisor) noe
 
 
 cdef inline char *put_index(
-    char *out, const uint8_t *packet, uint32_t timestamp, double divisor
+    char *out, const uint8_t *packet, const Encoded *timestamp_ms, double divisor
 ) noexcept nogil:
     # last_price to depth; the wire has high, low, open, close
     out = put_double(out, uint32_at(packet + 4) / divisor)
     out = put_nulls(out, 5)
     out = put_ohlc(out, packet + 16, packet + 8, packet + 12, packet + 20, divisor)
     out = put_byte(out, 0)
-    out = put_time(out, timestamp)
+    out = put_some_encoded(out, timestamp_ms)
     return put_nulls(out, 4)
 
 
@@ -315,6 +334,7 @@ cdef class Transcoder:
     cdef char session[SESSION_BYTES]  # slot and session_id as they stand in a body
     cdef Py_ssize_t session_bytes
     cdef int64_t sequence
+    cdef Encoded timestamp_ms  # of the last packet: many have the same second
 
     def __cinit__(self, topics, schema_ids, slot):
         cdef Route *route
@@ -408,14 +428,13 @@ cdef class Transcoder:
         cdef bint snapshot
         cdef Route *route
         cdef Instrument *instrument
-        cdef Moment received
+        cdef Encoded received_us
         cdef list records = [], confirmed = None, rejected = None
 
         self.frame_bytes += end
         if end < 2:
             return records, NOTHING, NOTHING
-        received.time_us = receive_time_us
-        received.varint_bytes = put_long(received.varint, receive_time_us) - received.varint
+        encode(&received_us, receive_time_us)
         announced = uint16_at(data)
         while announced > 0:
             announced -= 1
@@ -457,7 +476,7 @@ cdef class Transcoder:
             records.append((
                 <object>route.topic,
                 <object>instrument.key,
-                self.value(packet, length, route, instrument, &received, snapshot),
+                self.value(packet, length, route, instrument, &received_us, snapshot),
             ))
         if start < end:
             rejected = with_reject(rejected, REASON_TRAILING, data + start, end - start)
@@ -474,30 +493,34 @@ cdef class Transcoder:
 
     cdef inline bytes value(
         self, const uint8_t *packet, Py_ssize_t length, Route *route, Instrument *instrument,
-        Moment *received, bint snapshot,
+        const Encoded *received_us, bint snapshot,
     ):
         # the parts before and after the identity are written here, then all three are put together
         cdef char head[HEAD_BYTES]
         cdef char tail[TAIL_BYTES]
         cdef char *out = tail
-        cdef uint32_t timestamp = 0
+        cdef int64_t timestamp_ms = 0
         cdef uint8_t mode = instrument.mode
         cdef Py_ssize_t head_bytes, identity_bytes, tail_bytes
+
+        if length == 184:
+            timestamp_ms = <int64_t>uint32_at(packet + 60) * 1000
+        elif length == 32:
+            timestamp_ms = <int64_t>uint32_at(packet + 28) * 1000
+        if timestamp_ms != self.timestamp_ms.number:
+            encode(&self.timestamp_ms, timestamp_ms)
 
         memcpy(out, route.modes[mode], MODE_BYTES)
         out += route.mode_bytes[mode]
         if length == 184:
-            timestamp = uint32_at(packet + 60)
-            out = put_full(out, packet, route.divisor)
+            out = put_full(out, packet, &self.timestamp_ms, route.divisor)
         elif length == 44:
             out = put_nulls(put_quote(out, packet, route.divisor), 6)
         elif length == 8:
             out = put_double(out, uint32_at(packet + 4) / route.divisor)
             out = put_nulls(out, 12)
         else:
-            if length == 32:
-                timestamp = uint32_at(packet + 28)
-            out = put_index(out, packet, timestamp, route.divisor)
+            out = put_index(out, packet, &self.timestamp_ms, route.divisor)
         memcpy(out, self.session, SESSION_BYTES)
         out += self.session_bytes
         out = put_byte(put_long(out, self.sequence), snapshot)
@@ -506,12 +529,11 @@ cdef class Transcoder:
         out = head
         memcpy(out, route.framing, FRAMING_BYTES)
         out += FRAMING_BYTES
-        if timestamp:
-            out = put_varint(out, <uint64_t>timestamp * 2000)
+        if timestamp_ms != 0:
+            out = put_encoded(out, &self.timestamp_ms)
         else:
-            out = put_long(out, received.time_us // 1000)
-        memcpy(out, received.varint, LONG_BYTES)
-        out += received.varint_bytes
+            out = put_long(out, received_us.number // 1000)
+        out = put_encoded(out, received_us)
         head_bytes = out - head
 
         identity_bytes = PyBytes_GET_SIZE(<object>instrument.identity)
