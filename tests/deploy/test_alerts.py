@@ -1,0 +1,297 @@
+"""The chart's alerts, tried by promtool on made-up series: what fires, and what does not.
+
+Time begins on 1970-01-01 at 00:00 UTC, a Thursday; minute 300 is within NSE's hours, minute 700
+and all of Saturday (from minute 2880) are not.
+"""
+
+import subprocess
+
+import pytest
+import yaml
+
+from tests.deploy.chart import one, render, tool
+
+pytestmark = pytest.mark.deploy
+
+OPEN, CLOSED, SATURDAY = 300, 700, 2880 + 300
+LONG = 3300
+"""Minutes that the series go on."""
+STATES = ["idle", "connecting", "connected", "backing_off"]
+STATES += ["waiting_for_token", "waiting_for_slot", "failed", "closed"]
+OWNERS = {"0": "kite-0", "1": "kite-0", "2": "kite-1"}
+PODS = ["kite-0", "kite-1"]
+
+
+@pytest.fixture(scope="module")
+def rules() -> dict:
+    values = {"monitoring": {"rules": {"enabled": True}}}
+    return one(render(values), "PrometheusRule")["spec"]
+
+
+def name_of(metric: str, **labels: str) -> str:
+    labels = {"namespace": "market", "job": "kite-kite-connector", **labels}
+    return metric + "{" + ",".join(f'{k}="{v}"' for k, v in labels.items()) + "}"
+
+
+def constant(value: float) -> str:
+    return f"{int(value)}+0x{LONG}"
+
+
+def rising(step: float, start: float = 0) -> str:
+    return f"{start}+{step}x{LONG}"
+
+
+def state(slot: str, name: str, pod: str = "") -> dict[str, str]:
+    """One connection in one state."""
+    labels = {"slot": slot, "account": "main", "pod": pod or OWNERS[slot]}
+    return {
+        name_of("kite_connector_connection_state", **labels, state=each): constant(each == name)
+        for each in STATES
+    }
+
+
+def of_slot(metric: str, slot: str, **more: str) -> str:
+    return name_of(
+        f"kite_connector_connection_{metric}",
+        **{"slot": slot, "account": "main", "pod": OWNERS[slot], **more},
+    )
+
+
+def healthy() -> dict[str, str]:
+    """Two replicas, three connections, all well: series by name."""
+    series = {}
+    for pod in PODS:
+        for metric, values in {
+            "kite_connector_ready": constant(1),
+            "process_start_time_seconds": constant(1),
+            "kite_connector_unresolved_instruments": constant(0),
+            "kite_connector_broker_reachable": constant(1),
+            "kite_connector_records_spooled": constant(0),
+            "kite_connector_records_received_total": rising(6000),
+            "kite_connector_records_delivered_total": rising(6000),
+        }.items():
+            series[name_of(metric, pod=pod)] = values
+        series[name_of("kite_connector_build_info", pod=pod, codec="native")] = constant(1)
+        lag = "kite_connector_event_loop_lag_seconds_bucket"
+        for le in ("0.005", "0.25", "+Inf"):
+            series[name_of(lag, pod=pod, le=le)] = rising(60)
+    for slot in OWNERS:
+        series |= state(slot, "connected")
+        series[of_slot("connects_total", slot)] = constant(1)
+        series[of_slot("last_tick_timestamp_seconds", slot)] = rising(60)
+        for kind in ("desired", "confirmed"):
+            series[of_slot("instruments", slot, kind=kind)] = constant(3000)
+    return series
+
+
+def without(series: dict[str, str], *words: str) -> dict[str, str]:
+    return {name: values for name, values in series.items() if not any(w in name for w in words)}
+
+
+def at(minute: int, before: float, after: float) -> str:
+    """Values that change once; a step at the minute."""
+    return f"{before}+0x{minute - 1} {after}+0x{LONG - minute}"
+
+
+DROPPED = "kite_connector_records_dropped_total"
+REJECTED = "kite_connector_packets_rejected_total"
+
+# name -> (series, {minute: alerts that fire then})
+SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
+    "all is well": (healthy(), {OPEN: set(), CLOSED: set()}),
+    "nothing is there": ({}, {2: set(), 10: {"KiteConnectorAbsent"}}),
+    "a replica is not ready": (
+        healthy() | {name_of("kite_connector_ready", pod="kite-1"): at(290, 1, 0)},
+        {293: set(), OPEN: {"KiteConnectorNotReady"}},
+    ),
+    "a replica restarts": (
+        healthy() | {name_of("process_start_time_seconds", pod="kite-0"): f"0x280 1 2 3 4x{LONG}"},
+        {282: set(), OPEN: {"KiteConnectorRestarting"}, 320: set()},
+    ),
+    "too little CPU": (
+        healthy()
+        | {
+            name_of(
+                "kite_connector_event_loop_lag_seconds_bucket", pod="kite-0", le="0.005"
+            ): rising(30)
+        },
+        {5: set(), OPEN: {"KiteConnectorEventLoopLag"}},
+    ),
+    "the slow codec": (
+        without(healthy(), "build_info")
+        | {name_of("kite_connector_build_info", pod="kite-0", codec="pure"): constant(1)},
+        {5: set(), OPEN: {"KiteConnectorPureCodec"}},
+    ),
+    "a name that does not exist": (
+        healthy() | {name_of("kite_connector_unresolved_instruments", pod="kite-0"): constant(2)},
+        {5: set(), OPEN: {"KiteConnectorUnresolvedInstruments"}},
+    ),
+    "the token has expired": (
+        healthy() | state("0", "waiting_for_token"),
+        {
+            1: set(),
+            4: {"KiteConnectorWaitingForToken"},
+            OPEN: {"KiteConnectorWaitingForToken", "KiteConnectorTooFewConnections"},
+        },
+    ),
+    "a connection is down": (
+        healthy() | state("2", "backing_off"),
+        {
+            1: set(),
+            OPEN: {"KiteConnectorConnectionDown", "KiteConnectorTooFewConnections"},
+        },
+    ),
+    "a connection was taken over by another replica": (
+        healthy() | state("2", "connecting", pod="kite-0"),
+        {OPEN: set()},
+    ),
+    "the slot is in use elsewhere": (
+        healthy() | state("1", "waiting_for_slot"),
+        {
+            1: set(),
+            OPEN: {"KiteConnectorSlotTakenElsewhere", "KiteConnectorTooFewConnections"},
+        },
+    ),
+    "nobody owns a slot": (
+        without(healthy(), 'slot="2"'),
+        {4: set(), OPEN: {"KiteConnectorTooFewConnections"}},
+    ),
+    "nobody owns any slot": (
+        without(healthy(), "slot="),
+        {OPEN: {"KiteConnectorTooFewConnections"}},
+    ),
+    "a slot is streamed twice": (
+        healthy() | state("0", "connected", pod="kite-1"),
+        {OPEN: {"KiteConnectorSlotDoubled"}},
+    ),
+    "a connection does not last": (
+        healthy() | {of_slot("connects_total", "0"): rising(1)},
+        {4: set(), OPEN: {"KiteConnectorReconnecting"}},
+    ),
+    "heartbeats, but no ticks": (
+        healthy() | {of_slot("last_tick_timestamp_seconds", "1"): f"0+60x290 17400+0x{LONG}"},
+        {291: set(), OPEN: {"KiteConnectorNoTicks"}, CLOSED: set(), SATURDAY: set()},
+    ),
+    "no ticks, and none wanted": (
+        without(healthy(), 'kind="', "last_tick")
+        | {of_slot("last_tick_timestamp_seconds", "1"): constant(1)}
+        | {of_slot("instruments", "1", kind="desired"): constant(0)},
+        {OPEN: set()},
+    ),
+    "instruments stay silent": (
+        healthy() | {of_slot("instruments", "1", kind="confirmed"): constant(2990)},
+        {OPEN: {"KiteConnectorUnconfirmedInstruments"}, CLOSED: set()},
+    ),
+    "packets that are no ticks": (
+        healthy() | {name_of(REJECTED, pod="kite-0", reason="unknown_length"): at(290, 1, 5)},
+        {280: set(), 295: {"KiteConnectorPacketsRejected"}, 320: set()},
+    ),
+    "the very first packet that is no tick": (
+        healthy() | {name_of(REJECTED, pod="kite-0", reason="unknown_length"): f"_x290 1x{LONG}"},
+        {280: set(), 295: {"KiteConnectorPacketsRejected"}, 320: set()},
+    ),
+    "no broker": (
+        healthy() | {name_of("kite_connector_broker_reachable", pod="kite-0"): at(290, 1, 0)},
+        {289: set(), 295: {"KiteConnectorBrokerUnreachable"}},
+    ),
+    "records wait on disk": (
+        healthy() | {name_of("kite_connector_records_spooled", pod="kite-0"): at(290, 0, 9)},
+        {292: set(), OPEN: {"KiteConnectorSpooling"}},
+    ),
+    "records are lost": (
+        healthy() | {name_of(DROPPED, pod="kite-0", reason="spool_full"): at(290, 7, 90)},
+        {280: set(), 295: {"KiteConnectorRecordsDropped"}, 310: set()},
+    ),
+    "the very first records are lost": (
+        healthy() | {name_of(DROPPED, pod="kite-0", reason="spool_full"): f"_x290 90x{LONG}"},
+        {280: set(), 295: {"KiteConnectorRecordsDropped"}, 310: set()},
+    ),
+    "nothing is acknowledged": (
+        healthy() | {name_of("kite_connector_records_delivered_total", pod="kite-1"): constant(9)},
+        {OPEN: {"KiteConnectorNothingDelivered"}},
+    ),
+}
+
+
+def test_rules_are_well_formed(rules, tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(rules))
+    done = subprocess.run(
+        [tool("promtool"), "check", "rules", "--lint-fatal", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_fires_when_it_should_and_no_other(rules, tmp_path):
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    tests = [
+        {
+            "name": name,
+            "interval": "1m",
+            "input_series": [{"series": s, "values": v} for s, v in series.items()],
+            "promql_expr_test": [
+                {
+                    "expr": 'group by (alertname) (ALERTS{alertstate="firing"})',
+                    "eval_time": f"{minute}m",
+                    "exp_samples": [
+                        {"labels": f'{{alertname="{alert}"}}', "value": 1}
+                        for alert in sorted(alerts)
+                    ],
+                }
+                for minute, alerts in expected.items()
+            ],
+        }
+        for name, (series, expected) in SCENARIOS.items()
+    ]
+    file = tmp_path / "tests.yaml"
+    document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+    file.write_text(yaml.safe_dump(document))
+    done = subprocess.run(
+        [tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
+
+def test_every_alert_is_tried(rules):
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    tried = {
+        alert for _, expected in SCENARIOS.values() for each in expected.values() for alert in each
+    }
+    assert alerts == tried
+
+
+def test_what_an_alert_says(rules, tmp_path):
+    """One alert whole, to see that the texts are filled in."""
+    series, _ = SCENARIOS["heartbeats, but no ticks"]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": s, "values": v} for s, v in series.items()],
+        "alert_rule_test": [
+            {
+                "alertname": "KiteConnectorNoTicks",
+                "eval_time": "300m",
+                "exp_alerts": [
+                    {
+                        "exp_labels": {"severity": "critical", "slot": "1", "account": "main"},
+                        "exp_annotations": {
+                            "summary": "Connection 1 of main brings no ticks",
+                            "description": "The last one came 10m 0s ago, and the market is open.",
+                            "runbook_url": "docs/alerts.md#kiteconnectornoticks",
+                        },
+                    }
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "tests.yaml"
+    file.write_text(
+        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]})
+    )
+    done = subprocess.run(
+        [tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
