@@ -10,6 +10,7 @@ import sys
 
 import typer
 
+from connector.cli.ctl import add_to as add_ctl
 from connector.cli.feed import add_to as add_feed
 from connector.cli.kafka import add_to as add_kafka
 from connector.cli.service import add_to as add_service
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for add in (add_service, add_feed, add_kafka):
+for add in (add_service, add_ctl, add_feed, add_kafka):
     add(app)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
@@ -160,7 +161,9 @@ class Membership:
         timeout_ms = round(self._cluster.session_timeout_seconds * 1000)
         own: dict[str, Any] = {
             "group.id": self._name,
-            "client.id": self._name,
+            # a broker's member ids begin with it, and assignors sort by them: so after an outage,
+            # when nobody owns anything, slots tend to come back to where they were
+            "client.id": f"{self._name}-{socket.gethostname()}",
             "group.protocol": self._cluster.group_protocol,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

@@ -1,0 +1,255 @@
+"""Steers a cluster from outside: writes commands, waits for their replies, reads its state.
+
+Nothing here is privileged: it writes the same messages to `kite.control` as any other program.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka import KafkaError as Code
+
+from connector.control.commands import Command, Reply
+from connector.control.records import Subscription, SubscriptionRecord
+from connector.control.state import Layout, State
+from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
+from connector.kafka.config import client_properties
+from connector.kafka.topics import TopicNames
+from connector.settings import KafkaSettings
+
+REPLY_SECONDS: Final = 30.0
+"""A new leader may have to be found first: a session timeout, and reading the state."""
+BROKER_SECONDS: Final = 10.0
+
+
+class Carried(NamedTuple):
+    """An instrument as the cluster has it: in which slot, and the record itself."""
+
+    slot: int
+    subscription: SubscriptionRecord
+
+
+class Change(NamedTuple):
+    """What `watch` yields: a reply, or a record of a slot; `subscription` None is its end."""
+
+    reply: Reply | None = None
+    slot: int | None = None
+    token: int | None = None
+    subscription: SubscriptionRecord | None = None
+
+
+def new_id() -> str:
+    """An id that no other command has."""
+    return str(uuid.uuid4())
+
+
+class ControlClient:
+    """A context manager; its methods block, and belong to one thread.
+
+    Args:
+        kafka: how brokers are reached.
+        topics: the topics' names.
+        client_id: shown in the broker's logs and quotas.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topics: TopicNames, *, client_id: str = "kite-connector-ctl"
+    ) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._client_id = client_id
+        self._producer: Producer | None = None
+        self._consumer: Consumer | None = None
+
+    def __enter__(self) -> Self:
+        # what goes wrong is raised: a log would only stand between a command line's own lines
+        own = {"client.id": self._client_id, "log_level": 0}
+        self._producer = Producer(
+            client_properties(self._kafka, **own, **{"linger.ms": 0, "acks": "all"})
+        )
+        self._consumer = Consumer(
+            client_properties(
+                self._kafka,
+                **own,
+                **{
+                    # never joins: partitions are assigned by hand and nothing is committed
+                    "group.id": f"{self._client_id}-{new_id()}",
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest",
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": 20,
+                },
+            )
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+        self._producer = self._consumer = None
+
+    def send(self, command: Command, timeout_seconds: float = REPLY_SECONDS) -> Reply:
+        """Write a command and wait for its reply.
+
+        Raises:
+            NoReplyError: none came in time; the command stays written, and may be applied later.
+            BrokerUnreachableError: it could not be written.
+            TopicError: a topic is missing.
+        """
+        # before the command is written: else its reply might come too soon to be seen
+        self._from_the_end(self._topics.replies)
+        self._write(command)
+        key = command.id.encode()
+        for message in self._messages(time.monotonic() + timeout_seconds):
+            if message.key() == key:
+                return Reply.model_validate_json(message.value() or b"")
+        raise NoReplyError(command.id, timeout_seconds)
+
+    def subscriptions(self) -> dict[int, Carried]:
+        """What the cluster is to stream at this moment, by token.
+
+        Raises:
+            BrokerUnreachableError: the topic could not be read to its end.
+            TopicError: it is missing.
+        """
+        topic = self._topics.subscriptions
+        consumer, count = self._open(), self._partitions(topic)
+        consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(count)])
+        missing = set(range(count))
+        records: list[tuple[int, str, bytes | None]] = []
+        deadline = time.monotonic() + BROKER_SECONDS
+        while missing:
+            message = consumer.poll(0.1)
+            if message is None:
+                if time.monotonic() > deadline:
+                    raise BrokerUnreachableError(
+                        self._kafka.bootstrap_servers, f"{topic} could not be read to its end"
+                    )
+                continue
+            error = message.error()
+            if error is None:
+                deadline = time.monotonic() + BROKER_SECONDS
+                records.append((message.partition() or 0, _text(message.key()), _value(message)))
+            elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                missing.discard(message.partition() or 0)
+        state, _ = State.replay(Layout((), 0), records)
+        return {
+            token: Carried(subscription.slot, _record(token, subscription))
+            for token, subscription in state.subscriptions.items()
+        }
+
+    def watch(self, timeout_seconds: float | None = None) -> Iterator[Change]:
+        """Replies and changed subscriptions as they are written, from now on.
+
+        Args:
+            timeout_seconds: end after so long; None: never.
+        """
+        self._from_the_end(self._topics.replies, self._topics.subscriptions)
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        for message in self._messages(deadline):
+            key, value = _text(message.key()), _value(message)
+            if message.topic() == self._topics.replies:
+                yield Change(reply=Reply.model_validate_json(value or b""))
+            elif key.isdigit():
+                slot, token = message.partition() or 0, int(key)
+                record = SubscriptionRecord.model_validate_json(value) if value else None
+                yield Change(slot=slot, token=token, subscription=record)
+
+    def _write(self, command: Command) -> None:
+        producer = self._producer
+        if producer is None:
+            raise KafkaError("the control client is not open")
+        failures: list[str] = []
+
+        def delivered(error: object, _message: object) -> None:
+            if error is not None:
+                failures.append(str(error))
+
+        producer.produce(
+            self._topics.control,
+            command.model_dump_json(exclude_none=True).encode(),
+            key=command.id.encode(),
+            on_delivery=delivered,
+        )
+        if producer.flush(BROKER_SECONDS):
+            producer.purge()
+            producer.flush(1)
+            failures = ["the command was not acknowledged in time, and was taken back"]
+        if failures:
+            raise BrokerUnreachableError(self._kafka.bootstrap_servers, failures[0])
+
+    def _from_the_end(self, *topics: str) -> None:
+        consumer = self._open()
+        partitions = []
+        for topic in topics:
+            for number in range(self._partitions(topic)):
+                partition = TopicPartition(topic, number)
+                try:
+                    _, end = consumer.get_watermark_offsets(partition, timeout=BROKER_SECONDS)
+                except KafkaException as error:
+                    raise self._unreachable(error) from error
+                partitions.append(TopicPartition(topic, number, end))
+        consumer.assign(partitions)
+
+    def _messages(self, deadline: float | None) -> Iterator[Message]:
+        consumer = self._open()
+        while deadline is None or time.monotonic() < deadline:
+            left = 0.2 if deadline is None else min(0.2, max(0.0, deadline - time.monotonic()))
+            message = consumer.poll(left)
+            if message is not None and message.error() is None:
+                yield message
+
+    def _partitions(self, topic: str) -> int:
+        try:
+            metadata = self._open().list_topics(topic, timeout=BROKER_SECONDS)
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+        found = metadata.topics[topic]
+        if found.error is not None:
+            raise TopicError(topic, f"{found.error.str()}; has the connector been started?")
+        return len(found.partitions)
+
+    def _open(self) -> Consumer:
+        if self._consumer is None:
+            raise KafkaError("the control client is not open")
+        return self._consumer
+
+    def _unreachable(self, error: KafkaException) -> BrokerUnreachableError:
+        return BrokerUnreachableError(self._kafka.bootstrap_servers, error.args[0].str())
+
+
+def _record(token: int, subscription: Subscription) -> SubscriptionRecord:
+    return SubscriptionRecord(
+        token=token,
+        mode=subscription.mode,
+        claims=subscription.claims,
+        symbol=subscription.symbol,
+        revision=subscription.revision,
+    )
+
+
+def _text(key: str | bytes | None) -> str:
+    return key.decode(errors="replace") if isinstance(key, bytes) else key or ""
+
+
+def _value(message: Message) -> bytes | None:
+    value = message.value()
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,30 @@
+"""A leader alone, without members: answers commands over the embedded broker."""
+
+import contextlib
+import threading
+import time
+
+from connector.control.leader import Leader
+from connector.control.log import ControlLog
+from connector.control.state import Layout
+from tests.support.replicas import TOPICS, settings
+
+
+@contextlib.contextmanager
+def leader(kafka, master, slots=(0, 1, 2), capacity=3000, name="test"):
+    tree = settings(kafka.bootstrap_servers, "ws://127.0.0.1:1")
+    leads = Leader(
+        lambda: ControlLog(tree.kafka, TOPICS, name, lambda: None),
+        Layout(slots, capacity),
+        lambda: master,
+        wanted={},
+        max_bytes=1_000_000,
+        time_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    thread = threading.Thread(target=leads.run)
+    thread.start()
+    try:
+        yield leads
+    finally:
+        leads.stop()
+        thread.join()
