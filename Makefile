@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 STAMP := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help setup demo test check format bench integration compose-test deploy-test chart schemas docs lock dist clean
+.PHONY: help setup demo test check format bench integration downstream compose-test deploy-test chart schemas docs lock dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ bench: $(NATIVE) ## every figure, next to pykiteconnect + fastavro + confluent-k
 
 integration: $(NATIVE) ## against real Kafka and registry (containers, or addresses in the environment)
 	@$(BIN)/pytest tests/integration -m integration $(ARGS)
+
+downstream: $(NATIVE) ## of the integration tests only Flink, Spark and the consumers
+	@$(BIN)/pytest tests/integration/downstream -m downstream $(ARGS)
 
 compose-test: $(NATIVE) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
 	@$(BIN)/pytest tests/deploy/test_image.py tests/deploy/test_compose.py -m deploy $(ARGS)

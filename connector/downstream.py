@@ -120,14 +120,27 @@ def flink_ddl(
     )
 
 
-def flink_tables(bootstrap_servers: str, registry_url: str, *, prefix: str = "kite") -> str:
-    """A Flink SQL script with a table for the ticks, the orders and the connections' events."""
+def flink_tables(
+    bootstrap_servers: str,
+    registry_url: str,
+    *,
+    prefix: str = "kite",
+    options: Mapping[str, str | None] | None = None,
+) -> str:
+    """A Flink SQL script with a table for the ticks, the orders and the connections' events.
+
+    `options` are those of `flink_ddl`, for each of the tables.
+    """
     return "\n".join(
         [
             "-- Made from the Avro schemas by `kite-connector schemas --flink-ddl`: do not edit.\n",
             *(
                 flink_ddl(
-                    topic_pattern(name, prefix), bootstrap_servers, registry_url, schema_name=name
+                    topic_pattern(name, prefix),
+                    bootstrap_servers,
+                    registry_url,
+                    schema_name=name,
+                    options=options,
                 )
                 for name in schemas.NAMES
             ),

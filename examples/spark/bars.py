@@ -1,7 +1,7 @@
 """Bars of one minute with Spark Structured Streaming: the same as examples/flink/bars.sql.
 
-    python bars.py --topic kite.bars --checkpoint DIR [--once]     the stream
-    python bars.py --topic kite.bars --list                       what the topic holds, with volumes
+    spark-submit --jars … bars.py --topic kite.bars --checkpoint DIR    the stream
+    spark-submit --jars … bars.py --topic kite.bars --list              what the topic holds
 
 A bar is written again whenever a later tick changes it: of the records with one key, which is
 token@start, the last one counts. Bars hold `first_volume` and `cumulative_volume`, the day's volume
@@ -103,25 +103,24 @@ def main() -> None:
     parser.add_argument("--topic", required=True, help="of the bars")
     parser.add_argument("--checkpoint", help="folder of the stream's progress")
     parser.add_argument("--once", action="store_true", help="stop at what is there now")
-    parser.add_argument("--list", action="store_true", help="print the bars as JSON instead")
+    parser.add_argument("--list", action="store_true", help="print the topic's bars as JSON")
     arguments = parser.parse_args()
+    if arguments.checkpoint is None and not arguments.list:
+        parser.error("the stream needs --checkpoint")
     spark = (
         SparkSession.builder.appName("kite-bars")
         # the time zone of windows and of timestamps in JSON
         .config("spark.sql.session.timeZone", "UTC")
         .getOrCreate()
     )
-    servers = arguments.bootstrap_servers
+    servers, topic = arguments.bootstrap_servers, arguments.topic
+    if arguments.checkpoint is not None:
+        received = ticks.read(spark, servers, arguments.registry_url, arguments.topic_pattern)
+        stream = write(bars(received), servers, topic, arguments.checkpoint, once=arguments.once)
+        stream.awaitTermination()
     if arguments.list:
-        for line in volumes(written(spark, servers, arguments.topic)).toJSON().collect():
+        for line in volumes(written(spark, servers, topic)).toJSON().collect():
             print(line)
-        return
-    if arguments.checkpoint is None:
-        parser.error("the stream needs --checkpoint")
-    received = ticks.read(spark, servers, arguments.registry_url, arguments.topic_pattern)
-    write(
-        bars(received), servers, arguments.topic, arguments.checkpoint, once=arguments.once
-    ).awaitTermination()
 
 
 if __name__ == "__main__":

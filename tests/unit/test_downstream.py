@@ -129,6 +129,11 @@ def test_what_flink_would_read_wrongly_is_refused(avro, reason):
         ddl(schema=record({"name": "event_time", "type": avro}))
 
 
+def test_options_go_to_every_table():
+    text = flink_tables("broker:9092", "http://registry:8081", options={"a": "b"})
+    assert text.count("'a' = 'b'") == len(schemas.NAMES)
+
+
 def test_an_unknown_schema_is_refused():
     with pytest.raises(KeyError):
         flink_ddl("x", "b", "r", schema_name="command")

@@ -1,0 +1,65 @@
+package kite.consumer;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.Map;
+import org.apache.avro.Schema;
+import org.apache.avro.generic.GenericDatumReader;
+import org.apache.avro.generic.GenericRecord;
+import org.apache.avro.io.BinaryDecoder;
+import org.apache.avro.io.DecoderFactory;
+
+/**
+ * Decodes values: a zero byte, four bytes of schema id, then Avro written with that schema.
+ *
+ * <p>In place of Confluent's KafkaAvroDeserializer, which is not on Maven Central. Not thread-safe.
+ */
+final class RegistryDecoder {
+    private static final int HEADER_BYTES = 5;
+
+    private final String registryUrl;
+    private final HttpClient http = HttpClient.newHttpClient();
+    private final ObjectMapper json = new ObjectMapper();
+    private final Map<Integer, GenericDatumReader<GenericRecord>> readers = new HashMap<>();
+    private BinaryDecoder decoder;
+
+    RegistryDecoder(String registryUrl) {
+        this.registryUrl = registryUrl;
+    }
+
+    GenericRecord decode(byte[] value) throws IOException, InterruptedException {
+        if (value.length < HEADER_BYTES || value[0] != 0) {
+            throw new IOException("not framed with a schema id");
+        }
+        int id = ByteBuffer.wrap(value, 1, 4).getInt();
+        GenericDatumReader<GenericRecord> reader = readers.get(id);
+        if (reader == null) {
+            // give GenericDatumReader your own schema as well to get the fields of just that one
+            reader = new GenericDatumReader<>(schema(id));
+            readers.put(id, reader);
+        }
+        decoder =
+                DecoderFactory.get()
+                        .binaryDecoder(value, HEADER_BYTES, value.length - HEADER_BYTES, decoder);
+        return reader.read(null, decoder);
+    }
+
+    private Schema schema(int id) throws IOException, InterruptedException {
+        HttpRequest request =
+                HttpRequest.newBuilder(URI.create(registryUrl + "/schemas/ids/" + id))
+                        .timeout(Duration.ofSeconds(30))
+                        .build();
+        HttpResponse<String> answer = http.send(request, HttpResponse.BodyHandlers.ofString());
+        if (answer.statusCode() != 200) {
+            throw new IOException("schema " + id + ": HTTP " + answer.statusCode());
+        }
+        return new Schema.Parser().parse(json.readTree(answer.body()).get("schema").asText());
+    }
+}

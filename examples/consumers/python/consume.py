@@ -1,0 +1,199 @@
+"""Reads ticks with plain Python: each once, as a line of JSON, with a word on what is missing.
+
+    pip install 'confluent-kafka[schemaregistry]' fastavro
+    python consume.py --from-beginning
+
+Any topic of the connector with Avro values can be read like this; repeats and gaps are a matter of
+the ticks, which carry (slot, session_id, sequence).
+"""
+
+import argparse
+import io
+import json
+import sys
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+import fastavro
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException
+from confluent_kafka.schema_registry import SchemaRegistryClient
+
+
+class Decoder:
+    """Values to dicts: a zero byte, four bytes of schema id, then Avro written with that schema."""
+
+    def __init__(self, registry_url: str) -> None:
+        self._registry = SchemaRegistryClient({"url": registry_url})
+        self._schemas: dict[int, dict] = {}
+
+    def decode(self, value: bytes) -> dict:
+        """The record as a dict; times are aware datetimes in UTC."""
+        if value[0] != 0:
+            raise ValueError("not framed with a schema id")
+        schema_id = int.from_bytes(value[1:5], "big")
+        if schema_id not in self._schemas:
+            text = self._registry.get_schema(schema_id).schema_str
+            self._schemas[schema_id] = fastavro.parse_schema(json.loads(text))
+        # the writer's schema alone: fields that a later version appended come along
+        return fastavro.schemaless_reader(io.BytesIO(value[5:]), self._schemas[schema_id], None)
+
+
+@dataclass
+class _Session:
+    # seen first, where ticks before it may have been missed rightly; else 0
+    first: int
+    highest: int
+    # ranges up to `highest` that were not seen, lowest first; ends included
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+
+class Sequences:
+    """Which ticks were seen: tells repeats at once, and gaps when nothing fills them any more.
+
+    The ticks of a session are spread over topics and partitions, which are not read in step, so a
+    number that is missing now may only be late. It is a gap when the session is `late` numbers
+    further. Memory goes with the missing ranges, not with the ticks.
+
+    All partitions of the ticks have to be read here: what another member of a consumer group gets
+    would look like gaps.
+    """
+
+    def __init__(self, complete_since_ms: int, late: int = 100_000) -> None:
+        # sessions opened before this were not read from their first tick
+        self._complete_since_ms = complete_since_ms
+        self._late = late
+        self._sessions: dict[tuple[int, int], _Session] = {}
+        self._gaps: list[tuple[int, int, int, int]] = []
+
+    def new(self, slot: int, session_id: int, sequence: int) -> bool:
+        """True for a tick that was not seen before."""
+        session = self._sessions.get((slot, session_id))
+        if session is None:
+            session = _Session(first=0, highest=0)
+            if session_id < self._complete_since_ms:
+                session = _Session(first=sequence, highest=max(0, sequence - self._late))
+            self._sessions[slot, session_id] = session
+        if sequence <= session.highest:
+            return _fill(session, sequence)
+        if sequence > session.highest + 1:
+            session.starts.append(session.highest + 1)
+            session.ends.append(sequence - 1)
+        session.highest = sequence
+        self._give_up(slot, session_id, below=sequence - self._late)
+        return True
+
+    def gaps(self, *, at_end: bool = False) -> list[tuple[int, int, int, int]]:
+        """The gaps found since the last call, as (slot, session_id, first, last).
+
+        At the end nothing comes any more: whatever is missing then is a gap.
+        """
+        if at_end:
+            for (slot, session_id), session in self._sessions.items():
+                self._give_up(slot, session_id, below=session.highest)
+        found, self._gaps = self._gaps, []
+        return found
+
+    def _give_up(self, slot: int, session_id: int, below: int) -> None:
+        session = self._sessions[slot, session_id]
+        while session.ends and session.ends[0] < below:
+            start, end = session.starts.pop(0), session.ends.pop(0)
+            if start > session.first:
+                self._gaps.append((slot, session_id, start, end))
+
+
+def _fill(session: _Session, sequence: int) -> bool:
+    """Take the number out of its missing range; False where it is in none, so was seen."""
+    place = bisect_right(session.starts, sequence) - 1
+    if place < 0 or sequence > session.ends[place]:
+        return False
+    start, end = session.starts[place], session.ends[place]
+    rest = [(a, b) for a, b in ((start, sequence - 1), (sequence + 1, end)) if a <= b]
+    session.starts[place : place + 1] = [a for a, _ in rest]
+    session.ends[place : place + 1] = [b for _, b in rest]
+    return True
+
+
+def messages(consumer: Consumer, pattern: str, *, from_beginning: bool, until_end: bool):
+    """Kafka's messages; with `until_end` those that the partitions held when they were reached."""
+    at_end: set[tuple[str, int]] = set()
+    assigned: set[tuple[str, int]] = set()
+
+    def assign(_consumer, partitions):
+        if from_beginning:
+            for partition in partitions:
+                partition.offset = OFFSET_BEGINNING
+        consumer.assign(partitions)
+        assigned.update((partition.topic, partition.partition) for partition in partitions)
+
+    # librdkafka takes a name for a pattern when it begins with a caret
+    consumer.subscribe([f"^{pattern}$"], on_assign=assign)
+    while not (until_end and assigned and assigned == at_end):
+        message = consumer.poll(1.0)
+        if message is None:
+            continue
+        error = message.error()
+        if error is None:
+            yield message
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+            at_end.add((message.topic(), message.partition()))
+        elif not error.retriable():
+            raise KafkaException(error)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--bootstrap-servers", default="localhost:9092")
+    parser.add_argument("--registry-url", default="http://localhost:8081")
+    parser.add_argument("--topic-pattern", default=r"kite\.ticks\..*")
+    parser.add_argument("--group", default="kite-example")
+    parser.add_argument("--from-beginning", action="store_true", help="all that the topics hold")
+    parser.add_argument("--until-end", action="store_true", help="stop when everything was read")
+    arguments = parser.parse_args()
+
+    decoder = Decoder(arguments.registry_url)
+    sequences = Sequences(0 if arguments.from_beginning else time.time_ns() // 1_000_000)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": arguments.bootstrap_servers,
+            "group.id": arguments.group,
+            "auto.offset.reset": "latest",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            # new topics of the pattern are seen that fast
+            "topic.metadata.refresh.interval.ms": 10_000,
+        }
+    )
+    ticks = repeats = gaps = missing = 0
+
+    def report(found):
+        nonlocal gaps, missing
+        for slot, session_id, first, last in found:
+            gaps, missing = gaps + 1, missing + last - first + 1
+            print(f"gap: slot {slot} session {session_id} {first}-{last}", file=sys.stderr)
+
+    try:
+        for message in messages(
+            consumer,
+            arguments.topic_pattern,
+            from_beginning=arguments.from_beginning,
+            until_end=arguments.until_end,
+        ):
+            tick = decoder.decode(message.value())
+            if sequences.new(tick["slot"], tick["session_id"], tick["sequence"]):
+                ticks += 1
+                print(json.dumps(tick, default=str))
+            else:
+                repeats += 1
+            report(sequences.gaps())
+    except KeyboardInterrupt:
+        pass
+    finally:
+        consumer.close()
+    report(sequences.gaps(at_end=True))
+    print(f"{ticks} ticks, {repeats} repeats, {missing} missing in {gaps} gaps", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

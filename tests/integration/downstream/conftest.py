@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.schema_registry import Schema
+
+from connector import schemas
+from connector.kafka.registry import register_schemas, registry_client, subject_of
+from connector.kafka.topics import TopicNames
+from connector.settings import RegistrySettings
+from tests.integration.downstream import market
+from tests.integration.downstream.bars import Bar, bars, ticks
+from tests.integration.downstream.engines import unavailable
+from tests.integration.downstream.market import Record
+
+PARTITIONS = 3
+
+
+@dataclass
+class Downstream:
+    """Topics of its own in a real Kafka, with what was written into them."""
+
+    bootstrap_servers: str
+    registry_url: str
+    names: TopicNames
+    schema_ids: dict[str, int]
+    newer_ids: dict[str, int] = field(default_factory=dict)
+    written: list[Record] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> str:
+        return self.names.prefix
+
+    def days(self) -> tuple[list[Record], list[Record]]:
+        made = market.records(self.names, self.schema_ids)
+        second = market.START_MS + market.DAY_MS - 10_000
+        return (
+            [record for record in made if record.timestamp_ms < second],
+            [record for record in made if record.timestamp_ms >= second],
+        )
+
+    def create_topics(self, *names: str) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        # the market's days are long gone: Kafka would take them away at once
+        kept = {"retention.ms": "-1"}
+        new = [NewTopic(name, PARTITIONS, 1, config=kept) for name in names]
+        for future in admin.create_topics(new).values():
+            future.result(30)
+
+    def write(self, records: Iterable[Record]) -> None:
+        producer = Producer(
+            {"bootstrap.servers": self.bootstrap_servers, "partitioner": "murmur2_random"}
+        )
+        for record in records:
+            producer.produce(record.topic, record.value, record.key, timestamp=record.timestamp_ms)
+            self.written.append(record)
+        assert producer.flush(30) == 0
+
+    def evolve(self) -> None:
+        """Register the next version of the ticks' schema with every topic."""
+        newer = Schema(json.dumps(market.newer_schema()), "AVRO")
+        with registry_client(RegistrySettings(url=self.registry_url)) as client:
+            for topic in self.names.all_ticks().values():
+                self.newer_ids[topic] = client.register_schema(subject_of(topic), newer)
+        assert set(self.newer_ids.values()).isdisjoint(self.schema_ids.values())
+
+    def half_in_newer_schema(self, records: list[Record]) -> list[Record]:
+        return [
+            market.in_newer_schema(record, self.newer_ids[record.topic]) if number % 2 else record
+            for number, record in enumerate(records)
+        ]
+
+    @property
+    def ticks(self) -> list[dict]:
+        """Everything written, decoded."""
+        old, new = schemas.load("tick"), market.newer_schema()
+        writers: dict[int, Any] = dict.fromkeys(self.schema_ids.values(), old)
+        writers |= dict.fromkeys(self.newer_ids.values(), new)
+        return ticks(self.written, writers)
+
+    @property
+    def bars(self) -> list[Bar]:
+        made = bars(self.ticks)
+        # open, close and volume must not be right by chance
+        assert len(made) > 20
+        assert sum(bar.ticks for bar in made) > 100 * len(made)
+        return sorted(made)
+
+    def read(self, topic: str) -> list[bytes]:
+        """The values that a topic holds."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": "not-used",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+            }
+        )
+        consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(PARTITIONS)])
+        values, ended = [], 0
+        while ended < PARTITIONS:
+            message = consumer.poll(30)
+            assert message is not None, f"{topic} cannot be read"
+            if message.error() is None:
+                values.append(message.value())
+            else:
+                ended += 1
+        consumer.close()
+        return values
+
+
+@pytest.fixture
+def new_downstream(bootstrap_servers: str, registry_url: str) -> Callable[[], Downstream]:
+    def make() -> Downstream:
+        names = TopicNames(f"downstream-{uuid4().hex[:8]}")
+        ids = asyncio.run(register_schemas(RegistrySettings(url=registry_url), names))
+        made = Downstream(bootstrap_servers, registry_url, names, ids)
+        made.create_topics(*names.all_ticks().values())
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bootstrap_servers() -> str:
+    return _address("KITE_TEST_KAFKA")
+
+
+@pytest.fixture(scope="session")
+def registry_url() -> str:
+    return _address("KITE_TEST_REGISTRY")
+
+
+def _address(name: str) -> str:
+    if name not in os.environ:
+        unavailable(f"{name} is not set")
+    return os.environ[name]

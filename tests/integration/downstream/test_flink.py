@@ -1,0 +1,90 @@
+"""Flink SQL over the topics: bars equal to Python's, before and after the schema moves on."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from connector.downstream import flink_ddl, flink_tables, topic_pattern
+from tests.integration.downstream import market
+from tests.integration.downstream.bars import Bar
+from tests.integration.downstream.engines import EXAMPLES, java
+
+pytestmark = [pytest.mark.integration, pytest.mark.downstream]
+
+BARS_SQL = (EXAMPLES / "flink/bars.sql").read_text("utf-8")
+BOUNDED = {"scan.bounded.mode": "latest-offset"}
+# what is not read is at least accepted
+EXPLAIN_SQL = "EXPLAIN SELECT * FROM orders;\nEXPLAIN SELECT * FROM connection_events;\n"
+PHASES_SQL = """
+CREATE TABLE phases (market_phase STRING, instrument_token BIGINT NOT NULL) WITH (
+  'connector' = 'kafka', 'topic' = '%topic%', 'properties.bootstrap.servers' = '%servers%',
+  'format' = 'json'
+);
+INSERT INTO phases SELECT market_phase, instrument_token FROM newer_ticks;
+"""
+
+
+def run_sql(folder: Path, *scripts: str) -> None:
+    files = []
+    for number, script in enumerate(scripts):
+        files.append(folder / f"{number}.sql")
+        files[-1].write_text(script, "utf-8")
+    java("flink", "kite.flink.RunSql", *map(str, files))
+
+
+def run_bars(downstream, folder: Path, topic: str, *more: str) -> list[Bar]:
+    """The example as it is, but for addresses, the topics' prefix, and that it ends."""
+    downstream.create_topics(topic)
+    tables = flink_tables(
+        downstream.bootstrap_servers,
+        downstream.registry_url,
+        prefix=downstream.prefix,
+        options=BOUNDED,
+    )
+    assert BARS_SQL.count("'kite.bars'") == 1
+    bars = BARS_SQL.replace("'kite.bars'", f"'{topic}'").replace(
+        "localhost:9092", downstream.bootstrap_servers
+    )
+    run_sql(folder, tables, EXPLAIN_SQL, bars, *more)
+    return sorted(bar_of(json.loads(value)) for value in downstream.read(topic))
+
+
+def bar_of(row: dict) -> Bar:
+    return Bar(
+        start=row["bar_start"], **{name: row[name] for name in Bar._fields if name != "start"}
+    )
+
+
+def test_bars_are_equal_before_and_after_the_schema_moves_on(new_downstream, tmp_path):
+    downstream = new_downstream()
+    first_day, second_day = downstream.days()
+    downstream.write(first_day)
+    before = run_bars(downstream, tmp_path, f"{downstream.prefix}.bars-before")
+    assert before == downstream.bars
+
+    downstream.evolve()
+    downstream.write(downstream.half_in_newer_schema(second_day))
+    phases = f"{downstream.prefix}.phases"
+    downstream.create_topics(phases)
+    # a job of the newer schema besides: it reads the older ticks too
+    newer = flink_ddl(
+        topic_pattern("tick", downstream.prefix),
+        downstream.bootstrap_servers,
+        downstream.registry_url,
+        schema=market.newer_schema(),
+        table="newer_ticks",
+        options=BOUNDED,
+    )
+    script = PHASES_SQL.replace("%topic%", phases).replace(
+        "%servers%", downstream.bootstrap_servers
+    )
+    after = run_bars(downstream, tmp_path, f"{downstream.prefix}.bars-after", newer, script)
+    assert after == downstream.bars
+    assert len(after) > len(before)
+
+    read = [json.loads(value) for value in downstream.read(phases)]
+    assert Counter((row["market_phase"], row["instrument_token"]) for row in read) == Counter(
+        (tick.get("market_phase"), tick["instrument_token"]) for tick in downstream.ticks
+    )
