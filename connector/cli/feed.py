@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
+import sys
+from collections import deque
 from typing import Annotated, Any
 
 import typer
+import uvloop
 
 from connector.cli.options import build, with_options
 from connector.errors import SettingProblem, SettingsError
@@ -18,7 +22,56 @@ from connector.simulator.faults import FaultSpec
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
+    app.command()(demo)
     app.command()(simulate)
+
+
+def demo(
+    duration: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds; until Ctrl-C when not given", show_default=False),
+    ] = None,
+    instruments: Annotated[
+        int, typer.Option(min=1, max=9000, help="Instruments to subscribe")
+    ] = 1500,
+    rate: Annotated[float, typer.Option(min=0.0, help="Updates a second of each instrument")] = 2.0,
+    seed: Annotated[int, typer.Option(help="Of the market's chance")] = 1,
+) -> None:
+    """Show it all: simulated market, embedded broker and registry, the connector.
+
+    Needs no account, no Kafka and no network. A live view on a terminal; lines otherwise, and one
+    of JSON at the end.
+    """
+    from connector.demo import DemoOptions, run_demo
+
+    # the view has the screen for itself: it shows the last warning
+    notices: deque[str] = deque(maxlen=20)
+    if sys.stdout.isatty():
+        configure("warning", "console", stream=Lines(notices))
+    else:
+        configure("warning")
+    options = DemoOptions(
+        duration_seconds=duration, instruments=instruments, updates_per_second=rate, seed=seed
+    )
+
+    async def show() -> int:
+        return await run_demo(options, sys.stdout, notices, stopped_by_signal())
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        raise typer.Exit(runner.run(show()))
+
+
+class Lines(io.StringIO):
+    """A stream that only remembers the lines written to it."""
+
+    def __init__(self, lines: deque[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def write(self, text: str, /) -> int:
+        """Remember each line."""
+        self._lines.extend(line for line in text.splitlines() if line.strip())
+        return len(text)
 
 
 @with_options(SimulatorConfig, leave_out=("accounts", "faults", "sent_log_frames", "stepped"))

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -82,9 +82,7 @@ def tail(
     from connector.live import record_line
 
     out = sys.stdout
-    line: Callable[[Any], str] = (
-        _json_line if as_json or not out.isatty() else lambda record: record_line(record)
-    )
+    line: Callable[[Any], str] = _json_line if as_json or not out.isatty() else record_line
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
             _tail(
@@ -119,7 +117,7 @@ async def _tail(
         start="earliest" if from_beginning else "latest",
         follow=follow,
     )
-    async with contextlib.aclosing(stream):
+    async with contextlib.aclosing(cast("AsyncGenerator[Any]", stream)):
         async for record in stream:
             sys.stdout.write(line(record) + "\n")
             sys.stdout.flush()
@@ -215,7 +213,7 @@ def print_schema(
     name: Annotated[str, typer.Argument(help="tick, order_update, connection_event …")],
 ) -> None:
     """Print a shipped schema."""
-    from connector import schemas as shipped
+    from connector import schemas as shipped  # type: ignore[attr-defined]  # another folder
 
     try:
         typer.echo(shipped.text(name), nl=False)

@@ -87,6 +87,22 @@ async def tail(
         await asyncio.to_thread(reader.close)
 
 
+async def written_records(
+    kafka: KafkaSettings, topics: Sequence[str], *, timeout_seconds: float = 10.0
+) -> dict[str, int]:
+    """How many records were ever written to each topic, kept or not: the sum of its end offsets.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic is not there.
+    """
+    reader = _Reader(kafka, None, TopicNames(), None)
+    try:
+        return await asyncio.to_thread(reader.written, topics, timeout_seconds)
+    finally:
+        await asyncio.to_thread(reader.close)
+
+
 class _Reader:
     """The blocking half."""
 
@@ -123,19 +139,37 @@ class _Reader:
         return not self._unfinished
 
     def open(self, topics: Sequence[str], start: str, timeout_seconds: float) -> None:
+        offset = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
+        partitions = self._partitions(topics, offset, timeout_seconds)
+        self._unfinished = {(p.topic, p.partition) for p in partitions}
+        self._consumer.assign(partitions)
+
+    def written(self, topics: Sequence[str], timeout_seconds: float) -> dict[str, int]:
+        counts = dict.fromkeys(topics, 0)
+        for partition in self._partitions(topics, OFFSET_END, timeout_seconds):
+            try:
+                _, end = self._consumer.get_watermark_offsets(partition, timeout_seconds)
+            except KafkaException as exc:
+                raise BrokerUnreachableError(
+                    self._kafka.bootstrap_servers, exc.args[0].str()
+                ) from exc
+            counts[partition.topic] += end
+        return counts
+
+    def _partitions(
+        self, topics: Sequence[str], offset: int, timeout_seconds: float
+    ) -> list[TopicPartition]:
         try:
             metadata = self._consumer.list_topics(timeout=timeout_seconds)
         except KafkaException as exc:
             raise BrokerUnreachableError(self._kafka.bootstrap_servers, exc.args[0].str()) from exc
-        offset = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
         partitions = []
         for topic in topics:
             found = metadata.topics.get(topic)
             if found is None or found.error is not None:
                 raise TopicError(topic, "is not there")
             partitions += [TopicPartition(topic, number, offset) for number in found.partitions]
-        self._unfinished = {(p.topic, p.partition) for p in partitions}
-        self._consumer.assign(partitions)
+        return partitions
 
     def read(self) -> list[TailRecord]:
         records = []

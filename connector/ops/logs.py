@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import IO, Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -71,7 +71,7 @@ def configure(
     log_format: LogFormat = "auto",
     *,
     mask: SecretMask | None = None,
-    stream: TextIO | None = None,
+    stream: IO[str] | None = None,
 ) -> None:
     """Set up structlog and the standard library's logging; may be called again.
 
