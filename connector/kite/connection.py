@@ -166,7 +166,7 @@ class Connection:
         elif self._socket is not None:
             self._reconnect_now = True
             await self._socket.close()
-            self._end_socket(None, "reconnect was asked for")
+            self._end_socket(None, "")
         elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -319,7 +319,7 @@ class Connection:
                     self._report.enter(
                         ConnectionState.CONNECTING,
                         EventType.DISCONNECTED,
-                        self._last_error,
+                        "a reconnect was asked for",
                         code=code,
                     )
                 elif not await self._back_off(EventType.DISCONNECTED, self._last_error, code=code):

@@ -1,0 +1,143 @@
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+
+from connector import FileCredentials, StaticCredentials
+from tests.support.clock import settle
+
+
+def token(credentials):
+    value = credentials.access_token()
+    return value and value.get_secret_value()
+
+
+def test_secrets_are_in_no_repr(tmp_path):
+    (tmp_path / "token").write_text("SECRET-T")
+    for credentials in [
+        StaticCredentials("SECRET-K", "SECRET-T", "one"),
+        FileCredentials("SECRET-K", tmp_path / "token", "one"),
+    ]:
+        shown = f"{credentials!r} {credentials} {vars(credentials)}"
+        assert "SECRET" not in shown
+        assert "one" in repr(credentials)
+
+
+def test_secret_strings_are_taken_as_they_are():
+    credentials = StaticCredentials(SecretStr("k"), SecretStr("t"))
+    assert credentials.api_key.get_secret_value() == "k"
+    assert token(credentials) == "t"
+
+
+@pytest.mark.parametrize("nothing", [None, "", SecretStr("")])
+def test_no_token_is_none(nothing):
+    assert StaticCredentials("k", nothing).access_token() is None
+
+
+async def test_setting_a_token_wakes_all_who_wait():
+    credentials = StaticCredentials("k", "old")
+    waiting = [asyncio.create_task(credentials.changed(0)) for _ in range(3)]
+    await settle()
+    assert not any(task.done() for task in waiting)
+    credentials.set_access_token("new")
+    await asyncio.gather(*waiting)
+    assert token(credentials) == "new"
+    assert credentials.version == 1
+
+
+async def test_the_same_token_set_again_is_a_change():
+    credentials = StaticCredentials("k", "t")
+    credentials.set_access_token("t")
+    await credentials.changed(0)
+
+
+async def test_a_change_before_the_wait_is_not_missed():
+    credentials = StaticCredentials("k", "old")
+    version = credentials.version
+    credentials.set_access_token("new")
+    await credentials.changed(version)
+
+
+class TestFile:
+    def test_space_around_the_token_does_not_count(self, tmp_path):
+        (tmp_path / "token").write_text("  t\n\n")
+        assert token(FileCredentials("k", tmp_path / "token")) == "t"
+
+    @pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe"])
+    def test_a_file_without_a_token_is_none(self, tmp_path, content):
+        (tmp_path / "token").write_bytes(content)
+        assert FileCredentials("k", tmp_path / "token").access_token() is None
+
+    def test_a_missing_file_is_none_until_it_comes(self, tmp_path):
+        credentials = FileCredentials("k", tmp_path / "sub" / "token")
+        assert credentials.access_token() is None
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "token").write_text("t")
+        assert token(credentials) == "t"
+        assert credentials.version == 1
+
+    async def test_a_change_before_the_wait_is_not_missed(self, tmp_path):
+        (tmp_path / "token").write_text("old")
+        credentials = FileCredentials("k", tmp_path / "token")
+        (tmp_path / "token").write_text("new")
+        await credentials.changed(0)
+        assert token(credentials) == "new"
+
+    def write(self, path):
+        path.write_text("new")
+
+    def replace(self, path):
+        (path.parent / "tmp").write_text("new")
+        (path.parent / "tmp").replace(path)
+
+    @pytest.mark.parametrize("how", ["write", "replace"])
+    async def test_a_change_is_noticed(self, tmp_path, how):
+        path = tmp_path / "token"
+        path.write_text("old")
+        # a poll within the test's time would hide a watch that does not work
+        credentials = FileCredentials("k", path, poll_seconds=3600)
+        async with asyncio.timeout(20):
+            await self.change_when_watched(credentials, lambda: getattr(self, how)(path))
+        assert token(credentials) == "new"
+
+    async def test_a_mounted_secret_is_swapped_by_its_link(self, tmp_path):
+        for version, value in [("v1", "old"), ("v2", "new")]:
+            (tmp_path / version).mkdir()
+            (tmp_path / version / "token").write_text(value)
+        (tmp_path / "..data").symlink_to("v1")
+        (tmp_path / "token").symlink_to("..data/token")
+        credentials = FileCredentials("k", tmp_path / "token", poll_seconds=3600)
+        assert token(credentials) == "old"
+
+        def swap():
+            (tmp_path / "..data_tmp").symlink_to("v2")
+            (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+
+        async with asyncio.timeout(20):
+            await self.change_when_watched(credentials, swap)
+        assert token(credentials) == "new"
+
+    async def change_when_watched(self, credentials, change):
+        """Change only once the watch is known to be set: it has noticed something else."""
+        reads = []
+        read = credentials.access_token
+        credentials.access_token = lambda: reads.append(read())
+        changed = asyncio.create_task(credentials.changed(0))
+        await settle()
+        looked = len(reads)
+        while len(reads) == looked:
+            (credentials.path.parent / "neighbour").write_text("")
+            await asyncio.wait([changed], timeout=0.05)
+        del credentials.access_token
+        change()
+        await changed
+
+    async def test_without_a_folder_it_is_polled(self, tmp_path):
+        credentials = FileCredentials("k", tmp_path / "sub" / "token", poll_seconds=0.001)
+        changed = asyncio.create_task(credentials.changed(0))
+        await settle()
+        assert not changed.done()
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "token").write_text("t")
+        async with asyncio.timeout(20):
+            await changed
