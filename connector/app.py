@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import structlog
 import uvloop
 
+from connector.cluster.cluster import Cluster
 from connector.cluster.layout import partitions, slots_by_account
 from connector.codec import IMPLEMENTATION, Transcoder
 from connector.errors import ConnectorError
@@ -28,8 +29,8 @@ from connector.kafka.records import RecordDecoder, RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.spool import Dropped
 from connector.kafka.topics import TopicNames, ensure_topics
-from connector.kite.credentials import Credentials
 from connector.kite.instruments import InstrumentMaster
+from connector.kite.models import ConnectionEvent
 from connector.master import MasterKeeper
 from connector.ops.http import StatusServer
 from connector.ops.logs import SecretMask
@@ -70,7 +71,7 @@ class Service:
 
     Args:
         settings: all of them.
-        owner: decides which slots are open; the settings' own list on all slots when not given.
+        owner: decides which slots are open; what the settings say when not given.
         mask: is told the tokens, to keep them out of the log.
     """
 
@@ -78,7 +79,7 @@ class Service:
         self,
         settings: Settings,
         *,
-        owner: Callable[[Settings, dict[str, Credentials]], SlotOwner] = StaticSlots,
+        owner: SlotOwner | None = None,
         mask: SecretMask | None = None,
     ) -> None:
         self.settings = settings
@@ -89,7 +90,7 @@ class Service:
         if mask is not None:
             tokens = [credentials.access_token() for credentials in self.credentials.values()]
             mask.hide(*(token.get_secret_value() for token in tokens if token is not None))
-        self.owner = owner(settings, self.credentials)
+        self.owner = owner or self._own_slots()
         self.producer = RecordProducer(
             settings.kafka,
             settings.spool,
@@ -111,6 +112,17 @@ class Service:
         self._stop_requested = asyncio.Event()
         self._hurry = asyncio.Event()
         self._failure: BaseException | None = None
+
+    def _own_slots(self) -> SlotOwner:
+        if not self.settings.cluster.enabled:
+            return StaticSlots(self.settings, self.credentials)
+        return Cluster(
+            self.settings,
+            self.credentials,
+            refresh=self._refresh if self.settings.instrument_master.load else None,
+            on_event=self._take_event,
+            drained=self._drained,
+        )
 
     async def run(self) -> bool:
         """Run until `stop`, or until something fails that waiting cannot mend.
@@ -245,6 +257,30 @@ class Service:
                 await asyncio.wait_for(self._master.tried.wait(), MASTER_WAIT_SECONDS)
         await self.owner.start(pipeline.handler)
         self.phase = Phase.RUNNING
+
+    async def _refresh(self) -> None:
+        """A command asks for today's list."""
+        if self._master is not None:
+            await self._master.refresh()
+
+    def _take_event(self, event: ConnectionEvent) -> None:
+        """An event that is no connection's own: an instrument that expired, say."""
+        if self._reporter.pipeline is not None:
+            self._reporter.pipeline.take_event(event, self._accounts.get(event.slot, ""))
+
+    async def _drained(self, _slot: int) -> None:
+        """Wait until whatever was produced so far has been settled.
+
+        The producer does not count by slot: this waits for the other slots' records of the same
+        moment too, which are on their way as well.
+        """
+        produced = self.producer.counts.produced
+        while True:
+            counts = self.producer.counts
+            settled = counts.produced - counts.in_flight - counts.spooled
+            if settled >= produced:
+                return
+            await asyncio.sleep(0.01)
 
     def _take_master(self, master: InstrumentMaster) -> None:
         if self._reporter.pipeline is not None:

@@ -195,6 +195,7 @@ class Demo:
             elapsed_seconds=time.monotonic() - self._started,
             duration_seconds=self.options.duration_seconds,
             notice=self._notices[-1] if self._notices else "",
+            roles=["leader" if _leads(service) else "" for service in self._services],
         )
 
     def _line(self, elapsed_seconds: float) -> str:
@@ -307,6 +308,10 @@ def _tail_command(settings: Settings) -> str:
     return (
         f"kite-connector tail nse -b {settings.kafka.bootstrap_servers} -r {settings.registry.url}"
     )
+
+
+def _leads(service: Service) -> bool:
+    return bool((service.owner.status() or {}).get("leader"))
 
 
 async def _port_is_free(port: int) -> bool:

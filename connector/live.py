@@ -313,10 +313,11 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _side_by_side(left: RenderableType, right: RenderableType) -> Table:
+def _side_by_side(left: RenderableType, right: RenderableType, left_share: int = 5) -> Table:
+    """Two columns; `left_share` is in tenths of the width."""
     grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    grid.add_column(ratio=1)
-    grid.add_column(ratio=1)
+    grid.add_column(ratio=left_share)
+    grid.add_column(ratio=10 - left_share)
     grid.add_row(left, right)
     return grid
 

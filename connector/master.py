@@ -89,6 +89,16 @@ class MasterKeeper:
             due_ms = last_refresh_ms(now_ms, self._settings.refresh_at) + _DAY_MS
             await self._sleep((due_ms - now_ms) / 1000)
 
+    async def refresh(self) -> None:
+        """Load the list now, whatever the time.
+
+        Raises:
+            ConnectorError: the REST API does not give it.
+        """
+        await self._fetch()
+        self.error = None
+        self.tried.set()
+
     async def _from_cache(self) -> bool:
         """Use the cached list; True where Kite has not made another since."""
         cached = await asyncio.to_thread(self._cache.load) if self._cache else None

@@ -313,7 +313,7 @@ class SlotPipeline:
         elif isinstance(message, ErrorMessage):
             _log.warning("the feed complains", slot=self.slot, text=message.text)
         elif isinstance(message, TextMessage):
-            # broker alerts are meant for people; of the undocumented ones, one comes at each connect
+            # broker alerts are meant for people; the undocumented ones come at each connect
             log = _log.info if message.type == "message" else _log.debug
             log("message of the feed", slot=self.slot, type=message.type)
 

@@ -108,6 +108,7 @@ class Reporter:
             order_repeats=pipeline.order_repeats if pipeline else 0,
             events=pipeline.events if pipeline else 0,
             unresolved=self._owner.unresolved(),
+            cluster=self._owner.status(),
         )
 
     def _connections(self) -> list[ConnectionStatus]:

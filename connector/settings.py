@@ -246,6 +246,11 @@ class SpoolSettings(Section):
 class ClusterSettings(Section):
     """How replicas share the slots, and how they are steered."""
 
+    enabled: bool = Field(
+        True,
+        description="false: this process has all slots for itself, carries the instruments of "
+        "the settings, and takes no commands",
+    )
     session_timeout_seconds: float = Field(
         10.0, ge=6, le=300, description="a replica silent for so long loses its slots"
     )

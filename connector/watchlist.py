@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from connector.cluster.layout import slots_by_account
+from connector.control.state import Names
 from connector.errors import CapacityError
 from connector.kite.allocation import place
 from connector.kite.connection import Connection
@@ -23,13 +24,6 @@ from connector.kite.stats import ConnectionStats
 from connector.settings import AccountSettings, InstrumentSettings, Settings
 
 _log = structlog.get_logger("connector.watchlist")
-
-
-class SymbolTable(Protocol):
-    """What is needed of the instrument master."""
-
-    def token(self, symbol: str) -> int | None:
-        """Today's token of EXCHANGE:TRADINGSYMBOL."""
 
 
 class SlotOwner(Protocol):
@@ -48,7 +42,7 @@ class SlotOwner(Protocol):
     async def release(self) -> None:
         """Give the slots up, once what they received is with Kafka or on disk."""
 
-    def set_master(self, master: SymbolTable) -> None:
+    def set_master(self, master: Names) -> None:
         """Today's names have these tokens."""
 
     def stats(self) -> Sequence[ConnectionStats]:
@@ -60,6 +54,9 @@ class SlotOwner(Protocol):
     def unresolved(self) -> Sequence[str]:
         """Instruments that are asked for and have no slot, each with the reason."""
 
+    def status(self) -> Mapping[str, Any] | None:
+        """More for the status page; None where there is nothing to say."""
+
 
 def credentials_of(account: AccountSettings) -> Credentials:
     """An account's credentials, from wherever the settings say."""
@@ -69,7 +66,7 @@ def credentials_of(account: AccountSettings) -> Credentials:
 
 
 def resolve(
-    groups: Sequence[InstrumentSettings], master: SymbolTable | None
+    groups: Sequence[InstrumentSettings], master: Names | None
 ) -> tuple[dict[int, Mode], list[str]]:
     """The settings' instruments as token to mode, in their order, and the names without a token.
 
@@ -101,7 +98,7 @@ class StaticSlots:
         self._credentials = credentials
         self._connections: dict[int, Connection] = {}
         self._slot_of: dict[int, int] = {}
-        self._master: SymbolTable | None = None
+        self._master: Names | None = None
         self._unknown: list[str] = []
         self._refused: list[int] = []
 
@@ -127,7 +124,7 @@ class StaticSlots:
     async def release(self) -> None:
         """Nothing: nobody else may have these slots."""
 
-    def set_master(self, master: SymbolTable) -> None:
+    def set_master(self, master: Names) -> None:
         """Resolve the settings' names anew; what has another token now moves to it."""
         self._master = master
         if self._connections:
@@ -159,6 +156,9 @@ class StaticSlots:
             *(f"{name}: {reason}" for name in self._unknown),
             *(f"{token}: no room, the connections are full" for token in self._refused),
         ]
+
+    def status(self) -> None:
+        """Nothing: this process is alone."""
 
     def _apply(self) -> None:
         """Bring the connections to what the settings ask for, with the names as they are today."""

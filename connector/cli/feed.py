@@ -31,6 +31,9 @@ def demo(
         float | None,
         typer.Option(min=0.1, help="Seconds; until Ctrl-C when not given", show_default=False),
     ] = None,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=9, help="Connectors, which share the three connections")
+    ] = 1,
     instruments: Annotated[
         int, typer.Option(min=1, max=9000, help="Instruments to subscribe")
     ] = 1500,
@@ -51,7 +54,11 @@ def demo(
     else:
         configure("warning")
     options = DemoOptions(
-        duration_seconds=duration, instruments=instruments, updates_per_second=rate, seed=seed
+        duration_seconds=duration,
+        replicas=replicas,
+        instruments=instruments,
+        updates_per_second=rate,
+        seed=seed,
     )
 
     async def show() -> int:

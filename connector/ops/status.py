@@ -137,6 +137,8 @@ class ServiceStatus:
     events: int = 0
     unresolved: Sequence[str] = ()
     """instruments of the settings that have no connection, each with the reason"""
+    cluster: Mapping[str, Any] | None = None
+    """what this replica owns and leads; None where it is alone"""
 
     @property
     def ready(self) -> bool:

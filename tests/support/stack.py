@@ -84,6 +84,7 @@ def raw_settings(simulator, broker, registry, **changes):
         "topics": {"replication_factor": 1, "tick_partitions": 2},
         "registry": {"url": registry.url},
         "http": {"port": 0},
+        "cluster": {"enabled": False},
         "grace_seconds": 10.0,
         **changes,
     }
