@@ -166,6 +166,7 @@ def settings_of(documents: list[dict], tmp_path) -> tuple[object, dict]:
         variable["name"]: variable.get("value", f"from-{variable['name']}")
         for variable in pod["containers"][0]["env"]
     }
+    assert environment.pop("KITE_CONNECTOR_CONFIG").endswith("/kite-connector.yaml")
     return load(file, environment).settings, pod
 
 
