@@ -22,13 +22,14 @@ from connector.ops.histogram import Histogram
 from connector.ops.status import Accounting, ConnectionStatus, ServiceStatus
 
 UP, DOWN, SAME = "green", "red", "dim"
-_STATE_STYLES = {
-    "connected": "green",
-    "connecting": "yellow",
-    "backing_off": "yellow",
-    "waiting_for_slot": "yellow",
-    "waiting_for_token": "bold yellow",
-    "failed": "bold red",
+# state: (the words that a narrow column has room for, style)
+_STATES = {
+    "connected": ("connected", "green"),
+    "connecting": ("connecting", "yellow"),
+    "backing_off": ("retrying", "yellow"),
+    "waiting_for_slot": ("no slot yet", "yellow"),
+    "waiting_for_token": ("no token", "bold yellow"),
+    "failed": ("failed", "bold red"),
 }
 # currencies are quoted in paise and their hundredths
 _DECIMALS = {"CDS": 4, "BCD": 4}
@@ -198,7 +199,7 @@ class View:
             for price in prices:
                 table.add_row(*_price(price))
             tables.append(table)
-        return _side_by_side(*tables)
+        return _side_by_side(tables[0], tables[1])
 
     def _latencies(self) -> Table:
         table = Table.grid(padding=(0, 1))
@@ -323,8 +324,8 @@ def _side_by_side(left: RenderableType, right: RenderableType, left_share: int =
 
 
 def _state(connection: ConnectionStatus) -> Text:
-    words = connection.state.replace("_", " ")
-    return Text(words, style=_STATE_STYLES.get(connection.state, "dim"))
+    words, style = _STATES.get(connection.state, (connection.state, "dim"))
+    return Text(words, style=style)
 
 
 def _instruments(connection: ConnectionStatus) -> Text:
