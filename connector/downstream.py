@@ -133,7 +133,7 @@ def flink_tables(
     """
     return "\n".join(
         [
-            "-- Made from the Avro schemas by `kite-connector schemas --flink-ddl`: do not edit.\n",
+            "-- Made from the Avro schemas by `kite-connector schemas flink`: do not edit.\n",
             *(
                 flink_ddl(
                     topic_pattern(name, prefix),
@@ -260,7 +260,7 @@ _SPARK_READER: Final = '''\
 # ruff: noqa: E501
 """Reads %topics% of the Kite connector into Spark Structured Streaming.
 
-Made from the Avro schema by `kite-connector schemas --spark`: do not edit.
+Made from the Avro schema by `kite-connector schemas spark`: do not edit.
 """
 
 import json

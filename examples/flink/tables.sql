@@ -1,4 +1,4 @@
--- Made from the Avro schemas by `kite-connector schemas --flink-ddl`: do not edit.
+-- Made from the Avro schemas by `kite-connector schemas flink`: do not edit.
 
 CREATE TABLE `ticks` (
   `token_key` STRING COMMENT 'The key of the record',

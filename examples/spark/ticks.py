@@ -1,7 +1,7 @@
 # ruff: noqa: E501
 """Reads ticks of the Kite connector into Spark Structured Streaming.
 
-Made from the Avro schema by `kite-connector schemas --spark`: do not edit.
+Made from the Avro schema by `kite-connector schemas spark`: do not edit.
 """
 
 import json
