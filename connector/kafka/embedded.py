@@ -10,21 +10,25 @@ Source: librdkafka's `src/rdkafka_mock.h`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import importlib
 import importlib.metadata
 import re
+import socket
+import threading
 from collections.abc import Mapping
 from ctypes import c_char_p, c_int, c_int16, c_int32, c_size_t, c_void_p
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from connector.errors import KafkaError, TopicError
 
 _PRODUCER = 0
 _TEXT_BYTES = 512
+_KNOCK_SECONDS = 0.01
 
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "rd_kafka_conf_new": (c_void_p, []),
@@ -71,6 +75,7 @@ class EmbeddedBroker:
         self._library: ctypes.CDLL | None = None
         self._client: int | None = None
         self._cluster: int | None = None
+        self._addresses: list[str] = []
 
     def start(self) -> None:
         """Bring the cluster up.
@@ -83,7 +88,7 @@ class EmbeddedBroker:
         library = _load()
         text = ctypes.create_string_buffer(_TEXT_BYTES)
         configuration = library.rd_kafka_conf_new()
-        # the handle only carries the cluster: what it logs is each mock request
+        # it would log each request to the mock cluster
         library.rd_kafka_conf_set(configuration, b"log_level", b"0", text, _TEXT_BYTES)
         client = library.rd_kafka_new(_PRODUCER, configuration, text, _TEXT_BYTES)
         if not client:
@@ -93,7 +98,8 @@ class EmbeddedBroker:
             library.rd_kafka_destroy(client)
             raise KafkaError("embedded broker: librdkafka could not start its mock cluster")
         self._library, self._client, self._cluster = library, client, cluster
-        library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, self._rebalance_delay_ms)
+        self._addresses = self.bootstrap_servers.split(",")
+        self._ask("group_initial_rebalance_delay_ms", self._rebalance_delay_ms)
         for name, partitions in self._topics.items():
             self.create_topic(name, partitions)
 
@@ -135,50 +141,67 @@ class EmbeddedBroker:
         Raises:
             TopicError: it exists, or the numbers make no sense.
         """
-        library, cluster = self._running()
-        code = library.rd_kafka_mock_topic_create(
-            cluster, name.encode(), partitions, replication_factor
-        )
+        code = self._ask("topic_create", name.encode(), partitions, replication_factor)
         if code:
             raise TopicError(name, f"the embedded broker refused it: {self._text(code)}")
         self._topics[name] = partitions
 
     def set_topic_error(self, name: str, code: int) -> None:
         """Let metadata answer `code` for this topic; 0 ends that."""
-        library, cluster = self._running()
-        library.rd_kafka_mock_topic_set_error(cluster, name.encode(), code)
+        self._ask("topic_set_error", name.encode(), code)
 
     def set_down(self, broker_id: int | None = None) -> None:
         """Drop the connections of a node (of all when None) and accept no new ones."""
-        library, cluster = self._running()
         for number in self._chosen(broker_id):
-            self._check(library.rd_kafka_mock_broker_set_down(cluster, number))
+            self._check(self._ask("broker_set_down", number))
 
     def set_up(self, broker_id: int | None = None) -> None:
         """Undo `set_down`."""
-        library, cluster = self._running()
         for number in self._chosen(broker_id):
-            self._check(library.rd_kafka_mock_broker_set_up(cluster, number))
+            self._check(self._ask("broker_set_up", number))
 
     def set_rtt_ms(self, rtt_ms: int, broker_id: int | None = None) -> None:
         """Delay each answer of a node (of all when None)."""
-        library, cluster = self._running()
         for number in self._chosen(broker_id):
-            self._check(library.rd_kafka_mock_broker_set_rtt(cluster, number, rtt_ms))
+            self._check(self._ask("broker_set_rtt", number, rtt_ms))
 
     def push_errors(self, api_key: int, *codes: int) -> None:
         """Answer the next requests of `api_key` (0 is Produce) with these errors; 0 lets one pass.
 
         The codes are `KafkaError`'s; `_TRANSPORT` closes the connection instead of answering.
         """
-        library, cluster = self._running()
         array = (c_int * len(codes))(*codes)
-        library.rd_kafka_mock_push_request_errors_array(cluster, api_key, len(codes), array)
+        self._ask("push_request_errors_array", api_key, len(codes), array)
 
     def clear_errors(self, api_key: int) -> None:
         """Forget the errors of `push_errors` that were not used."""
         library, cluster = self._running()
         library.rd_kafka_mock_clear_request_errors(cluster, api_key)
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        """Have the cluster's own thread do something.
+
+        librdkafka loses one of some ten wake-ups of that thread, which then sleeps on for up to a
+        second: so it is woken as its clients wake it, by a connection.
+        """
+        library, cluster = self._running()
+        function = getattr(library, f"rd_kafka_mock_{name}")
+        done = threading.Event()
+        knocking = threading.Thread(target=self._knock, args=(done,), daemon=True)
+        knocking.start()
+        try:
+            return function(cluster, *arguments)
+        finally:
+            done.set()
+            knocking.join()
+
+    def _knock(self, done: threading.Event) -> None:
+        while not done.wait(_KNOCK_SECONDS):
+            for address in self._addresses:
+                host, _, port = address.rpartition(":")
+                # a node that is down hears nothing: then the second has to pass
+                with contextlib.suppress(OSError):
+                    socket.create_connection((host, int(port)), _KNOCK_SECONDS).close()
 
     def _chosen(self, broker_id: int | None) -> range:
         return range(1, self._brokers + 1) if broker_id is None else range(broker_id, broker_id + 1)

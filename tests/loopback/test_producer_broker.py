@@ -1,0 +1,277 @@
+"""The producer against a real librdkafka client and the embedded broker."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+from confluent_kafka import KafkaError as Code
+
+from connector.kafka.embedded import EmbeddedBroker
+from connector.kafka.producer import ProducerState, RecordProducer
+from connector.settings import KafkaSettings, SpoolSettings
+from tests.support.reading import by_key, read_topic
+from tests.support.waiting import until
+
+TIME_MS = 1_700_000_000_000
+KEYS = 20
+PRODUCE = 0  # the request's api_key
+QUICK = {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 100}
+
+
+@pytest.fixture
+def broker():
+    with EmbeddedBroker({"t": 3}) as broker:
+        yield broker
+
+
+def kafka(broker, **more):
+    return KafkaSettings(
+        bootstrap_servers=broker.bootstrap_servers,
+        linger_ms=1,
+        client=QUICK,
+        **{"queue_max_messages": 1000, **more},
+    )
+
+
+class Feed:
+    """Numbered records over some keys; knows what has to be in the topic."""
+
+    def __init__(self, producer):
+        self.producer = producer
+        self.made = 0
+
+    def send(self, count):
+        records = [
+            ("t", b"%d" % (number % KEYS), b"%d" % number)
+            for number in range(self.made, self.made + count)
+        ]
+        self.made += count
+        self.producer.produce_all(records, TIME_MS)
+        self.balanced()
+
+    def balanced(self):
+        counts = self.producer.counts
+        parts = (counts.delivered, counts.in_flight, counts.spooled)
+        assert min(parts) >= 0
+        assert counts.produced == sum(parts) + sum(counts.failed.values()) + sum(
+            counts.dropped.values()
+        )
+
+
+async def check(broker, made, *, repeats=False):
+    """Every record is there, each key's in order; `repeats`: some perhaps more than once."""
+    messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t", made)
+    assert {m.timestamp()[1] for m in messages} == {TIME_MS}
+    for key, values in by_key(messages).items():
+        numbers = [int(value) for value in values]
+        expected = [number for number in range(made) if number % KEYS == int(key)]
+        assert (list(dict.fromkeys(numbers)) if repeats else numbers) == expected
+
+
+@pytest.fixture
+async def start(broker, tmp_path):
+    started = []
+
+    async def start(spool=None, **options):
+        producer = RecordProducer(
+            options.pop("kafka", kafka(broker)),
+            spool or SpoolSettings(directory=tmp_path),
+            client_id="test",
+            **options,
+        )
+        await producer.start()
+        started.append(producer)
+        return producer
+
+    yield start
+    for producer in started:
+        await producer.close(0)
+
+
+async def test_records_arrive_and_are_counted(broker, start):
+    producer = await start()
+    feed = Feed(producer)
+    feed.send(500)
+    assert await producer.flush(20)
+    assert producer.counts.delivered == 500
+    producer.produce("t", None, b"tombstone", TIME_MS, [("reason", b"x")])
+    assert await producer.flush(20)
+    messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t", 501)
+    (last,) = [m for m in messages if m.key() == b"tombstone"]
+    assert (last.value(), last.timestamp()[1], last.headers()) == (
+        None, TIME_MS, [("reason", b"x")],
+    )  # fmt: skip
+
+
+async def test_keys_go_to_the_partitions_that_java_would_choose(broker, start):
+    producer = await start()
+    for key in (b"408065", b"738561", b"256265", b"5633"):
+        producer.produce("t", b"v", key, TIME_MS)
+    assert await producer.flush(20)
+    messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t", 4)
+    # by org.apache.kafka.common.utils.Utils.murmur2, positive, modulo 3
+    assert {m.key(): m.partition() for m in messages} == {
+        key: (murmur2(key) & 0x7FFFFFFF) % 3 for key in (b"408065", b"738561", b"256265", b"5633")
+    }
+
+
+async def test_reachable_and_latencies(broker, start):
+    producer = await start()
+    Feed(producer).send(10)
+    await until(lambda: producer.broker_reachable)
+    await until(lambda: producer.health.latency.rtt_p99_us > 0)
+    broker.set_down()
+    await until(lambda: not producer.broker_reachable)
+    assert producer.last_error
+    broker.set_up()
+    await until(lambda: producer.broker_reachable)
+    assert producer.last_error is None
+
+
+async def test_a_broker_that_is_away_for_long_loses_nothing(broker, start):
+    producer = await start()
+    feed = Feed(producer)
+    feed.send(100)
+    assert await producer.flush(20)
+    broker.set_down()
+    while feed.made < 4000:
+        feed.send(50)
+        await asyncio.sleep(0)
+    assert producer.state is ProducerState.SPOOLING
+    assert producer.counts.spooled >= 2000
+    broker.set_up()
+    while producer.state is ProducerState.SPOOLING:
+        feed.send(5)
+        await asyncio.sleep(0.005)
+    feed.send(50)
+    assert await producer.flush(20)
+    assert producer.counts.delivered == feed.made
+    await check(broker, feed.made)
+
+
+async def test_a_fatal_error_loses_nothing(broker, start):
+    producer = await start()
+    feed = Feed(producer)
+    feed.send(100)
+    assert await producer.flush(20)
+    broker.push_errors(PRODUCE, *[Code.OUT_OF_ORDER_SEQUENCE_NUMBER] * 2)
+    for _ in range(40):
+        feed.send(20)
+        await asyncio.sleep(0.002)
+    assert await producer.flush(20)
+    assert producer.counts.delivered == feed.made
+    await check(broker, feed.made, repeats=True)
+
+
+async def test_errors_that_pass_lose_nothing(broker, start):
+    producer = await start()
+    feed = Feed(producer)
+    broker.push_errors(
+        PRODUCE,
+        Code.NOT_LEADER_FOR_PARTITION,
+        Code.REQUEST_TIMED_OUT,
+        Code._TRANSPORT,
+        Code.NOT_ENOUGH_REPLICAS,
+    )
+    for _ in range(20):
+        feed.send(20)
+        await asyncio.sleep(0.002)
+    assert await producer.flush(20)
+    assert producer.counts.delivered == feed.made
+    assert not producer.counts.failed
+    await check(broker, feed.made, repeats=True)
+
+
+async def test_a_record_that_the_broker_refuses_is_told(broker, start):
+    failed = []
+    producer = await start(on_failed=failed.append)
+    producer.produce("t", b"first", b"k", TIME_MS)
+    assert await producer.flush(20)
+    broker.push_errors(PRODUCE, Code.INVALID_RECORD)
+    producer.produce("t", b"bad", b"k", TIME_MS, [("h", b"1")])
+    await until(lambda: failed)
+    producer.produce("t", b"last", b"k", TIME_MS)
+    assert await producer.flush(20)
+    assert failed[0].reason == "invalid_record"
+    assert failed[0].record == ("t", b"k", b"bad", TIME_MS, [("h", b"1")])
+    assert producer.counts.failed == {"invalid_record": 1}
+    messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t", 2)
+    assert [m.value() for m in messages] == [b"first", b"last"]
+
+
+async def test_a_record_too_large_for_kafka_is_told(broker, start):
+    failed = []
+    producer = await start(on_failed=failed.append)
+    producer.produce("t", bytes(2_000_000), b"k", TIME_MS)
+    await until(lambda: failed)
+    assert failed[0].reason == "msg_size_too_large"
+
+
+async def test_closed_while_the_broker_is_away_and_started_again(broker, start, tmp_path):
+    producer = await start()
+    feed = Feed(producer)
+    feed.send(100)
+    assert await producer.flush(20)
+    broker.set_down()
+    feed.send(1500)
+    assert producer.counts.in_flight == 1000
+    assert await producer.close(0)
+    assert producer.counts.spooled == 1500
+    broker.set_up()
+    second = await start()
+    assert second.counts.found == 1500
+    feed.producer = second
+    feed.send(100)
+    assert await second.flush(20)
+    assert second.counts.delivered == 1600
+    await check(broker, feed.made, repeats=True)
+    assert not list(tmp_path.glob("*.spool"))
+
+
+async def test_without_a_directory_the_rest_is_lost_and_said(broker, start):
+    producer = await start(SpoolSettings())
+    broker.set_down()
+    Feed(producer).send(1500)
+    assert await producer.close(0) is False
+    assert producer.counts.dropped == {"no_spool_directory": 1500}
+
+
+async def test_a_killed_process_leaves_its_spool_to_the_next(broker, start, tmp_path):
+    """The queue's records die with it, and no others."""
+    code = (
+        "import asyncio, os, sys\n"
+        "from tests.loopback.test_producer_broker import *\n"
+        "async def main():\n"
+        "    producer = RecordProducer(\n"
+        f"        KafkaSettings(bootstrap_servers='127.0.0.1:1', queue_max_messages=1000),\n"
+        f"        SpoolSettings(directory={str(tmp_path)!r}), client_id='killed')\n"
+        "    await producer.start()\n"
+        "    Feed(producer).send(3000)\n"
+        "    producer.poll()\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())\n"
+    )
+    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code])
+    assert killed.returncode == -9
+    producer = await start()
+    assert producer.counts.found == 2000
+    assert await producer.flush(20)
+    messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t", 2000)
+    assert sorted(int(m.value()) for m in messages) == list(range(1000, 3000))
+
+
+def murmur2(data):
+    """Kafka's own hash, written from its description."""
+    multiplier, shift, mask = 0x5BD1E995, 24, 0xFFFFFFFF
+    hashed = (0x9747B28C ^ len(data)) & mask
+    whole = len(data) // 4 * 4
+    for at in range(0, whole, 4):
+        part = int.from_bytes(data[at : at + 4], "little") * multiplier & mask
+        part = (part ^ part >> shift) * multiplier & mask
+        hashed = (hashed * multiplier & mask) ^ part
+    rest = data[whole:]
+    if rest:
+        hashed = ((hashed ^ int.from_bytes(rest, "little")) * multiplier) & mask
+    hashed = (hashed ^ hashed >> 13) * multiplier & mask
+    return hashed ^ hashed >> 15

@@ -1,0 +1,86 @@
+"""What can be tested of `ensure_topics` where topics cannot be created; the rest needs Kafka."""
+
+import socket
+
+import pytest
+from structlog.testing import capture_logs
+
+from connector.errors import BrokerUnreachableError, TopicError
+from connector.kafka.embedded import EmbeddedBroker
+from connector.kafka.topics import TopicsReport, ensure_topics, topic_specs
+from connector.settings import KafkaSettings, TopicSettings
+
+TOPICS = TopicSettings(create=False)
+
+
+@pytest.fixture
+def broker():
+    with EmbeddedBroker({s.name: s.partitions for s in topic_specs(TOPICS, slots=3)}) as broker:
+        yield broker
+
+
+def kafka(broker):
+    return KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+
+
+async def test_all_there(broker):
+    report = await ensure_topics(kafka(broker), TOPICS, slots=3)
+    assert report == TopicsReport()
+
+
+async def test_all_that_is_missing_is_named():
+    with (
+        EmbeddedBroker({"kite.orders": 3}) as broker,
+        pytest.raises(TopicError, match=r"topics\.create is off") as caught,
+    ):
+        await ensure_topics(kafka(broker), TOPICS, slots=3)
+    assert "kite.ticks.nse, kite.ticks.nfo" in caught.value.topic
+    assert "kite.orders" not in caught.value.topic.split(", ")
+
+
+async def test_another_number_of_partitions_is_a_warning(broker):
+    with capture_logs() as lines:
+        report = await ensure_topics(
+            kafka(broker), TopicSettings(create=False, order_partitions=5), slots=3
+        )
+    assert report.differences == ["kite.orders: 3 partitions, the settings say 5"]
+    assert [line["difference"] for line in lines] == report.differences
+
+
+async def test_fewer_slots_than_partitions_is_a_warning(broker):
+    report = await ensure_topics(kafka(broker), TOPICS, slots=2)
+    assert report.differences == ["kite.subscriptions: 3 partitions, the settings say 2"]
+
+
+async def test_more_slots_than_partitions_cannot_work(broker):
+    with pytest.raises(TopicError, match=r"kite\.subscriptions: has 3 partitions and needs 6"):
+        await ensure_topics(kafka(broker), TOPICS, slots=6)
+
+
+async def test_commands_have_one_order():
+    specs = {s.name: s.partitions for s in topic_specs(TOPICS, slots=3)}
+    with (
+        EmbeddedBroker({**specs, "kite.control": 2}) as broker,
+        pytest.raises(TopicError, match=r"kite\.control: has 2 partitions and must have exactly"),
+    ):
+        await ensure_topics(kafka(broker), TOPICS, slots=3)
+
+
+async def test_too_few_brokers_for_the_replication():
+    with (
+        EmbeddedBroker() as broker,
+        pytest.raises(TopicError, match=r"topics\.replication_factor is 3, .* has 1 broker:"),
+    ):
+        await ensure_topics(kafka(broker), TopicSettings(), slots=3)
+
+
+async def test_nobody_answers():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        servers = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(BrokerUnreachableError) as caught:
+            await ensure_topics(
+                KafkaSettings(bootstrap_servers=servers), TOPICS, slots=3, timeout_seconds=0.3
+            )
+    assert caught.value.retryable
+    assert caught.value.bootstrap_servers == servers
