@@ -7,15 +7,18 @@ import io
 import signal
 import sys
 from collections import deque
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import uvloop
 
 from connector.cli.options import build, with_options
+from connector.cli.service import ConfigOption, configure_logs
 from connector.errors import SettingProblem, SettingsError
 from connector.ops.logs import configure
 from connector.settings import LogFormat
+from connector.settings_source import load
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
 from connector.simulator.faults import FaultSpec
 
@@ -24,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(demo)
     app.command()(simulate)
+    app.command()(record)
 
 
 def demo(
@@ -117,6 +121,50 @@ def simulate(
         given["accounts"] = [{"api_key": key, **changes} for key in keys]
     config = build(SimulatorConfig, {**given, "faults": [_fault(text) for text in fault or ()]})
     asyncio.run(_simulate(config))
+
+
+def record(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The capture; gzipped if named *.gz")
+    ],
+    duration: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds; until Ctrl-C when not given", show_default=False),
+    ] = None,
+    text: Annotated[
+        bool, typer.Option(help="Record text frames, and with them order updates")
+    ] = True,
+    comment: Annotated[str, typer.Option(help="For whoever finds the file; no secret")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Record what the feed sends, for `simulate --replay`; nothing goes to Kafka.
+
+    Uses the accounts and instruments of the settings, and so their connections: a service with the
+    same api_key must not run meanwhile.
+    """
+    settings = load(config).settings
+    configure_logs(settings, log_level="warning")
+    from connector.recording import record as run
+
+    async def recorded() -> int:
+        stop = stopped_by_signal()
+        if duration is not None:
+            asyncio.get_running_loop().call_later(duration, stop.set)
+        return await run(
+            settings, file, stop, text=text, comment=comment, on_progress=_say_progress
+        )
+
+    try:
+        messages = asyncio.run(recorded())
+    except OSError as exc:
+        raise SettingsError(
+            [SettingProblem("FILE", f"cannot write {file}: {exc.strerror}")]
+        ) from exc
+    typer.echo(f"{messages:,} messages in {file}, {file.stat().st_size:,} bytes")
+
+
+def _say_progress(messages: int, connections: int) -> None:
+    typer.echo(f"{messages:,} messages, {connections} connections", err=True)
 
 
 def _fault(text: str) -> FaultSpec:

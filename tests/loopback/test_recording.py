@@ -1,0 +1,57 @@
+import asyncio
+
+from connector.kite.capture import CaptureReader, PayloadKind
+from connector.kite.packets import parse_frame
+from connector.recording import record
+from connector.simulator import SimulatorConfig
+from tests.support.stack import eventually, stack
+
+
+async def test_what_the_feed_sends_is_in_the_file(tmp_path):
+    path = tmp_path / "capture.gz"
+    simulator = SimulatorConfig(stepped=True, instruments=200, sent_log_frames=1000)
+    progress = []
+    async with stack(simulator) as around:
+        stop = asyncio.Event()
+        task = asyncio.create_task(
+            record(around.settings, path, stop, on_progress=lambda *said: progress.append(said))
+        )
+        await around.simulator.until(lambda: len(around.simulator.subscriptions()) == 5)
+        for _ in range(10):
+            await around.simulator.step(5)
+        await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"})
+        sockets = around.simulator.sockets
+        await eventually(lambda: len(progress) > 0)
+        stop.set()
+        messages = await task
+        sent = {tuple(socket.sent) for socket in sockets}
+    frames = {}
+    texts = []
+    for received in CaptureReader(path):
+        if received.kind is PayloadKind.BINARY:
+            frames.setdefault(received.slot, []).append(received.payload)
+        else:
+            texts.append(received.payload)
+    assert {tuple(of_slot) for of_slot in frames.values()} == sent
+    assert sum(b'"order"' in text for text in texts) == 3
+    assert messages == sum(map(len, frames.values())) + len(texts)
+    assert progress[-1] == (messages, 3)
+    names = {
+        tick.instrument_token
+        for of_slot in frames.values()
+        for f in of_slot
+        for tick in parse_frame(f)
+    }
+    assert len(names) == 5, "names of the settings were resolved"
+
+
+async def test_text_frames_can_be_left_out(tmp_path):
+    path = tmp_path / "capture"
+    async with stack(instrument_master={"load": False}, instruments=[]) as around:
+        stop = asyncio.Event()
+        task = asyncio.create_task(record(around.settings, path, stop, text=False))
+        await around.simulator.until(lambda: len(around.simulator.sockets) == 3)
+        assert await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"}) == 3
+        stop.set()
+        assert await task == 0
+    assert list(CaptureReader(path)) == []
