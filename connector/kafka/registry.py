@@ -131,7 +131,14 @@ def _schema_id(
     schema = Schema(schemas.text(schema_name), "AVRO")
     if settings.register_schemas:
         _set_compatibility(client, settings, subject)
-        return _ask(subject, client.register_schema, subject, schema)
+        try:
+            return _ask(subject, client.register_schema, subject, schema)
+        except SchemaIncompatibleError:
+            # or another replica has just registered it: some registries refuse the second
+            there = _found(subject, client.lookup_schema, subject, schema)
+            if there is None or there.schema_id is None:
+                raise
+            return there.schema_id
     registered = _found(subject, client.lookup_schema, subject, schema)
     if registered is None or registered.schema_id is None:
         raise RegistryError(
@@ -150,7 +157,14 @@ def _set_compatibility(
     # read first: an account may be allowed to read what it may not write
     current = _found(subject, client.get_compatibility, subject)
     if current != settings.compatibility:
-        _ask(subject, client.set_compatibility, subject, settings.compatibility)
+        try:
+            _ask(subject, client.set_compatibility, subject, settings.compatibility)
+        except SchemaIncompatibleError as error:
+            # replicas that start together: Apicurio Registry refuses the second one
+            if _found(subject, client.get_compatibility, subject) != settings.compatibility:
+                raise RegistryUnreachableError(
+                    subject, "its compatibility is being set by somebody else"
+                ) from error
 
 
 def _check(

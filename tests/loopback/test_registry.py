@@ -186,3 +186,32 @@ async def test_in_this_process():
     assert set(ids) == set(topic_schemas(NAMES))
     statuses = await check_schemas(RegistrySettings(url="mock://tests"), NAMES)
     assert {status.state for status in statuses} <= {"missing", "registered"}
+
+
+@pytest.mark.parametrize("seen_at_once", [True, False])
+async def test_replicas_that_start_together(answering, seen_at_once):
+    """The second to set a subject's compatibility, or to register, is refused by some registries:
+    what the first one did counts, at once or at the next try."""
+    reads, compatibility, registered = {}, set(), set()
+
+    async def handler(request):
+        subject = request.path.split("/")[2]
+        if request.path.startswith("/config/"):
+            if request.method == "PUT":
+                compatibility.add(subject)
+                return web.json_response({"error_code": 409, "message": "exists"}, status=409)
+            reads[subject] = reads.get(subject, 0) + 1
+            if subject in compatibility and (seen_at_once or reads[subject] > 2):
+                return web.json_response({"compatibilityLevel": "FULL_TRANSITIVE"})
+            return web.json_response({"error_code": 40401, "message": "none"}, status=404)
+        if request.path.endswith("/versions") and subject not in registered:
+            registered.add(subject)
+            return web.json_response({"error_code": 409, "message": "exists"}, status=409)
+        return web.json_response({"id": 7, "subject": subject, "version": 1, "schema": '"int"'})
+
+    settings = RegistrySettings(url=await answering(handler))
+    if not seen_at_once:
+        for topic in topic_schemas(NAMES):
+            with pytest.raises(RegistryUnreachableError, match=topic):
+                await register_schemas(settings, NAMES)
+    assert set((await register_schemas(settings, NAMES)).values()) == {7}
