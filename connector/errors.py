@@ -18,6 +18,7 @@
     │   └── ConnectionClosedError      used after it was closed
     ├── RestError                      Kite's HTTP API answered with an error
     │   └── RestTokenError             its TokenException: log in again
+    ├── LoginError                     a login came to nothing; says what to do
     ├── KafkaError                     the Kafka side
     │   ├── BrokerUnreachableError     no broker answers
     │   ├── TopicError                 a topic is missing or differs from what was asked for
@@ -244,6 +245,17 @@ class RestError(ConnectorError):
 
 class RestTokenError(RestError):
     """TokenException: the session is over; a human has to log in again."""
+
+
+class LoginError(ConnectorError):
+    """A login came to nothing, and no token was written; `reason` says what to do."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"not logged in: {self.reason}"
 
 
 class KafkaError(ConnectorError):

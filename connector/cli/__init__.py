@@ -13,6 +13,7 @@ import typer
 from connector.cli.ctl import add_to as add_ctl
 from connector.cli.feed import add_to as add_feed
 from connector.cli.kafka import add_to as add_kafka
+from connector.cli.login import add_to as add_login
 from connector.cli.service import add_to as add_service
 from connector.errors import ConnectorError, PortInUseError, SettingsError
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for add in (add_service, add_ctl, add_feed, add_kafka):
+for add in (add_service, add_login, add_ctl, add_feed, add_kafka):
     add(app)
 
 

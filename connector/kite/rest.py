@@ -54,11 +54,22 @@ class _Answer(NamedTuple):
     body: bytes
 
 
-def login_url(api_key: SecretStr | str, root: str = LOGIN_ROOT) -> str:
-    """Where a human logs in; Kite then redirects to the app's own URL with a request_token."""
-    return (
-        f"{root.rstrip('/')}/connect/login?{urlencode({'v': _VERSION, 'api_key': _plain(api_key)})}"
-    )
+def login_url(
+    api_key: SecretStr | str,
+    root: str = LOGIN_ROOT,
+    redirect_params: Mapping[str, str] | None = None,
+) -> str:
+    """Where a human logs in; Kite then redirects to the app's own URL with a request_token.
+
+    Args:
+        api_key: the app's.
+        root: of the login page.
+        redirect_params: what the redirect shall bring back besides.
+    """
+    query = {"v": _VERSION, "api_key": _plain(api_key)}
+    if redirect_params:
+        query["redirect_params"] = urlencode(redirect_params)
+    return f"{root.rstrip('/')}/connect/login?{urlencode(query)}"
 
 
 class KiteRest:
