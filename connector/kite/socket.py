@@ -26,6 +26,7 @@ from websockets.protocol import Event, State
 from websockets.uri import parse_uri
 
 from connector.errors import (
+    FeedError,
     FeedUnreachableError,
     HandshakeError,
     TokenRejectedError,
@@ -172,7 +173,8 @@ class WebSocket(asyncio.Protocol):
         # paused until the owner says `resume`: frames may come with the handshake's own bytes
         self._paused = True
         self._reading = True
-        self._lost: tuple[int | None, str] | None = None
+        self._gone = False
+        self._error: Exception | None = None
         self._fragments: list[bytes] = []
         self._fragments_opcode = Opcode.BINARY
 
@@ -188,7 +190,7 @@ class WebSocket(asyncio.Protocol):
         request.headers["X-Kite-Version"] = "3"
         request.headers["User-Agent"] = "kite-connector"
         self._protocol.send_request(request)
-        self._flush()
+        self._write(self._protocol.data_to_send())
 
     def data_received(self, data: bytes) -> None:
         """Take bytes apart, or keep them while paused."""
@@ -201,28 +203,24 @@ class WebSocket(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The peer closed its side: the transport closes by itself."""
-        self._protocol.receive_eof()
-        self._flush()
+        if not self._paused or not self._open:
+            self._protocol.receive_eof()
+            self._write(self._protocol.data_to_send())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the listener once, with the peer's own words where it sent some."""
-        self._protocol.receive_eof()
-        if not self.handshaken.done():
-            self.handshaken.set_result(None)
+        """The transport is gone; what was read before that still counts."""
+        if self._gone:
+            return
+        self._gone = True
+        self._error = exc
         if not self._closed.done():
             self._closed.set_result(None)
         if not self._open:
-            return
-        self._open = False
-        close = self._protocol.close_rcvd
-        if close is not None:
-            self._lost = int(close.code), close.reason
-        else:
-            parser = self._protocol.parser_exc
-            error = exc or (parser if not isinstance(parser, EOFError) else None)
-            self._lost = None, str(error) if error else "closed without a word"
-        if not self._paused:
-            self._listener.socket_lost(*self._lost)
+            self._protocol.receive_eof()
+            if not self.handshaken.done():
+                self.handshaken.set_result(None)
+        elif not self._paused:
+            self._finish()
 
     # FeedSocket
 
@@ -250,13 +248,12 @@ class WebSocket(asyncio.Protocol):
         if not self._paused:
             return
         self._paused = False
-        if self._splitting:
-            return  # called by the listener itself: the loop goes on
-        self._split()
+        if not self._splitting:  # else called by the listener itself: the loop goes on
+            self._split()
         if self._paused:
             return
-        if self._lost is not None:
-            self._listener.socket_lost(*self._lost)
+        if self._gone:
+            self._finish()
         else:
             self._read_on()
 
@@ -281,22 +278,25 @@ class WebSocket(asyncio.Protocol):
 
     def check_handshake(self, address: str) -> None:
         """Raise what the handshake came to, if it failed."""
-        if self._open:
-            return
-        self.abort()
+        if not self._open:
+            self.abort()
+            # made elsewhere: the frame that raises holds nothing of the answer, which could repeat
+            # the request; and `from None`, since what websockets raises holds it too
+            raise self._failure(address) from None
+
+    def _failure(self, address: str) -> FeedError:
         error = self._protocol.handshake_exc
         if not isinstance(error, InvalidStatus):
             reason = self._redacted(str(error)) if error else "closed during the handshake"
-            # `from None`: what websockets raises can hold the request
-            raise FeedUnreachableError(address, reason) from None
+            return FeedUnreachableError(address, reason)
         status = error.response.status_code
         body = (error.response.body or b"")[:200].decode(errors="replace").strip()
         reason = self._redacted(body or error.response.reason_phrase)
-        kinds: dict[int, type[HandshakeError]] = {
-            403: TokenRejectedError,
-            429: TooManyConnectionsError,
-        }
-        raise kinds.get(status, HandshakeError)(status, reason) from None
+        if status == 403:
+            return TokenRejectedError(status, reason)
+        if status == 429:
+            return TooManyConnectionsError(status, reason)
+        return HandshakeError(status, reason)
 
     def _redacted(self, text: str) -> str:
         for secret in self._secrets:
@@ -356,6 +356,19 @@ class WebSocket(asyncio.Protocol):
         finally:
             self._splitting = False
             self._buffer = b"" if self._ended else data[start:]
+
+    def _finish(self) -> None:
+        """Tell the listener of the end, once, in the peer's own words where it sent some."""
+        if not self._open:
+            return
+        self._open = False
+        self._protocol.receive_eof()
+        close, parser = self._protocol.close_rcvd, self._protocol.parser_exc
+        if close is not None:
+            self._listener.socket_lost(int(close.code), close.reason)
+            return
+        error = self._error or (None if isinstance(parser, EOFError) else parser)
+        self._listener.socket_lost(None, str(error) if error else "closed without a word")
 
     def _control(self, frame: bytes) -> None:
         """Any frame but a whole binary message: by way of the protocol."""
