@@ -348,7 +348,7 @@ def _reason(path: SettingPath, kind: str, message: str, given: Any) -> str:
     if kind == "missing":
         return f"is required; set it in the file, or as {variable_of(path)}"
     message = message.removeprefix("Value error, ").removeprefix("Input ")
-    message = message[:1].lower() + message[1:]
+    message = message[:1].lower() + message[1:].partition(", unable to parse")[0]
     if kind == "value_error" or is_secret(path) or not isinstance(given, str | int | float):
         return message
     return f"{message}, not {given!r}"

@@ -1,0 +1,131 @@
+"""`kite-connector run` as a process of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+import aiohttp
+import yaml
+
+from tests.support.stack import eventually, raw_settings, stack
+
+COMMAND = [sys.executable, "-m", "connector.cli"]
+
+
+class Running:
+    """A `kite-connector run`; its log is JSON lines on the error stream."""
+
+    def __init__(self, process):
+        self.process = process
+        self.log = []
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self):
+        async for line in self.process.stderr:
+            self.log.append(json.loads(line))
+
+    def said(self, message):
+        return [line for line in self.log if line["message"] == message]
+
+    async def status(self):
+        (starting,) = self.said("starting")
+        async with aiohttp.ClientSession() as http, http.get(starting["status"]) as response:
+            return await response.json()
+
+    async def until(self, condition):
+        async with asyncio.timeout(60):
+            while not condition(await self.status()):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.05)
+
+    async def end(self):
+        async with asyncio.timeout(60):
+            code = await self.process.wait()
+            await self._reading
+            return code
+
+
+async def start(file, **environment):
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "run", "--config", str(file),
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    return Running(process)
+
+
+def settings_file(tmp_path, around, **changes):
+    raw = raw_settings(around.simulator, around.broker, around.registry, **changes)
+    file = tmp_path / "kite.yaml"
+    file.write_text(yaml.safe_dump(raw))
+    return file
+
+
+async def test_a_signal_ends_it_clean_with_everything_flushed(tmp_path):
+    async with stack() as around:
+        running = await start(settings_file(tmp_path, around))
+        try:
+            await eventually(lambda: running.said("starting"), 60)
+            await running.until(lambda status: status["ready"])
+            assert running.said("starting")[0]["codec"] in {"native", "pure"}
+            for _ in range(50):
+                await around.simulator.step(5)
+            sent = around.simulator.feed.total_packets
+            await running.until(lambda status: status["accounting"]["received"] >= sent)
+            running.process.send_signal(signal.SIGTERM)
+            assert await running.end() == 0
+        finally:
+            if running.process.returncode is None:
+                running.process.kill()
+        (stopped,) = running.said("stopped")
+        assert stopped["received"] == stopped["delivered"]
+        ticks = sum(len(session) for session in (await around.ticks()).values())
+        assert ticks == sent
+        assert "simulated_token" not in str(running.log)
+        assert "simulated_key" not in str(running.log)
+
+
+async def test_losses_show_in_the_exit_code(tmp_path):
+    async with stack() as around:
+        running = await start(settings_file(tmp_path, around, grace_seconds=0.1))
+        try:
+            await eventually(lambda: running.said("starting"), 60)
+            await running.until(lambda status: status["ready"])
+            around.broker.set_down()
+            await around.simulator.step(50)
+            await running.until(lambda status: status["accounting"]["in_flight"] >= 50)
+            running.process.send_signal(signal.SIGTERM)
+            assert await running.end() == 3
+        finally:
+            if running.process.returncode is None:
+                running.process.kill()
+        (stopped,) = running.said("stopped with losses")
+        assert stopped["dropped"]["no_spool_directory"] >= 50
+
+
+async def test_wrong_settings_end_it_with_two(tmp_path):
+    file = tmp_path / "kite.yaml"
+    file.write_text("accounts: []\n")
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "run", "--config", str(file),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, error = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert b"accounts: at least one is required" in error
+    assert b"Traceback" not in error
+
+
+async def test_a_taken_port_ends_it_with_two(tmp_path):
+    async with stack() as around:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        running = await start(settings_file(tmp_path, around, http={"port": port}))
+        running._reading.cancel()
+        error = await running.process.stderr.read()
+        assert await running.process.wait() == 2
+        assert f"http.port: port {port} on 127.0.0.1 is in use".encode() in error
+        assert b"Traceback" not in error
+        server.close()
+        await server.wait_closed()

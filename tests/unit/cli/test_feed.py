@@ -1,0 +1,28 @@
+from collections import deque
+
+import pytest
+
+from connector.cli.feed import Lines
+from connector.errors import SettingsError
+
+
+def test_lines_are_remembered():
+    lines = deque(maxlen=2)
+    stream = Lines(lines)
+    assert stream.write("one\n\ntwo\nthree\n") == 15
+    assert list(lines) == ["two", "three"]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"fault": ["earthquake"]}, "--fault"),
+        ({"instruments": 0}, "--instruments"),
+        ({"burst_seconds": 20.0}, "options"),
+    ],
+)
+def test_a_wrong_option_of_the_simulator_is_named(given, problem):
+    from connector.cli.feed import simulate
+
+    with pytest.raises(SettingsError, match=problem):
+        simulate(api_key=None, access_token=None, log_format="auto", **{"fault": None, **given})

@@ -1,0 +1,108 @@
+import sys
+
+import pytest
+
+from connector.cli import main
+from connector.ops.status import VERSION
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch):
+    import logging
+
+    import structlog
+
+    for name in ("KITE_ACCOUNTS", "KITE_CONNECTOR_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def kite(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["kite-connector", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return caught.value.code, out, err
+
+    return run
+
+
+def test_help_lists_the_commands(kite):
+    code, out, _ = kite("--help")
+    assert code == 0
+    for command in ("run", "check-config", "settings", "demo", "simulate", "record", "tail"):
+        assert f"  {command} " in out
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "check-config", "demo", "simulate", "record", "tail", "schemas"]
+)
+def test_every_command_has_help(kite, command):
+    code, out, _ = kite(command, "--help")
+    assert code == 0
+    assert "Traceback" not in out
+
+
+def test_version(kite):
+    code, out, _ = kite("version")
+    assert code == 0
+    assert out.startswith(f"kite-connector {VERSION} (")
+
+
+def test_settings_prints_the_reference(kite):
+    assert kite("settings")[1].startswith("# Settings\n")
+
+
+def test_check_config_prints_what_applies(kite, monkeypatch):
+    monkeypatch.setenv("KITE_ACCOUNTS__0__API_KEY", "sesame-sesame")
+    code, out, err = kite("check-config")
+    assert (code, err) == (0, "")
+    assert "bootstrap_servers: localhost:9092\n" in out
+    assert "sesame" not in out
+
+
+@pytest.mark.parametrize("command", ["check-config", "run"])
+def test_wrong_settings_are_explained_without_a_traceback(kite, monkeypatch, command):
+    monkeypatch.setenv("KITE_KAFKA__LINGER_MS", "soon")
+    monkeypatch.setenv("KITE_KAFKA__COMPRESION", "lz4")
+    code, out, err = kite(command)
+    assert (code, out) == (2, "")
+    assert err == (
+        "kite-connector: wrong settings:\n"
+        "  KITE_KAFKA__COMPRESION: no such setting; did you mean KITE_KAFKA__COMPRESSION?"
+        " (environment)\n"
+        "  accounts: at least one is required; set KITE_ACCOUNTS__0__API_KEY\n"
+        "  kafka.linger_ms: should be a valid number, not 'soon' (KITE_KAFKA__LINGER_MS)\n"
+    )
+
+
+def test_run_returns_what_the_service_came_to(kite, monkeypatch):
+    monkeypatch.setenv("KITE_ACCOUNTS__0__API_KEY", "sesame-sesame")
+    seen = []
+
+    def run_service(settings, mask):
+        seen.append(settings)
+        assert mask.clean("sesame-sesame") == "***"
+        return 3
+
+    monkeypatch.setattr("connector.app.run_service", run_service)
+    assert kite("run", "--log-format", "json", "--log-level", "error")[0] == 3
+    assert len(seen) == 1
+
+
+def test_a_file_that_is_not_there(kite):
+    code, _, err = kite("run", "--config", "/none.yaml")
+    assert code == 2
+    assert "--config: cannot read /none.yaml" in err
+
+
+def test_usage_errors(kite):
+    assert kite("run", "--nonsense")[0] == 2
+    assert kite("nonsense")[0] == 2
