@@ -178,7 +178,7 @@ class Membership:
         if self._cluster.group_protocol == "classic":
             own["partition.assignment.strategy"] = "cooperative-sticky"
             own["session.timeout.ms"] = timeout_ms
-            own["heartbeat.interval.ms"] = min(3000, timeout_ms // 4)
+            own["heartbeat.interval.ms"] = min(1000, timeout_ms // 4)
         return client_properties(self._kafka, **own)
 
     # in the thread

@@ -144,7 +144,8 @@ async def settled(members, slots):
 class Steering:
     """Writes control messages as any program would, and reads the replies."""
 
-    def __init__(self, bootstrap_servers):
+    def __init__(self, bootstrap_servers, topics=TOPICS):
+        self._topics = topics
         self._producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0})
         self._consumer = Consumer(
             {
@@ -154,11 +155,11 @@ class Steering:
                 "fetch.wait.max.ms": 10,
             }
         )
-        self._consumer.assign([TopicPartition(TOPICS.replies, 0, 0)])
+        self._consumer.assign([TopicPartition(topics.replies, 0, 0)])
         self.replies = []
 
     def write(self, value):
-        self._producer.produce(TOPICS.control, value)
+        self._producer.produce(self._topics.control, value)
         self._producer.flush(10)
 
     async def send(self, kind, seconds=20.0, **fields):
