@@ -1,7 +1,7 @@
-"""Avro values with Confluent's framing: encoding the rare records, decoding any.
+"""Avro values with Confluent's framing: encoding all records but ticks, decoding any.
 
 A framed value is a 0 byte, the schema's id as 4 bytes big-endian, and the Avro body. Ticks are
-framed by `connector.codec`; orders and events are too few for that, and go through fastavro here.
+framed by `connector.codec`; all others are too few for that, and go through fastavro here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from connector import schemas  # type: ignore[attr-defined]  # lies in another f
 from connector.errors import RegistryError
 from connector.kafka.registry import topic_schemas
 from connector.kafka.topics import TopicNames
+from connector.kite.instruments import Instrument
 from connector.kite.models import ConnectionEvent, Order
 
 _MAGIC = b"\x00"
@@ -92,6 +93,28 @@ class RecordEncoder:
             "tokens": list(event.tokens),
         }
         return self._event_prefix + _body(self._event_schema, row)
+
+
+class InstrumentEncoder:
+    """Encodes the rows of the instrument master.
+
+    Args:
+        topics: whose names the ids are under.
+        schema_ids: topic → id, from `register_schemas`.
+    """
+
+    def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
+        self._prefix = _prefix(schema_ids[topics.instruments])
+        self._schema = fastavro.parse_schema(schemas.load("instrument"))
+
+    def encode(self, instrument: Instrument) -> bytes:
+        """The framed Instrument; equal rows have equal bytes."""
+        row = {
+            **instrument._asdict(),
+            "name": instrument.name or None,
+            "expiry": None if instrument.expiry is None else instrument.expiry.isoformat(),
+        }
+        return self._prefix + _body(self._schema, row)
 
 
 @dataclass(frozen=True, slots=True)

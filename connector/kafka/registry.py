@@ -34,6 +34,7 @@ def topic_schemas(names: TopicNames) -> dict[str, str]:
         **dict.fromkeys(names.all_ticks().values(), "tick"),
         names.orders: "order_update",
         names.events: "connection_event",
+        names.instruments: "instrument",
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from confluent_kafka import KafkaError as Code
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names, not re-exported
     AdminClient,
+    ClusterMetadata,
     ConfigResource,
     NewPartitions,
     NewTopic,
@@ -29,6 +31,7 @@ from connector.kite.models import Exchange
 from connector.settings import KafkaSettings, TopicSettings
 
 _HOUR_MS = 3_600_000
+_VISIBLE_SECONDS = 0.1
 
 
 class TopicNames:
@@ -147,15 +150,8 @@ class _Topics:
         self._admin = AdminClient(properties, logger=ClientLog("topics"))
 
     def ensure(self, specs: list[TopicSpec]) -> TopicsReport:
-        try:
-            metadata = self._admin.list_topics(timeout=self._timeout)
-        except KafkaException as exc:
-            raise BrokerUnreachableError(self._kafka.bootstrap_servers, exc.args[0].str()) from exc
-        partitions = {
-            name: len(topic.partitions)
-            for name, topic in metadata.topics.items()
-            if topic.error is None
-        }
+        metadata = self._list()
+        partitions = _partitions(metadata)
         missing = [spec for spec in specs if spec.name not in partitions]
         if missing and not self._topics.create:
             raise TopicError(
@@ -164,7 +160,8 @@ class _Topics:
             )
         if missing:
             self._create(missing, len(metadata.brokers))
-        there = [spec for spec in specs if spec.name in partitions]
+            partitions = self._visible({spec.name: 1 for spec in missing})
+        there = [spec for spec in specs if spec.name not in self._report.created]
         for spec in there:
             self._check_partitions(spec, partitions[spec.name])
         # librdkafka's mock cluster answers no request of AdminClient: each would wait its time out
@@ -173,6 +170,30 @@ class _Topics:
         for difference in self._report.differences:
             self._log.warning("topic differs from the settings", difference=difference)
         return self._report
+
+    def _list(self) -> ClusterMetadata:
+        try:
+            return self._admin.list_topics(timeout=self._timeout)
+        except KafkaException as exc:
+            raise BrokerUnreachableError(self._kafka.bootstrap_servers, exc.args[0].str()) from exc
+
+    def _visible(self, least: Mapping[str, int]) -> dict[str, int]:
+        """Wait until brokers tell of these topics, with so many partitions: they do so late.
+
+        Returns:
+            Topic to partitions, of all topics.
+        """
+        end = time.monotonic() + self._timeout
+        while True:
+            partitions = _partitions(self._list())
+            late = [name for name, count in least.items() if partitions.get(name, 0) < count]
+            if not late:
+                return partitions
+            if time.monotonic() > end:
+                raise BrokerUnreachableError(
+                    self._kafka.bootstrap_servers, f"does not know {late[0]} yet, made just now"
+                )
+            time.sleep(_VISIBLE_SECONDS)
 
     def _create(self, missing: list[TopicSpec], brokers: int) -> None:
         replication = self._topics.replication_factor
@@ -229,6 +250,7 @@ class _Topics:
             raise TopicError(
                 spec.name, f"cannot be extended to {spec.partitions} partitions: {error.str()}"
             )
+        self._visible({spec.name: spec.partitions})
         self._report.extended.append(spec.name)
 
     def _check_configs(self, specs: list[TopicSpec]) -> None:
@@ -266,6 +288,14 @@ def config_differences(spec: TopicSpec, there: Mapping[str, str | None]) -> list
         for name, wanted in spec.config.items()
         if name in there and there[name] != wanted
     ]
+
+
+def _partitions(metadata: ClusterMetadata) -> dict[str, int]:
+    return {
+        name: len(topic.partitions)
+        for name, topic in metadata.topics.items()
+        if topic.error is None
+    }
 
 
 def _failure(future: concurrent.futures.Future[Any]) -> Any:

@@ -1,0 +1,160 @@
+"""Kafka and a schema registry in containers, for as long as the tests run.
+
+Testcontainers starts one more container that cleans up after a killed run; where its image cannot
+be pulled, set TESTCONTAINERS_RYUK_DISABLED=true.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import docker
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from docker.errors import DockerException
+from testcontainers.core.container import DockerContainer
+
+KAFKA_IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.4.0")
+REGISTRY_IMAGE = os.environ.get("REGISTRY_IMAGE", "apicurio/apicurio-registry:3.3.3")
+START_SECONDS = 120.0
+
+
+def unavailable(reason: str) -> None:
+    """Skip the test, or fail it where the run is meant to have everything."""
+    if os.environ.get("REQUIRE_INTEGRATION") == "1":
+        pytest.fail(f"REQUIRE_INTEGRATION=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def require_engine() -> None:
+    """Skip or fail without a Docker engine."""
+    try:
+        client = docker.from_env()
+        client.ping()
+        client.close()
+    except DockerException as exc:
+        unavailable(f"no Docker engine answers ({exc})")
+
+
+class KafkaContainer:
+    """One node of Apache Kafka (KRaft) that keeps address and data over `stop` and `start`."""
+
+    def __init__(self) -> None:
+        # chosen here: Docker would give the container another port at each start
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.bootstrap_servers = f"127.0.0.1:{port}"
+        listeners = "HOST://:9092,INTERNAL://:19092,CONTROLLER://:9093"
+        self._container = (
+            DockerContainer(KAFKA_IMAGE)
+            .with_bind_ports(9092, port)
+            .with_envs(
+                KAFKA_NODE_ID="1",
+                KAFKA_PROCESS_ROLES="broker,controller",
+                KAFKA_CONTROLLER_QUORUM_VOTERS="1@localhost:9093",
+                KAFKA_CONTROLLER_LISTENER_NAMES="CONTROLLER",
+                KAFKA_LISTENERS=listeners,
+                KAFKA_ADVERTISED_LISTENERS=f"HOST://{self.bootstrap_servers},"
+                "INTERNAL://localhost:19092",
+                KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=(
+                    "HOST:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+                ),
+                KAFKA_INTER_BROKER_LISTENER_NAME="INTERNAL",
+                KAFKA_AUTO_CREATE_TOPICS_ENABLE="false",
+                KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR="1",
+                KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR="1",
+                KAFKA_TRANSACTION_STATE_LOG_MIN_ISR="1",
+                KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS="0",
+                # a node that was killed registers again only when its old session has ended
+                KAFKA_BROKER_SESSION_TIMEOUT_MS="4000",
+                KAFKA_LOG_CLEANER_BACKOFF_MS="500",
+                KAFKA_HEAP_OPTS="-Xms128m -Xmx512m",
+            )
+        )
+
+    def start(self) -> None:
+        """Run the container, and wait until the broker answers."""
+        self._container.start()
+        self._wait()
+
+    def stop_broker(self) -> None:
+        """End the broker in order, as for an upgrade."""
+        self._container.get_wrapped_container().stop(timeout=30)
+
+    def kill_broker(self) -> None:
+        """End the broker as a crash does."""
+        self._container.get_wrapped_container().kill()
+
+    def start_broker(self) -> None:
+        """Start it again, with the data it had."""
+        self._container.get_wrapped_container().start()
+        self._wait()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Connections stay open meanwhile, and nobody answers."""
+        container = self._container.get_wrapped_container()
+        container.pause()
+        try:
+            yield
+        finally:
+            container.unpause()
+
+    def close(self) -> None:
+        """Delete the container and its data."""
+        self._container.stop()
+
+    def _wait(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            with contextlib.suppress(KafkaException):
+                if admin.list_topics(timeout=1).brokers:
+                    return
+        raise TimeoutError("Kafka does not answer")
+
+
+@contextlib.contextmanager
+def kafka_container() -> Iterator[KafkaContainer]:
+    """A Kafka of one's own."""
+    require_engine()
+    kafka = KafkaContainer()
+    try:
+        kafka.start()
+        yield kafka
+    finally:
+        kafka.close()
+
+
+@contextlib.contextmanager
+def registry_container() -> Iterator[str]:
+    """A schema registry in memory; yields the URL of its Confluent API."""
+    require_engine()
+    container = DockerContainer(REGISTRY_IMAGE).with_exposed_ports(8080, 9000)
+    try:
+        container.start()
+        host = container.get_container_host_ip()
+        health = f"http://{host}:{container.get_exposed_port(9000)}/health/ready"
+        end = time.monotonic() + START_SECONDS
+        while not _answers(health):
+            if time.monotonic() > end:
+                raise TimeoutError("the schema registry does not answer")
+            time.sleep(0.2)
+        yield f"http://{host}:{container.get_exposed_port(8080)}/apis/ccompat/v7"
+    finally:
+        container.stop()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
