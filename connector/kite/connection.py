@@ -347,14 +347,15 @@ class Connection:
         self._socket = socket
         now = self._clock.monotonic()
         now_ms = self._clock.time_us() // 1000
-        gap_from_ms = self._last_frame_us // 1000
+        # a socket that never sent a frame was still there to receive from its connect on
+        gap_from_ms = max(self._last_frame_us // 1000, self._report.session_id)
         # two sockets of a slot never share a session, not even when the clock is set back
         self._report.session_id = max(now_ms, self._report.session_id + 1)
         self._connects += 1
         self._watchdog.open(now, self._frames_of_any_kind(), self._frames)
         self._report.call(self._handler.opened, self._report.session_id)
         self._report.enter(ConnectionState.CONNECTED, EventType.CONNECTED)
-        if gap_from_ms:
+        if self._connects > 1:
             self._report.tell(
                 EventType.GAP,
                 gap_from_ms=gap_from_ms,

@@ -25,6 +25,7 @@ from connector.kite.models import Exchange, Mode, OrderMessage
 from connector.kite.orders import OrderDeduplicator
 from connector.kite.socket import open_socket
 from connector.kite.stats import ChannelId, ManagerStats
+from connector.kite.tokens import checked_tokens
 
 HandlerFactory = Callable[[int], Handler]
 """Makes the handler of a slot, for those who want frames elsewhere than in channels."""
@@ -175,8 +176,9 @@ class KiteTickerManager:
 
         Raises:
             CapacityError: there was no room for `refused`; all the others are subscribed.
+            TypeError, ValueError: something is no instrument token; nothing is changed.
         """
-        wanted = dict.fromkeys(_token(token) for token in tokens)
+        wanted = checked_tokens(tokens)
         new = [token for token in wanted if token not in self._slots]
         placed, refused = place(new, self._loads(), self.config.max_symbols_per_connection)
         self._slots.update(placed)
@@ -371,10 +373,3 @@ class KiteTickerManager:
         self._health_timer = self._clock.call_later(
             self.config.health_check_interval, self._check_health
         )
-
-
-def _token(token: int) -> int:
-    # a str would be sent as a string, which the feed ignores without a word
-    if not isinstance(token, int):
-        raise TypeError(f"an instrument token is an int, not {token!r}")
-    return token

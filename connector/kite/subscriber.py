@@ -10,6 +10,7 @@ from connector.kite.channel import Channel, ChannelStats
 from connector.kite.channel_handler import DropWatch, OnEvent
 from connector.kite.clock import Clock
 from connector.kite.models import FrameMessage, Mode, TickerMessage, TickMessage
+from connector.kite.tokens import checked_tokens
 
 
 class KiteTickerSubscriber:
@@ -80,6 +81,7 @@ class KiteTickerSubscriber:
 
         Raises:
             CapacityError: there was no room for `refused`; all the others are subscribed.
+            TypeError, ValueError: something is no instrument token; nothing is changed.
         """
         self._claim(tokens, self._mode if mode is None else Mode(mode))
 
@@ -134,7 +136,7 @@ class KiteTickerSubscriber:
 
     def _claim(self, tokens: Iterable[int], mode: Mode) -> None:
         before = dict(self.claims)
-        wanted = list(dict.fromkeys(tokens))
+        wanted = checked_tokens(tokens)
         self.claims.update(dict.fromkeys(wanted, mode))
         try:
             self._claims_changed(wanted)
