@@ -90,6 +90,8 @@ class Slot:
         # instruments that went to another slot and are still streamed here; each batch of them
         # is let go by one timer, in one request
         self._lingering: dict[int, Timer] = {}
+        # instruments that the connection had no room for: what makes room may come later
+        self._waiting: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("connector.cluster").bind(slot=number)
 
@@ -186,9 +188,14 @@ class Slot:
             # room is worth more than an overlap
             changes = {**dict.fromkeys(self._lingering), **changes}
             self._lingering.clear()
+        waiting = self._waiting & self._desired.keys()
+        self._waiting = set()
         try:
-            self.connection.update(changes)
+            self.connection.update(
+                {**{token: self._desired[token] for token in waiting}, **changes}
+            )
         except CapacityError as error:
+            self._waiting.update(error.refused)
             self._log.error("slot overfull", reason=str(error))
 
     def _linger(self, tokens: set[int]) -> None:

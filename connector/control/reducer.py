@@ -55,7 +55,8 @@ class Outcome(NamedTuple):
 
     state: State
     records: tuple[Record, ...]
-    """In order: new places of instruments stand before the old ones' tombstones."""
+    """In order: what is wanted no more, so that no slot is ever too full on the way; what is
+    wanted; the tombstones of what moved, so that its new place comes first."""
     reply: bytes
     events: tuple[ConnectionEvent, ...] = ()
     """Instruments that expired or changed their token."""
@@ -220,7 +221,8 @@ class _Draft:
         self._place_homeless()
         before = self.before.subscriptions
         records: list[Record] = []
-        tombstones: list[Record] = []
+        gone: list[Record] = []
+        moved: list[Record] = []
         changed = False
         for token in self.touched:
             old, new = before.get(token), self.subscriptions.get(token)
@@ -230,9 +232,12 @@ class _Draft:
             if new is not None:
                 new = self.subscriptions[token] = new._replace(revision=self.revision)
                 records.append(Record(new.slot, str(token), new.encoded(token)))
-            if old is not None and (new is None or new.slot != old.slot):
-                moved_to = new.slot if new is not None else None
-                tombstones.append(Record(old.slot, str(token), None, moved_to))
+            if old is None:
+                continue
+            if new is None:
+                gone.append(Record(old.slot, str(token), None))
+            elif new.slot != old.slot:
+                moved.append(Record(old.slot, str(token), None, new.slot))
         if not changed:
             return self.before, ()
         state = replace(
@@ -240,7 +245,7 @@ class _Draft:
             subscriptions=self.subscriptions,
             progress=self.before.progress._replace(revision=self.revision),
         )
-        return state, (*records, *tombstones)
+        return state, (*gone, *records, *moved)
 
     # instruments as written -> tokens
 

@@ -172,3 +172,12 @@ async def test_close_ends_the_connection_and_what_lingers(slot, connection, cloc
 async def test_close_before_it_was_read(slot):
     await slot.close()
     assert slot.phase is SlotPhase.CLOSED
+
+
+def test_what_found_no_room_is_taken_up_when_there_is_some(slot, connection):
+    slot.take([wanted(A), wanted(B), wanted(C), END])
+    slot.take([wanted(1025), wanted(1281)])
+    assert connection.wanted.keys() == {A, B, C}
+    slot.take([gone(B)])
+    slot.take([gone(C), gone(1281)])
+    assert connection.wanted.keys() == {A, 1025}

@@ -33,10 +33,23 @@ class Run:
 
     def take(self, outcome):
         self.outcome = outcome
+        self.check_room(outcome.records)
         self.state, leader = outcome.state.applied(self.sent)
         self.log += [(r.partition, r.key, r.value) for r in (*outcome.records, leader)]
         replayed, strays = State.replay(self.state.layout, self.log)
         assert (replayed, strays) == (self.state, ())
+
+    def check_room(self, records):
+        """Owners apply records one by one: no slot may be too full after any of them."""
+        carried = {slot: set() for slot in range(10)}
+        for token, subscription in self.state.subscriptions.items():
+            carried[subscription.slot].add(str(token))
+        for record in records:
+            if record.key.startswith("@"):
+                continue
+            on = carried[record.partition]
+            on.discard(record.key) if record.value is None else on.add(record.key)
+            assert record.value is None or len(on) <= self.state.layout.capacity
 
     def slots(self):
         return {token: s.slot for token, s in self.state.subscriptions.items()}
