@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,6 @@ from connector.kafka.topics import TopicNames
 from connector.settings import RegistrySettings
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar, bars, ticks
-from tests.integration.downstream.engines import unavailable
 from tests.integration.downstream.market import Record
 
 PARTITIONS = 3
@@ -128,19 +126,3 @@ def new_downstream(bootstrap_servers: str, registry_url: str) -> Callable[[], Do
         return made
 
     return make
-
-
-@pytest.fixture(scope="session")
-def bootstrap_servers() -> str:
-    return _address("KITE_TEST_KAFKA")
-
-
-@pytest.fixture(scope="session")
-def registry_url() -> str:
-    return _address("KITE_TEST_REGISTRY")
-
-
-def _address(name: str) -> str:
-    if name not in os.environ:
-        unavailable(f"{name} is not set")
-    return os.environ[name]
