@@ -35,6 +35,7 @@ class Watchdog:
         self._frames, self._alive_at = frames, now
         self._ticks, self._ticked_at = ticks, now
         self._pinged_at = now
+        self._looked_at = now
         self.stalled = False
 
     def silent_seconds(self, now: float) -> float:
@@ -54,6 +55,12 @@ class Watchdog:
             expecting: there are instruments that should tick.
         """
         config = self._config
+        # Time in which this process was held up itself (or its event loop was) does not count: what
+        # came meanwhile lies unread, and uvloop runs timers before it reads.
+        late = max(0.0, now - self._looked_at - 1.5 * self.interval_seconds)
+        self._looked_at = now
+        self._alive_at += late
+        self._ticked_at += late
         if frames != self._frames or paused:
             self._frames, self._alive_at = frames, now
         if now - self._alive_at > config.liveness_threshold:
