@@ -49,7 +49,8 @@ def _milliseconds(value: object) -> object:
         ) from None
     if time.tzinfo is None:
         raise ValueError("has no time zone: add Z or +05:30")
-    return round((time.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    # a difference, not a conversion: the first and last hours of the calendar overflow there
+    return round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
 
 
 Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]

@@ -5,7 +5,6 @@ are added, and both group protocols.
 """
 
 import asyncio
-import os
 import signal
 import uuid
 
@@ -25,17 +24,6 @@ pytestmark = pytest.mark.integration
 
 TOKENS = [n << 8 | 1 for n in range(1, 31)]
 KEY = "simulated_key"
-
-
-@pytest.fixture(scope="module")
-def bootstrap_servers():
-    address = os.environ.get("KITE_TEST_KAFKA")
-    if address is None:
-        reason = "KITE_TEST_KAFKA is not set: no real Kafka to test with"
-        if os.environ.get("REQUIRE_INTEGRATION") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return address
 
 
 @pytest.fixture

@@ -1,0 +1,304 @@
+"""The member's thread with a consumer in memory: what it decodes, and in which order things end."""
+
+import asyncio
+import json
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
+from confluent_kafka import KafkaError as Code
+
+from connector.cluster import membership
+from connector.cluster.membership import CaughtUp, Membership, Reconnect, SlotRecord
+from connector.control.records import Subscription
+from connector.kafka.topics import TopicNames
+from connector.kite.models import Mode
+from connector.settings import ClusterSettings, KafkaSettings
+
+TOPICS = TopicNames()
+
+
+class Message:
+    def __init__(self, topic, partition, key, value, headers=None, error=None):
+        self._all = (topic, partition, key, value, headers, error)
+
+    topic, partition, key, value, headers, error = (
+        (lambda self, n=n: self._all[n]) for n in range(6)
+    )
+
+
+class Failure:
+    def __init__(self, code, *, fatal=False):
+        self._code, self._fatal = code, fatal
+
+    def code(self):
+        return self._code
+
+    def fatal(self):
+        return self._fatal
+
+    def str(self):
+        return "failure"
+
+
+def record(partition, key, value, headers=None):
+    return Message(TOPICS.subscriptions, partition, key.encode(), value, headers)
+
+
+def end(partition, topic=TOPICS.subscriptions):
+    return Message(topic, partition, None, None, error=Failure(Code._PARTITION_EOF))
+
+
+NOTHING = None
+"""A step of a script: a poll that times out."""
+
+
+class FakeConsumer:
+    """`script` has messages, and callables that act as librdkafka's background would."""
+
+    def __init__(self, script, journal):
+        self.script = list(script)
+        self.calls = []
+        self._journal = journal
+        self.member_id = "m"
+        self.owned = []
+
+    def subscribe(self, topics, *, on_assign, on_revoke, on_lost):
+        self.calls.append(("subscribe", topics))
+        self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
+
+    def poll(self, timeout):
+        while self.script:
+            step = self.script.pop(0)
+            if not callable(step):
+                return step
+            step(self)
+        return NOTHING
+
+    def incremental_assign(self, partitions):
+        self.owned += partitions
+        self.calls.append(("assign", [(p.topic, p.partition, p.offset) for p in partitions]))
+
+    def incremental_unassign(self, partitions):
+        self.calls.append(("unassign", [(p.topic, p.partition) for p in partitions]))
+        self._journal.append(self.calls[-1])
+
+    def pause(self, partitions):
+        self.calls.append(("pause", [(p.topic, p.partition) for p in partitions]))
+
+    def consumer_group_metadata(self):
+        return "metadata"
+
+    def memberid(self):
+        return self.member_id
+
+    def close(self):
+        if self.owned:
+            self.on_revoke(self, self.owned)
+        self.calls.append(("close",))
+
+
+class FakeMember:
+    def __init__(self, journal=None):
+        self.said = []
+        self._journal = [] if journal is None else journal
+
+    def assigned(self, slots, *, leads):
+        self.said.append(("assigned", list(slots), leads))
+
+    def take(self, items):
+        self.said += items
+
+    async def revoked(self, slots, *, leads):
+        self.said.append(("closing", list(slots), leads))
+        await asyncio.sleep(0)
+        self.said.append(("closed", list(slots), leads))
+        self._journal.append(self.said[-1])
+
+    def held(self, slots):
+        self.said.append(("held", list(slots)))
+
+    async def not_reassigned(self, after_seconds):
+        self.said.append(("not_reassigned", after_seconds))
+
+
+def slots(*numbers, control=False):
+    partitions = [TopicPartition(TOPICS.subscriptions, n) for n in numbers]
+    return ([TopicPartition(TOPICS.control, 0)] if control else []) + partitions
+
+
+def assign(*numbers, control=False):
+    return lambda consumer: consumer.on_assign(consumer, slots(*numbers, control=control))
+
+
+def revoke(*numbers):
+    def step(consumer):
+        consumer.owned = [p for p in consumer.owned if p.partition not in numbers]
+        consumer.on_revoke(consumer, slots(*numbers))
+
+    return step
+
+
+def lose(*numbers, control=False):
+    def step(consumer):
+        consumer.owned = []
+        consumer.on_lost(consumer, slots(*numbers, control=control))
+
+    return step
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a script to its end; returns the consumer and what the member was told."""
+
+    async def run(*script, coordinator=True):
+        loop = asyncio.get_running_loop()
+        finished = asyncio.Event()
+        journal = []
+        consumer = FakeConsumer(
+            [*script, lambda _: loop.call_soon_threadsafe(finished.set)], journal
+        )
+        monkeypatch.setattr(membership, "Consumer", lambda *_, **__: consumer)
+        monkeypatch.setattr(Membership, "_coordinator_answers", lambda _: coordinator)
+        monkeypatch.setattr(membership, "POLL_SECONDS", 0)
+        member = FakeMember(journal)
+        joined = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "group", member)
+        joined.start()
+        await asyncio.wait_for(finished.wait(), 20)
+        metadata = joined.group_metadata()
+        await joined.stop()
+        joined.journal = journal
+        return consumer, member.said, joined, metadata
+
+    return run
+
+
+async def test_slots_are_read_from_their_first_record_and_control_is_only_owned(run):
+    consumer, said, joined, metadata = await run(assign(0, 2, control=True))
+    assert consumer.calls[:3] == [
+        ("subscribe", [TOPICS.control, TOPICS.subscriptions]),
+        (
+            "assign",
+            [
+                (TOPICS.control, 0, OFFSET_END),
+                (TOPICS.subscriptions, 0, OFFSET_BEGINNING),
+                (TOPICS.subscriptions, 2, OFFSET_BEGINNING),
+            ],
+        ),
+        ("pause", [(TOPICS.control, 0)]),
+    ]
+    assert said[0] == ("assigned", [0, 2], True)
+    assert (joined.joined, metadata) == (True, "metadata")
+
+
+async def test_records_arrive_in_order(run):
+    value = Subscription(1, {"w": Mode.FULL}, "NSE:X", 7).encoded(257)
+    _, said, _, _ = await run(
+        assign(1),
+        record(1, "257", value),
+        record(1, "257", None, [("moved-to", b"2")]),
+        record(1, "513", None),
+        end(1),
+        record(1, "@reconnect", json.dumps({"id": "c1", "time_ms": 1}).encode()),
+    )
+    assert said[1:6] == [
+        SlotRecord(1, 257, Mode.FULL, "NSE:X", revision=7),
+        SlotRecord(1, 257, None, moved_to=2),
+        SlotRecord(1, 513, None),
+        CaughtUp(1),
+        Reconnect(1, "c1"),
+    ]
+
+
+async def test_what_is_not_for_the_slots_owner_is_left_out(run):
+    _, said, _, _ = await run(
+        assign(0, control=True),
+        record(0, "@leader", b"{}"),
+        record(0, "@reply:1", b"1 {}"),
+        record(0, "@reconnect", None),
+        record(0, "x", b"{}"),
+        record(0, "257", b"not JSON"),
+        record(0, "257", b'{"mode": "depth"}'),
+        record(0, "257", b"[]"),
+        Message(TOPICS.subscriptions, 0, None, b"no key"),
+        Message(TOPICS.control, 0, b"1", b"{}"),
+        end(0, TOPICS.control),
+        Message(None, None, None, None, error=Failure(Code._TRANSPORT)),
+    )
+    assert said[:2] == [("assigned", [0], True), ("closing", [0], True)]
+
+
+async def test_a_slot_is_closed_before_its_partition_is_given_up(run):
+    _, _, joined, _ = await run(assign(0, 1), revoke(1))
+    assert joined.journal[:4] == [
+        ("closed", [1], False),
+        ("unassign", [(TOPICS.subscriptions, 1)]),
+        ("closed", [0], False),
+        ("unassign", [(TOPICS.subscriptions, 0)]),
+    ]
+
+
+async def test_lost_to_another_closes_first(run):
+    consumer, said, _, _ = await run(assign(0, control=True), lose(0, control=True))
+    assert said[1:3] == [("closing", [0], True), ("closed", [0], True)]
+    assert consumer.calls[-2] == ("unassign", [(TOPICS.control, 0), (TOPICS.subscriptions, 0)])
+
+
+async def test_lost_for_want_of_a_broker_is_held(run):
+    def back(consumer):
+        consumer.member_id = "m2"
+
+    def away(consumer):
+        consumer.member_id = ""
+
+    _, said, _, _ = await run(
+        assign(0, 1, control=True),
+        away,
+        lose(0, 1, control=True),
+        NOTHING,
+        back,
+        NOTHING,
+        assign(0),
+        coordinator=False,
+    )
+    assert said[1:4] == [("held", [0, 1]), ("closing", [], True), ("closed", [], True)]
+    # a member that is assigned nothing hears nothing: so there is a delayed look as well
+    assert ("not_reassigned", membership.REASSIGN_SECONDS) in said
+    assert said.index(("assigned", [0], False)) < said.index(("not_reassigned", 0))
+
+
+async def test_a_fatal_error_leaves_and_joins_again(run, monkeypatch):
+    monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
+    fatal = Message(None, None, None, None, error=Failure(Code._FATAL, fatal=True))
+    consumer, said, _, _ = await run(assign(0), fatal, assign(1))
+    assert [call[0] for call in consumer.calls].count("subscribe") == 2
+    assert ("closed", [0], False) in said
+    assert ("assigned", [1], False) in said
+
+
+async def test_a_loop_that_has_ended_stops_nobody():
+    joined = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "group", FakeMember())
+    joined._loop = asyncio.new_event_loop()
+    joined._loop.close()
+    joined._call(print)
+    joined._wait(FakeMember().revoked([], leads=True))
+
+
+def test_properties_of_both_protocols():
+    def properties(**cluster):
+        return Membership(
+            KafkaSettings(), ClusterSettings(**cluster), TOPICS, "group", FakeMember()
+        ).properties()
+
+    classic = properties(session_timeout_seconds=8)
+    assert classic["session.timeout.ms"] == 8000
+    assert classic["partition.assignment.strategy"] == "cooperative-sticky"
+    assert classic["isolation.level"] == "read_committed"
+    assert classic["enable.auto.commit"] is False
+    consumer = properties(group_protocol="consumer")
+    assert consumer["group.protocol"] == "consumer"
+    # librdkafka refuses to start with any of these
+    assert not consumer.keys() & {
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+        "partition.assignment.strategy",
+    }
