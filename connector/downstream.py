@@ -23,13 +23,14 @@ class _Source:
     table: str
     topic: str  # behind the prefix, a regular expression
     key: str  # the column of the record's key, which is decimal or plain text
-    time: str  # the column that the watermark follows
+    time: str | None  # the column that the watermark follows; None: the last record of a key counts
 
 
 _SOURCES: Final = {
     "tick": _Source("ticks", r"ticks\..*", "token_key", "event_time"),
     "order_update": _Source("orders", "orders", "order_key", "event_time"),
     "connection_event": _Source("connection_events", "events", "slot_key", "time"),
+    "instrument": _Source("instruments", "instruments", "token_key", None),
 }
 _FLINK_TYPES: Final = {
     "boolean": "BOOLEAN",
@@ -67,13 +68,17 @@ def flink_ddl(
 ) -> str:
     """CREATE TABLE of Flink SQL over the topics that match.
 
+    A compacted topic becomes a table of `upsert-kafka`, in which a tombstone deletes the row; the
+    watermark's two arguments mean nothing for it.
+
     Args:
         topic_pattern: a Java regular expression, such as `topic_pattern("tick")` makes it.
         bootstrap_servers: as seen from Flink.
         registry_url: as seen from Flink, with the path of Confluent's API where it has one.
         schema_name: one of `connector.schemas.NAMES`.
         schema: another version of that schema, in place of the shipped one.
-        table: name of the table; `ticks`, `orders` or `connection_events` when not given.
+        table: name of the table; `ticks`, `orders`, `connection_events` or `instruments` when not
+            given.
         watermark_seconds: how far behind the newest event time of a partition its records may be.
         idle_timeout_seconds: after it a partition without records holds the watermark no more.
         options: further table options, over those made here; None takes one away.
@@ -85,21 +90,27 @@ def flink_ddl(
     source = _SOURCES[schema_name]
     schema = schemas.load(schema_name) if schema is None else schema
     named = _named_types(schema)
-    columns = [f"{_quoted(source.key)} STRING COMMENT 'The key of the record'"]
+    compacted = source.time is None
+    not_null = " NOT NULL" if compacted else ""
+    columns = [f"{_quoted(source.key)} STRING{not_null} COMMENT 'The key of the record'"]
     for field in schema["fields"]:
         column = f"{_quoted(field['name'])} {_flink_type(field['type'], named)}"
         doc = field.get("doc")
         columns.append(f"{column} COMMENT {_literal(doc)}" if doc else column)
-    time = _quoted(source.time)
-    columns.append(f"WATERMARK FOR {time} AS {time} - INTERVAL '{watermark_seconds}' SECOND")
+    if source.time is None:
+        columns.append(f"PRIMARY KEY ({_quoted(source.key)}) NOT ENFORCED")
+    else:
+        time = _quoted(source.time)
+        columns.append(f"WATERMARK FOR {time} AS {time} - INTERVAL '{watermark_seconds}' SECOND")
     table_options: dict[str, str | None] = {
-        "connector": "kafka",
+        "connector": "upsert-kafka" if compacted else "kafka",
         "topic-pattern": topic_pattern,
         "properties.bootstrap.servers": bootstrap_servers,
-        "scan.startup.mode": "earliest-offset",
-        "scan.watermark.idle-timeout": f"{idle_timeout_seconds} s",
+        # upsert-kafka reads from the beginning always, and has its key from the primary key
+        "scan.startup.mode": None if compacted else "earliest-offset",
+        "scan.watermark.idle-timeout": None if compacted else f"{idle_timeout_seconds} s",
         "key.format": "raw",
-        "key.fields": source.key,
+        "key.fields": None if compacted else source.key,
         "value.format": "avro-confluent",
         "value.avro-confluent.url": registry_url,
         # with the default ALL the key's column is silently NULL
@@ -127,7 +138,7 @@ def flink_tables(
     prefix: str = "kite",
     options: Mapping[str, str | None] | None = None,
 ) -> str:
-    """A Flink SQL script with a table for the ticks, the orders and the connections' events.
+    """A Flink SQL script with a table for ticks, orders, connections' events and instruments.
 
     `options` are those of `flink_ddl`, for each of the tables.
     """
@@ -285,7 +296,7 @@ def read(
     schema: str = SCHEMA,
     **options: str,
 ) -> DataFrame:
-    """The stream of records, a column for each field of the schema, and Kafka's topic and time.
+    """The stream of records, a column for each field of the schema, and Kafka's key, topic, time.
 
     `options` are those of Spark's Kafka source, such as startingOffsets or maxOffsetsPerTrigger.
     """
@@ -324,17 +335,18 @@ def decode(records: DataFrame, writers: dict[int, str], schema: str = SCHEMA) ->
         ids_by_schema.setdefault(writer, []).append(number)
     if not ids_by_schema:
         raise LookupError("the registry has no schema for these topics yet")
-    decoded = None
+    # a tombstone has no value: of its row only kafka_key is not null
+    decoded = F.when(F.col("value").isNull(), F.lit(None))
     for writer, ids in ids_by_schema.items():
         value = from_avro(body, writer, {"mode": "FAILFAST", "avroSchema": schema})
-        known = schema_id.isin(ids)
-        decoded = F.when(known, value) if decoded is None else decoded.when(known, value)
+        decoded = decoded.when(schema_id.isin(ids), value)
     unknown = F.raise_error(F.concat(F.lit("schema id not known at the start: "), schema_id))
     return records.select(
         decoded.otherwise(unknown).alias("record"),
+        F.col("key").cast("string").alias("kafka_key"),
         F.col("topic").alias("kafka_topic"),
         F.col("timestamp").alias("kafka_time"),
-    ).select("record.*", "kafka_topic", "kafka_time")
+    ).select("record.*", "kafka_key", "kafka_topic", "kafka_time")
 
 
 def _get(url: str) -> list | dict:

@@ -111,3 +111,28 @@ CREATE TABLE `connection_events` (
   'value.avro-confluent.url' = 'http://localhost:8081',
   'value.fields-include' = 'EXCEPT_KEY'
 );
+
+CREATE TABLE `instruments` (
+  `token_key` STRING NOT NULL COMMENT 'The key of the record',
+  `instrument_token` BIGINT NOT NULL COMMENT 'Kite''s number of the instrument, also the record''s key as decimal text. Reused after expiry.',
+  `exchange_token` BIGINT NOT NULL COMMENT 'The exchange''s number of the instrument.',
+  `tradingsymbol` STRING NOT NULL COMMENT 'The name at its exchange: exchange and tradingsymbol together are what lasts.',
+  `name` STRING COMMENT 'Of the company or the underlying; null where the list has none.',
+  `last_price` DOUBLE NOT NULL COMMENT 'As in the list, where it is mostly 0: prices are in the ticks.',
+  `expiry` STRING COMMENT 'Last day of trading, as text YYYY-MM-DD; null for what does not expire.',
+  `strike` DOUBLE NOT NULL COMMENT 'Of an option; 0 for all else.',
+  `tick_size` DOUBLE NOT NULL COMMENT 'The smallest step of the price.',
+  `lot_size` BIGINT NOT NULL COMMENT 'Quantity of one lot.',
+  `instrument_type` STRING NOT NULL COMMENT 'EQ, FUT, CE or PE; expect words that are not listed.',
+  `segment` STRING NOT NULL COMMENT 'Such as NSE, NFO-OPT, INDICES; expect words that are not listed.',
+  `exchange` STRING NOT NULL COMMENT 'Such as NSE; an index stands under the exchange that computes it, with segment INDICES. The topic of its ticks goes by the token, not by this.',
+  PRIMARY KEY (`token_key`) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka',
+  'topic-pattern' = 'kite\.instruments',
+  'properties.bootstrap.servers' = 'localhost:9092',
+  'key.format' = 'raw',
+  'value.format' = 'avro-confluent',
+  'value.avro-confluent.url' = 'http://localhost:8081',
+  'value.fields-include' = 'EXCEPT_KEY'
+);

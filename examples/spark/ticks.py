@@ -51,7 +51,7 @@ def read(
     schema: str = SCHEMA,
     **options: str,
 ) -> DataFrame:
-    """The stream of records, a column for each field of the schema, and Kafka's topic and time.
+    """The stream of records, a column for each field of the schema, and Kafka's key, topic, time.
 
     `options` are those of Spark's Kafka source, such as startingOffsets or maxOffsetsPerTrigger.
     """
@@ -90,17 +90,18 @@ def decode(records: DataFrame, writers: dict[int, str], schema: str = SCHEMA) ->
         ids_by_schema.setdefault(writer, []).append(number)
     if not ids_by_schema:
         raise LookupError("the registry has no schema for these topics yet")
-    decoded = None
+    # a tombstone has no value: of its row only kafka_key is not null
+    decoded = F.when(F.col("value").isNull(), F.lit(None))
     for writer, ids in ids_by_schema.items():
         value = from_avro(body, writer, {"mode": "FAILFAST", "avroSchema": schema})
-        known = schema_id.isin(ids)
-        decoded = F.when(known, value) if decoded is None else decoded.when(known, value)
+        decoded = decoded.when(schema_id.isin(ids), value)
     unknown = F.raise_error(F.concat(F.lit("schema id not known at the start: "), schema_id))
     return records.select(
         decoded.otherwise(unknown).alias("record"),
+        F.col("key").cast("string").alias("kafka_key"),
         F.col("topic").alias("kafka_topic"),
         F.col("timestamp").alias("kafka_time"),
-    ).select("record.*", "kafka_topic", "kafka_time")
+    ).select("record.*", "kafka_key", "kafka_topic", "kafka_time")
 
 
 def _get(url: str) -> list | dict:

@@ -43,6 +43,7 @@ def test_every_avro_topic_has_a_schema():
         **dict.fromkeys(NAMES.all_ticks().values(), "tick"),
         "kite.orders": "order_update",
         "kite.events": "connection_event",
+        "kite.instruments": "instrument",
     }
 
 

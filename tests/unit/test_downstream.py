@@ -88,6 +88,17 @@ def test_table_options():
     assert "'scan.watermark.idle-timeout' = '30 s'" in text
 
 
+def test_a_compacted_topic_is_a_table_whose_last_record_counts():
+    text = flink_ddl("x", "broker:9092", "http://registry:8081", schema_name="instrument")
+    assert text.startswith(
+        "CREATE TABLE `instruments` (\n  `token_key` STRING NOT NULL COMMENT 'The key"
+    )
+    assert "  PRIMARY KEY (`token_key`) NOT ENFORCED\n)" in text
+    assert "'connector' = 'upsert-kafka'" in text
+    for absent in ("WATERMARK", "scan.", "key.fields'"):
+        assert absent not in text
+
+
 def test_further_options_come_over_those_made():
     text = ddl(
         options={
@@ -111,6 +122,7 @@ def test_a_statement_ends_only_where_a_semicolon_ends_a_line():
         "ticks",
         "orders",
         "connection_events",
+        "instruments",
     ]
     assert "'other\\.events'" in text
 

@@ -39,6 +39,19 @@ VALUES = {
             "price": 5.25, "exchange_timestamp": AT, "payload": "{}", "slot": 0, "session_id": 1,
         },
     ],
+    "instrument": [
+        {
+            "instrument_token": 256265, "exchange_token": 1001, "tradingsymbol": "NIFTY 50",
+            "last_price": 0.0, "strike": 0.0, "tick_size": 0.0, "lot_size": 0,
+            "instrument_type": "EQ", "segment": "INDICES", "exchange": "NSE",
+        },
+        {
+            "instrument_token": 12345602, "exchange_token": 48225, "tradingsymbol": "NIFTY26JAN",
+            "name": "NIFTY", "last_price": 1.5, "expiry": "2026-01-29", "strike": 25_000.0,
+            "tick_size": 0.05, "lot_size": 75, "instrument_type": "CE", "segment": "NFO-OPT",
+            "exchange": "NFO",
+        },
+    ],
     "tick": ticks(
         Transcoder(TOPICS, SCHEMA_IDS, 0),
         ltp(NSE), quote(NSE), full(NSE), index(256265, exchange_timestamp=5),

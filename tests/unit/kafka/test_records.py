@@ -1,11 +1,12 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
 from connector.errors import RegistryError, RegistryUnreachableError
-from connector.kafka.records import RecordDecoder, RecordEncoder
+from connector.kafka.records import InstrumentEncoder, RecordDecoder, RecordEncoder
 from connector.kafka.topics import TopicNames
+from connector.kite.instruments import Instrument
 from connector.kite.models import (
     ConnectionEvent,
     ConnectionState,
@@ -175,3 +176,22 @@ def test_what_is_no_avro_is_said(value):
 def test_other_topics(topic, value, expected, source):
     decoded = decode(topic, value)
     assert (decoded.value, decoded.source) == (expected, source)
+
+
+OPTION = Instrument(
+    12345602, 48225, "NIFTY26JAN25000CE", "NIFTY", 0.0, date(2026, 1, 29), 25_000.0, 0.05, 75,
+    "CE", "NFO-OPT", "NFO",
+)  # fmt: skip
+INDEX = Instrument(
+    256265, 1001, "NIFTY 50", "", 0.0, None, 0.0, 0.0, 0, "EQ", "INDICES", "NSE"
+)  # fmt: skip
+
+
+def test_an_instrument_comes_back():
+    encode = InstrumentEncoder(TOPICS, {TOPICS.instruments: 5}).encode
+    assert encode(OPTION) == encode(OPTION._replace())
+    decoded = decode(TOPICS.instruments, encode(OPTION))
+    assert decoded.schema_id == 5
+    assert decoded.value == {**OPTION._asdict(), "expiry": "2026-01-29"}
+    index = decode(TOPICS.instruments, encode(INDEX)).value
+    assert index == {**INDEX._asdict(), "name": None}
