@@ -54,13 +54,17 @@ class Downstream:
         for future in admin.create_topics(new).values():
             future.result(30)
 
-    def write(self, records: Iterable[Record]) -> None:
+    def write(self, records: list[Record]) -> None:
+        """Produce ticks, to be compared with later."""
+        self.produce(records)
+        self.written += records
+
+    def produce(self, records: Iterable[Record]) -> None:
         producer = Producer(
             {"bootstrap.servers": self.bootstrap_servers, "partitioner": "murmur2_random"}
         )
         for record in records:
             producer.produce(record.topic, record.value, record.key, timestamp=record.timestamp_ms)
-            self.written.append(record)
         assert producer.flush(30) == 0
 
     def evolve(self) -> None:
@@ -93,8 +97,8 @@ class Downstream:
         assert sum(bar.ticks for bar in made) > 100 * len(made)
         return sorted(made)
 
-    def read(self, topic: str) -> list[bytes]:
-        """The values that a topic holds."""
+    def read(self, topic: str) -> list[tuple[bytes, bytes]]:
+        """Keys and values that a topic holds, in order for each key."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap_servers,
@@ -104,16 +108,16 @@ class Downstream:
             }
         )
         consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(PARTITIONS)])
-        values, ended = [], 0
+        records, ended = [], 0
         while ended < PARTITIONS:
             message = consumer.poll(30)
             assert message is not None, f"{topic} cannot be read"
             if message.error() is None:
-                values.append(message.value())
+                records.append((message.key(), message.value()))
             else:
                 ended += 1
         consumer.close()
-        return values
+        return records
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ NEW_FIELD = {"name": "market_phase", "type": ["null", "string"], "default": None
 class Record:
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None
     timestamp_ms: int
 
 

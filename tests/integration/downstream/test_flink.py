@@ -2,19 +2,33 @@
 
 import json
 from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from connector.downstream import flink_ddl, flink_tables, topic_pattern
+from connector.kafka.records import InstrumentEncoder
+from connector.kite.instruments import Instrument
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar
 from tests.integration.downstream.engines import EXAMPLES, java
+from tests.integration.downstream.market import Record
 
 pytestmark = [pytest.mark.integration, pytest.mark.downstream]
 
 BARS_SQL = (EXAMPLES / "flink/bars.sql").read_text("utf-8")
 BOUNDED = {"scan.bounded.mode": "latest-offset"}
+NAMED_SQL = """
+CREATE TABLE named (
+  token_key STRING NOT NULL, tradingsymbol STRING, expiry STRING, lot_size BIGINT,
+  PRIMARY KEY (token_key) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = '%topic%', 'properties.bootstrap.servers' = '%servers%',
+  'key.format' = 'raw', 'value.format' = 'json'
+);
+INSERT INTO named SELECT token_key, tradingsymbol, expiry, lot_size FROM instruments;
+"""
 # what is not read is at least accepted
 EXPLAIN_SQL = "EXPLAIN SELECT * FROM orders;\nEXPLAIN SELECT * FROM connection_events;\n"
 PHASES_SQL = """
@@ -48,7 +62,7 @@ def run_bars(downstream, folder: Path, topic: str, *more: str) -> list[Bar]:
         "localhost:9092", downstream.bootstrap_servers
     )
     run_sql(folder, tables, EXPLAIN_SQL, bars, *more)
-    return sorted(bar_of(json.loads(value)) for value in downstream.read(topic))
+    return sorted(bar_of(json.loads(value)) for _, value in downstream.read(topic))
 
 
 def bar_of(row: dict) -> Bar:
@@ -84,7 +98,51 @@ def test_bars_are_equal_before_and_after_the_schema_moves_on(new_downstream, tmp
     assert after == downstream.bars
     assert len(after) > len(before)
 
-    read = [json.loads(value) for value in downstream.read(phases)]
+    read = [json.loads(value) for _, value in downstream.read(phases)]
     assert Counter((row["market_phase"], row["instrument_token"]) for row in read) == Counter(
         (tick.get("market_phase"), tick["instrument_token"]) for tick in downstream.ticks
     )
+
+
+def test_instruments_are_a_table_that_tombstones_delete_from(new_downstream, tmp_path):
+    downstream = new_downstream()
+    topic, named = downstream.names.instruments, f"{downstream.prefix}.named"
+    downstream.create_topics(topic, named)
+    encoder = InstrumentEncoder(downstream.names, downstream.schema_ids)
+    infy = Instrument(408065, 1594, "INFY", "INFOSYS", 0.0, None, 0.0, 0.1, 1, "EQ", "NSE", "NSE")
+    future = infy._replace(instrument_token=10242, expiry=date(2026, 1, 27))
+    gone = infy._replace(instrument_token=777)
+    values = [
+        (infy._replace(lot_size=5), True),
+        (future, True),
+        (gone, True),
+        (infy, True),
+        (gone, False),
+    ]
+    downstream.produce(
+        Record(
+            topic,
+            str(row.instrument_token).encode(),
+            encoder.encode(row) if there else None,
+            market.START_MS,
+        )
+        for row, there in values
+    )
+    tables = flink_tables(
+        downstream.bootstrap_servers,
+        downstream.registry_url,
+        prefix=downstream.prefix,
+        options=BOUNDED,
+    )
+    script = NAMED_SQL.replace("%topic%", named).replace("%servers%", downstream.bootstrap_servers)
+    run_sql(tmp_path, tables, script)
+    last = {key.decode(): value and json.loads(value) for key, value in downstream.read(named)}
+    assert {key: row for key, row in last.items() if row is not None} == {
+        "408065": {"token_key": "408065", "tradingsymbol": "INFY", "expiry": None, "lot_size": 1},
+        "10242": {
+            "token_key": "10242",
+            "tradingsymbol": "INFY",
+            "expiry": "2026-01-27",
+            "lot_size": 1,
+        },
+    }
