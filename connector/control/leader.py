@@ -39,6 +39,7 @@ ATTEMPTS: Final = 5
 BACK_OFF_SECONDS: Final = 1.0
 FENCED_SECONDS: Final = 15.0
 """Until a fenced leader tries again: by then the group has told a stale one that it is none."""
+INTERNAL_ERROR: Final = "internal error; the leader's log has it"
 SETTINGS_WATCHLIST: Final = "@settings:"
 """Prefix of the watchlists that the settings fill, one for each mode; no message may name them."""
 
@@ -194,7 +195,7 @@ class Leader:
         events: list[ConnectionEvent] = []
         for message in messages:
             now_ms = self._time_ms()
-            command = parse(message.value, self._max_bytes)
+            command = self._parse(message)
             if isinstance(command, Rejected):
                 self.rejected += 1
                 self._log.warning(
@@ -229,6 +230,13 @@ class Leader:
         self.dead_letters += len(dead_letters)
         self._tell(events)
 
+    def _parse(self, message: ControlMessage) -> Command | Rejected:
+        try:
+            return parse(message.value, self._max_bytes)
+        except Exception:  # noqa: BLE001 - logged; one message must not stop all others
+            self._log.exception("message failed", offset=message.offset)
+            return Rejected(None, (INTERNAL_ERROR,))
+
     def _reduce(self, state: State, command: Command, now_ms: int) -> Outcome:
         """Reduce one command; nothing in it may stop the leader."""
         try:
@@ -241,8 +249,7 @@ class Leader:
             outcome = Outcome(state, (), reply)
         except Exception:  # noqa: BLE001 - logged; one command must not stop all others
             self._log.exception("command failed", id=command.id, type=command.type)
-            errors = ("internal error; the leader's log has it",)
-            outcome = Outcome(state, (), _rejection(state, command.id, errors))
+            outcome = Outcome(state, (), _rejection(state, command.id, (INTERNAL_ERROR,)))
         self._log.info(
             "command",
             id=command.id,

@@ -154,9 +154,8 @@ def run(monkeypatch):
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
         journal = []
-        consumer = FakeConsumer(
-            [*script, lambda _: loop.call_soon_threadsafe(finished.set)], journal
-        )
+        end_of_script = [NOTHING, lambda _: loop.call_soon_threadsafe(finished.set)]
+        consumer = FakeConsumer([*script, *end_of_script], journal)
         monkeypatch.setattr(membership, "Consumer", lambda *_, **__: consumer)
         monkeypatch.setattr(Membership, "_coordinator_answers", lambda _: coordinator)
         monkeypatch.setattr(membership, "POLL_SECONDS", 0)

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from connector.control import leader as leader_module
 from connector.control.leader import ATTEMPTS, Leader
 from connector.control.log import ControlMessage
 from connector.control.records import Progress, Record, Subscription
@@ -179,6 +180,22 @@ def test_a_bug_in_one_command_stops_no_other(log, monkeypatch):
     lead(log)
     assert log.replies[0][1]["errors"] == ["internal error; the leader's log has it"]
     assert log.replies[1][1]["status"] == "APPLIED"
+
+
+def test_a_bug_in_reading_a_message_stops_no_other(log, monkeypatch):
+    log.message(b"poison")
+    log.command(id="2", type="subscribe", instruments=[A])
+    real = leader_module.parse
+
+    def parse(value, max_bytes):
+        if value == b"poison":
+            raise OverflowError
+        return real(value, max_bytes)
+
+    monkeypatch.setattr(leader_module, "parse", parse)
+    lead(log)
+    assert [letter.value for letter in log.dead_letters] == [b"poison"]
+    assert log.replies[0][1]["status"] == "APPLIED"
 
 
 def test_an_aborted_transaction_is_tried_again_and_counts_once(log):
