@@ -28,6 +28,7 @@ from connector.kafka.producer import FailedRecord, RecordProducer
 from connector.kafka.records import RecordDecoder, RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.spool import Dropped
+from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, ensure_topics
 from connector.kite.instruments import InstrumentMaster
 from connector.kite.models import ConnectionEvent
@@ -35,6 +36,7 @@ from connector.master import MasterKeeper
 from connector.ops.http import StatusServer
 from connector.ops.logs import SecretMask
 from connector.ops.status import VERSION, ServiceStatus
+from connector.orders import HOLD_SECONDS, OrderDesk
 from connector.pipeline import Pipeline
 from connector.report import Reporter
 from connector.settings import Settings
@@ -107,6 +109,7 @@ class Service:
         # for records that Kafka refuses; they are rare, and this version's own
         self._decoder = RecordDecoder(self.topics)
         self._losses: dict[str, Dropped] = {}
+        self._orders_readable = True
         self._waiting_for: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_requested = asyncio.Event()
@@ -190,6 +193,8 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.owner.stop_intake()
+        if self._reporter.pipeline is not None:
+            self._reporter.pipeline.order_desk.close()
         clean = await self._close_producer(deadline)
         await self.owner.release()
         self.phase = Phase.STOPPED
@@ -243,8 +248,11 @@ class Service:
             RecordEncoder(self.topics, schema_ids),
             lambda slot: Transcoder(self.topics.all_ticks(), schema_ids, slot),
             self._accounts.__getitem__,
+            owned=self._owned if settings.cluster.enabled else None,
         )
         self._reporter.pipeline = pipeline
+        if settings.cluster.enabled:
+            self._spawn("orders", self._watch_orders(pipeline.order_desk))
         if settings.instrument_master.load:
             self._master = MasterKeeper(
                 settings.instrument_master,
@@ -257,6 +265,35 @@ class Service:
                 await asyncio.wait_for(self._master.tried.wait(), MASTER_WAIT_SECONDS)
         await self.owner.start(pipeline.handler)
         self.phase = Phase.RUNNING
+
+    def _owned(self) -> set[int]:
+        return {stats.slot for stats in self.owner.stats()}
+
+    async def _watch_orders(self, desk: OrderDesk) -> None:
+        """Let the desk know what is in the topic, and how time passes."""
+        reading = asyncio.create_task(self._read_orders(desk), name="orders-topic")
+        try:
+            while True:
+                desk.pass_time(topic_seen=self.producer.broker_reachable and self._orders_readable)
+                await asyncio.sleep(HOLD_SECONDS / 4)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read_orders(self, desk: OrderDesk) -> None:
+        while True:
+            try:
+                async for record in tail(
+                    self.settings.kafka, None, self.topics, [self.topics.orders]
+                ):
+                    self._orders_readable = True
+                    if isinstance(record.value, dict):
+                        desk.written(record.value["payload"])
+            except ConnectorError as exc:
+                _log.warning("cannot read the orders of other replicas", reason=str(exc))
+                self._orders_readable = False
+                await asyncio.sleep(RETRY_MAX_SECONDS)
+                self._orders_readable = True
 
     async def _refresh(self) -> None:
         """A command asks for today's list."""

@@ -8,7 +8,7 @@ and the producer spools what that has no room for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -26,8 +26,8 @@ from connector.kite.models import (
     TextMessage,
     TickerMessage,
 )
-from connector.kite.orders import OrderDeduplicator
 from connector.ops.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.orders import OrderDesk, Update
 
 _log = structlog.get_logger("connector.pipeline")
 
@@ -118,7 +118,9 @@ class Pipeline:
         encoder: frames orders and events.
         transcoder: makes the codec of a slot.
         account_of: names a slot's account, for events and logs.
+        owned: slots of this process where others own some; None: it is alone.
         time_us: the clock, UTC microseconds.
+        monotonic: seconds, for durations.
     """
 
     def __init__(
@@ -129,14 +131,16 @@ class Pipeline:
         transcoder: Callable[[int], FrameTranscoder],
         account_of: Callable[[int], str],
         *,
+        owned: Callable[[], Collection[int]] | None = None,
         time_us: Callable[[], int] = SYSTEM_CLOCK.time_us,
+        monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic,
     ) -> None:
         self.producer = producer
         self.topics = topics
         self.encoder = encoder
         self.time_us = time_us
         self.orders = 0
-        self.order_repeats = 0
+        self.order_desk = OrderDesk(self._write_order, owned=owned, monotonic=monotonic)
         self.events = 0
         self.rejected: Counter[str] = Counter()
         self.redirected = 0
@@ -146,7 +150,6 @@ class Pipeline:
         self.tick_topics = topics.all_ticks()
         self._transcoder = transcoder
         self._account_of = account_of
-        self._deduplicator = OrderDeduplicator()
         self._slots: dict[int, SlotPipeline] = {}
         self._symbols: Mapping[int, str] = {}
 
@@ -166,18 +169,19 @@ class Pipeline:
         for slot in self._slots.values():
             slot.transcoder.set_symbols(symbols)
 
-    def take_order(self, order: Order, raw: str, slot: SlotPipeline) -> None:
-        """Write an order update, unless another connection's copy was first."""
-        if self._deduplicator.seen(raw):
-            self.order_repeats += 1
-            return
-        receive_time_us = self.time_us()
+    def _write_order(self, update: Update) -> None:
         self.orders += 1
         value = self.encoder.order(
-            order, slot=slot.slot, session_id=slot.session_id, receive_time_us=receive_time_us
+            update.order,
+            slot=update.slot,
+            session_id=update.session_id,
+            receive_time_us=update.receive_time_us,
         )
         self.producer.produce(
-            self.topics.orders, value, order.order_id.encode(), receive_time_us // 1000
+            self.topics.orders,
+            value,
+            update.order.order_id.encode(),
+            update.receive_time_us // 1000,
         )
 
     def take_event(self, event: ConnectionEvent, account: str) -> None:
@@ -309,7 +313,9 @@ class SlotPipeline:
     def message(self, message: TickerMessage, raw: str) -> None:
         """A text frame: orders go on, complaints and alerts of the feed to the log."""
         if isinstance(message, OrderMessage):
-            self._pipeline.take_order(message.order, raw, self)
+            self._pipeline.order_desk.take(
+                Update(message.order, raw, self.slot, self.session_id, self._time_us())
+            )
         elif isinstance(message, ErrorMessage):
             _log.warning("the feed complains", slot=self.slot, text=message.text)
         elif isinstance(message, TextMessage):

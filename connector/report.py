@@ -105,7 +105,7 @@ class Reporter:
             ),
             rejected=dict(pipeline.rejected) if pipeline else {},
             orders=pipeline.orders if pipeline else 0,
-            order_repeats=pipeline.order_repeats if pipeline else 0,
+            order_repeats=pipeline.order_desk.repeats if pipeline else 0,
             events=pipeline.events if pipeline else 0,
             unresolved=self._owner.unresolved(),
             cluster=self._owner.status(),

@@ -6,6 +6,7 @@ Reads by assignment, without a consumer group: it leaves nothing behind on the b
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
@@ -132,6 +133,8 @@ class _Reader:
             },
         )
         self._consumer = Consumer(properties, logger=ClientLog("tail"))
+        # a reader that is cancelled leaves its `read` running in a thread: `close` waits for it
+        self._lock = threading.Lock()
         self._unfinished: set[tuple[str, int]] = set()
 
     @property
@@ -172,8 +175,10 @@ class _Reader:
         return partitions
 
     def read(self) -> list[TailRecord]:
+        with self._lock:
+            messages = self._consumer.consume(_BATCH, _WAIT_SECONDS)
         records = []
-        for message in self._consumer.consume(_BATCH, _WAIT_SECONDS):
+        for message in messages:
             error = message.error()
             if error is None:
                 if self._keys is None or message.key() in self._keys:
@@ -185,7 +190,8 @@ class _Reader:
         return records
 
     def close(self) -> None:
-        self._consumer.close()
+        with self._lock:
+            self._consumer.close()
         if self._registry is not None:
             self._registry.close()
 

@@ -70,7 +70,7 @@ class OrderDeduplicator:
         Args:
             payload_text: the frame as received, or the order's payload alone, as JSON.
         """
-        key = _identity(payload_text)
+        key = update_identity(payload_text)
         if key in self._remembered:
             self.duplicates += 1
             return True
@@ -80,7 +80,12 @@ class OrderDeduplicator:
         return False
 
 
-def _identity(payload_text: str) -> tuple[str, bytes]:
+def update_identity(payload_text: str) -> tuple[str, bytes]:
+    """What tells an update from every other: its order_id and a digest of its content.
+
+    Args:
+        payload_text: the frame as received, or the order's payload alone, as JSON.
+    """
     order_id = ""
     canonical = payload_text
     try:

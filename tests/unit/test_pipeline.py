@@ -83,7 +83,7 @@ def test_an_order_update_is_written_once(kite):
     orders = produced(kite, "kite.orders")
     assert [record.value for record in orders] == [f"order 1 0 100 {TIME_US}".encode()] * 2
     assert {record.key for record in orders} == {b"1"}
-    assert (kite.orders, kite.order_repeats) == (2, 4)
+    assert (kite.orders, kite.order_desk.repeats) == (2, 4)
     assert kite.received == 2
 
 

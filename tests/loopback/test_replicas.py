@@ -1,0 +1,102 @@
+"""Several services that share the slots of one account through the consumer group."""
+
+import asyncio
+import contextlib
+import json
+
+from connector.app import Service
+from connector.simulator import SimulatorConfig
+from tests.support.stack import TOPICS, eventually, stack
+
+TOKENS = [number * 256 + 1 for number in range(1000, 1030)]
+CLUSTER = {"session_timeout_seconds": 6.0}
+
+
+@contextlib.asynccontextmanager
+async def replicas(count, **changes):
+    simulator = SimulatorConfig(instruments=300, updates_per_second=20.0)
+    async with stack(simulator, cluster=CLUSTER, **changes) as around:
+        services = [Service(around.settings) for _ in range(count)]
+        try:
+            for service in services:
+                await service.start()
+            await eventually(lambda: shared(services))
+            yield around, services
+        finally:
+            await asyncio.gather(*(service.close() for service in services))
+
+
+def slots(service):
+    return [connection.slot for connection in service.status().connections]
+
+
+def streaming(services):
+    """Slots whose instruments are all confirmed."""
+    return sorted(
+        connection.slot
+        for service in services
+        for connection in service.status().connections
+        if connection.desired and connection.desired == connection.confirmed
+    )
+
+
+def shared(services):
+    return all(service.status().ready for service in services) and streaming(services) == [0, 1, 2]
+
+
+async def test_each_slot_has_one_owner():
+    async with replicas(3) as (around, services):
+        await eventually(lambda: sorted(map(slots, services)) == [[0], [1], [2]])
+        await eventually(lambda: shared(services))
+        assert around.simulator.max_open_sockets() <= 3
+        leaders = [service for service in services if service.status().cluster["leader"]]
+        assert len(leaders) == 1
+        assert leaders[0].status().as_json()["cluster"]["watchlists"]
+
+
+async def test_a_stopped_replica_hands_its_slots_over():
+    async with replicas(2) as (around, services):
+        first, second = services
+        await eventually(lambda: slots(first) and slots(second))
+        await first.close()
+        await eventually(lambda: streaming([second]) == [0, 1, 2])
+        assert around.simulator.max_open_sockets() <= 3
+        await second.close()
+        for service in services:
+            accounting = service.status().accounting
+            assert accounting.balanced
+            assert accounting.received == accounting.delivered
+        # whoever wrote it: no number is missing and none is there twice
+        for session in (await around.ticks()).values():
+            numbers = [tick["sequence"] for tick in session]
+            assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_a_spare_is_ready_with_nothing_to_do():
+    async with replicas(4) as (_, services):
+        await eventually(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
+        await eventually(lambda: all(service.status().ready for service in services))
+
+
+async def test_an_order_update_is_there_once_although_each_replica_has_a_copy():
+    async with replicas(3) as (around, services):
+        await eventually(lambda: sorted(map(slots, services)) == [[0], [1], [2]])
+        for number in range(5):
+            order = {"order_id": str(number), "status": "COMPLETE", "filled_quantity": number}
+            await around.simulator.post_order(order)
+        await eventually(
+            lambda: sum(s.status().orders + s.status().order_repeats for s in services) == 15
+        )
+        orders = (await around.records(TOPICS.orders))[TOPICS.orders]
+        assert sorted(record.key for record in orders) == ["0", "1", "2", "3", "4"]
+
+
+async def test_an_order_update_is_not_lost_with_the_socket_that_usually_writes_it():
+    async with replicas(3) as (around, services):
+        await eventually(lambda: sorted(map(slots, services)) == [[0], [1], [2]])
+        (writer,) = [service for service in services if slots(service) == [0]]
+        await writer.owner.stop_intake()
+        assert await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"}) == 2
+        await eventually(lambda: sum(service.status().orders for service in services) == 1)
+        orders = (await around.records(TOPICS.orders))[TOPICS.orders]
+        assert [json.loads(record.value["payload"])["order_id"] for record in orders] == ["1"]
