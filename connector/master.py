@@ -1,5 +1,8 @@
 """Keeps today's instrument master: at the start, and anew each morning when Kite has made it.
 
+The feed announces a list, by its etag, whenever a connection opens. One that is neither the loaded
+one nor known from an earlier announcement is a reason to ask for it before the time.
+
 What the REST API cannot give is taken from the cache file, where there is one; else it is asked
 for again and again, and the service goes on with tokens and without symbols meanwhile.
 """
@@ -18,13 +21,15 @@ from connector.errors import ConnectorError, InstrumentFormatError
 from connector.kite.credentials import Credentials
 from connector.kite.instruments import InstrumentCache, InstrumentMaster
 from connector.kite.orders import IST
-from connector.kite.rest import KiteRest
+from connector.kite.rest import InstrumentDump, KiteRest
 from connector.settings import InstrumentMasterSettings
 
 _log = structlog.get_logger("connector.master")
 
 RETRY_MIN_SECONDS = 5.0
 RETRY_MAX_SECONDS = 300.0
+ANNOUNCED_SECONDS = 300.0
+"""After a try so long nothing is loaded for an announcement."""
 _DAY_MS = 24 * 3_600_000
 
 
@@ -63,6 +68,11 @@ class MasterKeeper:
         self._now_ms = now_ms
         self._sleep = sleep
         self._etag: str | None = None
+        self._announced: str | None = None
+        self._looked_for: str | None = None  # the last announcement that a load was made for
+        self._announcement = asyncio.Event()
+        self._tried_ms = 0
+        self._loading = asyncio.Lock()
         self._cache = InstrumentCache(settings.cache_file) if settings.cache_file else None
 
     async def run(self) -> NoReturn:
@@ -85,9 +95,7 @@ class MasterKeeper:
             self.error = None
             delay = RETRY_MIN_SECONDS
             fresh = False
-            now_ms = self._now_ms()
-            due_ms = last_refresh_ms(now_ms, self._settings.refresh_at) + _DAY_MS
-            await self._sleep((due_ms - now_ms) / 1000)
+            await self._until_due()
 
     async def refresh(self) -> None:
         """Load the list now, whatever the time.
@@ -98,6 +106,45 @@ class MasterKeeper:
         await self._fetch()
         self.error = None
         self.tried.set()
+
+    def announced(self, etag: str) -> None:
+        """The feed says that this is the list of now; call it from the event loop.
+
+        Nobody documents that it is the etag of the REST API, so each one is looked for once.
+        """
+        self._announced = etag
+        if self._another_is_announced():
+            self._announcement.set()
+
+    def _another_is_announced(self) -> bool:
+        return self._announced not in (None, self._etag, self._looked_for)
+
+    async def _until_due(self) -> None:
+        """Sleep until the next morning, or until the feed has announced another list."""
+        now_ms = self._now_ms()
+        morning_ms = last_refresh_ms(now_ms, self._settings.refresh_at) + _DAY_MS
+        while True:
+            due_ms = morning_ms
+            if self._another_is_announced():
+                due_ms = min(due_ms, self._tried_ms + round(ANNOUNCED_SECONDS * 1000))
+            seconds = (due_ms - self._now_ms()) / 1000
+            if seconds <= 0:
+                return
+            self._announcement.clear()
+            await self._sleep_or_announcement(seconds)
+
+    async def _sleep_or_announcement(self, seconds: float) -> None:
+        waits = [
+            asyncio.ensure_future(self._sleep(seconds)),
+            asyncio.ensure_future(self._announcement.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _from_cache(self) -> bool:
         """Use the cached list; True where Kite has not made another since."""
@@ -114,14 +161,19 @@ class MasterKeeper:
         return cached.fetched_ms >= last_refresh_ms(self._now_ms(), self._settings.refresh_at)
 
     async def _fetch(self) -> None:
-        async with KiteRest(
-            self._rest_root,
-            api_key=self._credentials.api_key,
-            access_token=self._credentials.access_token(),
-        ) as rest:
-            dump = await rest.instruments(etag=self._etag)
-        if dump is None:  # it is still the list of the etag
-            return
+        async with self._loading:  # a command and the morning may come together
+            announced, self._tried_ms = self._announced, self._now_ms()
+            async with KiteRest(
+                self._rest_root,
+                api_key=self._credentials.api_key,
+                access_token=self._credentials.access_token(),
+            ) as rest:
+                dump = await rest.instruments(etag=self._etag)
+            if dump is not None:  # else it is still the list of the etag
+                await self._take(dump)
+            self._looked_for = announced
+
+    async def _take(self, dump: InstrumentDump) -> None:
         await self._hand_on(dump.csv, "Kite")
         self._etag = dump.etag
         if self._cache is not None:

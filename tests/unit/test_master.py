@@ -8,6 +8,7 @@ from connector.kite.instruments import InstrumentCache
 from connector.kite.rest import InstrumentDump
 from connector.master import MasterKeeper, last_refresh_ms
 from connector.settings import InstrumentMasterSettings
+from tests.support.clock import settle
 
 HEAD = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,"
@@ -21,7 +22,10 @@ NOW_MS = 1_767_585_600_000
 
 
 class Kite:
-    """Answers as it is told to, one answer a call; ends the keeper after the last."""
+    """Answers as it is told to, one answer a call; ends the keeper after the last.
+
+    An answer that can be called happens during the next sleep instead.
+    """
 
     def __init__(self, monkeypatch):
         self.answers = []
@@ -46,13 +50,15 @@ class Kite:
 
     async def sleep(self, seconds):
         self.sleeps.append(seconds)
+        while self.answers and callable(self.answers[0]):
+            self.answers.pop(0)(self.made)
+            await settle()  # where the keeper is woken, this is as far as it gets
         self.now_ms += round(seconds * 1000)
         if not self.answers:
             raise asyncio.CancelledError
 
-    async def keep(self, *answers, **settings):
-        self.answers = list(answers)
-        keeper = MasterKeeper(
+    def keeper(self, **settings):
+        self.made = MasterKeeper(
             InstrumentMasterSettings(**settings),
             "http://127.0.0.1:9",
             StaticCredentials("k", "t"),
@@ -60,6 +66,13 @@ class Kite:
             now_ms=lambda: self.now_ms,
             sleep=self.sleep,
         )
+        return self.made
+
+    async def keep(self, *answers, **settings):
+        return await self.run(self.keeper(**settings), *answers)
+
+    async def run(self, keeper, *answers):
+        self.answers = list(answers)
         with pytest.raises(asyncio.CancelledError):
             await keeper.run()
         return keeper
@@ -143,3 +156,46 @@ async def test_a_cache_of_something_else(kite, tmp_path):
 )
 def test_the_last_refresh(refresh_at, hours_ago):
     assert last_refresh_ms(NOW_MS, refresh_at) == NOW_MS - round(hours_ago * HOUR_MS)
+
+
+async def test_another_list_that_the_feed_announces_is_loaded_before_the_morning(kite):
+    def announce(keeper):
+        keeper.announced("two")
+
+    keeper = await kite.keep(InstrumentDump(INFY, "one"), announce, InstrumentDump(BOTH, "two"))
+    assert kite.etags == [None, "one"]
+    assert len(kite.masters) == 2
+    # at once is too soon after the load at the start
+    assert kite.sleeps == [24 * 3600 - 55 * 60, 300, 24 * 3600 - 60 * 60]
+    assert keeper.loaded == 2
+
+
+async def test_what_is_loaded_already_may_be_announced(kite):
+    def announce(keeper):
+        keeper.announced("one")
+
+    await kite.keep(InstrumentDump(INFY, "one"), announce)
+    assert kite.etags == [None]
+
+
+async def test_an_announcement_that_the_rest_api_does_not_know_is_looked_for_once(kite):
+    def announce(keeper):
+        keeper.announced("of the feed")
+
+    await kite.keep(InstrumentDump(INFY, "one"), announce, None, announce, announce)
+    assert kite.etags == [None, "one"]
+
+
+async def test_an_announcement_before_the_first_load_is_served_by_it(kite):
+    keeper = kite.keeper()
+    keeper.announced("of the feed")
+    await kite.run(keeper, InstrumentDump(INFY, "one"))
+    assert kite.sleeps == [24 * 3600 - 55 * 60]
+
+
+async def test_a_refresh_beside_another_load_asks_one_after_the_other(kite):
+    keeper = kite.keeper()
+    kite.answers = [InstrumentDump(INFY, "one"), None]
+    await asyncio.gather(keeper.refresh(), keeper.refresh())
+    assert kite.etags == [None, "one"]
+    assert len(kite.masters) == 1
