@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-import structlog
-
 from connector.kite.channel import Channel
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.handler import Flow
+from connector.kite.log import edge_log
 from connector.kite.models import (
     ClosingMessage,
     ConnectionEvent,
@@ -77,7 +76,6 @@ class DropWatch:
         self._clock = clock
         self._on_event = on_event
         self._before = 0
-        self._log = structlog.get_logger("connector.kite").bind(slot=slot)
 
     def put(self, message: TickerMessage) -> None:
         """Queue a message and watch what it displaces."""
@@ -87,12 +85,12 @@ class DropWatch:
                 self.dropping = True
                 stats = channel.stats
                 self._before = stats.dropped - 1
-                self._log.warning("channel full, dropping", capacity=stats.capacity)
+                edge_log(slot=self._slot).warning("channel full, dropping", capacity=stats.capacity)
                 self._tell(f"channel full at {stats.capacity} messages")
         elif self.dropping and len(channel) * 2 <= channel.capacity:
             self.dropping = False
             lost = channel.stats.dropped - self._before
-            self._log.info("channel keeps up again", dropped=lost)
+            edge_log(slot=self._slot).info("channel keeps up again", dropped=lost)
             self._tell(f"{lost} messages dropped")
 
     def _tell(self, reason: str) -> None:

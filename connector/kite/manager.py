@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Self
 
-import structlog
 from pydantic import SecretStr
 
 from connector.errors import CapacityError, ConnectionClosedError
@@ -21,6 +20,7 @@ from connector.kite.connection import ROOT, Connection, Opener
 from connector.kite.credentials import Credentials, StaticCredentials
 from connector.kite.handler import Handler
 from connector.kite.health import ConnectionHealth, HealthStatus, HealthSummary, judge
+from connector.kite.log import edge_log
 from connector.kite.models import Exchange, Mode, OrderMessage
 from connector.kite.orders import OrderDeduplicator
 from connector.kite.socket import open_socket
@@ -85,7 +85,6 @@ class KiteTickerManager:
         self._health_timer: Timer | None = None
         self._running = False
         self._closed = False
-        self._log = structlog.get_logger("connector.kite")
         first = [] if api_key is None else [StaticCredentials(api_key, access_token)]
         if not first and not accounts:
             raise ValueError("give an api_key and an access_token, or accounts")
@@ -368,8 +367,10 @@ class KiteTickerManager:
         summary = self.get_health()
         if summary.status is not self._health:
             self._health = summary.status
-            log = self._log.info if summary.status is HealthStatus.HEALTHY else self._log.warning
-            log("health", status=summary.status.value, reasons=list(summary.reasons))
+            log = edge_log()
+            (log.info if summary.status is HealthStatus.HEALTHY else log.warning)(
+                "health", status=summary.status.value, reasons=list(summary.reasons)
+            )
         self._health_timer = self._clock.call_later(
             self.config.health_check_interval, self._check_health
         )

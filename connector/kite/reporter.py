@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from connector.kite.clock import Clock
 from connector.kite.handler import Handler
+from connector.kite.log import edge_log
 from connector.kite.models import ConnectionEvent, ConnectionState, EventType
 
 _CALM = {EventType.CONNECTED, EventType.CLOSED, EventType.TICKS_RESUMED, EventType.SNAPSHOT_DONE}
@@ -30,7 +29,7 @@ class Reporter:
         self._slot = slot
         self._handler = handler
         self._clock = clock
-        self._log = structlog.get_logger("connector.kite").bind(slot=slot, account=account)
+        self._account = account
         self._logged: tuple[EventType, str] | None = None
 
     def enter(
@@ -60,8 +59,8 @@ class Reporter:
                 "instruments": details.get("instruments"),
                 "next_try_seconds": None if seconds is None else round(seconds, 1),
             }
-            log = self._log.info if event in _CALM else self._log.warning
-            log(
+            log = self._log()
+            (log.info if event in _CALM else log.warning)(
                 event.value.replace("_", " "),
                 **{name: value for name, value in shown.items() if value is not None},
             )
@@ -90,8 +89,11 @@ class Reporter:
         self.handler_errors += 1
         # the first and each power of two: it may fail on every frame
         if self.handler_errors & (self.handler_errors - 1) == 0:
-            self._log.exception("the handler failed", count=self.handler_errors)
+            self._log().exception("the handler failed", count=self.handler_errors)
 
     def defect(self, what: str, error: Exception) -> None:
         """Log what should not have happened; the type alone, since its text is not known."""
-        self._log.error(what, error=type(error).__name__)
+        self._log().error(what, error=type(error).__name__)
+
+    def _log(self) -> Any:
+        return edge_log(slot=self._slot, account=self._account)

@@ -1,0 +1,51 @@
+"""Every example runs against the simulated feed and ends by itself."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from connector.simulator import SimulatorConfig, SimulatorServer
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
+BUSY = SimulatorConfig(updates_per_second=100, instruments=300)
+
+# what each prints when it has done its work
+EXPECTED = {
+    "quick_start": ["408065 1", "738561 "],
+    "single_connection": ["* connected", "408065 quote: 1", "order 7: COMPLETE", "frames="],
+    "manager": ["3 connections, 3/3 instruments", "0 messages dropped", "healthy, 100 %",
+                "channel 2: "],
+    "runtime_changes": ["{408065: 'ltp'}", "408065: 'full'", "refused: [2953217]",
+                        "2953217: 'ltp'", "0 reconnects"],
+    "market_scanner": [" % bid None", " % bid "],
+    "portfolio_monitor": ["gain ", "order 7 COMPLETE: 5 filled"],
+}  # fmt: skip
+
+
+def test_every_example_is_run_here():
+    assert set(EXPECTED) == {path.stem for path in EXAMPLES.glob("*.py")} - {"options"}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_it_runs_and_ends(name):
+    async with asyncio.timeout(60), SimulatorServer(BUSY) as server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"),
+            "--root", server.ws_url, "--seconds", "2",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1])},
+        )  # fmt: skip
+        reading = asyncio.create_task(process.communicate())
+        await server.until(lambda: bool(server.requests), 30)
+        await server.post_order(
+            {"order_id": "7", "status": "COMPLETE", "filled_quantity": 5, "quantity": 5}
+        )
+        output, errors = (text.decode() for text in await reading)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    for words in EXPECTED[name]:
+        assert words in output, output
+    assert "simulated_token" not in output
