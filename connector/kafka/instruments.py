@@ -1,0 +1,255 @@
+"""Keeps the compacted topic `kite.instruments` equal to the instrument master of the day.
+
+What the topic holds is read from the topic itself before each publication: some 15 MB, once a day
+and at each start or change of the leader. So nothing has to be remembered between processes or
+handed from one leader to the next, a record that was lost on the way is written the next time, and
+a list that has not changed writes nothing. What differs is written a few rows at a time: ticks
+neither wait for it nor find the producer's queue full of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NoReturn, Protocol, TypeAlias
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from connector.errors import BrokerUnreachableError, ConnectorError, KafkaError, TopicError
+from connector.kafka.config import ClientLog, client_properties
+from connector.kite.instruments import Instrument
+from connector.settings import KafkaSettings
+
+ROWS: Final = 50
+"""Encoded and compared in one go: half a millisecond of the event loop."""
+PAUSE_SECONDS: Final = 0.005
+"""Between two goes: 117 000 rows take 13 s."""
+POLL_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 30.0
+TIMEOUT_SECONDS: Final = 10.0
+"""Without a word from the brokers."""
+_BATCH: Final = 500
+
+Change: TypeAlias = tuple[bytes, bytes | None]
+"""Key and value of a record; None is a tombstone."""
+Held: TypeAlias = Mapping[bytes, int]
+"""What the topic holds: key → `hash` of the value, which is enough to see a difference."""
+
+
+class Backlog(Protocol):
+    """The part of the producer's counts that is looked at."""
+
+    @property
+    def produced(self) -> int:
+        """Records that were taken."""
+
+    @property
+    def in_flight(self) -> int:
+        """Not acknowledged yet."""
+
+    @property
+    def spooled(self) -> int:
+        """On disk."""
+
+
+def differences(
+    instruments: Iterable[Instrument],
+    encode: Callable[[Instrument], bytes],
+    held: Held,
+    rows: int = ROWS,
+) -> Iterator[list[Change]]:
+    """What has to be written so that the topic holds these instruments and no others.
+
+    Yields:
+        What became of each `rows` of them, an empty list where all are the same; in the end
+        tombstones for the keys that are left.
+    """
+    left = dict(held)
+    changes: list[Change] = []
+    for number, instrument in enumerate(instruments, 1):
+        key = b"%d" % instrument.instrument_token
+        value = encode(instrument)
+        if left.pop(key, None) != hash(value):
+            changes.append((key, value))
+        if number % rows == 0:
+            yield changes
+            changes = []
+    yield changes
+    gone = list(left)
+    for start in range(0, len(gone), rows):
+        yield [(key, None) for key in gone[start : start + rows]]
+
+
+def read_held(
+    kafka: KafkaSettings,
+    topic: str,
+    stop: threading.Event,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> dict[bytes, int]:
+    """Read a compacted topic to the end that it has now; blocks, until `stop` is set.
+
+    Raises:
+        BrokerUnreachableError: the end was not reached; trying again may help.
+        TopicError: there is no such topic, or it may not be read.
+    """
+    consumer = Consumer(
+        client_properties(
+            kafka,
+            **{
+                # never joins: partitions are assigned by hand and nothing is committed
+                "group.id": "kite-connector-instruments",
+                "client.id": "kite-connector-instruments",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "queued.max.messages.kbytes": 4096,
+            },
+        ),
+        logger=ClientLog("instruments"),
+    )
+    held: dict[bytes, int] = {}
+    try:
+        partitions = _partitions(consumer, kafka, topic, timeout_seconds)
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        heard = time.monotonic()
+        while partitions and not stop.is_set():
+            messages = consumer.consume(_BATCH, 0.2)
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > timeout_seconds:
+                raise BrokerUnreachableError(
+                    kafka.bootstrap_servers, f"{topic} could not be read to its end"
+                )
+            for message in messages:
+                error, key, value = message.error(), message.key(), message.value()
+                if error is not None:
+                    if error.name() == "_PARTITION_EOF":
+                        partitions.discard(message.partition() or 0)
+                    elif not error.retriable() and error.name() != "_TRANSPORT":
+                        raise TopicError(topic, error.str())
+                elif isinstance(key, bytes):
+                    if value is None:
+                        held.pop(key, None)
+                    else:
+                        held[key] = hash(value)
+    finally:
+        consumer.close()
+    if partitions:
+        raise KafkaError(f"{topic} was not read to its end")
+    return held
+
+
+def _partitions(
+    consumer: Consumer, kafka: KafkaSettings, topic: str, timeout_seconds: float
+) -> set[int]:
+    try:
+        found = consumer.list_topics(topic, timeout=timeout_seconds).topics[topic]
+    except KafkaException as exc:
+        raise BrokerUnreachableError(kafka.bootstrap_servers, exc.args[0].str()) from exc
+    if found.error is not None:
+        raise TopicError(topic, found.error.str())
+    return set(found.partitions)
+
+
+class InstrumentPublisher:
+    """Publishes each list that it is given, while its process leads.
+
+    Args:
+        encode: frames a row; equal rows have equal bytes.
+        read_held: tells what the topic holds; blocks, until the event is set.
+        produce: takes records for the topic; neither raises nor waits.
+        backlog: how much the producer has to do.
+        leads: whether this process writes the topic; asked again and again.
+        room: records under way beyond which ticks have the queue for themselves.
+        sleep: waits; tests have their own.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Instrument], bytes],
+        read_held: Callable[[threading.Event], Held],
+        produce: Callable[[Sequence[Change]], None],
+        backlog: Callable[[], Backlog],
+        leads: Callable[[], bool],
+        *,
+        room: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.error: str | None = None
+        """Why the last try failed; None when it did not."""
+        self._encode = encode
+        self._read_held = read_held
+        self._produce = produce
+        self._backlog = backlog
+        self._leads = leads
+        self._room = room
+        self._sleep = sleep
+        self._log = structlog.get_logger("connector.instruments")
+        self._wanted: Collection[Instrument] | None = None
+        self._published: Collection[Instrument] | None = None
+
+    def set_instruments(self, instruments: Collection[Instrument]) -> None:
+        """Publish this list, and no longer another one; an empty one is taken for a mishap."""
+        if len(instruments):
+            self._wanted = instruments
+
+    async def run(self) -> NoReturn:
+        """Publish until cancelled."""
+        while True:
+            pause_seconds = POLL_SECONDS
+            if not self._leads():
+                # another process may write a newer list meanwhile
+                self._published = None
+            elif self._wanted is not None and self._wanted is not self._published:
+                try:
+                    await self._publish(self._wanted)
+                    self.error = None
+                except ConnectorError as exc:
+                    if self.error is None:
+                        self._log.warning("instruments are not published", reason=str(exc))
+                    self.error = str(exc)
+                    pause_seconds = RETRY_SECONDS
+            await self._sleep(pause_seconds)
+
+    async def _publish(self, instruments: Collection[Instrument]) -> None:
+        await self._all_written()
+        held = await self._held()
+        written = removed = 0
+        for changes in differences(instruments, self._encode, held):
+            while not self._has_room():
+                await self._sleep(POLL_SECONDS)
+            if not self._leads() or self._wanted is not instruments:
+                return
+            if changes:
+                self._produce(changes)
+                gone = sum(value is None for _, value in changes)
+                written, removed = written + len(changes) - gone, removed + gone
+            await self._sleep(PAUSE_SECONDS)
+        self._published = instruments
+        log = self._log.info if written or removed else self._log.debug
+        log("instruments published", written=written, removed=removed, before=len(held))
+
+    async def _all_written(self) -> None:
+        """Wait until the topic has what was produced before: a reader does not see the rest."""
+        produced = self._backlog().produced
+        while True:
+            backlog = self._backlog()
+            if backlog.produced - backlog.in_flight - backlog.spooled >= produced:
+                return
+            await self._sleep(POLL_SECONDS)
+
+    def _has_room(self) -> bool:
+        backlog = self._backlog()
+        return not backlog.spooled and backlog.in_flight < self._room
+
+    async def _held(self) -> Held:
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(self._read_held, stop)
+        finally:
+            stop.set()  # cancelled: the thread must not outlive the service
