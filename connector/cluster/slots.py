@@ -207,7 +207,7 @@ class Slot:
         for token in gone:
             del self._lingering[token]
         if gone and self.connection is not None:
-            self.connection.update(dict.fromkeys(gone))
+            self._update(dict.fromkeys(gone))
 
     def _reconnect(self, command_id: str) -> None:
         assert self.connection is not None  # noqa: S101 - STREAMING has one

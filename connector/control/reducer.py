@@ -7,42 +7,14 @@ it whole. `State.replay` builds the same state from the records alone.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from connector.control.commands import (
-    Command,
-    Delete,
-    Rebalance,
-    Reconnect,
-    RefreshInstruments,
-    Refusal,
-    RefusedInstrument,
-    Replace,
-    Reply,
-    ReplyStatus,
-    SetMode,
-    SlotStatus,
-    Status,
-    StatusPayload,
-    Subscribe,
-    Unsubscribe,
-)
-from connector.control.records import (
-    LEADER_PARTITION,
-    RECONNECT_KEY,
-    REPLY_PREFIX,
-    Record,
-    Remembered,
-    Subscription,
-    reconnect_value,
-)
+from connector.control.commands import Command, RefusedInstrument, Reply, ReplyStatus, Status
+from connector.control.draft import Answer, Draft
+from connector.control.records import LEADER_PARTITION, REPLY_PREFIX, Record, Remembered
 from connector.control.state import Names, NoNames, State
-from connector.errors import CapacityError
-from connector.kite import allocation
-from connector.kite.models import ConnectionEvent, EventType, Exchange, Mode
+from connector.kite.models import ConnectionEvent
 
 REMEMBERED_COMMANDS: Final = 1000
 """Ids that are known again; older ones count as new."""
@@ -60,22 +32,6 @@ class Outcome(NamedTuple):
     reply: bytes
     events: tuple[ConnectionEvent, ...] = ()
     """Instruments that expired or changed their token."""
-
-
-class _Answer(NamedTuple):
-    """What one type of command came to, before it is a reply."""
-
-    accepted: int = 0
-    refused: Sequence[Refusal] = ()
-    errors: tuple[str, ...] = ()
-    payload: StatusPayload | None = None
-    extra: tuple[Record, ...] = ()
-    events: tuple[ConnectionEvent, ...] = ()
-
-    @property
-    def failed(self) -> bool:
-        """Whether nothing is to be changed."""
-        return bool(self.errors) or (bool(self.refused) and not (self.accepted or self.events))
 
 
 def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome:
@@ -96,16 +52,16 @@ def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome
     if command.expires_at is not None and now_ms > command.expires_at:
         late = now_ms - command.expires_at
         expired = _reply(
-            command, ReplyStatus.EXPIRED, state.revision, _Answer(errors=(f"{late} ms too late",))
+            command, ReplyStatus.EXPIRED, state.revision, Answer(errors=(f"{late} ms too late",))
         )
         return _remember(state, command, expired, ())
     expected = command.expected_revision
     if expected is not None and expected != state.revision:
-        answer = _Answer(errors=(f"expected_revision: the revision is {state.revision}",))
+        answer = Answer(errors=(f"expected_revision: the revision is {state.revision}",))
         rejected = _reply(command, ReplyStatus.REJECTED, state.revision, answer)
         return _remember(state, command, rejected, ())
 
-    draft = _Draft(state, names, now_ms)
+    draft = Draft(state, names, now_ms)
     answer = draft.apply(command)
     if answer.failed:
         reply = _reply(command, ReplyStatus.REJECTED, state.revision, answer)
@@ -120,7 +76,7 @@ def settle(state: State) -> Outcome:
 
     What finds no room keeps its record and its claims, and is placed when room appears.
     """
-    after, records = _Draft(state, NoNames(), 0).finish()
+    after, records = Draft(state, NoNames(), 0).finish()
     return Outcome(after, records, b"")
 
 
@@ -129,7 +85,7 @@ def is_internal(command: Command) -> bool:
     return command.id.startswith("@")
 
 
-def _reply(command: Command, status: ReplyStatus, revision: int, answer: _Answer) -> bytes:
+def _reply(command: Command, status: ReplyStatus, revision: int, answer: Answer) -> bytes:
     return Reply.model_construct(
         id=command.id,
         status=status,
@@ -169,331 +125,3 @@ def _remember(
         writes.append(Record(LEADER_PARTITION, REPLY_PREFIX + oldest, None))
     state = replace(after, replies=kept, progress=after.progress._replace(sequence=sequence))
     return Outcome(state, tuple(writes), reply, events)
-
-
-class _Draft:
-    """The state while one command is applied to it."""
-
-    def __init__(self, before: State, names: Names, now_ms: int) -> None:
-        self.before = before
-        self.layout = before.layout
-        self.names = names
-        self.now_ms = now_ms
-        self.revision = before.revision + 1
-        self.subscriptions = dict(before.subscriptions)
-        self.touched: dict[int, None] = {}
-        self.loads = dict.fromkeys(self.layout.slots, 0)
-        for subscription in self.subscriptions.values():
-            if subscription.slot in self.loads:
-                self.loads[subscription.slot] += 1
-        self._known_symbols: dict[str, int] | None = None
-
-    def apply(self, command: Command) -> _Answer:
-        """Change the draft as the command says."""
-        match command:
-            case Subscribe():
-                tokens, refused = self._resolve(command.instruments)
-                return self._claim(command.watchlist, tokens, command.mode, refused)
-            case Unsubscribe():
-                return self._unsubscribe(command)
-            case SetMode():
-                return self._set_mode(command)
-            case Replace():
-                return self._replace(command)
-            case Delete():
-                claimed = self._claimed(command.watchlist)
-                if not claimed:
-                    return _Answer(errors=(f"watchlist: {command.watchlist} has no instruments",))
-                for token in claimed:
-                    self._release(command.watchlist, token)
-                return _Answer(len(claimed))
-            case Reconnect():
-                return self._reconnect(command)
-            case Rebalance():
-                return self._rebalance()
-            case RefreshInstruments():
-                return self._refresh()
-            case Status():
-                return _Answer(payload=self._status())
-
-    def finish(self) -> tuple[State, tuple[Record, ...]]:
-        """Place what waits for room, then tell the difference."""
-        self._place_homeless()
-        before = self.before.subscriptions
-        records: list[Record] = []
-        gone: list[Record] = []
-        moved: list[Record] = []
-        changed = False
-        for token in self.touched:
-            old, new = before.get(token), self.subscriptions.get(token)
-            if new == old:
-                continue
-            changed = True
-            if new is not None:
-                new = self.subscriptions[token] = new._replace(revision=self.revision)
-                records.append(Record(new.slot, str(token), new.encoded(token)))
-            if old is None:
-                continue
-            if new is None:
-                gone.append(Record(old.slot, str(token), None))
-            elif new.slot != old.slot:
-                moved.append(Record(old.slot, str(token), None, new.slot))
-        if not changed:
-            return self.before, ()
-        state = replace(
-            self.before,
-            subscriptions=self.subscriptions,
-            progress=self.before.progress._replace(revision=self.revision),
-        )
-        return state, (*gone, *records, *moved)
-
-    # instruments as written -> tokens
-
-    def _resolve(
-        self, instruments: Iterable[int | str]
-    ) -> tuple[dict[int, int | str], list[Refusal]]:
-        """Token to the instrument as it was written, and what is none."""
-        tokens: dict[int, int | str] = {}
-        refused: list[Refusal] = []
-        for instrument in instruments:
-            token = instrument if isinstance(instrument, int) else self._token(instrument.upper())
-            if token is None:
-                refused.append(Refusal(instrument, "not in the instrument master"))
-                continue
-            try:
-                Exchange.of(token)
-            except ValueError:
-                refused.append(Refusal(instrument, f"no exchange has the segment {token & 0xFF}"))
-                continue
-            tokens.setdefault(token, instrument)
-        return tokens, refused
-
-    def _token(self, symbol: str) -> int | None:
-        if (token := self.names.token(symbol)) is not None:
-            return token
-        if self._known_symbols is None:
-            self._known_symbols = {
-                subscription.symbol: token
-                for token, subscription in self.subscriptions.items()
-                if subscription.symbol is not None
-            }
-        return self._known_symbols.get(symbol)
-
-    # claims
-
-    def _claimed(self, watchlist: str) -> list[int]:
-        return [
-            token
-            for token, subscription in self.subscriptions.items()
-            if watchlist in subscription.claims
-        ]
-
-    def _claim(
-        self, watchlist: str, tokens: Mapping[int, int | str], mode: Mode, refused: list[Refusal]
-    ) -> _Answer:
-        new = [token for token in tokens if token not in self.subscriptions]
-        placed, homeless = allocation.place(new, self.loads, self.layout.capacity)
-        no_room = f"no room: {len(self.layout.slots)} slots carry {self.layout.capacity} each"
-        refused += [Refusal(tokens[token], no_room) for token in homeless]
-        for token, written in tokens.items():
-            symbol = written.upper() if isinstance(written, str) else self.names.symbol(token)
-            if (subscription := self.subscriptions.get(token)) is not None:
-                if subscription.claims.get(watchlist) is not mode:
-                    claims = {**subscription.claims, watchlist: mode}
-                    self._put(token, subscription._replace(claims=claims))
-                if subscription.symbol is None and symbol is not None:
-                    self._put(token, self.subscriptions[token]._replace(symbol=symbol))
-            elif (slot := placed.get(token)) is not None:
-                self.loads[slot] += 1
-                self._put(token, Subscription(slot, {watchlist: mode}, symbol, self.revision))
-        return _Answer(len(tokens) - len(homeless), refused)
-
-    def _release(self, watchlist: str, token: int) -> None:
-        subscription = self.subscriptions[token]
-        claims = {name: mode for name, mode in subscription.claims.items() if name != watchlist}
-        if claims:
-            self._put(token, subscription._replace(claims=claims))
-        else:
-            self._remove(token)
-
-    def _unsubscribe(self, command: Unsubscribe) -> _Answer:
-        tokens, refused = self._resolve(command.instruments)
-        accepted = 0
-        for token, written in tokens.items():
-            subscription = self.subscriptions.get(token)
-            if subscription is None or command.watchlist not in subscription.claims:
-                refused.append(Refusal(written, f"not in watchlist {command.watchlist}"))
-            else:
-                self._release(command.watchlist, token)
-                accepted += 1
-        return _Answer(accepted, refused)
-
-    def _set_mode(self, command: SetMode) -> _Answer:
-        watchlist, refused = command.watchlist, list[Refusal]()
-        tokens: Mapping[int, int | str]
-        if command.instruments is None:
-            tokens = {token: token for token in self._claimed(watchlist)}
-            if not tokens:
-                return _Answer(errors=(f"watchlist: {watchlist} has no instruments",))
-        else:
-            tokens, refused = self._resolve(command.instruments)
-        accepted = 0
-        for token, written in tokens.items():
-            subscription = self.subscriptions.get(token)
-            if subscription is None or watchlist not in subscription.claims:
-                refused.append(Refusal(written, f"not in watchlist {watchlist}"))
-                continue
-            accepted += 1
-            if subscription.claims[watchlist] is not command.mode:
-                claims = {**subscription.claims, watchlist: command.mode}
-                self._put(token, subscription._replace(claims=claims))
-        return _Answer(accepted, refused)
-
-    def _replace(self, command: Replace) -> _Answer:
-        tokens, refused = self._resolve(command.instruments)
-        if refused and not tokens:
-            # else a master that is not loaded yet would empty the watchlist
-            return _Answer(refused=refused)
-        for token in self._claimed(command.watchlist):
-            if token not in tokens:
-                self._release(command.watchlist, token)
-        return self._claim(command.watchlist, tokens, command.mode, refused)
-
-    # slots
-
-    def _reconnect(self, command: Reconnect) -> _Answer:
-        if command.slot not in self.layout.slots:
-            slots = ", ".join(map(str, self.layout.slots))
-            return _Answer(errors=(f"slot: there is no slot {command.slot}; there are {slots}",))
-        value = reconnect_value(command.id, self.now_ms)
-        return _Answer(1, extra=(Record(command.slot, RECONNECT_KEY, value),))
-
-    def _rebalance(self) -> _Answer:
-        self._place_homeless()
-        placed = {
-            token: subscription.slot
-            for token, subscription in self.subscriptions.items()
-            if subscription.slot in self.loads
-        }
-        try:
-            moves = allocation.rebalance(placed, self.layout.slots, self.layout.capacity)
-        except CapacityError as error:
-            return _Answer(errors=(str(error),))
-        for token, slot in moves.items():
-            self._move(token, slot)
-        return _Answer(len(moves))
-
-    def _place_homeless(self) -> None:
-        """Instruments of slots that are no more go to the others as soon as there is room."""
-        homeless = [
-            token
-            for token, subscription in self.subscriptions.items()
-            if subscription.slot not in self.loads
-        ]
-        if homeless:
-            placed, _ = allocation.place(homeless, self.loads, self.layout.capacity)
-            for token, slot in placed.items():
-                self._move(token, slot)
-
-    # names
-
-    def _refresh(self) -> _Answer:
-        """Give each symbol its token of today; a name that is no more takes its claims with it."""
-        if not len(self.names):
-            return _Answer(errors=("the instrument master is not loaded",))
-        renamed: list[tuple[int, int, Subscription]] = []
-        expired: list[tuple[int, Subscription]] = []
-        for token, subscription in list(self.subscriptions.items()):
-            if subscription.symbol is None:
-                if (symbol := self.names.symbol(token)) is not None:
-                    self._put(token, subscription._replace(symbol=symbol))
-                continue
-            current = self.names.token(subscription.symbol)
-            if current is None:
-                expired.append((token, subscription))
-            elif current != token:
-                renamed.append((token, current, subscription))
-        # all old tokens go before any new one comes: a token may pass from one name to another
-        for token, _ in expired:
-            self._remove(token)
-        for token, _, _ in renamed:
-            self._remove(token)
-        for _, token, subscription in renamed:
-            self._adopt(token, subscription)
-        events = [
-            self._event(EventType.INSTRUMENT_EXPIRED, subscription.slot, (token,), subscription)
-            for token, subscription in expired
-        ] + [
-            self._event(EventType.INSTRUMENT_CHANGED, subscription.slot, (old, new), subscription)
-            for old, new, subscription in renamed
-        ]
-        refused = [
-            Refusal(subscription.symbol or token, "expired: not in today's instrument master")
-            for token, subscription in expired
-        ]
-        kept = len(self.before.subscriptions) - len(expired)
-        return _Answer(kept, refused, events=tuple(events))
-
-    def _adopt(self, token: int, subscription: Subscription) -> None:
-        """Carry on under a new token, in the same slot; where it is wanted already, as one."""
-        if (present := self.subscriptions.get(token)) is not None:
-            claims = dict(present.claims)
-            for watchlist, mode in subscription.claims.items():
-                claims[watchlist] = max(
-                    mode, claims.get(watchlist, mode), key=lambda either: either.rank
-                )
-            self._put(token, present._replace(claims=claims, symbol=subscription.symbol))
-            return
-        if subscription.slot in self.loads:
-            self.loads[subscription.slot] += 1
-        self._put(token, subscription)
-
-    def _event(
-        self, kind: EventType, slot: int, tokens: tuple[int, ...], subscription: Subscription
-    ) -> ConnectionEvent:
-        return ConnectionEvent(
-            kind, slot, self.now_ms, reason=subscription.symbol or "", tokens=tokens
-        )
-
-    # the draft's own bookkeeping
-
-    def _put(self, token: int, subscription: Subscription) -> None:
-        self.subscriptions[token] = subscription
-        self.touched[token] = None
-
-    def _remove(self, token: int) -> None:
-        slot = self.subscriptions.pop(token).slot
-        self.touched[token] = None
-        if slot in self.loads:
-            self.loads[slot] -= 1
-
-    def _move(self, token: int, slot: int) -> None:
-        subscription = self.subscriptions[token]
-        if subscription.slot in self.loads:
-            self.loads[subscription.slot] -= 1
-        self.loads[slot] += 1
-        self._put(token, subscription._replace(slot=slot))
-
-    def _status(self) -> StatusPayload:
-        watchlists: Counter[str] = Counter()
-        modes: Counter[str] = Counter()
-        carried: Counter[int] = Counter()
-        for subscription in self.subscriptions.values():
-            watchlists.update(subscription.claims.keys())
-            modes[subscription.mode] += 1
-            carried[subscription.slot] += 1
-        return StatusPayload(
-            instruments=len(self.subscriptions),
-            capacity=self.layout.total,
-            slots=tuple(
-                SlotStatus(
-                    slot=slot,
-                    instruments=carried[slot],
-                    capacity=self.layout.capacity if slot in self.loads else 0,
-                )
-                for slot in sorted({*self.layout.slots, *carried})
-            ),
-            watchlists=dict(sorted(watchlists.items())),
-            modes=dict(sorted(modes.items())),
-            unplaced=sum(count for slot, count in carried.items() if slot not in self.loads),
-        )

@@ -176,7 +176,7 @@ def test_bad_messages_are_answered_or_put_aside_and_stop_nothing(log):
 def test_a_bug_in_one_command_stops_no_other(log, monkeypatch):
     log.command(id="1", type="rebalance")
     log.command(id="2", type="subscribe", instruments=[A])
-    monkeypatch.setattr("connector.control.reducer.allocation.rebalance", None)
+    monkeypatch.setattr("connector.control.draft.allocation.rebalance", None)
     lead(log)
     assert log.replies[0][1]["errors"] == ["internal error; the leader's log has it"]
     assert log.replies[1][1]["status"] == "APPLIED"

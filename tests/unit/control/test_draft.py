@@ -1,0 +1,268 @@
+"""What each type of command does."""
+
+import json
+
+from connector.control.records import Record, Subscription
+from connector.control.state import Layout, NoNames
+from connector.kite.models import EventType, Mode
+from tests.support.masters import FakeMaster
+from tests.support.reduction import MASTER, A, B, C, D, E, F, G, Run, writes
+
+
+def test_subscribe_places_on_the_emptiest_slot():
+    run = Run()
+    reply = run.send("subscribe", instruments=[A, B, C, D], mode="full")
+    assert run.slots() == {A: 0, B: 1, C: 2, D: 0}
+    assert reply == {
+        "id": "c1",
+        "status": "APPLIED",
+        "revision": 1,
+        "accepted": 4,
+        "refused": [],
+        "errors": [],
+        "dry_run": False,
+    }
+
+
+def test_records_go_to_the_slots_partition():
+    run = Run()
+    run.send("subscribe", watchlist="w", instruments=[A, "NSE:B"])
+    assert writes(run.outcome) == [
+        Record(0, str(A), Subscription(0, {"w": Mode.QUOTE}, "NSE:A", 1).encoded(A)),
+        Record(1, str(B), Subscription(1, {"w": Mode.QUOTE}, "NSE:B", 1).encoded(B)),
+    ]
+
+
+def test_a_symbol_of_any_case_is_the_same_instrument():
+    run = Run()
+    assert run.send("subscribe", instruments=["nse:a", "NSE:A", A])["accepted"] == 1
+    assert run.state.subscriptions[A].symbol == "NSE:A"
+
+
+def test_overflow_is_refused_by_name_and_nothing_else_is_lost():
+    run = Run()
+    run.send("subscribe", instruments=[D, E])
+    reply = run.send("subscribe", watchlist="w", instruments=[F, "NSE:A", G, D, "NSE:B", "NSE:C"])
+    assert (reply["status"], reply["accepted"]) == ("APPLIED", 5)
+    assert reply["refused"] == [{"instrument": "NSE:C", "reason": "no room: 3 slots carry 2 each"}]
+    assert set(run.slots()) == {A, B, D, E, F, G}
+
+
+def test_when_nothing_is_accepted_it_is_a_rejection():
+    run = Run()
+    reply = run.send("subscribe", instruments=["NSE:X", 77])
+    assert (reply["status"], reply["accepted"], reply["revision"]) == ("REJECTED", 0, 0)
+    assert reply["refused"] == [
+        {"instrument": "NSE:X", "reason": "not in the instrument master"},
+        {"instrument": 77, "reason": "no exchange has the segment 77"},
+    ]
+
+
+def test_the_highest_claim_wins_and_no_one_takes_it_from_another():
+    run = Run()
+    run.send("subscribe", watchlist="x", instruments=[A], mode="ltp")
+    run.send("subscribe", watchlist="y", instruments=[A], mode="full")
+    run.send("subscribe", watchlist="z", instruments=[A], mode="quote")
+    assert run.modes() == {A: "full"}
+    run.send("unsubscribe", watchlist="y", instruments=[A])
+    assert run.modes() == {A: "quote"}
+    run.send("delete", watchlist="z")
+    assert run.modes() == {A: "ltp"}
+    run.send("unsubscribe", watchlist="x", instruments=["NSE:A"])
+    assert run.modes() == {}
+    assert writes(run.outcome) == [Record(0, str(A), None)]
+
+
+def test_subscribe_again_changes_the_watchlists_own_mode():
+    run = Run()
+    run.send("subscribe", instruments=[A], mode="full")
+    assert run.send("subscribe", instruments=[A], mode="ltp")["revision"] == 2
+    assert run.modes() == {A: "ltp"}
+
+
+def test_no_change_is_no_revision():
+    run = Run()
+    run.send("subscribe", instruments=[A])
+    reply = run.send("subscribe", instruments=[A])
+    assert (reply["status"], reply["accepted"], reply["revision"]) == ("APPLIED", 1, 1)
+    assert writes(run.outcome) == []
+
+
+def test_unsubscribe_what_is_not_claimed():
+    run = Run()
+    run.send("subscribe", watchlist="x", instruments=[A])
+    reply = run.send("unsubscribe", watchlist="y", instruments=[A])
+    assert reply["status"] == "REJECTED"
+    assert reply["refused"] == [{"instrument": A, "reason": "not in watchlist y"}]
+    reply = run.send("unsubscribe", watchlist="x", instruments=[A, B])
+    assert (reply["status"], reply["accepted"], len(reply["refused"])) == ("APPLIED", 1, 1)
+
+
+def test_set_mode_of_some_and_of_all():
+    run = Run()
+    run.send("subscribe", watchlist="w", instruments=[A, B], mode="ltp")
+    reply = run.send("set-mode", watchlist="w", instruments=[A, C], mode="full")
+    assert run.modes() == {A: "full", B: "ltp"}
+    assert reply["refused"] == [{"instrument": C, "reason": "not in watchlist w"}]
+    assert run.send("set-mode", watchlist="w", mode="quote")["accepted"] == 2
+    assert run.modes() == {A: "quote", B: "quote"}
+    assert len(writes(run.outcome)) == 2
+    reply = run.send("set-mode", watchlist="none", mode="quote")
+    assert reply["errors"] == ["watchlist: none has no instruments"]
+
+
+def test_replace_is_the_whole_watchlist():
+    run = Run()
+    run.send("subscribe", watchlist="other", instruments=[B], mode="ltp")
+    run.send("subscribe", watchlist="w", instruments=[A, B, C], mode="full")
+    reply = run.send("replace", watchlist="w", instruments=[C, D], mode="quote")
+    assert reply["accepted"] == 2
+    assert run.modes() == {B: "ltp", C: "quote", D: "quote"}
+
+
+def test_replace_gives_room_before_it_takes_it():
+    run = Run()
+    run.send("subscribe", watchlist="w", instruments=[A, B, C, D, E, F])
+    assert run.send("replace", watchlist="w", instruments=[F, G])["refused"] == []
+    assert set(run.slots()) == {F, G}
+
+
+def test_replace_with_nothing_empties():
+    run = Run()
+    run.send("subscribe", watchlist="w", instruments=[A, B])
+    assert run.send("replace", watchlist="w", instruments=[])["status"] == "APPLIED"
+    assert run.slots() == {}
+
+
+def test_replace_with_only_unknown_names_leaves_the_watchlist():
+    run = Run()
+    run.send("subscribe", watchlist="w", instruments=[A, B])
+    reply = run.send("replace", watchlist="w", instruments=["NSE:X"])
+    assert reply["status"] == "REJECTED"
+    assert set(run.slots()) == {A, B}
+
+
+def test_names_in_use_are_known_without_a_master():
+    run = Run()
+    run.send("subscribe", watchlist="w", instruments=["NSE:A", B])
+    run.master = NoNames()
+    reply = run.send("replace", watchlist="w", instruments=["NSE:A", "NSE:C"])
+    assert reply["accepted"] == 1
+    assert set(run.slots()) == {A}
+
+
+def test_a_name_is_noted_when_it_becomes_known():
+    run = Run(master=NoNames())
+    run.send("subscribe", instruments=[A])
+    assert run.state.subscriptions[A].symbol is None
+    run.master = MASTER
+    run.send("subscribe", instruments=["NSE:A"])
+    assert run.state.subscriptions[A].symbol == "NSE:A"
+
+
+def test_reconnect_tells_the_slots_owner():
+    run = Run()
+    assert run.send("reconnect", slot=2, now_ms=7)["accepted"] == 1
+    (record,) = writes(run.outcome)
+    assert (record.partition, record.key) == (2, "@reconnect")
+    assert json.loads(record.value) == {"id": "c1", "time_ms": 7}
+    assert run.state.revision == 0
+    assert run.send("reconnect", slot=3)["errors"] == [
+        "slot: there is no slot 3; there are 0, 1, 2"
+    ]
+
+
+def test_rebalance_moves_as_few_as_it_must():
+    run = Run(Layout((0, 1), 4))
+    run.send("subscribe", watchlist="keep", instruments=[A, C, E])
+    run.send("subscribe", watchlist="go", instruments=[B, D, F])
+    assert run.slots() == {A: 0, C: 1, E: 0, B: 1, D: 0, F: 1}
+    run.send("delete", watchlist="go")
+    run.send("subscribe", instruments=[G, B])
+    run.send("unsubscribe", watchlist="keep", instruments=[C])
+    run.send("unsubscribe", instruments=[G, B])
+    assert run.slots() == {A: 0, E: 0}
+    reply = run.send("rebalance")
+    assert reply["accepted"] == 1
+    assert run.slots() == {A: 0, E: 1}
+    new, old = writes(run.outcome)
+    assert (new.partition, new.key, new.moved_to) == (1, str(E), None)
+    assert old == Record(0, str(E), None, moved_to=1)
+    assert run.send("rebalance")["accepted"] == 0
+
+
+def test_status():
+    run = Run()
+    run.send("subscribe", watchlist="x", instruments=[A, B], mode="ltp")
+    run.send("subscribe", watchlist="y", instruments=[A], mode="full")
+    reply = run.send("status")
+    assert run.outcome.records == ()
+    assert reply["payload"] == {
+        "instruments": 2,
+        "capacity": 6,
+        "slots": [
+            {"slot": 0, "instruments": 1, "capacity": 2},
+            {"slot": 1, "instruments": 1, "capacity": 2},
+            {"slot": 2, "instruments": 0, "capacity": 2},
+        ],
+        "watchlists": {"x": 2, "y": 1},
+        "modes": {"full": 1, "ltp": 1},
+        "unplaced": 0,
+    }
+
+
+def test_refresh_gives_names_their_new_token():
+    run = Run()
+    run.send("subscribe", watchlist="w", instruments=["NSE:A", "NSE:B", D], mode="full")
+    # A's token went to B, as tokens do after an expiry
+    run.master = FakeMaster({"NSE:A": C, "NSE:B": A, "NSE:D": D})
+    reply = run.send("refresh-instruments", now_ms=9)
+    assert (reply["status"], reply["accepted"], reply["refused"]) == ("APPLIED", 3, [])
+    assert {t: s.symbol for t, s in run.state.subscriptions.items()} == {
+        A: "NSE:B",
+        C: "NSE:A",
+        D: "NSE:D",
+    }
+    assert run.slots() == {A: 1, C: 0, D: 2}
+    assert [(e.type, e.slot, e.time_ms, e.reason, e.tokens) for e in run.outcome.events] == [
+        (EventType.INSTRUMENT_CHANGED, 0, 9, "NSE:A", (A, C)),
+        (EventType.INSTRUMENT_CHANGED, 1, 9, "NSE:B", (B, A)),
+    ]
+
+
+def test_refresh_ends_what_expired():
+    run = Run()
+    run.send("subscribe", instruments=["NSE:A", "NSE:B"])
+    run.master = FakeMaster({"NSE:B": B})
+    reply = run.send("refresh-instruments")
+    assert reply["refused"] == [
+        {"instrument": "NSE:A", "reason": "expired: not in today's instrument master"}
+    ]
+    assert set(run.slots()) == {B}
+    assert [event.type for event in run.outcome.events] == [EventType.INSTRUMENT_EXPIRED]
+    run.master = FakeMaster({"NSE:C": C})
+    assert run.send("refresh-instruments")["status"] == "APPLIED"
+    assert run.slots() == {}
+
+
+def test_refresh_joins_two_names_of_one_token():
+    run = Run()
+    run.send("subscribe", watchlist="x", instruments=["NSE:A"], mode="full")
+    run.send("subscribe", watchlist="x", instruments=["NSE:B"], mode="ltp")
+    run.send("subscribe", watchlist="y", instruments=["NSE:B"], mode="ltp")
+    run.master = FakeMaster({"NSE:A": B, "NSE:B": B})
+    run.send("refresh-instruments")
+    assert run.state.subscriptions[B].claims == {"x": Mode.FULL, "y": Mode.LTP}
+    assert set(run.slots()) == {B}
+
+
+def test_refresh_needs_a_master():
+    run = Run()
+    run.send("subscribe", instruments=["NSE:A"])
+    run.master = NoNames()
+    reply = run.send("refresh-instruments")
+    assert (reply["status"], reply["errors"]) == (
+        "REJECTED",
+        ["the instrument master is not loaded"],
+    )
+    assert set(run.slots()) == {A}
