@@ -79,6 +79,13 @@ $(DEPLOY)/.installed: requirements/deploy.txt $(STAMP)
 	else echo "no promtool found: install Prometheus"; exit 1; fi
 	@touch $@
 
+docs: $(NATIVE) ## renew the pages that are made of the code
+	@$(BIN)/kite-connector settings > docs/settings.md
+	@$(BIN)/python -m tests.contracts.test_topics_reference
+
+schemas: $(NATIVE) ## list the schemas, or compare them with a registry's (REGISTRY=http://…)
+	@$(BIN)/kite-connector schemas $(if $(REGISTRY),check --registry $(REGISTRY),list)
+
 chart: $(NATIVE) ## renew the chart's schema and table of values
 	@$(BIN)/python deploy/helm/generate.py
 
