@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -267,14 +268,34 @@ def refresh_instruments(
 
 @ctl.command()
 def status(
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the connector. Default: name of the settings")
+    ] = None,
     timeout: TimeoutOption = 30.0,
     as_json: JsonOption = False,
     bootstrap: BootstrapOption = None,
     prefix: PrefixOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show slots, watchlists and the revision, as the leader knows them."""
-    _send(_client(config, bootstrap, prefix), timeout, as_json, type="status")
+    """Show slots and their owners, watchlists and the revision.
+
+    The leader tells all but the owners, which the broker tells.
+    """
+    from connector.control.client import new_id
+    from connector.control.commands import Status
+
+    settings = load(config, accounts_required=False).settings
+    with _client(config, bootstrap, prefix) as client:
+        reply = client.send(Status(id=new_id(), type="status"), timeout)
+        owners = client.owners(name or settings.name)
+    if as_json:
+        document = reply.model_dump(mode="json", exclude_none=True)
+        if owners is not None:
+            document["leader"] = owners.get(None)
+            document["owners"] = {slot: who for slot, who in owners.items() if slot is not None}
+        _print_json(document)
+        return
+    _print_reply(reply, owners or {})
 
 
 @ctl.command("list")
@@ -391,7 +412,7 @@ def _send(client: ControlClient, timeout: float, as_json: bool, /, **fields: Any
         raise typer.Exit(EXIT_PARTLY)
 
 
-def _print_reply(reply: Any) -> None:
+def _print_reply(reply: Any, owners: Mapping[int | None, str] = MappingProxyType({})) -> None:
     dry = " (dry run: nothing was changed)" if reply.dry_run else ""
     typer.echo(f"{reply.status}  revision {reply.revision}, {reply.accepted} accepted{dry}")
     for error in reply.errors:
@@ -404,9 +425,14 @@ def _print_reply(reply: Any) -> None:
         typer.echo(f"{payload.instruments} of {payload.capacity} instruments")
         if payload.unplaced:
             typer.echo(f"{payload.unplaced} wait for room")
+        if None in owners:
+            typer.echo(f"leader: {owners[None]}")
         _table(
-            ("slot", "instruments", "capacity"),
-            [(slot.slot, slot.instruments, slot.capacity) for slot in payload.slots],
+            ("slot", "instruments", "capacity", "owner"),
+            [
+                (slot.slot, slot.instruments, slot.capacity, owners.get(slot.slot, "-"))
+                for slot in payload.slots
+            ],
         )
         _table(("watchlist", "instruments"), list(payload.watchlists.items()))
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -20,6 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka import KafkaError as Code
+from confluent_kafka.admin import AdminClient
 
 from connector.control.commands import Command, Reply
 from connector.control.records import Subscription, SubscriptionRecord
@@ -74,15 +75,9 @@ class ControlClient:
         self._consumer: Consumer | None = None
 
     def __enter__(self) -> Self:
-        # what goes wrong is raised: a log would only stand between a command line's own lines
-        own = {"client.id": self._client_id, "log_level": 0}
-        self._producer = Producer(
-            client_properties(self._kafka, **own, **{"linger.ms": 0, "acks": "all"})
-        )
+        self._producer = Producer(self._properties(**{"linger.ms": 0, "acks": "all"}))
         self._consumer = Consumer(
-            client_properties(
-                self._kafka,
-                **own,
+            self._properties(
                 **{
                     # never joins: partitions are assigned by hand and nothing is committed
                     "group.id": f"{self._client_id}-{new_id()}",
@@ -156,6 +151,39 @@ class ControlClient:
             for token, subscription in state.subscriptions.items()
         }
 
+    def owners(self, group: str) -> dict[int | None, str] | None:
+        """Which member of the cluster owns each slot; None as the key: which one leads.
+
+        Asked of the group's coordinator, so it is true at this moment.
+
+        Args:
+            group: the connector's name.
+
+        Returns:
+            Members as client id and address; None where the broker does not tell: without the
+            right to describe the group, or the embedded broker.
+        """
+        admin = AdminClient(self._properties())
+        try:
+            metadata = admin.list_topics(timeout=BROKER_SECONDS)
+            if (metadata.cluster_id or "").startswith("mockCluster"):
+                return None  # it would wait its time out
+            answer = admin.describe_consumer_groups([group], request_timeout=BROKER_SECONDS)
+            members = answer[group].result(BROKER_SECONDS).members
+        except (KafkaException, TimeoutError):
+            return None
+        owned: dict[int | None, str] = {}
+        for member in members:
+            if member.assignment is None:
+                continue
+            name = f"{member.client_id} {member.host}".strip()
+            for partition in member.assignment.topic_partitions:
+                if partition.topic == self._topics.subscriptions:
+                    owned[partition.partition] = name
+                elif partition.topic == self._topics.control:
+                    owned[None] = name
+        return owned
+
     def watch(self, timeout_seconds: float | None = None) -> Iterator[Change]:
         """Replies and changed subscriptions as they are written, from now on.
 
@@ -172,6 +200,12 @@ class ControlClient:
                 slot, token = message.partition() or 0, int(key)
                 record = SubscriptionRecord.model_validate_json(value) if value else None
                 yield Change(slot=slot, token=token, subscription=record)
+
+    def _properties(self, **own: Any) -> dict[str, Any]:
+        # what goes wrong is raised: a log would only stand between a command line's own lines
+        return client_properties(
+            self._kafka, **{"client.id": self._client_id, "log_level": 0, **own}
+        )
 
     def _write(self, command: Command) -> None:
         producer = self._producer

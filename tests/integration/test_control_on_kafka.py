@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from connector.control.client import ControlClient
 from connector.control.log import ControlLog, Step
 from connector.control.records import Record
 from connector.errors import FencedError
@@ -218,6 +219,16 @@ async def test_a_leader_that_was_frozen_is_fenced_when_it_wakes(kafka, feed, ste
         reply = await steering.send("set-mode", 60, mode="ltp", expected_revision=2)
         assert (reply["status"], reply["revision"]) == ("APPLIED", 3)
     assert feed.max_open_sockets(KEY) == 3
+
+
+async def test_the_broker_tells_who_owns_what(kafka, feed):
+    with ControlClient(kafka.tree.kafka, kafka.topics) as client:
+        assert await asyncio.to_thread(client.owners, kafka.name) in (None, {})
+        async with replica_processes(kafka, feed, 2, **kafka.changes) as members:
+            await until(lambda: in_charge(members, range(3)), 60)
+            owners = await asyncio.to_thread(client.owners, kafka.name)
+            assert owners.keys() == {None, 0, 1, 2}
+            assert all(owner.startswith(f"{kafka.name}-") for owner in owners.values())
 
 
 async def test_an_api_key_is_added_and_removed(kafka, feed, steering):

@@ -70,7 +70,7 @@ def test_ctl(run, tmp_path):
     assert result.output.splitlines()[:3] == [
         "APPLIED  revision 7, 0 accepted",
         "1 of 9000 instruments",
-        "slot  instruments  capacity",
+        "slot  instruments  capacity  owner",
     ]
     assert json.loads(run("status", "--json").output)["payload"]["watchlists"] == {"algo-1": 1}
 
