@@ -45,7 +45,7 @@ check: $(NATIVE) ## lint, types, import contracts, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/pytest -q tests/contracts
 
 format: $(NATIVE) ## format and mend what lint can mend
