@@ -87,6 +87,7 @@ class Connection:
         # ends whatever the supervisor waits for, before its time
         self._wake: asyncio.Future[None] | None = None
         self._outcome: asyncio.Future[FeedError | None] | None = None
+        self._token_version = 0
         self._reconnect_now = False
         self._closing = False
         self._paused = False
@@ -127,7 +128,7 @@ class Connection:
         if self._task is None or self._task.done():
             loop = asyncio.get_running_loop()
             self._outcome = loop.create_future()
-            self._task = loop.create_task(self._supervise(), name=f"kite-slot-{self.slot}")
+            self._task = loop.create_task(self._run(), name=f"kite-slot-{self.slot}")
 
     async def first_outcome(self) -> FeedError | None:
         """What the first try came to since `start`: None for an open socket."""
@@ -284,18 +285,24 @@ class Connection:
 
     # the supervisor
 
+    async def _run(self) -> None:
+        try:
+            await self._supervise()
+        except Exception as error:  # noqa: BLE001
+            # a defect of this module: a slot that stands still must at least be seen to
+            self._report.defect("the supervisor failed", error)
+            self._report.enter(
+                ConnectionState.FAILED, EventType.FAILED, f"internal error: {type(error).__name__}"
+            )
+
     async def _supervise(self) -> None:
         while True:
-            token = self.credentials.access_token()
-            version = self.credentials.version
-            if token is None:
-                await self._wait_for_token(version, TokenMissingError())
-                continue
-            self._report.enter(ConnectionState.CONNECTING, EventType.CONNECTING)
             try:
+                token = self._token()
+                self._report.enter(ConnectionState.CONNECTING, EventType.CONNECTING)
                 socket = await self._connect(token)
             except (TokenRejectedError, TokenMissingError) as error:
-                await self._wait_for_token(version, error)
+                await self._wait_for_token(error)
             except TooManyConnectionsError as error:
                 await self._wait(
                     slot_seconds(self._config, self._random),
@@ -324,6 +331,18 @@ class Connection:
                     )
                 elif not await self._back_off(EventType.DISCONNECTED, self._last_error, code=code):
                     return
+
+    def _token(self) -> SecretStr:
+        try:
+            token = self.credentials.access_token()
+        except Exception as error:  # noqa: BLE001 -- a vault that is away, say: it may come back
+            self._report.defect("reading the access_token failed", error)
+            raise FeedUnreachableError("the access_token's source", type(error).__name__) from None
+        # after the token, since looking may be what notices a change
+        self._token_version = self.credentials.version
+        if token is None:
+            raise TokenMissingError
+        return token
 
     async def _connect(self, token: SecretStr) -> FeedSocket:
         try:
@@ -447,12 +466,12 @@ class Connection:
         finally:
             timer.cancel()
 
-    async def _wait_for_token(self, version: int, error: FeedError) -> None:
+    async def _wait_for_token(self, error: FeedError) -> None:
         self._report.enter(
             ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, self._failed(error)
         )
         self._wake = asyncio.get_running_loop().create_future()
-        changed = asyncio.ensure_future(self.credentials.changed(version))
+        changed = asyncio.ensure_future(self.credentials.changed(self._token_version))
         try:
             await asyncio.wait([changed, self._wake], return_when=asyncio.FIRST_COMPLETED)
         finally:

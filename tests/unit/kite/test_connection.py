@@ -415,6 +415,22 @@ class TestToken:
         await kit.clock.advance(30)
         assert kit.state is ConnectionState.CONNECTED
 
+    async def test_a_source_of_tokens_that_fails_is_tried_again(self, make):
+        kit = make()
+        token = kit.credentials.access_token
+
+        def away():
+            raise PermissionError("SECRET path")
+
+        kit.credentials.access_token = away
+        with structlog.testing.capture_logs() as logs:
+            await kit_started(kit)
+        assert kit.state is ConnectionState.BACKING_OFF
+        assert "SECRET" not in f"{logs} {kit.stats}"
+        kit.credentials.access_token = token
+        await kit.clock.advance(1)
+        assert kit.state is ConnectionState.CONNECTED
+
 
 class TestSlot:
     async def test_429_waits_for_the_slot_as_often_as_it_takes(self, make):
@@ -558,6 +574,15 @@ class TestClosing:
         assert not kit.connection.ping()
         await kit.connection.reconnect()
         assert kit.feed.tries == []
+
+
+async def test_a_defect_of_the_supervisor_is_seen(make):
+    kit = make()
+    kit.connection._watchdog.open = None
+    with structlog.testing.capture_logs() as logs:
+        await kit_started(kit)
+    assert kit.state is ConnectionState.FAILED
+    assert "the supervisor failed" in [entry["event"] for entry in logs]
 
 
 async def test_no_secret_is_shown(make):

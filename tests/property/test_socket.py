@@ -1,0 +1,73 @@
+"""Whatever the bytes are cut into and whenever the listener pauses, the messages are the same."""
+
+import asyncio
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.kite.test_socket import Kit
+
+payloads = st.binary(max_size=300) | st.integers(60_000, 70_000).map(bytes)
+messages = st.lists(
+    st.tuples(st.sampled_from(["binary", "text", "ping", "fragments"]), payloads), max_size=12
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(messages, st.lists(st.integers(1, 5000), max_size=40), st.data())
+def test_messages(messages, cuts, data):
+    asyncio.run(check(messages, cuts, data))
+
+
+async def check(messages, cuts, data):
+    kit = Kit()
+    kit.accept(resume=False)
+    expected = []
+    for kind, payload in messages:
+        if kind == "binary":
+            kit.server.send_binary(payload)
+            expected.append(payload)
+        elif kind == "text":
+            text = payload.hex()
+            kit.server.send_text(text.encode())
+            expected.append(text)
+        elif kind == "ping":
+            kit.server.send_ping(payload[:125])
+            expected.append("control")
+        else:
+            half = len(payload) // 2
+            kit.server.send_binary(payload[:half], fin=False)
+            kit.server.send_continuation(payload[half:], fin=True)
+            expected.append(payload)
+    stream = b"".join(kit.server.data_to_send())
+
+    kit.listener.on_binary = lambda: data.draw(st.booleans()) and kit.socket.pause()
+    for cut in [*cuts, len(stream) or 1]:
+        kit.socket.data_received(stream[:cut])
+        stream = stream[cut:]
+        assert kit.listener.received == expected[: len(kit.listener.received)]
+        if data.draw(st.booleans()):
+            kit.socket.resume()
+        if not stream:
+            break
+    kit.listener.on_binary = None
+    kit.socket.resume()
+    assert kit.listener.received == expected
+    kit.socket.connection_lost(None)
+    assert kit.listener.lost == [(None, "closed without a word")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.binary(max_size=60), max_size=8))
+def test_any_bytes_at_all_end_in_order(chunks):
+    """Garbage raises nothing: it ends the socket, once."""
+
+    async def garbage():
+        kit = Kit()
+        kit.accept()
+        for chunk in chunks:
+            kit.socket.data_received(chunk)
+        kit.socket.connection_lost(None)
+        assert len(kit.listener.lost) == 1
+
+    asyncio.run(garbage())
