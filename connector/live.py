@@ -269,11 +269,14 @@ def total_accounting(statuses: Iterable[ServiceStatus]) -> Accounting:
     )
 
 
-def record_line(record: TailRecord, *, colors: bool = True) -> str:
-    """A record on one line; ticks in columns, anything else as JSON."""
+def record_line(record: TailRecord, *, width: int = 100, colors: bool = True) -> str:
+    """A record for a terminal: a tick in columns, cut to the width; anything else as JSON."""
     out = StringIO()
-    console = Console(file=out, force_terminal=colors, width=400, highlight=False)
-    console.print(_record(record), end="", soft_wrap=True)
+    console = Console(file=out, force_terminal=colors, width=width, highlight=False)
+    text = _record(record)
+    if text.no_wrap:
+        text.truncate(width)
+    console.print(text, end="", soft_wrap=True)
     return out.getvalue()
 
 
@@ -281,7 +284,7 @@ def _record(record: TailRecord) -> Text:
     text = Text()
     moment = datetime.fromtimestamp(record.timestamp_ms / 1000).astimezone()
     text.append(moment.strftime("%H:%M:%S.%f")[:-3], style="dim")
-    text.append(f" {record.topic:20} ", style="cyan")
+    text.append(f" {record.topic:15} ", style="cyan")
     tick = record.value
     if not (isinstance(tick, dict) and "last_price" in tick and "mode" in tick):
         text.append(f"{record.key or '':12} ")
@@ -290,17 +293,18 @@ def _record(record: TailRecord) -> Text:
         if record.problem:
             text.append(f"  {record.problem}", style="red")
         return text
+    text.no_wrap = True
     price = Price(tick["tradingsymbol"] or "")
     price.take(tick)
-    text.append(f"{tick['tradingsymbol'] or tick['instrument_token']:22} ", style="bold")
-    text.append(f"{tick['mode']:5} {price.text:>14} ")
+    text.append(f"{tick['tradingsymbol'] or tick['instrument_token']:<20} ", style="bold")
+    text.append(f"{tick['mode']:5} {price.text:>11} ")
     change = price.change
     text.append(
         f"{change:+7.2f}% " if change is not None else " " * 9,
         style=SAME if not change else UP if change > 0 else DOWN,
     )
     volume = tick["volume_traded"]
-    text.append(f"{volume:>14,} " if volume is not None else " " * 15)
+    text.append(f"{volume:>11,} " if volume is not None else " " * 12)
     text.append(f"slot {tick['slot']} #{tick['sequence']}", style="dim")
     if tick["snapshot"]:
         text.append(" snapshot", style="dim")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
+import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -81,8 +83,9 @@ def tail(
     names = _topics(topics or (), settings)
     from connector.live import record_line
 
-    out = sys.stdout
-    line: Callable[[Any], str] = _json_line if as_json or not out.isatty() else record_line
+    line: Callable[[Any], str] = _json_line
+    if sys.stdout.isatty() and not as_json:
+        line = functools.partial(record_line, width=shutil.get_terminal_size().columns)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
             _tail(
