@@ -96,6 +96,7 @@ lock: $(STAMP) ## renew requirements/*.txt
 	@$(LOCK) pyproject.toml -o requirements/run.txt
 	@$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --group deploy -o requirements/deploy.txt
+	@$(LOCK) --group spark -o requirements/spark.txt
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(LOCK) - -o requirements/build.txt
 
