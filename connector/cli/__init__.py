@@ -16,6 +16,7 @@ from connector.cli.kafka import add_to as add_kafka
 from connector.cli.login import add_to as add_login
 from connector.cli.service import add_to as add_service
 from connector.errors import ConnectorError, PortInUseError, SettingsError
+from connector.ops.logs import configure
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -35,6 +36,8 @@ for add in (add_service, add_login, add_ctl, add_feed, add_kafka):
 
 def main() -> None:
     """Run a command; what goes wrong on purpose is one message, without a traceback."""
+    # what is not configured is printed with the results; a command that runs for long says more
+    configure("warning")
     try:
         app(prog_name="kite-connector")
     except (SettingsError, PortInUseError) as exc:

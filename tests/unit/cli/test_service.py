@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from connector.cli import main
+from connector.errors import BrokerUnreachableError
 from connector.ops.status import VERSION
 
 
@@ -106,3 +107,16 @@ def test_a_file_that_is_not_there(kite):
 def test_usage_errors(kite):
     assert kite("run", "--nonsense")[0] == 2
     assert kite("nonsense")[0] == 2
+
+
+def test_a_broker_that_is_away_is_one_line(kite, monkeypatch):
+    def tail(*_, **__):
+        import structlog
+
+        structlog.get_logger().debug("chatter of a library")
+        raise BrokerUnreachableError("127.0.0.1:9", "refused")
+
+    monkeypatch.setattr("connector.kafka.tail.tail", tail)
+    code, out, err = kite("tail", "nse")
+    assert (code, out) == (1, "")
+    assert err == "kite-connector: no Kafka broker answers at 127.0.0.1:9: refused\n"
