@@ -285,9 +285,10 @@ class Membership:
         self._incremental(consumer.incremental_assign, partitions)
         if leads:
             consumer.pause([TopicPartition(self._topics.control, 0)])
-        self.rebalances += 1
         self._owned.update(slots)
-        self._log.info("assigned", slots=slots, leads=leads)
+        if partitions:
+            self.rebalances += 1
+            self._log.info("assigned", slots=slots, leads=leads)
         self._call(self._assigned, slots, leads)
         if self._held:
             # what is not among these, others own or are about to

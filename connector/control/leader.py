@@ -144,7 +144,9 @@ class Leader:
                 pause_seconds = self._fenced_seconds
                 self._log.warning("leader fenced", reason=str(error))
             except ConnectorError as error:
-                self._log.warning("leader interrupted", reason=str(error))
+                # while it is being stopped that is how a transaction ends that came too late
+                log_it = self._log.debug if self._stopping.is_set() else self._log.warning
+                log_it("leader interrupted", reason=str(error))
             except Exception:  # noqa: BLE001 - logged; without a leader the cluster cannot be steered
                 self._log.exception("leader failed")
             finally:
