@@ -24,8 +24,9 @@ from connector.cluster.cluster import Cluster
 from connector.cluster.layout import partitions, slots_by_account
 from connector.codec import IMPLEMENTATION, Transcoder
 from connector.errors import ConnectorError
+from connector.kafka.instruments import InstrumentPublisher, read_held
 from connector.kafka.producer import FailedRecord, RecordProducer
-from connector.kafka.records import RecordDecoder, RecordEncoder
+from connector.kafka.records import InstrumentEncoder, RecordDecoder, RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.spool import Dropped
 from connector.kafka.tail import tail
@@ -106,6 +107,7 @@ class Service:
         }
         self._reporter = Reporter(settings, self.producer, self.owner)
         self._master: MasterKeeper | None = None
+        self._publisher: InstrumentPublisher | None = None
         # for records that Kafka refuses; they are rare, and this version's own
         self._decoder = RecordDecoder(self.topics)
         self._losses: dict[str, Dropped] = {}
@@ -249,11 +251,21 @@ class Service:
             lambda slot: Transcoder(self.topics.all_ticks(), schema_ids, slot),
             self._accounts.__getitem__,
             owned=self._owned if settings.cluster.enabled else None,
+            announced=self._announced,
         )
         self._reporter.pipeline = pipeline
         if settings.cluster.enabled:
             self._spawn("orders", self._watch_orders(pipeline.order_desk))
         if settings.instrument_master.load:
+            self._publisher = InstrumentPublisher(
+                InstrumentEncoder(self.topics, schema_ids).encode,
+                lambda stop: read_held(settings.kafka, self.topics.instruments, stop),
+                pipeline.take_instruments,
+                lambda: self.producer.counts,
+                lambda: self.owner.leads,
+                room=settings.kafka.queue_max_messages // 4,
+            )
+            self._spawn("instruments-topic", self._publisher.run())
             self._master = MasterKeeper(
                 settings.instrument_master,
                 settings.feed.rest,
@@ -295,6 +307,10 @@ class Service:
                 await asyncio.sleep(RETRY_MAX_SECONDS)
                 self._orders_readable = True
 
+    def _announced(self, etag: str) -> None:
+        if self._master is not None:
+            self._master.announced(etag)
+
     async def _refresh(self) -> None:
         """A command asks for today's list."""
         if self._master is not None:
@@ -323,6 +339,8 @@ class Service:
         if self._reporter.pipeline is not None:
             self._reporter.pipeline.set_symbols(master.symbols())
         self.owner.set_master(master)
+        if self._publisher is not None:
+            self._publisher.set_instruments(master)
 
     async def _until_done(self, what: str, step: Callable[[], Awaitable[_T]]) -> _T:
         """Try until it works; what cannot work by waiting is raised.

@@ -103,6 +103,7 @@ class PipelineTopics(Protocol):
     prefix: str
     orders: str
     events: str
+    instruments: str
     deadletter: str
 
     def all_ticks(self) -> Mapping[Exchange, str]:
@@ -119,6 +120,7 @@ class Pipeline:
         transcoder: makes the codec of a slot.
         account_of: names a slot's account, for events and logs.
         owned: slots of this process where others own some; None: it is alone.
+        announced: told the etag of the list of instruments that the feed announces.
         time_us: the clock, UTC microseconds.
         monotonic: seconds, for durations.
     """
@@ -132,6 +134,7 @@ class Pipeline:
         account_of: Callable[[int], str],
         *,
         owned: Callable[[], Collection[int]] | None = None,
+        announced: Callable[[str], None] | None = None,
         time_us: Callable[[], int] = SYSTEM_CLOCK.time_us,
         monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic,
     ) -> None:
@@ -142,12 +145,15 @@ class Pipeline:
         self.orders = 0
         self.order_desk = OrderDesk(self._write_order, owned=owned, monotonic=monotonic)
         self.events = 0
+        self.instruments = 0
+        """Records of the instrument master, tombstones too."""
         self.rejected: Counter[str] = Counter()
         self.redirected = 0
         """Dead letters for records that Kafka refused; not part of `received`."""
         self.exchange_to_receive = Histogram(SECONDS)
         self.receive_to_produce = Histogram(MILLISECONDS)
         self.tick_topics = topics.all_ticks()
+        self._announced = announced
         self._transcoder = transcoder
         self._account_of = account_of
         self._slots: dict[int, SlotPipeline] = {}
@@ -200,6 +206,19 @@ class Pipeline:
                 instruments=event.instruments,
             )
 
+    def take_instruments(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Write records of the instrument master: key and value, None where one is gone."""
+        timestamp_ms = self.time_us() // 1000
+        for key, value in changes:
+            self.instruments += 1
+            self.producer.produce(self.topics.instruments, value, key, timestamp_ms)
+
+    def take_meta(self, data: object) -> None:
+        """The feed says which list of instruments is the one of now; nobody documents its form."""
+        etag = data.get("etag") if isinstance(data, Mapping) else None
+        if self._announced is not None and isinstance(etag, str):
+            self._announced(etag)
+
     def redirect(
         self, topic: str, value: bytes, timestamp_ms: int, reason: str, origin: Mapping[str, object]
     ) -> None:
@@ -245,7 +264,7 @@ class Pipeline:
     def received(self) -> int:
         """Records that were handed to the producer, each for something received."""
         packets = sum(slot.transcoder.packets for slot in self._slots.values())
-        return packets + self.orders + self.events
+        return packets + self.orders + self.events + self.instruments
 
     @property
     def ticks(self) -> dict[Exchange, int]:
@@ -319,6 +338,8 @@ class SlotPipeline:
         elif isinstance(message, ErrorMessage):
             _log.warning("the feed complains", slot=self.slot, text=message.text)
         elif isinstance(message, TextMessage):
+            if message.type == "instruments_meta":
+                self._pipeline.take_meta(message.data)
             # broker alerts are meant for people; the undocumented ones come at each connect
             log = _log.info if message.type == "message" else _log.debug
             log("message of the feed", slot=self.slot, type=message.type)

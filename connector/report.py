@@ -107,6 +107,7 @@ class Reporter:
             orders=pipeline.orders if pipeline else 0,
             order_repeats=pipeline.order_desk.repeats if pipeline else 0,
             events=pipeline.events if pipeline else 0,
+            instruments=pipeline.instruments if pipeline else 0,
             unresolved=self._owner.unresolved(),
             cluster=self._owner.status(),
         )

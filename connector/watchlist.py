@@ -29,6 +29,10 @@ _log = structlog.get_logger("connector.watchlist")
 class SlotOwner(Protocol):
     """Decides which slots this process opens, and what each carries."""
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process does what only one of them may."""
+
     async def start(self, handler: Callable[[int], Handler]) -> None:
         """Open what is to be open; returns without waiting for the sockets.
 
@@ -101,6 +105,11 @@ class StaticSlots:
         self._master: Names | None = None
         self._unknown: list[str] = []
         self._refused: list[int] = []
+
+    @property
+    def leads(self) -> bool:
+        """Always: there is no other."""
+        return True
 
     async def start(self, handler: Callable[[int], Handler]) -> None:
         """Open every slot at once; each connects by itself and for ever."""

@@ -113,9 +113,7 @@ def _histogram(name: str, help_text: str, histogram: Histogram) -> HistogramMetr
 
 def _accounting(status: ServiceStatus) -> Iterator[Metric]:
     accounting = status.accounting
-    yield _counter(
-        "records_received", "Packets, order updates and events for Kafka.", accounting.received
-    )
+    yield _counter("records_received", "Packets and all else for Kafka.", accounting.received)
     yield _counter("records_delivered", "Acknowledged by the broker.", accounting.delivered)
     yield _gauge("records_in_flight", "Not acknowledged yet.", accounting.in_flight)
     yield _gauge("records_spooled", "On disk, until the broker takes them.", accounting.spooled)
@@ -136,6 +134,9 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
     yield _counter("order_updates", "Each once.", status.orders)
     yield _counter("order_repeats", "Copies on other connections, left out.", status.order_repeats)
     yield _counter("events", "Edges in the life of connections.", status.events)
+    yield _counter(
+        "instrument_records", "Changed rows of the instrument master.", status.instruments
+    )
 
 
 def _exchanges(status: ServiceStatus) -> Iterator[Metric]:

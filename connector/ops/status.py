@@ -25,7 +25,7 @@ class Accounting:
     """Where everything is that was received: always `received == everything else together`.
 
     Counted are records for Kafka: each packet of the feed (also those that are no ticks), each
-    order update and each connection event.
+    order update, each connection event and each changed row of the instrument master.
     """
 
     received: int = 0
@@ -135,6 +135,8 @@ class ServiceStatus:
     order_repeats: int = 0
     """copies of them on other connections, left out"""
     events: int = 0
+    instruments: int = 0
+    """records of the instrument master, written where they changed"""
     unresolved: Sequence[str] = ()
     """instruments of the settings that have no connection, each with the reason"""
     cluster: Mapping[str, Any] | None = None

@@ -98,7 +98,9 @@ class SimulatorConfig(BaseModel):
     replay_sockets: int = Field(1, ge=1, description="open sockets to wait for before it begins")
 
     instruments_file: Path | None = Field(
-        None, description="a list to serve at /instruments, CSV or CSV.gz: that of a replay's day"
+        None,
+        description="a list to serve at /instruments, CSV or CSV.gz: that of a replay's day; "
+        "replaced, it is another day's",
     )
 
     faults: tuple[FaultSpec, ...] = Field((), description="faults with their times")

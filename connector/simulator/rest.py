@@ -30,7 +30,8 @@ class KiteRestApi:
 
     def __init__(self, server: SimulatorServer) -> None:
         self._server = server
-        self._dumps: dict[str, tuple[bytes, str]] = {}  # exchange, "" for all -> gzip, etag
+        # (exchange, "" for all) and the file's version -> gzip, etag
+        self._dumps: dict[tuple[str, int], tuple[bytes, str]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """For an aiohttp application."""
@@ -103,9 +104,12 @@ class KiteRestApi:
         if "Authorization" in request.headers:
             self._account(request)
         exchange = request.match_info.get("exchange", "")
-        if exchange not in self._dumps:
-            self._dumps[exchange] = self._dump(exchange)
-        body, etag = self._dumps[exchange]
+        file = self._server.config.instruments_file
+        wanted = (exchange, file.stat().st_mtime_ns if file else 0)
+        if wanted not in self._dumps:
+            self._dumps = {key: dump for key, dump in self._dumps.items() if key[1] == wanted[1]}
+            self._dumps[wanted] = self._dump(exchange)
+        body, etag = self._dumps[wanted]
         headers = {"ETag": etag}
         if request.headers.get("If-None-Match") == etag:
             return web.Response(status=304, headers=headers)

@@ -45,7 +45,9 @@ async def test_every_exchange_arrives_as_it_was_sent():
             await eventually(
                 lambda: (
                     running.status().accounting.received
-                    == sum(len(sent(socket)) for socket in sockets) + running.status().events
+                    == sum(len(sent(socket)) for socket in sockets)
+                    + running.status().events
+                    + running.status().instruments
                 )
             )
             status = running.status()
@@ -228,6 +230,25 @@ async def test_a_rest_api_that_is_away_costs_the_names_alone(monkeypatch):
             status = running.status()
             assert status.unresolved == ["NSE:TCS: the instrument master is not loaded yet"]
             assert sum(connection.desired for connection in status.connections) == 4
+
+
+async def test_the_instrument_master_is_a_topic():
+    async with stack() as around:
+        listings = {
+            str(listing.instrument_token): listing for listing in around.simulator.universe.listings
+        }
+        async with service(around) as running:
+            await eventually(lambda: running.status().instruments == len(listings))
+            await delivered(running)
+        records = (await around.records(TOPICS.instruments))[TOPICS.instruments]
+        assert {record.key for record in records} == set(listings)
+        assert len(records) == len(listings)
+        for record in records:
+            listing, instrument = listings[record.key], record.value
+            assert instrument["instrument_token"] == listing.instrument_token
+            assert instrument["tradingsymbol"] == listing.tradingsymbol
+            assert instrument["exchange"] == listing.exchange
+            assert instrument["expiry"] == (str(listing.expiry) if listing.expiry else None)
 
 
 async def test_the_symbols_need_not_be_loaded():

@@ -39,7 +39,7 @@ class PlainEncoder:
         return f"event {event.type} {event.slot} {account}".encode()
 
 
-def pipeline(producer=None, time_us=lambda: TIME_US, transcoder=Transcoder):
+def pipeline(producer=None, time_us=lambda: TIME_US, transcoder=Transcoder, **more):
     return Pipeline(
         producer or RememberingProducer(),
         TOPICS,
@@ -47,4 +47,5 @@ def pipeline(producer=None, time_us=lambda: TIME_US, transcoder=Transcoder):
         lambda slot: transcoder(TOPICS.all_ticks(), SCHEMA_IDS, slot),
         lambda slot: f"account-{slot // 3}",
         time_us=time_us,
+        **more,
     )

@@ -57,6 +57,8 @@ class Producer(RememberingProducer):
 class Owner:
     """Whoever owns the slots, writing down what it is told."""
 
+    leads = True
+
     def __init__(self):
         self.calls = []
         self.reasons = []

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.kite.messages import parse_message
-from connector.kite.models import ConnectionEvent, EventType, Exchange, Mode
+from connector.kite.models import ConnectionEvent, EventType, Exchange, Mode, TextMessage
 from connector.pipeline import SAMPLE_EVERY_US
 from connector.simulator.wire import encode_frame, full_packet, index_packet, quote_packet
 from tests.support.producing import TIME_US, pipeline
@@ -171,3 +171,23 @@ def test_latencies_are_sampled():
 def test_no_bytes_make_it_raise(kite, data):
     kite.handler(0).frame(data, TIME_US)
     assert kite.received == len(kite.producer.records)
+
+
+def test_rows_of_the_instrument_master_are_records_too(kite):
+    kite.take_instruments([(b"258", b"row"), (b"514", None)])
+    assert [record[:4] for record in produced(kite, "kite.instruments")] == [
+        ("kite.instruments", b"row", b"258", TIME_US // 1000),
+        ("kite.instruments", None, b"514", TIME_US // 1000),
+    ]
+    assert (kite.instruments, kite.received) == (2, 2)
+
+
+def test_an_announced_list_is_handed_on():
+    announced = []
+    kite = pipeline(announced=announced.append)
+    slot = kite.handler(0)
+    for data in ({"count": 9, "etag": "W/1"}, {"count": 9}, {"etag": 5}, None, "etag"):
+        slot.message(TextMessage("instruments_meta", data), "")
+    slot.message(TextMessage("app_code", {"etag": "W/2"}), "")
+    assert announced == ["W/1"]
+    pipeline().handler(0).message(TextMessage("instruments_meta", {"etag": "W/1"}), "")
