@@ -32,6 +32,7 @@ from connector.errors import (
     TokenRejectedError,
     TooManyConnectionsError,
 )
+from connector.kite.proxy import open_tunnel, proxy_for
 
 # 3000 full packets of 186 bytes are 558 000 bytes; a frame over this is not from the feed
 MAX_FRAME_BYTES = 4 * 2**20
@@ -123,12 +124,7 @@ async def open_socket(
     socket = WebSocket(root, api_key, access_token, listener)
     try:
         async with asyncio.timeout(timeout_seconds):
-            await asyncio.get_running_loop().create_connection(
-                lambda: socket,
-                parts.hostname or "",
-                parts.port or (443 if secure else 80),
-                ssl=_tls_context() if secure else None,
-            )
+            await _join(socket, parts.hostname or "", parts.port, secure=secure)
             await socket.handshaken
     except TimeoutError as error:
         socket.abort()
@@ -142,6 +138,28 @@ async def open_socket(
         raise
     socket.check_handshake(address)
     return socket
+
+
+async def _join(socket: WebSocket, host: str, port: int | None, *, secure: bool) -> None:
+    """Give the socket a transport to the host, directly or through the environment's proxy."""
+    loop = asyncio.get_running_loop()
+    if not secure:
+        await loop.create_connection(lambda: socket, host, port or 80)
+        return
+    context, port = _tls_context(), port or 443
+    proxy = proxy_for(host)
+    if proxy is None:
+        await loop.create_connection(lambda: socket, host, port, ssl=context)
+        return
+    tunnel = await open_tunnel(proxy, host, port)
+    try:
+        transport = await loop.start_tls(tunnel, socket, context, server_hostname=host)
+    except BaseException:
+        tunnel.abort()
+        raise
+    if transport is None:
+        raise ConnectionResetError("the connection was lost during the TLS handshake")
+    socket.connection_made(transport)
 
 
 class WebSocket(asyncio.Protocol):

@@ -168,6 +168,104 @@ async def test_over_tls(tmp_path, monkeypatch):
         assert listener.lost == [(1000, "")]
 
 
+@contextlib.asynccontextmanager
+async def proxy_server(answer=b"HTTP/1.1 200 Connection established\r\n\r\n"):
+    """Tunnels whatever it is asked for; yields its address and the heads of what it was asked."""
+    heads = []
+
+    async def pump(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def tunnel(reader, writer):
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(answer)
+        if b" 200 " not in answer:
+            return
+        _, port = heads[-1].split()[1].rsplit(":", 1)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", int(port))
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await far_writer.wait_closed()
+
+    async with tcp_server(tunnel) as address:
+        yield address.replace("ws://", "http://"), heads
+
+
+class TestProxy:
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch):
+        for name in ("https_proxy", "no_proxy", "all_proxy", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+
+    async def greeted_through(self, root):
+        listener = Waiting()
+        socket = await open_socket(root, KEY, TOKEN, listener, 10)
+        socket.resume()
+        await listener.until(lambda listener: listener.received == [b"hello"])
+        await socket.close()
+        assert listener.lost == [(1000, "")]
+
+    @contextlib.asynccontextmanager
+    async def feed(self, tmp_path, monkeypatch):
+        context = self_signed(tmp_path)
+        trusting = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
+        monkeypatch.setattr(socket_module, "_tls_context", lambda: trusting)
+
+        async def greet(connection):
+            await connection.send(b"hello")
+            await connection.wait_closed()
+
+        async with server(greet, ssl=context) as root:
+            yield root.replace("ws://127.0.0.1", "wss://localhost")
+
+    async def test_the_environments_proxy_is_used(self, tmp_path, monkeypatch):
+        async with self.feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, heads):
+            monkeypatch.setenv("https_proxy", proxy)
+            await self.greeted_through(root)
+        (head,) = heads
+        assert head.startswith(f"CONNECT {root.removeprefix('wss://')} HTTP/1.1\r\n")
+        # what the proxy may know is the address alone
+        assert "SECRET" not in head
+
+    async def test_not_for_those_whom_no_proxy_names(self, tmp_path, monkeypatch):
+        async with self.feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, heads):
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            monkeypatch.setenv("NO_PROXY", "localhost")
+            await self.greeted_through(root)
+        assert heads == []
+
+    async def test_not_for_an_unencrypted_socket(self, monkeypatch):
+        async def greet(connection):
+            await connection.send(b"hello")
+            await connection.wait_closed()
+
+        async with server(greet) as root, proxy_server() as (proxy, heads):
+            monkeypatch.setenv("https_proxy", proxy)
+            monkeypatch.setenv("http_proxy", proxy)
+            await self.greeted_through(root)
+        assert heads == []
+
+    async def test_a_proxy_that_refuses_is_named(self, monkeypatch):
+        async with proxy_server(b"HTTP/1.1 407 Who are you\r\n\r\n") as (proxy, _):
+            monkeypatch.setenv("https_proxy", proxy.replace("http://", "http://me:SECRET@"))
+            with pytest.raises(FeedUnreachableError, match="407 Who are you") as caught:
+                await open_socket("wss://feed.invalid", KEY, TOKEN, Listener(), 10)
+        assert proxy.removeprefix("http://") in str(caught.value)
+        assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+    async def test_a_host_whose_certificate_is_not_its_own_is_refused(self, tmp_path, monkeypatch):
+        async with self.feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, _):
+            monkeypatch.setenv("https_proxy", proxy)
+            with pytest.raises(FeedUnreachableError, match="certificate"):
+                await open_socket(
+                    root.replace("localhost", "feed.invalid"), KEY, TOKEN, Listener(), 10
+                )
+
+
 async def test_a_cancelled_opening_leaves_no_socket():
     gone = asyncio.Event()
 

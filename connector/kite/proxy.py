@@ -1,0 +1,110 @@
+"""A way out through an HTTP proxy, where the environment says that there is one.
+
+`https_proxy` and `no_proxy`, in small or capital letters, as everywhere. Only for `wss`: a token
+does not go in clear text through somebody else's machine, and `ws` is for the simulator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from pydantic import SecretStr
+
+# of a proxy's answer, before it counts as garbage
+_MAX_ANSWER_BYTES = 16 * 2**10
+
+
+class Proxy(NamedTuple):
+    """Where the proxy is, and who we are to it."""
+
+    host: str
+    port: int
+    authorization: SecretStr | None
+
+
+class ProxyError(OSError):
+    """The proxy gives no way through; an OSError as any other cause of having no connection."""
+
+
+def proxy_for(host: str) -> Proxy | None:
+    """The environment's proxy for a TLS connection to a host; None where it says to go directly.
+
+    Raises:
+        ProxyError: it names one that is not of the kind `http://host:port`.
+    """
+    address = getproxies().get("https")
+    if not address or proxy_bypass(host):
+        return None
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    if parts.scheme != "http" or not parts.hostname:
+        # not the address itself: it may hold a password
+        raise ProxyError(
+            f"https_proxy: {parts.scheme or 'no'} scheme; only http://host:port is known"
+        )
+    authorization = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = SecretStr(base64.b64encode(pair.encode()).decode())
+    return Proxy(parts.hostname, parts.port or 80, authorization)
+
+
+async def open_tunnel(proxy: Proxy, host: str, port: int) -> asyncio.Transport:
+    """A transport that leads through the proxy to a host; its protocol is still to be set.
+
+    Raises:
+        OSError: the proxy cannot be reached, or refuses.
+    """
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_connection(
+        lambda: _Connect(proxy, host, port), proxy.host, proxy.port
+    )
+    try:
+        await protocol.answered
+    except BaseException:
+        transport.abort()
+        raise
+    return transport
+
+
+class _Connect(asyncio.Protocol):
+    """Asks for a tunnel and reads the answer's head, which is all there is before TLS begins."""
+
+    def __init__(self, proxy: Proxy, host: str, port: int) -> None:
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._proxy = proxy
+        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._answer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        lines = [f"CONNECT {self._target} HTTP/1.1", f"Host: {self._target}"]
+        if self._proxy.authorization is not None:
+            secret = self._proxy.authorization.get_secret_value()
+            lines.append(f"Proxy-Authorization: Basic {secret}")
+        cast(asyncio.Transport, transport).write("\r\n".join([*lines, "", ""]).encode())
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if b"\r\n\r\n" not in self._answer and len(self._answer) < _MAX_ANSWER_BYTES:
+            return
+        status = self._answer.partition(b"\r\n")[0].decode(errors="replace")[:100]
+        words = status.split(" ", 2)
+        if words[0].startswith("HTTP/") and len(words) > 1 and words[1] == "200":
+            self._end(None)
+        else:
+            self._end(f"answers {status!r}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(f"hung up{f': {exc}' if exc else ''}")
+
+    def _end(self, complaint: str | None) -> None:
+        if self.answered.done():
+            return
+        if complaint is None:
+            self.answered.set_result(None)
+        else:
+            where = f"{self._proxy.host}:{self._proxy.port}"
+            self.answered.set_exception(ProxyError(f"the proxy {where} {complaint}"))
