@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -61,6 +62,7 @@ _BARRIER_SECONDS = 2.0
 _BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 5.0
 _PURGE_SECONDS = 5.0
+_UNDER_WAY = -sys.maxsize
 
 
 class ProducerState(StrEnum):
@@ -112,10 +114,13 @@ class FailedRecord:
 
 @dataclass(slots=True)
 class _Returned:
-    """A record that librdkafka gave back, to be sent again; sorts as it was produced."""
+    """A record that librdkafka gave back, to be sent again."""
 
     sequence: int
-    was_queued: bool
+    """Of the call that produced it."""
+    run: int
+    """What was under way comes before all that was queued. Of the queued, librdkafka gives the
+    newest back first: each time a partition's sequences step back, an older run begins."""
     record: Record = field(repr=False)
 
 
@@ -168,6 +173,7 @@ class RecordProducer:
         self._failures: list[FailedRecord] = []  # for on_failed, at the next poll
         self._drops: list[tuple[str, Dropped]] = []  # for on_dropped, at the next poll
         self._returned: list[_Returned] = []
+        self._runs: dict[tuple[str | None, int | None], tuple[int, int]] = {}
 
         self._unflushed = False
         self._handed_over = 0  # from the spool, since the queue was last empty
@@ -199,7 +205,11 @@ class RecordProducer:
         self._offer(Record(topic, key, value, timestamp_ms, headers))
 
     def produce_all(self, records: Iterable[tuple[str, bytes, bytes]], timestamp_ms: int) -> None:
-        """Take (topic, key, value) records of one moment: `produce` for each, but cheaper."""
+        """Take the (topic, key, value) records of one frame: `produce` for each, but cheaper.
+
+        Should the client have to be replaced, records are put in order again by their calls: use
+        no call for more than a frame.
+        """
         records = list(records) if not isinstance(records, list) else records
         self._produced += len(records)
         rest = iter(records)
@@ -299,11 +309,19 @@ class RecordProducer:
         )
         name = error.name()
         if name in _RECOVERABLE or error.fatal() or error.retriable():
-            queued = name == "_PURGE_QUEUE"
-            self._returned.append(_Returned(sequence, queued, record))
+            run = self._run(message, sequence) if name == "_PURGE_QUEUE" else _UNDER_WAY
+            self._returned.append(_Returned(sequence, run, record))
             self._start_recovery(error.str())
         else:
             self._fail(record, error)
+
+    def _run(self, message: Message, sequence: int) -> int:
+        partition = (message.topic(), message.partition())
+        last, run = self._runs.get(partition, (0, 0))
+        if sequence < last:
+            run -= 1
+        self._runs[partition] = (sequence, run)
+        return run
 
     def _on_error(self, error: Any) -> None:
         self.health.error(error)
@@ -575,8 +593,8 @@ class RecordProducer:
     def _take_back(self) -> None:
         """Put the returned records before those of the spool, in the order they were produced."""
         returned, self._returned = self._returned, []
-        # what was under way is older than what was queued, if one call produced both
-        returned.sort(key=lambda item: (item.sequence, item.was_queued))
+        self._runs.clear()
+        returned.sort(key=lambda item: (item.sequence, item.run))
         try:
             self._spool.prepend(item.record for item in returned)
         except OSError as exc:

@@ -49,8 +49,9 @@ def configuration(admin, topic):
 async def alter(admin, topic, name, value):
     """Change a property, and wait until the broker tells of it."""
     await asyncio.to_thread(set_property, admin, topic, name, value)
-    while (await asyncio.to_thread(configuration, admin, topic))[name] != value:
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(20):
+        while (await asyncio.to_thread(configuration, admin, topic))[name] != value:
+            pass
 
 
 def set_property(admin, topic, name, value):

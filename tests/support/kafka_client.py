@@ -19,6 +19,9 @@ class FakeMessage:
     def key(self):
         return self._key
 
+    def partition(self):
+        return 0
+
     def timestamp(self):
         return (0, -1)  # all that librdkafka says of a failed message
 
@@ -87,11 +90,13 @@ class FakeClient:
         return 0
 
     def purge(self, blocking=True):
-        # the queue first, as librdkafka does: its broker threads come with theirs later
+        # As librdkafka does: the newer part of the queue first, which its main thread has; then
+        # the broker threads give back what is under way, and the older part of the queue.
         queued = [(sent, KafkaError._PURGE_QUEUE) for sent in self.queue if not sent.in_flight]
         under_way = [(sent, KafkaError._PURGE_INFLIGHT) for sent in self.queue if sent.in_flight]
-        self.failures.extend(queued)
-        self.late.extend(under_way)
+        half = len(queued) // 2
+        self.failures.extend(queued[half:])
+        self.late.extend(under_way + queued[:half])
         self.queue.clear()
 
     def close(self):

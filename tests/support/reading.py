@@ -3,27 +3,33 @@
 import time
 from collections import defaultdict
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 
-def read_topic(servers, topic, count, seconds=20.0):
-    """At least `count` messages of a topic, by partition in order; blocks: call it in a thread."""
+def read_topic(servers, topic, seconds=60.0):
+    """All messages of a topic, by partition in order; blocks: call it in a thread."""
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
             "group.id": "tests",
             "enable.auto.commit": False,
+            "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,
             "log_level": 0,
         }
     )
     try:
-        metadata = consumer.list_topics(topic, timeout=10).topics[topic]
-        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in metadata.partitions])
-        found = []
-        end = time.monotonic() + seconds
-        while len(found) < count and time.monotonic() < end:
-            found += [m for m in consumer.consume(2000, 0.1) if m.error() is None]
+        partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+        found, ended = [], set()
+        deadline = time.monotonic() + seconds
+        while len(ended) < len(partitions):
+            assert time.monotonic() < deadline, f"{topic} cannot be read to its end"
+            for message in consumer.consume(2000, 0.1):
+                if message.error() is None:
+                    found.append(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
         return found
     finally:
         consumer.close()

@@ -67,8 +67,11 @@ async def start(clock, cluster, tmp_path):
         await producer.close(0)
 
 
-def send(producer, numbers, key=b"k"):
-    producer.produce_all([("t", key, b"%d" % n) for n in numbers], 1_700_000_000_000)
+def send(producer, numbers, key=b"k", frame=5):
+    for first in range(0, len(numbers), frame):
+        producer.produce_all(
+            [("t", key, b"%d" % n) for n in numbers[first : first + frame]], 1_700_000_000_000
+        )
 
 
 def written(cluster):
@@ -256,6 +259,18 @@ async def test_records_returned_out_of_order_are_sorted(start, cluster, clock):
     producer.poll()
     await settle(producer, cluster, clock)
     assert written(cluster) == list(range(20))
+
+
+async def test_a_frame_that_was_cut_by_the_requests_keeps_its_order(start, cluster, clock):
+    producer = await start()
+    # one key, several packets a frame: a boundary of librdkafka's queues goes through a frame
+    for first in range(0, 60, 6):
+        send(producer, range(first, first + 6))
+    cluster.current.send(20)
+    assert await producer.close(0)
+    second = await start()
+    await settle(second, cluster, clock)
+    assert written(cluster) == list(range(60))
 
 
 async def test_a_full_spool_drops_the_oldest_and_tells(start, cluster, tmp_path):
