@@ -260,3 +260,38 @@ def register_schemas(
     ids = asyncio.run(register(wanted, TopicNames(settings.topics.prefix)))
     for topic, number in ids.items():
         typer.echo(f"{topic:24} id {number}")
+
+
+@schemas.command("flink")
+def flink_tables(
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    prefix: PrefixOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print Flink SQL tables over the topics, made from the schemas."""
+    from connector.downstream import flink_tables as tables
+
+    settings = _settings(config, bootstrap, registry, prefix)
+    typer.echo(
+        tables(
+            settings.kafka.bootstrap_servers, settings.registry.url, prefix=settings.topics.prefix
+        ),
+        nl=False,
+    )
+
+
+@schemas.command("spark")
+def spark_reader(
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    prefix: PrefixOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print a PySpark module that reads the tick topics, made from the schemas."""
+    from connector.downstream import spark_reader as reader
+    from connector.downstream import topic_pattern
+
+    settings = _settings(config, bootstrap, registry, prefix)
+    pattern = topic_pattern("tick", settings.topics.prefix)
+    typer.echo(reader(pattern, settings.kafka.bootstrap_servers, settings.registry.url), nl=False)
