@@ -296,7 +296,12 @@ class Service:
         while True:
             try:
                 async for record in tail(
-                    self.settings.kafka, None, self.topics, [self.topics.orders]
+                    self.settings.kafka,
+                    None,
+                    self.topics,
+                    [self.topics.orders],
+                    # in a thread, which a stop has to wait for
+                    timeout_seconds=TRY_SECONDS,
                 ):
                     self._orders_readable = True
                     if isinstance(record.value, dict):

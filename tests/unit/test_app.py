@@ -5,6 +5,7 @@ from structlog.testing import capture_logs
 
 from connector import app as module
 from connector.app import Phase, Service
+from connector.cluster.cluster import Cluster
 from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, TopicError
 from connector.kafka.producer import Counts, FailedRecord
 from connector.kafka.spool import Dropped, Record
@@ -127,6 +128,7 @@ def new_service(**given):
         "accounts": [{"name": "main", "api_key": "key-of-main", "access_token": "todays-token"}],
         "http": {"port": 0},
         "instrument_master": {"load": False},
+        "cluster": {"enabled": False},
         **given,
     }
     return Service(Settings.model_validate(tree), owner=Owner())
@@ -230,12 +232,9 @@ async def test_tokens_are_told_to_the_mask(outside):
 
 
 async def test_the_settings_say_who_owns_the_slots(outside):
-    settings = new_service().settings
-    assert type(Service(settings).owner).__name__ == "Cluster"
-    alone = settings.model_copy(
-        update={"cluster": settings.cluster.model_copy(update={"enabled": False})}
-    )
-    owner = Service(alone).owner
+    shared = new_service(cluster={"enabled": True}).settings
+    assert isinstance(Service(shared).owner, Cluster)
+    owner = Service(new_service().settings).owner
     assert isinstance(owner, StaticSlots)
     assert isinstance(owner._credentials["main"], StaticCredentials)
 
