@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -12,22 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.docker import IMAGE, ROOT, build_image, inspect, need_engine, wait_for
+from tests.deploy.docker import IMAGE, ROOT, build_image, free_ports, inspect, need_engine, wait_for
 
 pytestmark = pytest.mark.deploy
 
 CLI = str(ROOT / ".venv/bin/kite-connector")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 class Compose:
