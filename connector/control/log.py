@@ -118,7 +118,8 @@ class ControlLog:
                     "transactional.id": f"{self._name}-leader",
                     "transaction.timeout.ms": 30_000,
                     "linger.ms": 0,
-                    "compression.type": "zstd",
+                    # read by every client out of the box, those without native libraries too
+                    "compression.type": "gzip",
                     "queue.buffering.max.messages": 500_000,
                     "partitioner": "murmur2_random",
                 },
