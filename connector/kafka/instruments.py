@@ -198,6 +198,11 @@ class InstrumentPublisher:
         if len(instruments):
             self._wanted = instruments
 
+    @property
+    def done(self) -> bool:
+        """Whether the list that was set last is published, by this process."""
+        return self._wanted is not None and self._wanted is self._published
+
     async def run(self) -> NoReturn:
         """Publish until cancelled."""
         while True:
@@ -205,7 +210,7 @@ class InstrumentPublisher:
             if not self._leads():
                 # another process may write a newer list meanwhile
                 self._published = None
-            elif self._wanted is not None and self._wanted is not self._published:
+            elif self._wanted is not None and not self.done:
                 try:
                     await self._publish(self._wanted)
                     self.error = None

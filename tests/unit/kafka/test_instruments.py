@@ -136,9 +136,11 @@ async def test_a_long_list_is_written_piece_by_piece(kafka):
 
 
 async def test_the_same_list_is_not_looked_at_again(kafka):
+    assert not kafka.publisher.done
     kafka.publisher.set_instruments([A])
     await kafka.run(nothing, nothing, nothing)
     assert kafka.reads == 1
+    assert kafka.publisher.done
     await kafka.run(lambda: kafka.publisher.set_instruments([A, B]))
     assert kafka.keys == [[258], [514]]
     assert kafka.reads == 2
