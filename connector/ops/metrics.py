@@ -8,7 +8,8 @@ exchange, reason, state.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -57,6 +58,7 @@ class StatusCollector(Collector):
             status.producer.broker_reachable,
         )
         yield _gauge("unresolved_instruments", "Of the settings.", len(status.unresolved))
+        yield from _cluster(status.cluster)
         latencies = status.latencies
         for name, help_text, histogram in [
             (
@@ -137,6 +139,26 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
     yield _counter(
         "instrument_records", "Changed rows of the instrument master.", status.instruments
     )
+
+
+def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
+    """Nothing without a cluster; the commands' counts only of the replica that leads."""
+    if cluster is None:
+        return
+    yield _gauge("cluster_leader", "1 on the replica that takes commands.", cluster["leader"])
+    yield _gauge("cluster_slots_owned", "Slots of this replica.", len(cluster["slots"]))
+    yield _gauge("cluster_revision", "Of the subscriptions it has seen.", cluster["revision"])
+    yield _counter(
+        "cluster_rebalances", "Assignments and revocations so far.", cluster["rebalances"]
+    )
+    commands = cluster["commands"]
+    if commands is not None:
+        yield _counter(
+            "cluster_commands", "Control messages since it began to lead.", commands["applied"]
+        )
+        yield _counter(
+            "cluster_commands_rejected", "Those that are no command.", commands["rejected"]
+        )
 
 
 def _exchanges(status: ServiceStatus) -> Iterator[Metric]:

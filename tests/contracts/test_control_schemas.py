@@ -66,6 +66,17 @@ def test_a_reply_and_a_subscription_are_as_their_schemas_say():
     validator("subscription.json").validate(json.loads(record))
 
 
+def test_the_dead_letter_of_a_message_is_as_its_schema_says():
+    headers = {
+        "reason": "invalid_command",
+        "receive_time_us": "1767585600000000",
+        "errors": "not JSON",
+        "offset": "41",
+    }
+    letter = {"key": "kite.control", "value": "", "headers": headers}
+    validator("dead_letter.json").validate(letter)
+
+
 def test_the_documented_command_types_are_all():
     assert set(COMMAND.json_schema()["discriminator"]["mapping"]) == {
         "subscribe",

@@ -31,6 +31,45 @@ def test_everything_is_there(families):
     assert value(families, "kite_connector_connection_packets", slot="0", account="main") == 100
 
 
+CLUSTER = {
+    "leader": True,
+    "slots": {0: {}, 2: {}},
+    "revision": 7,
+    "rebalances": 3,
+    "commands": {"applied": 9, "rejected": 2},
+}
+
+
+def cluster_families(cluster):
+    page, _ = Metrics(lambda: service_status(cluster=cluster)).expose()
+    families = {family.name: family for family in text_string_to_metric_families(page.decode())}
+    return {name: family for name, family in families.items() if "_cluster_" in name}
+
+
+def test_a_leader_of_a_cluster():
+    assert {
+        name.removeprefix("kite_connector_cluster_"): family.samples[0].value
+        for name, family in cluster_families(CLUSTER).items()
+    } == {
+        "leader": 1,
+        "slots_owned": 2,
+        "revision": 7,
+        "rebalances": 3,
+        "commands": 9,
+        "commands_rejected": 2,
+    }
+
+
+def test_who_does_not_lead_counts_no_commands():
+    families = cluster_families({**CLUSTER, "leader": False, "commands": None})
+    assert value(families, "kite_connector_cluster_leader") == 0
+    assert "kite_connector_cluster_commands" not in families
+
+
+def test_without_a_cluster_there_is_nothing_of_it():
+    assert cluster_families(None) == {}
+
+
 def test_the_state_is_one_of_all(families):
     states = {
         sample.labels["state"]: sample.value
