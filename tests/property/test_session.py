@@ -21,13 +21,17 @@ class Feed:
     def __init__(self):
         self.subscriptions = {}
         self.requests = 0
+        # subscriptions that it lost without a word
+        self.lost = set()
 
     def take(self, request):
         self.requests += 1
         if request.action == "subscribe":
+            self.lost -= set(request.value)
             for token in request.value:
                 self.subscriptions.setdefault(token, Mode.QUOTE)
         elif request.action == "unsubscribe":
+            self.lost -= set(request.value)
             for token in request.value:
                 self.subscriptions.pop(token, None)
         else:
@@ -35,8 +39,9 @@ class Feed:
             assert len(tokens) <= 4
             for token in tokens:
                 # a mode for what is not subscribed does nothing: subscribe must come first
-                assert token in self.subscriptions
-                self.subscriptions[token] = Mode(mode)
+                assert token in self.subscriptions or token in self.lost
+                if token in self.subscriptions:
+                    self.subscriptions[token] = Mode(mode)
         assert len(request.value) <= 4
         # a feed that counted more would refuse the rest
         assert len(self.subscriptions) <= CAPACITY
@@ -58,6 +63,8 @@ class SessionMachine(RuleBasedStateMachine):
 
     def apply(self, step, *, lost=()):
         self.expected -= set(step.forget)
+        if self.replayed is not None:
+            self.replayed -= set(step.forget)  # wanted again later, it is no replay
         self.expected |= set(step.expect)
         for index, request in enumerate(step.requests):
             if index in lost and request.action == "subscribe":
@@ -129,6 +136,8 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(token=tokens, mode=modes)
     def a_late_packet(self, token, mode):
         """Of anything, in any mode: it was under way."""
+        if token in self.feed.lost:
+            return  # it would confirm what the feed has lost, and nothing could tell
         if token in self.feed.subscriptions:
             self.expected.discard(token)
         self.note(self.session.confirm([(token, mode)], self.now))
@@ -146,6 +155,7 @@ class SessionMachine(RuleBasedStateMachine):
         """Only one that has sent nothing: of the others nobody could notice."""
         if token in self.expected:
             self.feed.subscriptions.pop(token, None)
+            self.feed.lost.add(token)
             self.lossy = True
 
     @rule(seconds=st.sampled_from([0.5, TIMEOUT, 3 * TIMEOUT]))
@@ -154,11 +164,6 @@ class SessionMachine(RuleBasedStateMachine):
         if self.feed is not None:
             step = self.session.check(self.now)
             assert all(request.action != "unsubscribe" for request in step.requests)
-            # a request for a lost mode needs its subscription: the feed may have lost both
-            for request in step.requests:
-                if request.action == "mode":
-                    for token in request.value[1]:
-                        self.feed.subscriptions.setdefault(token, Mode.QUOTE)
             self.apply(step)
 
     @precondition(lambda self: self.feed is not None)

@@ -246,6 +246,7 @@ class TestReconnecting:
         await settle()
         assert kit.state is ConnectionState.BACKING_OFF
         assert kit.stats.last_error == "gone"
+        assert (kit.stats.confirmed, kit.stats.unconfirmed) == (0, 2)
         assert socket.aborted
         await kit.clock.advance(0.25)  # half of the first delay
         assert kit.state is ConnectionState.CONNECTED
@@ -371,6 +372,15 @@ class TestToken:
         assert kit.handler.event_types == [
             "connecting", "waiting_for_token", "connecting", "connected",
         ]  # fmt: skip
+
+    async def test_after_a_new_token_delays_begin_anew(self, make):
+        kit = make(*[UNREACHABLE] * 4, TokenRejectedError(403), UNREACHABLE, random=1.0)
+        await kit_started(kit)
+        await kit.clock.advance(20)
+        assert kit.state is ConnectionState.WAITING_FOR_TOKEN
+        kit.credentials.set_access_token("new")
+        await settle()
+        assert kit.clock.pending == [0.5]
 
     async def test_a_token_that_came_during_the_try_is_not_missed(self, make):
         kit = make(TokenRejectedError(403))

@@ -229,6 +229,7 @@ class TestAskingAgain:
         for now in (5.0, 10.0, 15.0):
             session.check(now)
         session.update({1: FULL}, 20.0)
+        assert (session.given_up_count, session.unconfirmed_count) == (0, 1)
         assert len(session.check(25.0).requests) == 2
         session.closed()
         session.opened(30.0)
