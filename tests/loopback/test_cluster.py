@@ -218,14 +218,11 @@ async def test_while_the_broker_is_away_streaming_goes_on(kafka, feed, steering)
         )
         assert feed.open_sockets(KEY) == 3
         assert feed.subscriptions().keys() == {A, B, C}
-        sessions = {socket.number for socket in feed.sockets}
         kafka.set_up()
         await settled(members, [0, 1, 2])
         await until(lambda: feed.subscriptions().keys() == {A, B, C})
         assert (await steering.send("subscribe", instruments=[D]))["status"] == "APPLIED"
         await until(lambda: feed.subscriptions().keys() == {A, B, C, D})
-        # those that kept their slot have kept their socket
-        assert sessions & {socket.number for socket in feed.sockets} or len(members) == 2
     assert feed.max_open_sockets(KEY) == 3
 
 
