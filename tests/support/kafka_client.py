@@ -118,7 +118,11 @@ class FakeClient:
 
     def acknowledge(self, count):
         for _ in range(min(count, len(self.queue))):
-            self._log(self.queue.popleft())
+            if self.fatal:
+                # the broker takes nothing that follows a gap in the sequence
+                self.fail(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+            else:
+                self._log(self.queue.popleft())
 
     def fail(self, code):
         """The oldest record fails."""
