@@ -24,8 +24,9 @@ from connector.cluster.cluster import Cluster
 from connector.cluster.layout import partitions, slots_by_account
 from connector.codec import IMPLEMENTATION, Transcoder
 from connector.errors import ConnectorError
+from connector.kafka.accounts import FailedRecord
 from connector.kafka.instruments import InstrumentPublisher, read_held
-from connector.kafka.producer import FailedRecord, RecordProducer
+from connector.kafka.producer import RecordProducer
 from connector.kafka.records import InstrumentEncoder, RecordDecoder, RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.spool import Dropped

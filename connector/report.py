@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from connector.codec import IMPLEMENTATION
-from connector.kafka.producer import Counts
+from connector.kafka.accounts import Counts
 from connector.ops.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.ops.looplag import LoopLag
 from connector.ops.rates import Rates

@@ -7,7 +7,7 @@ from connector import app as module
 from connector.app import Phase, Service
 from connector.cluster.cluster import Cluster
 from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, TopicError
-from connector.kafka.producer import Counts, FailedRecord
+from connector.kafka.accounts import Counts, FailedRecord
 from connector.kafka.spool import Dropped, Record
 from connector.kite.credentials import StaticCredentials
 from connector.kite.models import ConnectionEvent, EventType

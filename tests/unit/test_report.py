@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka.producer import Counts
+from connector.kafka.accounts import Counts
 from connector.kite.config import ConnectionConfig
 from connector.kite.connection import Connection
 from connector.kite.credentials import StaticCredentials
