@@ -21,45 +21,13 @@ from connector import (
 )
 from connector.kite.connection import Connection
 from tests.support import packets
-from tests.support.clock import FakeClock, settle
-from tests.support.feed_socket import FakeFeed, RecordingHandler
+from tests.support.clock import settle
+from tests.support.connection_kit import Kit
+from tests.support.feed_socket import RecordingHandler
 
 FULL, QUOTE = Mode.FULL, Mode.QUOTE
 NSE, NFO = packets.NSE, packets.NFO
 UNREACHABLE = FeedUnreachableError("ws://feed", "refused")
-
-
-class Kit:
-    """A connection over a fake feed and a fake clock."""
-
-    def __init__(self, *answers, token="token", random=0.5, **config):
-        self.clock = FakeClock()
-        self.feed = FakeFeed(*answers)
-        self.handler = RecordingHandler()
-        self.credentials = StaticCredentials("key", token, "main")
-        self.connection = Connection(
-            2, self.credentials, ConnectionConfig(**config), self.handler, root="ws://feed",
-            clock=self.clock, random=lambda: random, opener=self.feed,
-        )  # fmt: skip
-
-    @property
-    def state(self):
-        return self.connection.state
-
-    @property
-    def stats(self):
-        return self.connection.stats
-
-    async def open(self):
-        self.connection.start()
-        await settle()
-        return self.feed.socket
-
-    async def advance_alive(self, seconds):
-        """Time with a heartbeat each second."""
-        for _ in range(int(seconds)):
-            self.feed.socket.heartbeat()
-            await self.clock.advance(1)
 
 
 @pytest.fixture
