@@ -6,12 +6,15 @@ other settings say and what the connector's promises rest on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import structlog
+from confluent_kafka import KafkaException
 
+from connector.errors import SettingProblem, SettingsError
 from connector.settings import KafkaSettings
 
 _DEFAULTS: dict[str, Any] = {
@@ -97,6 +100,19 @@ def masked(properties: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in properties.items()
         if not callable(value)
     }
+
+
+@contextlib.contextmanager
+def refused_properties() -> Iterator[None]:
+    """Around the making of a client: tell of what librdkafka refuses as a wrong setting.
+
+    Raises:
+        SettingsError: an unknown property, a value out of range, a file that cannot be read.
+    """
+    try:
+        yield
+    except KafkaException as exc:
+        raise SettingsError([SettingProblem("kafka", exc.args[0].str())]) from exc
 
 
 class ClientLog:

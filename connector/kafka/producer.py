@@ -15,19 +15,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from confluent_kafka import KafkaException, Message, Producer
 
+from connector.errors import SettingsError
 from connector.kafka.accounts import Counts, FailedRecord, ProducerState
 from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.config import (
+    ClientLog,
+    client_properties,
+    overridden,
+    refused_properties,
+)
+from connector.kafka.returned import ReturnedRecords
 from connector.kafka.spool import Dropped, Headers, Record, Spool
 from connector.settings import KafkaSettings, SpoolSettings
 
@@ -65,19 +70,6 @@ _BARRIER_SECONDS = 2.0
 _BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 5.0
 _PURGE_SECONDS = 5.0
-_UNDER_WAY = -sys.maxsize
-
-
-@dataclass(slots=True)
-class _Returned:
-    """A record that librdkafka gave back, to be sent again."""
-
-    sequence: int
-    """Of the call that produced it."""
-    run: int
-    """What was under way comes before all that was queued. Of the queued, librdkafka gives the
-    newest back first: each time a partition's sequences step back, an older run begins."""
-    record: Record = field(repr=False)
 
 
 class RecordProducer:
@@ -114,6 +106,8 @@ class RecordProducer:
         self._log = structlog.get_logger("connector.kafka").bind(client=client_id)
 
         self.state = ProducerState.NEW
+        self.queue_peak = 0
+        """The most records that librdkafka's queue was seen to hold."""
         self.health = BrokerHealth(self._log)
         self._client: Producer | None = None
         self._client_produce: Callable[..., None] = _no_client
@@ -128,8 +122,7 @@ class RecordProducer:
         self._sequence = 0
         self._failures: list[FailedRecord] = []  # for on_failed, at the next poll
         self._drops: list[tuple[str, Dropped]] = []  # for on_dropped, at the next poll
-        self._returned: list[_Returned] = []
-        self._runs: dict[tuple[str | None, int | None], tuple[int, int]] = {}
+        self._returned = ReturnedRecords()
 
         self._unflushed = False
         self._unpolled = 0
@@ -269,19 +262,11 @@ class RecordProducer:
         )
         name = error.name()
         if name in _RECOVERABLE or error.fatal() or error.retriable():
-            run = self._run(message, sequence) if name == "_PURGE_QUEUE" else _UNDER_WAY
-            self._returned.append(_Returned(sequence, run, record))
+            queued = name == "_PURGE_QUEUE"
+            self._returned.add(record, sequence, message.partition(), queued=queued)
             self._start_recovery(error.str())
         else:
             self._fail(record, error)
-
-    def _run(self, message: Message, sequence: int) -> int:
-        partition = (message.topic(), message.partition())
-        last, run = self._runs.get(partition, (0, 0))
-        if sequence < last:
-            run -= 1
-        self._runs[partition] = (sequence, run)
-        return run
 
     def _on_error(self, error: Any) -> None:
         self.health.error(error)
@@ -332,6 +317,11 @@ class RecordProducer:
         return self._spool.size_bytes
 
     @property
+    def spool_peak_bytes(self) -> int:
+        """The most that `spool_bytes` was."""
+        return self._spool.peak_bytes
+
+    @property
     def broker_reachable(self) -> bool:
         """A broker is connected, as of the last second."""
         return self.health.reachable
@@ -348,12 +338,16 @@ class RecordProducer:
 
         Raises:
             SpoolError: the directory cannot be used, or another process uses it.
-            KafkaError: a client property is wrong.
+            SettingsError: librdkafka refuses a property.
         """
         await asyncio.to_thread(self._spool.open)
+        try:
+            self._new_client()
+        except SettingsError:
+            self._spool.close()
+            raise
         self._found = self._spool.records
         self._produced += self._found
-        self._new_client()
         if self._found:
             self._log.info("records of an earlier run are sent first", records=self._found)
             self._start_spooling()
@@ -456,13 +450,17 @@ class RecordProducer:
                 "stats_cb": self.health.statistics,
             },
         )
-        self._client = Producer(properties, logger=ClientLog(self._client_id))
+        if ignored := overridden(self._kafka, properties):
+            self._log.warning("kafka.client cannot change these", properties=ignored)
+        with refused_properties():
+            self._client = Producer(properties, logger=ClientLog(self._client_id))
         self._client_produce = self._client.produce
 
     def _poll_client(self) -> None:
         if self._client is None:
             return
         self._unpolled = 0
+        self.queue_peak = max(self.queue_peak, len(self._client))
         try:
             self._client.poll(0)
         except KafkaException as exc:
@@ -553,14 +551,12 @@ class RecordProducer:
 
     def _take_back(self) -> None:
         """Put the returned records before those of the spool, in the order they were produced."""
-        returned, self._returned = self._returned, []
-        self._runs.clear()
-        returned.sort(key=lambda item: (item.sequence, item.run))
+        records = self._returned.take()
         try:
-            self._spool.prepend(item.record for item in returned)
+            self._spool.prepend(records)
         except OSError as exc:
             self._log.error("the spool cannot be written, records are lost", reason=str(exc))
-            self._drop("spool_write", _span([item.record for item in returned]))
+            self._drop("spool_write", _span(records))
 
     async def _keep_the_rest(self) -> None:
         """Closing: take from librdkafka what Kafka did not acknowledge, and put it on disk."""

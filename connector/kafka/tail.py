@@ -22,7 +22,7 @@ from confluent_kafka import (
 )
 
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.config import ClientLog, client_properties, refused_properties
 from connector.kafka.records import RecordDecoder
 from connector.kafka.registry import registry_client, schema_by_id
 from connector.kafka.topics import TopicNames
@@ -132,7 +132,8 @@ class _Reader:
                 "auto.offset.reset": "earliest",
             },
         )
-        self._consumer = Consumer(properties, logger=ClientLog("tail"))
+        with refused_properties():
+            self._consumer = Consumer(properties, logger=ClientLog("tail"))
         # a reader that is cancelled leaves its `read` running in a thread: `close` waits for it
         self._lock = threading.Lock()
         self._unfinished: set[tuple[str, int]] = set()

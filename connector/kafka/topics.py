@@ -26,7 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 )
 
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.config import ClientLog, client_properties, refused_properties
 from connector.kite.models import Exchange
 from connector.settings import KafkaSettings, TopicSettings
 
@@ -128,6 +128,7 @@ async def ensure_topics(
 
     Raises:
         BrokerUnreachableError: no broker answers in time; trying again may help.
+        SettingsError: librdkafka refuses a property.
         TopicError: a topic is missing and may not be made, or is of no use as it is.
     """
     specs = topic_specs(topics, slots=slots)
@@ -147,7 +148,8 @@ class _Topics:
         self._log = structlog.get_logger("connector.kafka")
         self._report = TopicsReport()
         properties = client_properties(kafka, **{"client.id": "kite-connector-topics"})
-        self._admin = AdminClient(properties, logger=ClientLog("topics"))
+        with refused_properties():
+            self._admin = AdminClient(properties, logger=ClientLog("topics"))
 
     def ensure(self, specs: list[TopicSpec]) -> TopicsReport:
         metadata = self._list()

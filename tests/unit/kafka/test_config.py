@@ -2,9 +2,17 @@ import logging
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from connector.kafka.config import ClientLog, client_properties, masked, overridden
+from connector.errors import SettingsError
+from connector.kafka.config import (
+    ClientLog,
+    client_properties,
+    masked,
+    overridden,
+    refused_properties,
+)
 from connector.settings import KafkaSettings
 
 
@@ -66,6 +74,20 @@ def test_secrets_are_masked(name):
     shown = masked({name: "geheim", "client.id": "c", "error_cb": print})
     assert "geheim" not in str(shown)
     assert shown == {name: "**********", "client.id": "c"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("no.such.property", 1, "No such configuration property"),
+        ("socket.timeout.ms", "long", "Invalid value"),
+        ("ssl.ca.location", "no-such-file.pem", "ssl.ca.location failed"),
+    ],
+)
+def test_what_librdkafka_refuses_is_a_wrong_setting(name, value, reason):
+    properties = client_properties(KafkaSettings(security_protocol="SSL"), **{name: value})
+    with pytest.raises(SettingsError, match=f"kafka: .*{reason}"), refused_properties():
+        Producer(properties)
 
 
 def test_what_librdkafka_repeats_is_for_debugging_only():

@@ -2,12 +2,14 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from connector.errors import SpoolError
+from connector.errors import SettingsError, SpoolError
 from connector.kafka import producer as module
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.settings import KafkaSettings, SpoolSettings
@@ -346,6 +348,41 @@ async def test_a_producer_never_started_closes(cluster):
     producer.produce("t", b"v")
     assert balanced(producer).dropped == {"not_running": 1}
     assert await producer.close(0)
+
+
+async def test_a_property_that_librdkafka_refuses_leaves_the_directory_free(
+    start, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as real:
+        real.setattr(module, "Producer", confluent_kafka.Producer)
+        producer = RecordProducer(
+            KafkaSettings(client={"no.such.property": 1}),
+            SpoolSettings(directory=tmp_path),
+            client_id="test",
+        )
+        with pytest.raises(SettingsError, match="No such configuration property"):
+            await producer.start()
+    await start()
+
+
+async def test_what_the_user_may_not_change_is_said(cluster, tmp_path):
+    with capture_logs() as lines:
+        producer = RecordProducer(
+            KafkaSettings(client={"acks": 1}), SpoolSettings(directory=tmp_path), client_id="test"
+        )
+        await producer.start()
+        await producer.close(0)
+    assert cluster.current.properties["acks"] == "all"
+    assert [line["properties"] for line in lines if "properties" in line] == [["acks"]]
+
+
+async def test_the_fullest_queue_is_remembered(start, cluster):
+    producer = await start()
+    send(producer, range(70))
+    producer.poll()
+    cluster.current.acknowledge(70)
+    producer.poll()
+    assert producer.queue_peak == 70
 
 
 async def test_two_producers_in_one_directory(start, cluster, tmp_path):
