@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -22,6 +23,9 @@ from rich.live import Live
 
 from connector.app import Service
 from connector.cluster.layout import partitions
+from connector.control.client import ControlClient, new_id
+from connector.control.commands import COMMAND, Reply
+from connector.errors import ConnectorError
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.embedded_registry import EmbeddedRegistry
 from connector.kafka.tail import tail, written_records
@@ -36,6 +40,10 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 0.25
 LINE_SECONDS = 1.0
 ORDER_SECONDS = 3.0
+COMMAND_SECONDS = 4.0
+REPLY_SECONDS = 5.0
+WATCHLIST = "scene"
+"""Whose instruments come and go by commands; the settings have two thirds of the market."""
 STATUS_PORT = 8090
 """Where the status of the first replica is, if the port is free."""
 
@@ -85,6 +93,8 @@ class Demo:
         self._stop = stop
         self._services: list[Service] = []
         self._prices: dict[str, Price] = {}
+        self._commanded = ""
+        """The latest command over the control topic, and what came of it."""
         self._started = time.monotonic()
 
     async def run(self) -> dict[str, Any]:
@@ -108,7 +118,11 @@ class Demo:
                     self._prices[str(listing.instrument_token)] = Price(name)
                 await self._open(settings)
                 try:
-                    async with _background(self._read_prices(settings), self._place_orders(market)):
+                    async with _background(
+                        self._read_prices(settings),
+                        self._place_orders(market),
+                        self._steer(settings, market),
+                    ):
                         await self._show(settings)
                 finally:
                     await self._close()
@@ -129,8 +143,8 @@ class Demo:
                     }
                 ],
                 "instruments": [
-                    {"mode": "full", "instruments": [*known, *tokens[::2]]},
-                    {"mode": "quote", "instruments": tokens},
+                    {"mode": "full", "instruments": [*known, *tokens[::3]]},
+                    {"mode": "quote", "instruments": tokens[1::3]},
                 ],
                 "kafka": {"bootstrap_servers": bootstrap},
                 "registry": {"url": registry},
@@ -190,6 +204,7 @@ class Demo:
             hints=[
                 Hint("status", f"{self._services[0].http.url}/status"),
                 Hint("tail", _tail_command(settings)),
+                *([Hint("command", self._commanded)] if self._commanded else []),
                 Hint("end", "Ctrl-C"),
             ],
             elapsed_seconds=time.monotonic() - self._started,
@@ -250,6 +265,28 @@ class Demo:
                 }
             )
 
+    async def _steer(self, settings: Settings, market: SimulatorServer) -> None:
+        """Change what is streamed by commands, as an operator would: over the control topic."""
+        rest = [listing.instrument_token for listing in market.universe.listings[2::3]]
+        scene: list[dict[str, Any]] = [
+            {"type": "subscribe", "instruments": rest, "mode": "quote"},
+            {"type": "set-mode", "mode": "full"},
+            {"type": "delete"},
+        ]
+        for fields in cycle(scene):
+            await asyncio.sleep(COMMAND_SECONDS)
+            begun = time.monotonic()
+            try:
+                reply = await asyncio.to_thread(_command, settings, fields)
+                outcome = f"{reply.status}, revision {reply.revision}, {reply.accepted} instruments"
+            except ConnectorError as exc:
+                outcome = str(exc)
+            took_ms = (time.monotonic() - begun) * 1000
+            mode = f" {fields['mode']}" if "mode" in fields else ""
+            self._commanded = f"{fields['type']}{mode}: {outcome}, {took_ms:.0f} ms"
+            if not self._out.isatty():
+                self._print(f"command {self._commanded}")
+
     async def _summary(self, settings: Settings) -> dict[str, Any]:
         statuses = [service.status() for service in self._services]
         accounting = total_accounting(statuses)
@@ -308,6 +345,13 @@ def _tail_command(settings: Settings) -> str:
     return (
         f"kite-connector tail nse -b {settings.kafka.bootstrap_servers} -r {settings.registry.url}"
     )
+
+
+def _command(settings: Settings, fields: dict[str, Any]) -> Reply:
+    """Send one and wait for its reply; blocks."""
+    command = COMMAND.validate_python({"id": new_id(), "watchlist": WATCHLIST, **fields})
+    with ControlClient(settings.kafka, _TOPICS) as client:
+        return client.send(command, REPLY_SECONDS)
 
 
 def _leads(service: Service) -> bool:

@@ -55,6 +55,7 @@ async def test_several_replicas_share_the_connections():
     code, text = await shown(options, io.StringIO())
     assert code == 0
     assert "3 connections" in text
+    assert "command subscribe quote: APPLIED" in text
     summary = json.loads(text.splitlines()[-1])
     assert summary["received"] == summary["delivered"]
 
