@@ -524,6 +524,7 @@ class RecordProducer:
         if not self._spool.records and self._handed_over <= _HANDOVER_RECORDS:
             self._spool.confirm()
             self._log.info("the spool is empty again: records go straight to Kafka")
+            self._client_failures = 0
             self._set_state(ProducerState.DIRECT)
         elif not self._spool.records or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
             self._barrier_since = now
@@ -532,7 +533,9 @@ class RecordProducer:
         """The client is of no more use: from here on the spool, until there is a new one."""
         if self.state not in (ProducerState.DIRECT, ProducerState.SPOOLING):
             return
-        self._log.warning("the Kafka client failed and is replaced", reason=reason)
+        # an account without the right to write fails each new client: said once
+        log = self._log.debug if self._client_failures else self._log.warning
+        log("the Kafka client failed and is replaced", reason=reason)
         self.health.last_error = reason
         self._set_state(ProducerState.RECOVERING)
         if self._client is not None:

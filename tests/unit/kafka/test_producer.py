@@ -249,6 +249,23 @@ async def test_a_client_that_breaks_again_is_replaced_less_often(start, cluster,
     assert len(cluster.current) == 5
 
 
+async def test_clients_that_fail_one_after_the_other_are_told_of_once(start, cluster, clock):
+    producer = await start()
+    with capture_logs() as lines:
+        for _ in range(4):
+            send(producer, [1])
+            cluster.current.break_down()
+            clock.now += 10.0
+            for _ in range(3):
+                producer.poll()
+        await settle(producer, cluster, clock)
+        cluster.current.break_down()
+        send(producer, [2])
+        producer.poll()
+    told = [line["log_level"] for line in lines if "replaced" in line["event"]]
+    assert told == ["warning", "debug", "debug", "debug", "warning"]
+
+
 async def test_records_returned_out_of_order_are_sorted(start, cluster, clock):
     producer = await start()
     for number in range(20):
