@@ -24,7 +24,7 @@ def _load(choice: str) -> tuple[str, type[Twin]]:
         raise SettingsError([SettingProblem(VARIABLE, f"{choice!r} is none of auto, native, pure")])
     if choice != "pure":
         try:
-            from connector.codec import _native
+            from connector.codec._native import Transcoder as Native
         except ImportError as error:
             if choice == "native":
                 raise CodecUnavailableError(str(error)) from error
@@ -32,7 +32,7 @@ def _load(choice: str) -> tuple[str, type[Twin]]:
                 "the compiled codec is missing, ticks take the slow path in Python: %s", error
             )
         else:
-            return "native", _native.Transcoder
+            return "native", Native
     from connector.codec import _pure
 
     return "pure", _pure.Transcoder
