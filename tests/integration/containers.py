@@ -38,8 +38,12 @@ def require_engine() -> None:
         client = docker.from_env()
         client.ping()
         client.close()
-    except DockerException as exc:
-        unavailable(f"no Docker engine answers ({exc})")
+    except DockerException:
+        address = os.environ.get("DOCKER_HOST", "its usual address")
+        unavailable(
+            f"no Docker engine answers at {address}: start one, or set KAFKA_BOOTSTRAP_SERVERS "
+            "and SCHEMA_REGISTRY_URL"
+        )
 
 
 class KafkaContainer:
