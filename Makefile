@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 STAMP := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help setup demo test check format bench integration downstream compose-test deploy-test chart schemas docs lock dist clean
+.PHONY: help setup demo test chaos check format bench integration downstream compose-test deploy-test chart schemas docs lock dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,7 +39,11 @@ demo: $(NATIVE) ## simulated market, embedded broker, connector, live view (DURA
 	@$(BIN)/kite-connector demo $(if $(DURATION),--duration $(DURATION)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 test: $(NATIVE) ## unit, property and loopback tests, over both twins of the codec
-	@$(BIN)/pytest tests/unit tests/property tests/loopback $(ARGS)
+	@$(BIN)/pytest tests/unit tests/property tests/loopback tests/chaos $(ARGS)
+
+chaos: $(NATIVE) ## replicas killed, frozen, cut off by a seed for minutes (SEED=7 CHAOS_SECONDS=300)
+	@CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) \
+	  $(BIN)/pytest tests/chaos -m chaos -s $(ARGS)
 
 check: $(NATIVE) ## lint, types, import contracts, generated files
 	@$(BIN)/ruff check .

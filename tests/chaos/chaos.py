@@ -1,0 +1,470 @@
+"""Does a plan to a cluster of real processes, and says what came of it."""
+
+import asyncio
+import itertools
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.chaos.model import Model
+from tests.chaos.plan import Kind
+
+REPLICAS = 3
+PLACES = 4
+EXIT_SECONDS = 90.0
+REPLY_SECONDS = 180.0
+READY_SECONDS = 120.0
+SETTLE_SECONDS = 180.0
+STEADY_SECONDS = 3.0
+"""For so long what has settled must stay so: a moving instrument lingers for two."""
+AFTERMATH_SECONDS = 20.0
+"""After a thaw or an outage two replicas may both believe for a while that a slot is theirs."""
+DISTURBANCE_SECONDS = 15.0
+
+MEMBERS = (Kind.KILL, Kind.STOP, Kind.FREEZE, Kind.JOIN, Kind.LEAVE, Kind.BROKER)
+"""What makes the group share out its partitions anew."""
+
+
+@dataclass
+class Outcome:
+    """What was seen; a test asserts that there are no faults."""
+
+    faults: list = field(default_factory=list)
+    log: list = field(default_factory=list)
+    commands: int = 0
+    excused_replies: int = 0
+    """Of the embedded broker, which shows what an aborted transaction wrote."""
+    actions: Counter = field(default_factory=Counter)
+
+
+@dataclass
+class Sent:
+    command: dict
+    written_at: float
+    turn: int
+    """How often the same id was written before."""
+
+
+class Chaos:
+    """One run.
+
+    Args:
+        fleet: of processes.
+        server: the simulator.
+        watch: on it.
+        excuses: for times in which nothing can be streamed.
+        broker: the embedded one; None where Kafka is real.
+        steering: writes commands.
+        token_file: that the processes read.
+        pace: waits for so many seconds of the schedule.
+    """
+
+    def __init__(
+        self, fleet, server, watch, excuses, broker, steering, token_file, *, pace=asyncio.sleep
+    ):
+        self.fleet = fleet
+        self.server = server
+        self.watch = watch
+        self.excuses = excuses
+        self.broker = broker
+        self.steering = steering
+        self.token_file = token_file
+        self.model = Model(9000)
+        self.outcome = Outcome()
+        self.started = time.monotonic()
+        self.disturbed = []
+        """(time, kind) of each disturbance's begin"""
+        self._pace = pace
+        self._sent = asyncio.Queue()
+        self._choosing = asyncio.Lock()
+        self._places = {}
+        self._broker_away = self._token_over = False
+        self._tokens = itertools.count(1)
+
+    def say(self, text):
+        line = f"{time.monotonic() - self.started:7.2f} {text}"
+        self.outcome.log.append(line)
+        # at once, for whoever waits and wonders
+        with (self.fleet.directory / "chaos.log").open("a") as log:
+            log.write(line + "\n")
+
+    def fault(self, text):
+        self.say(f"FAULT {text}")
+        self.outcome.faults.append(text)
+
+    async def until(self, condition, seconds, what):
+        """Wait for a condition that returns a coroutine; False, and a fault, where it fails."""
+        end = time.monotonic() + seconds
+        while not await condition():
+            if time.monotonic() > end:
+                self.fault(f"within {seconds:g} s: {what}")
+                return False
+            await asyncio.sleep(0.1)
+        return True
+
+    # the whole
+
+    async def begin(self):
+        """Start the replicas and wait until they share the slots."""
+        for place in range(REPLICAS):
+            await self._start(place)
+        if await self.until(self.in_charge, READY_SECONDS, "the replicas share the slots"):
+            return True
+        self.fault(str(self._not_in_charge(await self.fleet.statuses())))
+        return False
+
+    async def run(self, plan):
+        self.started = time.monotonic()
+        judge = asyncio.create_task(self._judge())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for action in plan:
+                    left = self.started + action.at_seconds - time.monotonic()
+                    if left > 0:
+                        await self._pace(left)
+                    self.outcome.actions[action.kind] += 1
+                    self.say(str(action).split(maxsplit=1)[1])
+                    if action.kind is Kind.COMMAND:
+                        self._command(action)
+                    else:
+                        group.create_task(getattr(self, f"_{action.kind}")(action))
+            await self._sent.put(None)
+            await judge
+        finally:
+            judge.cancel()
+            await asyncio.gather(judge, return_exceptions=True)
+
+    async def settle(self):
+        """All is well again: the sockets have what the commands asked for, and keep it."""
+        self.say("all is well again")
+        for place in range(PLACES):
+            if (place < REPLICAS or self._left_over(place)) and not self._places.get(place):
+                await self._start(place)
+        if not await self.until(self.settled, SETTLE_SECONDS, "the cluster settles"):
+            self.fault(await self.unsettled())
+            return
+        self.say("settled")
+        await self._pace(STEADY_SECONDS)
+        if not await self.settled():
+            self.fault(f"what had settled did not stay so: {await self.unsettled()}")
+
+    async def end(self):
+        """Every process is asked to end, and does."""
+        await asyncio.gather(*(self._end(process) for process in self.fleet.alive))
+        if open_sockets := self.server.open_sockets():
+            self.fault(f"{open_sockets} sockets are open when every process has ended")
+
+    # how it is
+
+    async def in_charge(self):
+        """Each slot has one owner that is connected, and one process leads."""
+        return not self._not_in_charge(await self.fleet.statuses())
+
+    def _not_in_charge(self, statuses):
+        wrong = [f"{one.name} does not answer" for one in self.fleet.alive if one not in statuses]
+        owned, leaders = [], []
+        for process, status in statuses.items():
+            cluster = status["cluster"] or {"slots": {}, "leader": False}
+            owned += [int(number) for number in cluster["slots"]]
+            leaders += [process.name] if cluster["watchlists"] is not None else []
+            if not status["ready"]:
+                wrong.append(f"{process.name} is not ready: {status['not_ready']}")
+        if sorted(owned) != [0, 1, 2]:
+            wrong.append(f"owned slots: {sorted(owned)}")
+        if len(leaders) != 1:
+            wrong.append(f"leaders: {leaders}")
+        return wrong
+
+    async def settled(self):
+        return not await self.unsettled()
+
+    async def unsettled(self):
+        """What is not as the commands asked for; empty where all is."""
+        wrong = []
+        wanted, there = self.model.modes(), self.server.subscriptions()
+        if there != wanted:
+            missing, surplus = wanted.keys() - there.keys(), there.keys() - wanted.keys()
+            other = [
+                token for token in wanted.keys() & there.keys() if wanted[token] != there[token]
+            ]
+            wrong.append(
+                f"{len(missing)} instruments are not streamed ({sorted(missing)[:5]}), "
+                f"{len(surplus)} too many ({sorted(surplus)[:5]}), {len(other)} in another mode"
+            )
+        carried = Counter(token for socket in self.watch.open() for token in socket.tokens)
+        if doubled := [token for token, count in carried.items() if count > 1]:
+            wrong.append(f"{len(doubled)} instruments are on two sockets")
+        if len(self.watch.open()) != 3:
+            wrong.append(f"{len(self.watch.open())} sockets are open")
+        statuses = await self.fleet.statuses()
+        wrong += self._not_in_charge(statuses)
+        wrong += [
+            f"{process.name} has {status['accounting']['spooled']} records in its spool"
+            for process, status in statuses.items()
+            if status["accounting"]["spooled"]
+        ]
+        return wrong
+
+    def _left_over(self, place):
+        return any(file.stat().st_size > 8 for file in self.fleet.spool(place).glob("*.spool"))
+
+    # commands
+
+    def _command(self, action):
+        if action.command["type"] == "reconnect":
+            self.disturbed.append((time.monotonic(), "reconnect"))
+        for turn in range(1 + action.again):
+            self.steering.write(action.command)
+            self._sent.put_nowait(Sent(action.command, time.monotonic(), turn))
+
+    async def _judge(self):
+        """Hold each reply against the model, in the order of the commands."""
+        while (sent := await self._sent.get()) is not None:
+            command, replies = sent.command, self.steering.replies[sent.command["id"]]
+
+            async def answered(replies=replies, turn=sent.turn):
+                return len(replies) > turn
+
+            what = f"a reply to {command['id']} ({command['type']})"
+            if not await self.until(answered, REPLY_SECONDS, what):
+                return
+            at, reply = replies[sent.turn]
+            expected = self.model.apply(command, reply["accepted"])
+            self.outcome.commands += 1
+            self.watch.unwanted(expected.removed, sent.written_at)
+            self.watch.wanted(expected.added, at)
+            says = (
+                reply["status"], reply["revision"], reply["accepted"], len(reply["refused"])
+            )  # fmt: skip
+            if says == (expected.status, expected.revision, expected.accepted, expected.refused):
+                continue
+            text = f"{command['id']} ({command['type']}): expected {expected[:4]}, answered {says}"
+            if self.broker is not None and self._disturbed(sent.written_at, at):
+                # a killed leader's transaction is in the embedded broker's log, commited or not
+                self.outcome.excused_replies += 1
+                self.say(f"excused: {text}")
+            else:
+                self.fault(text)
+            self.model.revision = reply["revision"]
+
+    def _disturbed(self, start, end):
+        return any(
+            start - DISTURBANCE_SECONDS <= at <= end and kind in MEMBERS
+            for at, kind in self.disturbed
+        )
+
+    def check_replies(self):
+        """An id that was answered twice has the same answer: it had one effect."""
+        for command_id, replies in self.steering.replies.items():
+            different = {str(reply) for _, reply in replies}
+            if len(different) > 1:
+                self.fault(f"{command_id} has {len(different)} different replies: {different}")
+
+    # processes
+
+    async def _start(self, place):
+        self._places[place] = True
+        process = await self.fleet.start(place)
+        self.say(f"{process.name} started in place {place}")
+
+    async def _victim(self, role):
+        """A process to do something to: never the last one that is well."""
+        async with self._choosing:
+            while True:
+                if sum(process.free for process in self.fleet.alive) > 1:
+                    process = await self.fleet.find(role)
+                    if process is not None:
+                        process.busy = True
+                        return process
+                await asyncio.sleep(0.1)
+
+    def _disturb(self, kind, text):
+        self.disturbed.append((time.monotonic(), kind))
+        self.say(f"  {kind} {text}")
+
+    async def _kill(self, action):
+        process = await self._victim(action.victim)
+        self._disturb(action.kind, process.name)
+        process.killed = process.asked_to_end = True
+        process.send_signal(signal.SIGKILL)
+        await self.fleet.ended(process, EXIT_SECONDS)
+        await self._pace(action.seconds)
+        await self._start(process.place)
+
+    async def _stop(self, action):
+        process = await self._victim(action.victim)
+        self._disturb(action.kind, process.name)
+        await self._end(process)
+        await self._pace(action.seconds)
+        await self._start(process.place)
+
+    async def _end(self, process):
+        process.asked_to_end = True
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        code = await self.fleet.ended(process, EXIT_SECONDS)
+        self.say(f"  {process.name} ended with {code} after {time.monotonic() - asked:.1f} s")
+        if code != 0:
+            self.fault(f"{process.name} was asked to end and did so with {code}")
+        if code is None:
+            process.killed = True
+            process.send_signal(signal.SIGKILL)
+            await self.fleet.ended(process, EXIT_SECONDS)
+
+    async def _freeze(self, action):
+        process = await self._victim(action.victim)
+        self._disturb(action.kind, process.name)
+        excuse = self.excuses.begin(Kind.FREEZE)
+        process.frozen = True
+        process.send_signal(signal.SIGSTOP)
+        sockets = self.watch.open(process.name)
+        self.watch.blind(sockets)
+        await self._pace(action.seconds)
+        process.send_signal(signal.SIGCONT)
+        self.watch.seeing(sockets)
+        self.excuses.end(excuse)
+        process.frozen = process.busy = False
+        self._disturb(action.kind, f"of {process.name} is over")
+
+    async def _join(self, action):
+        place = next((place for place in range(PLACES) if not self._places.get(place)), None)
+        if place is None:
+            self.say("  nobody more")
+            return
+        self._disturb(action.kind, f"in place {place}")
+        await self._start(place)
+
+    async def _leave(self, action):
+        if not self._places.get(PLACES - 1):
+            self.say("  there are but three")
+            return
+        process = await self._victim(action.victim)
+        self._disturb(action.kind, process.name)
+        await self._end(process)
+        self._places[process.place] = False
+
+    # what they talk to
+
+    async def _broker(self, action):
+        if self._broker_away:
+            self.say("  it is away already")
+            return
+        self._broker_away = True
+        self._disturb(action.kind, "away")
+        excuse = self.excuses.begin(Kind.BROKER)
+        await asyncio.to_thread(self.broker.set_down)
+        await self._pace(action.seconds)
+        await asyncio.to_thread(self.broker.set_up)
+        self.excuses.end(excuse)
+        self._broker_away = False
+        self._disturb(action.kind, "back")
+
+    def _chosen(self, action):
+        numbers = [socket.number for socket in self.watch.open()]
+        if not action.sockets:
+            return numbers
+        return [numbers[int(at * len(numbers))] for at in action.sockets if numbers]
+
+    async def _abort(self, action):
+        numbers = self._chosen(action)
+        self._disturb(action.kind, str(numbers))
+        await self.server.inject("abort", sockets=tuple(numbers))
+
+    async def _close(self, action):
+        numbers = self._chosen(action)
+        self._disturb(action.kind, str(numbers))
+        await self.server.inject("close", sockets=tuple(numbers), code=1001)
+
+    async def _refuse(self, action):
+        await self.server.inject("refuse", status=503, count=2)
+        await self._abort(action)
+
+    async def _silence(self, action):
+        numbers = self._chosen(action)
+        self._disturb(action.kind, str(numbers))
+        sockets = [self.watch.sockets[number] for number in numbers]
+        await self.server.inject("silence", sockets=tuple(numbers), seconds=action.seconds)
+        self.watch.blind(sockets)
+        await self._pace(action.seconds)
+        self.watch.seeing(sockets)
+
+    async def _token(self, action):
+        if self._token_over:
+            self.say("  it is over already")
+            return
+        self._token_over = True
+        self._disturb(action.kind, "over")
+        excuse = self.excuses.begin(Kind.TOKEN)
+        token = f"token-{next(self._tokens)}"
+        self.server.set_token(token)
+        await self.server.inject("abort")
+        await self._pace(action.seconds)
+        fresh = self.token_file.with_suffix(".new")
+        fresh.write_text(token)
+        os.replace(fresh, self.token_file)  # noqa: PTH105 - says what it is for
+        self.excuses.end(excuse)
+        self._token_over = False
+        self._disturb(action.kind, "new")
+
+    # what came of it
+
+    def check_feed(self):
+        """Never more sockets than allowed, nor more instruments on one, nor a needless try."""
+        if (most := self.server.max_open_sockets()) > 3:
+            self.fault(f"{most} sockets were open at once")
+        if self.watch.over_limit:
+            self.fault(f"a socket was asked for more than 3000: {self.watch.over_limit[:5]}")
+        excused = {
+            429: self.excuses.spans(Kind.FREEZE, Kind.BROKER),
+            403: self.excuses.spans(Kind.TOKEN),
+        }
+        for status in (429, 403):
+            needless = [
+                round(at - self.started, 2)
+                for at, answered in self.watch.refusals
+                if answered == status
+                and not any(
+                    start <= at <= end + AFTERMATH_SECONDS for start, end in excused[status]
+                )
+            ]
+            if needless:
+                self.fault(f"HTTP {status} for no reason at {needless}")
+
+    def check_processes(self):
+        """Nobody died unasked, and nothing went wrong that no code foresaw."""
+        for process in self.fleet.all:
+            if process.code is not None and not process.asked_to_end:
+                self.fault(f"{process.name} died by itself, with {process.code}")
+            for line in process.lines():
+                if "exception" in line or line.get("level") in ("not JSON", "critical"):
+                    self.fault(f"{process.name} logged {str(line)[-1500:]}")
+
+    def errors(self):
+        """Lines of level error, counted: not wrong in themselves, but worth a look."""
+        return Counter(
+            line["message"]
+            for process in self.fleet.all
+            for line in process.lines()
+            if line.get("level") == "error"
+        )
+
+    def gaps(self):
+        """(seconds, of which excused, instruments, begin, cause), the longest first.
+
+        The cause is the disturbance that began last before it.
+        """
+        found = []
+        for begin, finish, instruments in self.watch.dark():
+            causes = [kind for at, kind in self.disturbed if at <= begin + 0.3]
+            found.append(
+                (
+                    finish - begin,
+                    self.excuses.covered(begin, finish),
+                    instruments,
+                    begin - self.started,
+                    causes[-1] if causes else "command",
+                )
+            )
+        return sorted(found, reverse=True)

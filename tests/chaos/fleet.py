@@ -1,0 +1,171 @@
+"""The processes: `kite-connector run` as an operator runs it, each with a log and a spool."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ANSWER_SECONDS = 5.0
+
+
+class Process:
+    """One `kite-connector run` in its place; a place keeps its spool, as a pod its volume."""
+
+    def __init__(self, name, place, directory):
+        self.name = name
+        self.place = place
+        self.log_path = directory / f"{name}.log"
+        self.process = None
+        self.url = None
+        self.code = None
+        self.frozen = False
+        self.asked_to_end = False
+        self.killed = False
+        self.busy = False
+        """Something is being done to it."""
+
+    @property
+    def alive(self):
+        return self.process is not None and self.code is None
+
+    @property
+    def free(self):
+        return self.alive and not (self.busy or self.asked_to_end)
+
+    def send_signal(self, number):
+        self.process.send_signal(number)
+
+    def lines(self):
+        """The log, decoded."""
+        found = []
+        for line in self.log_path.read_text(errors="replace").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                found.append({"level": "not JSON", "message": line})
+        return found
+
+    def status_url(self):
+        if self.url is None:
+            for line in self.lines():
+                if line.get("message") == "starting":
+                    self.url = line["status"]
+        return self.url
+
+
+class Fleet:
+    """Starts processes and knows how they are.
+
+    Args:
+        directory: for settings, logs and spools.
+        settings: of a replica, but for what is its own.
+        feed: the WebSocket root.
+    """
+
+    def __init__(self, directory, settings, feed):
+        self.directory = directory
+        self.all = []
+        self._settings = settings
+        self._feed = feed
+        self._watchers = set()
+        self._http = None
+
+    async def __aenter__(self):
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS))
+        return self
+
+    async def __aexit__(self, *_):
+        for process in self.all:
+            if process.alive:
+                process.send_signal(signal.SIGKILL)
+        for process in self.all:
+            if process.process is not None:
+                await process.process.wait()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await self._http.close()
+
+    @property
+    def alive(self):
+        return [process for process in self.all if process.alive]
+
+    def named(self, name):
+        return next(process for process in self.all if process.name == name)
+
+    def spool(self, place):
+        return self.directory / f"spool-{place}"
+
+    async def start(self, place):
+        process = Process(f"r{len(self.all) + 1}", place, self.directory)
+        self.all.append(process)
+        tree = {
+            **self._settings,
+            "feed": {**self._settings["feed"], "root": f"{self._feed}/{process.name}"},
+            "spool": {"directory": str(self.spool(place))},
+        }
+        config = self.directory / f"{process.name}.yaml"
+        config.write_text(yaml.safe_dump(tree))
+        environment = {name: value for name, value in os.environ.items() if name[:5] != "KITE_"}
+        with process.log_path.open("wb") as log:
+            process.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "connector.cli", "run",
+                "--config", str(config), "--log-format", "json", "--log-level", "info",
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=ROOT, env=environment,
+            )  # fmt: skip
+
+        async def watch():
+            process.code = await process.process.wait()
+
+        watcher = asyncio.create_task(watch())
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+        return process
+
+    async def status(self, process):
+        """What it says of itself; None where it does not answer."""
+        url = process.status_url()
+        if url is None or process.frozen or not process.alive:
+            return None
+        try:
+            async with self._http.get(url) as answer:
+                return await answer.json()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None
+
+    async def statuses(self):
+        """Process to status, of all that are alive and answer."""
+        alive = self.alive
+        answers = await asyncio.gather(*(self.status(process) for process in alive))
+        return {
+            process: status
+            for process, status in zip(alive, answers, strict=True)
+            if status is not None
+        }
+
+    async def find(self, role):
+        """A process in a role that nothing is done to; any where nobody has the role."""
+        candidates = [process for process in self.alive if process.free]
+        if role != "any":
+            statuses = await self.statuses()
+            for process in candidates:
+                cluster = (statuses.get(process) or {}).get("cluster") or {}
+                if process.free and (
+                    cluster.get("leader") if role == "leader" else cluster.get("slots")
+                ):
+                    return process
+        candidates = [process for process in candidates if process.free]
+        return candidates[0] if candidates else None
+
+    async def ended(self, process, seconds):
+        """Its exit code; None where it is still there."""
+        end = time.monotonic() + seconds
+        while process.code is None and time.monotonic() < end:  # noqa: ASYNC110 - or not in time
+            await asyncio.sleep(0.05)
+        return process.code

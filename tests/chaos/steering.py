@@ -1,0 +1,65 @@
+"""Commands in, replies out, in a thread: the event loop has a market to run."""
+
+import json
+import threading
+import time
+import uuid
+from collections import defaultdict
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+
+POLL_SECONDS = 0.05
+
+
+class Steering:
+    """Writes what it is given, in order and each once, however long Kafka is away for."""
+
+    def __init__(self, bootstrap_servers, topics):
+        self._topics = topics
+        self._stopping = threading.Event()
+        self.replies = defaultdict(list)
+        """id → (time, reply), as they came"""
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "linger.ms": 0,
+                "enable.idempotence": True,
+                "message.timeout.ms": 0,
+                "log_level": 0,
+            }
+        )
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": f"chaos-{uuid.uuid4()}",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,
+                "log_level": 0,
+            }
+        )
+        self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
+
+    def __enter__(self):
+        self._consumer.assign([TopicPartition(self._topics.replies, 0, OFFSET_BEGINNING)])
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopping.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def write(self, command):
+        self._producer.produce(
+            self._topics.control, json.dumps(command).encode(), key=command["id"].encode()
+        )
+
+    def _run(self):
+        while not self._stopping.is_set():
+            self._producer.poll(0)
+            message = self._consumer.poll(POLL_SECONDS)
+            if message is not None and message.error() is None:
+                reply = json.loads(message.value())
+                self.replies[reply["id"]].append((time.monotonic(), reply))

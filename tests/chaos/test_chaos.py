@@ -1,0 +1,164 @@
+"""Three replicas, 9000 instruments, and whatever a seed can think of.
+
+`CHAOS_SEED` and `CHAOS_SECONDS` choose the run, `KAFKA_BOOTSTRAP_SERVERS` a real Kafka; `make
+chaos` runs some minutes. At the end the sockets carry what the commands asked for, and Kafka has
+what the sockets received.
+"""
+
+import asyncio
+import contextlib
+import os
+import uuid
+from datetime import date
+
+import pytest
+
+from connector.control.client import ControlClient
+from connector.kafka.embedded import EmbeddedBroker
+from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.kafka.topics import TopicNames, topic_specs
+from connector.settings import Settings
+from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.chaos.chaos import Chaos
+from tests.chaos.feed_watch import Excuses, FeedWatch
+from tests.chaos.fleet import Fleet
+from tests.chaos.plan import POOL, make_plan
+from tests.chaos.steering import Steering
+from tests.chaos.ticks import TickReader, audit
+
+pytestmark = pytest.mark.chaos
+
+SEED = os.environ.get("CHAOS_SEED") or "1"
+SECONDS = float(os.environ.get("CHAOS_SECONDS") or 15)
+LONGEST_GAP_SECONDS = 60.0
+"""Without what was taken away on purpose: a session timeout, and a machine that is busy. What is
+usual is printed; see docs/operating.md."""
+
+
+class GivenKafka:
+    def __init__(self, bootstrap_servers):
+        self.bootstrap_servers = bootstrap_servers
+
+
+async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path, record_property):
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    name = f"chaos-{uuid.uuid4().hex[:8]}"
+    config = SimulatorConfig(
+        instruments=POOL,
+        today=date(2026, 1, 5),
+        updates_per_second=0.1,
+        period_seconds=0.1,
+        slot_release_seconds=0,
+    )
+    token_file = tmp_path / "access_token"
+    token_file.write_text("simulated_token")
+    print(f"\nmake chaos SEED={SEED} CHAOS_SECONDS={SECONDS:g}; logs in {tmp_path}")
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(SimulatorServer(config))
+        watch, excuses = FeedWatch(server), Excuses()
+        registry = await stack.enter_async_context(EmbeddedRegistry())
+        broker = None if given else stack.enter_context(EmbeddedBroker())
+        kafka = GivenKafka(given) if given else broker
+        tree = {
+            "name": name,
+            "feed": {"root": server.ws_url, "rest": server.rest_url},
+            "accounts": [{"api_key": "simulated_key", "access_token_file": str(token_file)}],
+            "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
+            "topics": {"prefix": name, "replication_factor": 1, "tick_partitions": 2},
+            "registry": {"url": registry.url},
+            "cluster": {"session_timeout_seconds": 6},
+            "instrument_master": {"load": False},
+            "http": {"port": 0},
+            "grace_seconds": 10,
+        }
+        settings = Settings.model_validate(tree)
+        topics = TopicNames(name)
+        if broker is not None:
+            for spec in topic_specs(settings.topics, slots=3):
+                broker.create_topic(spec.name, spec.partitions)
+        fleet = await stack.enter_async_context(Fleet(tmp_path, tree, server.ws_url))
+        steering = Steering(kafka.bootstrap_servers, topics)
+        chaos = Chaos(fleet, server, watch, excuses, broker, steering, token_file)
+        try:
+            assert await chaos.begin(), chaos.outcome.faults
+            stack.enter_context(steering)
+            reader = await asyncio.to_thread(TickReader, kafka.bootstrap_servers, topics)
+            stack.enter_context(reader)
+            pool = [listing.instrument_token for listing in server.universe.listings]
+            await chaos.run(make_plan(SEED, SECONDS, pool, broker=broker is not None))
+            await chaos.settle()
+            await asyncio.to_thread(compare_topic, chaos, settings, topics)
+            await chaos.end()
+            ended = await chaos.until(
+                lambda: asyncio.to_thread(reader.at_the_end), 60, "all ticks are read"
+            )
+            if ended:
+                check_ticks(chaos, reader)
+            chaos.check_replies()
+            chaos.check_feed()
+            chaos.check_processes()
+            check_gaps(chaos)
+            summarize(chaos, record_property)
+        finally:
+            log, faults = "\n".join(chaos.outcome.log), "\n".join(chaos.outcome.faults)
+        assert not chaos.outcome.faults, f"seed {SEED}:\n{log}\n\n{faults}"
+
+
+def compare_topic(chaos, settings, topics):
+    """The compacted topic tells another program the same."""
+    with ControlClient(settings.kafka, topics) as client:
+        there = {
+            token: {name: mode.value for name, mode in carried.subscription.claims.items()}
+            for token, carried in client.subscriptions().items()
+        }
+    if there != chaos.model.claims:
+        differing = {
+            token
+            for token in there.keys() | chaos.model.claims.keys()
+            if there.get(token) != chaos.model.claims.get(token)
+        }
+        chaos.fault(f"{topics.subscriptions}: {len(differing)} instruments are not as asked for")
+
+
+def check_ticks(chaos, reader):
+    killed = {process.name for process in chaos.fleet.all if process.killed}
+    found = audit(reader.ticks(), list(chaos.watch.sockets.values()), killed)
+    for text in found.faults[:20]:
+        chaos.fault(text)
+    chaos.say(
+        f"{found.ticks} ticks of {found.sessions} sessions, {found.repeats} repeats, "
+        f"{found.lost_by_kills} lost in killed processes"
+    )
+
+
+def check_gaps(chaos):
+    for seconds, excused, instruments, begin, cause in chaos.gaps():
+        if seconds - excused > LONGEST_GAP_SECONDS:
+            chaos.fault(
+                f"{instruments} instruments were on no socket for {seconds:.1f} s at {begin:.1f} s "
+                f"({cause}), of which {excused:.1f} s were meant"
+            )
+
+
+def summarize(chaos, record_property):
+    longest = {}
+    for seconds, excused, instruments, begin, cause in chaos.gaps():
+        longest.setdefault(str(cause), (seconds - excused, seconds, instruments, begin))
+        longest[str(cause)] = max(
+            longest[str(cause)], (seconds - excused, seconds, instruments, begin)
+        )
+    lines = [
+        f"{cause}: {own:.1f} s (with what was taken away {seconds:.1f} s), "
+        f"{instruments} instruments, at {begin:.1f} s"
+        for cause, (own, seconds, instruments, begin) in sorted(longest.items())
+    ]
+    actions = ", ".join(f"{n} {kind}" for kind, n in sorted(chaos.outcome.actions.items()))
+    print(
+        f"{actions}\n{chaos.outcome.commands} replies as foretold, but for "
+        f"{chaos.outcome.excused_replies} excused; refused handshakes: "
+        f"{dict(chaos.server.access.refusals)}; log errors: {dict(chaos.errors())}\n"
+        + "\n".join(text for text in chaos.outcome.log if " ticks of " in text)
+        + "\nlongest time that wanted instruments were on no socket, by the last disturbance:\n  "
+        + "\n  ".join(lines)
+    )
+    record_property("longest_gap_seconds", max((own for own, *_ in longest.values()), default=0))

@@ -1,0 +1,189 @@
+"""Every tick that reached Kafka: read along, and judged at the end."""
+
+import io
+import threading
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import fastavro
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from connector.schemas import load
+
+_SCHEMA = fastavro.parse_schema(load("tick"))
+POLL_SECONDS = 0.1
+
+
+class TickReader:
+    """Reads the tick topics in a thread: the embedded broker does not keep them for long."""
+
+    def __init__(self, bootstrap_servers, topics):
+        self._stopping = threading.Event()
+        self._messages = []
+        """(topic and partition, offset, key, value)"""
+        self._properties = {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": f"chaos-{uuid.uuid4()}",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+            "log_level": 0,
+        }
+        self._consumer = Consumer(self._properties)
+        listed = self._consumer.list_topics(timeout=30).topics
+        self._places = [
+            (topic, partition)
+            for topic in topics.all_ticks().values()
+            for partition in listed[topic].partitions
+        ]
+        self._thread = threading.Thread(target=self._run, name="tick-reader", daemon=True)
+
+    def __enter__(self):
+        self._consumer.assign(
+            [TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in self._places]
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopping.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def _run(self):
+        while not self._stopping.is_set():
+            for message in self._consumer.consume(1000, POLL_SECONDS):
+                if message.error() is None:
+                    self._messages.append(
+                        (
+                            (message.topic(), message.partition()),
+                            message.offset(),
+                            message.key(),
+                            message.value(),
+                        )
+                    )
+
+    def at_the_end(self):
+        """Whether everything that is there has been read; blocks."""
+        reached = dict.fromkeys(self._places, 0)
+        for place, offset, _, _ in self._messages:
+            reached[place] = offset + 1
+        # not asked of the consumer that the thread polls
+        asker = Consumer(self._properties)
+        try:
+            return all(
+                asker.get_watermark_offsets(TopicPartition(*place), timeout=30)[1] == end
+                for place, end in reached.items()
+            )
+        finally:
+            asker.close()
+
+    def ticks(self):
+        """(place, offset, token, slot, session_id, sequence), in order within a place."""
+        for place, offset, key, value in self._messages:
+            tick = fastavro.schemaless_reader(io.BytesIO(value[5:]), _SCHEMA, None)
+            yield (
+                place,
+                offset,
+                int(key),
+                tick["slot"],
+                tick["session_id"],
+                tick["sequence"],
+            )
+
+
+@dataclass
+class Session:
+    """The ticks of one opening of one connection."""
+
+    sequences: set = field(default_factory=set)
+    tokens: set = field(default_factory=set)
+    owner: str | None = None
+
+
+@dataclass
+class Audit:
+    """What Kafka has, and what is wrong with it."""
+
+    ticks: int = 0
+    repeats: int = 0
+    sessions: int = 0
+    lost_by_kills: int = 0
+    faults: list = field(default_factory=list)
+
+
+def audit(ticks, sockets, killed):
+    """Compare what is in Kafka with what the feed sent.
+
+    Asserted of every session whose process was never killed: its sequences are 1, 2, 3 … without
+    a gap, and where the connector itself closed the socket the last one is the number of packets
+    that the feed had sent on it, so nothing was lost on the way out. Of every session: the first
+    copies of an instrument's ticks are in order. A process that is killed takes with it what its
+    librdkafka had not been acknowledged: there, numbers may be missing, and are counted.
+
+    Args:
+        ticks: as `TickReader.ticks` gives them.
+        sockets: all that the feed ever saw.
+        killed: names of processes that got SIGKILL.
+    """
+    result, sessions = Audit(), defaultdict(Session)
+    next_offset, latest = {}, {}
+    for place, offset, token, slot, session_id, sequence in ticks:
+        result.ticks += 1
+        if offset != next_offset.get(place, 0):
+            result.faults.append(f"{place}: read {offset} after {next_offset.get(place, 0) - 1}")
+        next_offset[place] = offset + 1
+        session = sessions[slot, session_id]
+        session.tokens.add(token)
+        if sequence in session.sequences:
+            result.repeats += 1
+            continue
+        session.sequences.add(sequence)
+        known = (place, token, slot, session_id)
+        if sequence < latest.get(known, 0):
+            result.faults.append(f"{known}: {sequence} after {latest[known]}")
+        latest[known] = sequence
+    result.sessions = len(sessions)
+
+    by_socket = {}
+    for (slot, session_id), session in sorted(sessions.items()):
+        socket = _socket_of(session_id, session, sockets, by_socket)
+        if socket is None:
+            result.faults.append(f"slot {slot}, session {session_id}: on no socket of the feed")
+            continue
+        by_socket[socket.number] = session
+        last = max(session.sequences)
+        missing = last - len(session.sequences)
+        if socket.owner in killed:
+            result.lost_by_kills += missing
+        elif missing:
+            gaps = sorted(set(range(1, last + 1)) - session.sequences)
+            result.faults.append(
+                f"slot {slot}, session {session_id} of {socket.owner}: {missing} of {last} ticks "
+                f"are missing, from {gaps[0]} to {gaps[-1]}"
+            )
+    for socket in sockets:
+        if not socket.polite or socket.owner in killed:
+            continue
+        session = by_socket.get(socket.number)
+        last = max(session.sequences) if session else 0
+        if last != socket.packets:
+            result.faults.append(
+                f"socket {socket.number} of {socket.owner}: {socket.packets} packets were sent, "
+                f"and {last} have a number"
+            )
+    return result
+
+
+def _socket_of(session_id, session, sockets, taken):
+    """The socket that was open then and had these instruments."""
+    found = [
+        socket
+        for socket in sockets
+        if socket.number not in taken
+        and session.tokens <= socket.ever
+        # the handshake comes first over there, and the clock is the same
+        and session_id <= (socket.closed_ms or session_id)
+    ]
+    return min(found, key=lambda socket: abs(socket.opened_ms - session_id), default=None)
