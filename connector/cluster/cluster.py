@@ -223,9 +223,10 @@ class Cluster:
 
     async def revoked(self, slots: Sequence[int], *, leads: bool) -> None:
         """Close these slots' sockets and end a leadership, all at the same time."""
-        await asyncio.gather(
-            self._close(slots), *([self._stop_leader()] if leads else []), return_exceptions=True
-        )
+        ends = [self._close(slots), *([self._stop_leader()] if leads else [])]
+        for outcome in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                self._log.error("a slot or a leader did not end well", exc_info=outcome)
 
     def held(self, slots: Sequence[int]) -> None:
         """Keep streaming: nobody can take these slots over while the group cannot be reached."""

@@ -241,7 +241,7 @@ class Membership:
             message = consumer.poll(0)
         if items:
             self._call(self._member.take, items)
-        if not self.joined and consumer.memberid():
+        if (not self.joined or self.error is not None) and consumer.memberid():
             self.joined = True
             self.error = None
         if self._held and not self._rejoining and consumer.memberid():
@@ -378,6 +378,8 @@ class Membership:
         except (TimeoutError, FutureCancelled):
             self._log.error("a slot did not close in time", seconds=CLOSE_SECONDS)
             future.cancel()
+        except Exception:  # noqa: BLE001 - logged; whatever it was, the partition is given up
+            self._log.exception("a slot did not close")
 
 
 def _moved_to(message: Message) -> int | None:

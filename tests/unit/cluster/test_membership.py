@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 from confluent_kafka import KafkaError as Code
 
@@ -272,6 +273,29 @@ async def test_a_fatal_error_leaves_and_joins_again(run, monkeypatch):
     assert [call[0] for call in consumer.calls].count("subscribe") == 2
     assert ("closed", [0], False) in said
     assert ("assigned", [1], False) in said
+
+
+async def test_an_error_counts_until_the_group_knows_the_member_again(run, monkeypatch):
+    monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
+    fatal = Message(None, None, None, None, error=Failure(Code._FATAL, fatal=True))
+
+    _, _, joined, _ = await run(assign(0), NOTHING, fatal, NOTHING)
+    assert joined.joined
+    assert joined.error is None
+
+
+async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monkeypatch):
+    async def fail(self, slots, *, leads):
+        self.said.append(("failed", list(slots)))
+        raise RuntimeError("cannot close")
+
+    monkeypatch.setattr(FakeMember, "revoked", fail)
+    monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
+    fatal = Message(None, None, None, None, error=Failure(Code._FATAL, fatal=True))
+    with structlog.testing.capture_logs() as log:
+        _, said, _, _ = await run(assign(0), fatal, assign(1), revoke(1))
+    assert ("assigned", [1], False) in said
+    assert "a slot did not close" in [line["event"] for line in log]
 
 
 async def test_a_loop_that_has_ended_stops_nobody():
