@@ -51,4 +51,4 @@ def test_the_origin_is_shown(tmp_path):
     shown = effective(load(file, {"KITE_KAFKA__BOOTSTRAP_SERVERS": "a:1"}))
     assert f"port: 1234  # {file}:4" in shown
     assert "bootstrap_servers: a:1  # KITE_KAFKA__BOOTSTRAP_SERVERS" in shown
-    assert "linger_ms: 5.0\n" in shown
+    assert "linger_ms: 20.0\n" in shown
