@@ -58,10 +58,15 @@ def frame_of(tokens: list[int]) -> bytearray:
     return frame
 
 
-def stamp(frame: bytearray) -> bytearray:
+def stamp(frame: bytearray, offset: int = VOLUME_OFFSET) -> bytearray:
     """Put the time into the first packet."""
-    struct.pack_into(">I", frame, VOLUME_OFFSET, (time.time_ns() // 1000) & 0xFFFFFFFF)
+    struct.pack_into(">I", frame, offset, (time.time_ns() // 1000) & 0xFFFFFFFF)
     return frame
+
+
+def on_the_wire(frame: bytearray) -> bytearray:
+    """A frame as a WebSocket message of 126 to 65 535 bytes (RFC 6455, 5.2)."""
+    return bytearray(struct.pack(">BBH", 0x82, 126, len(frame))) + frame
 
 
 class Feed:
@@ -112,18 +117,25 @@ class Feed:
         return sum(sent)
 
     def pace(self, packets: int, frames: int, per_second: float) -> int:
-        """`frames` frames to each socket, `per_second` each, the sockets taking turns."""
-        jobs = [(connection, self.frames(connection, packets)) for connection in self.tokens]
+        """`frames` frames to each socket, `per_second` each, the sockets taking turns.
+
+        Straight into the socket: the time that a library takes to send is not the subject's.
+        """
+        jobs = [
+            (connection.socket, [on_the_wire(frame) for frame in self.frames(connection, packets)])
+            for connection in self.tokens
+        ]
+        offset = len(on_the_wire(bytearray(200))) - 200 + VOLUME_OFFSET
         step = 1.0 / per_second / len(jobs)
         due = time.perf_counter()
         sent = 0
         for i in range(frames):
-            for connection, ready in jobs:
+            for socket, ready in jobs:
                 due += step
                 if (wait := due - time.perf_counter()) > 0:
                     time.sleep(wait)
                 frame = ready[i % len(ready)]
-                connection.send(stamp(frame))
+                socket.sendall(stamp(frame, offset))
                 sent += len(frame) // (2 + PACKET_BYTES)
         return sent
 
