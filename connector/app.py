@@ -307,8 +307,9 @@ class Service:
                     self._orders_readable = True
                     if isinstance(record.value, dict):
                         desk.written(record.value["payload"])
-            except ConnectorError as exc:
-                _log.warning("cannot read the orders of other replicas", reason=str(exc))
+            except Exception as exc:  # noqa: BLE001 - whatever it was: what nobody reads is doubled
+                reason = str(exc) if isinstance(exc, ConnectorError) else repr(exc)
+                _log.warning("cannot read the orders of other replicas", reason=reason)
                 self._orders_readable = False
                 await asyncio.sleep(RETRY_MAX_SECONDS)
                 self._orders_readable = True

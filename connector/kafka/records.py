@@ -71,7 +71,7 @@ class RecordEncoder:
             "average_price": order.average_price,
             "order_timestamp": _millis(order.order_timestamp),
             "exchange_timestamp": _millis(order.exchange_timestamp),
-            "payload": json.dumps(dict(order.payload), ensure_ascii=False, separators=(",", ":")),
+            "payload": _json(order.payload),
             "slot": slot,
             "session_id": session_id,
         }
@@ -161,7 +161,7 @@ class RecordDecoder:
         schema, source = self._schema(topic, schema_id)
         try:
             body = fastavro.schemaless_reader(io.BytesIO(value[_PREFIX_BYTES:]), schema, None)
-        except (EOFError, ValueError, IndexError, KeyError, TypeError) as exc:
+        except (EOFError, ValueError, OverflowError, LookupError, TypeError) as exc:
             raise ValueError(f"{topic}: a value that schema {schema_id} does not describe") from exc
         return Decoded(body, schema_id, source)
 
@@ -198,6 +198,12 @@ def _body(schema: Any, row: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def _json(payload: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(payload), ensure_ascii=False, separators=(",", ":"))
+    # JSON can name half a character, which Avro's text cannot hold
+    return text.encode(errors="replace").decode()
+
+
 def _millis(time: datetime | None) -> int | None:
     return None if time is None else round(time.timestamp() * 1000)
 
@@ -205,5 +211,5 @@ def _millis(time: datetime | None) -> int | None:
 def _json_or_raw(value: bytes) -> Decoded:
     try:
         return Decoded(json.loads(value), source="json")
-    except ValueError:
+    except (ValueError, RecursionError):
         return Decoded(value)

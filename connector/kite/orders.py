@@ -108,12 +108,14 @@ def _text(payload: Mapping[str, Any], name: str) -> str | None:
     value = payload.get(name)
     if value is None or isinstance(value, dict | list | bool):
         return None
-    return str(value)
+    # JSON can name half a character, which no other encoding can hold
+    return str(value).encode(errors="replace").decode()
 
 
 def _whole(payload: Mapping[str, Any], name: str) -> int | None:
     value = _number(payload, name)
-    return None if value is None else int(value)
+    # what does not fit 64 bits is no quantity, and has no place in a record either
+    return None if value is None or abs(value) >= 2**63 else int(value)
 
 
 def _number(payload: Mapping[str, Any], name: str) -> float | None:

@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -297,3 +298,26 @@ async def test_a_slot_is_drained_when_its_records_are_settled(with_pipeline):
     # of newer ones, any number may be under way
     producer.produce("t", b"v", b"k")
     await waiting
+
+
+async def test_the_orders_are_read_on_whatever_stands_there(service, monkeypatch):
+    """Else every copy would be written again, by each replica, without a word of why."""
+    readings = [
+        [SimpleNamespace(value={"another": "program's"}), SimpleNamespace(value={"payload": "x"})],
+        [SimpleNamespace(value=b"\0"), SimpleNamespace(value={"payload": "mine"})],
+    ]
+
+    async def tail(*_, **__):
+        for record in readings.pop(0) if readings else ():
+            yield record
+        if not readings:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(module, "tail", tail)
+    monkeypatch.setattr(module, "RETRY_MAX_SECONDS", 0.0)
+    desk = SimpleNamespace(seen=[])
+    desk.written = desk.seen.append
+    with capture_logs() as log, pytest.raises(asyncio.CancelledError):
+        await service._read_orders(desk)
+    assert desk.seen == ["mine"]
+    assert [line["event"] for line in log] == ["cannot read the orders of other replicas"]

@@ -154,7 +154,15 @@ def test_without_an_answer_the_shipped_schema_serves(encoder):
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"\0\0\0\0", b"\1\0\0\0\1abc", b"\0\0\0\0\1", b"\0\0\0\0\1\xff\xff\xff"]
+    "value",
+    [
+        b"",
+        b"\0\0\0\0",
+        b"\1\0\0\0\1abc",
+        b"\0\0\0\0\1",
+        b"\0\0\0\0\1\xff\xff\xff",
+        b"\0\0\0\0\1" + b"\xff" * 9 + b"\1",  # a time beyond the calendar
+    ],
 )
 def test_what_is_no_avro_is_said(value):
     def no_such_id(number):
