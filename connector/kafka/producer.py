@@ -130,6 +130,8 @@ class RecordProducer:
         self._barrier_since: float | None = None  # nothing is handed over until the queue is empty
         self._low_water = kafka.queue_max_messages // 2
         self._client_failures = 0
+        self._stuck = 0  # polls that failed, in a row
+        self._stuck_until = 0.0
         self._retry_at = 0.0
 
     # -- the tick path --------------------------------------------------------------------------
@@ -170,13 +172,14 @@ class RecordProducer:
             try:
                 for topic, key, value in rest:
                     produce(topic, value, key, -1, report, None, timestamp_ms)
+            except (BufferError, KafkaException, TypeError, ValueError):
+                # once more, where each error has its meaning
+                self._offer(Record(topic, key, value, timestamp_ms))
+            else:
                 self._unpolled += len(records)
                 if self._unpolled >= _POLL_RECORDS:
                     self._poll_client()
                 return
-            except (BufferError, KafkaException, TypeError, ValueError):
-                # once more, where each error has its meaning
-                self._offer(Record(topic, key, value, timestamp_ms))
         for topic, key, value in rest:
             self._offer(Record(topic, key, value, timestamp_ms))
 
@@ -363,16 +366,32 @@ class RecordProducer:
             await asyncio.sleep(_POLL_SECONDS if direct else _BUSY_POLL_SECONDS)
 
     def poll(self) -> None:
-        """Serve the client and move the spool on; never blocks for more than a few ms."""
-        self._poll_client()
+        """Serve the client and move the spool on; never raises, or blocks for more than a few ms.
+
+        What fails (a disk, a certificate that is being replaced, an owner's callback) is logged
+        and tried again: a producer that is polled no more would lose everything.
+        """
+        try:
+            self._poll_client()
+            if self._unflushed:
+                self._unflushed = False
+                with contextlib.suppress(OSError):  # the next append tells of it
+                    self._spool.flush()
+            if self._monotonic() >= self._stuck_until:
+                self._move_on()
+                self._stuck = 0
+        except Exception as exc:  # noqa: BLE001 - logged, and tried again
+            self._stuck += 1
+            self._stuck_until = self._monotonic() + _MAX_BACKOFF_SECONDS
+            # the first time and each power of two: it may last for hours
+            if self._stuck & (self._stuck - 1) == 0:
+                self._log.error("the producer is stuck, and tries again", exc_info=exc)
+
+    def _move_on(self) -> None:
         if self.state is ProducerState.RECOVERING:
             self._recover()
         elif self.state is ProducerState.SPOOLING:
             self._drain()
-        if self._unflushed:
-            self._unflushed = False
-            with contextlib.suppress(OSError):  # the next append tells of it
-                self._spool.flush()
         self._tell()
 
     async def flush(self, timeout_seconds: float) -> bool:
@@ -559,7 +578,7 @@ class RecordProducer:
             self._spool.prepend(records)
         except OSError as exc:
             self._log.error("the spool cannot be written, records are lost", reason=str(exc))
-            self._drop("spool_write", _span(records))
+            self._drop("spool_write", Dropped.of(records))
 
     async def _keep_the_rest(self) -> None:
         """Closing: take from librdkafka what Kafka did not acknowledge, and put it on disk."""
@@ -574,11 +593,6 @@ class RecordProducer:
             if len(client):
                 self._drop("not_returned", Dropped(len(client), 0, 0))
         self._take_back()
-
-
-def _span(records: list[Record]) -> Dropped:
-    times = [record.timestamp_ms for record in records]
-    return Dropped(len(records), min(times, default=0), max(times, default=0))
 
 
 def _no_client(*_arguments: Any) -> None:

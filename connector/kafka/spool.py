@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -35,6 +37,7 @@ _FRAME = struct.Struct("<II")  # length of the body, its CRC-32
 _BODY = struct.Struct("<qHiiH")  # timestamp, lengths of topic, key, value (-1: none), headers
 _ITEM = struct.Struct("<Hi")  # lengths of a header's name and value (-1: none)
 _SUFFIX = ".spool"
+_NAME = re.compile(r"[0-9a-f]{16}\.spool")
 # far from both ends: segments are put before the first one, too
 _FIRST_NUMBER = 1 << 40
 _CHUNK_BYTES = 256 * 1024
@@ -57,6 +60,12 @@ class Dropped:
     count: int
     first_timestamp_ms: int
     last_timestamp_ms: int
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Dropped:
+        """These records, lost."""
+        times = [record.timestamp_ms for record in records]
+        return cls(len(records), min(times, default=0), max(times, default=0))
 
 
 @dataclass(slots=True)
@@ -270,13 +279,14 @@ class Spool:
         for leftover in self.directory.glob("*.tmp"):
             leftover.unlink()
         for path in sorted(self.directory.glob(f"*{_SUFFIX}")):
-            segment = _Segment(int(path.stem, 16), path)
-            good = len(_MAGIC) if path.read_bytes()[: len(_MAGIC)] == _MAGIC else 0
+            ours = _NAME.fullmatch(path.name) and path.read_bytes().startswith(_MAGIC)
+            segment = _Segment(int(path.stem, 16) if ours else 0, path)
+            good = len(_MAGIC) if ours else 0
             for record, size in _scan(path) if good else ():
                 segment.note(record.timestamp_ms, size)
                 good += size
             bad = path.stat().st_size - good
-            if bad and not good:
+            if bad and not ours:
                 self._log.error("not a spool file, set aside", file=path.name, bytes=bad)
                 path.rename(path.with_suffix(".bad"))
                 continue
@@ -331,11 +341,11 @@ class Spool:
 
     def _read_chunk(self) -> None:
         segment = self._segments[0]
-        if self._reader is None:
-            self._reader = segment.path.open("rb")
-            self._reader.seek(len(_MAGIC))
         if len(self._segments) == 1:
             self.flush()
+        if self._reader is None:
+            self._reader = self._opened(segment.path)
+            self._reader.seek(len(_MAGIC))
         more = self._reader.read(_CHUNK_BYTES)
         data = self._remainder + more
         self._chunk, self._chunk_at, used = [], 0, 0
@@ -350,6 +360,13 @@ class Spool:
             self.records -= segment.unread
             segment.unread = 0
             self._end_first()
+
+    @staticmethod
+    def _opened(path: Path) -> IO[bytes]:
+        try:
+            return path.open("rb")
+        except FileNotFoundError:  # somebody tidied up: what was in it is counted as lost
+            return io.BytesIO()
 
     def _end_first(self) -> None:
         """The first segment was read to its end: on to the next."""
@@ -391,8 +408,15 @@ class Spool:
         self._chunk, self._chunk_at = [], 0
 
     def _delete(self, segment: _Segment) -> None:
-        segment.path.unlink(missing_ok=True)
         self.size_bytes -= segment.size_bytes
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError as exc:  # a read-only disk, say: better sent twice than not at all
+            self._log.error(
+                "a spool file stays, and is sent again at the next start",
+                file=segment.path.name,
+                reason=str(exc),
+            )
 
     def _grow(self, size_bytes: int) -> None:
         self.size_bytes += size_bytes

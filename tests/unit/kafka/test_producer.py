@@ -76,6 +76,13 @@ def send(producer, numbers, key=b"k", frame=5):
         )
 
 
+def fail_with(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
 def written(cluster):
     return [int(value) for _, _, value, _, _ in cluster.log]
 
@@ -318,6 +325,49 @@ async def test_a_disk_that_does_not_take_it(start, cluster, monkeypatch):
     monkeypatch.setattr(producer._spool, "append", full)
     send(producer, range(100, 103))
     assert balanced(producer).dropped == {"spool_write": 3}
+
+
+async def test_a_disk_that_cannot_be_read_for_a_while(start, cluster, clock, monkeypatch):
+    producer = await start()
+    send(producer, range(150))
+    cluster.current.acknowledge(100)
+    with monkeypatch.context() as broken, capture_logs() as log:
+        broken.setattr(producer._spool, "peek", fail_with(OSError(5, "Input/output error")))
+        for _ in range(10):
+            producer.poll()
+            clock.now += 1
+        balanced(producer)
+    assert not producer._task.done()
+    await settle(producer, cluster, clock)
+    assert written(cluster) == list(range(150))
+    stuck = [line for line in log if line["event"] == "the producer is stuck, and tries again"]
+    assert len(stuck) == 2  # of three tries in ten seconds
+
+
+async def test_an_owner_that_fails_is_no_reason_to_stop(start, cluster, clock):
+    producer = await start(on_failed=fail_with(RuntimeError("the owner's")))
+    send(producer, range(10))
+    cluster.current.fail(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    producer.poll()
+    producer.poll()
+    await settle(producer, cluster, clock)
+    assert written(cluster) == list(range(1, 10))
+
+
+async def test_a_client_that_cannot_be_made_for_a_while(start, cluster, clock, monkeypatch):
+    """A certificate is being replaced, say, at the moment in which the client breaks."""
+    producer = await start()
+    send(producer, range(20))
+    cluster.current.break_down()
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "Producer", fail_with(SettingsError([])))
+        for _ in range(10):
+            producer.poll()
+            balanced(producer)
+            clock.now += 1
+    send(producer, range(20, 30))
+    await settle(producer, cluster, clock)
+    assert written(cluster) == list(range(30))
 
 
 async def test_closing_waits_for_kafka(start, cluster):

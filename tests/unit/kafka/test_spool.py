@@ -202,10 +202,12 @@ def test_a_damaged_record_ends_its_file_only(tmp_path):
 
 def test_a_file_of_something_else_is_set_aside(tmp_path):
     (tmp_path / "0000010000000001.spool").write_bytes(b"something else")
+    (tmp_path / "my notes.spool").write_bytes(b"something else")
     spool = Spool(tmp_path, MIB)
     spool.open()
     assert spool.records == 0
-    assert [path.name for path in tmp_path.glob("*.bad")] == ["0000010000000001.bad"]
+    bad = {path.name for path in tmp_path.glob("*.bad")}
+    assert bad == {"0000010000000001.bad", "my notes.bad"}
     spool.close()
 
 
@@ -219,6 +221,33 @@ def test_records_that_the_disk_lost_are_counted(spool):
     file.write_bytes(data)
     assert numbers(drained(spool)) == list(range(9))
     assert (spool.lost, spool.records) == (1, 0)
+
+
+def test_files_that_somebody_deleted_are_counted_and_stop_nothing(spool):
+    for number in range(300):
+        spool.append(record(number))
+    spool.flush()
+    first, *rest = sorted(spool.directory.glob("*.spool"))
+    first.unlink()
+    read = numbers(drained(spool))
+    assert read == list(range(300))[-len(read) :]
+    assert rest
+    assert 0 < len(read) < 300
+    assert (spool.lost, spool.records) == (300 - len(read), 0)
+
+
+def test_files_that_cannot_be_deleted_stop_nothing(spool, monkeypatch):
+    for number in range(300):
+        spool.append(record(number))
+
+    def refuse(path, missing_ok=False):
+        raise PermissionError(30, "Read-only file system")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", refuse)
+        assert numbers(drained(spool)) == list(range(300))
+        spool.confirm()
+    assert (spool.records, spool.unconfirmed, spool.size_bytes) == (0, 0, 0)
 
 
 def test_one_process_to_a_directory(tmp_path, spool):
