@@ -138,19 +138,19 @@ class Connection:
 
     async def close(self) -> None:
         """Close the socket and stop for good; the handler's last event is CLOSED."""
-        if self._closing:
-            if self._task is not None:
-                await asyncio.wait([self._task])
-            return
         self._closing = True
-        if self._socket is not None:
-            await self._socket.close()
+        try:
+            if self._socket is not None:
+                await self._socket.close()
+        finally:  # also of a close that is cancelled: the socket is cut then
+            if self._task is not None:
+                self._task.cancel()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait([self._task])
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(ConnectionClosedError("closed while connecting"))
-        self._report.enter(ConnectionState.CLOSED, EventType.CLOSED)
+        if self._report.state is not ConnectionState.CLOSED:
+            self._report.enter(ConnectionState.CLOSED, EventType.CLOSED)
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -166,8 +166,11 @@ class Connection:
             self.start()
         elif self._socket is not None:
             self._reconnect_now = True
+            lost = self._lost
             await self._socket.close()
-            self._end_socket(None, "")
+            # a socket that is held tells of no end; the next one, if it is there by now, goes on
+            if self._lost is lost:
+                self._end_socket(None, "")
         elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -385,7 +388,9 @@ class Connection:
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(None)
         self._pulse_timer = self._clock.call_later(self._watchdog.interval_seconds, self._pulse)
-        if not self._paused:
+        if self._paused:
+            socket.pause()
+        else:
             socket.resume()
         try:
             return await self._lost

@@ -32,9 +32,12 @@ class FakeSocket:
         self.requests = []
         self.pings = 0
         self.paused = True
+        self.pauses = 0
         self.resumes = 0
         self.closed = False
         self.aborted = False
+        self.may_close = asyncio.Event()
+        self.may_close.set()
         self.subscriptions = {}
 
     # FeedSocket
@@ -61,6 +64,7 @@ class FakeSocket:
 
     def pause(self):
         self.paused = True
+        self.pauses += 1
 
     def resume(self):
         self.paused = False
@@ -70,6 +74,7 @@ class FakeSocket:
         if not self.closed:
             self.closed = True
             self.listener.socket_lost(1000, "")
+        await self.may_close.wait()
 
     def abort(self):
         self.aborted = True

@@ -299,6 +299,19 @@ class TestReconnecting:
         assert kit.feed.socket.subscriptions == {NSE: QUOTE}
         assert kit.handler.event_types[3:6] == ["disconnected", "connecting", "connected"]
 
+    async def test_a_slow_farewell_does_not_end_the_next_socket(self, make):
+        kit = make()
+        socket = await kit.open()
+        socket.may_close.clear()
+        reconnecting = asyncio.create_task(kit.connection.reconnect())
+        await settle()
+        assert len(kit.feed.sockets) == 2
+        socket.may_close.set()
+        await reconnecting
+        await settle()
+        assert len(kit.feed.sockets) == 2
+        assert kit.state is ConnectionState.CONNECTED
+
     async def test_asked_for_while_backing_off_it_waits_no_longer(self, make):
         kit = make(UNREACHABLE)
         await kit_started(kit)
@@ -493,6 +506,8 @@ class TestWatching:
         kit.connection.pause_reading()
         socket = await kit.open()
         assert socket.paused
+        # a socket that is only not resumed yet goes on reading, and keeps all that it reads
+        assert socket.pauses == 1
         kit.connection.resume_reading()
         assert not socket.paused
 
@@ -534,6 +549,22 @@ class TestClosing:
         assert kit.handler.event_types.count("closed") == 1
         with pytest.raises(ConnectionClosedError):
             kit.connection.start()
+
+    async def test_a_cancelled_close_can_be_finished(self, make):
+        kit = make()
+        socket = await kit.open()
+        socket.closed = True  # its end is never told
+        socket.may_close.clear()
+        closing = asyncio.create_task(kit.connection.close())
+        await settle()
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        socket.may_close.set()
+        await kit.connection.close()
+        assert socket.aborted
+        assert kit.state is ConnectionState.CLOSED
+        assert kit.handler.event_types.count("closed") == 1
 
     async def test_never_started_it_can_be_closed(self, make):
         kit = make()
