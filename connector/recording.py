@@ -93,15 +93,23 @@ async def record(
                 stack.callback(task.cancel)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(keeper.tried.wait(), MASTER_WAIT_SECONDS)
-            await slots.start(
-                lambda slot: RecordingHandler(
-                    slot, ConfirmingHandler(), writer, clock_us=SYSTEM_CLOCK.time_us, text=text
+            handlers: list[RecordingHandler] = []
+
+            def handler(slot: int) -> RecordingHandler:
+                handlers.append(
+                    RecordingHandler(
+                        slot, ConfirmingHandler(), writer, clock_us=SYSTEM_CLOCK.time_us, text=text
+                    )
                 )
-            )
+                return handlers[-1]
+
+            await slots.start(handler)
             stack.push_async_callback(slots.stop_intake)
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), PROGRESS_SECONDS)
+                if error := next((one.error for one in handlers if one.error), None):
+                    raise error
                 if on_progress is not None:
                     states = [stats.state for stats in slots.stats()]
                     on_progress(writer.records, states.count(ConnectionState.CONNECTED))

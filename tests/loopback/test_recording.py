@@ -1,6 +1,8 @@
 import asyncio
 
-from connector.kite.capture import CaptureReader, PayloadKind
+import pytest
+
+from connector.kite.capture import CaptureReader, CaptureWriter, PayloadKind
 from connector.kite.packets import parse_frame
 from connector.recording import record
 from connector.simulator import SimulatorConfig
@@ -55,3 +57,16 @@ async def test_text_frames_can_be_left_out(tmp_path):
         stop.set()
         assert await task == 0
     assert list(CaptureReader(path)) == []
+
+
+async def test_a_full_disk_ends_the_recording(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CaptureWriter, "write", full)
+    async with stack(instrument_master={"load": False}, instruments=[]) as around:
+        task = asyncio.create_task(record(around.settings, tmp_path / "c", asyncio.Event()))
+        await around.simulator.until(lambda: len(around.simulator.sockets) == 3)
+        await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"})
+        with pytest.raises(OSError, match="No space left"):
+            await asyncio.wait_for(task, 20)
