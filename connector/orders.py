@@ -48,7 +48,7 @@ class OrderDesk:
         write: writes an update.
         owned: slots that this process owns; None: all there are.
         monotonic: seconds, for holding.
-        capacity: updates that are remembered, the oldest are forgotten first.
+        capacity: updates that are remembered, and that are held at most; the oldest go first.
     """
 
     def __init__(
@@ -88,6 +88,10 @@ class OrderDesk:
         elif before is None:
             due = self._monotonic() + hold_seconds
             self._held[identity] = _Held(update, due, hold_seconds)
+            if len(self._held) > self._capacity:
+                # Kafka is away, and updates go on: the spool keeps them better than memory
+                oldest = next(iter(self._held))
+                self._finish(oldest, self._held.pop(oldest).update)
         else:
             self.repeats += 1
             before.due = min(before.due, self._monotonic() + hold_seconds)

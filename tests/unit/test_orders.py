@@ -149,3 +149,12 @@ def test_memory_is_bounded():
     for number in ("1", "2", "3", "1"):
         desk.take(0, number)
     assert len(desk.written) == 4
+
+
+def test_what_is_held_is_bounded_too():
+    desk = Desk({1}, capacity=3)
+    for number in range(5):
+        desk.take(1, str(number))
+        desk.wait(10 * HOLD_SECONDS, topic_seen=False)
+    assert [update.order.order_id for update in desk.written] == ["0", "1"]
+    assert desk.desk.holding == 3
