@@ -39,7 +39,8 @@ _SECRET_WORDS = (
 
 # syslog's severities, as librdkafka counts and confluent-kafka hands them on
 _LEVELS = {
-    logging.CRITICAL: "critical",
+    # "fatal" is so to one client only: the connector replaces it, and says so itself
+    logging.CRITICAL: "warning",
     logging.ERROR: "warning",
     logging.WARNING: "warning",
     logging.INFO: "debug",

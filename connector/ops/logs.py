@@ -123,7 +123,7 @@ def configure(
     root.addHandler(handler)
     root.setLevel(level.upper())
     # they speak of every connection and request at INFO; edges are this program's own to report
-    for chatty in ("websockets", "aiohttp.access", "httpx2", "urllib3"):
+    for chatty in ("websockets", "aiohttp.access", "httpx2", "urllib3", "watchfiles"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

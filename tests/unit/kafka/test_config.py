@@ -99,6 +99,6 @@ def test_what_librdkafka_repeats_is_for_debugging_only():
     assert [(line["log_level"], line["facility"], line["line"]) for line in lines] == [
         ("debug", "FAIL", "Connection refused"),
         ("warning", "CONFWARN", "no effect"),
-        ("critical", "FATAL", "fenced"),
+        ("warning", "FATAL", "fenced"),
     ]
     assert all(line["client"] == "c" for line in lines)
