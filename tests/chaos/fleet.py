@@ -150,16 +150,22 @@ class Fleet:
         }
 
     async def find(self, role):
-        """A process in a role that nothing is done to; any where nobody has the role."""
+        """A process in a role that nothing is done to; any where nobody leads or owns."""
         candidates = [process for process in self.alive if process.free]
         if role != "any":
             statuses = await self.statuses()
             for process in candidates:
-                cluster = (statuses.get(process) or {}).get("cluster") or {}
-                if process.free and (
-                    cluster.get("leader") if role == "leader" else cluster.get("slots")
-                ):
+                cluster = (statuses.get(process) or {}).get("cluster")
+                if cluster is None or not process.free:
+                    continue
+                if {
+                    "leader": cluster["leader"],
+                    "owner": cluster["slots"],
+                    "follower": cluster["slots"] and not cluster["leader"],
+                }[role]:
                     return process
+        if role == "follower":
+            return None
         candidates = [process for process in candidates if process.free]
         return candidates[0] if candidates else None
 

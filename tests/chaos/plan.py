@@ -1,7 +1,7 @@
 """What is done to a cluster, and when: made of a seed alone, so that a run can be had again.
 
-A plan names no process: `leader`, `owner` and `any` are looked up when their time has come, since
-who leads is the cluster's own affair. The same seed and duration give the same plan.
+A plan names no process: `leader`, `owner`, `follower` and `any` are looked up when their time has
+come, since who leads is the cluster's own affair. The same seed and duration give the same plan.
 """
 
 import random
@@ -79,14 +79,15 @@ def summary(command):
     return f"{command.get('type')} {fields}"
 
 
-def make_plan(seed, seconds, pool, *, broker=True):
+def make_plan(seed, seconds, pool, *, embedded=True):
     """All actions in order of time.
 
     Args:
         seed: of everything.
         seconds: actions begin before this; what lasts may end later.
         pool: instrument tokens to choose from, at least `POOL`.
-        broker: whether Kafka can be taken away.
+        embedded: the broker is the embedded one, which can be taken away, but fences no leader that
+            wakes after another has taken over: there, no leader is frozen.
     """
     first = Action(
         0.0,
@@ -100,18 +101,18 @@ def make_plan(seed, seconds, pool, *, broker=True):
         },
     )
     commands = _commands(random.Random(f"commands {seed}"), seed, seconds, list(pool[:POOL]))
-    disturbances = _disturbances(random.Random(f"disturbances {seed}"), seconds, broker)
+    disturbances = _disturbances(random.Random(f"disturbances {seed}"), seconds, embedded)
     return sorted([first, *commands, *disturbances], key=lambda action: action.at_seconds)
 
 
-def _disturbances(chance, seconds, broker):
+def _disturbances(chance, seconds, embedded):
     weights = {
         Kind.KILL: 5,
         Kind.STOP: 4,
         Kind.FREEZE: 3,
         Kind.JOIN: 2,
         Kind.LEAVE: 2,
-        Kind.BROKER: 2 if broker else 0,
+        Kind.BROKER: 2 if embedded else 0,
         Kind.ABORT: 2,
         Kind.CLOSE: 1,
         Kind.SILENCE: 2,
@@ -125,7 +126,8 @@ def _disturbances(chance, seconds, broker):
         if kind is Kind.KILL or kind is Kind.STOP:
             yield Action(at, kind, victim, seconds=chance.choice([0.0, 0.0, 2.0, 8.0]))
         elif kind is Kind.FREEZE:
-            yield Action(at, kind, victim, seconds=chance.uniform(8.0, 14.0))
+            frozen = "follower" if embedded else victim
+            yield Action(at, kind, frozen, seconds=chance.uniform(8.0, 14.0))
         elif kind is Kind.LEAVE:
             yield Action(at, kind, victim)
         elif kind is Kind.BROKER:

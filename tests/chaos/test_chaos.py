@@ -50,7 +50,8 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
         period_seconds=0.1,
         slot_release_seconds=0,
     )
-    token_file = tmp_path / "access_token"
+    token_file = tmp_path / "secret" / "access_token"
+    token_file.parent.mkdir()
     token_file.write_text("simulated_token")
     print(f"\nmake chaos SEED={SEED} CHAOS_SECONDS={SECONDS:g}; logs in {tmp_path}")
     async with contextlib.AsyncExitStack() as stack:
@@ -85,7 +86,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             reader = await asyncio.to_thread(TickReader, kafka.bootstrap_servers, topics)
             stack.enter_context(reader)
             pool = [listing.instrument_token for listing in server.universe.listings]
-            await chaos.run(make_plan(SEED, SECONDS, pool, broker=broker is not None))
+            await chaos.run(make_plan(SEED, SECONDS, pool, embedded=broker is not None))
             await chaos.settle()
             await asyncio.to_thread(compare_topic, chaos, settings, topics)
             await chaos.end()

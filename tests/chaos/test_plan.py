@@ -16,7 +16,7 @@ TOKENS = [number << 8 | 1 for number in range(1, POOL + 1)]
 def test_the_same_seed_gives_the_same_plan():
     assert make_plan(7, 60, TOKENS) == make_plan(7, 60, TOKENS)
     assert make_plan(7, 60, TOKENS) != make_plan(8, 60, TOKENS)
-    assert Kind.BROKER not in {action.kind for action in make_plan(7, 600, TOKENS, broker=False)}
+    assert Kind.BROKER not in {action.kind for action in make_plan(7, 600, TOKENS, embedded=False)}
 
 
 def test_a_long_plan_has_every_kind_of_action_and_command():
@@ -33,7 +33,7 @@ def test_a_long_plan_has_every_kind_of_action_and_command():
 def test_the_model_foretells_the_reducers_replies(seed):
     model, state = Model(9000), State(Layout((0, 1, 2), 3000))
     statuses = set()
-    for action in make_plan(seed, 150, TOKENS):
+    for action in make_plan(seed, 60, TOKENS):
         if action.kind is not Kind.COMMAND:
             continue
         command = parse(json.dumps(action.command).encode(), 1_000_000)
