@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +39,17 @@ def _url(*schemes: str) -> AfterValidator:
             raise ValueError(f"must begin with {' or '.join(f'{s}://' for s in schemes)}")
         if "@" in value.partition("://")[2].partition("/")[0]:
             raise ValueError("must hold no user or password: URLs are logged")
+        if "?" in value or "#" in value:
+            raise ValueError(
+                "must end with its path: the connector makes the query, and URLs are logged"
+            )
+        parts = urlsplit(value)
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("has a port that is none") from None
+        if not parts.hostname:
+            raise ValueError("names no host")
         return value.rstrip("/")
 
     return AfterValidator(check)
