@@ -13,13 +13,14 @@ import os
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 import stamina
 from pydantic import SecretStr
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.kite.proxy import ProxyError, proxy_for
 
 REST_ROOT = "https://api.kite.trade"
 LOGIN_ROOT = "https://kite.zerodha.com"
@@ -241,20 +242,40 @@ class KiteRest:
         try:
             async with (
                 asyncio.timeout(seconds),
-                # a redirect would take the secrets along to wherever it leads
                 self._http.request(
-                    method, self.root + path, data=form, headers=headers, allow_redirects=False
+                    method,
+                    self.root + path,
+                    data=form,
+                    headers=headers,
+                    # a redirect would take the secrets along to wherever it leads
+                    allow_redirects=False,
+                    **_way_out(self.root),
                 ) as response,
             ):
                 body = await _read(response, max_bytes)
                 answer = _Answer(response.status, response.headers.get("ETag"), body)
         except TimeoutError as error:
             raise FeedUnreachableError(self.root, f"no answer in {seconds:g} s") from error
-        except (aiohttp.ClientError, zlib.error) as error:
+        except (aiohttp.ClientError, zlib.error, ProxyError) as error:
             raise FeedUnreachableError(self.root, _reason(error)) from error
         if answer.status not in {200, 304}:
             raise _kite_error(answer, hide)
         return answer
+
+
+def _way_out(root: str) -> dict[str, Any]:
+    """How a request goes through the environment's proxy; the same one as the WebSocket's.
+
+    Not by aiohttp's `trust_env`, which would also send what ~/.netrc has for the host.
+    """
+    parts = urlsplit(root)
+    proxy = proxy_for(parts.hostname or "") if parts.scheme == "https" else None
+    if proxy is None:
+        return {}
+    headers = {}
+    if proxy.authorization is not None:
+        headers["Proxy-Authorization"] = f"Basic {proxy.authorization.get_secret_value()}"
+    return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -318,6 +339,13 @@ def _reason(error: Exception) -> str:
     """Short, and without the URL that some of aiohttp's texts have."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its TLS certificate is not trusted"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        # its number is OpenSSL's, and would be read as another error of the system
+        return f"no TLS connection: {getattr(error.os_error, 'reason', None) or 'refused'}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers {error.status}"
+    if isinstance(error, ProxyError):
+        return str(error)
     if isinstance(error, aiohttp.ClientConnectorError):
         # asyncio's own text has the address, and says "Connect call failed" for every cause
         number = error.os_error.errno or 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import traceback
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -11,6 +12,7 @@ from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.kite.instruments import InstrumentMaster
 from connector.kite.rest import KiteRest, login_url
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
+from tests.loopback.test_socket import proxy_server
 from tests.support.feed_client import client as socket
 
 CONFIG = SimulatorConfig(
@@ -195,3 +197,20 @@ async def test_nobody_there():
     async with KiteRest(url, attempts=1) as client:
         with pytest.raises(FeedUnreachableError, match="refused"):
             await client.instruments()
+
+
+async def test_a_port_that_speaks_no_tls_is_not_taken_for_a_matter_of_rights(server):
+    root = server.rest_url.replace("http:", "https:")
+    async with KiteRest(root, attempts=1) as client:
+        with pytest.raises(FeedUnreachableError, match="no TLS connection"):
+            await client.instruments()
+
+
+async def test_a_proxy_that_refuses_is_named(monkeypatch):
+    async with proxy_server(b"HTTP/1.1 407 Who are you\r\n\r\n") as (proxy, heads):
+        monkeypatch.setenv("https_proxy", proxy.replace("http://", "http://me:SECRET@"))
+        async with KiteRest("https://api.invalid", attempts=1) as client:
+            with pytest.raises(FeedUnreachableError, match="the proxy answers 407") as caught:
+                await client.instruments()
+    assert heads[0].startswith("CONNECT api.invalid:443 HTTP/1.1\r\n")
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))

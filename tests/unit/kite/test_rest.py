@@ -230,3 +230,40 @@ async def test_it_has_to_be_open():
         http = rest._http
         await rest.close()
     assert http.closed
+
+
+class TestProxy:
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch):
+        for name in ("https_proxy", "no_proxy", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.setenv("http_proxy", "http://for-clear-text:1")
+
+    async def asked(self, root="https://api.example"):
+        rest = client((200, b"csv"))
+        rest.root = root
+        await rest.instruments()
+        (call,) = rest._http.calls
+        return vars(call)
+
+    async def test_that_of_the_environment_is_used(self, monkeypatch):
+        monkeypatch.setenv("https_proxy", "http://me:word@proxy.example:3128")
+        call = await self.asked()
+        assert call["proxy"] == "http://proxy.example:3128"
+        assert call["proxy_headers"] == {"Proxy-Authorization": "Basic bWU6d29yZA=="}
+        monkeypatch.setenv("https_proxy", "proxy.example:3128")
+        assert (await self.asked())["proxy_headers"] == {}
+
+    async def test_not_where_the_environment_says_so_and_not_in_clear_text(self, monkeypatch):
+        assert "proxy" not in await self.asked()
+        monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+        assert "proxy" not in await self.asked("http://api.example")
+        monkeypatch.setenv("no_proxy", "api.example")
+        assert "proxy" not in await self.asked()
+
+    async def test_one_of_an_unknown_kind_is_named_without_its_password(self, monkeypatch):
+        monkeypatch.setenv("https_proxy", "socks5://me:word@proxy.example:1")
+        with pytest.raises(FeedUnreachableError, match="https_proxy: socks5 scheme") as caught:
+            await client(*[(200, b"")] * 4).instruments()
+        assert "word" not in str(caught.value)
