@@ -337,6 +337,25 @@ class TestPausing:
         assert opened.listener.received == [b"last"]
         assert opened.listener.lost == [(1001, "bye")]
 
+    async def test_the_end_is_the_end_also_for_a_listener_that_pauses_and_resumes(self, opened):
+        opened.socket.pause()
+        opened.server.send_binary(b"1")
+        opened.server.send_binary(b"2")
+        opened.give()
+        opened.socket.connection_lost(None)
+        after = []
+
+        def both():
+            after.append(list(opened.listener.lost))
+            opened.socket.pause()
+            opened.socket.resume()
+
+        opened.listener.on_binary = both
+        opened.socket.resume()
+        assert opened.listener.received == [b"1", b"2"]
+        assert after == [[], []]
+        assert opened.listener.lost == [(None, "closed without a word")]
+
 
 class TestSending:
     async def test_text_and_ping(self, opened):
