@@ -92,8 +92,8 @@ class Service:
         self.http = StatusServer(settings.http, self.status)
         self.credentials = {account.name: credentials_of(account) for account in settings.accounts}
         if mask is not None:
-            tokens = [credentials.access_token() for credentials in self.credentials.values()]
-            mask.hide(*(token.get_secret_value() for token in tokens if token is not None))
+            for credentials in self.credentials.values():
+                credentials.tell(lambda token: mask.hide(token.get_secret_value()))
         self.owner = owner or self._own_slots()
         self.producer = RecordProducer(
             settings.kafka,

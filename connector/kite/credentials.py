@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -30,6 +30,17 @@ class Credentials(ABC):
         self.api_key = _secret(api_key)
         self.name = name
         self._version = 0
+        self._listeners: list[Callable[[SecretStr], None]] = []
+
+    def tell(self, listener: Callable[[SecretStr], None]) -> None:
+        """Call back with the token that is there, and with each new one before anybody uses it."""
+        self._listeners.append(listener)
+        self._tell(self.access_token())
+
+    def _tell(self, token: SecretStr | None) -> None:
+        if token is not None:
+            for listener in self._listeners:
+                listener(token)
 
     @abstractmethod
     def access_token(self) -> SecretStr | None:
@@ -70,6 +81,7 @@ class StaticCredentials(Credentials):
         """
         self._token = _secret(access_token)
         self._version += 1
+        self._tell(self._token)
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()
 
@@ -105,6 +117,7 @@ class FileCredentials(Credentials):
         if token != self._seen:
             self._seen = token
             self._version += 1
+            self._tell(token)
         return token
 
     async def changed(self, since: int) -> None:

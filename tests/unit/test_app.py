@@ -228,8 +228,10 @@ async def test_ready_is_the_broker_and_the_slots(service):
 
 async def test_tokens_are_told_to_the_mask(outside):
     mask = SecretMask()
-    Service(new_service().settings, owner=Owner(), mask=mask)
+    service = Service(new_service().settings, owner=Owner(), mask=mask)
     assert mask.clean("todays-token") == "***"
+    service.credentials["main"].set_access_token("tomorrows-token")
+    assert mask.clean("tomorrows-token") == "***"
 
 
 async def test_the_settings_say_who_owns_the_slots(outside):

@@ -51,6 +51,21 @@ async def test_the_same_token_set_again_is_a_change():
     await credentials.changed(0)
 
 
+async def test_each_token_is_told(tmp_path):
+    told = []
+    credentials = StaticCredentials("k", None)
+    credentials.tell(lambda token: told.append(token.get_secret_value()))
+    credentials.set_access_token("1")
+    path = tmp_path / "token"
+    path.write_text("2")
+    credentials = FileCredentials("k", path)
+    credentials.tell(lambda token: told.append(token.get_secret_value()))
+    for content in ("3", "", "4", "4\n"):
+        path.write_text(content)
+        credentials.access_token()
+    assert told == ["1", "2", "3", "4"]
+
+
 async def test_a_change_before_the_wait_is_not_missed():
     credentials = StaticCredentials("k", "old")
     version = credentials.version
