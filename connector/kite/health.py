@@ -107,9 +107,11 @@ def _complaints(connection: ConnectionHealth, at: datetime) -> list[str]:
         words = stats.state.value.replace("_", " ")
         return [f"{words}: {stats.last_error}" if stats.last_error else words]
     complaints = []
-    if stats.stalled and any(market_open(exchange, at) for exchange in connection.exchanges):
+    # else nothing comes that could confirm an instrument, but for the cached packet
+    trading = any(market_open(exchange, at) for exchange in connection.exchanges)
+    if stats.stalled and trading:
         complaints.append("heartbeats but no ticks in market hours")
-    if stats.given_up:
+    if stats.given_up and trading:
         complaints.append(f"{stats.given_up} instruments do not answer as asked")
     if connection.dropping:
         complaints.append("its channel is full and drops messages: the reader is too slow")

@@ -161,12 +161,15 @@ class Session:
         for token, mode in packets:
             if token not in self._asked:
                 continue
+            first = token not in self._seen
             self._seen[token] = mode
             self._replaying.discard(token)
             if mode is self.desired[token]:
                 self._pending.pop(token, None)
                 self._given_up.discard(token)
-            elif token not in self._pending and token not in self._given_up:
+            elif token not in self._pending and (first or token not in self._given_up):
+                # given up as silent, it speaks after all: it is the mode that is to be asked for
+                self._given_up.discard(token)
                 self._pending[token] = _Ask(now + self._confirm_timeout)
         return self._replay_done()
 

@@ -67,7 +67,7 @@ def test_a_connection_that_is_impaired_counts_half(trouble, words):
 
 @pytest.mark.parametrize("at", [NIGHT, SUNDAY])
 def test_outside_market_hours_no_ticks_is_no_fault(at):
-    assert judge([health(stalled=True)], at).status is HealthStatus.HEALTHY
+    assert judge([health(stalled=True, given_up=4)], at).status is HealthStatus.HEALTHY
 
 
 def test_without_connections_nothing_works():

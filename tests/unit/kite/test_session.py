@@ -210,11 +210,25 @@ class TestAskingAgain:
         assert session.check(1000.0).notices == []
         assert requests(session.check(1000.0)) == []
 
-    def test_it_is_left_alone_even_if_it_goes_on_in_another_mode(self, session):
+    def test_given_up_as_silent_its_first_packet_in_another_mode_is_a_new_beginning(self, session):
         session.update({1: FULL}, 0.0)
         for now in (5.0, 10.0, 15.0):
             session.check(now)
-        session.confirm([(1, QUOTE)], 16.0)
+        assert session.given_up_count == 1
+        session.confirm([(1, QUOTE)], 60.0)
+        assert (session.given_up_count, session.unconfirmed_count) == (0, 1)
+        assert requests(session.check(65.0)) == [("mode", ["full", [1]])]
+        session.check(70.0)
+        assert session.check(75.0).notices == [
+            Notice(EventType.UNCONFIRMED, 1, (1,), "not in the mode asked for")
+        ]
+
+    def test_it_is_left_alone_even_if_it_goes_on_in_another_mode(self, session):
+        session.update({1: FULL}, 0.0)
+        session.confirm([(1, QUOTE)], 0.0)
+        for now in (5.0, 10.0, 15.0):
+            session.check(now)
+        session.confirm([(1, LTP)], 16.0)
         assert requests(session.check(100.0)) == []
 
     def test_a_late_packet_confirms_after_all(self, session):
