@@ -228,6 +228,7 @@ async def test_it_has_to_be_open():
         await KiteRest().instruments()
     async with KiteRest() as rest:
         http = rest._http
+        assert http.headers["X-Kite-Version"] == "3"
         await rest.close()
     assert http.closed
 
