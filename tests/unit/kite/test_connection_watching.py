@@ -6,7 +6,7 @@ from connector import (
 )
 from tests.support import packets
 
-FULL = Mode.FULL
+FULL, QUOTE = Mode.FULL, Mode.QUOTE
 NSE, NFO = packets.NSE, packets.NFO
 
 
