@@ -77,9 +77,9 @@ class StaticCredentials(Credentials):
         """Replace the token; connections that wait for one go on at once.
 
         Setting the same token again counts as a change: the account's plan may have been mended.
-        Call it from the event loop's thread.
+        An empty one is none. Call it from the event loop's thread.
         """
-        self._token = _secret(access_token)
+        self._token = _secret(access_token) if access_token else None
         self._version += 1
         self._tell(self._token)
         waiting, self._changed = self._changed, asyncio.Event()

@@ -101,8 +101,7 @@ class KiteTickerManager:
 
     async def start(self) -> None:
         """Begin to connect all connections; does not wait for them."""
-        if self._closed:
-            raise ConnectionClosedError("this manager was stopped")
+        self._check_open()
         if self._running:
             return
         self._running = True
@@ -142,7 +141,13 @@ class KiteTickerManager:
     # accounts
 
     def add_account(self, credentials: Credentials) -> list[ChannelId]:
-        """Add an api_key, also while running; returns the ids of its connections."""
+        """Add an api_key, also while running; returns the ids of its connections.
+
+        Raises:
+            ValueError: there is an account of this name.
+            ConnectionClosedError: the manager was stopped.
+        """
+        self._check_open()
         return self._add(credentials)
 
     def set_access_token(self, access_token: str | SecretStr, account: str | None = None) -> None:
@@ -176,7 +181,9 @@ class KiteTickerManager:
         Raises:
             CapacityError: there was no room for `refused`; all the others are subscribed.
             TypeError, ValueError: something is no instrument token; nothing is changed.
+            ConnectionClosedError: the manager was stopped.
         """
+        self._check_open()
         wanted = checked_tokens(tokens)
         new = [token for token in wanted if token not in self._slots]
         placed, refused = place(new, self._loads(), self.config.max_symbols_per_connection)
@@ -302,6 +309,10 @@ class KiteTickerManager:
         return judge(connections, datetime.fromtimestamp(self._clock.time_us() / 1e6, UTC))
 
     # inside
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionClosedError("this manager was stopped")
 
     def _add(self, credentials: Credentials) -> list[ChannelId]:
         if any(credentials.name == other.name for other in self._accounts):

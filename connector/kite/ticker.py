@@ -274,12 +274,8 @@ class _FanOut:
         ticks, _ = parse_packets(data)
         if ticks:
             message = TickMessage(ticks, receive_time_us)
-            # a lone subscriber's instruments are all there are
-            if len(self.subscribers) == 1:
-                self.subscribers[0].deliver(message)
-            else:
-                for subscriber in self.subscribers:
-                    subscriber.deliver_ticks(message)
+            for subscriber in self.subscribers:
+                subscriber.deliver_ticks(message)
         return self._modes.of_ticks(ticks)
 
     def message(self, message: TickerMessage, raw: str) -> None:  # noqa: ARG002

@@ -32,6 +32,10 @@ def test_secret_strings_are_taken_as_they_are():
 @pytest.mark.parametrize("nothing", [None, "", SecretStr("")])
 def test_no_token_is_none(nothing):
     assert StaticCredentials("k", nothing).access_token() is None
+    if nothing is not None:
+        credentials = StaticCredentials("k", "t")
+        credentials.set_access_token(nothing)
+        assert credentials.access_token() is None
 
 
 async def test_setting_a_token_wakes_all_who_wait():

@@ -85,6 +85,11 @@ class TestLife:
         assert kit.clock.pending == []
         with pytest.raises(ConnectionClosedError):
             await manager.start()
+        with pytest.raises(ConnectionClosedError):
+            manager.subscribe_symbols([257])
+        with pytest.raises(ConnectionClosedError):
+            manager.add_account(StaticCredentials("k", "t", "second"))
+        manager.unsubscribe_symbols([257])
 
     async def test_starting_twice_is_starting_once(self, kit):
         await kit.manager.start()

@@ -156,6 +156,13 @@ class TestSubscribers:
         *ticks, error = drain(second)
         assert (tokens(ticks), error) == ([[NFO, BSE], [NFO]], ErrorMessage("no"))
 
+    async def test_a_lone_one_gets_no_packet_that_was_under_way_for_another(self, kit):
+        stays, leaves = kit.ticker.subscribe([NSE]), kit.ticker.subscribe([NFO])
+        leaves.close()
+        kit.feed.socket.deliver(packets.ltp(NFO))
+        kit.feed.socket.deliver(packets.ltp(NFO), packets.ltp(NSE))
+        assert tokens(drain(stays)) == [[NSE]]
+
     async def test_more_than_a_connection_carries(self, make):
         kit = await make(config=ConnectionConfig(max_symbols_per_connection=2))
         async with kit.ticker as ticker:
