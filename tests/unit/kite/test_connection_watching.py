@@ -50,7 +50,7 @@ class TestWatching:
     async def test_a_stall_is_told_apart_from_death(self, make):
         kit = make(stall_threshold=60)
         socket = await kit.open()
-        kit.connection.update({NSE: QUOTE})
+        kit.connection.update({NSE: Mode.QUOTE})
         socket.confirm()
         await kit.advance_alive(62)
         assert kit.handler.event_types[-1] == "stalled"
@@ -64,7 +64,7 @@ class TestWatching:
     async def test_a_held_socket_is_not_dead_and_its_instruments_not_silent(self, make):
         kit = make(confirm_timeout=5)
         socket = await kit.open()
-        kit.connection.update({NSE: QUOTE})
+        kit.connection.update({NSE: Mode.QUOTE})
         asked = len(socket.requests)
         kit.connection.pause_reading()
         assert socket.paused
