@@ -47,7 +47,7 @@ def shared(services):
 async def test_each_slot_has_one_owner():
     async with replicas(3) as (around, services):
         # leadership is a share like a slot: the group may give a replica that one alone
-        await eventually(lambda: sorted(sum(map(slots, services), [])) == [0, 1, 2])
+        await eventually(lambda: sorted(n for s in services for n in slots(s)) == [0, 1, 2])
         await eventually(lambda: shared(services))
         assert around.simulator.max_open_sockets() <= 3
         leaders = [service for service in services if service.status().cluster["leader"]]
