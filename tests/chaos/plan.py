@@ -52,6 +52,7 @@ class Action:
     at_seconds: float
     kind: Kind
     victim: str = ""
+    """A role; of a broker, how it is taken away."""
     seconds: float = 0.0
     """How long it lasts, or until the next process is started."""
     sockets: tuple[float, ...] = ()
@@ -79,15 +80,16 @@ def summary(command):
     return f"{command.get('type')} {fields}"
 
 
-def make_plan(seed, seconds, pool, *, embedded=True):
+def make_plan(seed, seconds, pool, *, outages=True, fencing=False):
     """All actions in order of time.
 
     Args:
         seed: of everything.
         seconds: actions begin before this; what lasts may end later.
         pool: instrument tokens to choose from, at least `POOL`.
-        embedded: the broker is the embedded one, which can be taken away, but fences no leader that
-            wakes after another has taken over: there, no leader is frozen.
+        outages: Kafka can be taken away.
+        fencing: Kafka fences a leader that wakes after another has taken over: without that, no
+            leader is frozen.
     """
     first = Action(
         0.0,
@@ -101,18 +103,18 @@ def make_plan(seed, seconds, pool, *, embedded=True):
         },
     )
     commands = _commands(random.Random(f"commands {seed}"), seed, seconds, list(pool[:POOL]))
-    disturbances = _disturbances(random.Random(f"disturbances {seed}"), seconds, embedded)
+    disturbances = _disturbances(random.Random(f"disturbances {seed}"), seconds, outages, fencing)
     return sorted([first, *commands, *disturbances], key=lambda action: action.at_seconds)
 
 
-def _disturbances(chance, seconds, embedded):
+def _disturbances(chance, seconds, outages, fencing):
     weights = {
         Kind.KILL: 5,
         Kind.STOP: 4,
         Kind.FREEZE: 3,
         Kind.JOIN: 2,
         Kind.LEAVE: 2,
-        Kind.BROKER: 2 if embedded else 0,
+        Kind.BROKER: 2 if outages else 0,
         Kind.ABORT: 2,
         Kind.CLOSE: 1,
         Kind.SILENCE: 2,
@@ -126,12 +128,13 @@ def _disturbances(chance, seconds, embedded):
         if kind is Kind.KILL or kind is Kind.STOP:
             yield Action(at, kind, victim, seconds=chance.choice([0.0, 0.0, 2.0, 8.0]))
         elif kind is Kind.FREEZE:
-            frozen = "follower" if embedded else victim
+            frozen = victim if fencing else "follower"
             yield Action(at, kind, frozen, seconds=chance.uniform(8.0, 14.0))
         elif kind is Kind.LEAVE:
             yield Action(at, kind, victim)
         elif kind is Kind.BROKER:
-            yield Action(at, kind, seconds=chance.choice([1.0, 4.0, 8.0, 14.0]))
+            how = chance.choice(["crash", "hang"])
+            yield Action(at, kind, how, seconds=chance.choice([1.0, 4.0, 8.0, 14.0]))
         elif kind is Kind.TOKEN:
             yield Action(at, kind, seconds=chance.uniform(1.0, 6.0))
         elif kind is Kind.SILENCE:

@@ -19,6 +19,7 @@ class Steering:
         self._stopping = threading.Event()
         self.replies = defaultdict(list)
         """id → (time, reply), as they came"""
+        self.latest_reply = 0.0
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -62,4 +63,5 @@ class Steering:
             message = self._consumer.poll(POLL_SECONDS)
             if message is not None and message.error() is None:
                 reply = json.loads(message.value())
-                self.replies[reply["id"]].append((time.monotonic(), reply))
+                self.latest_reply = time.monotonic()
+                self.replies[reply["id"]].append((self.latest_reply, reply))

@@ -1,8 +1,8 @@
 """Three replicas, 9000 instruments, and whatever a seed can think of.
 
-`CHAOS_SEED` and `CHAOS_SECONDS` choose the run, `KAFKA_BOOTSTRAP_SERVERS` a real Kafka; `make
-chaos` runs some minutes. At the end the sockets carry what the commands asked for, and Kafka has
-what the sockets received.
+`CHAOS_SEED` and `CHAOS_SECONDS` choose the run, `KAFKA_BOOTSTRAP_SERVERS` or `CHAOS_KAFKA=docker`
+a real Kafka; `make chaos` runs some minutes. At the end the sockets carry what the commands asked
+for, and Kafka has what the sockets received.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from datetime import date
 import pytest
 
 from connector.control.client import ControlClient
-from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.embedded_registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames, topic_specs
 from connector.settings import Settings
 from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.chaos.brokers import broker
 from tests.chaos.chaos import Chaos
 from tests.chaos.feed_watch import Excuses, FeedWatch
 from tests.chaos.fleet import Fleet
@@ -35,13 +35,7 @@ LONGEST_GAP_SECONDS = 60.0
 usual is printed; see docs/operating.md."""
 
 
-class GivenKafka:
-    def __init__(self, bootstrap_servers):
-        self.bootstrap_servers = bootstrap_servers
-
-
 async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path, record_property):
-    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     name = f"chaos-{uuid.uuid4().hex[:8]}"
     config = SimulatorConfig(
         instruments=POOL,
@@ -58,8 +52,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
         server = await stack.enter_async_context(SimulatorServer(config))
         watch, excuses = FeedWatch(server), Excuses()
         registry = await stack.enter_async_context(EmbeddedRegistry())
-        broker = None if given else stack.enter_context(EmbeddedBroker())
-        kafka = GivenKafka(given) if given else broker
+        kafka = stack.enter_context(broker())
         tree = {
             "name": name,
             "feed": {"root": server.ws_url, "rest": server.rest_url},
@@ -74,19 +67,19 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
         }
         settings = Settings.model_validate(tree)
         topics = TopicNames(name)
-        if broker is not None:
-            for spec in topic_specs(settings.topics, slots=3):
-                broker.create_topic(spec.name, spec.partitions)
+        kafka.create_topics(topic_specs(settings.topics, slots=3))
         fleet = await stack.enter_async_context(Fleet(tmp_path, tree, server.ws_url))
         steering = Steering(kafka.bootstrap_servers, topics)
-        chaos = Chaos(fleet, server, watch, excuses, broker, steering, token_file)
+        chaos = Chaos(fleet, server, watch, excuses, kafka, steering, token_file)
         try:
             assert await chaos.begin(), chaos.outcome.faults
             stack.enter_context(steering)
             reader = await asyncio.to_thread(TickReader, kafka.bootstrap_servers, topics)
             stack.enter_context(reader)
             pool = [listing.instrument_token for listing in server.universe.listings]
-            await chaos.run(make_plan(SEED, SECONDS, pool, embedded=broker is not None))
+            await chaos.run(
+                make_plan(SEED, SECONDS, pool, outages=kafka.outages, fencing=kafka.transactions)
+            )
             await chaos.settle()
             await asyncio.to_thread(compare_topic, chaos, settings, topics)
             await chaos.end()

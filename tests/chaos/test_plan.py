@@ -16,7 +16,7 @@ TOKENS = [number << 8 | 1 for number in range(1, POOL + 1)]
 def test_the_same_seed_gives_the_same_plan():
     assert make_plan(7, 60, TOKENS) == make_plan(7, 60, TOKENS)
     assert make_plan(7, 60, TOKENS) != make_plan(8, 60, TOKENS)
-    assert Kind.BROKER not in {action.kind for action in make_plan(7, 600, TOKENS, embedded=False)}
+    assert Kind.BROKER not in {action.kind for action in make_plan(7, 600, TOKENS, outages=False)}
 
 
 def test_a_long_plan_has_every_kind_of_action_and_command():

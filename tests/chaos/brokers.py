@@ -1,0 +1,85 @@
+"""The Kafka that a run uses, and how it is taken away.
+
+The embedded one unless the environment says otherwise: `KAFKA_BOOTSTRAP_SERVERS` names one that is
+there and stays there, `CHAOS_KAFKA=docker` starts one that is killed and paused.
+"""
+
+import contextlib
+import os
+
+from connector.kafka.embedded import EmbeddedBroker
+
+
+class Embedded:
+    """librdkafka's mock cluster: its transactions are for show.
+
+    It fences no leader that wakes after another has taken over, shows what aborted transactions
+    wrote, and keeps a part of one that was cut off.
+    """
+
+    outages = True
+    transactions = False
+
+    def __init__(self, broker):
+        self._broker = broker
+        self.bootstrap_servers = broker.bootstrap_servers
+
+    def create_topics(self, specs):
+        for spec in specs:
+            self._broker.create_topic(spec.name, spec.partitions)
+
+    def set_down(self, how):
+        self._broker.set_down()
+
+    def set_up(self, how):
+        self._broker.set_up()
+
+
+class Given:
+    """A real one, somebody else's."""
+
+    outages = False
+    transactions = True
+
+    def __init__(self, bootstrap_servers):
+        self.bootstrap_servers = bootstrap_servers
+
+    def create_topics(self, specs):
+        """The replicas do."""
+
+
+class Own(Given):
+    """A real one in a container."""
+
+    outages = True
+
+    def __init__(self, container):
+        super().__init__(container.bootstrap_servers)
+        self._container = container
+        self._pause = contextlib.ExitStack()
+
+    def set_down(self, how):
+        if how == "crash":
+            self._container.kill_broker()
+        else:
+            self._pause.enter_context(self._container.paused())
+
+    def set_up(self, how):
+        if how == "crash":
+            self._container.start_broker()
+        else:
+            self._pause.close()
+
+
+@contextlib.contextmanager
+def broker():
+    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield Given(given)
+    elif os.environ.get("CHAOS_KAFKA") == "docker":
+        from tests.integration.containers import kafka_container
+
+        with kafka_container() as container:
+            yield Own(container)
+    else:
+        with EmbeddedBroker() as embedded:
+            yield Embedded(embedded)
