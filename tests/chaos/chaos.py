@@ -82,6 +82,7 @@ class Chaos:
         self._sent = asyncio.Queue()
         self._choosing = asyncio.Lock()
         self._places = {}
+        self._leaving = 0
         self._broker_away = self._token_over = False
         self._tokens = itertools.count(1)
 
@@ -300,7 +301,7 @@ class Chaos:
 
     async def _victim(self, role):
         """A process to do something to: never the last one that is well."""
-        async with self._choosing:
+        async with self._choosing, asyncio.timeout(READY_SECONDS):
             while True:
                 if sum(process.free for process in self.fleet.alive) > 1:
                     process = await self.fleet.find(role)
@@ -366,13 +367,15 @@ class Chaos:
         await self._start(place)
 
     async def _leave(self, action):
-        if not self._places.get(PLACES - 1):
+        if sum(self._places.values()) - self._leaving <= REPLICAS:
             self.say("  there are but three")
             return
+        self._leaving += 1
         process = await self._victim(action.victim)
         self._disturb(action.kind, process.name)
         await self._end(process)
         self._places[process.place] = False
+        self._leaving -= 1
 
     # what they talk to
 
