@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -30,6 +31,7 @@ from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.embedded_registry import EmbeddedRegistry
 from connector.kafka.tail import tail, written_records
 from connector.kafka.topics import TopicNames, topic_specs
+from connector.kite.orders import IST
 from connector.live import Hint, Price, View, accounting_line, total_accounting
 from connector.settings import Settings
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
@@ -261,7 +263,8 @@ class Demo:
                     "quantity": listing.lot_size,
                     "filled_quantity": listing.lot_size,
                     "average_price": listing.price,
-                    "order_timestamp": time.strftime("%Y-%m-%d %H:%M:%S"),
+                    # as Kite writes it: the time in India, without saying so
+                    "order_timestamp": f"{datetime.now(IST):%Y-%m-%d %H:%M:%S}",
                 }
             )
 
@@ -326,8 +329,9 @@ async def run_demo(
     else:
         out.write(json.dumps(summary) + "\n")
     out.flush()
-    whole = summary["received"] == summary["delivered"] + summary["deadlettered"]
-    return 0 if whole else 3
+    if not (summary["received"] or stop.is_set()):
+        return 1
+    return 0 if summary["received"] == summary["delivered"] + summary["deadlettered"] else 3
 
 
 def _known(listings: Sequence[Listing]) -> list[Listing]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import signal
 import sys
 from collections import deque
@@ -51,6 +52,8 @@ def demo(
     """
     from connector.demo import DemoOptions, run_demo
 
+    # all of it is on this machine: a proxy of the environment has no part in it
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
     # the view has the screen for itself: it shows the last warning
     notices: deque[str] = deque(maxlen=20)
     if sys.stdout.isatty():
