@@ -151,7 +151,10 @@ class Leader:
                 self._log.exception("leader failed")
             finally:
                 self.state = None
-                log.close()
+                try:
+                    log.close()
+                except Exception:  # noqa: BLE001 - logged; the next log is another
+                    self._log.exception("the leader's log did not close")
             self._stopping.wait(pause_seconds)
 
     def _take_over(self, log: Log) -> None:

@@ -226,6 +226,23 @@ def test_a_fenced_leader_reads_everything_anew(log):
     assert [key for key, _ in log.replies] == ["1", "2"]
 
 
+def test_a_log_that_does_not_close_ends_no_leadership(log):
+    closed = []
+
+    def close():
+        closed.append(True)
+        log.closed += 1
+        if len(closed) == 1:
+            raise RuntimeError("the client is gone")
+
+    log.close = close
+    log.failures = [FencedError("another")]
+    log.command(id="1", type="subscribe", instruments=[A])
+    lead(log)
+    assert len(closed) == 2
+    assert [key for key, _ in log.replies] == ["1"]
+
+
 def test_a_fenced_leader_that_is_stopped_does_not_come_back(log):
     log.command(id="1", type="subscribe", instruments=[A])
     stopped = threading.Event()
