@@ -43,6 +43,7 @@ PROBE_SECONDS: Final = 2.0
 REASSIGN_SECONDS: Final = 10.0
 """How long slots that were held wait for an assignment once a coordinator has answered."""
 _MAX_BATCH: Final = 1000
+_FORBIDDEN: Final = frozenset({Code.GROUP_AUTHORIZATION_FAILED, Code.TOPIC_AUTHORIZATION_FAILED})
 _FETCH_WAIT_MS: Final = 20
 _METADATA_REFRESH_MS: Final = 10_000
 
@@ -127,6 +128,7 @@ class Membership:
         # slots that were lost while no coordinator answered
         self._held = False
         self._rejoining = False
+        self._refusals: set[str] = set()
         self._owned: set[int] = set()
         self.rebalances = 0
         self.joined = False
@@ -234,6 +236,8 @@ class Membership:
                     items.append(CaughtUp(message.partition() or 0))
             elif error.fatal():
                 raise KafkaException(error)
+            elif error.code() in _FORBIDDEN:
+                self._forbidden(error.str())
             else:
                 self._log.debug("consumer", reason=error.str())
             if len(items) >= _MAX_BATCH:
@@ -248,6 +252,13 @@ class Membership:
             # a member that gets nothing is told nothing, so this is the only sign
             self._rejoining = True
             self._call_async(self._member.not_reassigned(REASSIGN_SECONDS))
+
+    def _forbidden(self, reason: str) -> None:
+        """The client goes on to ask, and would for ever: somebody has to grant a right."""
+        if reason not in self._refusals:
+            self._refusals.add(reason)
+            self._log.error("Kafka refuses the member", reason=reason)
+        self.error = reason
 
     def _item(self, message: Message) -> Item | None:
         """A record as the slot's owner needs it; the leader's own records are not for it."""

@@ -284,6 +284,18 @@ async def test_an_error_counts_until_the_group_knows_the_member_again(run, monke
     assert joined.error is None
 
 
+async def test_a_right_that_is_missing_is_said_once_and_shown(run):
+    def without_id(consumer):
+        consumer.member_id = ""
+
+    refused = Message(None, None, None, None, error=Failure(Code.GROUP_AUTHORIZATION_FAILED))
+    with structlog.testing.capture_logs() as log:
+        _, _, joined, _ = await run(without_id, refused, NOTHING, refused)
+    assert joined.error == "failure"
+    assert not joined.joined
+    assert [line["event"] for line in log] == ["Kafka refuses the member"]
+
+
 async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monkeypatch):
     async def fail(self, slots, *, leads):
         self.said.append(("failed", list(slots)))
