@@ -103,7 +103,7 @@ def _read_rows(rows: Iterator[list[str]], header: list[str]) -> ParsedInstrument
         segment, exchange = (
             header.index(column) if column in header else width for column in COLUMNS
         )  # fmt: skip
-    numbers, counts = _Kept(float, 0.0), _Kept(int, 0)
+    numbers, counts = _Kept(float, 0.0), _Kept(_whole, 0)
     dates, words = _Kept(date.fromisoformat, None), _Kept(str, "")
     instruments: list[Instrument] = []
     skipped = 0
@@ -117,8 +117,8 @@ def _read_rows(rows: Iterator[list[str]], header: list[str]) -> ParsedInstrument
             continue
         try:
             cells = (
-                int(row[token]),
-                int(row[exchange_token] or 0),
+                _token(row[token]),
+                _whole(row[exchange_token] or "0"),
                 row[tradingsymbol],
                 words[row[name]],
                 numbers[row[last_price]],
@@ -135,6 +135,20 @@ def _read_rows(rows: Iterator[list[str]], header: list[str]) -> ParsedInstrument
             continue
         instruments.append(new(Instrument, cells))
     return ParsedInstruments(instruments, skipped)
+
+
+def _token(cell: str) -> int:
+    token = int(cell)
+    if not 0 < token < 2**32:
+        raise ValueError("not an instrument token")
+    return token
+
+
+def _whole(cell: str) -> int:
+    number = int(cell)
+    if abs(number) >= 2**63:
+        raise ValueError("no number of the feed or of a record is as long")
+    return number
 
 
 class Reused(NamedTuple):

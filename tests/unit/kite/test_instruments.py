@@ -69,6 +69,18 @@ def test_rows_that_cannot_be_read_are_counted():
     assert master(INFY, "x").skipped == 1
 
 
+@pytest.mark.parametrize("token", ["0", "-1", str(2**32), str(10**30), "1_0x"])
+def test_a_token_that_no_packet_can_have_is_no_row(token):
+    parsed = parse_csv(lines(f"{token},1,X,,0,,0,0,0,EQ,NSE,NSE", INFY))
+    assert [instrument.instrument_token for instrument in parsed.instruments] == [408065]
+    assert parsed.skipped == 1
+
+
+def test_a_number_that_no_record_can_hold_is_no_row():
+    rows = (f"257,{10**30},X,,0,,0,0,0,EQ,NSE,NSE", f"257,1,X,,0,,0,0,-{10**30},EQ,NSE,NSE")
+    assert master(*rows).skipped == 2
+
+
 def test_short_rows_get_defaults_where_what_is_missing_has_one():
     text = "instrument_token,tradingsymbol,exchange,name,expiry\n408065,INFY,NSE\n"
     (instrument,) = parse_csv(text).instruments
