@@ -26,17 +26,6 @@ _DEFAULTS: dict[str, Any] = {
     "socket.nagle.disable": True,
 }
 
-# a property whose name holds one of these is never shown
-_SECRET_WORDS = (
-    "password",
-    "secret",
-    "key.pem",
-    "jaas",
-    "token",
-    "user.info",
-    "oauthbearer.config",
-)
-
 # syslog's severities, as librdkafka counts and confluent-kafka hands them on
 _LEVELS = {
     # "fatal" is so to one client only: the connector replaces it, and says so itself
@@ -59,7 +48,7 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
         own: properties of this client (`**{"group.id": …}`), which nothing overrides.
 
     Returns:
-        A new dict, secrets in clear: log it only through `masked`.
+        A new dict, secrets in clear: never to be logged.
     """
     fixed: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap_servers,
@@ -92,15 +81,6 @@ def overridden(kafka: KafkaSettings, properties: Mapping[str, Any]) -> list[str]
         for name, value in kafka.client.items()
         if str(properties.get(name)).lower() != str(value).lower()
     )
-
-
-def masked(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy fit for a log: secrets are stars, callbacks are left out."""
-    return {
-        name: "**********" if any(word in name for word in _SECRET_WORDS) else value
-        for name, value in properties.items()
-        if not callable(value)
-    }
 
 
 @contextlib.contextmanager

@@ -151,26 +151,6 @@ def _whole(cell: str) -> int:
     return number
 
 
-class Reused(NamedTuple):
-    """A token that means another instrument than it did the day before."""
-
-    old: Instrument
-    new: Instrument
-
-
-class InstrumentChanges(NamedTuple):
-    """What became of the list from one day to the next; in the lists' own order."""
-
-    added: list[Instrument]
-    """Names that are new, whatever their token."""
-    removed: list[Instrument]
-    """Names that are gone: expired or delisted."""
-    retokened: list[Reused]
-    """Names that have another token now."""
-    reused: list[Reused]
-    """Tokens that have another name now."""
-
-
 class InstrumentMaster:
     """One day's list, found by token and by name.
 
@@ -240,36 +220,6 @@ class InstrumentMaster:
     def symbols(self) -> dict[int, str]:
         """Token to tradingsymbol, of all: what the codec puts into ticks."""
         return {token: instrument.tradingsymbol for token, instrument in self._by_token.items()}
-
-    def expired(self, today: date) -> list[Instrument]:
-        """Those whose expiry is before `today` (a date in IST): on its expiry day one trades."""
-        return [
-            instrument
-            for instrument in self
-            if instrument.expiry is not None and instrument.expiry < today
-        ]
-
-    def changes_since(self, old: InstrumentMaster) -> InstrumentChanges:
-        """What differs from an older list."""
-        changes = InstrumentChanges([], [], [], [])
-        for instrument in self:
-            before = old._by_name.get(instrument.exchange, {}).get(instrument.tradingsymbol)
-            if before is None:
-                changes.added.append(instrument)
-            elif before.instrument_token != instrument.instrument_token:
-                changes.retokened.append(Reused(before, instrument))
-            owner = old.get(instrument.instrument_token)
-            if owner is not None and (owner.exchange, owner.tradingsymbol) != (
-                instrument.exchange,
-                instrument.tradingsymbol,
-            ):
-                changes.reused.append(Reused(owner, instrument))
-        changes.removed.extend(
-            instrument
-            for instrument in old
-            if instrument.tradingsymbol not in self._by_name.get(instrument.exchange, {})
-        )
-        return changes
 
 
 class CachedInstruments(NamedTuple):

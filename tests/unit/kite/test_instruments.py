@@ -113,36 +113,6 @@ def test_names_that_are_none(symbol):
     assert names.get(1) is names.symbol(1) is None
 
 
-def test_an_instrument_trades_on_its_expiry_day():
-    names = master(INFY, OPTION)
-    assert names.expired(date(2026, 9, 1)) == []
-    assert names.expired(date(2026, 9, 2)) == [names.get(8963330)]
-
-
-def test_from_one_day_to_the_next():
-    old = master(
-        INFY,
-        "1,0,GONE,,0,,0,0,0,EQ,NSE,NSE",
-        "2,0,MOVED,,0,,0,0,0,EQ,NSE,NSE",
-        "3,0,EXPIRED,,0,,0,0,0,FUT,NFO-FUT,NFO",
-    )
-    new = master(
-        INFY,
-        "9,0,MOVED,,0,,0,0,0,EQ,NSE,NSE",
-        "3,0,NEXT,,0,,0,0,0,FUT,NFO-FUT,NFO",
-    )
-    changes = new.changes_since(old)
-    assert [one.tradingsymbol for one in changes.added] == ["NEXT"]
-    assert [one.tradingsymbol for one in changes.removed] == ["GONE", "EXPIRED"]
-    assert [
-        (pair.old.instrument_token, pair.new.instrument_token) for pair in changes.retokened
-    ] == [(2, 9)]
-    assert [(pair.old.symbol, pair.new.symbol) for pair in changes.reused] == [
-        ("NFO:EXPIRED", "NFO:NEXT")
-    ]
-    assert new.changes_since(new) == ([], [], [], [])
-
-
 @pytest.fixture
 def cache(tmp_path):
     return InstrumentCache(tmp_path / "made" / "instruments.csv.gz")
