@@ -78,6 +78,8 @@ class Chaos:
         self.started = time.monotonic()
         self.disturbed = []
         """(time, kind) of each disturbance's begin"""
+        self.gaps = []
+        """(seconds, of which excused, instruments, begin, cause), the longest first"""
         self._pace = pace
         self._sent = asyncio.Queue()
         self._choosing = asyncio.Lock()
@@ -147,11 +149,12 @@ class Chaos:
                 await self._start(place)
         if not await self.until(self.settled, SETTLE_SECONDS, "the cluster settles"):
             self.fault(str(await self.unsettled()))
-            return
-        self.say("settled")
-        await self._pace(STEADY_SECONDS)
-        if not await self.settled():
-            self.fault(f"what had settled did not stay so: {await self.unsettled()}")
+        else:
+            self.say("settled")
+            await self._pace(STEADY_SECONDS)
+            if not await self.settled():
+                self.fault(f"what had settled did not stay so: {await self.unsettled()}")
+        self.gaps = self._gaps()
 
     async def end(self):
         """Every process is asked to end, and does."""
@@ -482,10 +485,10 @@ class Chaos:
             if line.get("level") == "error"
         )
 
-    def gaps(self):
-        """(seconds, of which excused, instruments, begin, cause), the longest first.
+    def _gaps(self):
+        """The times in which wanted instruments were on no socket.
 
-        The cause is the disturbance that began last before it.
+        The cause of each is the disturbance that began last before it.
         """
         found = []
         for begin, finish, instruments in self.watch.dark():

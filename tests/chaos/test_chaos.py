@@ -30,6 +30,7 @@ pytestmark = pytest.mark.chaos
 
 SEED = os.environ.get("CHAOS_SEED") or "1"
 SECONDS = float(os.environ.get("CHAOS_SECONDS") or 15)
+GROUP_PROTOCOL = os.environ.get("CHAOS_GROUP_PROTOCOL") or "classic"
 LONGEST_GAP_SECONDS = 60.0
 """Without what was taken away on purpose: a session timeout, and a machine that is busy. What is
 usual is printed; see docs/operating.md."""
@@ -40,7 +41,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
     config = SimulatorConfig(
         instruments=POOL,
         today=date(2026, 1, 5),
-        updates_per_second=0.1,
+        updates_per_second=0.3,
         period_seconds=0.1,
         slot_release_seconds=0,
     )
@@ -60,7 +61,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
             "topics": {"prefix": name, "replication_factor": 1, "tick_partitions": 2},
             "registry": {"url": registry.url},
-            "cluster": {"session_timeout_seconds": 6},
+            "cluster": {"session_timeout_seconds": 6, "group_protocol": GROUP_PROTOCOL},
             "instrument_master": {"load": False},
             "http": {"port": 0},
             "grace_seconds": 10,
@@ -126,7 +127,7 @@ def check_ticks(chaos, reader):
 
 
 def check_gaps(chaos):
-    for seconds, excused, instruments, begin, cause in chaos.gaps():
+    for seconds, excused, instruments, begin, cause in chaos.gaps:
         if seconds - excused > LONGEST_GAP_SECONDS:
             chaos.fault(
                 f"{instruments} instruments were on no socket for {seconds:.1f} s at {begin:.1f} s "
@@ -136,7 +137,7 @@ def check_gaps(chaos):
 
 def summarize(chaos, record_property):
     longest = {}
-    for seconds, excused, instruments, begin, cause in chaos.gaps():
+    for seconds, excused, instruments, begin, cause in chaos.gaps:
         longest.setdefault(str(cause), (seconds - excused, seconds, instruments, begin))
         longest[str(cause)] = max(
             longest[str(cause)], (seconds - excused, seconds, instruments, begin)

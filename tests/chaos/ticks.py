@@ -155,20 +155,19 @@ def audit(ticks, sockets, killed):
         by_socket[socket.number] = session
         last = max(session.sequences)
         missing = last - len(session.sequences)
-        if socket.owner in killed:
-            result.lost_by_kills += missing
-        elif missing:
+        if missing and socket.owner not in killed:
             gaps = sorted(set(range(1, last + 1)) - session.sequences)
             result.faults.append(
                 f"slot {slot}, session {session_id} of {socket.owner}: {missing} of {last} ticks "
                 f"are missing, from {gaps[0]} to {gaps[-1]}"
             )
     for socket in sockets:
-        if not socket.polite or socket.owner in killed:
-            continue
         session = by_socket.get(socket.number)
+        if socket.owner in killed:
+            result.lost_by_kills += socket.packets - (len(session.sequences) if session else 0)
+            continue
         last = max(session.sequences) if session else 0
-        if last != socket.packets:
+        if socket.polite and last != socket.packets:
             result.faults.append(
                 f"socket {socket.number} of {socket.owner}: {socket.packets} packets were sent, "
                 f"and {last} have a number"
