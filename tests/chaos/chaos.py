@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.chaos.model import Model
 from tests.chaos.plan import Kind
@@ -39,6 +40,20 @@ class Outcome:
     excused_replies: int = 0
     """Of the embedded broker, which shows what an aborted transaction wrote."""
     actions: Counter = field(default_factory=Counter)
+
+
+class Gap(NamedTuple):
+    """A time in which wanted instruments were on no socket."""
+
+    undisturbed_seconds: float
+    """The longest stretch of it in which nothing was done to a replica, and nothing taken away."""
+    seconds: float
+    instruments: int
+    begin: float
+    cause: str
+    """The disturbance that began last before it."""
+    disturbances: int
+    """Of replicas, while it lasted."""
 
 
 @dataclass
@@ -79,7 +94,7 @@ class Chaos:
         self.disturbed = []
         """(time, kind) of each disturbance's begin"""
         self.gaps = []
-        """(seconds, of which excused, instruments, begin, cause), the longest first"""
+        """The longest undisturbed one first."""
         self._pace = pace
         self._sent = asyncio.Queue()
         self._choosing = asyncio.Lock()
@@ -486,20 +501,22 @@ class Chaos:
         )
 
     def _gaps(self):
-        """The times in which wanted instruments were on no socket.
-
-        The cause of each is the disturbance that began last before it.
-        """
         found = []
         for begin, finish, instruments in self.watch.dark():
-            causes = [kind for at, kind in self.disturbed if at <= begin + 0.3]
+            before = [kind for at, kind in self.disturbed if at <= begin + 0.3]
+            within = [at for at, kind in self.disturbed if begin < at < finish and kind in MEMBERS]
+            undisturbed = max(
+                end - start - self.excuses.covered(start, end)
+                for start, end in itertools.pairwise([begin, *within, finish])
+            )
             found.append(
-                (
+                Gap(
+                    undisturbed,
                     finish - begin,
-                    self.excuses.covered(begin, finish),
                     instruments,
                     begin - self.started,
-                    causes[-1] if causes else "command",
+                    str(before[-1] if before else "command"),
+                    len(within),
                 )
             )
         return sorted(found, reverse=True)

@@ -121,6 +121,7 @@ def _disturbances(chance, seconds, outages, fencing):
         Kind.REFUSE: 1,
         Kind.TOKEN: 1,
     }
+    haste = chance.choice([1, 2, 4])
     at = chance.uniform(1.0, 2.0)
     while at < seconds:
         kind = chance.choices(list(weights), list(weights.values()))[0]
@@ -147,7 +148,7 @@ def _disturbances(chance, seconds, outages, fencing):
         else:
             yield Action(at, kind, sockets=(chance.random(),))
         # sometimes one right upon the other, sometimes with time to recover
-        at += chance.choice([chance.uniform(0.1, 1.0), chance.uniform(2.0, 6.0), 10.0])
+        at += chance.choice([chance.uniform(0.1, 1.0), chance.uniform(2.0, 6.0), 10.0]) / haste
 
 
 def _commands(chance, seed, seconds, pool):
