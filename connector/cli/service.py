@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -57,11 +58,18 @@ def run(
     Ends at SIGTERM or Ctrl-C after a flush; a second one ends it faster. Exit code 0: everything
     was delivered or is in the spool on disk; 3: something was lost; 2: wrong settings; 1: failed.
     """
+    # until the service itself listens: nobody who asks meanwhile gets an exit code that says
+    # "killed", or, from the first process of a container, no answer at all
+    signal.signal(signal.SIGTERM, _nothing_to_lose)
     settings = load(config).settings
     mask = configure_logs(settings, log_format, log_level)
     from connector.app import run_service
 
     raise typer.Exit(run_service(settings, mask))
+
+
+def _nothing_to_lose(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 def check_config(config: ConfigOption = None) -> None:

@@ -1,3 +1,4 @@
+import signal
 import sys
 
 import pytest
@@ -17,7 +18,9 @@ def _clean(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    on_signal = signal.getsignal(signal.SIGTERM)
     yield
+    signal.signal(signal.SIGTERM, on_signal)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -120,3 +123,15 @@ def test_a_broker_that_is_away_is_one_line(kite, monkeypatch):
     code, out, err = kite("tail", "nse")
     assert (code, out) == (1, "")
     assert err == "kite-connector: no Kafka broker answers at 127.0.0.1:9: refused\n"
+
+
+def test_a_signal_before_the_service_listens_ends_it_clean(kite, monkeypatch, tmp_path):
+    config = tmp_path / "kite.yaml"
+    config.write_text("accounts: [{api_key: k, access_token: t}]\n")
+
+    def asked_to_end(settings, mask):
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr("connector.app.run_service", asked_to_end)
+    assert kite("run", "--config", str(config))[0] == 0
