@@ -39,6 +39,7 @@ class Outcome:
     commands: int = 0
     excused_replies: int = 0
     """Of the embedded broker, which shows what an aborted transaction wrote."""
+    excused_crashes: int = 0
     actions: Counter = field(default_factory=Counter)
 
 
@@ -98,6 +99,7 @@ class Chaos:
         self._pace = pace
         self._sent = asyncio.Queue()
         self._choosing = asyncio.Lock()
+        self._keeper = None
         self._places = {}
         self._leaving = 0
         self._broker_away = self._token_over = False
@@ -125,6 +127,14 @@ class Chaos:
         return True
 
     # the whole
+
+    async def __aenter__(self):
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *_):
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
 
     async def begin(self):
         """Start the replicas and wait until they share the slots."""
@@ -317,6 +327,24 @@ class Chaos:
         process = await self.fleet.start(place)
         self.say(f"{process.name} started in place {place}")
 
+    async def _keep(self):
+        """Nobody may die unasked; another process takes the place."""
+        while True:
+            for process in self.fleet.all:
+                if process.code is None or process.asked_to_end:
+                    continue
+                process.killed = process.asked_to_end = True
+                text = f"{process.name} died by itself, with {process.code}"
+                if not self.broker.transactions and process.code == -signal.SIGSEGV:
+                    # that broker names its members by their addresses; two of one name, after
+                    # one was gone and came back, and librdkafka crashes on what it answers
+                    self.outcome.excused_crashes += 1
+                    self.say(f"excused: {text}")
+                else:
+                    self.fault(text)
+                await self._start(process.place)
+            await asyncio.sleep(0.1)
+
     async def _victim(self, role):
         """A process to do something to: never the last one that is well."""
         async with self._choosing, asyncio.timeout(READY_SECONDS):
@@ -484,10 +512,8 @@ class Chaos:
                 self.fault(f"HTTP {status} for no reason at {needless}")
 
     def check_processes(self):
-        """Nobody died unasked, and nothing went wrong that no code foresaw."""
+        """Nothing went wrong that no code foresaw."""
         for process in self.fleet.all:
-            if process.code is not None and not process.asked_to_end:
-                self.fault(f"{process.name} died by itself, with {process.code}")
             for line in process.lines():
                 if "exception" in line or line.get("level") in ("not JSON", "critical"):
                     self.fault(f"{process.name} logged {str(line)[-1500:]}")

@@ -1,17 +1,16 @@
 """The processes: `kite-connector run` as an operator runs it, each with a log and a spool."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import aiohttp
 import yaml
 
-ROOT = Path(__file__).parents[2]
 ANSWER_SECONDS = 5.0
 
 
@@ -40,7 +39,8 @@ class Process:
         return self.alive and not (self.busy or self.asked_to_end)
 
     def send_signal(self, number):
-        self.process.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
 
     def lines(self):
         """The log, decoded."""
@@ -112,12 +112,14 @@ class Fleet:
         config = self.directory / f"{process.name}.yaml"
         config.write_text(yaml.safe_dump(tree))
         environment = {name: value for name, value in os.environ.items() if name[:5] != "KITE_"}
+        # where native code crashes in a thread of Python's own, the log has its stack
+        environment["PYTHONFAULTHANDLER"] = "1"
         with process.log_path.open("wb") as log:
             process.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "connector.cli", "run",
                 "--config", str(config), "--log-format", "json", "--log-level", "info",
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=ROOT, env=environment,
+                cwd=self.directory, env=environment,
             )  # fmt: skip
 
         async def watch():

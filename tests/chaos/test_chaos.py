@@ -71,7 +71,9 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
         kafka.create_topics(topic_specs(settings.topics, slots=3))
         fleet = await stack.enter_async_context(Fleet(tmp_path, tree, server.ws_url))
         steering = Steering(kafka.bootstrap_servers, topics)
-        chaos = Chaos(fleet, server, watch, excuses, kafka, steering, token_file)
+        chaos = await stack.enter_async_context(
+            Chaos(fleet, server, watch, excuses, kafka, steering, token_file)
+        )
         try:
             assert await chaos.begin(), chaos.outcome.faults
             stack.enter_context(steering)
@@ -144,7 +146,8 @@ def summarize(chaos, record_property):
     actions = ", ".join(f"{n} {kind}" for kind, n in sorted(chaos.outcome.actions.items()))
     print(
         f"{actions}\n{chaos.outcome.commands} replies as foretold, but for "
-        f"{chaos.outcome.excused_replies} excused; refused handshakes: "
+        f"{chaos.outcome.excused_replies} excused, and {chaos.outcome.excused_crashes} crashes; "
+        f"refused handshakes: "
         f"{dict(chaos.server.access.refusals)}; log errors: {dict(chaos.errors())}\n"
         + "\n".join(text for text in chaos.outcome.log if " ticks of " in text)
         + "\nlongest time that wanted instruments were on no socket while nothing was done to a "
