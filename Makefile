@@ -38,7 +38,7 @@ $(NATIVE): $(STAMP) pyproject.toml setup.py connector/codec/_native.pyx
 demo: $(NATIVE) ## simulated market, embedded broker, connector, live view (DURATION=20, REPLICAS=3)
 	@$(BIN)/kite-connector demo $(if $(DURATION),--duration $(DURATION)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
-test: $(NATIVE) ## unit, property and loopback tests, over both twins of the codec
+test: $(NATIVE) ## unit, property, loopback and a little chaos, over both twins of the codec
 	@$(BIN)/pytest tests/unit tests/property tests/loopback tests/chaos -m "not chaos" $(ARGS)
 
 chaos: $(NATIVE) ## replicas killed, frozen, cut off by a seed for minutes (SEED=7 CHAOS_SECONDS=300)
