@@ -24,8 +24,14 @@ QUICK = {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 500}
 
 
 def topics():
+    # records of a fixed day: whatever topic they go to must not let them go as too old
     return TopicSettings(
-        prefix=f"it-{uuid.uuid4().hex[:8]}", replication_factor=1, tick_retention_hours=1e6
+        prefix=f"it-{uuid.uuid4().hex[:8]}",
+        replication_factor=1,
+        tick_retention_hours=1e6,
+        order_retention_hours=1e6,
+        event_retention_hours=1e6,
+        deadletter_retention_hours=1e6,
     )
 
 
