@@ -176,8 +176,8 @@ class ControlLog:
                     records.append((message.partition() or 0, text, _bytes(message.value())))
             elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
                 missing.discard(message.partition() or 0)
-            elif not error.retriable() and error.code() != Code._TRANSPORT:  # noqa: SLF001
-                raise self._translated(KafkaException(error))
+            else:
+                self._endured(error)
             last_progress = time.monotonic()
         return records
 
@@ -202,8 +202,8 @@ class ControlLog:
             error = message.error()
             if error is None:
                 messages.append(ControlMessage(message.offset() or 0, _bytes(message.value())))
-            elif error.fatal():
-                raise self._translated(KafkaException(error))
+            else:
+                self._endured(error)
             if len(messages) >= _MAX_BATCH:
                 break
             message = consumer.poll(0)
@@ -311,6 +311,11 @@ class ControlLog:
             raise TopicError(topic, found.error.str())
         return len(found.partitions)
 
+    def _endured(self, error: Code) -> None:
+        """Go on after what librdkafka tries again by itself; anything else ends the reading."""
+        if error.fatal() or not (error.retriable() or error.code() in _PASSING):
+            raise self._translated(KafkaException(error))
+
     def _opened_consumer(self) -> Consumer:
         if self._consumer is None:
             raise KafkaError("the control log is not open")
@@ -332,6 +337,7 @@ _FENCED = {
     Code.FENCED_INSTANCE_ID,
 }
 _UNREACHABLE = {Code._TIMED_OUT, Code._TRANSPORT, Code._ALL_BROKERS_DOWN}  # noqa: SLF001
+_PASSING = _UNREACHABLE | {Code._PARTITION_EOF}  # noqa: SLF001
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

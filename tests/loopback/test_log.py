@@ -56,6 +56,11 @@ def everything(kafka, topic):
     return messages
 
 
+def poll_for(log, seconds):
+    for _ in range(seconds * 10):
+        log.poll(0.1)
+
+
 def test_what_is_written_is_read_in_order(log):
     assert log.read() == []
     assert log.partitions() == 3
@@ -105,7 +110,15 @@ def test_control_messages_are_followed_from_an_offset(kafka, log):
     assert log.poll(0) == []
 
 
-END_TXN, TXN_OFFSET_COMMIT = 26, 28
+def test_a_topic_that_can_be_read_no_more_ends_the_reading(kafka, log):
+    log.follow(0)
+    assert log.poll(0.1) == []
+    kafka.push_errors(FETCH, *[Code.TOPIC_AUTHORIZATION_FAILED] * 3)
+    with pytest.raises(KafkaError, match="authorization"):
+        poll_for(log, 5)
+
+
+FETCH, END_TXN, TXN_OFFSET_COMMIT = 1, 26, 28
 
 
 @pytest.mark.parametrize("code", [Code.INVALID_PRODUCER_EPOCH, Code.PRODUCER_FENCED])
