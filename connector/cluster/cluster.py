@@ -207,6 +207,8 @@ class Cluster:
                 connect,
                 self._settings.connection.max_symbols_per_connection,
                 self._clock,
+                # it may come back while its old socket is still closing
+                after=slot.closed if slot is not None else None,
             )
         if leads:
             self._start_leader()

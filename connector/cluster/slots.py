@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -68,6 +68,7 @@ class Slot:
         connect: makes its connection, not started; None where the slot has no account.
         capacity: instruments that the connection carries.
         clock: for the time that a moving instrument stays.
+        after: set when an earlier connection of this slot has closed; the new one waits for it.
     """
 
     def __init__(
@@ -76,16 +77,21 @@ class Slot:
         connect: Callable[[], FeedConnection] | None,
         capacity: int,
         clock: Clock,
+        *,
+        after: asyncio.Event | None = None,
     ) -> None:
         self.number = number
         self.phase = SlotPhase.LOADING
         self.connection: FeedConnection | None = None
         self.revision = 0
         """The highest that a record of this slot had."""
+        self.closed = asyncio.Event()
+        """Set when `close` is through: there is no socket any more."""
         self.symbols: dict[int, str] = {}
         self._connect = connect
         self._capacity = capacity
         self._clock = clock
+        self._after = after
         self._desired: dict[int, Mode] = {}
         # instruments that went to another slot and are still streamed here; each batch of them
         # is let go by one timer, in one request
@@ -137,10 +143,13 @@ class Slot:
         for timer in self._lingering.values():
             timer.cancel()
         self._lingering.clear()
-        if self.connection is not None:
-            await self.connection.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        try:
+            if self.connection is not None:
+                await self.connection.close()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            self.closed.set()
 
     def _record(self, record: SlotRecord, changes: dict[int, Mode | None], moved: set[int]) -> None:
         token = record.token
@@ -171,7 +180,10 @@ class Slot:
         if self.connection is None:
             self.connection = self._connect()
             self._update(self._desired)
-            self.connection.start()
+            if self._after is None or self._after.is_set():
+                self.connection.start()
+            else:
+                self._later(self._start_after(self._after, self.connection))
             self._log.info("slot opened", instruments=len(self._desired))
             return
         before = self.connection.desired()
@@ -199,19 +211,28 @@ class Slot:
             self._log.error("slot overfull", reason=str(error))
 
     def _linger(self, tokens: set[int]) -> None:
-        timer = self._clock.call_later(LINGER_SECONDS, lambda: self._let_go(tokens))
-        self._lingering.update(dict.fromkeys(tokens, timer))
+        def let_go() -> None:
+            # one that came back and moved again meanwhile has a later timer
+            gone = [token for token in tokens if self._lingering.get(token) is timer]
+            for token in gone:
+                del self._lingering[token]
+            if gone and self.connection is not None:
+                self._update(dict.fromkeys(gone))
 
-    def _let_go(self, tokens: set[int]) -> None:
-        gone = tokens & self._lingering.keys()
-        for token in gone:
-            del self._lingering[token]
-        if gone and self.connection is not None:
-            self._update(dict.fromkeys(gone))
+        timer = self._clock.call_later(LINGER_SECONDS, let_go)
+        self._lingering.update(dict.fromkeys(tokens, timer))
 
     def _reconnect(self, command_id: str) -> None:
         assert self.connection is not None  # noqa: S101 - STREAMING has one
         self._log.info("reconnect", id=command_id)
-        task = asyncio.get_running_loop().create_task(self.connection.reconnect())
+        self._later(self.connection.reconnect())
+
+    async def _start_after(self, closed: asyncio.Event, connection: FeedConnection) -> None:
+        await closed.wait()
+        if self.phase is not SlotPhase.CLOSED:
+            connection.start()
+
+    def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -112,6 +112,18 @@ async def test_an_instrument_that_moves_back_is_not_let_go(slot, connection, clo
     assert connection.wanted == {A: Mode.FULL}
 
 
+async def test_an_instrument_that_moves_twice_stays_from_the_second_time(slot, connection, clock):
+    slot.take([wanted(A), END])
+    slot.take([gone(A, moved_to=0)])
+    await clock.advance(LINGER_SECONDS / 2)
+    slot.take([wanted(A)])
+    slot.take([gone(A, moved_to=1)])
+    await clock.advance(LINGER_SECONDS / 2)
+    assert connection.wanted.keys() == {A}
+    await clock.advance(LINGER_SECONDS / 2)
+    assert connection.wanted == {}
+
+
 async def test_room_is_worth_more_than_an_overlap(slot, connection, clock):
     slot.take([wanted(A), wanted(B), END])
     slot.take([gone(A, moved_to=0), gone(B, moved_to=1)])
@@ -167,6 +179,44 @@ async def test_close_ends_the_connection_and_what_lingers(slot, connection, cloc
     await slot.close()
     assert (slot.phase, connection.state) == (SlotPhase.CLOSED, ConnectionState.CLOSED)
     assert clock.pending == []
+
+
+class SlowToClose(FakeConnection):
+    def __init__(self):
+        super().__init__()
+        self.may_close = asyncio.Event()
+
+    async def close(self):
+        await self.may_close.wait()
+        await super().close()
+
+
+async def test_a_slot_that_comes_back_waits_for_its_old_socket(clock, connection):
+    old = SlowToClose()
+    before = Slot(4, lambda: old, 3, clock)
+    before.take([wanted(A), END])
+    closing = asyncio.create_task(before.close())
+    await asyncio.sleep(0)
+    after = Slot(4, lambda: connection, 3, clock, after=before.closed)
+    after.take([wanted(A), END])
+    await asyncio.sleep(0)
+    assert (old.state, connection.state) == (ConnectionState.CONNECTED, ConnectionState.IDLE)
+    old.may_close.set()
+    await closing
+    await asyncio.sleep(0)
+    assert (old.state, connection.state) == (ConnectionState.CLOSED, ConnectionState.CONNECTED)
+    await after.close()
+
+
+async def test_a_slot_that_goes_again_never_opens(clock, connection):
+    closed = asyncio.Event()
+    slot = Slot(4, lambda: connection, 3, clock, after=closed)
+    slot.take([wanted(A), END])
+    closing = asyncio.create_task(slot.close())
+    await asyncio.sleep(0)
+    closed.set()
+    await closing
+    assert connection.state is ConnectionState.CLOSED
 
 
 async def test_close_before_it_was_read(slot):
