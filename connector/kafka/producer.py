@@ -26,35 +26,12 @@ from confluent_kafka import KafkaException, Message, Producer
 from connector.errors import SettingsError
 from connector.kafka.accounts import Counts, FailedRecord, ProducerState
 from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.config import (
-    ClientLog,
-    client_properties,
-    overridden,
-    refused_properties,
-)
+from connector.kafka.delivery import blameless, ends_the_client, new_producer
 from connector.kafka.returned import ReturnedRecords
 from connector.kafka.spool import Dropped, Headers, Record, Spool
 from connector.settings import KafkaSettings, SpoolSettings
 
 _MIB = 1024 * 1024
-
-# Failures that say nothing against the record: it is sent again, through the spool.
-_RECOVERABLE = frozenset(
-    {
-        "_PURGE_QUEUE",
-        "_PURGE_INFLIGHT",
-        "_FATAL",
-        "_TRANSPORT",
-        "_ALL_BROKERS_DOWN",
-        "_TIMED_OUT",
-        "_MSG_TIMED_OUT",
-        "_DESTROY",
-        "_INCONSISTENT",
-        "OUT_OF_ORDER_SEQUENCE_NUMBER",
-        "UNKNOWN_PRODUCER_ID",
-        "INVALID_PRODUCER_EPOCH",
-    }
-)
 
 _POLL_SECONDS = 0.02
 # In a flood more often: what was acknowledged keeps its memory until it is polled, and in the
@@ -215,7 +192,7 @@ class RecordProducer:
             return False
         except KafkaException as exc:
             error = exc.args[0]
-            if error.fatal() or error.name() in _RECOVERABLE:
+            if ends_the_client(error):
                 self._start_recovery(error.str())
                 return False
             self._fail(record, error)
@@ -263,9 +240,8 @@ class RecordProducer:
             timestamp_ms or self._now_ms(),
             headers,
         )
-        name = error.name()
-        if name in _RECOVERABLE or error.fatal() or error.retriable():
-            queued = name == "_PURGE_QUEUE"
+        if blameless(error):
+            queued = error.name() == "_PURGE_QUEUE"
             self._returned.add(record, sequence, message.partition(), queued=queued)
             self._start_recovery(error.str())
         else:
@@ -349,10 +325,11 @@ class RecordProducer:
         except SettingsError:
             self._spool.close()
             raise
-        self._found = self._spool.records
+        # what cannot be read of it any more was found, too: the next poll tells of its loss
+        self._found = self._spool.records + self._spool.lost
         self._produced += self._found
-        if self._found:
-            self._log.info("records of an earlier run are sent first", records=self._found)
+        if self._spool.records:
+            self._log.info("records of an earlier run are sent first", records=self._spool.records)
             self._start_spooling()
         else:
             self._set_state(ProducerState.DIRECT)
@@ -368,8 +345,10 @@ class RecordProducer:
     def poll(self) -> None:
         """Serve the client and move the spool on; never raises, or blocks for more than a few ms.
 
-        What fails (a disk, a certificate that is being replaced, an owner's callback) is logged
-        and tried again: a producer that is polled no more would lose everything.
+        Once more than that: a client that failed with a full queue gives 200,000 records back and
+        into the spool in about a second. What fails (a disk, a certificate that is being replaced,
+        an owner's callback) is logged and tried again: a producer that is polled no more would lose
+        everything.
         """
         try:
             self._poll_client()
@@ -450,29 +429,12 @@ class RecordProducer:
         return not (self._spool.records or self._returned or (self._client and len(self._client)))
 
     def _new_client(self) -> None:
-        properties = client_properties(
+        self._client = new_producer(
             self._kafka,
-            **{
-                "client.id": self._client_id,
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "compression.type": self._kafka.compression,
-                "linger.ms": self._kafka.linger_ms,
-                "queue.buffering.max.messages": self._kafka.queue_max_messages,
-                "queue.buffering.max.kbytes": self._kafka.queue_max_mib * 1024,
-                # never: a broker that is away is no fault of the record
-                "message.timeout.ms": 0,
-                "delivery.report.only.error": True,
-                "statistics.interval.ms": 1000,
-                "error_cb": self._on_error,
-                "stats_cb": self.health.statistics,
-            },
+            self._client_id,
+            on_error=self._on_error,
+            on_statistics=self.health.statistics,
         )
-        if ignored := overridden(self._kafka, properties):
-            self._log.warning("kafka.client cannot change these", properties=ignored)
-        with refused_properties():
-            self._client = Producer(properties, logger=ClientLog(self._client_id))
         self._client_produce = self._client.produce
 
     def _poll_client(self) -> None:

@@ -116,7 +116,7 @@ class Spool:
         self.size_bytes = 0
         """Of all files, including those read and not confirmed."""
         self.lost = 0
-        """Records that could not be read back."""
+        """Records that could not be read back; where nobody can tell how many, one."""
         self.peak_bytes = 0
         """The highest that `size_bytes` was."""
         self._log = structlog.get_logger("connector.kafka")
@@ -142,7 +142,7 @@ class Spool:
             return
         self._segments.clear()
         self._confirming.clear()
-        self.records = self.size_bytes = 0
+        self.records = self.size_bytes = self.lost = 0
         try:
             if self._given is None:
                 directory = Path(tempfile.mkdtemp(prefix="kite-connector-spool-"))
@@ -278,7 +278,8 @@ class Spool:
     def _load(self) -> None:
         for leftover in self.directory.glob("*.tmp"):
             leftover.unlink()
-        for path in sorted(self.directory.glob(f"*{_SUFFIX}")):
+        paths = sorted(self.directory.glob(f"*{_SUFFIX}"))
+        for path in paths:
             ours = _NAME.fullmatch(path.name) and path.read_bytes().startswith(_MAGIC)
             segment = _Segment(int(path.stem, 16) if ours else 0, path)
             good = len(_MAGIC) if ours else 0
@@ -291,8 +292,18 @@ class Spool:
                 path.rename(path.with_suffix(".bad"))
                 continue
             if bad:
+                with path.open("rb") as file:
+                    file.seek(good)
+                    end = file.read()
                 # the last record of a process that was killed is cut short: that is expected
-                self._log.warning("end of a spool file unreadable", file=path.name, bytes=bad)
+                if path is not paths[-1] or not _cut_short(end):
+                    lost = _count(end)
+                    self.lost += lost
+                    aside = path.with_suffix(".bad")
+                    aside.write_bytes(_MAGIC + end)
+                    self._log.error(
+                        "a spool file is damaged, its end is set aside", file=aside.name, lost=lost
+                    )
                 os.truncate(path, good)
             segment.size_bytes = good
             if segment.unread:
@@ -506,6 +517,20 @@ def _record(body: bytes) -> Record:
 
 def _field(body: bytes, at: int, size: int) -> tuple[bytes | None, int]:
     return (None, at) if size < 0 else (body[at : at + size], at + size)
+
+
+def _cut_short(end: bytes) -> bool:
+    """Whether it is the beginning of one record."""
+    return len(end) < _FRAME.size or len(end) < _FRAME.size + _FRAME.unpack_from(end)[0]
+
+
+def _count(end: bytes) -> int:
+    """How many records it holds, sound or not, by their lengths; at least one."""
+    at = count = 0
+    while at < len(end) and not _cut_short(end[at:]):
+        at += _FRAME.size + _FRAME.unpack_from(end, at)[0]
+        count += 1
+    return count if at == len(end) else 1
 
 
 def _scan(path: Path) -> Iterator[tuple[Record, int]]:

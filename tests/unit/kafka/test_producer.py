@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from connector.errors import SettingsError, SpoolError
-from connector.kafka import producer as module
+from connector.kafka import delivery as module
 from connector.kafka.producer import ProducerState, RecordProducer
+from connector.kafka.spool import Record, Spool
 from connector.settings import KafkaSettings, SpoolSettings
 from tests.support.kafka_client import FakeCluster
 
@@ -534,3 +535,21 @@ def test_nothing_is_lost_and_keys_keep_their_order(steps):
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "Producer", cluster.client)
         asyncio.run(scenario(Path(directory)))
+
+
+async def test_what_a_damaged_file_held_is_found_and_lost(start, cluster, clock, tmp_path):
+    before = Spool(tmp_path, 1024 * 1024)
+    before.open()
+    for number in range(3):
+        before.append(Record("t", b"k", b"%d" % number, 5))
+    before.close()
+    (file,) = tmp_path.glob("*.spool")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    lost = []
+    producer = await start(on_dropped=lambda *what: lost.append(what))
+    await settle(producer, cluster, clock)
+    counts = balanced(producer)
+    assert (counts.found, counts.delivered, counts.dropped) == (3, 2, {"spool_unreadable": 1})
+    assert [(reason, dropped.count) for reason, dropped in lost] == [("spool_unreadable", 1)]

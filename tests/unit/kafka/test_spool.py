@@ -183,20 +183,41 @@ def test_a_record_cut_short_is_left_out(tmp_path):
     spool.close()
 
 
-def test_a_damaged_record_ends_its_file_only(tmp_path):
+@pytest.mark.parametrize("at", [30, -1])
+def test_a_damaged_record_ends_its_file_only(tmp_path, at):
     spool = Spool(tmp_path, MIB, segment_bytes=1024)
     spool.open()
     for number in range(30):
         spool.append(record(number))
     spool.close()
-    first = min(tmp_path.glob("*.spool"))
+    first, *_ = sorted(tmp_path.glob("*.spool"))
     data = bytearray(first.read_bytes())
-    data[30] ^= 1
+    data[at] ^= 1
     first.write_bytes(data)
     spool.open()
     left = numbers(drained(spool))
-    assert left == list(range(left[0], 30))
-    assert 0 < left[0] < 30
+    lost = [number for number in range(30) if number not in left]
+    # as many as the file held behind the damage, or just the one
+    assert left == sorted(left)
+    assert spool.lost == len(lost) > 0
+    assert (at > 0) == (len(lost) > 1)
+    (aside,) = tmp_path.glob("*.bad")
+    assert len(aside.read_bytes()) > 60 * len(lost)
+    spool.close()
+
+
+def test_a_damaged_length_is_one_record_at_least(tmp_path):
+    spool = Spool(tmp_path, MIB)
+    spool.open()
+    for number in range(5):
+        spool.append(record(number))
+    spool.close()
+    (file,) = tmp_path.glob("*.spool")
+    data = bytearray(file.read_bytes())
+    data[8] ^= 1
+    file.write_bytes(data)
+    spool.open()
+    assert (spool.records, spool.lost) == (0, 1)
     spool.close()
 
 
