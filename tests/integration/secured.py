@@ -31,7 +31,7 @@ from testcontainers.core.container import DockerContainer
 from tests.integration.containers import KAFKA_IMAGE, START_SECONDS, require_engine
 from tests.support.certificates import Authority
 
-PASSWORD = "not-a-real-password"  # noqa: S105 - of a broker that lives as long as the tests
+PASSWORD = "not-a-real-password"
 PLAIN_USER = "plain"
 
 _ROW = re.compile(r"^\| (\w+) \| ([a-z ]+) \| `([^`]+)`(\*?) \| ([A-Za-z, ]+) \|$", re.MULTILINE)
