@@ -1,0 +1,220 @@
+"""The whole service on a real Kafka, under load, and proof that Kafka has what the feed sent.
+
+The feed is the simulator, in this process, and looks at its sockets; each replica is a
+`kite-connector run` of its own; the proof reads every topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.kafka.topics import TopicNames
+from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.chaos.feed_watch import FeedWatch
+from tests.chaos.fleet import Fleet, Process
+from tests.chaos.steering import Steering
+from tests.chaos.ticks import TickReader, audit
+from tests.support.reading import read_topic
+
+INSTRUMENTS = 300
+UPDATES_PER_SECOND = 10.0
+SECONDS = 120.0
+"""For whatever is waited for: a machine may be busy."""
+SPARE = 20
+"""Instruments that are not subscribed at the start, for commands."""
+
+
+class Streaming:
+    """Replicas that stream 3000 ticks a second, all in topics of their own."""
+
+    def __init__(
+        self, server: SimulatorServer, fleet: Fleet, bootstrap_servers: str, topics: TopicNames
+    ) -> None:
+        self.server = server
+        self.watch = FeedWatch(server)
+        self.fleet = fleet
+        self.topics = topics
+        self._bootstrap_servers = bootstrap_servers
+        self._steering: Steering | None = None
+        self.spare = [one.instrument_token for one in server.universe.listings[-SPARE:]]
+
+    async def start(self, replicas: int) -> list[Process]:
+        """Start replicas, and wait until they share the slots and everything streams."""
+        started = [await self.fleet.start(len(self.fleet.all)) for _ in range(replicas)]
+        await self.until_in_charge()
+        wanted = INSTRUMENTS - SPARE
+        await self._until(lambda _: len(self.server.subscriptions()) >= wanted, "subscriptions")
+        return started
+
+    async def until_in_charge(self, slots: tuple[int, ...] = (0, 1, 2)) -> None:
+        """Each slot has one owner that is connected, one replica leads, and all are ready."""
+        await self._until(lambda statuses: _in_charge(statuses, slots), "who owns what")
+
+    async def until_delivered(self) -> None:
+        """Kafka has taken records that were received after this call, from every owner."""
+        received = {
+            process: status["accounting"]["received"]
+            for process, status in (await self.fleet.statuses()).items()
+            if status["connections"]
+        }
+        await self._until(
+            lambda statuses: all(
+                _taken(statuses[process]["accounting"]) > before if process in statuses else False
+                for process, before in received.items()
+            ),
+            "records that Kafka takes",
+        )
+
+    async def command(self, kind: str, **fields: Any) -> str:
+        """Write a command, whether Kafka takes it at the moment or not; returns its id."""
+        if self._steering is None:
+            self._steering = await asyncio.to_thread(Steering, self._bootstrap_servers, self.topics)
+            self._steering.__enter__()
+        command_id = str(uuid.uuid4())
+        self._steering.write({"id": command_id, "type": kind, **fields})
+        return command_id
+
+    async def reply(self, command_id: str) -> dict[str, Any]:
+        """Wait for the one reply of a command."""
+        steering = self._steering
+        assert steering is not None
+        await self._until(lambda _: bool(steering.replies.get(command_id)), "a reply")
+        ((_, reply),) = steering.replies[command_id]
+        return reply
+
+    async def stop(self, process: Process) -> dict[str, Any]:
+        """SIGTERM; asserts a clean end.
+
+        Returns:
+            The last line of the log: the replica's own account.
+        """
+        process.send_signal(signal.SIGTERM)
+        code = await self.fleet.ended(process, SECONDS)
+        last = process.lines()[-1]
+        assert code == 0, (code, last)
+        assert last["message"] == "stopped", last
+        assert last["received"] == last["delivered"] + last["dead_lettered"], last
+        assert not last["dropped"], last
+        return last
+
+    async def prove(self, *, lossy: tuple[Process, ...] = ()) -> int:
+        """Stop all replicas, and compare the feed, their accounts and the topics.
+
+        Every session's sequence numbers are there without a gap to the last packet that the feed
+        sent, each instrument's in order, none twice; and Kafka has exactly as many records as the
+        replicas say.
+
+        Args:
+            lossy: killed replicas: only the order of what they delivered is looked at.
+
+        Returns:
+            Number of ticks.
+        """
+        accounts = [await self.stop(process) for process in self.fleet.alive]
+        found = audit(
+            await asyncio.to_thread(self._ticks),
+            list(self.watch.sockets.values()),
+            {process.name for process in lossy},
+        )
+        assert not found.faults, "\n".join(found.faults[:20])
+        assert found.repeats == 0
+        if not lossy:
+            rest = await asyncio.to_thread(self._count_of_other_records)
+            delivered = sum(one["delivered"] + one["dead_lettered"] for one in accounts)
+            assert found.ticks + rest == delivered
+        return found.ticks
+
+    async def _until(self, condition: Any, what: str) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + SECONDS
+        while True:
+            statuses = await self.fleet.statuses()
+            if condition(statuses):
+                return
+            ended = {one.name: (one.code, one.lines()[-1]) for one in self.fleet.all if one.code}
+            assert not any(code != -signal.SIGKILL for code, _ in ended.values()), ended
+            assert loop.time() < end, f"{what}: did not come; {list(statuses.values())}"
+            await asyncio.sleep(0.05)
+
+    def _ticks(self) -> list[Any]:
+        with TickReader(self._bootstrap_servers, self.topics) as reader:
+            while not reader.at_the_end():
+                pass
+        return list(reader.ticks())
+
+    def _count_of_other_records(self) -> int:
+        topics = self.topics
+        return sum(
+            len(read_topic(self._bootstrap_servers, topic))
+            for topic in (topics.orders, topics.events, topics.deadletter)
+        )
+
+    def close(self) -> None:
+        if self._steering is not None:
+            self._steering.__exit__()
+
+
+def _taken(accounting: dict[str, Any]) -> int:
+    return int(accounting["delivered"] + accounting["dead_lettered"])
+
+
+def _in_charge(statuses: dict[Process, dict[str, Any]], slots: tuple[int, ...]) -> bool:
+    clusters = [status["cluster"] for status in statuses.values() if status["cluster"]]
+    owned = sorted(int(slot) for cluster in clusters for slot in cluster["slots"])
+    return (
+        owned == sorted(slots)
+        and sum(cluster["leader"] for cluster in clusters) == 1
+        and all(status["ready"] for status in statuses.values())
+    )
+
+
+@contextlib.asynccontextmanager
+async def streaming(
+    directory: Path, bootstrap_servers: str, **changes: Any
+) -> AsyncIterator[Streaming]:
+    """Feed, registry and room for replicas.
+
+    Args:
+        directory: for settings, logs and spools.
+        bootstrap_servers: of the Kafka.
+        changes: parts of the settings that are other than usual.
+    """
+    name = f"it-{uuid.uuid4().hex[:8]}"
+    config = SimulatorConfig(
+        instruments=INSTRUMENTS,
+        updates_per_second=UPDATES_PER_SECOND,
+        slot_release_seconds=0,
+        # nothing may be left out on the feed's side
+        backlog_mib=256,
+    )
+    async with (
+        SimulatorServer(config) as server,
+        EmbeddedRegistry() as registry,
+    ):
+        tokens = [one.instrument_token for one in server.universe.listings[:-SPARE]]
+        settings = {
+            "name": name,
+            "feed": {"root": server.ws_url, "rest": server.rest_url},
+            "accounts": [{"api_key": "simulated_key", "access_token": "simulated_token"}],
+            "instruments": [{"mode": "full", "instruments": tokens}],
+            "connection": {"slot_wait": 0.2, "reconnect_min_delay": 0.05},
+            "registry": {"url": registry.url},
+            "instrument_master": {"load": False},
+            "http": {"port": 0},
+            **changes,
+            "kafka": {"bootstrap_servers": bootstrap_servers, **changes.get("kafka", {})},
+            "topics": {"prefix": name, "tick_partitions": 3, **changes.get("topics", {})},
+        }
+        async with Fleet(directory, settings, server.ws_url) as fleet:
+            made = Streaming(server, fleet, bootstrap_servers, TopicNames(name))
+            try:
+                yield made
+            finally:
+                made.close()

@@ -1,0 +1,56 @@
+"""The whole service on three brokers that are killed and restarted under load: nothing is lost."""
+
+import asyncio
+
+import pytest
+
+from tests.integration.streaming import streaming
+from tests.integration.three_brokers import NODES, three_brokers
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def brokers():
+    with three_brokers() as running:
+        yield running
+
+
+async def test_brokers_that_are_killed_lose_nothing_and_stop_nothing(brokers, tmp_path):
+    """First the one that coordinates the group, then the one that leads the control topic."""
+    async with streaming(tmp_path, brokers.bootstrap_servers) as run:
+        name, topics = run.fleet._settings["name"], run.topics
+        await run.start(2)
+        sockets = len(run.watch.sockets)
+        for number, victim in enumerate(
+            (lambda: brokers.coordinator(name), lambda: brokers.leader(topics.control))
+        ):
+            node = await asyncio.to_thread(victim)
+            await asyncio.to_thread(brokers.kill, node)
+            token = run.spare[number]
+            command = await run.command("subscribe", watchlist="w", instruments=[token])
+            reply = await run.reply(command)
+            assert (reply["status"], reply["accepted"]) == ("APPLIED", 1)
+            await run.until_delivered()
+            assert not await asyncio.to_thread(brokers.whole)
+            assert token in run.server.subscriptions()
+            await asyncio.to_thread(brokers.start_again, node)
+            await asyncio.to_thread(brokers.wait_until_whole)
+        await run.until_in_charge()
+        # nobody closed a socket over it: these are those of the start
+        assert len(run.watch.sockets) == sockets
+        assert await run.prove() > 10_000
+
+
+async def test_brokers_that_are_restarted_one_by_one_lose_nothing(brokers, tmp_path):
+    async with streaming(tmp_path, brokers.bootstrap_servers) as run:
+        await run.start(2)
+        sockets = len(run.watch.sockets)
+        for node in NODES:
+            await asyncio.to_thread(brokers.stop, node)
+            await run.until_delivered()
+            await asyncio.to_thread(brokers.start_again, node)
+            await asyncio.to_thread(brokers.wait_until_whole)
+        await run.until_in_charge()
+        assert len(run.watch.sockets) == sockets
+        assert await run.prove() > 10_000
