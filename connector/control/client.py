@@ -26,9 +26,11 @@ from connector.control.commands import Command, Reply
 from connector.control.records import Subscription, SubscriptionRecord
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
-from connector.kafka.config import client_properties
+from connector.kafka.complaints import Complaints
+from connector.kafka.config import client_properties, refused_properties
+from connector.kafka.groups import reader_group
 from connector.kafka.topics import TopicNames
-from connector.settings import KafkaSettings
+from connector.settings import DEFAULT_NAME, KafkaSettings
 
 REPLY_SECONDS: Final = 30.0
 """A new leader may have to be found first: a session timeout, and reading the state."""
@@ -62,33 +64,36 @@ class ControlClient:
     Args:
         kafka: how brokers are reached.
         topics: the topics' names.
-        client_id: shown in the broker's logs and quotas.
+        name: the connector's; group and client id begin with it.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, topics: TopicNames, *, client_id: str = "kite-connector-ctl"
+        self, kafka: KafkaSettings, topics: TopicNames, *, name: str = DEFAULT_NAME
     ) -> None:
         self._kafka = kafka
         self._topics = topics
-        self._client_id = client_id
+        self._name = name
         self._producer: Producer | None = None
         self._consumer: Consumer | None = None
+        self._complaints = Complaints(kafka)
 
     def __enter__(self) -> Self:
-        self._producer = Producer(self._properties(**{"linger.ms": 0, "acks": "all"}))
-        self._consumer = Consumer(
-            self._properties(
-                **{
-                    # never joins: partitions are assigned by hand and nothing is committed
-                    "group.id": f"{self._client_id}-{new_id()}",
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "earliest",
-                    "isolation.level": "read_committed",
-                    "enable.partition.eof": True,
-                    "fetch.wait.max.ms": 20,
-                },
+        with refused_properties(self._kafka):
+            self._producer = Producer(self._properties(**{"linger.ms": 0, "acks": "all"}))
+            self._consumer = Consumer(
+                self._properties(
+                    **{
+                        # never joins: partitions are assigned by hand and nothing is committed
+                        "group.id": reader_group(self._name, "ctl"),
+                        "error_cb": self._complaints,
+                        "enable.auto.commit": False,
+                        "auto.offset.reset": "earliest",
+                        "isolation.level": "read_committed",
+                        "enable.partition.eof": True,
+                        "fetch.wait.max.ms": 20,
+                    },
+                )
             )
-        )
         return self
 
     def __exit__(
@@ -204,7 +209,7 @@ class ControlClient:
     def _properties(self, **own: Any) -> dict[str, Any]:
         # what goes wrong is raised: a log would only stand between a command line's own lines
         return client_properties(
-            self._kafka, **{"client.id": self._client_id, "log_level": 0, **own}
+            self._kafka, **{"client.id": f"{self._name}-ctl", "log_level": 0, **own}
         )
 
     def _write(self, command: Command) -> None:
@@ -267,7 +272,7 @@ class ControlClient:
         return self._consumer
 
     def _unreachable(self, error: KafkaException) -> BrokerUnreachableError:
-        return BrokerUnreachableError(self._kafka.bootstrap_servers, error.args[0].str())
+        return self._complaints.unreachable(error, self._open())
 
 
 def _record(token: int, subscription: Subscription) -> SubscriptionRecord:

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from connector.kafka.complaints import plain
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
@@ -29,6 +31,7 @@ class BrokerHealth:
     def __init__(self, log: Any) -> None:
         self._log = log
         self._told = False
+        self._complaints: set[str] = set()
         self.reachable = False
         """At least one broker is connected."""
         self.last_error: str | None = None
@@ -38,12 +41,17 @@ class BrokerHealth:
 
     def error(self, error: Any) -> None:
         """The client's `error_cb`."""
-        self.last_error = error.str()
+        reason = plain(error.str())
         if error.name() == "_ALL_BROKERS_DOWN":
+            # how many are down says less than why the last one is
+            self.last_error = self.last_error or reason
             self._set_reachable(False)
-        elif error.name() not in ("_TRANSPORT", "_RESOLVE"):
+            return
+        self.last_error = reason
+        if error.name() not in ("_TRANSPORT", "_RESOLVE") and reason not in self._complaints:
             # wrong credentials, wrong certificate, fatal: not just a broker away
-            self._log.warning("the Kafka client complains", reason=self.last_error)
+            self._complaints.add(reason)
+            self._log.warning("the Kafka client complains", reason=reason)
 
     def statistics(self, text: str) -> None:
         """The client's `stats_cb`: one JSON document."""
@@ -70,6 +78,7 @@ class BrokerHealth:
     def _set_reachable(self, reachable: bool) -> None:
         if reachable:
             self.last_error = None
+            self._complaints.clear()
         if reachable == self.reachable and self._told:
             return
         self._told = True

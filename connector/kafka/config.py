@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -25,6 +27,13 @@ _DEFAULTS: dict[str, Any] = {
     "socket.keepalive.enable": True,
     "socket.nagle.disable": True,
 }
+
+_FILES = {
+    "ssl.ca.location": "ssl_ca_file",
+    "ssl.certificate.location": "ssl_certificate_file",
+    "ssl.key.location": "ssl_key_file",
+}
+_REFUSED_FILE = re.compile(r"(ssl\.\w+\.location) failed")
 
 # syslog's severities, as librdkafka counts and confluent-kafka hands them on
 _LEVELS = {
@@ -62,12 +71,8 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
     if kafka.security_protocol.endswith("SSL"):
         fixed["enable.ssl.certificate.verification"] = True
         fixed["ssl.endpoint.identification.algorithm"] = "https"
-        for name, value in [
-            ("ssl.ca.location", kafka.ssl_ca_file),
-            ("ssl.certificate.location", kafka.ssl_certificate_file),
-            ("ssl.key.location", kafka.ssl_key_file),
-        ]:
-            if value is not None:
+        for name, setting in _FILES.items():
+            if (value := getattr(kafka, setting)) is not None:
                 fixed[name] = str(value)
         if kafka.ssl_key_password is not None:
             fixed["ssl.key.password"] = kafka.ssl_key_password.get_secret_value()
@@ -84,8 +89,11 @@ def overridden(kafka: KafkaSettings, properties: Mapping[str, Any]) -> list[str]
 
 
 @contextlib.contextmanager
-def refused_properties() -> Iterator[None]:
+def refused_properties(kafka: KafkaSettings) -> Iterator[None]:
     """Around the making of a client: tell of what librdkafka refuses as a wrong setting.
+
+    Args:
+        kafka: the settings that the client is made with.
 
     Raises:
         SettingsError: an unknown property, a value out of range, a file that cannot be read.
@@ -93,7 +101,28 @@ def refused_properties() -> Iterator[None]:
     try:
         yield
     except KafkaException as exc:
-        raise SettingsError([SettingProblem("kafka", exc.args[0].str())]) from exc
+        raise SettingsError([_problem(kafka, exc.args[0].str())]) from exc
+
+
+def _problem(kafka: KafkaSettings, reason: str) -> SettingProblem:
+    """The setting behind a refusal; of a file librdkafka says only in which OpenSSL call."""
+    found = _REFUSED_FILE.search(reason)
+    setting = _FILES.get(found[1]) if found else None
+    path: Path | None = getattr(kafka, setting) if setting else None
+    if setting is None or path is None:
+        return SettingProblem("kafka", reason)
+    try:
+        path.open("rb").close()
+    except OSError as exc:
+        fault = f"{path} cannot be read: {exc.strerror}"
+    else:
+        if "key values mismatch" in reason:
+            fault = f"{path} is not the key of ssl_certificate_file"
+        elif setting == "ssl_key_file":
+            fault = f"{path} holds no private key in PEM that ssl_key_password opens"
+        else:
+            fault = f"{path} holds no certificate in PEM"
+    return SettingProblem(f"kafka.{setting}", fault)
 
 
 class ClientLog:

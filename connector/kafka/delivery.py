@@ -70,7 +70,7 @@ def new_producer(
     if ignored := overridden(kafka, properties):
         log = structlog.get_logger("connector.kafka").bind(client=client_id)
         log.warning("kafka.client cannot change these", properties=ignored)
-    with refused_properties():
+    with refused_properties(kafka):
         return Producer(properties, logger=ClientLog(client_id))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -22,11 +21,13 @@ from confluent_kafka import (
 )
 
 from connector.errors import BrokerUnreachableError, TopicError
+from connector.kafka.complaints import Complaints
 from connector.kafka.config import ClientLog, client_properties, refused_properties
+from connector.kafka.groups import reader_group
 from connector.kafka.records import RecordDecoder
 from connector.kafka.registry import registry_client, schema_by_id
 from connector.kafka.topics import TopicNames
-from connector.settings import KafkaSettings, RegistrySettings
+from connector.settings import DEFAULT_NAME, KafkaSettings, RegistrySettings
 
 _BATCH = 500
 _WAIT_SECONDS = 0.2
@@ -61,6 +62,7 @@ async def tail(
     follow: bool = True,
     keys: Collection[str] | None = None,
     timeout_seconds: float = 10.0,
+    name: str = DEFAULT_NAME,
 ) -> AsyncIterator[TailRecord]:
     """Yield the records of `topics`, each partition in order.
 
@@ -73,12 +75,13 @@ async def tail(
         follow: go on for ever; else end at what was there at the start.
         keys: only the records of these keys; the others are not even decoded.
         timeout_seconds: for the brokers to answer at first.
+        name: the connector's, with which the reader's group begins.
 
     Raises:
         BrokerUnreachableError: no broker answers.
         TopicError: a topic is not there.
     """
-    reader = _Reader(kafka, registry, names, keys)
+    reader = _Reader(kafka, registry, names, keys, name)
     try:
         await asyncio.to_thread(reader.open, topics, start, timeout_seconds)
         while follow or not reader.at_end:
@@ -113,6 +116,7 @@ class _Reader:
         registry: RegistrySettings | None,
         names: TopicNames,
         keys: Collection[str] | None,
+        name: str = DEFAULT_NAME,
     ) -> None:
         self._kafka = kafka
         self._keys = None if keys is None else frozenset(key.encode() for key in keys)
@@ -120,11 +124,13 @@ class _Reader:
             None if registry is None else registry_client(registry, timeout_seconds=3.0)
         )
         self._decoder = RecordDecoder(names, self._schema_by_id if self._registry else None)
+        self._complaints = Complaints(kafka)
         properties = client_properties(
             kafka,
             **{
+                "error_cb": self._complaints,
                 # librdkafka wants one, even where no group is joined
-                "group.id": f"kite-connector-tail-{uuid.uuid4().hex[:8]}",
+                "group.id": reader_group(name, "tail"),
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
@@ -132,7 +138,7 @@ class _Reader:
                 "auto.offset.reset": "earliest",
             },
         )
-        with refused_properties():
+        with refused_properties(kafka):
             self._consumer = Consumer(properties, logger=ClientLog("tail"))
         # a reader that is cancelled leaves its `read` running in a thread: `close` waits for it
         self._lock = threading.Lock()
@@ -166,7 +172,7 @@ class _Reader:
         try:
             metadata = self._consumer.list_topics(timeout=timeout_seconds)
         except KafkaException as exc:
-            raise BrokerUnreachableError(self._kafka.bootstrap_servers, exc.args[0].str()) from exc
+            raise self._complaints.unreachable(exc, self._consumer) from exc
         partitions = []
         for topic in topics:
             found = metadata.topics.get(topic)

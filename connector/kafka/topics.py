@@ -26,6 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 )
 
 from connector.errors import BrokerUnreachableError, TopicError
+from connector.kafka.complaints import Complaints
 from connector.kafka.config import ClientLog, client_properties, refused_properties
 from connector.kite.models import Exchange
 from connector.settings import KafkaSettings, TopicSettings
@@ -147,8 +148,11 @@ class _Topics:
         self._timeout = timeout_seconds
         self._log = structlog.get_logger("connector.kafka")
         self._report = TopicsReport()
-        properties = client_properties(kafka, **{"client.id": "kite-connector-topics"})
-        with refused_properties():
+        self._complaints = Complaints(kafka)
+        properties = client_properties(
+            kafka, **{"client.id": "kite-connector-topics", "error_cb": self._complaints}
+        )
+        with refused_properties(kafka):
             self._admin = AdminClient(properties, logger=ClientLog("topics"))
 
     def ensure(self, specs: list[TopicSpec]) -> TopicsReport:
@@ -177,7 +181,7 @@ class _Topics:
         try:
             return self._admin.list_topics(timeout=self._timeout)
         except KafkaException as exc:
-            raise BrokerUnreachableError(self._kafka.bootstrap_servers, exc.args[0].str()) from exc
+            raise self._complaints.unreachable(exc, self._admin) from exc
 
     def _visible(self, least: Mapping[str, int]) -> dict[str, int]:
         """Wait until brokers tell of these topics, with so many partitions: they do so late.

@@ -13,7 +13,8 @@ _LIFETIME = datetime.timedelta(days=2)
 class Authority:
     """Signs certificates; each private key exists only in this process and where a test puts it."""
 
-    def __init__(self, name):
+    def __init__(self, name, *, expired=False):
+        self._until = -_LIFETIME / 2 if expired else _LIFETIME
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         identity = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
@@ -73,7 +74,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             # a container's clock may be a little behind
             .not_valid_before(now - _LIFETIME)
-            .not_valid_after(now + _LIFETIME)
+            .not_valid_after(now + self._until)
         )
 
 

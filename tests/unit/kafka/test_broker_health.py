@@ -66,6 +66,25 @@ def test_wrong_credentials_are_said():
     assert health.last_error == "SASL authentication error"
 
 
+def test_a_reason_is_said_once_until_brokers_are_back():
+    log = Log()
+    health = BrokerHealth(log)
+    for broker_id in (1, 2, 1):
+        for duration in (310, 320):
+            text = (
+                f"k{broker_id}:1/{broker_id}: SASL authentication error: no (after {duration}ms in"
+            )
+            health.error(KafkaError(KafkaError._AUTHENTICATION, f"{text} state AUTH_REQ)"))
+            health.error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down"))
+    complains, away = "the Kafka client complains", "Kafka is not reachable"
+    assert log.lines == [complains, away, complains]
+    # not how many are down, but why, and what to do
+    assert health.last_error.startswith("k1:1: it refuses the login: no: check kafka.sasl_user")
+    health.statistics(statistics(broker()))
+    health.error(KafkaError(KafkaError._AUTHENTICATION, f"{text} state AUTH_REQ)"))
+    assert log.lines[3:] == ["Kafka is reachable", complains]
+
+
 def test_latency_is_the_worst_brokers():
     health = BrokerHealth(Log())
     health.statistics(statistics(broker(p50=10, p99=50), broker(nodeid=2, p50=20, p99=30)))

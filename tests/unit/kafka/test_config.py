@@ -1,3 +1,4 @@
+import contextlib
 import logging
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from connector.kafka.config import (
     refused_properties,
 )
 from connector.settings import KafkaSettings
+from tests.support.certificates import Authority
 
 
 def test_plain():
@@ -71,13 +73,55 @@ def test_the_user_changes_defaults_and_the_client_its_own():
     [
         ("no.such.property", 1, "No such configuration property"),
         ("socket.timeout.ms", "long", "Invalid value"),
-        ("ssl.ca.location", "no-such-file.pem", "ssl.ca.location failed"),
     ],
 )
 def test_what_librdkafka_refuses_is_a_wrong_setting(name, value, reason):
-    properties = client_properties(KafkaSettings(security_protocol="SSL"), **{name: value})
-    with pytest.raises(SettingsError, match=f"kafka: .*{reason}"), refused_properties():
+    kafka = KafkaSettings(security_protocol="SSL")
+    properties = client_properties(kafka, **{name: value})
+    with pytest.raises(SettingsError, match=f"kafka: .*{reason}"), refused_properties(kafka):
         Producer(properties)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"ssl_ca_file": "none"}, r"ssl_ca_file: \S+none cannot be read: No such file"),
+        ({"ssl_ca_file": "text"}, r"ssl_ca_file: \S+text holds no certificate in PEM"),
+        ({"ssl_certificate_file": "text"}, "ssl_certificate_file: .* no certificate in PEM"),
+        ({"ssl_key_file": "none"}, r"ssl_key_file: \S+none cannot be read: No such file"),
+        ({"ssl_key_file": "text"}, "ssl_key_file: .* no private key in PEM that ssl_key_password"),
+        ({"ssl_key_file": "locked"}, "ssl_key_file: .* no private key in PEM that ssl_key_pass"),
+        ({"ssl_key_file": "other"}, r"ssl_key_file: \S+other is not the key of ssl_certificate_"),
+    ],
+)
+def test_a_file_that_is_of_no_use_is_named_by_its_setting(tmp_path, files, reason):
+    authority = Authority("a")
+    certificate, key = authority.client("c")
+    contents = {
+        "ca": authority.certificate,
+        "certificate": certificate,
+        "key": key,
+        "text": "no PEM",
+        "locked": authority.client("c", "not-a-real-password")[1],
+        "other": authority.client("c")[1],
+    }
+    for name, text in contents.items():
+        (tmp_path / name).write_text(text)
+    good = {"ssl_ca_file": "ca", "ssl_certificate_file": "certificate", "ssl_key_file": "key"}
+    for changes in (files, {}):
+        kafka = KafkaSettings(
+            security_protocol="SSL",
+            ssl_key_password="a-wrong-password",
+            **{name: tmp_path / file for name, file in {**good, **changes}.items()},
+        )
+        expected = (
+            pytest.raises(SettingsError, match=f"kafka.{reason}")
+            if changes
+            else contextlib.nullcontext()
+        )
+        with expected as caught, refused_properties(kafka):
+            Producer(client_properties(kafka))
+        assert "a-wrong-password" not in str(caught and caught.value)
 
 
 def test_what_librdkafka_repeats_is_for_debugging_only():
