@@ -260,7 +260,9 @@ class Service:
         if settings.instrument_master.load:
             self._publisher = InstrumentPublisher(
                 InstrumentEncoder(self.topics, schema_ids).encode,
-                lambda stop: read_held(settings.kafka, self.topics.instruments, stop),
+                lambda stop: read_held(
+                    settings.kafka, self.topics.instruments, stop, name=settings.name
+                ),
                 pipeline.take_instruments,
                 lambda: self.producer.counts,
                 lambda: self.owner.leads,
@@ -303,6 +305,7 @@ class Service:
                     [self.topics.orders],
                     # in a thread, which a stop has to wait for
                     timeout_seconds=TRY_SECONDS,
+                    name=self.settings.name,
                 ):
                     self._orders_readable = True
                     if isinstance(record.value, dict):

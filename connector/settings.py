@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -25,6 +25,9 @@ from pydantic import (
 
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY, ConnectionConfig, Seconds
 from connector.kite.models import Exchange, Mode
+
+DEFAULT_NAME: Final = "kite-connector"
+"""Of a cluster, where nothing else is said."""
 
 
 class Section(BaseModel):
@@ -313,9 +316,9 @@ class Settings(Section):
     """The whole tree."""
 
     name: str = Field(
-        "kite-connector",
+        DEFAULT_NAME,
         pattern=r"^[A-Za-z0-9._-]{1,80}$",
-        description="of the cluster: consumer group and transactional.id",
+        description="of the cluster: first part of its consumer groups and transactional.id",
     )
     feed: FeedSettings = FeedSettings()
     accounts: tuple[AccountSettings, ...] = Field(

@@ -285,7 +285,7 @@ def status(
     from connector.control.commands import Status
 
     settings = load(config, accounts_required=False).settings
-    with _client(config, bootstrap, prefix) as client:
+    with _client(config, bootstrap, prefix, name) as client:
         reply = client.send(Status(id=new_id(), type="status"), timeout)
         owners = client.owners(name or settings.name)
     if as_json:
@@ -376,7 +376,9 @@ def watch(
             return
 
 
-def _client(config: Path | None, bootstrap: str | None, prefix: str | None) -> ControlClient:
+def _client(
+    config: Path | None, bootstrap: str | None, prefix: str | None, name: str | None = None
+) -> ControlClient:
     from connector.control.client import ControlClient
     from connector.kafka.topics import TopicNames
 
@@ -384,7 +386,8 @@ def _client(config: Path | None, bootstrap: str | None, prefix: str | None) -> C
     kafka = settings.kafka
     if bootstrap is not None:
         kafka = KafkaSettings.model_validate({**kafka.model_dump(), "bootstrap_servers": bootstrap})
-    return ControlClient(kafka, TopicNames(prefix or settings.topics.prefix))
+    topics = TopicNames(prefix or settings.topics.prefix)
+    return ControlClient(kafka, topics, name=name or settings.name)
 
 
 def _send(client: ControlClient, timeout: float, as_json: bool, /, **fields: Any) -> None:

@@ -119,6 +119,7 @@ async def _tail(
         topics,
         start="earliest" if from_beginning else "latest",
         follow=follow,
+        name=settings.name,
     )
     async with contextlib.aclosing(cast("AsyncGenerator[Any]", stream)):
         async for record in stream:

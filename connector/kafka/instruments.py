@@ -20,8 +20,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from connector.errors import BrokerUnreachableError, ConnectorError, KafkaError, TopicError
 from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.groups import reader_group
 from connector.kite.instruments import Instrument
-from connector.settings import KafkaSettings
+from connector.settings import DEFAULT_NAME, KafkaSettings
 
 ROWS: Final = 50
 """Encoded and compared in one go: half a millisecond of the event loop."""
@@ -89,8 +90,16 @@ def read_held(
     stop: threading.Event,
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    name: str = DEFAULT_NAME,
 ) -> dict[bytes, int]:
     """Read a compacted topic to the end that it has now; blocks, until `stop` is set.
+
+    Args:
+        kafka: the brokers.
+        topic: what to read.
+        stop: ends it early, with an error.
+        timeout_seconds: without a word from the brokers.
+        name: the connector's, with which the reader's group begins.
 
     Raises:
         BrokerUnreachableError: the end was not reached; trying again may help.
@@ -101,8 +110,8 @@ def read_held(
             kafka,
             **{
                 # never joins: partitions are assigned by hand and nothing is committed
-                "group.id": "kite-connector-instruments",
-                "client.id": "kite-connector-instruments",
+                "group.id": reader_group(name, "instruments"),
+                "client.id": f"{name}-instruments",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "earliest",

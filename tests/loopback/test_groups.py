@@ -1,0 +1,77 @@
+"""The groups of everything that reads begin with the connector's name: one ACL is enough."""
+
+import asyncio
+import re
+import threading
+
+import confluent_kafka
+import pytest
+from typer.testing import CliRunner
+
+from connector.cli import app
+from connector.control.client import ControlClient
+from connector.kafka.groups import reader_group
+from connector.kafka.instruments import read_held
+from connector.kafka.tail import tail
+from connector.settings import DEFAULT_NAME
+from tests.support.stack import TOPICS, eventually, stack
+from tests.support.stack import service as running
+
+MODULES = (
+    "connector.kafka.tail",
+    "connector.kafka.instruments",
+    "connector.control.client",
+    "connector.control.log",
+    "connector.cluster.membership",
+)
+
+
+@pytest.fixture
+def groups(monkeypatch):
+    """The groups of all consumers that are made."""
+    made = []
+
+    def recorded(properties, *arguments, **options):
+        made.append(properties["group.id"])
+        return confluent_kafka.Consumer(properties, *arguments, **options)
+
+    for module in MODULES:
+        monkeypatch.setattr(f"{module}.Consumer", recorded)
+    return made
+
+
+def kinds(groups):
+    return {re.sub(r"-[0-9a-f]{8}$", "", group) for group in groups}
+
+
+def test_each_reader_has_a_group_of_its_own():
+    first, second = reader_group("trading", "tail"), reader_group("trading", "tail")
+    assert re.fullmatch(r"trading-tail-[0-9a-f]{8}", first)
+    assert first != second
+
+
+async def test_the_name_of_the_settings_is_the_prefix(groups, monkeypatch):
+    async with stack(name="trading", cluster={}) as around:
+        settings = around.settings
+        async with running(around, settings, ready=False):
+            # the member, its leader, the watch of the orders, the list of instruments
+            await eventually(lambda: len(kinds(groups)) == 4)
+
+        def read():
+            read_held(settings.kafka, TOPICS.instruments, threading.Event(), name="trading")
+            with ControlClient(settings.kafka, TOPICS, name="trading") as client:
+                client.subscriptions()
+
+        await asyncio.to_thread(read)
+        monkeypatch.setenv("KITE_NAME", "trading")
+        for arguments in (["ctl", "list"], ["tail", "events", "--until-end"]):
+            options = ["--bootstrap", settings.kafka.bootstrap_servers]
+            result = await asyncio.to_thread(CliRunner().invoke, app, arguments + options)
+            assert result.exit_code == 0, result.output
+        assert kinds(groups) == {
+            "trading", "trading-leader", "trading-tail", "trading-instruments", "trading-ctl",
+        }  # fmt: skip
+        groups.clear()
+        events = [TOPICS.events]
+        assert [r async for r in tail(settings.kafka, None, TOPICS, events, follow=False)] == []
+        assert groups[0].startswith(f"{DEFAULT_NAME}-tail-")
