@@ -127,8 +127,12 @@ class Complaints:
         if _CERTIFICATE in self._last and self._address is not None:
             fault = certificate_fault(self._kafka, self._address)
             if fault is not None:
-                return f"{self._address}: its certificate is not accepted: {fault}"
-        return plain(self._last)
+                return self._addressed(f"{self._address}: its certificate is not accepted: {fault}")
+        return self._addressed(plain(self._last))
+
+    def _addressed(self, reason: str) -> str:
+        # the error names the address itself where there is only one
+        return reason.removeprefix(f"{self._kafka.bootstrap_servers}: ")
 
 
 def certificate_fault(kafka: KafkaSettings, address: str) -> str | None:

@@ -46,7 +46,7 @@ _LEVELS = {
 }
 
 # Said again at each try while a broker is away; the connector tells the edges of that itself.
-_REPEATED = frozenset({"FAIL", "ERROR", "DISCONNECT", "REQTMOUT", "COORDQUERY", "TERMINATE"})
+_REPEATED = frozenset({"FAIL", "ERROR", "DISCONNECT", "REQTMOUT", "COORDQUERY", "TERMINATE", "SSL"})
 
 
 def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:

@@ -162,7 +162,8 @@ class _Topics:
         if missing and not self._topics.create:
             raise TopicError(
                 ", ".join(spec.name for spec in missing),
-                "missing, and topics.create is off: create it, or turn topics.create on",
+                "missing, or this account has no right to it, and topics.create is off: create it, "
+                "turn topics.create on, or grant the right",
             )
         if missing:
             self._create(missing, len(metadata.brokers))
@@ -228,7 +229,7 @@ class _Topics:
                 self._report.created.append(name)
             # another replica was quicker: as good
             elif error.code() != Code.TOPIC_ALREADY_EXISTS:
-                raise TopicError(name, f"cannot be created: {error.str()}")
+                raise TopicError(name, f"cannot be created: {error.str().rstrip('.')}")
 
     def _check_partitions(self, spec: TopicSpec, there: int) -> None:
         if spec.partitions_are == "exact" and there != spec.partitions:

@@ -90,7 +90,9 @@ async def test_what_is_wrong_with_a_certificate(tmp_path, name, host, trusted, f
         if fault is None:
             assert found is None
             return
-        with pytest.raises(BrokerUnreachableError, match=f"{address}: its certificate .*{fault}"):
+        with pytest.raises(
+            BrokerUnreachableError, match=f"at {address}: its certificate .*{fault}"
+        ):
             await ensure_topics(kafka, TopicSettings(), slots=3, timeout_seconds=0.5)
 
 
@@ -127,6 +129,8 @@ def unreachable(*errors):
 def test_the_reason_is_what_was_complained_of_last():
     down = KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")
     refused = KafkaError(KafkaError._TRANSPORT, "k:1/bootstrap: refused (after 0ms in state CONN)")
-    assert unreachable(refused, down) == "no Kafka broker answers at k:1: k:1: refused"
+    assert unreachable(refused, down) == "no Kafka broker answers at k:1: refused"
+    other = KafkaError(KafkaError._TRANSPORT, "k:2/2: refused (after 0ms in state CONN)")
+    assert unreachable(other, down) == "no Kafka broker answers at k:1: k:2: refused"
     assert "kafka.security_protocol" in unreachable(down)
     assert unreachable().endswith("Local: Broker transport failure")
