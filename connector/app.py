@@ -25,6 +25,7 @@ from connector.cluster.layout import partitions, slots_by_account
 from connector.codec import IMPLEMENTATION, Transcoder
 from connector.errors import ConnectorError
 from connector.kafka.accounts import FailedRecord
+from connector.kafka.acknowledgements import Acknowledgements
 from connector.kafka.instruments import InstrumentPublisher, read_held
 from connector.kafka.producer import RecordProducer
 from connector.kafka.records import InstrumentEncoder, RecordDecoder, RecordEncoder
@@ -107,6 +108,7 @@ class Service:
             for slot, number in slots_by_account(settings.accounts).items()
         }
         self._reporter = Reporter(settings, self.producer, self.owner)
+        self._acknowledgements = Acknowledgements(_log)
         self._master: MasterKeeper | None = None
         self._publisher: InstrumentPublisher | None = None
         # for records that Kafka refuses; they are rare, and this version's own
@@ -385,12 +387,18 @@ class Service:
         if not self.producer.broker_reachable:
             cause = self.producer.last_error
             reasons.append("no Kafka broker is connected" + (f": {cause}" if cause else ""))
+        elif silence := self._nothing_taken():
+            reasons.append(silence)
         return [*reasons, *self.owner.not_ready()]
+
+    def _nothing_taken(self) -> str | None:
+        return self._acknowledgements.check(time.monotonic(), self.producer.counts)
 
     async def _tick(self) -> None:
         """What is done each second."""
         while True:
             self._reporter.sample()
+            self._nothing_taken()
             self._tell_losses()
             await asyncio.sleep(1.0)
 

@@ -8,6 +8,7 @@ from connector import app as module
 from connector.app import Phase, Service
 from connector.cluster.cluster import Cluster
 from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, TopicError
+from connector.kafka import acknowledgements
 from connector.kafka.accounts import Counts, FailedRecord
 from connector.kafka.spool import Dropped, Record
 from connector.kite.credentials import StaticCredentials
@@ -224,6 +225,19 @@ async def test_ready_is_the_broker_and_the_slots(service):
             "no Kafka broker is connected: refused",
             "slot 0 (main) is connecting",
         ]
+
+
+async def test_connected_brokers_that_take_nothing_are_not_ready(service, monkeypatch):
+    monkeypatch.setattr(acknowledgements, "SILENT_SECONDS", 0.0)
+    async with service:
+        await eventually(lambda: service.phase is Phase.RUNNING)
+        service.producer.records += [("t", b"k", b"v", 0, None)] * 3
+        service.producer.in_flight = 3
+        await eventually(lambda: not service.status().ready)
+        (reason,) = service.status().not_ready
+        assert reason.startswith("Kafka has taken no record for 0 s, 3 wait")
+        service.producer.in_flight = 2
+        assert service.status().ready
 
 
 async def test_tokens_are_told_to_the_mask(outside):

@@ -1,0 +1,57 @@
+"""Whether Kafka takes records at all: connected brokers are not enough.
+
+With fewer replicas in sync than `min.insync.replicas`, or partitions without a leader, brokers
+answer and yet acknowledge nothing. librdkafka goes on trying, rightly, and complains of nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connector.kafka.accounts import Counts
+
+SILENT_SECONDS = 5.0
+"""For so long a broker that dies may hold up what it led: no reason to say anything."""
+
+
+class Acknowledgements:
+    """Looks at the producer's counts now and then; logs when nothing is taken, and the end of it.
+
+    Args:
+        log: a structlog logger.
+    """
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._delivered = 0
+        self._since: float | None = None
+        self._told = False
+
+    def check(self, now: float, counts: Counts) -> str | None:
+        """Look once, about each second or more often.
+
+        Args:
+            now: seconds of a monotonic clock.
+            counts: of the producer.
+
+        Returns:
+            What is wrong, for a human; None where records are taken or there are none.
+        """
+        waiting = counts.in_flight + counts.spooled
+        if not waiting or counts.delivered > self._delivered or self._since is None:
+            self._delivered = counts.delivered
+            self._since = now
+            if self._told:
+                self._told = False
+                self._log.info("Kafka takes records again")
+            return None
+        silent = now - self._since
+        if silent < SILENT_SECONDS:
+            return None
+        if not self._told:
+            self._told = True
+            self._log.warning("Kafka takes no records", waiting=waiting)
+        return (
+            f"Kafka has taken no record for {silent:.0f} s, {waiting} wait: have its partitions "
+            "leaders, and replicas enough in sync?"
+        )
