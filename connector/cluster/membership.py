@@ -237,7 +237,7 @@ class Membership:
             elif error.fatal():
                 raise KafkaException(error)
             elif error.code() in _FORBIDDEN:
-                self._forbidden(error.str())
+                self._forbidden(message.topic(), error.str())
             else:
                 self._log.debug("consumer", reason=error.str())
             if len(items) >= _MAX_BATCH:
@@ -253,8 +253,10 @@ class Membership:
             self._rejoining = True
             self._call_async(self._member.not_reassigned(REASSIGN_SECONDS))
 
-    def _forbidden(self, reason: str) -> None:
+    def _forbidden(self, topic: str | None, reason: str) -> None:
         """The client goes on to ask, and would for ever: somebody has to grant a right."""
+        if topic and topic not in reason:
+            reason = f"{topic}: {reason}"
         if reason not in self._refusals:
             self._refusals.add(reason)
             self._log.error("Kafka refuses the member", reason=reason)

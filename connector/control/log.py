@@ -11,7 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka import KafkaError as Code
 
 from connector.control.records import MOVED_TO, Record
@@ -84,6 +91,8 @@ class ControlLog:
         self._group_metadata = group_metadata
         self._producer: Producer | None = None
         self._consumer: Consumer | None = None
+        # of the present transaction: topic → why a record of it was not taken
+        self._refused: dict[str, str] = {}
 
     def open(self) -> None:
         """Take the transactional.id: any leader before this one is fenced from here on.
@@ -221,6 +230,7 @@ class ControlLog:
         if producer is None:
             raise KafkaError("the control log is not open")
         topics = self._topics
+        self._refused.clear()
         try:
             producer.begin_transaction()
             for record in step.records:
@@ -278,7 +288,13 @@ class ControlLog:
             producer.abort_transaction(TIMEOUT_SECONDS)
         except KafkaException as second:
             return self._translated(second)
-        return TransactionAbortedError(code.str())
+        refused = "; ".join(f"{topic}: {reason}" for topic, reason in self._refused.items())
+        return TransactionAbortedError(refused or code.str())
+
+    def _delivered(self, error: Code | None, message: Message) -> None:
+        # what is only taken back with the rest says nothing
+        if error is not None and error.code() not in _TAKEN_BACK:
+            self._refused[str(message.topic())] = error.str()
 
     def _produce(
         self,
@@ -291,7 +307,12 @@ class ControlLog:
     ) -> None:
         producer = self._producer
         assert producer is not None  # noqa: S101 - write() looked
-        arguments: dict[str, Any] = {"key": key.encode(), "value": value, "headers": headers or []}
+        arguments: dict[str, Any] = {
+            "key": key.encode(),
+            "value": value,
+            "headers": headers or [],
+            "on_delivery": self._delivered,
+        }
         if partition >= 0:
             arguments["partition"] = partition
         while True:
@@ -300,6 +321,9 @@ class ControlLog:
                 return
             except BufferError:
                 producer.poll(0.1)
+            except KafkaException as error:
+                self._refused[topic] = error.args[0].str()
+                raise
 
     def _partitions(self, topic: str) -> int:
         try:
@@ -337,6 +361,7 @@ _FENCED = {
     Code.FENCED_INSTANCE_ID,
 }
 _UNREACHABLE = {Code._TIMED_OUT, Code._TRANSPORT, Code._ALL_BROKERS_DOWN}  # noqa: SLF001
+_TAKEN_BACK = {Code._PURGE_QUEUE, Code._PURGE_INFLIGHT}  # noqa: SLF001
 _PASSING = _UNREACHABLE | {Code._PARTITION_EOF}  # noqa: SLF001
 
 

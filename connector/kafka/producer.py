@@ -95,6 +95,7 @@ class RecordProducer:
         self._found = 0
         self._delivered = 0  # the highest seen: librdkafka's count includes its other events
         self._failed: Counter[str] = Counter()
+        self._refusals: set[tuple[str, str]] = set()  # topic and reason, told once each
         self._dropped: Counter[str] = Counter()
         self._sequence = 0
         self._failures: list[FailedRecord] = []  # for on_failed, at the next poll
@@ -257,7 +258,9 @@ class RecordProducer:
         self._note_failure(FailedRecord(record, reason, error.str()))
 
     def _note_failure(self, failure: FailedRecord) -> None:
-        if not self._failed[failure.reason]:
+        refusal = (failure.record.topic, failure.reason)
+        if refusal not in self._refusals:
+            self._refusals.add(refusal)
             self._log.error(
                 "Kafka refuses a record", topic=failure.record.topic, reason=failure.detail
             )

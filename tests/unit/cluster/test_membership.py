@@ -289,11 +289,13 @@ async def test_a_right_that_is_missing_is_said_once_and_shown(run):
         consumer.member_id = ""
 
     refused = Message(None, None, None, None, error=Failure(Code.GROUP_AUTHORIZATION_FAILED))
+    unread = Message("t", 0, None, None, error=Failure(Code.TOPIC_AUTHORIZATION_FAILED))
     with structlog.testing.capture_logs() as log:
-        _, _, joined, _ = await run(without_id, refused, NOTHING, refused)
+        _, _, joined, _ = await run(without_id, unread, refused, NOTHING, refused)
     assert joined.error == "failure"
     assert not joined.joined
-    assert [line["event"] for line in log] == ["Kafka refuses the member"]
+    assert [line["event"] for line in log] == ["Kafka refuses the member"] * 2
+    assert [line["reason"] for line in log] == ["t: failure", "failure"]
 
 
 async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monkeypatch):

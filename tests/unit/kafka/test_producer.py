@@ -200,6 +200,17 @@ async def test_a_refusal_of_the_broker_is_told(start, cluster):
     assert balanced(producer).failed == {"topic_authorization_failed": 1}
 
 
+async def test_a_refusal_is_logged_once_for_each_topic(start, cluster):
+    producer = await start()
+    with capture_logs() as lines:
+        for topic in ("a", "b", "a"):
+            producer.produce(topic, b"v")
+            cluster.current.fail(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+            producer.poll()
+    assert [line["topic"] for line in lines] == ["a", "b"]
+    assert balanced(producer).failed == {"topic_authorization_failed": 3}
+
+
 async def test_what_is_no_record_is_told(start, cluster):
     failed = []
     producer = await start(on_failed=failed.append)
