@@ -57,6 +57,13 @@ class Streaming:
         """Each slot has one owner that is connected, one replica leads, and all are ready."""
         await self._until(lambda statuses: _in_charge(statuses, slots), "who owns what")
 
+    async def until_not_ready(self, process: Process) -> dict[str, Any]:
+        """A replica says what is wrong; returns its status."""
+        await self._until(lambda statuses: not statuses[process]["ready"], "a reason")
+        status = await self.fleet.status(process)
+        assert status is not None
+        return status
+
     async def until_delivered(self) -> None:
         """Kafka has taken records that were received after this call, from every owner."""
         received = {
@@ -141,7 +148,7 @@ class Streaming:
             ended = {one.name: (one.code, one.lines()[-1]) for one in self.fleet.all if one.code}
             assert not any(code != -signal.SIGKILL for code, _ in ended.values()), ended
             assert loop.time() < end, f"{what}: did not come; {list(statuses.values())}"
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
 
     def _ticks(self) -> list[Any]:
         with TickReader(self._bootstrap_servers, self.topics) as reader:

@@ -54,3 +54,24 @@ async def test_brokers_that_are_restarted_one_by_one_lose_nothing(brokers, tmp_p
         await run.until_in_charge()
         assert len(run.watch.sockets) == sockets
         assert await run.prove() > 10_000
+
+
+async def test_records_wait_while_two_of_three_brokers_are_away(brokers, tmp_path):
+    """One broker is connected and takes nothing: fewer are in sync than the topics ask for."""
+    small = {"queue_max_messages": 5000}  # so that it is soon the spool that they wait in
+    async with streaming(tmp_path, brokers.bootstrap_servers, kafka=small) as run:
+        (replica,) = await run.start(1)
+        await asyncio.to_thread(brokers.kill, 2, 3)
+        command = await run.command("subscribe", watchlist="w", instruments=run.spare[:1])
+        status = await run.until_not_ready(replica)
+        (reason,) = status["not_ready"]
+        assert reason.startswith("Kafka has taken no record for ")
+        assert status["producer"]["broker_reachable"]
+        assert status["accounting"]["spooled"] > 0
+        await asyncio.to_thread(brokers.start_again, 2, 3)
+        await asyncio.to_thread(brokers.wait_until_whole)
+        assert (await run.reply(command))["status"] == "APPLIED"
+        await run.until_delivered()
+        await run.until_in_charge()
+        assert len(run.watch.sockets) == 3
+        assert await run.prove() > 10_000
