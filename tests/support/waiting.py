@@ -1,6 +1,7 @@
 """Waiting for what another thread or process does, by a condition."""
 
 import asyncio
+import time
 
 
 async def until(condition, seconds=20.0):
@@ -10,3 +11,12 @@ async def until(condition, seconds=20.0):
     while not condition():
         assert loop.time() < end, "the condition did not come true"
         await asyncio.sleep(0.005)
+
+
+def wait_until(condition, seconds=30.0):
+    """The first true value of `condition()`, where no event loop runs; fail without one in time."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.02)
+    return value
