@@ -8,6 +8,7 @@ from typing import Protocol
 
 from connector.codec import IMPLEMENTATION
 from connector.kafka.accounts import Counts
+from connector.kafka.broker_health import BrokerHealth
 from connector.ops.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.ops.looplag import LoopLag
 from connector.ops.rates import Rates
@@ -43,6 +44,18 @@ class CountingProducer(Protocol):
     @property
     def spool_bytes(self) -> int:
         """Of the spool's files."""
+
+    @property
+    def spool_peak_bytes(self) -> int:
+        """The most that they ever were."""
+
+    @property
+    def queue_peak(self) -> int:
+        """The most records that librdkafka's queue was seen to hold."""
+
+    @property
+    def health(self) -> BrokerHealth:
+        """What librdkafka's statistics tell of the brokers."""
 
 
 class Reporter:
@@ -100,6 +113,7 @@ class Reporter:
             latencies=Latencies(
                 pipeline.exchange_to_receive if pipeline else Histogram(SECONDS),
                 pipeline.receive_to_produce if pipeline else Histogram(MILLISECONDS),
+                self._producer.health.acknowledgement.histogram,
                 self.lag.histogram,
                 self.lag.last_seconds,
             ),
@@ -158,6 +172,9 @@ class Reporter:
             queued=counts.in_flight,
             spooled=counts.spooled,
             spool_bytes=producer.spool_bytes,
+            queue_peak=producer.queue_peak,
+            spool_peak_bytes=producer.spool_peak_bytes,
+            spool_limit_bytes=self._settings.spool.max_mib * 1024 * 1024,
             found_in_spool=counts.found,
             last_error=producer.last_error,
         )

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from connector.kafka.ack_latency import AckLatency
 from connector.kafka.complaints import plain
 
 
@@ -37,6 +38,8 @@ class BrokerHealth:
         self.last_error: str | None = None
         """What the client last complained of; None once a broker is connected."""
         self.latency = Latency()
+        self.acknowledgement = AckLatency()
+        """Of all records since the start."""
         self.brokers_up = 0
 
     def error(self, error: Any) -> None:
@@ -56,14 +59,16 @@ class BrokerHealth:
     def statistics(self, text: str) -> None:
         """The client's `stats_cb`: one JSON document."""
         statistics = json.loads(text)
-        brokers = [
-            broker
-            for broker in statistics.get("brokers", {}).values()
+        brokers = {
+            name: broker
+            for name, broker in statistics.get("brokers", {}).items()
             # -1 is an address of bootstrap.servers, or the group's coordinator as such
             if broker.get("nodeid", -1) >= 0
-        ]
-        up = [broker for broker in brokers if broker.get("state") == "UP"]
+        }
+        connected = {name: each for name, each in brokers.items() if each.get("state") == "UP"}
+        up = list(connected.values())
         self.brokers_up = len(up)
+        self.acknowledgement.take(connected)
         if up:
             self.latency = Latency(
                 queue_p50_us=_worst(up, "int_latency", "p50"),

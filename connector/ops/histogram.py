@@ -27,6 +27,12 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Count many values, of which it is known how many lie in each bucket, and their sum."""
+        for index, count in enumerate(counts):
+            self.counts[index] += count
+        self.total += total
+
     @property
     def count(self) -> int:
         """How many values there were."""

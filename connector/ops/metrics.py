@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from connector.kite.models import ConnectionState
 from connector.ops.histogram import Histogram
-from connector.ops.status import ConnectionStatus, ServiceStatus
+from connector.ops.status import ConnectionStatus, ProducerStatus, ServiceStatus
 
 PREFIX = "kite_connector_"
 _SLOT = ("slot", "account")
@@ -45,25 +45,28 @@ class StatusCollector(Collector):
         status = self._status()
         yield InfoMetricFamily(
             f"{PREFIX}build",
-            "What is running.",
+            "Always 1; its labels say what is running.",
             {"version": status.version, "codec": status.codec, "name": status.name},
         )
-        yield _gauge("ready", "1 when the service does all that it is there for.", status.ready)
+        yield _gauge("ready", "1 when the replica does all that it is there for.", status.ready)
         yield from _accounting(status)
         yield from _exchanges(status)
         yield from _connections(status.connections)
+        yield from _producer(status.producer)
         yield _gauge(
-            "broker_reachable",
-            "1 when a Kafka broker answered the last time.",
-            status.producer.broker_reachable,
+            "unresolved_instruments",
+            "Instruments of the settings that have no connection; /status names them.",
+            len(status.unresolved),
         )
-        yield _gauge("unresolved_instruments", "Of the settings.", len(status.unresolved))
         yield from _cluster(status.cluster)
         latencies = status.latencies
         for name, help_text, histogram in [
             (
                 "exchange_to_receive_seconds",
-                "From the exchange's timestamp (whole seconds) to the socket; one tick a frame.",
+                (
+                    "From the exchange's timestamp, which is whole seconds, to the socket; "
+                    "one tick of each frame."
+                ),
                 latencies.exchange_to_receive,
             ),
             (
@@ -72,8 +75,20 @@ class StatusCollector(Collector):
                 latencies.receive_to_produce,
             ),
             (
+                "produce_to_ack_seconds",
+                (
+                    "From the producer to the brokers' acknowledgement, without time in the spool. "
+                    "Count and mean are librdkafka's own, the buckets are interpolated between "
+                    "the percentiles that it tells of each second."
+                ),
+                latencies.produce_to_ack,
+            ),
+            (
                 "event_loop_lag_seconds",
-                "What a timer waits beyond its time.",
+                (
+                    "What a timer of the event loop waits beyond its time: more than some "
+                    "milliseconds is a lack of CPU."
+                ),
                 latencies.event_loop_lag,
             ),
         ]:
@@ -115,14 +130,26 @@ def _histogram(name: str, help_text: str, histogram: Histogram) -> HistogramMetr
 
 def _accounting(status: ServiceStatus) -> Iterator[Metric]:
     accounting = status.accounting
-    yield _counter("records_received", "Packets and all else for Kafka.", accounting.received)
-    yield _counter("records_delivered", "Acknowledged by the broker.", accounting.delivered)
-    yield _gauge("records_in_flight", "Not acknowledged yet.", accounting.in_flight)
-    yield _gauge("records_spooled", "On disk, until the broker takes them.", accounting.spooled)
     yield _counter(
-        "records_dead_lettered", "Bytes that are no tick, kept.", accounting.dead_lettered
+        "records_received",
+        "Everything for Kafka: packets, orders, events, instruments, and what was in the spool.",
+        accounting.received,
     )
-    dropped = CounterMetricFamily(f"{PREFIX}records_dropped", "Lost.", labels=["reason"])
+    yield _counter(
+        "records_delivered",
+        "Records that brokers acknowledged, without dead letters.",
+        accounting.delivered,
+    )
+    yield _gauge("records_in_flight", "Records not acknowledged yet.", accounting.in_flight)
+    yield _gauge("records_spooled", "Records on disk, until brokers take them.", accounting.spooled)
+    yield _counter(
+        "records_dead_lettered",
+        "Records in kite.deadletter: bytes that are no tick, and what Kafka refused.",
+        accounting.dead_lettered,
+    )
+    dropped = CounterMetricFamily(
+        f"{PREFIX}records_dropped", "Records lost for good.", labels=["reason"]
+    )
     for reason, count in accounting.dropped.items():
         dropped.add_metric([reason], count)
     yield dropped
@@ -132,33 +159,78 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
     for reason, count in status.rejected.items():
         rejected.add_metric([reason], count)
     yield rejected
-    yield _gauge("spool_bytes", "Of the spool's files.", status.producer.spool_bytes)
-    yield _counter("order_updates", "Each once.", status.orders)
-    yield _counter("order_repeats", "Copies on other connections, left out.", status.order_repeats)
-    yield _counter("events", "Edges in the life of connections.", status.events)
+    yield _counter("order_updates", "Order updates written, each once.", status.orders)
     yield _counter(
-        "instrument_records", "Changed rows of the instrument master.", status.instruments
+        "order_repeats",
+        "Copies of order updates that came on other connections and were left out.",
+        status.order_repeats,
+    )
+    yield _counter("events", "Records written to kite.events.", status.events)
+    yield _counter(
+        "instrument_records",
+        "Rows of the instrument master written to kite.instruments, those that changed.",
+        status.instruments,
+    )
+
+
+def _producer(producer: ProducerStatus) -> Iterator[Metric]:
+    yield _gauge(
+        "broker_reachable",
+        "1 when a Kafka broker is connected, as of the last second.",
+        producer.broker_reachable,
+    )
+    yield _gauge(
+        "queue_peak_records",
+        "The most records that the producer's queue in memory was seen to hold since the start.",
+        producer.queue_peak,
+    )
+    yield _gauge("spool_bytes", "Size of the spool's files.", producer.spool_bytes)
+    yield _gauge(
+        "spool_peak_bytes",
+        "The most that the spool's files were since the start.",
+        producer.spool_peak_bytes,
+    )
+    yield _gauge(
+        "spool_limit_bytes",
+        "Size from which on the spool drops its oldest records (spool.max_mib).",
+        producer.spool_limit_bytes,
     )
 
 
 def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
-    """Nothing without a cluster; the commands' counts only of the replica that leads."""
+    """Nothing without a cluster; what is said of commands only of the replica that leads."""
     if cluster is None:
         return
-    yield _gauge("cluster_leader", "1 on the replica that takes commands.", cluster["leader"])
-    yield _gauge("cluster_slots_owned", "Slots of this replica.", len(cluster["slots"]))
-    yield _gauge("cluster_revision", "Of the subscriptions it has seen.", cluster["revision"])
+    yield _gauge(
+        "cluster_leader", "1 on the replica that owns kite.control and leads.", cluster["leader"]
+    )
+    yield _gauge(
+        "cluster_slots_owned", "Slots (connections) of this replica.", len(cluster["slots"])
+    )
+    yield _gauge(
+        "cluster_revision",
+        "Revision of the subscriptions, as far as this replica has seen it.",
+        cluster["revision"],
+    )
     yield _counter(
-        "cluster_rebalances", "Assignments and revocations so far.", cluster["rebalances"]
+        "cluster_rebalances",
+        "Assignments and revocations of slots and leadership.",
+        cluster["rebalances"],
     )
     commands = cluster["commands"]
     if commands is not None:
-        yield _counter(
-            "cluster_commands", "Control messages since it began to lead.", commands["applied"]
+        yield _gauge(
+            "cluster_leader_serving",
+            "Only of the leader: 1 when it has read the state and takes commands.",
+            cluster["watchlists"] is not None,
         )
-        yield _counter(
-            "cluster_commands_rejected", "Those that are no command.", commands["rejected"]
-        )
+        for name, key, help_text in (
+            ("commands", "applied", "messages of kite.control dealt with since it leads."),
+            ("commands_rejected", "rejected", "those of them that are no command."),
+            ("transactions_aborted", "aborted", "transactions that it had to try again."),
+            ("leader_fenced", "fenced", "times that another leader took over unnoticed."),
+        ):
+            yield _counter(f"cluster_{name}", f"Only of the leader: {help_text}", commands[key])
 
 
 def _exchanges(status: ServiceStatus) -> Iterator[Metric]:
@@ -173,23 +245,30 @@ def _connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
         return CounterMetricFamily(f"{PREFIX}connection_{name}", help_text, labels=_SLOT)
 
     state = GaugeMetricFamily(
-        f"{PREFIX}connection_state", "1 for the present state.", labels=(*_SLOT, "state")
+        f"{PREFIX}connection_state",
+        "1 for the connection's present state, 0 for all others.",
+        labels=(*_SLOT, "state"),
     )
     instruments = GaugeMetricFamily(
         f"{PREFIX}connection_instruments",
-        "Instruments that it shall carry (desired), and that came (confirmed).",
+        "Instruments that the connection shall carry (desired), and those of them that sent a "
+        "packet in the mode asked for (confirmed).",
         labels=(*_SLOT, "kind"),
     )
     last_frame = GaugeMetricFamily(
-        f"{PREFIX}connection_last_frame_timestamp_seconds", "When one came last.", labels=_SLOT
+        f"{PREFIX}connection_last_frame_timestamp_seconds",
+        "When any frame came last, heartbeats too.",
+        labels=_SLOT,
     )
     last_tick = GaugeMetricFamily(
-        f"{PREFIX}connection_last_tick_timestamp_seconds", "When one came last.", labels=_SLOT
+        f"{PREFIX}connection_last_tick_timestamp_seconds",
+        "When a frame with ticks came last.",
+        labels=_SLOT,
     )
     frames = counter("frames", "Frames with packets.")
-    heartbeats = counter("heartbeats", "Frames without.")
-    size = counter("received_bytes", "Of all frames.")
-    packets = counter("packets", "Packets, ticks or not.")
+    heartbeats = counter("heartbeats", "Frames without packets: the feed is alive.")
+    size = counter("received_bytes", "Size of all frames.")
+    packets = counter("packets", "Packets, whether they are ticks or not.")
     connects = counter("connects", "Sockets opened.")
     now = time.time()
     for connection in connections:

@@ -95,6 +95,10 @@ class ProducerStatus:
     queued: int = 0
     spooled: int = 0
     spool_bytes: int = 0
+    queue_peak: int = 0
+    """the most records that librdkafka's queue was seen to hold"""
+    spool_peak_bytes: int = 0
+    spool_limit_bytes: int = 0
     found_in_spool: int = 0
     """left there by an earlier process, and part of what is received"""
     last_error: str | None = None
@@ -106,6 +110,7 @@ class Latencies:
 
     exchange_to_receive: Histogram
     receive_to_produce: Histogram
+    produce_to_ack: Histogram
     event_loop_lag: Histogram
     event_loop_lag_last: float = 0.0
 
@@ -177,6 +182,7 @@ class ServiceStatus:
             for name, histogram in [
                 ("exchange_to_receive", self.latencies.exchange_to_receive),
                 ("receive_to_produce", self.latencies.receive_to_produce),
+                ("produce_to_ack", self.latencies.produce_to_ack),
                 ("event_loop_lag", self.latencies.event_loop_lag),
             ]
         }

@@ -1,5 +1,6 @@
 """A service's status with something in every part of it."""
 
+from connector.kafka.ack_latency import BOUNDS as ACK_BOUNDS
 from connector.kite.models import ConnectionState
 from connector.ops.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.ops.status import (
@@ -16,6 +17,8 @@ def service_status(**changes) -> ServiceStatus:
     exchange_to_receive, receive_to_produce = Histogram(SECONDS), Histogram(MILLISECONDS)
     exchange_to_receive.observe(0.3)
     receive_to_produce.observe(100.0)
+    produce_to_ack = Histogram(ACK_BOUNDS)
+    produce_to_ack.observe(0.004)
     values = {
         "name": "kite-connector",
         "version": "1.2.3",
@@ -60,8 +63,19 @@ def service_status(**changes) -> ServiceStatus:
             dead_lettered=2,
             dropped={"spool_full": 3},
         ),
-        "producer": ProducerStatus("localhost:9092", broker_reachable=True, queued=5, spooled=4),
-        "latencies": Latencies(exchange_to_receive, receive_to_produce, Histogram(MILLISECONDS)),
+        "producer": ProducerStatus(
+            "localhost:9092",
+            broker_reachable=True,
+            queued=5,
+            spooled=4,
+            spool_bytes=400,
+            queue_peak=70,
+            spool_peak_bytes=800,
+            spool_limit_bytes=1600,
+        ),
+        "latencies": Latencies(
+            exchange_to_receive, receive_to_produce, produce_to_ack, Histogram(MILLISECONDS)
+        ),
         "rejected": {"unknown_length": 2},
         "orders": 1,
         "order_repeats": 2,

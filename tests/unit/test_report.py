@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.kafka.accounts import Counts
+from connector.kafka.broker_health import BrokerHealth
 from connector.kite.config import ConnectionConfig
 from connector.kite.connection import Connection
 from connector.kite.credentials import StaticCredentials
@@ -66,7 +67,13 @@ class Producer:
     broker_reachable = True
     last_error = None
     spool_bytes = 7
+    spool_peak_bytes = 70
+    queue_peak = 700
     counts = counts(delivered=2, found=1)
+
+    def __init__(self):
+        self.health = BrokerHealth(None)
+        self.health.acknowledgement.histogram.observe(0.004)
 
 
 class Owner:
@@ -94,7 +101,10 @@ def test_before_there_is_a_pipeline(settings):
     assert not status.ready
     assert status.accounting.received == 1, "found in the spool"
     assert status.cluster == {"leader": True}
-    assert status.producer.spool_bytes == 7
+    producer = status.producer
+    assert (producer.spool_bytes, producer.spool_peak_bytes, producer.queue_peak) == (7, 70, 700)
+    assert producer.spool_limit_bytes == settings.spool.max_mib * 1024 * 1024
+    assert status.latencies.produce_to_ack.count == 1
 
 
 def test_a_snapshot_of_everything(settings):

@@ -36,7 +36,8 @@ CLUSTER = {
     "slots": {0: {}, 2: {}},
     "revision": 7,
     "rebalances": 3,
-    "commands": {"applied": 9, "rejected": 2},
+    "watchlists": {"algo-1": 3},
+    "commands": {"applied": 9, "rejected": 2, "dead_letters": 1, "aborted": 4, "fenced": 5},
 }
 
 
@@ -55,15 +56,25 @@ def test_a_leader_of_a_cluster():
         "slots_owned": 2,
         "revision": 7,
         "rebalances": 3,
+        "leader_serving": 1,
         "commands": 9,
         "commands_rejected": 2,
+        "transactions_aborted": 4,
+        "leader_fenced": 5,
     }
+
+
+def test_a_leader_that_has_not_read_the_state_serves_nobody():
+    families = cluster_families({**CLUSTER, "watchlists": None})
+    assert value(families, "kite_connector_cluster_leader") == 1
+    assert value(families, "kite_connector_cluster_leader_serving") == 0
 
 
 def test_who_does_not_lead_counts_no_commands():
     families = cluster_families({**CLUSTER, "leader": False, "commands": None})
     assert value(families, "kite_connector_cluster_leader") == 0
     assert "kite_connector_cluster_commands" not in families
+    assert "kite_connector_cluster_leader_serving" not in families
 
 
 def test_without_a_cluster_there_is_nothing_of_it():
@@ -84,6 +95,26 @@ def test_the_state_is_one_of_all(families):
 def test_what_never_came_has_no_time(families):
     times = families["kite_connector_connection_last_frame_timestamp_seconds"].samples
     assert [sample.labels["slot"] for sample in times] == ["0"]
+
+
+def test_peaks_and_limits(families):
+    assert value(families, "kite_connector_queue_peak_records") == 70
+    assert value(families, "kite_connector_spool_bytes") == 400
+    assert value(families, "kite_connector_spool_peak_bytes") == 800
+    assert value(families, "kite_connector_spool_limit_bytes") == 1600
+
+
+def test_each_latency_is_a_histogram(families):
+    histograms = {name for name, family in families.items() if family.type == "histogram"}
+    assert histograms == {
+        f"kite_connector_{name}_seconds"
+        for name in (
+            "exchange_to_receive", "receive_to_produce", "produce_to_ack", "event_loop_lag",
+        )
+    }  # fmt: skip
+    samples = families["kite_connector_produce_to_ack_seconds"].samples
+    by_bound = {sample.labels.get("le"): sample.value for sample in samples}
+    assert (by_bound["0.0025"], by_bound["0.005"]) == (0, 1)
 
 
 def test_histograms_add_up(families):
