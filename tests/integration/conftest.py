@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.containers import KafkaContainer, kafka_container, registry_container
+from tests.integration.secured import SecuredKafka, secured_kafka
+from tests.integration.service_process import Simulator
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +43,20 @@ def own_kafka() -> Iterator[KafkaContainer]:
     """A Kafka to be stopped and killed: always a container."""
     with kafka_container() as kafka:
         yield kafka
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """A Kafka that asks who one is, and what one may do: always a container."""
+    with secured_kafka(tmp_path_factory.mktemp("secured")) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
+def simulated_feed() -> Iterator[Simulator]:
+    """A simulated feed in a process of its own."""
+    simulator = Simulator()
+    try:
+        yield simulator
+    finally:
+        simulator.close()

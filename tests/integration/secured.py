@@ -5,11 +5,12 @@ Its administrator's listener alone has neither, and is published to this machine
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +29,20 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 )
 from testcontainers.core.container import DockerContainer
 
+from connector.kafka.topics import TopicsReport, ensure_topics
+from connector.settings import KafkaSettings, TopicSettings
 from tests.integration.containers import KAFKA_IMAGE, START_SECONDS, require_engine
 from tests.support.certificates import Authority
+from tests.support.waiting import wait_until
 
 PASSWORD = "not-a-real-password"
 PLAIN_USER = "plain"
 
 _ROW = re.compile(r"^\| (\w+) \| ([a-z ]+) \| `([^`]+)`(\*?) \| ([A-Za-z, ]+) \|$", re.MULTILINE)
+_ALLOWED = re.compile(
+    r"is Allowed operation = (\w+) .*\[resourceType=(\w+), resourceName=([^,]+), "
+    r"patternType=(\w+), .*operation=(\w+), permissionType=ALLOW\]"
+)
 _RESOURCES = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
@@ -111,7 +119,8 @@ class SecuredKafka:
         self.misnamed_servers = f"127.0.0.1:{sasl}"
         self._container = DockerContainer(KAFKA_IMAGE).with_envs(**self._settings(admin))
         self._container.ports = {"9092": ("127.0.0.1", admin), "9095": sasl, "9096": mutual}
-        self.admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{admin}", "log_level": 0})
+        self.admin_properties = {"bootstrap.servers": f"127.0.0.1:{admin}", "log_level": 0}
+        self.admin = AdminClient(self.admin_properties)
 
     def _settings(self, admin_port: int) -> dict[str, str]:
         certificate, key = self.authority.server("localhost")
@@ -182,8 +191,34 @@ class SecuredKafka:
         out, err = self._container.get_logs()
         return (out + err).decode(errors="replace")
 
+    def decisions(self, user: str) -> tuple[set[Right], list[str]]:
+        """What its ACLs have allowed a user so far, and each line that tells of a refusal.
+
+        The broker's audit log names the rule that each request was allowed by.
+        """
+        allowed, denied = set(), []
+        for line in self.log().splitlines():
+            if f" Principal = User:{user} is " not in line:
+                continue
+            found = _ALLOWED.search(line)
+            if found is None:
+                denied.append(line)
+                continue
+            wanted, resource, name, pattern, operation = found.groups()
+            # a right to more brings the right to describe with it
+            if wanted == operation:
+                allowed.add(
+                    Right(
+                        resource.lower().replace("_", " "),
+                        name,
+                        pattern == "PREFIXED",
+                        operation.title().replace("_", ""),
+                    )
+                )
+        return allowed, denied
+
     def user(
-        self, name: str, rights: Iterable[Right] = (), mechanism: str = "SCRAM-SHA-512"
+        self, name: str, rights: Collection[Right] = (), mechanism: str = "SCRAM-SHA-512"
     ) -> None:
         """A user with these rights and no others, whose password is `PASSWORD`."""
         kind = ScramMechanism[mechanism.replace("-", "_")]
@@ -194,17 +229,30 @@ class SecuredKafka:
             future.result(20)
         self.allow(name, rights)
 
-    def allow(self, user: str, rights: Iterable[Right]) -> None:
+    def allow(self, user: str, rights: Collection[Right]) -> None:
         """Give rights; of a user with a certificate too, which needs no password."""
         bindings = [right.binding(user) for right in rights]
         for future in self.admin.create_acls(bindings).values() if bindings else ():
             future.result(20)
+        for right in rights:
+            wait_until(lambda right=right: self._has(user, right))
 
-    def disallow(self, user: str, rights: Iterable[Right]) -> None:
+    def disallow(self, user: str, rights: Collection[Right]) -> None:
         """Take rights away."""
         filters = [right.filter(user) for right in rights]
         for future in self.admin.delete_acls(filters).values() if filters else ():
             assert len(future.result(20)) == 1, "there was no such right"
+        for right in rights:
+            wait_until(lambda right=right: not self._has(user, right))
+
+    def _has(self, user: str, right: Right) -> bool:
+        # the broker, which is told of changes a little after they are made
+        return bool(self.admin.describe_acls(right.filter(user)).result(20))
+
+    def make_topics(self, user: str, *, slots: int) -> TopicsReport:
+        """Make the connector's topics as this user, by the connector's own code."""
+        topics = TopicSettings(replication_factor=1, tick_partitions=2)
+        return asyncio.run(ensure_topics(kafka_settings(self.sasl(user)), topics, slots=slots))
 
     def sasl(self, user: str, mechanism: str = "SCRAM-SHA-512", **changes: str) -> dict[str, str]:
         """The settings, as variables, of a client with a password."""
@@ -229,6 +277,12 @@ class SecuredKafka:
             ssl_key_file=str(self.write(f"{user}.key", key)),
             **given,
         ) | _variables(**changes)
+
+
+def kafka_settings(variables: dict[str, str]) -> KafkaSettings:
+    """The same settings for code that runs here."""
+    raw = {name.removeprefix("KITE_KAFKA__").lower(): text for name, text in variables.items()}
+    return KafkaSettings.model_validate(raw)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,265 @@
+"""The ACLs that docs/security.md lists: enough, each of them needed, and each missed out loud."""
+
+import json
+import re
+import subprocess
+
+import pytest
+from confluent_kafka import Consumer, KafkaException, Producer
+
+from connector.cluster.layout import partitions
+from connector.control.client import ControlClient, new_id
+from connector.control.commands import Status
+from connector.errors import ConnectorError, TopicError
+from connector.kafka.config import client_properties
+from connector.kafka.topics import TopicNames
+from connector.settings import AccountSettings
+from tests.integration.secured import Right, documented, kafka_settings
+from tests.integration.service_process import CLI, connector, ctl
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+TOPICS = TopicNames("kite")
+SLOTS = partitions((AccountSettings(api_key="k"),))
+NO_CREATION = {"KITE_TOPICS__CREATE": "false"}
+
+
+def named(user):
+    """A user of one principal's rights: the users differ so that what they do can be told apart."""
+    return f"{user}-user"
+
+
+@pytest.fixture(scope="module")
+def topics(secured):
+    """Made by a creator, who lacks now the one right, now the other."""
+    there = [name for name in secured.admin.list_topics(timeout=10).topics if name[:5] == "kite."]
+    for future in (secured.admin.delete_topics(there) if there else {}).values():
+        future.result(20)
+    creator = named("creator")
+    create, alter = documented("creator")
+    assert (create.operation, alter.operation) == ("Create", "Alter")
+    secured.user(creator, documented("connector"))
+    with pytest.raises(TopicError, match=r"cannot be created: .*uthorization failed"):
+        secured.make_topics(creator, slots=1)
+    secured.allow(creator, [create])
+    assert "kite.subscriptions" in secured.make_topics(creator, slots=1).created
+    with pytest.raises(TopicError, match=r"cannot be extended .*uthorization failed"):
+        secured.make_topics(creator, slots=SLOTS)
+    secured.allow(creator, [alter])
+    # it is the controller that decides, and it may be told of the rule later than the broker
+    report = wait_until(lambda: made(secured, creator))
+    assert report.extended == ["kite.subscriptions"]
+
+
+def made(secured, creator):
+    try:
+        return secured.make_topics(creator, slots=SLOTS)
+    except TopicError:
+        return None
+
+
+@pytest.fixture(scope="module")
+def write(secured):
+    """Writes as the administrator, who may everything."""
+    producer = Producer(secured.admin_properties)
+
+    def write(topic, value, key="test"):
+        producer.produce(topic, value, key)
+        assert producer.flush(10) == 0
+
+    return write
+
+
+def consume(secured, topic):
+    """The first record of a topic, read as an ordinary consumer reads it."""
+    properties = client_properties(
+        kafka_settings(secured.sasl(named("consumer"))),
+        **{"group.id": "consumer-of-tests", "auto.offset.reset": "earliest", "log_level": 0},
+    )
+    consumer = Consumer(properties)
+    try:
+        consumer.subscribe([topic])
+        message = wait_until(lambda: consumer.poll(0.1))
+        if message.error() is not None:
+            raise KafkaException(message.error())
+        return message.value()
+    finally:
+        consumer.close()
+
+
+def tail(secured):
+    """The same by `kite-connector tail`."""
+    done = subprocess.run(
+        [CLI, "tail", "nse", "--from-beginning", "-n", "1"],
+        env=secured.sasl(named("consumer")) | {"KITE_REGISTRY__URL": "mock://none"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode:
+        raise TopicError("kite.ticks.nse", done.stderr)
+    return done.stdout
+
+
+def operate(secured):
+    """What `ctl` does: ask the leader, read the state, and who owns what."""
+    kafka = kafka_settings(secured.sasl(named("operator")))
+    with ControlClient(kafka, TOPICS, name="kite-connector") as client:
+        client.send(Status(id=new_id(), type="status"), 2.0)
+        client.subscriptions()
+        if client.owners("kite-connector") is None:
+            raise TopicError(TOPICS.subscriptions, "nobody tells the owners")
+
+
+def read_all(secured):
+    """What a consumer does."""
+    consume(secured, "kite.ticks.nse")
+    consume(secured, TOPICS.events)
+    tail(secured)
+
+
+def each_is_needed(secured, who, work):
+    """Take one right away after the other: each time the work fails."""
+    work(secured)
+    for right in documented(who):
+        secured.disallow(named(who), [right])
+        with pytest.raises((ConnectorError, KafkaException)):  # noqa: PT012 - see below
+            work(secured)
+            # a broker may learn of a changed rule a little later than it tells
+            work(secured)
+            print(f"{who} does without {right}")
+        secured.allow(named(who), [right])
+
+
+def test_the_documented_rights_are_enough_and_all_are_used(
+    secured, simulated_feed, topics, write, tmp_path
+):
+    for who in ("connector", "operator", "consumer"):
+        secured.user(named(who), documented(who))
+    operator = secured.sasl(named("operator")) | simulated_feed.environment
+    # what is to be taken away from the list of instruments, and what nobody can be answered about
+    write(TOPICS.instruments, b"of yesterday", "1")
+    write(TOPICS.control, b"{}")
+    environment = secured.sasl(named("connector")) | simulated_feed.environment
+    with connector(tmp_path / "log", environment, NO_CREATION) as running:
+        running.until_ready()
+        done = ctl(operator, "subscribe", "--mode", "full", "NSE:INFY", "--json")
+        assert json.loads(done.stdout)["status"] == "APPLIED", done.stderr
+        simulated_feed.place_order()
+        wait_until(lambda: running.status()["accounting"]["delivered"] > 20)
+        wait_until(lambda: "instruments published" in running.log)
+        done = ctl(operator, "list", "--json")
+        assert "INFY" in done.stdout, done.stderr
+        owners = json.loads(ctl(operator, "status", "--json").stdout)["owners"]
+        assert len(owners) == SLOTS
+        read_all(secured)
+        for who in ("connector", "operator", "consumer"):
+            allowed, denied = secured.decisions(named(who))
+            # ctl asks for the coordinator of a group that it never joins, and does without
+            more = [line for line in denied if "Group:LITERAL:kite-connector-ctl-" not in line]
+            assert not more, f"{who} asks for more than is listed: {more[0]}"
+            assert allowed == set(documented(who)), f"{who} does not need all that is listed"
+        each_is_needed(secured, "operator", operate)
+        each_is_needed(secured, "consumer", read_all)
+        code = running.stop()
+    assert code == 0, running.log[-4000:]
+    assert '"dropped": {}' in running.log.splitlines()[-1]
+    assert not re.findall(r".*authoriz.*", running.log, re.IGNORECASE)
+    # nothing beyond its own two was needed while nothing was missing
+    allowed, denied = secured.decisions(named("creator"))
+    assert set(documented("creator")) <= allowed
+    assert {re.search(r"operation = (\w+)", line)[1] for line in denied} == {"CREATE", "ALTER"}
+
+
+def test_without_any_one_right_the_connector_says_what_it_lacks(
+    secured, simulated_feed, topics, write, tmp_path
+):
+    user = named("lacking")
+    rights = documented("connector")
+    checks = [right for right in rights if right.operation == "DescribeConfigs"]
+    tried = set(checks)
+    secured.user(user, set(rights) - set(checks))
+    environment = secured.sasl(user) | simulated_feed.environment
+    refused = r'"topic": "{}", .*uthorization failed.*Kafka refuses a record'
+    with connector(tmp_path / "log", environment, NO_CREATION) as running:
+
+        def said(pattern, since=0):
+            """Wait for a warning or an error."""
+            line = re.compile(f'^(?=.*"level": "(?:warning|error)").*{pattern}', re.MULTILINE)
+            wait_until(lambda: line.search(running.log, since))
+
+        def command(**fields):
+            write(TOPICS.control, json.dumps({"id": f"rights-{len(tried)}", **fields}).encode())
+
+        def subscribe():
+            command(type="subscribe", instruments=["NSE:INFY", "NSE:TCS"], mode="full")
+
+        def lacks(right, pattern, provoke=lambda: None, restored=()):
+            """Without it, it complains; what was lacking before comes back once it lacks this."""
+            assert right in rights
+            since = len(running.log)
+            secured.disallow(user, [right])
+            secured.allow(user, restored)
+            provoke()
+            said(pattern, since)
+            tried.add(right)
+
+        for topic in (*TOPICS.all_ticks().values(), *(r.name for r in checks[1:])):
+            said(rf'"topic": "{re.escape(topic)}", .*topic configuration not readable')
+        running.until_ready()
+        subscribe()
+        wait_until(lambda: running.status()["accounting"]["delivered"] > 20)
+
+        ticks = Right("topic", "kite.ticks.", True, "Write")
+        lacks(ticks, refused.format(r"kite\.ticks\.nse"))
+
+        def of(topic, operation):
+            return Right("topic", topic, False, operation)
+
+        steps = [
+            (of("kite.orders", "Read"), r"kite\.orders: .*cannot read the orders", None),
+            (of("kite.orders", "Write"), refused.format(r"kite\.orders"),
+             simulated_feed.place_order),
+            (of("kite.events", "Write"), refused.format(r"kite\.events"),
+             lambda: command(type="reconnect", slot=0)),
+            (of("kite.deadletter", "Write"), r"kite\.deadletter: .*transaction aborted",
+             lambda: write(TOPICS.control, b"{}")),
+            (of("kite.control.replies", "Write"), r"kite\.control\.replies: .*transaction aborted",
+             subscribe),
+            (of("kite.subscriptions", "Write"), r"kite\.subscriptions.*Topic authorization failed",
+             subscribe),
+            (Right("group", "kite-connector", False, "Read"),
+             "Failed to add offsets.*Group authorization failed", subscribe),
+            (Right("transactional id", "kite-connector-leader", False, "Write"),
+             "Transactional Id authorization failed.*leader interrupted", subscribe),
+            # asked for by each new leader, and the one before has just failed
+            (Right("group", "kite-connector-", True, "Describe"),
+             "FindCoordinator.*Group authorization failed.*leader interrupted", None),
+            (of("kite.subscriptions", "Read"), r"kite\.subscriptions: .*Kafka refuses the member",
+             None),
+            (of("kite.control", "Read"), r"kite\.control: .*Kafka refuses the member", None),
+        ]  # fmt: skip
+        before = ticks
+        for right, pattern, provoke in steps:
+            lacks(right, pattern, provoke or (lambda: None), [before])
+            before = right
+        # whoever becomes the leader reads the list of instruments, and writes what differs
+        wait_until(lambda: '"leads": true' in running.log[running.log.rfind('"lost"') - 200 :])
+        write(TOPICS.instruments, b"of yesterday", "1")
+        lacks(of("kite.instruments", "Write"), refused.format(r"kite\.instruments"),
+              restored=[before])  # fmt: skip
+        lacks(before, r"kite\.control: .*Kafka refuses the member",
+              restored=[of("kite.instruments", "Write")])  # fmt: skip
+        lacks(of("kite.instruments", "Read"), r"kite\.instruments: .*instruments are not published",
+              restored=[before])  # fmt: skip
+        assert tried == set(rights)
+
+        secured.allow(user, [of("kite.instruments", "Read"), *checks])
+        operator = secured.sasl(named("operator")) | simulated_feed.environment
+        assert ctl(operator, "subscribe", "NSE:TCS").returncode == 0
+        running.until_ready()
+        assert running.stop() == 0
+    assert "Traceback" not in running.log
+    assert '"exception"' not in running.log
