@@ -78,6 +78,11 @@ class KafkaContainer:
                 KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS="0",
                 # a node that was killed registers again only when its old session has ended
                 KAFKA_BROKER_SESSION_TIMEOUT_MS="4000",
+                # of KIP-848's groups, where it is the broker's affair: the default is 45 s
+                KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS="6000",
+                KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS="6000",
+                KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS="1000",
+                KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS="1000",
                 KAFKA_LOG_CLEANER_BACKOFF_MS="500",
                 KAFKA_HEAP_OPTS="-Xms128m -Xmx512m",
             )
