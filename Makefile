@@ -65,10 +65,10 @@ downstream: $(NATIVE) ## of the integration tests only Flink, Spark and the cons
 	@$(BIN)/pytest tests/integration/downstream -m downstream $(ARGS)
 
 compose-test: $(NATIVE) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
-	@$(BIN)/pytest tests/deploy/test_image.py tests/deploy/test_compose.py tests/deploy/test_acls.py -m deploy $(ARGS)
+	@$(BIN)/pytest tests/deploy/test_image.py tests/deploy/test_compose.py -m deploy $(ARGS)
 
 deploy-test: $(NATIVE) $(DEPLOY)/.installed ## the Helm chart, its policies and its alerts, without a cluster
-	@$(BIN)/pytest tests/deploy -m deploy --ignore-glob "*/test_image.py" --ignore-glob "*/test_compose.py" --ignore-glob "*/test_acls.py" $(ARGS)
+	@$(BIN)/pytest tests/deploy -m deploy --ignore-glob "*/test_image.py" --ignore-glob "*/test_compose.py" $(ARGS)
 
 # tools whose own requirements do not fit ours; promtool without the server in its package
 $(DEPLOY)/.installed: requirements/deploy.txt $(STAMP)
