@@ -1,0 +1,181 @@
+"""Who the connector says it is, to a real broker that wants to know; and what it says when refused.
+
+What each of them may do is tested in test_rights_on_kafka.py.
+"""
+
+import contextlib
+import json
+import re
+import subprocess
+
+import pytest
+
+from tests.integration.secured import PASSWORD, PLAIN_USER, documented
+from tests.integration.service_process import CLI, connector, ctl
+from tests.support.certificates import Authority
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+KEY_PASSWORD = "not-a-real-key-password"
+WRONG_PASSWORD = "another-wrong-password"
+# what a user may be shown; masked or not, none of these is to be found anywhere
+SECRETS = (PASSWORD, KEY_PASSWORD, WRONG_PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def topics(secured):
+    secured.user("security-creator", [*documented("connector"), *documented("creator")])
+    wait_until(lambda: _made(secured))
+
+
+def _made(secured):
+    with contextlib.suppress(Exception):  # the controller may be told of the rights a little later
+        return secured.make_topics("security-creator", slots=3)
+
+
+def assert_no_secret(text):
+    assert text
+    assert not [secret for secret in SECRETS if secret in text]
+
+
+def logins(secured):
+    """How one says who one is → the settings; the rights are those that the page lists."""
+    secured.user("scram-512", documented("connector"))
+    secured.user("scram-256", documented("connector"), "SCRAM-SHA-256")
+    secured.allow(PLAIN_USER, documented("connector"))
+    # its name is a part of the certificate's subject
+    secured.allow("certified", documented("connector"))
+    return {
+        "SCRAM-SHA-512": secured.sasl("scram-512"),
+        "SCRAM-SHA-256": secured.sasl("scram-256", "SCRAM-SHA-256"),
+        "PLAIN": secured.sasl(PLAIN_USER, "PLAIN"),
+        "certificate": secured.mutual("certified", KEY_PASSWORD),
+    }
+
+
+@pytest.mark.parametrize("login", ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "certificate"])
+def test_ticks_and_commands(secured, simulated_feed, topics, tmp_path, login):
+    environment = logins(secured)[login] | simulated_feed.environment
+    secured.user("security-operator", documented("operator"))
+    operator = secured.sasl("security-operator") | simulated_feed.environment
+    more = {"KITE_TOPICS__CREATE": "false"}
+    with connector(tmp_path / "log", environment, more) as running:
+        running.until_ready()
+        done = ctl(operator, "subscribe", "--mode", "full", "NSE:INFY", "--json")
+        assert json.loads(done.stdout)["status"] == "APPLIED", done.stderr
+        wait_until(lambda: running.status()["accounting"]["delivered"] > 20)
+        assert sum(exchange["ticks"] for exchange in running.status()["exchanges"]) > 0
+        pages = [running.page(path) for path in ("status", "metrics", "ready")]
+        assert running.stop() == 0
+    assert '"dropped": {}' in running.log.splitlines()[-1]
+    for text in (*pages, running.log, done.stdout):
+        assert_no_secret(text)
+
+
+def test_whoever_is_refused_waits_and_says_what_to_do(secured, simulated_feed, tmp_path):
+    stranger = Authority("somebody else")
+    certificate, key = stranger.client("certified", KEY_PASSWORD)
+    without_certificate = secured.mutual("certified")
+    for name in ("CERTIFICATE", "KEY"):
+        del without_certificate[f"KITE_KAFKA__SSL_{name}_FILE"]
+    sasl, address, mutual = secured.sasl, secured.sasl_servers, secured.mutual_servers
+    login = f"at {address}: it refuses the login: .*: check kafka.sasl_username, kafka.sasl_pass"
+    client_certificate = f"at {mutual}: it wants a client certificate that it trusts: give kafka.ss"
+    cases = {
+        "password": (sasl("scram-512", sasl_password=WRONG_PASSWORD), login),
+        "mechanism": (sasl(PLAIN_USER, "SCRAM-SHA-256"), login),
+        "authority": (
+            sasl("scram-512", ssl_ca_file=str(secured.write("b.pem", stranger.certificate))),
+            f"at {address}: its certificate is not accepted: .*: kafka.ssl_ca_file must hold",
+        ),
+        "name": (
+            sasl("scram-512", bootstrap_servers=secured.misnamed_servers),
+            f"at {secured.misnamed_servers}: its certificate is not accepted: .*mismatch.*: reach",
+        ),
+        "no certificate": (without_certificate, client_certificate),
+        "certificate": (
+            secured.mutual("certified")
+            | {
+                "KITE_KAFKA__SSL_CERTIFICATE_FILE": str(secured.write("s.pem", certificate)),
+                "KITE_KAFKA__SSL_KEY_FILE": str(secured.write("s.key", key)),
+                "KITE_KAFKA__SSL_KEY_PASSWORD": KEY_PASSWORD,
+            },
+            client_certificate,
+        ),
+        "no TLS": (
+            {"KITE_KAFKA__BOOTSTRAP_SERVERS": address},
+            f"at {address}: it closes the connection without a word: check whether kafka.secur",
+        ),
+    }
+    with contextlib.ExitStack() as stack:
+        # all at once: each waits its time-out out, mostly
+        running = {
+            case: stack.enter_context(
+                connector(tmp_path / case, environment, simulated_feed.environment)
+            )
+            for case, (environment, _) in cases.items()
+        }
+        for case, (_, reason) in cases.items():
+            one = running[case]
+            wait_until(
+                lambda one=one: "waiting for Kafka" in str(one.reasons()) or not one.running, 60
+            )
+            assert one.running, one.log
+            (told,) = one.reasons()
+            assert re.search(f"waiting for Kafka: no Kafka broker answers {reason}", told), case
+            pages = [one.page(path) for path in ("status", "metrics", "ready", "live")]
+            for text in (*pages, one.log):
+                assert_no_secret(text)
+        for one in running.values():
+            one.process.terminate()
+        for case, one in running.items():
+            assert one.stop() == 0, case
+            lines = [json.loads(line) for line in one.log.splitlines()]
+            assert not [line for line in lines if "exception" in line]
+            # said once, however often it was tried
+            said = [
+                (line["message"], line["reason"])
+                for line in lines
+                if line["level"] == "warning" and "reason" in line
+            ]
+            assert len(said) == len(set(said)) <= 4, said
+            assert any(re.search(cases[case][1], reason) for _, reason in said)
+
+
+@pytest.mark.parametrize(
+    ("setting", "content", "reason"),
+    [
+        ("CA", None, "kafka.ssl_ca_file: .* cannot be read: No such file"),
+        ("CERTIFICATE", "no PEM", "kafka.ssl_certificate_file: .* holds no certificate in PEM"),
+        ("KEY", "locked", "kafka.ssl_key_file: .* no private key in PEM that ssl_key_password"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run"], ["ctl", "list"]], ids=["run", "ctl"])
+def test_a_file_that_is_of_no_use_stops_the_start(
+    secured, simulated_feed, tmp_path, setting, content, reason, command
+):
+    environment = secured.mutual("certified") | simulated_feed.environment
+    file = tmp_path / "file"
+    if content is not None:
+        locked = secured.authority.client("certified", KEY_PASSWORD)[1]
+        file.write_text(locked if content == "locked" else content)
+    environment |= {
+        f"KITE_KAFKA__SSL_{setting}_FILE": str(file),
+        "KITE_KAFKA__SSL_KEY_PASSWORD": WRONG_PASSWORD,
+    }
+    done = subprocess.run(
+        [CLI, *command], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert re.search(reason, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert_no_secret(done.stderr)
+
+
+def test_an_operator_who_is_refused_is_told_so(secured, topics):
+    done = ctl(secured.sasl("scram-512", sasl_password=WRONG_PASSWORD), "list")
+    assert done.returncode == 1
+    assert "check kafka.sasl_username" in done.stderr
+    assert_no_secret(done.stderr)
+    assert len(done.stderr.splitlines()) == 1
