@@ -9,6 +9,7 @@ vendor's registry gives.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -17,7 +18,13 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
-from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
+from connector.errors import (
+    RegistryError,
+    RegistryUnreachableError,
+    SchemaIncompatibleError,
+    SettingProblem,
+    SettingsError,
+)
 from connector.kafka.topics import TopicNames
 from connector.settings import RegistrySettings
 
@@ -26,6 +33,11 @@ _T = TypeVar("_T")
 _NOT_FOUND = 404
 _CONFLICT = 409
 _SERVER_ERROR = 500
+_ADVICE = {
+    401: ": check registry.username and registry.password",
+    403: ": this account lacks the right; where it may only read, let another one register the "
+    "schemas and set registry.register_schemas to false",
+}
 
 
 def topic_schemas(names: TopicNames) -> dict[str, str]:
@@ -89,7 +101,11 @@ async def check_schemas(
 def registry_client(
     settings: RegistrySettings, *, timeout_seconds: float = 10.0
 ) -> SchemaRegistryClient:
-    """A client of confluent-kafka, which blocks; connects at the first call."""
+    """A client of confluent-kafka, which blocks; connects at the first call.
+
+    Raises:
+        SettingsError: `ca_file` is of no use.
+    """
     configuration: dict[str, object] = {
         "url": settings.url,
         "timeout": timeout_seconds,
@@ -101,8 +117,15 @@ def registry_client(
         configuration["basic.auth.user.info"] = f"{settings.username}:{password}"
     if settings.ca_file is not None:
         configuration["ssl.ca.location"] = str(settings.ca_file)
-    # not the plain constructor: that one does not know mock://
-    return SchemaRegistryClient.new_client(configuration)
+    try:
+        # not the plain constructor: that one does not know mock://
+        return SchemaRegistryClient.new_client(configuration)
+    except ssl.SSLError as exc:
+        fault = f"{settings.ca_file} holds no certificate in PEM"
+        raise SettingsError([SettingProblem("registry.ca_file", fault)]) from exc
+    except OSError as exc:
+        fault = f"{settings.ca_file} cannot be read: {exc.strerror}"
+        raise SettingsError([SettingProblem("registry.ca_file", fault)]) from exc
 
 
 def schema_by_id(client: SchemaRegistryClient, schema_id: int) -> str:
@@ -214,7 +237,19 @@ def _ask(subject: str, call: Callable[..., _T], *arguments: object) -> _T:
             raise SchemaIncompatibleError(subject, reason) from exc
         if status >= _SERVER_ERROR:
             raise RegistryUnreachableError(subject, f"HTTP {status}: {reason}") from exc
-        raise RegistryError(subject, f"HTTP {status}: {reason}") from exc
+        raise RegistryError(subject, f"HTTP {status}: {reason}{_ADVICE.get(status, '')}") from exc
     except Exception as exc:
         # httpx's errors, from whichever of its two packages confluent-kafka found
-        raise RegistryUnreachableError(subject, f"{type(exc).__name__}: {exc}") from exc
+        reason = f"{type(exc).__name__}: {exc}"
+        raise RegistryUnreachableError(subject, reason + _certificate_advice(reason)) from exc
+
+
+def _certificate_advice(reason: str) -> str:
+    """What to do where the registry's certificate was refused; nothing for all else."""
+    if "CERTIFICATE_VERIFY_FAILED" not in reason:
+        return ""
+    if "mismatch" in reason:
+        return ": registry.url must have a name that is in its certificate"
+    if "expired" in reason:
+        return ": the registry needs a new one"
+    return ": registry.ca_file must hold the authority that signed it"

@@ -4,7 +4,12 @@ import socket
 import pytest
 from aiohttp import web
 
-from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
+from connector.errors import (
+    RegistryError,
+    RegistryUnreachableError,
+    SchemaIncompatibleError,
+    SettingsError,
+)
 from connector.kafka.embedded_registry import EmbeddedRegistry
 from connector.kafka.registry import check_schemas, register_schemas, topic_schemas
 from connector.kafka.topics import TopicNames
@@ -143,6 +148,8 @@ async def test_refusals(answering, status, error, retryable):
     assert type(caught.value) is error
     assert caught.value.retryable is retryable
     assert caught.value.subject == "kite.ticks.nse-value"
+    asked = {401: "registry.username and", 403: "registry.register_schemas to false"}.get(status)
+    assert asked is None or asked in caught.value.reason
 
 
 async def test_nobody_answers():
@@ -180,6 +187,17 @@ async def test_credentials_are_sent_and_not_shown(answering):
         await register_schemas(settings, NAMES)
     assert seen == {"Basic " + base64.b64encode(b"u:geheim").decode()}
     assert "geheim" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("none", "cannot be read: No such file"), ("text", "no certificate in PEM")],
+)
+async def test_an_authority_that_is_of_no_use_is_a_wrong_setting(tmp_path, name, reason):
+    (tmp_path / "text").write_text("no PEM")
+    settings = RegistrySettings(url="https://localhost:1", ca_file=tmp_path / name)
+    with pytest.raises(SettingsError, match=rf"registry\.ca_file: \S+{name} .*{reason}"):
+        await register_schemas(settings, NAMES)
 
 
 async def test_in_this_process():
