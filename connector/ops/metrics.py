@@ -205,7 +205,10 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
         "cluster_leader", "1 on the replica that owns kite.control and leads.", cluster["leader"]
     )
     yield _gauge(
-        "cluster_slots_owned", "Slots (connections) of this replica.", len(cluster["slots"])
+        "cluster_slots_owned",
+        "Connections (slots) that this replica owns, open or not.",
+        # an account with fewer than three connections has slots that stay empty
+        sum(slot["account"] is not None for slot in cluster["slots"].values()),
     )
     yield _gauge(
         "cluster_revision",

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connector.ops.metrics import Metrics
 from connector.settings_source import load
-from tests.support.status import service_status
+from tests.support.status import CLUSTER, service_status
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/kite-connector"
@@ -28,7 +28,7 @@ def alerts() -> list[dict]:
 @pytest.fixture(scope="module")
 def exported() -> dict[str, set[str]]:
     """Each series' name with its labels, as /metrics shows them."""
-    page, _ = Metrics(service_status).expose()
+    page, _ = Metrics(lambda: service_status(cluster=CLUSTER)).expose()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(page.decode()):
         for sample in family.samples:

@@ -8,21 +8,13 @@ from pathlib import Path
 
 from connector.kite.models import ConnectionState, Exchange
 from connector.ops.metrics import PREFIX, StatusCollector
-from tests.support.status import service_status
+from tests.support.status import CLUSTER, service_status
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/metrics.md"
 AGAIN = "write it anew with `python -m tests.contracts.test_metrics_reference`"
 MARKED = re.compile(r"(<!-- table: metrics -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 NAME = re.compile(rf"\b{PREFIX}\w+\b")
-CLUSTER = {
-    "leader": True,
-    "slots": {0: {}},
-    "revision": 7,
-    "rebalances": 3,
-    "watchlists": {},
-    "commands": {"applied": 9, "rejected": 2, "dead_letters": 1, "aborted": 4, "fenced": 5},
-}
 
 
 def families():

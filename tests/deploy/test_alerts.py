@@ -1,19 +1,21 @@
 """The chart's alerts, tried by promtool on made-up series: what fires, and what does not.
 
-Time begins on 1970-01-01 at 00:00 UTC, a Thursday; minute 300 is within NSE's hours, minute 700
-and all of Saturday (from minute 2880) are not.
+Time begins on 1970-01-01 at 00:00 UTC, a Thursday; minute 120 is before anything is due, at 190
+connections are (08:40 in India), minute 300 is within NSE's hours, minute 700 and all of Saturday
+(from minute 2880) are not.
 """
 
+import re
 import subprocess
 
 import pytest
 import yaml
 
-from tests.deploy.chart import one, render, tool
+from tests.deploy.chart import ROOT, one, render, tool
 
 pytestmark = pytest.mark.deploy
 
-OPEN, CLOSED, SATURDAY = 300, 700, 2880 + 300
+NIGHT, DUE, OPEN, CLOSED, SATURDAY = 120, 190, 300, 700, 2880 + 300
 LONG = 3300
 """Minutes that the series go on."""
 STATES = ["idle", "connecting", "connected", "backing_off"]
@@ -69,12 +71,20 @@ def healthy() -> dict[str, str]:
             "kite_connector_records_spooled": constant(0),
             "kite_connector_records_received_total": rising(6000),
             "kite_connector_records_delivered_total": rising(6000),
+            "kite_connector_spool_bytes": constant(0),
+            "kite_connector_spool_limit_bytes": constant(1000),
+            "kite_connector_cluster_leader": constant(pod == "kite-1"),
+            "kite_connector_cluster_slots_owned": constant(list(OWNERS.values()).count(pod)),
         }.items():
             series[name_of(metric, pod=pod)] = values
         series[name_of("kite_connector_build_info", pod=pod, codec="native")] = constant(1)
         lag = "kite_connector_event_loop_lag_seconds_bucket"
+        acknowledged = "kite_connector_produce_to_ack_seconds_bucket"
         for le in ("0.005", "0.25", "+Inf"):
             series[name_of(lag, pod=pod, le=le)] = rising(60)
+        for le in ("0.01", "1.0", "2.5", "+Inf"):
+            series[name_of(acknowledged, pod=pod, le=le)] = rising(6000)
+    series[name_of("kite_connector_cluster_leader_serving", pod="kite-1")] = constant(1)
     for slot in OWNERS:
         series |= state(slot, "connected")
         series[of_slot("connects_total", slot)] = constant(1)
@@ -99,6 +109,28 @@ REJECTED = "kite_connector_packets_rejected_total"
 # name -> (series, {minute: alerts that fire then})
 SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "all is well": (healthy(), {OPEN: set(), CLOSED: set()}),
+    "one replica is replaced after the other": (
+        healthy()
+        # a pod's series end, and those of the next one begin a minute later; the slots and the
+        # leadership move meanwhile
+        | {
+            name_of("kite_connector_ready", pod="kite-0"): f"1x290 _ 0 1x{LONG}",
+            name_of("kite_connector_ready", pod="kite-1"): f"1x293 _ 0 1x{LONG}",
+            name_of("process_start_time_seconds", pod="kite-0"): f"1x290 _ 2x{LONG}",
+            name_of("process_start_time_seconds", pod="kite-1"): f"1x293 _ 2x{LONG}",
+            name_of("kite_connector_broker_reachable", pod="kite-0"): f"1x290 _ 0 1x{LONG}",
+            name_of("kite_connector_broker_reachable", pod="kite-1"): f"1x293 _ 0 1x{LONG}",
+            name_of("kite_connector_cluster_slots_owned", pod="kite-0"): f"2x290 _ 0 1x{LONG}",
+            name_of(
+                "kite_connector_cluster_slots_owned", pod="kite-1"
+            ): f"1 1x290 3 3 _ 0 2x{LONG}",
+            name_of("kite_connector_cluster_leader", pod="kite-0"): f"0x290 _ 0 0 1x{LONG}",
+            name_of("kite_connector_cluster_leader", pod="kite-1"): f"1x293 _ 0x{LONG}",
+            name_of("kite_connector_cluster_leader_serving", pod="kite-1"): "1x293 _",
+            name_of("kite_connector_cluster_leader_serving", pod="kite-0"): f"_x293 0 1x{LONG}",
+        },
+        {minute: set() for minute in range(289, 302)},
+    ),
     "nothing is there": ({}, {2: set(), 10: {"KiteConnectorAbsent"}}),
     "a replica is not ready": (
         healthy() | {name_of("kite_connector_ready", pod="kite-1"): at(290, 1, 0)},
@@ -126,19 +158,28 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
         healthy() | {name_of("kite_connector_unresolved_instruments", pod="kite-0"): constant(2)},
         {5: set(), OPEN: {"KiteConnectorUnresolvedInstruments"}},
     ),
+    # every morning: nothing is due yet, and /ready says 503
     "the token has expired": (
-        healthy() | state("0", "waiting_for_token"),
+        without(healthy(), "kite_connector_ready")
+        | state("0", "waiting_for_token")
+        | state("1", "waiting_for_token")
+        | {name_of("kite_connector_ready", pod="kite-0"): constant(0)}
+        | {name_of("kite_connector_ready", pod="kite-1"): constant(1)},
         {
-            1: set(),
-            4: {"KiteConnectorWaitingForToken"},
-            OPEN: {"KiteConnectorWaitingForToken", "KiteConnectorTooFewConnections"},
+            NIGHT: set(),
+            DUE: {"KiteConnectorWaitingForToken"},
+            OPEN: {"KiteConnectorWaitingForToken"},
+            CLOSED: set(),
+            SATURDAY: set(),
         },
     ),
     "a connection is down": (
         healthy() | state("2", "backing_off"),
         {
-            1: set(),
+            NIGHT: set(),
+            DUE: {"KiteConnectorConnectionDown", "KiteConnectorTooFewConnections"},
             OPEN: {"KiteConnectorConnectionDown", "KiteConnectorTooFewConnections"},
+            SATURDAY: set(),
         },
     ),
     "a connection was taken over by another replica": (
@@ -148,17 +189,40 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "the slot is in use elsewhere": (
         healthy() | state("1", "waiting_for_slot"),
         {
-            1: set(),
+            NIGHT: set(),
             OPEN: {"KiteConnectorSlotTakenElsewhere", "KiteConnectorTooFewConnections"},
         },
     ),
     "nobody owns a slot": (
-        without(healthy(), 'slot="2"'),
-        {4: set(), OPEN: {"KiteConnectorTooFewConnections"}},
+        without(healthy(), 'slot="2"')
+        | {name_of("kite_connector_cluster_slots_owned", pod="kite-1"): constant(0)},
+        {
+            1: set(),
+            NIGHT: {"KiteConnectorSlotsWithoutOwner"},
+            OPEN: {"KiteConnectorSlotsWithoutOwner", "KiteConnectorTooFewConnections"},
+        },
     ),
-    "nobody owns any slot": (
-        without(healthy(), "slot="),
-        {OPEN: {"KiteConnectorTooFewConnections"}},
+    "a replica alone has too few": (
+        without(healthy(), "slot=", "_cluster_"),
+        {NIGHT: set(), OPEN: {"KiteConnectorTooFewConnections"}},
+    ),
+    "nobody leads": (
+        without(healthy(), "leader_serving")
+        | {name_of("kite_connector_cluster_leader", pod="kite-1"): at(290, 1, 0)},
+        {291: set(), 295: {"KiteConnectorNoLeader"}},
+    ),
+    "the leader cannot write": (
+        healthy() | {name_of("kite_connector_cluster_leader_serving", pod="kite-1"): at(290, 1, 0)},
+        {292: set(), 295: {"KiteConnectorLeaderNotServing"}},
+    ),
+    "a cluster starts without brokers": (
+        healthy()
+        | {
+            name_of(f"kite_connector_{metric}", pod=pod): constant(0)
+            for metric in ("broker_reachable", "cluster_leader", "cluster_slots_owned")
+            for pod in PODS
+        },
+        {OPEN: {"KiteConnectorBrokerUnreachable"}},
     ),
     "a slot is streamed twice": (
         healthy() | state("0", "connected", pod="kite-1"),
@@ -172,14 +236,22 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
         healthy() | {of_slot("last_tick_timestamp_seconds", "1"): f"0+60x290 17400+0x{LONG}"},
         {291: set(), OPEN: {"KiteConnectorNoTicks"}, CLOSED: set(), SATURDAY: set()},
     ),
+    "not one tick since the start": (
+        without(healthy(), of_slot("last_tick_timestamp_seconds", "1")),
+        {226: set(), OPEN: {"KiteConnectorNoTicks"}, CLOSED: set(), SATURDAY: set()},
+    ),
     "no ticks, and none wanted": (
         without(healthy(), 'kind="', "last_tick")
         | {of_slot("last_tick_timestamp_seconds", "1"): constant(1)}
         | {of_slot("instruments", "1", kind="desired"): constant(0)},
         {OPEN: set()},
     ),
-    "instruments stay silent": (
-        healthy() | {of_slot("instruments", "1", kind="confirmed"): constant(2990)},
+    "a few instruments stay silent": (
+        healthy() | {of_slot("instruments", "1", kind="confirmed"): constant(2860)},
+        {OPEN: set()},
+    ),
+    "many instruments stay silent": (
+        healthy() | {of_slot("instruments", "1", kind="confirmed"): constant(2840)},
         {OPEN: {"KiteConnectorUnconfirmedInstruments"}, CLOSED: set()},
     ),
     "packets that are no ticks": (
@@ -197,6 +269,22 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "records wait on disk": (
         healthy() | {name_of("kite_connector_records_spooled", pod="kite-0"): at(290, 0, 9)},
         {292: set(), OPEN: {"KiteConnectorSpooling"}},
+    ),
+    "the spool fills": (
+        healthy() | {name_of("kite_connector_spool_bytes", pod="kite-0"): at(290, 400, 600)},
+        {289: set(), 295: {"KiteConnectorSpoolFilling"}},
+    ),
+    "acknowledgements are slow": (
+        healthy()
+        | {
+            name_of(
+                "kite_connector_produce_to_ack_seconds_bucket", pod="kite-0", le="0.01"
+            ): rising(3000),
+            name_of("kite_connector_produce_to_ack_seconds_bucket", pod="kite-0", le="1.0"): rising(
+                3000
+            ),
+        },
+        {9: set(), OPEN: {"KiteConnectorSlowAcknowledgements"}},
     ),
     "records are lost": (
         healthy() | {name_of(DROPPED, pod="kite-0", reason="spool_full"): at(290, 7, 90)},
@@ -221,6 +309,19 @@ def test_rules_are_well_formed(rules, tmp_path):
         capture_output=True,
         text=True,
         check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_documented_questions_are_promql(tmp_path):
+    page = (ROOT / "docs/metrics.md").read_text().partition("## Questions and answers")[2]
+    questions = re.findall(r"^\| .* \| `(.+)` \|$", page.partition("\n## ")[0], re.MULTILINE)
+    assert len(questions) > 5
+    records = [{"record": f"q:{n}", "expr": text} for n, text in enumerate(questions)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "questions", "rules": records}]}))
+    done = subprocess.run(
+        [tool("promtool"), "check", "rules", str(file)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -279,7 +380,8 @@ def test_what_an_alert_says(rules, tmp_path):
                         "exp_labels": {"severity": "critical", "slot": "1", "account": "main"},
                         "exp_annotations": {
                             "summary": "Connection 1 of main brings no ticks",
-                            "description": "The last one came 10m 0s ago, and the market is open.",
+                            "description": "It is open and has 3000 instruments, the market is "
+                            "open, and no tick came for two minutes.",
                             "runbook_url": "docs/alerts.md#kiteconnectornoticks",
                         },
                     }

@@ -12,6 +12,16 @@ from connector.ops.status import (
     ServiceStatus,
 )
 
+CLUSTER = {
+    "leader": True,
+    "slots": {0: {"account": "main"}, 2: {"account": "main"}, 5: {"account": None}},
+    "revision": 7,
+    "rebalances": 3,
+    "watchlists": {"algo-1": 3},
+    "commands": {"applied": 9, "rejected": 2, "dead_letters": 1, "aborted": 4, "fenced": 5},
+}
+"""What the leader of a cluster adds."""
+
 
 def service_status(**changes) -> ServiceStatus:
     exchange_to_receive, receive_to_produce = Histogram(SECONDS), Histogram(MILLISECONDS)

@@ -2,7 +2,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from connector.ops.metrics import Metrics
-from tests.support.status import service_status
+from tests.support.status import CLUSTER, service_status
 
 
 @pytest.fixture
@@ -29,16 +29,6 @@ def test_everything_is_there(families):
     assert value(families, "kite_connector_packets_rejected", reason="unknown_length") == 2
     assert value(families, "kite_connector_ticks", exchange="NSE") == 90
     assert value(families, "kite_connector_connection_packets", slot="0", account="main") == 100
-
-
-CLUSTER = {
-    "leader": True,
-    "slots": {0: {}, 2: {}},
-    "revision": 7,
-    "rebalances": 3,
-    "watchlists": {"algo-1": 3},
-    "commands": {"applied": 9, "rejected": 2, "dead_letters": 1, "aborted": 4, "fenced": 5},
-}
 
 
 def cluster_families(cluster):
