@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 import structlog
 import uvloop
 
+from connector.app import GC_THRESHOLD
 from connector.codec import Transcoder
 from connector.kafka.producer import RecordProducer
 from connector.kafka.records import RecordEncoder
@@ -90,6 +92,7 @@ def main() -> None:
     chosen = parser.parse_args()
     tokens = [tokens_of(slot, chosen.instruments) for slot in range(SLOTS)]
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    gc.set_threshold(GC_THRESHOLD)  # as the service does
     figures = uvloop.run(
         measure(
             chosen.url,
