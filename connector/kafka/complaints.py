@@ -88,6 +88,10 @@ def plain(text: str) -> str:
     return f"{found['address']}: {what}" if found else what
 
 
+def _is_known(text: str) -> bool:
+    return any(pattern.search(text) for pattern, _ in _KNOWN)
+
+
 class Complaints:
     """A client's `error_cb` that keeps what was said last, for the error that is raised later.
 
@@ -106,6 +110,9 @@ class Complaints:
         text = error.str()
         if error.name() == "_ALL_BROKERS_DOWN":
             self._silent = True
+            return
+        if self._last is not None and _is_known(self._last) and not _is_known(text):
+            # the same broker at an address where it does not listen, of IPv6 say: tells less
             return
         self._last = text
         found = _COMPLAINT.match(text)

@@ -132,5 +132,9 @@ def test_the_reason_is_what_was_complained_of_last():
     assert unreachable(refused, down) == "no Kafka broker answers at k:1: refused"
     other = KafkaError(KafkaError._TRANSPORT, "k:2/2: refused (after 0ms in state CONN)")
     assert unreachable(other, down) == "no Kafka broker answers at k:1: k:2: refused"
+    # "localhost" is two addresses, and the broker listens at one of them
+    denied = KafkaError(KafkaError._AUTHENTICATION, "k:1/bootstrap: SASL authentication error: no")
+    assert "check kafka.sasl_username" in unreachable(denied, refused, down)
+    assert "check kafka.sasl_username" in unreachable(refused, denied, down)
     assert "kafka.security_protocol" in unreachable(down)
     assert unreachable().endswith("Local: Broker transport failure")
