@@ -33,7 +33,7 @@ SPARE = 20
 
 
 class Streaming:
-    """Replicas that stream 3000 ticks a second, all in topics of their own."""
+    """Replicas that share a feed and topics of their own."""
 
     def __init__(
         self, server: SimulatorServer, fleet: Fleet, bootstrap_servers: str, topics: TopicNames
@@ -113,6 +113,16 @@ class Streaming:
             "records that Kafka takes",
         )
 
+    async def until_accounted(self, process: Process, **counts: int) -> None:
+        """A replica has at least so many orders, instruments …, and Kafka has taken them."""
+
+        def there(statuses: Statuses) -> bool:
+            status = statuses[process]
+            return all(status[name] >= count for name, count in counts.items())
+
+        await self._until(there, f"{counts}")
+        await self.until_delivered()
+
     async def command(self, kind: str, **fields: Any) -> str:
         """Write a command, whether Kafka takes it at the moment or not; returns its id."""
         if self._steering is None:
@@ -165,9 +175,13 @@ class Streaming:
         assert found.repeats == 0
         if not killed:
             rest = await asyncio.to_thread(self._count_of_other_records)
-            delivered = sum(one["delivered"] + one["dead_lettered"] for one in self._accounts)
-            assert found.ticks + rest == delivered
+            assert found.ticks + rest == self.delivered
         return found.ticks
+
+    @property
+    def delivered(self) -> int:
+        """Records of all that were stopped, by their own account."""
+        return sum(one["delivered"] + one["dead_lettered"] for one in self._accounts)
 
     async def _until(self, condition: Any, what: str) -> None:
         loop = asyncio.get_running_loop()
@@ -214,19 +228,24 @@ def _taken(accounting: dict[str, Any]) -> int:
 
 @contextlib.asynccontextmanager
 async def streaming(
-    directory: Path, bootstrap_servers: str, **changes: Any
+    directory: Path,
+    bootstrap_servers: str,
+    *,
+    updates_per_second: float = UPDATES_PER_SECOND,
+    **changes: Any,
 ) -> AsyncIterator[Streaming]:
     """Feed, registry and room for replicas.
 
     Args:
         directory: for settings, logs and spools.
         bootstrap_servers: of the Kafka.
+        updates_per_second: of each instrument.
         changes: parts of the settings that are other than usual.
     """
     name = f"it-{uuid.uuid4().hex[:8]}"
     config = SimulatorConfig(
         instruments=INSTRUMENTS,
-        updates_per_second=UPDATES_PER_SECOND,
+        updates_per_second=updates_per_second,
         slot_release_seconds=0,
         # nothing may be left out on the feed's side
         backlog_mib=256,
