@@ -1,5 +1,7 @@
 """From the socket to the broker's acknowledgement: the service beside a pipeline of today's parts.
 
+With BENCH_RUST=1, and cargo, beside the Rust manager too: its latency to the user's channel.
+
 Feed, subject and broker are processes of their own, so that CPU time and memory are the subject's
 alone. The subject is `kite-connector run` as a user runs it (its HTTP server, health checks and log
 included), but for latency, where `subject.py` puts a clock behind the same pipeline.
@@ -24,12 +26,14 @@ import yaml
 
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.topics import TopicNames
+from tests.bench import rust_peer
 from tests.bench.feed import SLOTS, tokens_of
 
 PYTHON = sys.executable
 # the broker keeps 100 000 messages a partition; so many partitions are those of the settings
 PARTITIONS = 6
 READY_SECONDS = 60.0
+WITH_RUST = os.environ.get("BENCH_RUST") == "1"
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 Figure = dict[str, Any]
@@ -44,16 +48,18 @@ def run() -> list[Figure]:
         servers = broker.bootstrap_servers
         # interleaved, so that a slow moment of the machine meets both
         floods, peer_floods, paced, latencies, peer_latencies = [], [], [], [], []
+        rust_latencies = []
         for _ in range(3):
             floods.append(service(servers, instruments=500, packets=100, frames=4000))
             peer_floods.append(peer(servers, instruments=500, packets=100, frames=40))
             latencies.append(subject(servers, instruments=500, packets=1, frames=5000, pace=1000))
             peer_latencies.append(peer(servers, instruments=500, packets=1, frames=1500, pace=1000))
+            if WITH_RUST:
+                rust_latencies.append(rust(instruments=500, packets=1, frames=5000, pace=1000))
         paced.append(service(servers, instruments=3000, packets=60, frames=1500, pace=100))
     flood = min(floods, key=lambda run: run["cpu_us"])
     peer_flood = min(peer_floods, key=lambda run: run["cpu_us"])
-    latency = min(latencies, key=lambda run: run["p99_us"])
-    peer_latency = min(peer_latencies, key=lambda run: run["p99_us"])
+    latency, peer_latency = best(latencies), best(peer_latencies)
     day = paced[0]
     lost = sum(run["lost"] for run in floods)
     return [
@@ -72,12 +78,21 @@ def run() -> list[Figure]:
          "reach": 233, "note": "the same run"},
         {"name": "… pykiteconnect pipeline, p50", "value": peer_latency["p50_us"], "unit": "µs"},
         {"name": "… pykiteconnect pipeline, p99", "value": peer_latency["p99_us"], "unit": "µs"},
+        *(
+            {"name": f"… Rust manager to the user's channel, {p}", "unit": "µs",
+             "value": best(rust_latencies)[f"{p}_us"]}
+            for p in ("p50", "p99") if rust_latencies
+        ),
         {"name": "9000 instruments, full, 2/s each: CPU", "value": day["cpu_percent"],
          "unit": "% of a core", "reach": 10,
          "note": f"{day['per_second']:,.0f} ticks/s in frames of 60; lost {day['lost']}"},
         {"name": "9000 instruments, full, 2/s each: memory", "value": day["peak_mib"],
          "unit": "MiB", "reach": 150, "note": "peak resident"},
     ]  # fmt: skip
+
+
+def best(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    return min(runs, key=lambda run: run["p99_us"])
 
 
 class Feed:
@@ -208,23 +223,38 @@ def peak_mib(pid: int) -> float:
 
 
 def subject(servers: str, **load: float) -> dict[str, Any]:
-    return measured("tests.bench.subject", servers, **load)
+    return python("tests.bench.subject", servers, **load)
 
 
 def peer(servers: str, **load: float) -> dict[str, Any]:
-    return measured("tests.bench.peer", servers, **load)
+    return python("tests.bench.peer", servers, **load)
+
+
+def rust(*, instruments: int, packets: int, frames: int, pace: float) -> dict[str, Any]:
+    program = rust_peer.build()
+    feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
+    command = [str(program), str(instruments), str(SLOTS * frames * packets)]
+    return measured(feed, command, {rust_peer.ROOT_VARIABLE: feed.url})
+
+
+def python(
+    module: str, servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0
+) -> dict[str, Any]:
+    feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
+    command = [
+        *(PYTHON, "-m", module, "--url", feed.url, "--bootstrap-servers", servers),
+        *("--instruments", str(instruments), "--ticks", str(SLOTS * frames * packets)),
+    ]
+    return measured(feed, command)
 
 
 def measured(
-    module: str, servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0
+    feed: Feed, command: list[str], environment: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """Run a program that measures itself against the feed."""
-    feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
     process = subprocess.Popen(
-        [PYTHON, "-m", module, "--url", feed.url, "--bootstrap-servers", servers,
-         "--instruments", str(instruments), "--ticks", str(SLOTS * frames * packets)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        command, env=os.environ | (environment or {}), stdout=subprocess.PIPE, text=True
+    )
     try:
         feed.hear()
         feed.send()
