@@ -1,0 +1,129 @@
+"""The Python of the documentation, run as it stands but for addresses and the end."""
+
+import ast
+import asyncio
+import contextlib
+import types
+
+import pytest
+
+import connector
+from connector import KiteTickerAsync, KiteTickerManager, Mode
+from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.support.documented import block_after
+from tests.support.leaders import leader
+from tests.support.masters import FakeMaster
+from tests.support.replicas import broker
+
+BUSY = SimulatorConfig(updates_per_second=100, instruments=300)
+KEY, TOKEN = "simulated_key", "simulated_token"
+
+
+class EnoughError(Exception):
+    """A program of the documentation goes on for ever; it has printed what it should."""
+
+
+class Printed:
+    """`print` for a program, which ends it after some lines."""
+
+    def __init__(self, enough=1):
+        self.lines = []
+        self._enough = enough
+
+    def __call__(self, *values):
+        self.lines.append(values)
+        if len(self.lines) >= self._enough:
+            raise EnoughError
+
+
+def replaced(text, *pairs):
+    for old, new in pairs:
+        assert text.count(old) == 1, f"{old} stands {text.count(old)} times in\n{text}"
+        text = text.replace(old, new)
+    return text
+
+
+async def run(text, names):
+    """Run a block that awaits outside of a function."""
+    code = compile(text, "documentation", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    names.update({name: getattr(connector, name) for name in connector.__all__} | names)
+    await types.FunctionType(code, names)()
+
+
+async def test_the_readme():
+    printed = Printed()
+    async with SimulatorServer(BUSY) as server:
+        text = replaced(
+            block_after("README.md", "As a library:").text,
+            ('"api_key", "access_token"', f'"{KEY}", "{TOKEN}", root="{server.ws_url}"'),
+        )
+        # it starts an event loop of its own
+        with pytest.raises(EnoughError):
+            await asyncio.to_thread(exec, compile(text, "README.md", "exec"), {"print": printed})
+    ((ticks,),) = printed.lines
+    assert [tick.instrument_token for tick in ticks] == [408065]
+
+
+async def test_one_connection():
+    printed = Printed(enough=4)
+    async with SimulatorServer(BUSY) as server:
+        text = replaced(
+            block_after("docs/library.md", "## One connection").text,
+            ("access_token)", f"access_token, root={server.ws_url!r})"),
+        )
+        with pytest.raises(EnoughError):
+            await run(text, {"print": printed, "api_key": KEY, "access_token": TOKEN})
+    assert {line[0] for line in printed.lines} == {408065, 738561}
+
+
+async def test_many_connections():
+    came = asyncio.Event()
+
+    async def consume(channel):
+        async for message in channel:
+            if message is not None:
+                came.set()
+
+    async with SimulatorServer(BUSY) as server:
+        text = replaced(
+            block_after("docs/library.md", "## Many connections").text,
+            ("access_token, config)", f"access_token, config, root={server.ws_url!r})"),
+        )
+        # the block of the page ends there, and with it the connections
+        text += "    await came.wait()\n"
+        await run(
+            text,
+            {
+                "KiteTickerManager": KiteTickerManager, "asyncio": asyncio, "consume": consume,
+                "came": came, "api_key": KEY, "access_token": TOKEN, "tokens": [408065],
+            },
+        )  # fmt: skip
+    assert came.is_set()
+
+
+async def test_the_simulator_in_a_test():
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect(server):
+            client = KiteTickerAsync.connect(KEY, TOKEN, root=server.ws_url)
+            ticker = await stack.enter_async_context(client)
+            ticker.subscribe([408065, 738561], Mode.QUOTE)
+
+        text = replaced(
+            block_after("docs/simulator.md", "In a test:").text,
+            ("    ...  # connect", "    await connect(server)  # connect"),
+        )
+        await run(text, {"connect": connect})
+
+
+def test_a_command_in_python():
+    printed = Printed(enough=100)
+    master = FakeMaster({"NSE:INFY": 408065, "NSE:RELIANCE": 738561})
+    with broker() as kafka, leader(kafka, master):
+        text = replaced(
+            block_after("docs/control.md", "Python, with confluent-kafka").text,
+            ("localhost:9092", kafka.bootstrap_servers),
+        )
+        exec(compile(text, "control.md", "exec"), {"print": printed})
+    ((reply,),) = printed.lines
+    assert (reply["status"], reply["accepted"], reply["refused"]) == ("APPLIED", 2, [])
