@@ -1,4 +1,8 @@
-"""Java, Maven and Spark: found or fetched once, and run one at a time."""
+"""Java, Maven and Spark: found or fetched once, and run one at a time.
+
+What docs/downstream.md tells to type is typed: in a folder with the examples as a user has them, so
+that a test may change addresses and topics in them.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.integration.containers import unavailable
+from tests.support.documented import block_after, shell_lines
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
@@ -18,6 +24,13 @@ BUILD = ROOT / "build/downstream"
 RUN_SECONDS = 600
 # runs are short: no time spent on compiling well, and little memory
 BRIEF_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m")
+SPARK_BRIEF = """\
+spark.master local[2]
+spark.driver.memory 768m
+spark.ui.enabled false
+spark.log.level WARN
+spark.sql.shuffle.partitions 2
+"""
 
 
 def java_home() -> Path:
@@ -44,63 +57,77 @@ def _version(home: Path) -> str | None:
     return found[1] if found else None
 
 
-def maven(project: str, goal: str) -> Path:
-    """Build a project under examples/ with its jars in `lib`; returns the folder."""
+def documented(page: str, words: str) -> list[str]:
+    """The lines to type of the first shell block behind some words of a page."""
+    return shell_lines(block_after(page, words).text)
+
+
+def user_folder(folder: Path) -> Path:
+    """A folder with the examples; what is built and installed in it is kept for the next one."""
+    shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("build"))
+    for project in ("flink", "spark", "consumers/java"):
+        out = BUILD / project
+        out.mkdir(parents=True, exist_ok=True)
+        (folder / "examples" / project / "build").symlink_to(out)
+    (folder / "build").mkdir()
+    (folder / "build/spark").symlink_to(BUILD / "spark-venv")
+    return folder
+
+
+def typed(folder: Path, lines: Iterable[str], **environment: str) -> str:
+    """Run lines of shell in a folder; returns what they printed."""
     if shutil.which("mvn") is None:
         unavailable("Maven is not here")
-    out = BUILD / project
-    pom = EXAMPLES / project / "pom.xml"
-    run(["mvn", "-q", "-B", "-f", str(pom), f"-Dout={out}", goal], JAVA_HOME=str(java_home()))
-    return out
-
-
-def java(project: str, main: str, *arguments: str) -> str:
-    """Run a class of a Maven project; returns what it printed."""
-    home, out = java_home(), maven(project, "process-classes")
-    classpath = f"{out / 'classes'}{os.pathsep}{out / 'lib'}/*"
-    return run([str(home / "bin/java"), *BRIEF_JVM, "-cp", classpath, main, *arguments])
-
-
-def spark(script: Path, *arguments: str) -> str:
-    """Run a script with spark-submit; returns what it printed."""
-    python = _spark_python()
-    jars = ",".join(
-        str(jar) for jar in sorted((maven("spark", "process-resources") / "lib").iterdir())
+    home = java_home()
+    printed = run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+        folder,
+        JAVA_HOME=str(home),
+        PATH=os.pathsep.join(
+            [str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+        ),
+        JAVA_TOOL_OPTIONS=" ".join(BRIEF_JVM),
+        **environment,
     )
-    command = [
-        str(python.with_name("spark-submit")),
-        *("--master", "local[2]", "--driver-memory", "768m", "--jars", jars),
-        *("--driver-java-options", " ".join(BRIEF_JVM[:2])),
-        *("--conf", "spark.ui.enabled=false", "--conf", "spark.log.level=WARN"),
-        *("--conf", "spark.sql.shuffle.partitions=2"),
-    ]
-    return run(
-        [*command, str(script), *arguments],
-        JAVA_HOME=str(java_home()),
+    # Maven sets the colour back, also where it has none
+    return printed.replace("\x1b[0m", "")
+
+
+def spark(folder: Path, lines: Iterable[str]) -> str:
+    """The same for lines that call spark-submit: with few resources, in one process."""
+    python = _spark_python()
+    configuration = folder / "spark-conf"
+    configuration.mkdir(exist_ok=True)
+    (configuration / "spark-defaults.conf").write_text(SPARK_BRIEF)
+    return typed(
+        folder,
+        lines,
         PYSPARK_PYTHON=str(python),
+        SPARK_CONF_DIR=str(configuration),
         # else it listens on whatever address the host's name stands for
         SPARK_LOCAL_IP="127.0.0.1",
     )
 
 
 def _spark_python() -> Path:
-    """An environment of its own: pyspark is half a gigabyte."""
+    """An environment of its own, as the page tells to make it: pyspark is half a gigabyte."""
     requirements = ROOT / "requirements/spark.txt"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     venv = BUILD / "spark-venv"
     stamp, python = venv / ".installed", venv / "bin/python"
     if not stamp.exists() or stamp.read_text() != digest:
-        run([sys.executable, "-m", "venv", "--clear", str(venv)])
+        run([sys.executable, "-m", "venv", "--clear", str(venv)], ROOT)
         pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        run([*pip, "--require-hashes", "-r", str(requirements)])
+        run([*pip, "--require-hashes", "-r", str(requirements)], ROOT)
         stamp.write_text(digest)
     return python
 
 
-def run(command: list[str], **environment: str) -> str:
+def run(command: list[str], folder: Path, **environment: str) -> str:
     done = subprocess.run(
         command,
         check=False,
+        cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -2,15 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from datetime import datetime
 
 import pytest
 
 from connector.downstream import topic_pattern
-from tests.integration.downstream.engines import EXAMPLES, java
+from tests.integration.downstream.engines import documented, typed, user_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.downstream]
 
@@ -42,24 +40,18 @@ def gaps_of(ticks: list[dict]) -> set[tuple[int, int, int, int]]:
     }
 
 
-def test_python_consumer_gives_each_tick_once_and_names_the_gaps(downstream):
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(EXAMPLES / "consumers/python/consume.py"),
-            *("--bootstrap-servers", downstream.bootstrap_servers),
-            *("--registry-url", downstream.registry_url),
-            *("--topic-pattern", topic_pattern("tick", downstream.prefix)),
-            *("--group", downstream.prefix, "--from-beginning", "--until-end"),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
+def test_python_consumer_gives_each_tick_once_and_names_the_gaps(downstream, tmp_path):
+    (line,) = documented("docs/downstream.md", "## Python")
+    line += (
+        f" --bootstrap-servers {downstream.bootstrap_servers}"
+        f" --registry-url {downstream.registry_url}"
+        f" --topic-pattern '{topic_pattern('tick', downstream.prefix)}'"
+        f" --group {downstream.prefix} --until-end 2>told"
     )
-    assert done.returncode == 0, done.stderr
+    folder = user_folder(tmp_path)
+    printed = typed(folder, [line])
     written = downstream.ticks
-    received = [json.loads(line) for line in done.stdout.splitlines()]
+    received = [json.loads(line) for line in printed.splitlines()]
     assert Counter(map(identity, received)) == Counter({identity(tick) for tick in written})
     by_identity = {identity(tick): tick for tick in written}
     for tick in received:
@@ -68,24 +60,26 @@ def test_python_consumer_gives_each_tick_once_and_names_the_gaps(downstream):
         told = {name: tick[name] and datetime.fromisoformat(tick[name]) for name in times}
         assert {**tick, **told} == want
 
-    told = re.findall(r"^gap: slot (\d+) session (\d+) (\d+)-(\d+)$", done.stderr, re.MULTILINE)
+    errors = (folder / "told").read_text()
+    told = re.findall(r"^gap: slot (\d+) session (\d+) (\d+)-(\d+)$", errors, re.MULTILINE)
     gaps = gaps_of(written)
     assert len(gaps) > 10
     assert {tuple(map(int, gap)) for gap in told} == gaps
     repeats = len(written) - len(by_identity)
     assert repeats > 100
-    assert f"{len(by_identity)} ticks, {repeats} repeats, " in done.stderr
+    assert f"{len(by_identity)} ticks, {repeats} repeats, " in errors
 
 
-def test_java_consumer_decodes_both_versions_of_the_schema(downstream):
-    printed = java(
-        "consumers/java",
-        "kite.consumer.Consume",
-        downstream.bootstrap_servers,
-        downstream.registry_url,
-        topic_pattern("tick", downstream.prefix),
-        "until-end",
+def test_java_consumer_decodes_both_versions_of_the_schema(downstream, tmp_path):
+    build, consume = documented("docs/downstream.md", "## Java")
+    theirs = "localhost:9092 http://localhost:8081 'kite\\.ticks\\..*'"
+    assert consume.endswith(theirs)
+    consume = consume.replace(
+        theirs,
+        f"{downstream.bootstrap_servers} {downstream.registry_url} "
+        f"'{topic_pattern('tick', downstream.prefix)}' until-end",
     )
+    printed = typed(user_folder(tmp_path), [build, consume])
     received = Counter(_told(json.loads(line)) for line in printed.splitlines())
     assert received == Counter(_told(tick) for tick in downstream.ticks)
 

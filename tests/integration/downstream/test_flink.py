@@ -12,7 +12,7 @@ from connector.kafka.records import InstrumentEncoder
 from connector.kite.instruments import Instrument
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar
-from tests.integration.downstream.engines import EXAMPLES, java
+from tests.integration.downstream.engines import EXAMPLES, documented, typed, user_folder
 from tests.integration.downstream.market import Record
 
 pytestmark = [pytest.mark.integration, pytest.mark.downstream]
@@ -40,12 +40,13 @@ INSERT INTO phases SELECT market_phase, instrument_token FROM newer_ticks;
 """
 
 
-def run_sql(folder: Path, *scripts: str) -> None:
-    files = []
-    for number, script in enumerate(scripts):
-        files.append(folder / f"{number}.sql")
-        files[-1].write_text(script, "utf-8")
-    java("flink", "kite.flink.RunSql", *map(str, files))
+def run_sql(folder: Path, tables: str, jobs: str) -> None:
+    """What docs/downstream.md tells to type, over these tables and jobs."""
+    folder.mkdir()
+    here = user_folder(folder)
+    (here / "examples/flink/tables.sql").write_text(tables, "utf-8")
+    (here / "examples/flink/bars.sql").write_text(jobs, "utf-8")
+    typed(here, documented("docs/downstream.md", "## Flink"))
 
 
 def run_bars(downstream, folder: Path, topic: str, *more: str) -> list[Bar]:
@@ -61,7 +62,7 @@ def run_bars(downstream, folder: Path, topic: str, *more: str) -> list[Bar]:
     bars = BARS_SQL.replace("'kite.bars'", f"'{topic}'").replace(
         "localhost:9092", downstream.bootstrap_servers
     )
-    run_sql(folder, tables, EXPLAIN_SQL, bars, *more)
+    run_sql(folder, tables + EXPLAIN_SQL, "\n".join([bars, *more]))
     return sorted(bar_of(json.loads(value)) for _, value in downstream.read(topic))
 
 
@@ -75,7 +76,7 @@ def test_bars_are_equal_before_and_after_the_schema_moves_on(new_downstream, tmp
     downstream = new_downstream()
     first_day, second_day = downstream.days()
     downstream.write(first_day)
-    before = run_bars(downstream, tmp_path, f"{downstream.prefix}.bars-before")
+    before = run_bars(downstream, tmp_path / "before", f"{downstream.prefix}.bars-before")
     assert before == downstream.bars
 
     downstream.evolve()
@@ -94,7 +95,9 @@ def test_bars_are_equal_before_and_after_the_schema_moves_on(new_downstream, tmp
     script = PHASES_SQL.replace("%topic%", phases).replace(
         "%servers%", downstream.bootstrap_servers
     )
-    after = run_bars(downstream, tmp_path, f"{downstream.prefix}.bars-after", newer, script)
+    after = run_bars(
+        downstream, tmp_path / "after", f"{downstream.prefix}.bars-after", newer, script
+    )
     assert after == downstream.bars
     assert len(after) > len(before)
 
@@ -135,7 +138,7 @@ def test_instruments_are_a_table_that_tombstones_delete_from(new_downstream, tmp
         options=BOUNDED,
     )
     script = NAMED_SQL.replace("%topic%", named).replace("%servers%", downstream.bootstrap_servers)
-    run_sql(tmp_path, tables, script)
+    run_sql(tmp_path / "named", tables, script)
     last = {key.decode(): value and json.loads(value) for key, value in downstream.read(named)}
     assert {key: row for key, row in last.items() if row is not None} == {
         "408065": {"token_key": "408065", "tradingsymbol": "INFY", "expiry": None, "lot_size": 1},

@@ -1,28 +1,26 @@
 """Spark over the topics: bars equal to Python's, before and after the schema moves on."""
 
 import json
-import shutil
 
 import pytest
 
 from connector.downstream import topic_pattern
 from tests.integration.downstream.bars import Bar
-from tests.integration.downstream.engines import EXAMPLES, spark
+from tests.integration.downstream.engines import documented, spark, user_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.downstream]
 
 
 def run_bars(downstream, folder, topic: str) -> list[Bar]:
     """The example as it is; what it did before is in its checkpoint."""
-    for name in ("bars.py", "ticks.py"):
-        shutil.copy(EXAMPLES / "spark" / name, folder)
-    printed = spark(
-        folder / "bars.py",
-        *("--bootstrap-servers", downstream.bootstrap_servers),
-        *("--registry-url", downstream.registry_url),
-        *("--topic-pattern", topic_pattern("tick", downstream.prefix)),
-        *("--topic", topic, "--checkpoint", str(folder / "checkpoint"), "--once", "--list"),
+    environment, *lines = documented("docs/downstream.md", "## Spark")
+    assert "-r requirements/spark.txt" in environment, "made once for all runs"
+    lines[-1] = lines[-1].replace("--topic kite.bars", f"--topic {topic}") + (
+        f" --bootstrap-servers {downstream.bootstrap_servers}"
+        f" --registry-url {downstream.registry_url}"
+        f" --topic-pattern '{topic_pattern('tick', downstream.prefix)}' --once --list"
     )
+    printed = spark(folder, lines)
     rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     return sorted(bar_of(row) for row in rows)
 
@@ -39,12 +37,13 @@ def test_bars_are_equal_before_and_after_the_schema_moves_on(new_downstream, tmp
     downstream.create_topics(bars)
     first_day, second_day = downstream.days()
     downstream.write(first_day)
-    before = run_bars(downstream, tmp_path, bars)
+    folder = user_folder(tmp_path)
+    before = run_bars(downstream, folder, bars)
     assert before == downstream.bars
 
     # the stream goes on from its checkpoint, and knows the newer schema since its start
     downstream.evolve()
     downstream.write(downstream.half_in_newer_schema(second_day))
-    after = run_bars(downstream, tmp_path, bars)
+    after = run_bars(downstream, folder, bars)
     assert after == downstream.bars
     assert len(after) > len(before)
