@@ -11,10 +11,10 @@ from tests.support.replicas import TOPICS, settings
 
 
 @contextlib.contextmanager
-def leader(kafka, master, slots=(0, 1, 2), capacity=3000, name="test"):
+def leader(kafka, master, slots=(0, 1, 2), capacity=3000, name="test", topics=TOPICS):
     tree = settings(kafka.bootstrap_servers, "ws://127.0.0.1:1")
     leads = Leader(
-        lambda: ControlLog(tree.kafka, TOPICS, name, lambda: None),
+        lambda: ControlLog(tree.kafka, topics, name, lambda: None),
         Layout(slots, capacity),
         lambda: master,
         wanted={},
