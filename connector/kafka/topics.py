@@ -270,8 +270,9 @@ class _Topics:
                 entries = future.result(self._timeout + 1)
             except (KafkaException, concurrent.futures.TimeoutError) as exc:
                 # an account without the right to read it: the topic may well be fine
+                reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer"
                 self._log.warning(
-                    "topic configuration not readable", topic=resource.name, reason=str(exc)
+                    "topic configuration not readable", topic=resource.name, reason=reason
                 )
                 continue
             there = {name: entry.value for name, entry in entries.items()}
