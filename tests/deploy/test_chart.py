@@ -21,6 +21,7 @@ from tests.deploy.chart import (
     tool,
     values_of,
 )
+from tests.support.documented import block_after
 
 pytestmark = pytest.mark.deploy
 
@@ -29,10 +30,15 @@ CUSTOM = {"ServiceMonitor", "PrometheusRule"}
 
 EVERYTHING = {
     "monitoring": {
-        "serviceMonitor": {"enabled": True},
-        "rules": {"enabled": True},
-        "dashboard": {"enabled": True},
+        "serviceMonitor": {
+            "enabled": True,
+            "relabelings": [{"targetLabel": "cluster", "replacement": "a"}],
+            "metricRelabelings": [{"action": "labeldrop", "regex": "instance"}],
+        },
+        "rules": {"enabled": True, "alertLabels": {"team": "data"}},
+        "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Market"}},
     },
+    "annotations": {"reloader.stakater.com/auto": "true"},
     "imagePullSecrets": ["pull"],
     "image": {"digest": "sha256:" + "0" * 64},
     "kafka": {"tls": {"secret": "tls", "certificateKey": "tls.crt", "keyKey": "tls.key"}},
@@ -64,6 +70,7 @@ EVERYTHING = {
         }
     ],
     "networkPolicy": {
+        "dnsPorts": [53, 5353],
         "kafkaPorts": [9095],
         "kafkaTo": [{"podSelector": {"matchLabels": {"app": "kafka"}}}],
         "registryTo": [{"podSelector": {"matchLabels": {"app": "registry"}}}],
@@ -244,7 +251,7 @@ def test_the_network_policy_opens_only_what_the_settings_name(rendered):
         return policy["spec"]["egress"]
 
     ports = [[rule["port"] for rule in each["ports"]] for each in egress("everything")]
-    assert ports == [[53, 53], [9092, 9095], [8081], [443, 8443], [3128]]
+    assert ports == [[53, 53, 5353, 5353], [9092, 9095], [8081], [443, 8443], [3128]]
     ports = [
         [rule["port"] for rule in each["ports"]] for each in egress("values-simulator.yaml")[1:3]
     ]
@@ -311,6 +318,9 @@ WRONG = [
     ("resources/limits", {"gpu": 1}),
     ("simulator/replicas", 2),
     ("networkPolicy/kafkaPorts", [0]),
+    ("networkPolicy/dnsPorts", []),
+    ("runAsUser", 0),
+    ("monitoring/rules/alertLabels", ["team"]),
 ]
 
 
@@ -340,8 +350,53 @@ def test_what_the_schema_lets_through_is_closed():
     assert sorted(open_paths) == ["/$defs/open", "/properties/global"]
 
 
-def test_replicas_can_be_left_to_an_autoscaler_or_stopped():
+def test_replicas_can_be_stopped_or_left_to_somebody_else():
     assert one(render({"replicas": 0}), "StatefulSet")["spec"]["replicas"] == 0
+    documents = render({"replicas": None})
+    assert "replicas" not in one(documents, "StatefulSet")["spec"]
+    assert "PodDisruptionBudget" in {document["kind"] for document in documents}
+    assert "range(1)" in yaml.safe_dump(one(documents, "Pod"), width=1000)
+
+
+def test_the_platform_may_choose_the_user():
+    pod = one(render({"runAsUser": None}), "StatefulSet")["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def test_every_pod_goes_to_the_nodes_that_take_it():
+    place = {"nodeSelector": {"kubernetes.io/arch": "arm64"}, "imagePullSecrets": ["pull"]}
+    place |= {"tolerations": [{"key": "market", "operator": "Exists"}]}
+    documents = render({**place, "simulator": {"enabled": True}})
+    pods = [one(documents, "Pod")["spec"]]
+    pods += [one(documents, k)["spec"]["template"]["spec"] for k in ("StatefulSet", "Deployment")]
+    for pod in pods:
+        assert pod["nodeSelector"] == place["nodeSelector"]
+        assert pod["tolerations"] == place["tolerations"]
+        assert pod["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_the_documented_values_are_accepted(tmp_path):
+    block = block_after("docs/deployment.md", "3. Write your values")
+    settings, _ = settings_of(render(yaml.safe_load(block.text)), tmp_path)
+    assert settings.kafka.bootstrap_servers.startswith("kafka-0:9092,")
+    assert settings.instruments[0].mode == "full"
+
+
+def test_labels_and_annotations_arrive(rendered):
+    documents = objects(rendered["everything"])
+    assert "reloader.stakater.com/auto" in one(documents, "StatefulSet")["metadata"]["annotations"]
+    board = one(documents, "ConfigMap", "kite-kite-connector-dashboard")
+    assert board["metadata"]["annotations"] == {"grafana_folder": "Market"}
+    (endpoint,) = one(documents, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["relabelings"][0]["targetLabel"] == "cluster"
+    assert endpoint["metricRelabelings"][0]["action"] == "labeldrop"
+    for group in one(documents, "PrometheusRule")["spec"]["groups"]:
+        for rule in group["rules"]:
+            assert set(rule["labels"]) == {"severity", "team"}
 
 
 def test_an_alert_can_be_left_out():
