@@ -24,6 +24,8 @@ BOUNDS: Final = (
 _PERCENTILES: Final = (
     (0.5, "p50"), (0.75, "p75"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.9999, "p99_99"),
 )  # fmt: skip
+_NEEDED: Final = {"min", "max", "sum", *(name for _, name in _PERCENTILES)}
+"""Another librdkafka may tell less, or tell it otherwise: then there is no histogram."""
 _PENDING: Final = 60
 """Windows of a broker that has not answered since: a minute of them is remembered."""
 _ROUNDING: Final = 1.02
@@ -48,9 +50,9 @@ class Window(NamedTuple):
 
 
 def window(statistics: Mapping[str, Any]) -> Window | None:
-    """One of librdkafka's windows; None where nothing happened in it."""
+    """One of librdkafka's windows; None where nothing happened in it, or it does not tell."""
     count = int(statistics.get("cnt", 0))
-    if count <= 0:
+    if count <= 0 or not statistics.keys() >= _NEEDED:
         return None
     lowest, highest = float(statistics["min"]), float(statistics["max"])
     known = float(statistics["p99_99"])

@@ -127,4 +127,5 @@ def test_a_stale_count_of_what_was_too_long_is_no_matter():
 def test_documents_without_windows_are_nothing():
     latency = AckLatency()
     latency.take({"1": {"state": "UP", "rtt": {"p50": 10}}})
+    latency.take({"1": broker({"cnt": 7, "p50": 10}, {"cnt": 7, "avg": 10})})
     assert latency.histogram.count == 0

@@ -20,6 +20,9 @@ def test_the_document_is_json():
     latency = document["latency_seconds"]
     assert latency["exchange_to_receive"] == {"count": 1, "p50_below": 0.5, "p99_below": 0.5}
     assert latency["receive_to_produce"] == {"count": 1, "p50_below": None, "p99_below": None}
+    assert latency["produce_to_ack"] == {"count": 1, "p50_below": 0.005, "p99_below": 0.005}
+    producer = document["producer"]
+    assert (producer["queue_peak"], producer["spool_peak_bytes"]) == (70, 800)
 
 
 def test_a_reason_makes_it_not_ready():
