@@ -473,9 +473,16 @@ def run_service(settings: Settings, mask: SecretMask) -> int:
     async def serve() -> bool:
         service = Service(settings, mask=mask)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, service.stop)
-        return await service.run()
+        # not the loop's handlers: those leave a moment in which the signal would kill
+        ends = (signal.SIGTERM, signal.SIGINT)
+        for number in ends:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(service.stop))
+        try:
+            return await service.run()
+        finally:
+            # all is settled: who asks once more must not change what the exit code says
+            for number in ends:
+                signal.signal(number, signal.SIG_IGN)
 
     gc.set_threshold(GC_THRESHOLD)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -138,6 +138,8 @@ class Cluster:
         if not self._membership.joined:
             return ["joining the cluster"]
         reasons = []
+        if self._leader is not None and self._leader.error is not None:
+            reasons.append(f"the leader hears no command: {self._leader.error}")
         for number, slot in sorted(self._slots.items()):
             where = f"slot {number} ({self._account_name(number)})"
             if slot.connection is None:
@@ -201,10 +203,12 @@ class Cluster:
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
                 slot.reload()
                 continue
-            connect = self._connector(number) if not self._intake_stopped else None
+            if self._intake_stopped:
+                # another one that left before had it; it goes back with the rest in a moment
+                continue
             self._slots[number] = Slot(
                 number,
-                connect,
+                self._connector(number),
                 self._settings.connection.max_symbols_per_connection,
                 self._clock,
                 # it may come back while its old socket is still closing

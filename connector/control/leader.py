@@ -115,6 +115,8 @@ class Leader:
         """As last committed; None until the topic was read. Any thread may look at it."""
         self.unresolved: tuple[str, ...] = ()
         """Instruments of the settings that could not be had, each with the reason."""
+        self.error: str | None = None
+        """Why it hears no command at the moment, where that is not simply new."""
         self.commands = 0
         self.rejected = 0
         self.dead_letters = 0
@@ -141,14 +143,17 @@ class Leader:
             except FencedError as error:
                 # opening a log again at once would fence the rightful leader in turn
                 self.fenced += 1
+                self.error = str(error)
                 pause_seconds = self._fenced_seconds
                 self._log.warning("leader fenced", reason=str(error))
             except ConnectorError as error:
                 # while it is being stopped that is how a transaction ends that came too late
                 log_it = self._log.debug if self._stopping.is_set() else self._log.warning
                 log_it("leader interrupted", reason=str(error))
-            except Exception:  # noqa: BLE001 - logged; without a leader the cluster cannot be steered
+                self.error = str(error)
+            except Exception as error:  # noqa: BLE001 - logged; without a leader nobody steers
                 self._log.exception("leader failed")
+                self.error = repr(error)
             finally:
                 self.state = None
                 try:
@@ -178,6 +183,7 @@ class Leader:
         if len(self._names()):
             own.append(_own(RefreshInstruments(id="-", type="refresh-instruments")))
         self._apply_own(log, own + self._settings_commands())
+        self.error = None
 
     def _serve(self, log: Log) -> None:
         while not self._stopping.is_set():

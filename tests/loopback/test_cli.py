@@ -1,6 +1,7 @@
 """`kite-connector run` as a process of its own."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -84,6 +85,21 @@ async def test_a_signal_ends_it_clean_with_everything_flushed(tmp_path):
         assert ticks == sent
         assert "simulated_token" not in str(running.log)
         assert "simulated_key" not in str(running.log)
+
+
+async def test_asking_again_and_again_does_not_change_the_exit_code(tmp_path):
+    async with stack() as around:
+        spool = {"directory": str(tmp_path / "spool")}  # for what there is no time to flush
+        running = await start(settings_file(tmp_path, around, spool=spool))
+        await eventually(lambda: running.said("starting"), 60)
+        await running.until(lambda status: status["ready"])
+        ended = asyncio.create_task(running.end())
+        while not ended.done():
+            # not send_signal: it looks for the exit code itself, and takes it from asyncio
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.process.pid, signal.SIGTERM)
+            await asyncio.sleep(0.001)
+        assert await ended == 0
 
 
 async def test_losses_show_in_the_exit_code(tmp_path):

@@ -10,6 +10,7 @@ from connector.cluster.cluster import Cluster
 from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, TopicError
 from connector.kafka import acknowledgements
 from connector.kafka.accounts import Counts, FailedRecord
+from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.spool import Dropped, Record
 from connector.kite.credentials import StaticCredentials
 from connector.kite.models import ConnectionEvent, EventType
@@ -25,7 +26,8 @@ class Producer(RememberingProducer):
 
     broker_reachable = True
     last_error = None
-    spool_bytes = 0
+    spool_bytes = spool_peak_bytes = queue_peak = 0
+    health = BrokerHealth(None)
 
     def __init__(self, *_, on_failed=None, on_dropped=None, **__):
         super().__init__()

@@ -10,7 +10,12 @@ from connector.control.leader import ATTEMPTS, Leader
 from connector.control.log import ControlMessage
 from connector.control.records import Progress, Record, Subscription
 from connector.control.state import Layout, NoNames
-from connector.errors import FencedError, InstrumentNotFoundError, TransactionAbortedError
+from connector.errors import (
+    BrokerUnreachableError,
+    FencedError,
+    InstrumentNotFoundError,
+    TransactionAbortedError,
+)
 from connector.kite.models import EventType, Mode
 from tests.support.masters import FakeMaster
 
@@ -87,7 +92,7 @@ def log():
     return FakeLog()
 
 
-def lead(log, master=MASTER, wanted=None, layout=None, until=None, **options):
+def lead(log, master=MASTER, wanted=None, layout=None, until=None, watch=None, **options):
     """Run a leader until it has read everything; returns it."""
     leader = Leader(
         lambda: log,
@@ -101,6 +106,8 @@ def lead(log, master=MASTER, wanted=None, layout=None, until=None, **options):
         **options,
     )
     log.idle = until or leader.stop
+    if watch is not None:
+        watch(leader)
     leader.run()
     assert log.opened == log.closed
     return leader
@@ -224,6 +231,26 @@ def test_a_fenced_leader_reads_everything_anew(log):
     assert leader.fenced == 1
     assert log.opened == 2
     assert [key for key, _ in log.replies] == ["1", "2"]
+
+
+def test_why_it_hears_nothing_is_known_until_it_hears_again(log):
+    seen = []
+    log.command(id="1", type="subscribe", instruments=[A])
+    log.failures = [BrokerUnreachableError("k:9092", "topic authorization failed")]
+
+    def look(leader):
+        opened = log.open
+
+        def again():
+            seen.append(leader.error)
+            opened()
+
+        log.open = again
+
+    leader = lead(log, watch=look)
+    assert seen[0] is None
+    assert "topic authorization failed" in seen[1]
+    assert leader.error is None
 
 
 def test_a_log_that_does_not_close_ends_no_leadership(log):
