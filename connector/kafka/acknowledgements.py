@@ -11,7 +11,8 @@ from typing import Any
 from connector.kafka.accounts import Counts
 
 SILENT_SECONDS = 5.0
-"""For so long a broker that dies may hold up what it led: no reason to say anything."""
+"""Leaders that change hold records up for less; a broker that dies holds up all of them until the
+others miss it, by default for 9 s, since `acks=all` waits for it too: that is said."""
 
 
 class Acknowledgements:

@@ -270,3 +270,10 @@ async def test_two_api_keys(feed):
                 status = (await steering.send("status"))["payload"]
                 assert (status["instruments"], status["capacity"]) == (6, 9000)
             steering.close()
+
+
+async def test_a_slot_that_comes_while_the_replica_ends_is_not_taken_up():
+    member = Replica(settings("127.0.0.1:1", "ws://127.0.0.1:1"))
+    await member.cluster.stop_intake()
+    member.cluster.assigned([0, 1], leads=False)
+    assert member.owned == []
