@@ -26,7 +26,7 @@ from tests.support.reading import read_topic
 INSTRUMENTS = 300
 UPDATES_PER_SECOND = 10.0
 Statuses = dict[Process, dict[str, Any]]
-SECONDS = 120.0
+SECONDS = 180.0
 """For whatever is waited for: a machine may be busy."""
 SPARE = 20
 """Instruments that are not subscribed at the start, for commands."""

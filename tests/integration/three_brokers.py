@@ -1,19 +1,24 @@
 """Three nodes of Apache Kafka (KRaft) in containers, to be killed and restarted one by one.
 
-Each is broker and controller, has a name on a network of their own for the other two, and a fixed
-port of the loopback for the tests: address and data last over kill and start.
+Each is broker and controller, has an address on a network of their own for the other two, and a
+port of the loopback for the tests. Both last over kill and start, as do the data: Docker would give
+two nodes that died together each other's address, and Kafka's controllers look theirs up only once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from docker.constants import DEFAULT_DOCKER_API_VERSION as API_VERSION
+from docker.errors import APIError
+from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
@@ -26,15 +31,20 @@ ANSWER_SECONDS = 10.0
 class ThreeBrokers:
     """A cluster whose internal topics are in sync on all three nodes, as in production."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, addresses: Iterable[str]) -> None:
         ports = dict(zip(NODES, _free_ports(len(NODES)), strict=True))
+        addresses_of = dict(zip(NODES, addresses, strict=False))
         self.bootstrap_servers = ",".join(f"127.0.0.1:{port}" for port in ports.values())
         self._containers = {
-            node: DockerContainer(KAFKA_IMAGE)
+            node: DockerContainer(
+                KAFKA_IMAGE,
+                networking_config={
+                    network.name: EndpointConfig(API_VERSION, ipv4_address=addresses_of[node])
+                },
+            )
             .with_network(network)
-            .with_network_aliases(f"kafka-{node}")
             .with_bind_ports(9092, port)
-            .with_envs(**_environment(node, port))
+            .with_envs(**_environment(node, port, addresses_of))
             for node, port in ports.items()
         }
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
@@ -73,7 +83,10 @@ class ThreeBrokers:
         return described.coordinator.id
 
     def whole(self) -> bool:
-        """Whether every node answers, and every replica of every topic is in sync."""
+        """Whether every node answers, and every replica of every topic is in sync.
+
+        So the nodes believe: one that is left alone by both others never learns of it.
+        """
         try:
             metadata = self._admin.list_topics(timeout=ANSWER_SECONDS)
         except KafkaException:
@@ -113,15 +126,15 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _environment(node: int, port: int) -> dict[str, str]:
+def _environment(node: int, port: int, addresses: Mapping[int, str]) -> dict[str, str]:
     return {
         "KAFKA_NODE_ID": str(node),
         "KAFKA_PROCESS_ROLES": "broker,controller",
-        "KAFKA_CONTROLLER_QUORUM_VOTERS": ",".join(f"{n}@kafka-{n}:9093" for n in NODES),
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": ",".join(f"{n}@{addresses[n]}:9093" for n in NODES),
         "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
         "KAFKA_LISTENERS": "HOST://:9092,INTERNAL://:19092,CONTROLLER://:9093",
         "KAFKA_ADVERTISED_LISTENERS": (
-            f"HOST://127.0.0.1:{port},INTERNAL://kafka-{node}:19092"
+            f"HOST://127.0.0.1:{port},INTERNAL://{addresses[node]}:19092"
         ),
         "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": (
             "HOST:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
@@ -137,8 +150,11 @@ def _environment(node: int, port: int) -> dict[str, str]:
         "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "3",
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
         # how long a killed node is missed before others lead: the default is 9 s
-        "KAFKA_BROKER_SESSION_TIMEOUT_MS": "5000",
+        "KAFKA_BROKER_SESSION_TIMEOUT_MS": "6000",
         "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500",
+        # twice the defaults: a busy machine is no reason to elect another controller
+        "KAFKA_CONTROLLER_QUORUM_ELECTION_TIMEOUT_MS": "2000",
+        "KAFKA_CONTROLLER_QUORUM_FETCH_TIMEOUT_MS": "4000",
         "KAFKA_HEAP_OPTS": "-Xms128m -Xmx384m",
         # they live for seconds: compiling well costs them more than it gains
         "KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseG1GC -XX:TieredStopAtLevel=1",
@@ -146,11 +162,32 @@ def _environment(node: int, port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
+def _network() -> Iterator[tuple[Network, list[str]]]:
+    """A network and addresses in it: Docker keeps addresses only in a subnet that it was told."""
+    while True:
+        subnet = f"10.{random.randrange(16, 250)}.{random.randrange(250)}"
+        ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=f"{subnet}.0/28")])
+        network = Network(docker_network_kw={"ipam": ipam})
+        try:
+            network.create()
+        except APIError as error:
+            if "overlaps" not in str(error):
+                raise
+        else:
+            break
+    try:
+        # the first one is the host's
+        yield network, [f"{subnet}.{1 + node}" for node in NODES]
+    finally:
+        network.remove()
+
+
+@contextlib.contextmanager
 def three_brokers() -> Iterator[ThreeBrokers]:
     """A cluster of one's own."""
     require_engine()
-    with Network() as network:
-        brokers = ThreeBrokers(network)
+    with _network() as (network, addresses):
+        brokers = ThreeBrokers(network, addresses)
         try:
             brokers.start()
             yield brokers
