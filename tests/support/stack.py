@@ -16,7 +16,7 @@ from connector.simulator import SimulatorConfig, SimulatorServer
 TOPICS = TopicNames("kite")
 
 
-async def eventually(condition, seconds=20.0):
+async def eventually(condition, seconds=60.0):
     """Wait until a condition holds; asserts that it did."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
