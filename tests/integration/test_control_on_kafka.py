@@ -19,7 +19,8 @@ from connector.errors import FencedError
 from connector.kafka.topics import TopicNames, ensure_topics
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.support.processes import in_charge, replica_processes
-from tests.support.replicas import Steering, settings, until
+from tests.support.replicas import Steering, settings
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,8 @@ import sys
 import aiohttp
 import yaml
 
-from tests.support.stack import eventually, raw_settings, stack
+from tests.support.stack import raw_settings, stack
+from tests.support.waiting import until
 
 COMMAND = [sys.executable, "-m", "connector.cli"]
 
@@ -67,7 +68,7 @@ async def test_a_signal_ends_it_clean_with_everything_flushed(tmp_path):
     async with stack() as around:
         running = await start(settings_file(tmp_path, around))
         try:
-            await eventually(lambda: running.said("starting"), 60)
+            await until(lambda: running.said("starting"), 60)
             await running.until(lambda status: status["ready"])
             assert running.said("starting")[0]["codec"] in {"native", "pure"}
             for _ in range(50):
@@ -91,7 +92,7 @@ async def test_asking_again_and_again_does_not_change_the_exit_code(tmp_path):
     async with stack() as around:
         spool = {"directory": str(tmp_path / "spool")}  # for what there is no time to flush
         running = await start(settings_file(tmp_path, around, spool=spool))
-        await eventually(lambda: running.said("starting"), 60)
+        await until(lambda: running.said("starting"), 60)
         await running.until(lambda status: status["ready"])
         ended = asyncio.create_task(running.end())
         while not ended.done():
@@ -106,7 +107,7 @@ async def test_losses_show_in_the_exit_code(tmp_path):
     async with stack() as around:
         running = await start(settings_file(tmp_path, around, grace_seconds=0.1))
         try:
-            await eventually(lambda: running.said("starting"), 60)
+            await until(lambda: running.said("starting"), 60)
             await running.until(lambda status: status["ready"])
             around.broker.set_down()
             await around.simulator.step(50)

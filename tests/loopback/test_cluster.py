@@ -8,7 +8,8 @@ import pytest
 from connector.kite.models import ConnectionState
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.support.masters import FakeMaster
-from tests.support.replicas import Replica, Steering, broker, replicas, settings, settled, until
+from tests.support.replicas import Replica, Steering, broker, replicas, settings, settled
+from tests.support.waiting import until
 
 A, B, C, D, E, F = (n << 8 | 1 for n in range(1, 7))
 KEY = "simulated_key"
@@ -215,12 +216,10 @@ async def test_while_the_broker_is_away_streaming_goes_on_over_the_same_sockets(
         await until(lambda: feed.subscriptions().keys() == {A, B, C})
         sockets = [socket.number for socket in feed.sockets]
         kafka.set_down()
-        await until(lambda: {slot.phase for slot in member.cluster.slots.values()} == {"held"}, 30)
-        assert not member.cluster.leads
+        await until(lambda: {slot.phase for slot in member.cluster.slots.values()} == {"held"})
+        await until(lambda: not member.cluster.leads)
         kafka.set_up()
-        await until(
-            lambda: {slot.phase for slot in member.cluster.slots.values()} == {"streaming"}, 30
-        )
+        await until(lambda: {slot.phase for slot in member.cluster.slots.values()} == {"streaming"})
         await settled([member], [0, 1, 2])
         assert (await steering.send("subscribe", instruments=[D]))["status"] == "APPLIED"
         await until(lambda: feed.subscriptions().keys() == {A, B, C, D})
@@ -233,8 +232,7 @@ async def test_after_an_outage_each_slot_has_one_owner_again(kafka, feed, steeri
         await steering.send("subscribe", instruments=[A, B, C])
         kafka.set_down()
         await until(
-            lambda: all(slot.phase == "held" for m in members for slot in m.cluster.slots.values()),
-            30,
+            lambda: all(slot.phase == "held" for m in members for slot in m.cluster.slots.values())
         )
         assert feed.open_sockets(KEY) == 3
         kafka.set_up()

@@ -6,7 +6,8 @@ import pytest
 
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.support.processes import in_charge, replica_processes
-from tests.support.replicas import Steering, broker, until
+from tests.support.replicas import Steering, broker
+from tests.support.waiting import until
 
 TOKENS = [n << 8 | 1 for n in range(1, 31)]
 KEY = "simulated_key"
@@ -34,7 +35,7 @@ def steering(kafka):
 
 async def test_a_killed_leader_is_replaced_and_nothing_is_applied_twice(kafka, feed, steering):
     async with replica_processes(kafka, feed, 2) as members:
-        await until(lambda: in_charge(members, SLOTS), 30)
+        await until(lambda: in_charge(members, SLOTS))
         reply = await steering.send("subscribe", id="1", watchlist="w", instruments=TOKENS)
         assert reply["accepted"] == 30
         await until(lambda: len(feed.subscriptions()) == 30)
@@ -44,7 +45,7 @@ async def test_a_killed_leader_is_replaced_and_nothing_is_applied_twice(kafka, f
         await first.ended()
         again = await steering.send("subscribe", 40, id="1", watchlist="w", instruments=TOKENS)
         assert again == reply
-        await until(lambda: in_charge([second], SLOTS), 30)
+        await until(lambda: in_charge([second], SLOTS))
         await until(lambda: len(feed.subscriptions()) == 30)
         assert (await steering.send("status"))["payload"]["watchlists"] == {"w": 30}
     assert feed.max_open_sockets(KEY) == 3
@@ -53,7 +54,7 @@ async def test_a_killed_leader_is_replaced_and_nothing_is_applied_twice(kafka, f
 async def test_commands_are_applied_in_order_whoever_leads(kafka, feed, steering):
     """Each command doubles as its own check: expected_revision is the number before it."""
     async with replica_processes(kafka, feed, 3) as members:
-        await until(lambda: in_charge(members, SLOTS), 30)
+        await until(lambda: in_charge(members, SLOTS))
         for number, token in enumerate(TOKENS):
             if number in (10, 20):
                 (leader,) = [member for member in members if member.leads]
@@ -64,7 +65,7 @@ async def test_commands_are_applied_in_order_whoever_leads(kafka, feed, steering
                 "subscribe", 40, instruments=[token], expected_revision=number
             )
             assert (reply["status"], reply["revision"]) == ("APPLIED", number + 1)
-        await until(lambda: in_charge(members, SLOTS), 30)
+        await until(lambda: in_charge(members, SLOTS))
         await until(lambda: set(feed.subscriptions()) == set(TOKENS))
 
 
@@ -72,7 +73,7 @@ async def test_a_frozen_replica_loses_its_slots_and_closes_them_when_it_wakes(
     kafka, feed, steering
 ):
     async with replica_processes(kafka, feed, 2) as members:
-        await until(lambda: in_charge(members, SLOTS), 30)
+        await until(lambda: in_charge(members, SLOTS))
         await steering.send("subscribe", instruments=TOKENS)
         (frozen,) = [member for member in members if member.leads]
         (other,) = [member for member in members if not member.leads]
@@ -91,7 +92,7 @@ async def test_a_frozen_replica_loses_its_slots_and_closes_them_when_it_wakes(
 
 async def test_a_replica_that_is_asked_to_end_does_so_cleanly(kafka, feed):
     async with replica_processes(kafka, feed, 1) as (member,):
-        await until(lambda: in_charge([member], SLOTS), 30)
+        await until(lambda: in_charge([member], SLOTS))
         member.send_signal(signal.SIGTERM)
         assert await member.ended() == 0
         assert member.slots == {}

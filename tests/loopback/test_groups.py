@@ -14,8 +14,9 @@ from connector.kafka.groups import reader_group
 from connector.kafka.instruments import read_held
 from connector.kafka.tail import tail
 from connector.settings import DEFAULT_NAME
-from tests.support.stack import TOPICS, eventually, stack
+from tests.support.stack import TOPICS, stack
 from tests.support.stack import service as running
+from tests.support.waiting import until
 
 MODULES = (
     "connector.kafka.tail",
@@ -55,7 +56,7 @@ async def test_the_name_of_the_settings_is_the_prefix(groups, monkeypatch):
         settings = around.settings
         async with running(around, settings, ready=False):
             # the member, its leader, the watch of the orders, the list of instruments
-            await eventually(lambda: len(kinds(groups)) == 4)
+            await until(lambda: len(kinds(groups)) == 4)
 
         def read():
             read_held(settings.kafka, TOPICS.instruments, threading.Event(), name="trading")

@@ -17,7 +17,8 @@ from connector.errors import ConnectorError, LoginError, PortInUseError
 from connector.kite.login import LoginReceiver
 from connector.kite.rest import login_url
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
-from tests.support.stack import eventually, service, stack, streaming
+from tests.support.stack import service, stack, streaming
+from tests.support.waiting import until
 
 KEY = "simulated_key"
 
@@ -246,7 +247,7 @@ async def test_a_service_that_waits_takes_the_token_at_once(tmp_path):
     ]
     async with stack(accounts=accounts) as around, service(around, ready=False) as running:
         around.simulator.expire_token()
-        await eventually(
+        await until(
             lambda: (
                 [connection.state for connection in running.status().connections]
                 == ["waiting_for_token"] * 3

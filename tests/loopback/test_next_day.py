@@ -6,7 +6,8 @@ from datetime import date
 from connector.simulator import SimulatorConfig
 from connector.simulator.rest import instruments_csv
 from connector.simulator.universe import Universe
-from tests.support.stack import TOPICS, delivered, eventually, service, stack, streaming
+from tests.support.stack import TOPICS, delivered, service, stack, streaming
+from tests.support.waiting import until
 
 TODAY = date(2026, 1, 5)
 MARKET = Universe(300, TODAY)
@@ -40,9 +41,9 @@ async def test_nothing_is_streamed_under_yesterdays_name(tmp_path, monkeypatch):
     )
     async with around as around, service(around) as running:
         feed = around.simulator
-        await eventually(lambda: len(feed.subscriptions()) == len(CARRIED))
+        await until(lambda: len(feed.subscriptions()) == len(CARRIED))
         await streaming(around, running)
-        await eventually(lambda: running.status().instruments == len(MARKET))
+        await until(lambda: running.status().instruments == len(MARKET))
 
         events = running.status().events
         file.write_text(instruments_csv(TWO_DAYS[1]))
@@ -50,15 +51,15 @@ async def test_nothing_is_streamed_under_yesterdays_name(tmp_path, monkeypatch):
             {"type": "instruments_meta", "data": {"count": 298, "etag": "of the next day"}}
         )
         left = {STOCK.instrument_token, REUSED.instrument_token}
-        await eventually(lambda: set(feed.subscriptions()) == left)
+        await until(lambda: set(feed.subscriptions()) == left)
         # a new one under the key that stays, and two keys without a value
-        await eventually(lambda: running.status().instruments == len(MARKET) + 3)
-        await eventually(lambda: running.status().unresolved)
+        await until(lambda: running.status().instruments == len(MARKET) + 3)
+        await until(lambda: running.status().unresolved)
         unresolved = running.status().unresolved
         assert unresolved == [
             f"{name(one)}: not in the instrument master" for one in (GONE, REUSED)
         ]
-        await eventually(lambda: running.status().events >= events + 3)
+        await until(lambda: running.status().events >= events + 3)
         await feed.step(20)
         await delivered(running)
 

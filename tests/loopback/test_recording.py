@@ -6,7 +6,8 @@ from connector.kite.capture import CaptureReader, CaptureWriter, PayloadKind
 from connector.kite.packets import parse_frame
 from connector.recording import record
 from connector.simulator import SimulatorConfig
-from tests.support.stack import eventually, stack
+from tests.support.stack import stack
+from tests.support.waiting import until
 
 
 async def test_what_the_feed_sends_is_in_the_file(tmp_path):
@@ -23,7 +24,7 @@ async def test_what_the_feed_sends_is_in_the_file(tmp_path):
             await around.simulator.step(5)
         await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"})
         sockets = around.simulator.sockets
-        await eventually(lambda: len(progress) > 0)
+        await until(lambda: len(progress) > 0)
         stop.set()
         messages = await task
         sent = {tuple(socket.sent) for socket in sockets}

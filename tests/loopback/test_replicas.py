@@ -6,7 +6,8 @@ import json
 
 from connector.app import Service
 from connector.simulator import SimulatorConfig
-from tests.support.stack import TOPICS, eventually, stack
+from tests.support.stack import TOPICS, stack
+from tests.support.waiting import until
 
 TOKENS = [number * 256 + 1 for number in range(1000, 1030)]
 CLUSTER = {"session_timeout_seconds": 6.0}
@@ -20,7 +21,7 @@ async def replicas(count, **changes):
         try:
             for service in services:
                 await service.start()
-            await eventually(lambda: shared(services))
+            await until(lambda: shared(services))
             yield around, services
         finally:
             await asyncio.gather(*(service.close() for service in services))
@@ -47,8 +48,8 @@ def shared(services):
 async def test_each_slot_has_one_owner():
     async with replicas(3) as (around, services):
         # leadership is a share like a slot: the group may give a replica that one alone
-        await eventually(lambda: sorted(n for s in services for n in slots(s)) == [0, 1, 2])
-        await eventually(lambda: shared(services))
+        await until(lambda: sorted(n for s in services for n in slots(s)) == [0, 1, 2])
+        await until(lambda: shared(services))
         assert around.simulator.max_open_sockets() <= 3
         leaders = [service for service in services if service.status().cluster["leader"]]
         assert len(leaders) == 1
@@ -58,9 +59,9 @@ async def test_each_slot_has_one_owner():
 async def test_a_stopped_replica_hands_its_slots_over():
     async with replicas(2) as (around, services):
         first, second = services
-        await eventually(lambda: slots(first) and slots(second))
+        await until(lambda: slots(first) and slots(second))
         await first.close()
-        await eventually(lambda: streaming([second]) == [0, 1, 2])
+        await until(lambda: streaming([second]) == [0, 1, 2])
         assert around.simulator.max_open_sockets() <= 3
         await second.close()
         for service in services:
@@ -75,18 +76,18 @@ async def test_a_stopped_replica_hands_its_slots_over():
 
 async def test_a_spare_is_ready_with_nothing_to_do():
     async with replicas(4) as (_, services):
-        await eventually(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
-        await eventually(lambda: all(service.status().ready for service in services))
+        await until(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
+        await until(lambda: all(service.status().ready for service in services))
 
 
 async def test_an_order_update_is_there_once_although_each_replica_has_a_copy():
     # of three replicas one might lead and have no slot, and another have two
     async with replicas(4) as (around, services):
-        await eventually(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
+        await until(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
         for number in range(5):
             order = {"order_id": str(number), "status": "COMPLETE", "filled_quantity": number}
             await around.simulator.post_order(order)
-        await eventually(
+        await until(
             lambda: sum(s.status().orders + s.status().order_repeats for s in services) == 15
         )
         orders = (await around.records(TOPICS.orders))[TOPICS.orders]
@@ -95,10 +96,10 @@ async def test_an_order_update_is_there_once_although_each_replica_has_a_copy():
 
 async def test_an_order_update_is_not_lost_with_the_socket_that_usually_writes_it():
     async with replicas(4) as (around, services):
-        await eventually(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
+        await until(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
         (writer,) = [service for service in services if slots(service) == [0]]
         await writer.owner.stop_intake()
         assert await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"}) == 2
-        await eventually(lambda: sum(service.status().orders for service in services) == 1)
+        await until(lambda: sum(service.status().orders for service in services) == 1)
         orders = (await around.records(TOPICS.orders))[TOPICS.orders]
         assert [json.loads(record.value["payload"])["order_id"] for record in orders] == ["1"]

@@ -13,7 +13,8 @@ from connector.kite.packets import parse_frame
 from connector.ops.histogram import Histogram
 from connector.simulator import SimulatorConfig
 from connector.simulator.wire import encode_frame, quote_packet
-from tests.support.stack import TOPICS, delivered, eventually, service, stack, streaming
+from tests.support.stack import TOPICS, delivered, service, stack, streaming
+from tests.support.waiting import until
 
 REMEMBERING = SimulatorConfig(stepped=True, instruments=4000, sent_log_frames=10_000)
 ACCOUNT = {"api_key": "simulated_key"}
@@ -42,7 +43,7 @@ async def test_every_exchange_arrives_as_it_was_sent():
                 await around.simulator.step(len(names))
             by_slot = {connection.slot: connection for connection in running.status().connections}
             sockets = around.simulator.sockets
-            await eventually(
+            await until(
                 lambda: (
                     running.status().accounting.received
                     == sum(len(sent(socket)) for socket in sockets)
@@ -87,7 +88,7 @@ async def test_an_order_update_is_there_once():
         for number in range(3):
             order = {"order_id": f"24{number}", "status": "COMPLETE", "filled_quantity": number}
             assert await around.simulator.post_order(order) == 3
-        await eventually(lambda: running.status().order_repeats == 6)
+        await until(lambda: running.status().order_repeats == 6)
         await delivered(running)
         orders = (await around.records(TOPICS.orders))[TOPICS.orders]
         assert sorted(record.key for record in orders) == ["240", "241", "242"]
@@ -98,7 +99,7 @@ async def test_the_life_of_a_connection_is_told():
     async with stack() as around:
         async with service(around) as running:
             await around.simulator.inject("abort", sockets=[1])
-            await eventually(lambda: running.status().connections[1].connects == 2)
+            await until(lambda: running.status().connections[1].connects == 2)
             await streaming(around, running)
         events = (await around.records(TOPICS.events))[TOPICS.events]
         told = {}
@@ -118,7 +119,7 @@ async def test_what_is_no_tick_is_kept():
     async with stack() as around, service(around) as running:
         odd, good = b"\0\x06\x3a\x01" + bytes(8), quote_packet(408065, 157315)
         await around.simulator.send_frame(encode_frame([odd, good, odd]), sockets=[0])
-        await eventually(lambda: running.status().rejected == {"unknown_length": 2})
+        await until(lambda: running.status().rejected == {"unknown_length": 2})
         await delivered(running)
         letters = (await around.records(TOPICS.deadletter))[TOPICS.deadletter]
         assert [record.value for record in letters] == [odd, odd]
@@ -137,13 +138,13 @@ async def test_a_new_token_in_the_file_is_all_it_waits_for(tmp_path):
         stack(accounts=accounts) as around,
         service(around, ready=False) as running,
     ):
-        await eventually(
+        await until(
             lambda: (
                 [connection.state for connection in running.status().connections]
                 == ["waiting_for_token"] * 3
             )
         )
-        await eventually(lambda: running.status().producer.broker_reachable)
+        await until(lambda: running.status().producer.broker_reachable)
         async with http.get(f"{running.http.url}/ready") as response:
             assert response.status == 503
             reasons = (await response.json())["reasons"]
@@ -168,13 +169,13 @@ async def test_a_broker_that_goes_and_comes_loses_nothing(tmp_path):
         settings = around.changed(kafka=kafka)
         async with service(around, settings) as running:
             around.broker.set_down()
-            await eventually(lambda: not running.status().producer.broker_reachable)
+            await until(lambda: not running.status().producer.broker_reachable)
             assert not running.status().ready
             while running.status().accounting.spooled < 500:
                 await around.simulator.step(100)
                 assert running.status().accounting.balanced
             around.broker.set_up()
-            await eventually(lambda: running.status().ready)
+            await until(lambda: running.status().ready)
             await delivered(running)
             await around.simulator.step(20)
         status = running.status()
@@ -192,7 +193,7 @@ async def test_everything_is_waited_for_at_the_start():
         await around.registry.close()
         url = around.settings.registry.url
         async with service(around, ready=False) as running:
-            await eventually(lambda: len(running.status().not_ready) == 2)
+            await until(lambda: len(running.status().not_ready) == 2)
             reasons = running.status().not_ready
             assert any("Kafka" in r and around.broker.bootstrap_servers in r for r in reasons)
             assert any(r.startswith("waiting for schema registry") for r in reasons)
@@ -238,7 +239,7 @@ async def test_the_instrument_master_is_a_topic():
             str(listing.instrument_token): listing for listing in around.simulator.universe.listings
         }
         async with service(around) as running:
-            await eventually(lambda: running.status().instruments == len(listings))
+            await until(lambda: running.status().instruments == len(listings))
             await delivered(running)
         records = (await around.records(TOPICS.instruments))[TOPICS.instruments]
         assert {record.key for record in records} == set(listings)
@@ -300,7 +301,7 @@ async def test_a_second_stop_does_not_wait_for_a_broker_that_is_away(tmp_path):
         around.broker.set_down()
         await around.simulator.step(100)
         running.stop()
-        await eventually(lambda: running.status().accounting.in_flight >= 100)
+        await until(lambda: running.status().accounting.in_flight >= 100)
         running.stop()
         assert await task, "what is on disk is not lost"
         assert running.status().accounting.spooled >= 100
@@ -336,8 +337,8 @@ async def test_a_record_that_kafka_refuses_becomes_a_dead_letter():
         async with service(around, around.changed(kafka=kafka)) as running:
             order = {"order_id": "big", "status": "COMPLETE", "note": "x" * 1500}
             await around.simulator.post_order(order)
-            await eventually(lambda: running.status().order_repeats == 2)
-            await eventually(lambda: running.status().accounting.total_dropped == 1)
+            await until(lambda: running.status().order_repeats == 2)
+            await until(lambda: running.status().accounting.total_dropped == 1)
             # the dead letter is as large, and refused as well
             assert running.status().accounting.dropped == {"refused": 1}
             assert running.status().accounting.balanced

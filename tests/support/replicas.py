@@ -16,6 +16,7 @@ from connector.kafka.topics import TopicNames
 from connector.kite.credentials import StaticCredentials
 from connector.kite.packets import parse_frame
 from connector.settings import Settings
+from tests.support.waiting import until
 
 TOPICS = TopicNames()
 SESSION_TIMEOUT_SECONDS = 6.0
@@ -113,13 +114,6 @@ async def replicas(tree, count=1, **options):
         yield started
     finally:
         await asyncio.gather(*(replica.stop() for replica in started))
-
-
-async def until(condition, seconds=20.0):
-    """Wait for something that other threads and sockets bring about."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.005)
 
 
 async def settled(members, slots):

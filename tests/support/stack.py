@@ -1,6 +1,5 @@
 """Everything around the service, in one process: simulator, broker and schema registry."""
 
-import asyncio
 import contextlib
 from collections import defaultdict
 
@@ -12,17 +11,9 @@ from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, topic_specs
 from connector.settings import Settings
 from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.support.waiting import until
 
 TOPICS = TopicNames("kite")
-
-
-async def eventually(condition, seconds=60.0):
-    """Wait until a condition holds; asserts that it did."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while not condition():
-        assert loop.time() < end, "it did not come true"
-        await asyncio.sleep(0.01)
 
 
 class Stack:
@@ -120,7 +111,7 @@ async def service(around, settings=None, *, ready=True):
 
 async def streaming(around, running):
     """Wait until it is ready, and every instrument has shown the mode asked for."""
-    await eventually(lambda: running.status().ready)
+    await until(lambda: running.status().ready)
     connections = running.status().connections
     await around.simulator.until(
         lambda: len(around.simulator.subscriptions()) == sum(c.desired for c in connections)
@@ -128,7 +119,7 @@ async def streaming(around, running):
     # what comes first is a snapshot in quote mode
     for _ in range(3):
         await around.simulator.step(len(around.simulator.subscriptions()))
-    await eventually(lambda: all(c.confirmed == c.desired for c in running.status().connections))
+    await until(lambda: all(c.confirmed == c.desired for c in running.status().connections))
 
 
 async def delivered(running):
@@ -139,4 +130,4 @@ async def delivered(running):
         assert accounting.balanced, accounting
         return accounting.received == accounting.delivered + accounting.dead_lettered
 
-    await eventually(done)
+    await until(done)

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 
-async def until(condition, seconds=20.0):
+async def until(condition, seconds=60.0):
     """Return as soon as `condition()` is true; fail when it has not become so in time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
@@ -13,7 +13,7 @@ async def until(condition, seconds=20.0):
         await asyncio.sleep(0.005)
 
 
-def wait_until(condition, seconds=30.0):
+def wait_until(condition, seconds=60.0):
     """The first true value of `condition()`, where no event loop runs; fail without one in time."""
     end = time.monotonic() + seconds
     while not (value := condition()):

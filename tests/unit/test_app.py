@@ -18,7 +18,7 @@ from connector.ops.logs import SecretMask
 from connector.settings import Settings
 from connector.watchlist import StaticSlots
 from tests.support.producing import SCHEMA_IDS, TOPICS, RememberingProducer, pipeline
-from tests.support.stack import eventually
+from tests.support.waiting import until
 
 
 class Producer(RememberingProducer):
@@ -146,7 +146,7 @@ async def test_slots_are_opened_once_everything_is_there(service, outside):
     outside.kafka = [away(), away(), away("timed out"), None]
     with capture_logs() as logs:
         async with service:
-            await eventually(lambda: service.phase is Phase.RUNNING)
+            await until(lambda: service.phase is Phase.RUNNING)
     assert service.owner.calls == ["start", "stop_intake", "release"]
     said = [(entry["event"], entry.get("reason", "")[-9:]) for entry in logs]
     # each reason once, however often it was tried
@@ -161,7 +161,7 @@ async def test_the_reason_is_shown_while_it_waits(service, outside, monkeypatch)
     monkeypatch.setattr(module, "RETRY_MIN_SECONDS", 3600.0)
     outside.kafka = [away()]
     async with service:
-        await eventually(lambda: service.status().not_ready != ["starting"])
+        await until(lambda: service.status().not_ready != ["starting"])
         (reason,) = service.status().not_ready
         assert reason == "waiting for Kafka: no Kafka broker answers at kafka:9092: refused"
         assert service.status().phase == "starting"
@@ -187,7 +187,7 @@ async def test_a_bug_ends_it_too(service, outside):
 
 async def test_the_end_comes_in_order(service):
     running = asyncio.create_task(service.run())
-    await eventually(lambda: service.phase is Phase.RUNNING)
+    await until(lambda: service.phase is Phase.RUNNING)
     service.stop()
     assert await running
     assert service.producer.calls == ["start", "flush", "close"]
@@ -199,7 +199,7 @@ async def test_the_end_comes_in_order(service):
 async def test_losses_are_what_the_producer_says(service):
     service.producer.clean = False
     running = asyncio.create_task(service.run())
-    await eventually(lambda: service.phase is Phase.RUNNING)
+    await until(lambda: service.phase is Phase.RUNNING)
     service.stop()
     assert not await running
 
@@ -208,9 +208,9 @@ async def test_a_second_stop_does_not_wait_for_the_flush(outside):
     service = new_service(grace_seconds=3600.0)
     service.producer.flushes.clear()
     running = asyncio.create_task(service.run())
-    await eventually(lambda: service.phase is Phase.RUNNING)
+    await until(lambda: service.phase is Phase.RUNNING)
     service.stop()
-    await eventually(lambda: "flush" in service.producer.calls)
+    await until(lambda: "flush" in service.producer.calls)
     assert "close" not in service.producer.calls
     service.stop()
     assert await running
@@ -218,7 +218,7 @@ async def test_a_second_stop_does_not_wait_for_the_flush(outside):
 
 async def test_ready_is_the_broker_and_the_slots(service):
     async with service:
-        await eventually(lambda: service.phase is Phase.RUNNING)
+        await until(lambda: service.phase is Phase.RUNNING)
         assert service.status().ready
         service.owner.reasons = ["slot 0 (main) is connecting"]
         service.producer.broker_reachable = False
@@ -232,10 +232,10 @@ async def test_ready_is_the_broker_and_the_slots(service):
 async def test_connected_brokers_that_take_nothing_are_not_ready(service, monkeypatch):
     monkeypatch.setattr(acknowledgements, "SILENT_SECONDS", 0.0)
     async with service:
-        await eventually(lambda: service.phase is Phase.RUNNING)
+        await until(lambda: service.phase is Phase.RUNNING)
         service.producer.records += [("t", b"k", b"v", 0, None)] * 3
         service.producer.in_flight = 3
-        await eventually(lambda: not service.status().ready)
+        await until(lambda: not service.status().ready)
         (reason,) = service.status().not_ready
         assert reason.startswith("Kafka has taken no record for 0 s, 3 wait")
         service.producer.in_flight = 2
