@@ -274,3 +274,6 @@ async def streaming(
                 yield made
             finally:
                 made.close()
+                # for a test that fails
+                for process in fleet.all:
+                    print(f"--- {process.name}\n{process.log_path.read_text()}")

@@ -69,7 +69,7 @@ async def test_brokers_that_are_restarted_one_by_one_lose_nothing(brokers, tmp_p
 async def test_records_wait_while_two_of_three_brokers_are_away(brokers, tmp_path):
     """One broker is connected and takes nothing: fewer are in sync than the topics ask for."""
     small = {"queue_max_messages": 5000}  # so that it is soon the spool that they wait in
-    async with streaming(tmp_path, brokers.bootstrap_servers, kafka=small) as run:
+    async with streaming(tmp_path, brokers.bootstrap_servers, kafka=small, cluster=PATIENT) as run:
         (replica,) = await run.start(1)
         await asyncio.to_thread(brokers.kill, 2, 3)
         command = await run.command("subscribe", watchlist="w", instruments=run.spare[:1])
