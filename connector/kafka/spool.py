@@ -299,11 +299,10 @@ class Spool:
                 if path is not paths[-1] or not _cut_short(end):
                     lost = _count(end)
                     self.lost += lost
-                    aside = path.with_suffix(".bad")
-                    aside.write_bytes(_MAGIC + end)
-                    self._log.error(
-                        "a spool file is damaged, its end is set aside", file=aside.name, lost=lost
-                    )
+                    self._log.error("the end of a spool file is damaged", file=path.name, lost=lost)
+                    # for whoever wants to look; a full disk must not stop the start
+                    with contextlib.suppress(OSError):
+                        path.with_suffix(".bad").write_bytes(_MAGIC + end)
                 os.truncate(path, good)
             segment.size_bytes = good
             if segment.unread:
@@ -525,10 +524,13 @@ def _cut_short(end: bytes) -> bool:
 
 
 def _count(end: bytes) -> int:
-    """How many records it holds, sound or not, by their lengths; at least one."""
+    """How many records it holds by their lengths, sound or not; one where those are damaged."""
     at = count = 0
-    while at < len(end) and not _cut_short(end[at:]):
-        at += _FRAME.size + _FRAME.unpack_from(end, at)[0]
+    while at + _FRAME.size <= len(end):
+        length, _ = _FRAME.unpack_from(end, at)
+        if length < _BODY.size:  # zeros, say, that a machine without power left
+            return 1
+        at += _FRAME.size + length
         count += 1
     return count if at == len(end) else 1
 

@@ -221,6 +221,20 @@ def test_a_damaged_length_is_one_record_at_least(tmp_path):
     spool.close()
 
 
+def test_zeros_behind_the_records_are_one_loss(tmp_path):
+    spool = Spool(tmp_path, 16 * MIB)
+    spool.open()
+    spool.append(record(0))
+    spool.close()
+    (file,) = tmp_path.glob("*.spool")
+    with file.open("ab") as end:
+        end.write(bytes(4 * MIB))
+    spool.open()
+    assert numbers(drained(spool)) == [0]
+    assert spool.lost == 1
+    spool.close()
+
+
 def test_a_file_of_something_else_is_set_aside(tmp_path):
     (tmp_path / "0000010000000001.spool").write_bytes(b"something else")
     (tmp_path / "my notes.spool").write_bytes(b"something else")
