@@ -40,8 +40,9 @@ REJOIN_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 10.0
 """How long a partition is held for its socket to close."""
 PROBE_SECONDS: Final = 2.0
-REASSIGN_SECONDS: Final = 10.0
-"""How long slots that were held wait for an assignment once a coordinator has answered."""
+REASSIGN_SECONDS: Final = 5.0
+"""How long slots that were held wait for an assignment once a coordinator has answered, on top of
+the session timeout: so long it may wait for the members that it knew before the outage."""
 _MAX_BATCH: Final = 1000
 _FORBIDDEN: Final = frozenset({Code.GROUP_AUTHORIZATION_FAILED, Code.TOPIC_AUTHORIZATION_FAILED})
 _FETCH_WAIT_MS: Final = 20
@@ -251,7 +252,8 @@ class Membership:
         if self._held and not self._rejoining and consumer.memberid():
             # a member that gets nothing is told nothing, so this is the only sign
             self._rejoining = True
-            self._call_async(self._member.not_reassigned(REASSIGN_SECONDS))
+            patience = self._cluster.session_timeout_seconds + REASSIGN_SECONDS
+            self._call_async(self._member.not_reassigned(patience))
 
     def _forbidden(self, topic: str | None, reason: str) -> None:
         """The client goes on to ask, and would for ever: somebody has to grant a right."""
