@@ -269,7 +269,11 @@ class ClusterSettings(Section):
         "the settings, and takes no commands",
     )
     session_timeout_seconds: float = Field(
-        10.0, ge=6, le=300, description="a replica silent for so long loses its slots"
+        10.0,
+        ge=6,
+        le=300,
+        description="a replica silent for so long loses its slots; with group_protocol consumer "
+        "the brokers' group.consumer.session.timeout.ms says how long",
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic", description="consumer is KIP-848, on brokers 4.0 and newer"

@@ -29,6 +29,7 @@ from connector.errors import (
     TopicError,
     TransactionAbortedError,
 )
+from connector.kafka.complaints import passing
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.topics import TopicNames
 from connector.settings import KafkaSettings
@@ -337,7 +338,7 @@ class ControlLog:
 
     def _endured(self, error: Code) -> None:
         """Go on after what librdkafka tries again by itself; anything else ends the reading."""
-        if error.fatal() or not (error.retriable() or error.code() in _PASSING):
+        if error.code() != Code._PARTITION_EOF and not passing(error):  # noqa: SLF001
             raise self._translated(KafkaException(error))
 
     def _opened_consumer(self) -> Consumer:
@@ -362,7 +363,6 @@ _FENCED = {
 }
 _UNREACHABLE = {Code._TIMED_OUT, Code._TRANSPORT, Code._ALL_BROKERS_DOWN}  # noqa: SLF001
 _TAKEN_BACK = {Code._PURGE_QUEUE, Code._PURGE_INFLIGHT}  # noqa: SLF001
-_PASSING = _UNREACHABLE | {Code._PARTITION_EOF}  # noqa: SLF001
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

@@ -83,12 +83,12 @@ class BrokerHealth:
     def _set_reachable(self, reachable: bool) -> None:
         if reachable:
             self.last_error = None
-            self._complaints.clear()
         if reachable == self.reachable and self._told:
             return
         self._told = True
         self.reachable = reachable
         if reachable:
+            self._complaints.clear()
             self._log.info("Kafka is reachable")
         else:
             self._log.warning("Kafka is not reachable", reason=self.last_error)

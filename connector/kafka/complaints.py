@@ -63,9 +63,18 @@ _SILENT: Final = (
     "it closes the connection without a word: check whether kafka.security_protocol is what the "
     "broker expects at this port"
 )
+_PASSING: Final = frozenset({"_TRANSPORT", "_RESOLVE", "_TIMED_OUT", "_ALL_BROKERS_DOWN"})
 # of OpenSSL's verification: X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH, _CERT_HAS_EXPIRED
 _OTHER_NAME: Final = frozenset({62, 64})
 _EXPIRED: Final = 10
+
+
+def passing(error: Any) -> bool:
+    """Whether what a consumer was told of ends by itself: librdkafka goes on trying.
+
+    Its own `retriable()` says nothing here: it is meant for transactional calls.
+    """
+    return error.name() in _PASSING
 
 
 class _Polled(Protocol):

@@ -75,10 +75,8 @@ def new_producer(
 
 
 def ends_the_client(error: Any) -> bool:
-    """Whether a call that failed so leaves a client of no more use; the record is sent again."""
+    """Whether what failed so leaves a client of no more use; its records are sent again.
+
+    What may be tried again on the same client, librdkafka does by itself, without end.
+    """
     return bool(error.fatal()) or error.name() in _RECOVERABLE
-
-
-def blameless(error: Any) -> bool:
-    """Whether a record that was reported so may be sent again."""
-    return ends_the_client(error) or bool(error.retriable())

@@ -19,6 +19,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from connector.errors import BrokerUnreachableError, ConnectorError, KafkaError, TopicError
+from connector.kafka.complaints import passing
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.groups import reader_group
 from connector.kite.instruments import Instrument
@@ -139,7 +140,7 @@ def read_held(
                 if error is not None:
                     if error.name() == "_PARTITION_EOF":
                         partitions.discard(message.partition() or 0)
-                    elif not error.retriable() and error.name() != "_TRANSPORT":
+                    elif not passing(error):
                         raise TopicError(topic, error.str())
                 elif isinstance(key, bytes):
                     if value is None:

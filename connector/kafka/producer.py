@@ -26,7 +26,7 @@ from confluent_kafka import KafkaException, Message, Producer
 from connector.errors import SettingsError
 from connector.kafka.accounts import Counts, FailedRecord, ProducerState
 from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.delivery import blameless, ends_the_client, new_producer
+from connector.kafka.delivery import ends_the_client, new_producer
 from connector.kafka.returned import ReturnedRecords
 from connector.kafka.spool import Dropped, Headers, Record, Spool
 from connector.settings import KafkaSettings, SpoolSettings
@@ -241,7 +241,7 @@ class RecordProducer:
             timestamp_ms or self._now_ms(),
             headers,
         )
-        if blameless(error):
+        if ends_the_client(error):
             queued = error.name() == "_PURGE_QUEUE"
             self._returned.add(record, sequence, message.partition(), queued=queued)
             self._start_recovery(error.str())

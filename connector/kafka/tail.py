@@ -21,7 +21,7 @@ from confluent_kafka import (
 )
 
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.complaints import Complaints
+from connector.kafka.complaints import Complaints, passing
 from connector.kafka.config import ClientLog, client_properties, refused_properties
 from connector.kafka.groups import reader_group
 from connector.kafka.records import RecordDecoder
@@ -192,7 +192,7 @@ class _Reader:
                     records.append(self._record(message))
             elif error.name() == "_PARTITION_EOF":
                 self._unfinished.discard((str(message.topic()), message.partition() or 0))
-            elif not error.retriable() and error.name() != "_TRANSPORT":
+            elif not passing(error):
                 raise TopicError(str(message.topic()), error.str())
         return records
 

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -237,7 +238,7 @@ async def test_connected_brokers_that_take_nothing_are_not_ready(service, monkey
         service.producer.in_flight = 3
         await until(lambda: not service.status().ready)
         (reason,) = service.status().not_ready
-        assert reason.startswith("Kafka has taken no record for 0 s, 3 wait")
+        assert re.match(r"Kafka has taken no record for \d+ s, 3 wait", reason)
         service.producer.in_flight = 2
         assert service.status().ready
 

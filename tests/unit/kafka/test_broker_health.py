@@ -95,3 +95,12 @@ def test_nothing_is_logged_elsewhere():
     with capture_logs() as lines:
         BrokerHealth(Log()).error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     assert lines == []
+
+
+def test_one_broker_that_refuses_beside_another_is_told_once():
+    log = Log()
+    health = BrokerHealth(log)
+    for _ in range(3):
+        health.statistics(statistics(broker(), broker("DOWN", 2)))
+        health.error(KafkaError(KafkaError._AUTHENTICATION, "no such user"))
+    assert log.lines == ["Kafka is reachable", "the Kafka client complains"]
