@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -43,17 +42,6 @@ def build_image() -> None:
 
 def inspect(thing: str) -> dict:
     return json.loads(docker("inspect", thing))[0]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def wait_for(what: str, met: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> Any:

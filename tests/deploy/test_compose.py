@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.docker import IMAGE, ROOT, build_image, free_ports, inspect, need_engine, wait_for
+from tests.deploy.docker import IMAGE, ROOT, build_image, inspect, need_engine, wait_for
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.deploy
 

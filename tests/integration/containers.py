@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
+
+from tests.support.ports import free_ports
 
 KAFKA_IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.4.0")
 REGISTRY_IMAGE = os.environ.get("REGISTRY_IMAGE", "apicurio/apicurio-registry:3.3.3")
@@ -51,9 +52,7 @@ class KafkaContainer:
 
     def __init__(self) -> None:
         # chosen here: Docker would give the container another port at each start
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        (port,) = free_ports(1)
         self.bootstrap_servers = f"127.0.0.1:{port}"
         listeners = "HOST://:9092,INTERNAL://:19092,CONTROLLER://:9093"
         self._container = (

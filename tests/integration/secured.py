@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -33,6 +32,7 @@ from connector.kafka.topics import TopicsReport, ensure_topics
 from connector.settings import KafkaSettings, TopicSettings
 from tests.integration.containers import KAFKA_IMAGE, START_SECONDS, require_engine
 from tests.support.certificates import Authority
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
 
 PASSWORD = "not-a-real-password"
@@ -112,7 +112,7 @@ class SecuredKafka:
         self._folder = folder
         self.authority = Authority("kite-connector tests")
         self.ca_file = self.write("ca.pem", self.authority.certificate)
-        admin, sasl, mutual = _free_ports(3)
+        admin, sasl, mutual = free_ports(3)
         self.sasl_servers = f"localhost:{sasl}"
         self.mutual_servers = f"localhost:{mutual}"
         # the certificate does not have this name
@@ -304,11 +304,3 @@ def _variables(**settings: str) -> dict[str, str]:
 def _one_line(pem: str) -> str:
     # a value of server.properties; Kafka takes any white space between the parts of PEM
     return " ".join(pem.split("\n")).strip()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

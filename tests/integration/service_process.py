@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
 
 CLI = str(Path(sys.executable).with_name("kite-connector"))
@@ -26,7 +26,7 @@ class Simulator:
     """A `kite-connector simulate`."""
 
     def __init__(self) -> None:
-        ws, rest = _free_port(), _free_port()
+        ws, rest = free_ports(2)
         self._process = subprocess.Popen(
             [CLI, "simulate", "--ws-port", str(ws), "--rest-port", str(rest)],
             stdout=subprocess.DEVNULL,
@@ -72,7 +72,7 @@ class Connector:
     """A `kite-connector run`; its log is kept in a file."""
 
     def __init__(self, log: Path, *environments: dict[str, str]) -> None:
-        self._port = _free_port()
+        (self._port,) = free_ports(1)
         self._log = log
         environment = dict(os.environ) | {
             "KITE_TOPICS__REPLICATION_FACTOR": "1",
@@ -159,9 +159,3 @@ def ctl(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
         check=False,
         timeout=120,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
