@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -120,6 +121,22 @@ class Connector:
         """Why it is not ready."""
         text = self.page("ready")
         return list(json.loads(text)["reasons"]) if text else []
+
+    def until_reason(self, pattern: str) -> str:
+        """Wait until a reason why it is not ready matches; that reason.
+
+        A first try may fail for another reason where the machine is busy.
+        """
+        wanted = re.compile(pattern)
+
+        def found() -> str | None:
+            if not self.running:
+                return "it has ended"
+            return next(filter(wanted.search, self.reasons()), None)
+
+        reason = str(wait_until(found, START_SECONDS))
+        assert self.running, self.log[-4000:]
+        return reason
 
     def until_ready(self) -> None:
         """Wait until it is ready; at once an error where it has ended."""

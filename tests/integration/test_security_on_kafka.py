@@ -121,12 +121,7 @@ def test_whoever_is_refused_waits_and_says_what_to_do(secured, simulated_feed, t
         }
         for case, (_, reason) in cases.items():
             one = running[case]
-            wait_until(
-                lambda one=one: "waiting for Kafka" in str(one.reasons()) or not one.running, 60
-            )
-            assert one.running, one.log
-            (told,) = one.reasons()
-            assert re.search(f"waiting for Kafka: no Kafka broker answers {reason}", told), case
+            one.until_reason(f"waiting for Kafka: no Kafka broker answers {reason}")
             pages = [one.page(path) for path in ("status", "metrics", "ready", "live")]
             for text in (*pages, one.log):
                 assert_no_secret(text)

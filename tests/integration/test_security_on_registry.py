@@ -90,17 +90,15 @@ def ends(log, environment):
     return running.log.splitlines()[-1]
 
 
-def waits(log, environment):
-    """The registry may yet come; what /ready says meanwhile."""
+def waits(log, environment, advice):
+    """The registry may yet come; /ready says meanwhile what to do."""
     with connector(log, environment) as running:
-        wait_until(lambda: "waiting for schema registry" in str(running.reasons()))
-        (reason,) = running.reasons()
+        reason = running.until_reason(f"waiting for schema registry: .*{re.escape(advice)}")
         assert_no_secret(running.page("status"), running.page("metrics"), reason)
         assert running.stop() == 0
     assert reason.removeprefix("waiting for schema registry: ") in running.log
     assert '"exception"' not in running.log
     assert_no_secret(running.log)
-    return reason
 
 
 def test_who_may_only_read_cannot_register(guarded, environment, tmp_path):
@@ -135,4 +133,4 @@ def test_a_wrong_password_ends_the_start(environment, tmp_path):
 )
 def test_a_certificate_that_is_not_accepted(guarded, environment, tmp_path, host, ca_file, advice):
     changes = {"url": guarded.url(host), "ca_file": str(guarded.folder / ca_file)}
-    assert advice in waits(tmp_path / "log", environment(WRITER, **changes))
+    waits(tmp_path / "log", environment(WRITER, **changes), advice)
