@@ -1,5 +1,7 @@
 """Kafka and a schema registry in containers, for as long as the tests run.
 
+They are published to this machine's loopback only.
+
 Testcontainers starts one more container that cleans up after a killed run; where its image cannot
 be pulled, set TESTCONTAINERS_RYUK_DISABLED=true.
 """
@@ -55,37 +57,34 @@ class KafkaContainer:
         (port,) = free_ports(1)
         self.bootstrap_servers = f"127.0.0.1:{port}"
         listeners = "HOST://:9092,INTERNAL://:19092,CONTROLLER://:9093"
-        self._container = (
-            DockerContainer(KAFKA_IMAGE)
-            .with_bind_ports(9092, port)
-            .with_envs(
-                KAFKA_NODE_ID="1",
-                KAFKA_PROCESS_ROLES="broker,controller",
-                KAFKA_CONTROLLER_QUORUM_VOTERS="1@localhost:9093",
-                KAFKA_CONTROLLER_LISTENER_NAMES="CONTROLLER",
-                KAFKA_LISTENERS=listeners,
-                KAFKA_ADVERTISED_LISTENERS=f"HOST://{self.bootstrap_servers},"
-                "INTERNAL://localhost:19092",
-                KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=(
-                    "HOST:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
-                ),
-                KAFKA_INTER_BROKER_LISTENER_NAME="INTERNAL",
-                KAFKA_AUTO_CREATE_TOPICS_ENABLE="false",
-                KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR="1",
-                KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR="1",
-                KAFKA_TRANSACTION_STATE_LOG_MIN_ISR="1",
-                KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS="0",
-                # a node that was killed registers again only when its old session has ended
-                KAFKA_BROKER_SESSION_TIMEOUT_MS="4000",
-                # of KIP-848's groups, where it is the broker's affair: the default is 45 s
-                KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS="6000",
-                KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS="6000",
-                KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS="1000",
-                KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS="1000",
-                KAFKA_LOG_CLEANER_BACKOFF_MS="500",
-                KAFKA_HEAP_OPTS="-Xms128m -Xmx512m",
-            )
+        self._container = DockerContainer(KAFKA_IMAGE).with_envs(
+            KAFKA_NODE_ID="1",
+            KAFKA_PROCESS_ROLES="broker,controller",
+            KAFKA_CONTROLLER_QUORUM_VOTERS="1@localhost:9093",
+            KAFKA_CONTROLLER_LISTENER_NAMES="CONTROLLER",
+            KAFKA_LISTENERS=listeners,
+            KAFKA_ADVERTISED_LISTENERS=f"HOST://{self.bootstrap_servers},"
+            "INTERNAL://localhost:19092",
+            KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=(
+                "HOST:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            ),
+            KAFKA_INTER_BROKER_LISTENER_NAME="INTERNAL",
+            KAFKA_AUTO_CREATE_TOPICS_ENABLE="false",
+            KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR="1",
+            KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR="1",
+            KAFKA_TRANSACTION_STATE_LOG_MIN_ISR="1",
+            KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS="0",
+            # a node that was killed registers again only when its old session has ended
+            KAFKA_BROKER_SESSION_TIMEOUT_MS="4000",
+            # of KIP-848's groups, where it is the broker's affair: the default is 45 s
+            KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS="6000",
+            KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS="6000",
+            KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS="1000",
+            KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS="1000",
+            KAFKA_LOG_CLEANER_BACKOFF_MS="500",
+            KAFKA_HEAP_OPTS="-Xms128m -Xmx512m",
         )
+        self._container.ports = {"9092": ("127.0.0.1", port)}
 
     def start(self) -> None:
         """Run the container, and wait until the broker answers."""
@@ -145,17 +144,18 @@ def kafka_container() -> Iterator[KafkaContainer]:
 def registry_container() -> Iterator[str]:
     """A schema registry in memory; yields the URL of its Confluent API."""
     require_engine()
-    container = DockerContainer(REGISTRY_IMAGE).with_exposed_ports(8080, 9000)
+    container = DockerContainer(REGISTRY_IMAGE)
+    # whichever ports are free
+    container.ports = dict.fromkeys(("8080", "9000"), ("127.0.0.1",))
     try:
         container.start()
-        host = container.get_container_host_ip()
-        health = f"http://{host}:{container.get_exposed_port(9000)}/health/ready"
+        health = f"http://127.0.0.1:{container.get_exposed_port(9000)}/health/ready"
         end = time.monotonic() + START_SECONDS
         while not _answers(health):
             if time.monotonic() > end:
                 raise TimeoutError("the schema registry does not answer")
             time.sleep(0.2)
-        yield f"http://{host}:{container.get_exposed_port(8080)}/apis/ccompat/v7"
+        yield f"http://127.0.0.1:{container.get_exposed_port(8080)}/apis/ccompat/v7"
     finally:
         container.stop()
 

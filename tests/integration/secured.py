@@ -1,6 +1,6 @@
 """One broker that lets nobody in without TLS and a name, and allows only what its ACLs say.
 
-Its administrator's listener alone has neither, and is published to this machine's loopback only.
+Its administrator's listener alone has neither. All are published to this machine's loopback only.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ class SecuredKafka:
         # the certificate does not have this name
         self.misnamed_servers = f"127.0.0.1:{sasl}"
         self._container = DockerContainer(KAFKA_IMAGE).with_envs(**self._settings(admin))
-        self._container.ports = {"9092": ("127.0.0.1", admin), "9095": sasl, "9096": mutual}
+        published = {"9092": admin, "9095": sasl, "9096": mutual}
+        self._container.ports = {name: ("127.0.0.1", port) for name, port in published.items()}
         self.admin_properties = {"bootstrap.servers": f"127.0.0.1:{admin}", "log_level": 0}
         self.admin = AdminClient(self.admin_properties)
 
