@@ -71,6 +71,9 @@ async def kafka(request, bootstrap_servers):
 async def one_kafka(bootstrap_servers):
     made = Kafka(bootstrap_servers, "classic")
     await made.create()
+    # a broker makes its transactions' topic at the first use, which takes it some time
+    client = {"bootstrap.servers": bootstrap_servers, "transactional.id": f"{made.name}-leader"}
+    await asyncio.to_thread(Producer(client).init_transactions, 60)
     return made
 
 
