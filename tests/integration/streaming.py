@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,13 @@ class Streaming:
         ]
         return leader
 
-    async def until_not_ready(self, process: Process) -> dict[str, Any]:
-        """A replica says what is wrong; returns its status."""
-        await self._until(lambda statuses: not statuses[process]["ready"], "a reason")
-        status = await self.fleet.status(process)
-        assert status is not None
-        return status
+    async def until_status(
+        self, process: Process, wanted: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        """A replica's status is as wanted at some moment."""
+        await self._until(
+            lambda statuses: process in statuses and wanted(statuses[process]), "a status"
+        )
 
     async def until_delivered(self) -> None:
         """Kafka has taken records that were received after this call, from every owner."""
@@ -117,8 +118,10 @@ class Streaming:
         """A replica has at least so many orders, instruments …, and Kafka has taken them."""
 
         def there(statuses: Statuses) -> bool:
-            status = statuses[process]
-            return all(status[name] >= count for name, count in counts.items())
+            status = statuses.get(process)
+            return status is not None and all(
+                status[name] >= count for name, count in counts.items()
+            )
 
         await self._until(there, f"{counts}")
         await self.until_delivered()

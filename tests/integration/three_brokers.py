@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
 from tests.integration.containers import KAFKA_IMAGE, START_SECONDS, require_engine
+from tests.support.ports import free_ports
 
 NODES = (1, 2, 3)
 ANSWER_SECONDS = 10.0
@@ -32,7 +32,7 @@ class ThreeBrokers:
     """A cluster whose internal topics are in sync on all three nodes, as in production."""
 
     def __init__(self, network: Network, addresses: Iterable[str]) -> None:
-        ports = dict(zip(NODES, _free_ports(len(NODES)), strict=True))
+        ports = dict(zip(NODES, free_ports(len(NODES)), strict=True))
         addresses_of = dict(zip(NODES, addresses, strict=False))
         self.bootstrap_servers = ",".join(f"127.0.0.1:{port}" for port in ports.values())
         self._containers = {
@@ -43,10 +43,11 @@ class ThreeBrokers:
                 },
             )
             .with_network(network)
-            .with_bind_ports(9092, port)
             .with_envs(**_environment(node, port, addresses_of))
             for node, port in ports.items()
         }
+        for node, port in ports.items():
+            self._containers[node].ports = {"9092": ("127.0.0.1", port)}
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
 
     def start(self) -> None:
@@ -116,14 +117,6 @@ class ThreeBrokers:
         with ThreadPoolExecutor(len(NODES)) as pool:
             for _ in pool.map(lambda one: getattr(one, method)(), self._containers.values()):
                 pass
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _environment(node: int, port: int, addresses: Mapping[int, str]) -> dict[str, str]:
