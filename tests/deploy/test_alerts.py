@@ -173,24 +173,36 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
             SATURDAY: set(),
         },
     ),
-    "a connection is down": (
-        healthy() | state("2", "backing_off"),
-        {
-            NIGHT: set(),
-            DUE: {"KiteConnectorConnectionDown", "KiteConnectorTooFewConnections"},
-            OPEN: {"KiteConnectorConnectionDown", "KiteConnectorTooFewConnections"},
-            SATURDAY: set(),
-        },
-    ),
+    # also every night that Kite works on its servers: /ready says 503 for as long as it takes
+    **{
+        f"a connection is down, {name}": (
+            healthy()
+            | state("2", name)
+            | {name_of("kite_connector_ready", pod="kite-1"): constant(0)},
+            {
+                NIGHT: set(),
+                DUE: {"KiteConnectorConnectionDown", "KiteConnectorTooFewConnections"},
+                OPEN: {"KiteConnectorConnectionDown", "KiteConnectorTooFewConnections"},
+                CLOSED: set(),
+                SATURDAY: set(),
+            },
+        )
+        for name in ("connecting", "backing_off", "failed")
+    },
     "a connection was taken over by another replica": (
         healthy() | state("2", "connecting", pod="kite-0"),
         {OPEN: set()},
     ),
     "the slot is in use elsewhere": (
-        healthy() | state("1", "waiting_for_slot"),
+        healthy()
+        | state("1", "waiting_for_slot")
+        | {name_of("kite_connector_ready", pod="kite-0"): constant(0)},
         {
             NIGHT: set(),
+            DUE: {"KiteConnectorSlotTakenElsewhere", "KiteConnectorTooFewConnections"},
             OPEN: {"KiteConnectorSlotTakenElsewhere", "KiteConnectorTooFewConnections"},
+            CLOSED: set(),
+            SATURDAY: set(),
         },
     ),
     "nobody owns a slot": (
