@@ -242,7 +242,7 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     ),
     "a connection does not last": (
         healthy() | {of_slot("connects_total", "0"): rising(1)},
-        {4: set(), OPEN: {"KiteConnectorReconnecting"}},
+        {NIGHT: set(), OPEN: {"KiteConnectorReconnecting"}, SATURDAY: set()},
     ),
     "heartbeats, but no ticks": (
         healthy() | {of_slot("last_tick_timestamp_seconds", "1"): f"0+60x290 17400+0x{LONG}"},
