@@ -7,23 +7,10 @@ statistics, which come once a second and carry the latencies too.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from connector.kafka.ack_latency import AckLatency
 from connector.kafka.complaints import plain
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Of the last second, over all brokers the worst of each, in microseconds."""
-
-    queue_p50_us: int = 0
-    """From `produce` to the request: mostly linger."""
-    queue_p99_us: int = 0
-    rtt_p50_us: int = 0
-    """From the request to the acknowledgement."""
-    rtt_p99_us: int = 0
 
 
 class BrokerHealth:
@@ -37,7 +24,6 @@ class BrokerHealth:
         """At least one broker is connected."""
         self.last_error: str | None = None
         """What the client last complained of; None once a broker is connected."""
-        self.latency = Latency()
         self.acknowledgement = AckLatency()
         """Of all records since the start."""
         self.brokers_up = 0
@@ -66,16 +52,9 @@ class BrokerHealth:
             if broker.get("nodeid", -1) >= 0
         }
         connected = {name: each for name, each in brokers.items() if each.get("state") == "UP"}
-        up = list(connected.values())
-        self.brokers_up = len(up)
+        self.brokers_up = len(connected)
         self.acknowledgement.take(connected)
-        if up:
-            self.latency = Latency(
-                queue_p50_us=_worst(up, "int_latency", "p50"),
-                queue_p99_us=_worst(up, "int_latency", "p99"),
-                rtt_p50_us=_worst(up, "rtt", "p50"),
-                rtt_p99_us=_worst(up, "rtt", "p99"),
-            )
+        if connected:
             self._set_reachable(True)
         elif brokers:
             self._set_reachable(False)
@@ -92,7 +71,3 @@ class BrokerHealth:
             self._log.info("Kafka is reachable")
         else:
             self._log.warning("Kafka is not reachable", reason=self.last_error)
-
-
-def _worst(brokers: list[dict[str, Any]], window: str, percentile: str) -> int:
-    return max((int(broker.get(window, {}).get(percentile, 0)) for broker in brokers), default=0)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.topics import TopicNames
 from tests.bench import rust_peer
 from tests.bench.feed import SLOTS, tokens_of
+from tests.support.ports import free_ports
 
 PYTHON = sys.executable
 # the broker keeps 100 000 messages a partition; so many partitions are those of the settings
@@ -168,9 +168,7 @@ def service(
 
 @contextlib.contextmanager
 def running_service(url: str, servers: str, instruments: int) -> Iterator[tuple[int, Any]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     tokens = [token for slot in range(SLOTS) for token in tokens_of(slot, instruments)]
     settings = {
         "feed": {"root": url},

@@ -3,7 +3,7 @@ import json
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
-from connector.kafka.broker_health import BrokerHealth, Latency
+from connector.kafka.broker_health import BrokerHealth
 
 
 class Log:
@@ -16,9 +16,8 @@ class Log:
     warning = info
 
 
-def broker(state="UP", nodeid=1, p50=10, p99=20):
-    window = {"p50": p50, "p99": p99}
-    return {"state": state, "nodeid": nodeid, "int_latency": window, "rtt": window}
+def broker(state="UP", nodeid=1):
+    return {"state": state, "nodeid": nodeid}
 
 
 def statistics(*brokers):
@@ -83,12 +82,6 @@ def test_a_reason_is_said_once_until_brokers_are_back():
     health.statistics(statistics(broker()))
     health.error(KafkaError(KafkaError._AUTHENTICATION, f"{text} state AUTH_REQ)"))
     assert log.lines[3:] == ["Kafka is reachable", complains]
-
-
-def test_latency_is_the_worst_brokers():
-    health = BrokerHealth(Log())
-    health.statistics(statistics(broker(p50=10, p99=50), broker(nodeid=2, p50=20, p99=30)))
-    assert health.latency == Latency(20, 50, 20, 50)
 
 
 def test_nothing_is_logged_elsewhere():

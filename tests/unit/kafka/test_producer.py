@@ -14,6 +14,7 @@ from connector.kafka import delivery as module
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.kafka.spool import Record, Spool
 from connector.settings import KafkaSettings, SpoolSettings
+from tests.support.damage import flip_a_bit
 from tests.support.kafka_client import FakeCluster
 
 
@@ -555,9 +556,7 @@ async def test_what_a_damaged_file_held_is_found_and_lost(start, cluster, clock,
         before.append(Record("t", b"k", b"%d" % number, 5))
     before.close()
     (file,) = tmp_path.glob("*.spool")
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.write_bytes(data)
+    flip_a_bit(file, -1)
     lost = []
     producer = await start(on_dropped=lambda *what: lost.append(what))
     await settle(producer, cluster, clock)

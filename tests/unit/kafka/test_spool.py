@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from connector.errors import SpoolError
 from connector.kafka.spool import Record, Spool
+from tests.support.damage import flip_a_bit
 
 MIB = 1024 * 1024
 
@@ -191,9 +192,7 @@ def test_a_damaged_record_ends_its_file_only(tmp_path, at):
         spool.append(record(number))
     spool.close()
     first, *_ = sorted(tmp_path.glob("*.spool"))
-    data = bytearray(first.read_bytes())
-    data[at] ^= 1
-    first.write_bytes(data)
+    flip_a_bit(first, at)
     spool.open()
     left = numbers(drained(spool))
     lost = [number for number in range(30) if number not in left]
@@ -213,9 +212,7 @@ def test_a_damaged_length_is_one_record_at_least(tmp_path):
         spool.append(record(number))
     spool.close()
     (file,) = tmp_path.glob("*.spool")
-    data = bytearray(file.read_bytes())
-    data[8] ^= 1
-    file.write_bytes(data)
+    flip_a_bit(file, 8)
     spool.open()
     assert (spool.records, spool.lost) == (0, 1)
     spool.close()
@@ -251,9 +248,7 @@ def test_records_that_the_disk_lost_are_counted(spool):
         spool.append(record(number))
     spool.flush()
     (file,) = spool.directory.glob("*.spool")
-    data = bytearray(file.read_bytes())
-    data[-3] ^= 1
-    file.write_bytes(data)
+    flip_a_bit(file, -3)
     assert numbers(drained(spool)) == list(range(9))
     assert (spool.lost, spool.records) == (1, 0)
 
