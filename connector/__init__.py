@@ -16,13 +16,17 @@ from connector.errors import (
     TokenRejectedError,
     TooManyConnectionsError,
 )
-from connector.kite.channel import Channel, ChannelStats
+from connector.kite.client.channel import Channel, ChannelStats
+from connector.kite.client.health import HealthStatus, HealthSummary
+from connector.kite.client.manager import KiteTickerManager
+from connector.kite.client.stats import ChannelId, ManagerStats
+from connector.kite.client.subscriber import KiteTickerSubscriber
+from connector.kite.client.ticker import KiteTickerAsync
 from connector.kite.config import ChannelPolicy, ConnectionConfig, KiteManagerConfig
-from connector.kite.credentials import Credentials, FileCredentials, StaticCredentials
-from connector.kite.handler import Handler
-from connector.kite.health import HealthStatus, HealthSummary
-from connector.kite.manager import KiteTickerManager
-from connector.kite.models import (
+from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
+from connector.kite.feed.handler import Handler
+from connector.kite.feed.stats import ConnectionStats
+from connector.kite.wire.models import (
     OHLC,
     ClosingMessage,
     ConnectionEvent,
@@ -45,10 +49,7 @@ from connector.kite.models import (
     TickerMessage,
     TickMessage,
 )
-from connector.kite.packets import parse_frame
-from connector.kite.stats import ChannelId, ConnectionStats, ManagerStats
-from connector.kite.subscriber import KiteTickerSubscriber
-from connector.kite.ticker import KiteTickerAsync
+from connector.kite.wire.packets import parse_frame
 
 __all__ = [
     "OHLC",

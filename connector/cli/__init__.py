@@ -16,7 +16,7 @@ from connector.cli.kafka import add_to as add_kafka
 from connector.cli.login import add_to as add_login
 from connector.cli.service import add_to as add_service
 from connector.errors import ConnectorError, PortInUseError, SettingsError
-from connector.ops.logs import configure
+from connector.logs import configure
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -19,8 +19,8 @@ import typer
 from connector.cli.kafka import BootstrapOption, PrefixOption
 from connector.cli.service import ConfigOption
 from connector.errors import SettingProblem, SettingsError
-from connector.settings import KafkaSettings
-from connector.settings_source import load
+from connector.settings.models import KafkaSettings
+from connector.settings.source import load
 
 if TYPE_CHECKING:
     from connector.control.client import ControlClient

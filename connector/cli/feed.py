@@ -17,9 +17,9 @@ import uvloop
 from connector.cli.options import build, with_options
 from connector.cli.service import ConfigOption, configure_logs
 from connector.errors import SettingProblem, SettingsError
-from connector.ops.logs import configure
-from connector.settings import LogFormat
-from connector.settings_source import load
+from connector.logs import configure
+from connector.settings.models import LogFormat
+from connector.settings.source import load
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
 from connector.simulator.faults import FaultSpec
 
@@ -50,7 +50,7 @@ def demo(
     Needs no account, no Kafka and no network. A live view on a terminal; lines otherwise, and one
     of JSON at the end.
     """
-    from connector.demo import DemoOptions, run_demo
+    from connector.cli.demo import DemoOptions, run_demo
 
     # all of it is on this machine: a proxy of the environment has no part in it
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
@@ -147,7 +147,7 @@ def record(
     """
     settings = load(config).settings
     configure_logs(settings, log_level="warning")
-    from connector.recording import record as run
+    from connector.service.recording import record as run
 
     async def recorded() -> int:
         stop = stopped_by_signal()

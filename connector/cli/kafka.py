@@ -16,8 +16,8 @@ import typer
 
 from connector.cli.service import ConfigOption
 from connector.errors import SettingProblem, SettingsError
-from connector.settings import Settings
-from connector.settings_source import load
+from connector.settings.models import Settings
+from connector.settings.source import load
 
 BootstrapOption = Annotated[
     str | None,
@@ -81,7 +81,7 @@ def tail(
     """
     settings = _settings(config, bootstrap, registry, prefix)
     names = _topics(topics or (), settings)
-    from connector.live import record_line
+    from connector.cli.terminal_view import record_line
 
     line: Callable[[Any], str] = _json_line
     if sys.stdout.isatty() and not as_json:
@@ -271,7 +271,7 @@ def flink_tables(
     config: ConfigOption = None,
 ) -> None:
     """Print Flink SQL tables over the topics, made from the schemas."""
-    from connector.downstream import flink_tables as tables
+    from connector.cli.downstream import flink_tables as tables
 
     settings = _settings(config, bootstrap, registry, prefix)
     typer.echo(
@@ -290,8 +290,8 @@ def spark_reader(
     config: ConfigOption = None,
 ) -> None:
     """Print a PySpark module that reads the tick topics, made from the schemas."""
-    from connector.downstream import spark_reader as reader
-    from connector.downstream import topic_pattern
+    from connector.cli.downstream import spark_reader as reader
+    from connector.cli.downstream import topic_pattern
 
     settings = _settings(config, bootstrap, registry, prefix)
     pattern = topic_pattern("tick", settings.topics.prefix)

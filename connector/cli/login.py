@@ -11,8 +11,8 @@ import typer
 
 from connector.cli.service import ConfigOption
 from connector.errors import SettingProblem, SettingsError
-from connector.settings import AccountSettings, FeedSettings
-from connector.settings_source import load, variable_of
+from connector.settings.models import AccountSettings, FeedSettings
+from connector.settings.source import load, variable_of
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -66,7 +66,7 @@ def login(
     """
     settings = load(config).settings
     number, chosen = _account(settings.accounts, account)
-    from connector.kite.rest import login_url
+    from connector.kite.web.rest import login_url
 
     if url:
         typer.echo(login_url(chosen.api_key, settings.feed.login))
@@ -84,7 +84,7 @@ def login(
                 )
             ]
         )
-    from connector.kite.login import check_writable, log_in, request_token_of, write_token
+    from connector.kite.web.login import check_writable, log_in, request_token_of, write_token
 
     check_writable(path)
     if listen is not None:
@@ -132,7 +132,7 @@ def _token_file(number: int, account: AccountSettings, given: Path | None) -> Pa
 async def _receive(
     feed: FeedSettings, account: AccountSettings, port: int, seconds: float
 ) -> SecretStr:
-    from connector.kite.login import LoginReceiver
+    from connector.kite.web.login import LoginReceiver
 
     async with LoginReceiver(port) as receiver:
         _say(f"waiting at {receiver.redirect_url}, the app's redirect URL; log in at")

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from connector.cli.reference import effective, markdown
-from connector.ops.logs import SecretMask, configure
-from connector.settings import LogFormat, LogLevel, Settings
-from connector.settings_source import CONFIG_VARIABLE, load, secrets_of
+from connector.logs import SecretMask, configure
+from connector.settings.models import LogFormat, LogLevel, Settings
+from connector.settings.reference import effective, markdown
+from connector.settings.source import CONFIG_VARIABLE, load, secrets_of
 
 ConfigOption = Annotated[
     Path | None,
@@ -63,7 +63,7 @@ def run(
     signal.signal(signal.SIGTERM, _nothing_to_lose)
     settings = load(config).settings
     mask = configure_logs(settings, log_format, log_level)
-    from connector.app import run_service
+    from connector.service.service import run_service
 
     raise typer.Exit(run_service(settings, mask))
 
@@ -89,6 +89,6 @@ def print_settings() -> None:
 def version() -> None:
     """Print the version, and which codec would run."""
     from connector.codec import IMPLEMENTATION
-    from connector.ops.status import VERSION
+    from connector.service.status import VERSION
 
     typer.echo(f"kite-connector {VERSION} ({IMPLEMENTATION} codec)")

@@ -19,17 +19,17 @@ from connector.cluster.layout import layout, slots_by_account
 from connector.cluster.membership import Item, Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
 from connector.control.leader import Leader, Log
-from connector.control.log import ControlLog
 from connector.control.state import Names, NoNames
+from connector.control.transactions import ControlLog
 from connector.errors import KafkaError
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.kite.connection import Connection
-from connector.kite.credentials import Credentials
-from connector.kite.handler import Handler
-from connector.kite.models import ConnectionEvent, ConnectionState, Mode
-from connector.kite.stats import ConnectionStats
-from connector.settings import Settings
+from connector.kite.feed.connection import Connection
+from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.handler import Handler
+from connector.kite.feed.stats import ConnectionStats
+from connector.kite.wire.models import ConnectionEvent, ConnectionState, Mode
+from connector.settings.models import Settings
 
 LEADER_STOP_SECONDS: Final = 5.0
 """How long a leader may finish its transaction; after that the next leader fences it."""
@@ -38,7 +38,7 @@ DRAIN_SECONDS: Final = 4.0
 
 
 class Cluster:
-    """One replica: a `connector.watchlist.SlotOwner`.
+    """One replica: a `connector.service.slots.SlotOwner`.
 
     Everything belongs to the event loop, but for the threads it holds.
 

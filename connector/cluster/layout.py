@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from connector.control.state import Layout
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
-from connector.settings import AccountSettings, Settings
+from connector.settings.models import AccountSettings, Settings
 
 
 def slots_by_account(accounts: Sequence[AccountSettings]) -> dict[int, int]:

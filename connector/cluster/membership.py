@@ -31,8 +31,8 @@ from confluent_kafka import KafkaError as Code
 from connector.control.records import MOVED_TO, RECONNECT_KEY
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.topics import TopicNames
-from connector.kite.models import Mode
-from connector.settings import ClusterSettings, KafkaSettings
+from connector.kite.wire.models import Mode
+from connector.settings.models import ClusterSettings, KafkaSettings
 
 POLL_SECONDS: Final = 0.1
 REJOIN_SECONDS: Final = 5.0

@@ -12,14 +12,14 @@ import structlog
 from connector.cluster.membership import CaughtUp, Item, Reconnect, SlotRecord
 from connector.errors import CapacityError
 from connector.kite.clock import Clock, Timer
-from connector.kite.models import ConnectionState, Mode
+from connector.kite.wire.models import ConnectionState, Mode
 
 LINGER_SECONDS: Final = 2.0
 """How long an instrument that moves to another slot stays here: the other subscribes meanwhile."""
 
 
 class FeedConnection(Protocol):
-    """The part of `connector.kite.connection.Connection` that a slot uses."""
+    """The part of `connector.kite.feed.connection.Connection` that a slot uses."""
 
     @property
     def state(self) -> ConnectionState:

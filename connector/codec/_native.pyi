@@ -2,7 +2,7 @@ import builtins
 from collections.abc import Iterable, Mapping
 
 from connector.codec.interface import Transcoded
-from connector.kite.models import Exchange
+from connector.kite.wire.models import Exchange
 
 class Transcoder:
     def __init__(

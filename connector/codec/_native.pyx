@@ -17,8 +17,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS
-from connector.kite.models import Exchange, Mode
-from connector.kite.packets import TRAILING_BYTES, TRUNCATED_FRAME, UNKNOWN_LENGTH, UNKNOWN_SEGMENT
+from connector.kite.wire.models import Exchange, Mode
+from connector.kite.wire.packets import TRAILING_BYTES, TRUNCATED_FRAME, UNKNOWN_LENGTH, UNKNOWN_SEGMENT
 
 cdef extern from *:
     """

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from struct import Struct
 
 from connector.codec.interface import MAX_STRAYS, Transcoded
-from connector.kite.models import Exchange, Mode
-from connector.kite.packets import (
+from connector.kite.wire.models import Exchange, Mode
+from connector.kite.wire.packets import (
     FULL,
     INDEX_FULL,
     INDEX_QUOTE,

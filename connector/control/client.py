@@ -26,11 +26,11 @@ from connector.control.commands import Command, Reply
 from connector.control.records import Subscription, SubscriptionRecord
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
-from connector.kafka.complaints import Complaints
 from connector.kafka.config import client_properties, refused_properties
+from connector.kafka.diagnosis import Complaints
 from connector.kafka.groups import reader_group
 from connector.kafka.topics import TopicNames
-from connector.settings import DEFAULT_NAME, KafkaSettings
+from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
 REPLY_SECONDS: Final = 30.0
 """A new leader may have to be found first: a session timeout, and reading the state."""

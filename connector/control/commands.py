@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, from_json
 
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 
 MAX_INSTRUMENTS: Final = 50_000
 """Instruments that one command may name."""

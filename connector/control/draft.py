@@ -25,8 +25,8 @@ from connector.control.commands import (
 from connector.control.records import RECONNECT_KEY, Record, Subscription, reconnect_value
 from connector.control.state import Names, State
 from connector.errors import CapacityError
-from connector.kite import allocation
-from connector.kite.models import ConnectionEvent, EventType, Exchange, Mode
+from connector.kite.feed import allocation
+from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode
 
 
 class Answer(NamedTuple):

@@ -25,12 +25,12 @@ from connector.control.commands import (
     Subscribe,
     parse,
 )
-from connector.control.log import ControlMessage, DeadLetter, Step
 from connector.control.records import Record
 from connector.control.reducer import Outcome, reduce, settle
 from connector.control.state import Layout, Names, State
+from connector.control.transactions import ControlMessage, DeadLetter, Step
 from connector.errors import ConnectorError, FencedError, TransactionAbortedError
-from connector.kite.models import ConnectionEvent, Mode
+from connector.kite.wire.models import ConnectionEvent, Mode
 
 POLL_SECONDS: Final = 0.1
 """How long a stop, or a wish of the leader's own process, may wait."""
@@ -45,7 +45,7 @@ SETTINGS_WATCHLIST: Final = "@settings:"
 
 
 class Log(Protocol):
-    """The leader's side of Kafka: `connector.control.log.ControlLog`."""
+    """The leader's side of Kafka: `connector.control.transactions.ControlLog`."""
 
     def open(self) -> None:
         """Fence any leader before this one."""

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 
 LEADER_KEY: Final = "@leader"
 REPLY_PREFIX: Final = "@reply:"

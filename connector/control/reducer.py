@@ -14,7 +14,7 @@ from connector.control.commands import Command, RefusedInstrument, Reply, ReplyS
 from connector.control.draft import Answer, Draft
 from connector.control.records import LEADER_PARTITION, REPLY_PREFIX, Record, Remembered
 from connector.control.state import Names, NoNames, State
-from connector.kite.models import ConnectionEvent
+from connector.kite.wire.models import ConnectionEvent
 
 REMEMBERED_COMMANDS: Final = 1000
 """Ids that are known again; older ones count as new."""

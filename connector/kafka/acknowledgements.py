@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connector.kafka.accounts import Counts
+from connector.kafka.producer_state import Counts
 
 SILENT_SECONDS = 5.0
 """Leaders that change hold records up for less; a broker that dies holds up all of them until the

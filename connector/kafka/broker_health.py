@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from connector.kafka.ack_latency import AckLatency
-from connector.kafka.complaints import plain
+from connector.kafka.diagnosis import plain
 
 
 class BrokerHealth:

@@ -17,7 +17,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from connector.errors import SettingProblem, SettingsError
-from connector.settings import KafkaSettings
+from connector.settings.models import KafkaSettings
 
 _DEFAULTS: dict[str, Any] = {
     # an idle broker closes a socket after ten minutes: normal, and not worth a line

@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import Producer
 
 from connector.kafka.config import ClientLog, client_properties, overridden, refused_properties
-from connector.settings import KafkaSettings
+from connector.settings.models import KafkaSettings
 
 # Failures that say nothing against the record: it is sent again, through the spool.
 _RECOVERABLE = frozenset(

@@ -19,11 +19,11 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from connector.errors import BrokerUnreachableError, ConnectorError, KafkaError, TopicError
-from connector.kafka.complaints import passing
 from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.diagnosis import passing
 from connector.kafka.groups import reader_group
-from connector.kite.instruments import Instrument
-from connector.settings import DEFAULT_NAME, KafkaSettings
+from connector.kite.web.instruments import Instrument
+from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
 ROWS: Final = 50
 """Encoded and compared in one go: half a millisecond of the event loop."""

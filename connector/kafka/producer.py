@@ -24,12 +24,12 @@ import structlog
 from confluent_kafka import KafkaException, Message, Producer
 
 from connector.errors import SettingsError
-from connector.kafka.accounts import Counts, FailedRecord, ProducerState
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.delivery import ends_the_client, new_producer
-from connector.kafka.returned import ReturnedRecords
+from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
+from connector.kafka.purged import PurgedRecords
 from connector.kafka.spool import Dropped, Headers, Record, Spool
-from connector.settings import KafkaSettings, SpoolSettings
+from connector.settings.models import KafkaSettings, SpoolSettings
 
 _MIB = 1024 * 1024
 
@@ -100,7 +100,7 @@ class RecordProducer:
         self._sequence = 0
         self._failures: list[FailedRecord] = []  # for on_failed, at the next poll
         self._drops: list[tuple[str, Dropped]] = []  # for on_dropped, at the next poll
-        self._returned = ReturnedRecords()
+        self._returned = PurgedRecords()
 
         self._unflushed = False
         self._unpolled = 0

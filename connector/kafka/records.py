@@ -20,8 +20,8 @@ from connector import schemas  # type: ignore[attr-defined]  # lies in another f
 from connector.errors import RegistryError
 from connector.kafka.registry import topic_schemas
 from connector.kafka.topics import TopicNames
-from connector.kite.instruments import Instrument
-from connector.kite.models import ConnectionEvent, Order
+from connector.kite.web.instruments import Instrument
+from connector.kite.wire.models import ConnectionEvent, Order
 
 _MAGIC = b"\x00"
 _PREFIX_BYTES = 5

@@ -26,7 +26,7 @@ from connector.errors import (
     SettingsError,
 )
 from connector.kafka.topics import TopicNames
-from connector.settings import RegistrySettings
+from connector.settings.models import RegistrySettings
 
 _T = TypeVar("_T")
 

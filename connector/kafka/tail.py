@@ -21,13 +21,13 @@ from confluent_kafka import (
 )
 
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.complaints import Complaints, passing
 from connector.kafka.config import ClientLog, client_properties, refused_properties
+from connector.kafka.diagnosis import Complaints, passing
 from connector.kafka.groups import reader_group
 from connector.kafka.records import RecordDecoder
 from connector.kafka.registry import registry_client, schema_by_id
 from connector.kafka.topics import TopicNames
-from connector.settings import DEFAULT_NAME, KafkaSettings, RegistrySettings
+from connector.settings.models import DEFAULT_NAME, KafkaSettings, RegistrySettings
 
 _BATCH = 500
 _WAIT_SECONDS = 0.2

@@ -26,10 +26,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 )
 
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.complaints import Complaints
 from connector.kafka.config import ClientLog, client_properties, refused_properties
-from connector.kite.models import Exchange
-from connector.settings import KafkaSettings, TopicSettings
+from connector.kafka.diagnosis import Complaints
+from connector.kite.wire.models import Exchange
+from connector.settings.models import KafkaSettings, TopicSettings
 
 _HOUR_MS = 3_600_000
 _VISIBLE_SECONDS = 0.1

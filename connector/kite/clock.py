@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from datetime import timedelta, timezone
+from typing import Final, Protocol
+
+IST: Final = timezone(timedelta(hours=5, minutes=30), "IST")
+"""India's time, in which Kite writes every time of day; it knows no summer time."""
 
 
 class Timer(Protocol):

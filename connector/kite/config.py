@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 
 MAX_CONNECTIONS_PER_KEY = 3
 """Sockets that the feed allows an api_key."""

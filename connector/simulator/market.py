@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from connector.kite.models import Exchange, Mode
+from connector.kite.wire.models import Exchange, Mode
 from connector.simulator.universe import Listing, Universe
 from connector.simulator.wire import DEPTH, FIELDS, FULL_BYTES, INDEX, INDEX_FULL_BYTES, MAX_UINT32
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any
 
+from connector.kite.clock import IST
 from connector.simulator.access import RefusedError
 
-IST = timezone(timedelta(hours=5, minutes=30), "IST")
 FUNDS = 100_000_000.0
 """Rupees that an order may be worth."""
 

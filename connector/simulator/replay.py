@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from connector.kite.capture import CaptureReader, PayloadKind, Record
+from connector.kite.feed.capture import CaptureReader, PayloadKind, Record
 from connector.simulator.feed import Feed
 from connector.simulator.sockets import SimulatedSocket
 from connector.simulator.wire import (

@@ -13,10 +13,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from aiohttp import web
 
-from connector.kite.instruments import COLUMNS
+from connector.kite.clock import IST
+from connector.kite.web.instruments import COLUMNS
 from connector.simulator.access import RefusedError
 from connector.simulator.config import SimulatedAccount
-from connector.simulator.orders import IST
 from connector.simulator.universe import Listing
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import structlog
 from aiohttp import web
 
 from connector.errors import CaptureError, PortInUseError
-from connector.kite.capture import CaptureReader
-from connector.kite.models import Mode
+from connector.kite.clock import IST
+from connector.kite.feed.capture import CaptureReader
+from connector.kite.wire.models import Mode
 from connector.simulator.acceptor import Acceptor
 from connector.simulator.access import Access, RefusedError
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
@@ -24,7 +25,7 @@ from connector.simulator.feed import Feed, SeenRequest
 from connector.simulator.flood import FloodResult, flood
 from connector.simulator.injector import Injector
 from connector.simulator.market import Market
-from connector.simulator.orders import IST, OrderBook
+from connector.simulator.orders import OrderBook
 from connector.simulator.remote import RemoteControl
 from connector.simulator.replay import Replay, ReplayResult
 from connector.simulator.rest import KiteRestApi, kite_errors

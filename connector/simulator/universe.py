@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import count, islice
 
-from connector.kite.models import Exchange
+from connector.kite.wire.models import Exchange
 
 # Kite's tokens and plausible prices in rupees
 _INDICES = (

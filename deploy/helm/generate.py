@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from connector.settings import Settings
+from connector.settings.models import Settings
 
 HERE = Path(__file__).parent
 CHART = HERE / "kite-connector"

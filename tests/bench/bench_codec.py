@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from connector.kite.packets import parse_frame
+from connector.kite.wire.packets import parse_frame
 from connector.schemas import load
 from tests.support.packets import Level, frame, full, quote
 from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS

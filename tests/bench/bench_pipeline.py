@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import yaml
 
-from connector.kafka.embedded import EmbeddedBroker
+from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.topics import TopicNames
 from tests.bench import rust_peer
 from tests.bench.feed import SLOTS, tokens_of

@@ -23,7 +23,7 @@ from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from connector.kafka.producer import RecordProducer
-from connector.settings import KafkaSettings, SpoolSettings
+from connector.settings.models import KafkaSettings, SpoolSettings
 
 TOPICS = ("kite.ticks.nse", "kite.ticks.nfo", "kite.ticks.bse")
 PARTITIONS = 6
@@ -90,7 +90,7 @@ def _records(instruments: int) -> list[tuple[str, bytes, bytes]]:
 def _broker() -> Iterator[str]:
     code = (
         "import sys\n"
-        "from connector.kafka.embedded import EmbeddedBroker\n"
+        "from connector.embedded.broker import EmbeddedBroker\n"
         f"with EmbeddedBroker(dict.fromkeys({TOPICS!r}, {PARTITIONS})) as broker:\n"
         "    print(broker.bootstrap_servers, flush=True)\n"
         "    sys.stdin.read()\n"

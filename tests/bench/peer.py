@@ -20,7 +20,7 @@ from confluent_kafka import Producer
 from kiteconnect import KiteTicker
 from twisted.internet import reactor
 
-from connector.kite.models import Exchange
+from connector.kite.wire.models import Exchange
 from connector.schemas import load
 from tests.bench.feed import SLOTS, age_us, tokens_of
 

@@ -16,17 +16,17 @@ from collections.abc import Sequence
 import structlog
 import uvloop
 
-from connector.app import GC_THRESHOLD
 from connector.codec import Transcoder
 from connector.kafka.producer import RecordProducer
 from connector.kafka.records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.config import ConnectionConfig
-from connector.kite.connection import Connection
-from connector.kite.credentials import StaticCredentials
-from connector.kite.models import Mode
-from connector.pipeline import Pipeline, SlotPipeline
-from connector.settings import KafkaSettings, SpoolSettings
+from connector.kite.feed.connection import Connection
+from connector.kite.feed.credentials import StaticCredentials
+from connector.kite.wire.models import Mode
+from connector.service.pipeline import Pipeline, SlotPipeline
+from connector.service.service import GC_THRESHOLD
+from connector.settings.models import KafkaSettings, SpoolSettings
 from tests.bench.feed import SLOTS, VOLUME_OFFSET, age_us, tokens_of
 from tests.bench.peer import cpu_seconds
 

@@ -7,7 +7,7 @@ there and stays there, `CHAOS_KAFKA=docker` starts one that is killed and paused
 import contextlib
 import os
 
-from connector.kafka.embedded import EmbeddedBroker
+from connector.embedded.broker import EmbeddedBroker
 
 
 class Embedded:

@@ -14,9 +14,9 @@ from datetime import date
 import pytest
 
 from connector.control.client import ControlClient
-from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames, topic_specs
-from connector.settings import Settings
+from connector.settings.models import Settings
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.chaos.brokers import broker
 from tests.chaos.chaos import Chaos

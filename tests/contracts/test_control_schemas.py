@@ -9,7 +9,7 @@ import pytest
 from connector.control.commands import COMMAND, Rejected, Reply, ReplyStatus, parse
 from connector.control.contract import json_schemas
 from connector.control.records import Subscription
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 

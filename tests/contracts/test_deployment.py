@@ -10,8 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from connector.ops.metrics import Metrics
-from connector.settings_source import load
+from connector.service.metrics import Metrics
+from connector.settings.source import load
 from tests.support.status import CLUSTER, service_status
 
 ROOT = Path(__file__).parents[2]

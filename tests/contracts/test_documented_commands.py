@@ -15,8 +15,8 @@ import typer
 import yaml
 
 from connector.cli import app
-from connector.settings import Settings
-from connector.settings_source import load
+from connector.settings.models import Settings
+from connector.settings.source import load
 from tests.support.documented import PAGES, ROOT, all_blocks, inline_code, shell_lines, words_of
 
 ENDS = {"|", "||", "&", "&&", ";", "<", ">", ">>", "<<<"}

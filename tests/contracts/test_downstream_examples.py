@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.downstream import flink_tables, spark_reader, topic_pattern
+from connector.cli.downstream import flink_tables, spark_reader, topic_pattern
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BOOTSTRAP_SERVERS = "localhost:9092"

@@ -6,8 +6,8 @@ The table is written anew with `python -m tests.contracts.test_metrics_reference
 import re
 from pathlib import Path
 
-from connector.kite.models import ConnectionState, Exchange
-from connector.ops.metrics import PREFIX, StatusCollector
+from connector.kite.wire.models import ConnectionState, Exchange
+from connector.service.metrics import PREFIX, StatusCollector
 from tests.support.status import CLUSTER, service_status
 
 ROOT = Path(__file__).parents[2]

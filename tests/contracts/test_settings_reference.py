@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from connector.cli.reference import markdown
+from connector.settings.reference import markdown
 
 PAGE = Path(__file__).parents[2] / "docs/settings.md"
 

@@ -10,7 +10,7 @@ import pytest
 
 from connector import schemas
 from connector.kafka.topics import TopicNames, topic_specs
-from connector.settings import TopicSettings
+from connector.settings.models import TopicSettings
 
 PAGE = Path(__file__).parents[2] / "docs/topics.md"
 AGAIN = "write it anew with `python -m tests.contracts.test_topics_reference`"

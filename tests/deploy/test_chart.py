@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from connector.settings_source import load
+from connector.settings.source import load
 from tests.deploy.chart import (
     CHART,
     EXAMPLES,

@@ -29,7 +29,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 from testcontainers.core.container import DockerContainer
 
 from connector.kafka.topics import TopicsReport, ensure_topics
-from connector.settings import KafkaSettings, TopicSettings
+from connector.settings.models import KafkaSettings, TopicSettings
 from tests.integration.containers import KAFKA_IMAGE, START_SECONDS, require_engine
 from tests.support.certificates import Authority
 from tests.support.ports import free_ports

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from pathlib import Path
 from typing import Any
 
-from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.chaos.feed_watch import FeedWatch

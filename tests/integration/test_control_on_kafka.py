@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from connector.control.client import ControlClient
-from connector.control.log import ControlLog, Step
 from connector.control.records import Record
+from connector.control.transactions import ControlLog, Step
 from connector.errors import FencedError
 from connector.kafka.topics import TopicNames, ensure_topics
 from connector.simulator import SimulatorConfig, SimulatorServer

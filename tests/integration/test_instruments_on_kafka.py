@@ -12,8 +12,8 @@ from connector.kafka.instruments import InstrumentPublisher, read_held
 from connector.kafka.producer import RecordProducer
 from connector.kafka.records import InstrumentEncoder
 from connector.kafka.topics import TopicNames
-from connector.kite.instruments import InstrumentMaster
-from connector.settings import KafkaSettings, SpoolSettings
+from connector.kite.web.instruments import InstrumentMaster
+from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.simulator.rest import instruments_csv
 from connector.simulator.universe import Universe
 from tests.support.waiting import until

@@ -11,8 +11,8 @@ from connector.kafka.records import RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, ensure_topics
-from connector.kite.models import ConnectionEvent, EventType
-from connector.settings import KafkaSettings, RegistrySettings, SpoolSettings, TopicSettings
+from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.settings.models import KafkaSettings, RegistrySettings, SpoolSettings, TopicSettings
 from tests.support.reading import by_key, read_topic
 from tests.support.waiting import until
 

@@ -14,7 +14,7 @@ from connector.control.commands import Status
 from connector.errors import ConnectorError, TopicError
 from connector.kafka.config import client_properties
 from connector.kafka.topics import TopicNames
-from connector.settings import AccountSettings
+from connector.settings.models import AccountSettings
 from tests.integration.secured import Right, documented, kafka_settings
 from tests.integration.service_process import CLI, connector, ctl
 from tests.support.waiting import wait_until

@@ -18,7 +18,7 @@ from connector.kafka.registry import (
 )
 from connector.kafka.topics import TopicNames
 from connector.schemas import load, text
-from connector.settings import RegistrySettings
+from connector.settings.models import RegistrySettings
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 
-from connector.kite.models import Exchange
+from connector.kite.wire.models import Exchange
 from connector.schemas import load
 from connector.simulator import wire
 from tests.integration.streaming import INSTRUMENTS, SECONDS, SPARE, streaming

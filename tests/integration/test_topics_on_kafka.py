@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
 
 from connector.errors import TopicError
 from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics, topic_specs
-from connector.settings import KafkaSettings, TopicSettings
+from connector.settings.models import KafkaSettings, TopicSettings
 
 pytestmark = pytest.mark.integration
 

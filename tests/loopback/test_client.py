@@ -6,10 +6,10 @@ import pytest
 
 from connector.control.client import ControlClient, new_id
 from connector.control.commands import Delete, ReplyStatus, Status, Subscribe
+from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
-from connector.kafka.embedded import EmbeddedBroker
-from connector.kite.models import Mode
-from connector.settings import KafkaSettings
+from connector.kite.wire.models import Mode
+from connector.settings.models import KafkaSettings
 from tests.support.leaders import leader
 from tests.support.masters import FakeMaster
 from tests.support.replicas import TOPICS, broker

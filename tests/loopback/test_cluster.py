@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from connector.kite.models import ConnectionState
+from connector.kite.wire.models import ConnectionState
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.support.masters import FakeMaster
 from tests.support.replicas import Replica, Steering, broker, replicas, settings, settled

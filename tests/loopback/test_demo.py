@@ -10,7 +10,7 @@ from collections import deque
 
 import pytest
 
-from connector.demo import DemoOptions, run_demo
+from connector.cli.demo import DemoOptions, run_demo
 
 QUICK = DemoOptions(duration_seconds=2.0, instruments=60, updates_per_second=5.0)
 

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.embedded.registry import EmbeddedRegistry
 
 FIRST = '{"type": "record", "name": "A", "fields": []}'
 SECOND = '{"type": "record", "name": "B", "fields": []}'

@@ -13,7 +13,7 @@ from connector.control.client import ControlClient
 from connector.kafka.groups import reader_group
 from connector.kafka.instruments import read_held
 from connector.kafka.tail import tail
-from connector.settings import DEFAULT_NAME
+from connector.settings.models import DEFAULT_NAME
 from tests.support.stack import TOPICS, stack
 from tests.support.stack import service as running
 from tests.support.waiting import until
@@ -22,7 +22,7 @@ MODULES = (
     "connector.kafka.tail",
     "connector.kafka.instruments",
     "connector.control.client",
-    "connector.control.log",
+    "connector.control.transactions",
     "connector.cluster.membership",
 )
 

@@ -2,8 +2,8 @@ import aiohttp
 import pytest
 
 from connector.errors import PortInUseError, SettingsError
-from connector.ops.http import StatusServer
-from connector.settings import HttpSettings
+from connector.service.http import StatusServer
+from connector.settings.models import HttpSettings
 from tests.support.status import service_status
 
 ANY_PORT = HttpSettings(port=0)

@@ -5,10 +5,10 @@ import threading
 import pytest
 from confluent_kafka import Producer
 
+from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, KafkaError, TopicError
-from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.instruments import read_held
-from connector.settings import KafkaSettings
+from connector.settings.models import KafkaSettings
 
 TOPIC = "kite.instruments"
 

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from connector.codec import Transcoder
-from connector.kafka.embedded import EmbeddedBroker
-from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.embedded.broker import EmbeddedBroker
+from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.producer import RecordProducer
 from connector.kafka.registry import register_schemas, topic_schemas
 from connector.kafka.topics import TopicNames
-from connector.settings import KafkaSettings, RegistrySettings, SpoolSettings
+from connector.settings.models import KafkaSettings, RegistrySettings, SpoolSettings
 from connector.simulator.wire import encode_frame, index_packet, quote_packet
 from tests.support.producing import TIME_US
 

@@ -1,8 +1,8 @@
 """The histogram of acknowledgements, of librdkafka's own statistics, over the embedded broker."""
 
-from connector.kafka.embedded import EmbeddedBroker
+from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.producer import RecordProducer
-from connector.settings import KafkaSettings, SpoolSettings
+from connector.settings.models import KafkaSettings, SpoolSettings
 from tests.support.waiting import until
 
 

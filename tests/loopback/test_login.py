@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from connector.errors import ConnectorError, LoginError, PortInUseError
-from connector.kite.login import LoginReceiver
-from connector.kite.rest import login_url
+from connector.kite.web.login import LoginReceiver
+from connector.kite.web.rest import login_url
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
 from tests.support.stack import service, stack, streaming
 from tests.support.waiting import until

@@ -30,7 +30,7 @@ def name(listing):
 
 
 async def test_nothing_is_streamed_under_yesterdays_name(tmp_path, monkeypatch):
-    monkeypatch.setattr("connector.master.ANNOUNCED_SECONDS", 0.0)
+    monkeypatch.setattr("connector.service.instrument_list.ANNOUNCED_SECONDS", 0.0)
     file = tmp_path / "instruments.csv"
     file.write_text(instruments_csv(TWO_DAYS[0]))
     config = SimulatorConfig(stepped=True, instruments=300, today=TODAY, instruments_file=file)

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from connector.kite.models import Exchange
+from connector.kite.wire.models import Exchange
 from connector.simulator import SimulatorConfig, SimulatorServer
 from connector.simulator.wire import DEPTH, FIELDS, INDEX, split_frame
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 from confluent_kafka import KafkaError as Code
 
-from connector.kafka.embedded import EmbeddedBroker
+from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.producer import ProducerState, RecordProducer
-from connector.settings import KafkaSettings, SpoolSettings
+from connector.settings.models import KafkaSettings, SpoolSettings
 from tests.support.reading import by_key, read_topic
 from tests.support.waiting import until
 

@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from connector.kite.capture import CaptureReader, CaptureWriter, PayloadKind
-from connector.kite.packets import parse_frame
-from connector.recording import record
+from connector.kite.feed.capture import CaptureReader, CaptureWriter, PayloadKind
+from connector.kite.wire.packets import parse_frame
+from connector.service.recording import record
 from connector.simulator import SimulatorConfig
 from tests.support.stack import stack
 from tests.support.waiting import until

@@ -4,16 +4,16 @@ import socket
 import pytest
 from aiohttp import web
 
+from connector.embedded.registry import EmbeddedRegistry
 from connector.errors import (
     RegistryError,
     RegistryUnreachableError,
     SchemaIncompatibleError,
     SettingsError,
 )
-from connector.kafka.embedded_registry import EmbeddedRegistry
 from connector.kafka.registry import check_schemas, register_schemas, topic_schemas
 from connector.kafka.topics import TopicNames
-from connector.settings import RegistrySettings
+from connector.settings.models import RegistrySettings
 
 NAMES = TopicNames("kite")
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 
-from connector.app import Service
+from connector.service.service import Service
 from connector.simulator import SimulatorConfig
 from tests.support.stack import TOPICS, stack
 from tests.support.waiting import until

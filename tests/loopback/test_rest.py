@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
-from connector.kite.instruments import InstrumentMaster
-from connector.kite.rest import KiteRest, login_url
+from connector.kite.web.instruments import InstrumentMaster
+from connector.kite.web.rest import KiteRest, login_url
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
 from tests.loopback.test_socket import proxy_server
 from tests.support.feed_client import client as socket

@@ -6,11 +6,11 @@ import json
 import aiohttp
 import pytest
 
-from connector.app import Phase, Service
 from connector.errors import PortInUseError, TopicError
-from connector.kite.models import Exchange
-from connector.kite.packets import parse_frame
-from connector.ops.histogram import Histogram
+from connector.histogram import Histogram
+from connector.kite.wire.models import Exchange
+from connector.kite.wire.packets import parse_frame
+from connector.service.service import Phase, Service
 from connector.simulator import SimulatorConfig
 from connector.simulator.wire import encode_frame, quote_packet
 from tests.support.stack import TOPICS, delivered, service, stack, streaming
@@ -224,7 +224,7 @@ async def test_names_that_nobody_knows_are_reported_and_no_hindrance():
 
 
 async def test_a_rest_api_that_is_away_costs_the_names_alone(monkeypatch):
-    monkeypatch.setattr("connector.app.MASTER_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("connector.service.service.MASTER_WAIT_SECONDS", 0.01)
     async with stack(feed={"root": "ws://127.0.0.1:1"}) as around:
         feed = {"root": around.simulator.ws_url, "rest": "http://127.0.0.1:1"}
         async with service(around, around.changed(feed=feed)) as running:

@@ -6,9 +6,9 @@ import json
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from connector.kite.capture import CaptureWriter
-from connector.kite.models import Mode
-from connector.kite.packets import parse_frame
+from connector.kite.feed.capture import CaptureWriter
+from connector.kite.wire.models import Mode
+from connector.kite.wire.packets import parse_frame
 from connector.simulator import (
     FaultKind,
     FaultSpec,

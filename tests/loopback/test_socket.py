@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from websockets.asyncio.server import serve
 
 from connector import FeedUnreachableError, HandshakeError, TokenRejectedError
-from connector.kite import socket as socket_module
-from connector.kite.socket import open_socket
-from tests.unit.kite.test_socket import Listener
+from connector.kite.feed import socket as socket_module
+from connector.kite.feed.socket import open_socket
+from tests.unit.kite.feed.test_socket import Listener
 
 KEY, TOKEN = SecretStr("SECRET-K"), SecretStr("SECRET-T")
 

@@ -3,15 +3,15 @@ import asyncio
 import pytest
 from confluent_kafka import Producer
 
+from connector.embedded.broker import EmbeddedBroker
+from connector.embedded.registry import EmbeddedRegistry
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.embedded import EmbeddedBroker
-from connector.kafka.embedded_registry import EmbeddedRegistry
 from connector.kafka.records import RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames
-from connector.kite.models import ConnectionEvent, EventType
-from connector.settings import KafkaSettings, RegistrySettings
+from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.settings.models import KafkaSettings, RegistrySettings
 
 NAMES = TopicNames("kite")
 TIME_MS = 1_700_000_000_000

@@ -5,10 +5,10 @@ import socket
 import pytest
 from structlog.testing import capture_logs
 
+from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.topics import TopicsReport, ensure_topics, topic_specs
-from connector.settings import KafkaSettings, TopicSettings
+from connector.settings.models import KafkaSettings, TopicSettings
 
 TOPICS = TopicSettings(create=False)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector import CapacityError
-from connector.kite.allocation import place, rebalance
+from connector.kite.feed.allocation import place, rebalance
 
 tokens = st.lists(st.integers(1, 400), max_size=120)
 loads = st.dictionaries(st.integers(0, 8), st.integers(0, 25), max_size=6)

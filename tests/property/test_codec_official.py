@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import connector.codec as codec
-from connector.kite.packets import parse_frame
+from connector.kite.wire.packets import parse_frame
 from tests.support.generated import LENGTHS, SEGMENTS, good_packets
 from tests.support.packets import frame
 from tests.support.ticks import NOW, NOW_US, SCHEMA_IDS, TOPICS, decode

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from connector.kafka.records import RecordDecoder, RecordEncoder
 from connector.kafka.topics import TopicNames
-from connector.kite.messages import parse_message
-from connector.kite.models import OrderMessage
+from connector.kite.wire.messages import parse_message
+from connector.kite.wire.models import OrderMessage
 
 TOPICS = TopicNames()
 ENCODER = RecordEncoder(TOPICS, {TOPICS.orders: 1, TOPICS.events: 2})

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from connector.control.commands import COMMAND
 from connector.control.reducer import reduce, settle
 from connector.control.state import Layout, State
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 from tests.support.masters import FakeMaster
 
 TOKENS = [n << 8 | 1 for n in range(1, 25)]

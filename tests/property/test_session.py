@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from connector import EventType, Mode
-from connector.kite.session import Session
+from connector.kite.feed.session import Session
 
 CAPACITY = 12
 TIMEOUT = 5.0

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.kite.test_socket import Kit
+from tests.unit.kite.feed.test_socket import Kit
 
 payloads = st.binary(max_size=300) | st.integers(60_000, 70_000).map(bytes)
 messages = st.lists(

@@ -1,7 +1,7 @@
 """A connection with everything around it in a test's hand."""
 
 from connector import ConnectionConfig, StaticCredentials
-from connector.kite.connection import Connection
+from connector.kite.feed.connection import Connection
 from tests.support.clock import FakeClock, settle
 from tests.support.feed_socket import FakeFeed, RecordingHandler
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 from tests.support import packets
 
 MODES = {8: Mode.LTP, 28: Mode.QUOTE, 32: Mode.FULL, 44: Mode.QUOTE, 184: Mode.FULL}

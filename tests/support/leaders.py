@@ -5,8 +5,8 @@ import threading
 import time
 
 from connector.control.leader import Leader
-from connector.control.log import ControlLog
 from connector.control.state import Layout
+from connector.control.transactions import ControlLog
 from tests.support.replicas import TOPICS, settings
 
 

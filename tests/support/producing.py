@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from connector.codec import Transcoder
 from connector.kafka.topics import TopicNames
-from connector.pipeline import Pipeline
+from connector.service.pipeline import Pipeline
 
 TIME_US = 1_767_585_600_000_000
 TOPICS = TopicNames("kite")

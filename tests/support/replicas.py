@@ -11,11 +11,11 @@ import uuid
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connector.cluster.cluster import Cluster
-from connector.kafka.embedded import EmbeddedBroker
+from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.topics import TopicNames
-from connector.kite.credentials import StaticCredentials
-from connector.kite.packets import parse_frame
-from connector.settings import Settings
+from connector.kite.feed.credentials import StaticCredentials
+from connector.kite.wire.packets import parse_frame
+from connector.settings.models import Settings
 from tests.support.waiting import until
 
 TOPICS = TopicNames()

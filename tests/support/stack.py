@@ -3,13 +3,13 @@
 import contextlib
 from collections import defaultdict
 
-from connector.app import Service
 from connector.cluster.layout import partitions
-from connector.kafka.embedded import EmbeddedBroker
-from connector.kafka.embedded_registry import EmbeddedRegistry
+from connector.embedded.broker import EmbeddedBroker
+from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, topic_specs
-from connector.settings import Settings
+from connector.service.service import Service
+from connector.settings.models import Settings
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.support.waiting import until
 

@@ -1,9 +1,9 @@
 """A service's status with something in every part of it."""
 
+from connector.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.ack_latency import BOUNDS as ACK_BOUNDS
-from connector.kite.models import ConnectionState
-from connector.ops.histogram import MILLISECONDS, SECONDS, Histogram
-from connector.ops.status import (
+from connector.kite.wire.models import ConnectionState
+from connector.service.status import (
     Accounting,
     ConnectionStatus,
     ExchangeStatus,

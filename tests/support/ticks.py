@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 
 from connector.codec import Twin
-from connector.kite.models import Exchange
+from connector.kite.wire.models import Exchange
 from connector.schemas import load
 from tests.support.packets import frame
 

@@ -15,7 +15,7 @@ from confluent_kafka.schema_registry import Schema
 from connector import schemas
 from connector.kafka.registry import register_schemas, registry_client, subject_of
 from connector.kafka.topics import TopicNames
-from connector.settings import RegistrySettings
+from connector.settings.models import RegistrySettings
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar, bars, ticks
 from tests.integration.downstream.market import Record

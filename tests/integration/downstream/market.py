@@ -16,7 +16,7 @@ import fastavro
 from connector import schemas
 from connector.codec import Transcoder
 from connector.kafka.topics import TopicNames
-from connector.kite.models import Exchange
+from connector.kite.wire.models import Exchange
 from connector.simulator import wire
 
 DAY_MS = 86_400_000

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from connector.downstream import topic_pattern
+from connector.cli.downstream import topic_pattern
 from tests.integration.downstream.engines import documented, typed, user_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.downstream]

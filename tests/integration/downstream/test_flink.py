@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from connector.downstream import flink_ddl, flink_tables, topic_pattern
+from connector.cli.downstream import flink_ddl, flink_tables, topic_pattern
 from connector.kafka.records import InstrumentEncoder
-from connector.kite.instruments import Instrument
+from connector.kite.web.instruments import Instrument
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar
 from tests.integration.downstream.engines import EXAMPLES, documented, typed, user_folder

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from connector.downstream import topic_pattern
+from connector.cli.downstream import topic_pattern
 from tests.integration.downstream.bars import Bar
 from tests.integration.downstream.engines import documented, spark, user_folder
 

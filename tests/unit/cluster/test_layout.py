@@ -1,5 +1,5 @@
 from connector.cluster.layout import layout, partitions, slots_by_account
-from connector.settings import AccountSettings, Settings
+from connector.settings.models import AccountSettings, Settings
 
 
 def accounts(*connections):

@@ -12,8 +12,8 @@ from connector.cluster import membership
 from connector.cluster.membership import CaughtUp, Membership, Reconnect, SlotRecord
 from connector.control.records import Subscription
 from connector.kafka.topics import TopicNames
-from connector.kite.models import Mode
-from connector.settings import ClusterSettings, KafkaSettings
+from connector.kite.wire.models import Mode
+from connector.settings.models import ClusterSettings, KafkaSettings
 
 TOPICS = TopicNames()
 

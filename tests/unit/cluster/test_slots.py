@@ -5,7 +5,7 @@ import pytest
 from connector.cluster.membership import CaughtUp, Reconnect, SlotRecord
 from connector.cluster.slots import LINGER_SECONDS, Slot, SlotPhase
 from connector.errors import CapacityError
-from connector.kite.models import ConnectionState, Mode
+from connector.kite.wire.models import ConnectionState, Mode
 from tests.support.clock import FakeClock
 
 A, B, C = 257, 513, 769

@@ -2,7 +2,12 @@
 
 import pytest
 
-from connector.kite.packets import TRAILING_BYTES, TRUNCATED_FRAME, UNKNOWN_LENGTH, UNKNOWN_SEGMENT
+from connector.kite.wire.packets import (
+    TRAILING_BYTES,
+    TRUNCATED_FRAME,
+    UNKNOWN_LENGTH,
+    UNKNOWN_SEGMENT,
+)
 from tests.support.packets import NSE, frame, full, index, ltp, quote
 from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS
 

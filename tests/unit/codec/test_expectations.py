@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from connector.codec.interface import MAX_STRAYS
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 from tests.support.packets import NSE, frame, full, ltp, quote
 from tests.support.ticks import NOW_US, decode, tick, ticks
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from connector.codec.interface import REASONS
-from connector.kite import packets as wire
-from connector.kite.models import Exchange
+from connector.kite.wire import packets as wire
+from connector.kite.wire.models import Exchange
 from tests.support import packets
 from tests.support.packets import NSE, Level, frame, full, index, ltp, quote
 from tests.support.ticks import NOW, NOW_US, SCHEMA_IDS, TOPICS, decode, tick, ticks

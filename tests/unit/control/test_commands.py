@@ -14,7 +14,7 @@ from connector.control.commands import (
     Subscribe,
     parse,
 )
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 
 INFY = 408065
 

@@ -4,7 +4,7 @@ import json
 
 from connector.control.records import Record, Subscription
 from connector.control.state import Layout, NoNames
-from connector.kite.models import EventType, Mode
+from connector.kite.wire.models import EventType, Mode
 from tests.support.masters import FakeMaster
 from tests.support.reduction import MASTER, A, B, C, D, E, F, G, Run, writes
 

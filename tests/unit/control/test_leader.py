@@ -7,16 +7,16 @@ import pytest
 
 from connector.control import leader as leader_module
 from connector.control.leader import ATTEMPTS, Leader
-from connector.control.log import ControlMessage
 from connector.control.records import Progress, Record, Subscription
 from connector.control.state import Layout, NoNames
+from connector.control.transactions import ControlMessage
 from connector.errors import (
     BrokerUnreachableError,
     FencedError,
     InstrumentNotFoundError,
     TransactionAbortedError,
 )
-from connector.kite.models import EventType, Mode
+from connector.kite.wire.models import EventType, Mode
 from tests.support.masters import FakeMaster
 
 A, B, C = 257, 513, 769

@@ -9,7 +9,7 @@ from connector.control.records import (
     SubscriptionRecord,
     reconnect_value,
 )
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 
 INFY = 408065
 

@@ -7,7 +7,7 @@ from connector.control.commands import COMMAND
 from connector.control.records import Record
 from connector.control.reducer import is_internal, reduce, settle
 from connector.control.state import Layout, State
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 from tests.support.reduction import MASTER, A, B, C, D, Run
 
 

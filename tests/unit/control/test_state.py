@@ -1,6 +1,6 @@
 from connector.control.records import Progress, Record, Remembered, Subscription
 from connector.control.state import Layout, NoNames, State
-from connector.kite.models import Mode
+from connector.kite.wire.models import Mode
 
 LAYOUT = Layout((0, 1, 2), 3000)
 CLAIMS = {"a": Mode.QUOTE}

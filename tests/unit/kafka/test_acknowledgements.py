@@ -2,8 +2,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from connector.kafka.accounts import Counts
 from connector.kafka.acknowledgements import SILENT_SECONDS, Acknowledgements
+from connector.kafka.producer_state import Counts
 
 TAKES_NOTHING, TAKES_AGAIN = "Kafka takes no records", "Kafka takes records again"
 

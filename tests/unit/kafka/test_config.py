@@ -13,7 +13,7 @@ from connector.kafka.config import (
     overridden,
     refused_properties,
 )
-from connector.settings import KafkaSettings
+from connector.settings.models import KafkaSettings
 from tests.support.certificates import Authority
 
 

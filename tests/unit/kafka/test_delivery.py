@@ -4,7 +4,7 @@ from structlog.testing import capture_logs
 
 from connector.errors import SettingsError
 from connector.kafka.delivery import ends_the_client, new_producer
-from connector.settings import KafkaSettings
+from connector.settings.models import KafkaSettings
 
 
 def made(**client):

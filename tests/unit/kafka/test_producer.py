@@ -13,7 +13,7 @@ from connector.errors import SettingsError, SpoolError
 from connector.kafka import delivery as module
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.kafka.spool import Record, Spool
-from connector.settings import KafkaSettings, SpoolSettings
+from connector.settings.models import KafkaSettings, SpoolSettings
 from tests.support.damage import flip_a_bit
 from tests.support.kafka_client import FakeCluster
 

@@ -6,8 +6,8 @@ import pytest
 from connector.errors import RegistryError, RegistryUnreachableError
 from connector.kafka.records import InstrumentEncoder, RecordDecoder, RecordEncoder
 from connector.kafka.topics import TopicNames
-from connector.kite.instruments import Instrument
-from connector.kite.models import (
+from connector.kite.web.instruments import Instrument
+from connector.kite.wire.models import (
     ConnectionEvent,
     ConnectionState,
     EventType,

@@ -2,8 +2,8 @@ import pytest
 
 from connector.errors import TopicError
 from connector.kafka.topics import TopicNames, TopicSpec, config_differences, topic_specs
-from connector.kite.models import Exchange
-from connector.settings import TopicSettings
+from connector.kite.wire.models import Exchange
+from connector.settings.models import TopicSettings
 
 
 def specs(slots=3, **topics):

@@ -3,8 +3,8 @@ from datetime import date
 
 import pytest
 
-from connector.kite.models import Mode
-from connector.kite.packets import parse_frame
+from connector.kite.wire.models import Mode
+from connector.kite.wire.packets import parse_frame
 from connector.simulator.config import SimulatorConfig
 from connector.simulator.feed import Feed
 from connector.simulator.market import Market

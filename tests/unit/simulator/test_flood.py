@@ -3,7 +3,7 @@ from datetime import date
 
 import pytest
 
-from connector.kite.packets import parse_frame
+from connector.kite.wire.packets import parse_frame
 from connector.simulator.config import SimulatorConfig
 from connector.simulator.feed import Feed
 from connector.simulator.flood import flood

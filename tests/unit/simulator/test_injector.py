@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from connector.kite.packets import parse_packets
+from connector.kite.wire.packets import parse_packets
 from connector.simulator import injector as module
 from connector.simulator.access import Access, RefusedError
 from connector.simulator.config import SimulatedAccount, SimulatorConfig

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from connector.kite.packets import parse_frame
+from connector.kite.wire.packets import parse_frame
 from connector.simulator.market import Market
 from connector.simulator.universe import Universe
 

@@ -1,7 +1,7 @@
 import pytest
 
-from connector.kite.models import OrderStatus
-from connector.kite.orders import parse_order
+from connector.kite.wire.models import OrderStatus
+from connector.kite.wire.orders import parse_order
 from connector.simulator.access import RefusedError
 from connector.simulator.orders import OrderBook
 

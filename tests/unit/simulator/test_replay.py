@@ -2,9 +2,9 @@ from datetime import date
 
 import pytest
 
-from connector.kite.capture import CaptureReader, CaptureWriter
-from connector.kite.models import Mode
-from connector.kite.packets import parse_frame
+from connector.kite.feed.capture import CaptureReader, CaptureWriter
+from connector.kite.wire.models import Mode
+from connector.kite.wire.packets import parse_frame
 from connector.simulator import replay as module
 from connector.simulator import wire
 from connector.simulator.config import SimulatorConfig

@@ -3,7 +3,7 @@ from datetime import date
 
 import pytest
 
-from connector.kite.models import Exchange
+from connector.kite.wire.models import Exchange
 from connector.simulator.universe import Universe, expiries
 
 TODAY = date(2026, 9, 1)

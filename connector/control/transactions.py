@@ -1,0 +1,369 @@
+"""The leader's side of Kafka: reads the topics, and writes each step in one transaction.
+
+Everything blocks; it belongs to the leader's thread. The transactional.id is the connector's name,
+so opening a second log anywhere fences this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka import KafkaError as Code
+
+from connector.control.records import MOVED_TO, Record
+from connector.errors import (
+    BrokerUnreachableError,
+    FencedError,
+    KafkaError,
+    TopicError,
+    TransactionAbortedError,
+)
+from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.diagnosis import passing
+from connector.kafka.topics import TopicNames
+from connector.settings.models import KafkaSettings
+
+TIMEOUT_SECONDS: Final = 10.0
+"""For each answer of the broker; a transaction that takes longer is tried on, not given up."""
+_MAX_BATCH: Final = 200
+_FETCH_WAIT_MS: Final = 20
+
+
+class ControlMessage(NamedTuple):
+    """A message of `kite.control`."""
+
+    offset: int
+    value: bytes | None
+
+
+class DeadLetter(NamedTuple):
+    """A message that nobody can be answered about."""
+
+    value: bytes
+    reason: str
+    errors: tuple[str, ...]
+    offset: int
+    time_ms: int
+
+
+class Step(NamedTuple):
+    """What one transaction writes."""
+
+    records: Sequence[Record]
+    replies: Sequence[tuple[str, bytes]] = ()
+    """(command id, reply)"""
+    dead_letters: Sequence[DeadLetter] = ()
+    next_offset: int | None = None
+    """Of `kite.control`, for the group's committed offset; None where no message was consumed."""
+
+
+class ControlLog:
+    """One leadership's clients.
+
+    Args:
+        kafka: how brokers are reached.
+        topics: the topics' names.
+        name: the connector's: its consumer group and transactional.id.
+        group_metadata: of the member that owns the control partition, None when it has none; a
+            transaction fails when the group has given the partition to another.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: TopicNames,
+        name: str,
+        group_metadata: Callable[[], object | None],
+    ) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._name = name
+        self._group_metadata = group_metadata
+        self._producer: Producer | None = None
+        self._consumer: Consumer | None = None
+        # of the present transaction: topic → why a record of it was not taken
+        self._refused: dict[str, str] = {}
+
+    def open(self) -> None:
+        """Take the transactional.id: any leader before this one is fenced from here on.
+
+        Raises:
+            BrokerUnreachableError: no coordinator answered in time; trying again may help.
+            KafkaError: the broker refuses; the text says why.
+        """
+        self._consumer = Consumer(
+            client_properties(
+                self._kafka,
+                **{
+                    # never joins: partitions are assigned by hand and nothing is committed
+                    "group.id": f"{self._name}-leader",
+                    "client.id": f"{self._name}-leader",
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "auto.offset.reset": "earliest",
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": _FETCH_WAIT_MS,
+                    "fetch.error.backoff.ms": 100,
+                },
+            ),
+            logger=ClientLog("leader"),
+        )
+        self._producer = Producer(
+            client_properties(
+                self._kafka,
+                **{
+                    "client.id": f"{self._name}-leader",
+                    "transactional.id": f"{self._name}-leader",
+                    "transaction.timeout.ms": 30_000,
+                    "linger.ms": 0,
+                    # a transaction right after another is told to wait for its markers: not for
+                    # the usual 100 ms, which is longer than all else together
+                    "retry.backoff.ms": 10,
+                    # read by every client out of the box, those without native libraries too
+                    "compression.type": "gzip",
+                    "queue.buffering.max.messages": 500_000,
+                    "partitioner": "murmur2_random",
+                },
+            ),
+            logger=ClientLog("leader"),
+        )
+        try:
+            self._producer.init_transactions(TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise self._translated(error) from error
+
+    def close(self) -> None:
+        """Give up an open transaction and let the clients go."""
+        producer, self._producer = self._producer, None
+        consumer, self._consumer = self._consumer, None
+        if producer is not None:
+            # a fenced producer refuses even these
+            with contextlib.suppress(KafkaException):
+                producer.abort_transaction(1.0)
+            with contextlib.suppress(KafkaException):
+                producer.flush(0)
+        if consumer is not None:
+            consumer.close()
+
+    def read(self) -> list[tuple[int, str, bytes | None]]:
+        """All of `kite.subscriptions`: (partition, key, value), in order within each partition.
+
+        Raises:
+            BrokerUnreachableError: the end was not reached in time.
+            TopicError: there is no such topic.
+        """
+        consumer, topic = self._opened_consumer(), self._topics.subscriptions
+        count = self._partitions(topic)
+        consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(count)])
+        missing = set(range(count))
+        records: list[tuple[int, str, bytes | None]] = []
+        last_progress = time.monotonic()
+        while missing:
+            message = consumer.poll(0.1)
+            if message is None:
+                if time.monotonic() - last_progress > TIMEOUT_SECONDS:
+                    raise BrokerUnreachableError(
+                        self._kafka.bootstrap_servers, f"{topic} could not be read to its end"
+                    )
+                continue
+            error = message.error()
+            if error is None:
+                key = message.key()
+                if key is not None:
+                    text = key.decode(errors="replace") if isinstance(key, bytes) else key
+                    records.append((message.partition() or 0, text, _bytes(message.value())))
+            elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                missing.discard(message.partition() or 0)
+            else:
+                self._endured(error)
+            last_progress = time.monotonic()
+        return records
+
+    def partitions(self) -> int:
+        """Partitions of `kite.subscriptions`: slots beyond these cannot be used yet."""
+        return self._partitions(self._topics.subscriptions)
+
+    def follow(self, offset: int) -> None:
+        """Go on reading `kite.control` at an offset; at the oldest where that is gone."""
+        self._opened_consumer().assign([TopicPartition(self._topics.control, 0, offset)])
+
+    def poll(self, timeout_seconds: float) -> list[ControlMessage]:
+        """The next messages of `kite.control`; waits for the first one only.
+
+        Raises:
+            KafkaError: the topic cannot be read any more.
+        """
+        consumer = self._opened_consumer()
+        messages: list[ControlMessage] = []
+        message = consumer.poll(timeout_seconds)
+        while message is not None:
+            error = message.error()
+            if error is None:
+                messages.append(ControlMessage(message.offset() or 0, _bytes(message.value())))
+            else:
+                self._endured(error)
+            if len(messages) >= _MAX_BATCH:
+                break
+            message = consumer.poll(0)
+        return messages
+
+    def write(self, step: Step) -> None:
+        """Write a step: all of it counts, or nothing.
+
+        Raises:
+            TransactionAbortedError: nothing was written; trying again may help.
+            FencedError: another leader is at work; this log is of no more use.
+            BrokerUnreachableError: no answer in time, and nothing is known of the outcome.
+        """
+        producer = self._producer
+        if producer is None:
+            raise KafkaError("the control log is not open")
+        topics = self._topics
+        self._refused.clear()
+        try:
+            producer.begin_transaction()
+            for record in step.records:
+                self._produce(
+                    topics.subscriptions,
+                    record.key,
+                    record.value,
+                    partition=record.partition,
+                    headers=[(MOVED_TO, b"%d" % record.moved_to)]
+                    if record.moved_to is not None
+                    else [],
+                )
+            for command_id, reply in step.replies:
+                self._produce(topics.replies, command_id, reply)
+            for letter in step.dead_letters:
+                self._produce(
+                    topics.deadletter,
+                    topics.control,
+                    letter.value,
+                    headers=[
+                        ("reason", letter.reason.encode()),
+                        ("receive_time_us", b"%d" % (letter.time_ms * 1000)),
+                        ("errors", "; ".join(letter.errors).encode()),
+                        ("offset", b"%d" % letter.offset),
+                    ],
+                )
+            metadata = self._group_metadata()
+            if step.next_offset is not None and metadata is not None:
+                producer.send_offsets_to_transaction(
+                    [TopicPartition(topics.control, 0, step.next_offset)],
+                    metadata,
+                    TIMEOUT_SECONDS,
+                )
+            self._commit(producer)
+        except KafkaException as error:
+            raise self._given_up(producer, error) from error
+
+    def _commit(self, producer: Producer) -> None:
+        # a time-out leaves the outcome open: the same call goes on waiting for it
+        for attempt in range(3):
+            try:
+                producer.commit_transaction(TIMEOUT_SECONDS)
+                return
+            except KafkaException as error:
+                if attempt == 2 or not error.args[0].retriable():
+                    raise
+
+    def _given_up(self, producer: Producer, error: KafkaException) -> KafkaError:
+        """Abort what can be aborted; returns the error to raise."""
+        code = error.args[0]
+        translated = self._translated(error)
+        if isinstance(translated, FencedError) or code.fatal():
+            return translated
+        try:
+            producer.abort_transaction(TIMEOUT_SECONDS)
+        except KafkaException as second:
+            return self._translated(second)
+        refused = "; ".join(f"{topic}: {reason}" for topic, reason in self._refused.items())
+        return TransactionAbortedError(refused or code.str())
+
+    def _delivered(self, error: Code | None, message: Message) -> None:
+        # what is only taken back with the rest says nothing
+        if error is not None and error.code() not in _TAKEN_BACK:
+            self._refused[str(message.topic())] = error.str()
+
+    def _produce(
+        self,
+        topic: str,
+        key: str,
+        value: bytes | None,
+        *,
+        partition: int = -1,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
+        producer = self._producer
+        assert producer is not None  # noqa: S101 - write() looked
+        arguments: dict[str, Any] = {
+            "key": key.encode(),
+            "value": value,
+            "headers": headers or [],
+            "on_delivery": self._delivered,
+        }
+        if partition >= 0:
+            arguments["partition"] = partition
+        while True:
+            try:
+                producer.produce(topic, **arguments)
+                return
+            except BufferError:
+                producer.poll(0.1)
+            except KafkaException as error:
+                self._refused[topic] = error.args[0].str()
+                raise
+
+    def _partitions(self, topic: str) -> int:
+        try:
+            metadata = self._opened_consumer().list_topics(topic, timeout=TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise self._translated(error) from error
+        found = metadata.topics[topic]
+        if found.error is not None:
+            raise TopicError(topic, found.error.str())
+        return len(found.partitions)
+
+    def _endured(self, error: Code) -> None:
+        """Go on after what librdkafka tries again by itself; anything else ends the reading."""
+        if error.code() != Code._PARTITION_EOF and not passing(error):  # noqa: SLF001
+            raise self._translated(KafkaException(error))
+
+    def _opened_consumer(self) -> Consumer:
+        if self._consumer is None:
+            raise KafkaError("the control log is not open")
+        return self._consumer
+
+    def _translated(self, error: KafkaException) -> KafkaError:
+        code = error.args[0]
+        if code.code() in _FENCED:
+            return FencedError(code.str())
+        if code.code() in _UNREACHABLE or code.retriable():
+            return BrokerUnreachableError(self._kafka.bootstrap_servers, code.str())
+        return KafkaError(code.str())
+
+
+_FENCED = {
+    Code._FENCED,  # noqa: SLF001
+    Code.INVALID_PRODUCER_EPOCH,
+    Code.PRODUCER_FENCED,
+    Code.FENCED_INSTANCE_ID,
+}
+_UNREACHABLE = {Code._TIMED_OUT, Code._TRANSPORT, Code._ALL_BROKERS_DOWN}  # noqa: SLF001
+_TAKEN_BACK = {Code._PURGE_QUEUE, Code._PURGE_INFLIGHT}  # noqa: SLF001
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,1 @@
+"""A Kafka broker and a schema registry inside this process, for the demo and for tests."""

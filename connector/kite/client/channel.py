@@ -1,0 +1,214 @@
+"""The bounded queue between a connection and its reader. What it drops, it counts and says.
+
+Only ticks give way: an order update or an error is dropped only where the channel holds no tick
+message that could be dropped instead, since the next tick of an instrument replaces the last, and
+nothing replaces an order update.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Self
+
+from connector.errors import ConnectionClosedError
+from connector.kite.config import ChannelPolicy
+from connector.kite.wire.models import FrameMessage, TickerMessage, TickMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStats:
+    """Counts since the start; received = delivered + queued + dropped."""
+
+    capacity: int
+    queued: int
+    peak: int
+    """The most that was ever queued."""
+    received: int
+    delivered: int
+    dropped: int
+    """Messages lost because the channel was full."""
+    dropped_ticks: int
+    """Ticks in them; a raw frame counts as one."""
+    blocked: bool
+    """Reading of the socket is paused until the reader catches up."""
+
+
+class Channel:
+    """Messages of one connection, in order, for one reader or several that share them."""
+
+    def __init__(self, capacity: int, policy: ChannelPolicy = ChannelPolicy.DROP_OLDEST) -> None:
+        if capacity < 1:
+            raise ValueError("a channel holds at least one message")
+        self._capacity = capacity
+        self._policy = policy
+        self._queue: deque[TickerMessage] = deque()
+        self._readers: deque[asyncio.Future[None]] = deque()
+        self._closed = False
+        self._pause: Callable[[], None] | None = None
+        self._resume: Callable[[], None] | None = None
+        self._blocked = False
+        self._peak = 0
+        self._received = 0
+        self._delivered = 0
+        self._dropped = 0
+        self._dropped_ticks = 0
+
+    # the connection's side
+
+    def hold_with(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        """What a full channel of policy BLOCK calls, and what it calls once there is room."""
+        self._pause, self._resume = pause, resume
+
+    def put(self, message: TickerMessage) -> int:
+        """Queue a message; returns how many messages were dropped for it (0 or 1)."""
+        if self._closed:
+            return 0
+        self._received += 1
+        dropped = 0
+        queue = self._queue
+        if len(queue) >= self._capacity and self._policy is not ChannelPolicy.BLOCK:
+            dropped = 1
+            if not self._make_room(message):
+                return dropped
+        queue.append(message)
+        if len(queue) > self._peak:
+            self._peak = len(queue)
+        if (
+            len(queue) >= self._capacity
+            and self._policy is ChannelPolicy.BLOCK
+            and self._pause is not None
+            and not self._blocked
+        ):
+            self._blocked = True
+            self._pause()
+        self._wake()
+        return dropped
+
+    def close(self) -> None:
+        """No more messages: readers get what is queued, then the end."""
+        self._closed = True
+        for reader in self._readers:
+            if not reader.done():
+                reader.set_result(None)
+        self._readers.clear()
+
+    # the reader's side
+
+    async def get(self) -> TickerMessage:
+        """The next message.
+
+        Raises:
+            ConnectionClosedError: the channel is closed and empty.
+        """
+        while not self._queue:
+            if self._closed:
+                raise ConnectionClosedError("the channel is closed")
+            reader = asyncio.get_running_loop().create_future()
+            self._readers.append(reader)
+            try:
+                await reader
+            except BaseException:
+                # cancelled after it was woken: the wake-up belongs to the next one
+                if reader.done() and not reader.cancelled():
+                    self._wake()
+                elif reader in self._readers:
+                    self._readers.remove(reader)
+                raise
+        return self._take()
+
+    def get_nowait(self) -> TickerMessage | None:
+        """The next message if there is one."""
+        return self._take() if self._queue else None
+
+    def __aiter__(self) -> AsyncIterator[TickerMessage]:
+        return self
+
+    async def __anext__(self) -> TickerMessage:
+        try:
+            return await self.get()
+        except ConnectionClosedError:
+            raise StopAsyncIteration from None
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def capacity(self) -> int:
+        """Messages that it holds."""
+        return self._capacity
+
+    @property
+    def closed(self) -> bool:
+        """No more messages will come; some may still be queued."""
+        return self._closed
+
+    @property
+    def stats(self) -> ChannelStats:
+        """The counts as they are now."""
+        return ChannelStats(
+            capacity=self._capacity,
+            queued=len(self._queue),
+            peak=self._peak,
+            received=self._received,
+            delivered=self._delivered,
+            dropped=self._dropped,
+            dropped_ticks=self._dropped_ticks,
+            blocked=self._blocked,
+        )
+
+    def __repr__(self) -> str:
+        return f"Channel({len(self._queue)}/{self._capacity}, {self._policy}, {self._dropped} lost)"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def _take(self) -> TickerMessage:
+        message = self._queue.popleft()
+        self._delivered += 1
+        # at half, not at once: each pause and resume costs two system calls
+        if self._blocked and len(self._queue) <= self._capacity // 2:
+            self._blocked = False
+            if self._resume is not None:
+                self._resume()
+        return message
+
+    def _make_room(self, message: TickerMessage) -> bool:
+        """Drop one message; False where that is the new one."""
+        queue = self._queue
+        newest = self._policy is ChannelPolicy.DROP_NEWEST
+        self._dropped += 1
+        if newest and _ticks(message):
+            self._dropped_ticks += _ticks(message)
+            return False
+        order = range(len(queue) - 1, -1, -1) if newest else range(len(queue))
+        # almost always the first one looked at
+        victim = next((index for index in order if _ticks(queue[index])), None)
+        if victim is None:
+            # orders and errors alone: ticks give way, else the policy decides
+            if newest or _ticks(message):
+                self._dropped_ticks += _ticks(message)
+                return False
+            victim = 0
+        self._dropped_ticks += _ticks(queue[victim])
+        del queue[victim]
+        return True
+
+    def _wake(self) -> None:
+        while self._readers:
+            reader = self._readers.popleft()
+            if not reader.done():
+                reader.set_result(None)
+                return
+
+
+def _ticks(message: TickerMessage) -> int:
+    """Ticks that are lost with a message; 0 for one that is not about ticks."""
+    if isinstance(message, TickMessage):
+        return len(message.ticks) or 1
+    return 1 if isinstance(message, FrameMessage) else 0

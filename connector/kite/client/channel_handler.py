@@ -1,0 +1,172 @@
+"""The library's handler: parses frames and fills a connection's channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from connector.kite.client.channel import Channel
+from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite.feed.handler import Flow
+from connector.kite.feed.log import edge_log
+from connector.kite.wire.models import (
+    ClosingMessage,
+    ConnectionEvent,
+    EventType,
+    FrameMessage,
+    Mode,
+    OrderMessage,
+    Tick,
+    TickerMessage,
+    TickMessage,
+)
+from connector.kite.wire.packets import MODES, parse_packets, split_frame
+
+OnEvent = Callable[[ConnectionEvent], None]
+OnOrder = Callable[[OrderMessage, str], None]
+
+
+class ModeTracker:
+    """What `Handler.frame` has to return: tokens that are new, or new in their mode."""
+
+    def __init__(self) -> None:
+        self._modes: dict[int, Mode] = {}
+
+    def clear(self) -> None:
+        """A new socket: everything is new."""
+        self._modes.clear()
+
+    def drop(self, tokens: Iterable[int]) -> None:
+        """These tokens are new again."""
+        for token in tokens:
+            self._modes.pop(token, None)
+
+    def of_ticks(self, ticks: Iterable[Tick]) -> Sequence[tuple[int, Mode]]:
+        """What changed with these ticks; empty in steady state."""
+        modes = self._modes
+        changed: list[tuple[int, Mode]] = []
+        for tick in ticks:
+            token = tick.instrument_token
+            if modes.get(token) is not tick.mode:
+                modes[token] = tick.mode
+                changed.append((token, tick.mode))
+        return changed
+
+    def of_frame(self, frame: bytes) -> Sequence[tuple[int, Mode]]:
+        """What changed with this frame, from the packets' lengths alone."""
+        modes = self._modes
+        changed: list[tuple[int, Mode]] = []
+        for packet in split_frame(frame)[0]:
+            mode = MODES.get(len(packet))
+            if mode is None:
+                continue
+            token = int.from_bytes(packet[:4])
+            if modes.get(token) is not mode:
+                modes[token] = mode
+                changed.append((token, mode))
+        return changed
+
+
+class DropWatch:
+    """Turns single drops into edges: the first one, and the end once the reader caught up."""
+
+    def __init__(self, slot: int, channel: Channel, clock: Clock, on_event: OnEvent | None) -> None:
+        self.dropping = False
+        self._slot = slot
+        self._channel = channel
+        self._clock = clock
+        self._on_event = on_event
+        self._before = 0
+
+    def put(self, message: TickerMessage) -> None:
+        """Queue a message and watch what it displaces."""
+        channel = self._channel
+        if channel.put(message):
+            if not self.dropping:
+                self.dropping = True
+                stats = channel.stats
+                self._before = stats.dropped - 1
+                edge_log(slot=self._slot).warning("channel full, dropping", capacity=stats.capacity)
+                self._tell(f"channel full at {stats.capacity} messages")
+        elif self.dropping and len(channel) * 2 <= channel.capacity:
+            self.dropping = False
+            lost = channel.stats.dropped - self._before
+            edge_log(slot=self._slot).info("channel keeps up again", dropped=lost)
+            self._tell(f"{lost} messages dropped")
+
+    def _tell(self, reason: str) -> None:
+        if self._on_event is not None:
+            time_ms = self._clock.time_us() // 1000
+            self._on_event(ConnectionEvent(EventType.DROPPED, self._slot, time_ms, reason=reason))
+
+
+class ChannelHandler:
+    """Fills one channel with everything that one connection receives."""
+
+    def __init__(
+        self,
+        slot: int,
+        channel: Channel,
+        *,
+        raw: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+        on_event: OnEvent | None = None,
+        on_order: OnOrder | None = None,
+    ) -> None:
+        self.channel = channel
+        self.ticks = 0
+        """Ticks parsed; 0 with `raw`."""
+        self.rejected = 0
+        """Packets that were no ticks."""
+        self._raw = raw
+        self._modes = ModeTracker()
+        self._watch = DropWatch(slot, channel, clock, on_event)
+        self._on_event = on_event
+        self._on_order = on_order
+
+    @property
+    def dropping(self) -> bool:
+        """The channel has dropped messages and its reader has not caught up since."""
+        return self._watch.dropping
+
+    def flow(self, flow: Flow) -> None:
+        """Let a full channel of policy BLOCK hold the connection."""
+        self.channel.hold_with(flow.pause_reading, flow.resume_reading)
+
+    def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
+        """Nothing was seen on the new socket."""
+        self._modes.clear()
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """The next packet of each is a first one."""
+        self._modes.drop(tokens)
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """No longer wanted."""
+        self._modes.drop(tokens)
+
+    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
+        """Parse, queue, and say which tokens are new."""
+        if self._raw:
+            self._watch.put(FrameMessage(data, receive_time_us))
+            return self._modes.of_frame(data)
+        ticks, rejected = parse_packets(data)
+        self.rejected += len(rejected)
+        if not ticks:
+            return ()
+        self.ticks += len(ticks)
+        changed = self._modes.of_ticks(ticks)
+        self._watch.put(TickMessage(ticks, receive_time_us))
+        return changed
+
+    def message(self, message: TickerMessage, raw: str) -> None:
+        """Queue a text message."""
+        self._watch.put(message)
+        if self._on_order is not None and isinstance(message, OrderMessage):
+            self._on_order(message, raw)
+
+    def event(self, event: ConnectionEvent) -> None:
+        """Pass it on; the end of a socket is a message too."""
+        if event.type is EventType.DISCONNECTED:
+            self._watch.put(ClosingMessage(event.code, event.reason))
+        if self._on_event is not None:
+            self._on_event(event)

@@ -1,0 +1,121 @@
+"""One judgement over all connections: healthy, degraded or critical, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+from enum import StrEnum
+
+from connector.kite.client.stats import ChannelId
+from connector.kite.clock import IST
+from connector.kite.feed.stats import ConnectionStats
+from connector.kite.wire.models import ConnectionState, Exchange
+
+
+class HealthStatus(StrEnum):
+    """What a summary comes to."""
+
+    HEALTHY = "healthy"
+    """Every connection streams what it should."""
+    DEGRADED = "degraded"
+    """Something is lost or late, but at least half works."""
+    CRITICAL = "critical"
+    """Less than half works."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSummary:
+    """The judgement, with a sentence for each thing that is not as it should be."""
+
+    status: HealthStatus
+    percentage: float
+    """100 when all is well; a connection that is down counts 0, one that is impaired half."""
+    connected: int
+    connections: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionHealth:
+    """What a judgement needs to know of one connection."""
+
+    slot: ChannelId
+    stats: ConnectionStats
+    exchanges: Collection[Exchange]
+    """Those that its instruments are of."""
+    dropping: bool = False
+    """Its channel loses messages."""
+
+
+# Continuous trading on ordinary days, in India's time; from a little after the opening, when the
+# first trades of everything have come. Commodities close at 23:55 in winter: the earlier end is
+# used. Holidays are not known here, so that a holiday looks like a stall.
+_EQUITY = time(9, 16), time(15, 30)
+_CURRENCY = time(9, 1), time(17, 0)
+_COMMODITY = time(9, 1), time(23, 30)
+_HOURS = {
+    Exchange.CDS: _CURRENCY,
+    Exchange.BCD: _CURRENCY,
+    Exchange.MCX: _COMMODITY,
+    Exchange.MCXSX: _COMMODITY,
+    Exchange.NCO: _COMMODITY,
+}
+_SATURDAY = 5
+
+
+def market_open(exchange: Exchange, at: datetime) -> bool:
+    """Whether ticks are to be expected of an exchange; holidays are not known."""
+    local = at.astimezone(IST)
+    opens, closes = _HOURS.get(exchange, _EQUITY)
+    return local.weekday() < _SATURDAY and opens <= local.time() < closes
+
+
+def judge(connections: Sequence[ConnectionHealth], at: datetime) -> HealthSummary:
+    """Sum up.
+
+    Args:
+        connections: all of them.
+        at: the time, aware: outside market hours no ticks is no fault.
+    """
+    points = 0.0
+    reasons: list[str] = []
+    for connection in connections:
+        complaints = _complaints(connection, at)
+        reasons += [f"connection {connection.slot}: {complaint}" for complaint in complaints]
+        if connection.stats.state is ConnectionState.CONNECTED:
+            points += 0.5 if complaints else 1.0
+    if not connections:
+        reasons.append("there is no connection")
+    percentage = 100 * points / len(connections) if connections else 0.0
+    if not reasons:
+        status = HealthStatus.HEALTHY
+    else:
+        status = HealthStatus.DEGRADED if percentage >= 50 else HealthStatus.CRITICAL
+    states = [connection.stats.state for connection in connections]
+    return HealthSummary(
+        status,
+        percentage,
+        states.count(ConnectionState.CONNECTED),
+        len(connections),
+        tuple(reasons),
+    )
+
+
+def _complaints(connection: ConnectionHealth, at: datetime) -> list[str]:
+    stats = connection.stats
+    if stats.state is not ConnectionState.CONNECTED:
+        words = stats.state.value.replace("_", " ")
+        return [f"{words}: {stats.last_error}" if stats.last_error else words]
+    complaints = []
+    # else nothing comes that could confirm an instrument, but for the cached packet
+    trading = any(market_open(exchange, at) for exchange in connection.exchanges)
+    if stats.stalled and trading:
+        complaints.append("heartbeats but no ticks in market hours")
+    if stats.given_up and trading:
+        complaints.append(f"{stats.given_up} instruments do not answer as asked")
+    if connection.dropping:
+        complaints.append("its channel is full and drops messages: the reader is too slow")
+    if stats.paused:
+        complaints.append("its channel is full and holds the socket: the reader is too slow")
+    return complaints

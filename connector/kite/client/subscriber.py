@@ -1,0 +1,149 @@
+"""One reader of a `KiteTickerAsync`: its instruments, its channel."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Self
+
+from connector.errors import CapacityError, ConnectionClosedError
+from connector.kite.client.channel import Channel, ChannelStats
+from connector.kite.client.channel_handler import DropWatch, OnEvent
+from connector.kite.clock import Clock
+from connector.kite.wire.models import FrameMessage, Mode, TickerMessage, TickMessage
+from connector.kite.wire.tokens import checked_tokens
+
+
+class KiteTickerSubscriber:
+    """Gets the ticks of its own instruments, and every order update and message.
+
+    Made by `KiteTickerAsync.subscribe`. Iterate over it, or await `next_message`.
+
+    Args:
+        channel: where its messages wait.
+        mode: of instruments for which no other is named.
+        claims_changed: told the tokens whose claim changed; may raise CapacityError.
+        on_close: told once.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        mode: Mode,
+        claims_changed: Callable[[Iterable[int]], None],
+        on_close: Callable[[KiteTickerSubscriber], None],
+        clock: Clock,
+        on_event: OnEvent | None,
+    ) -> None:
+        self.channel = channel
+        self.claims: dict[int, Mode] = {}
+        self._mode = Mode(mode)
+        self._claims_changed = claims_changed
+        self._on_close = on_close
+        self._watch = DropWatch(0, channel, clock, on_event)
+
+    def __repr__(self) -> str:
+        return f"KiteTickerSubscriber({len(self.claims)} instruments, {self.channel!r})"
+
+    # reading
+
+    async def next_message(self) -> TickerMessage | None:
+        """The next message; None once this subscriber or its ticker is closed and all is read."""
+        try:
+            return await self.channel.get()
+        except ConnectionClosedError:
+            return None
+
+    async def next_frame(self) -> FrameMessage | None:
+        """The next binary frame of a ticker opened with `raw=True`, passing over all else."""
+        while (message := await self.next_message()) is not None:
+            if isinstance(message, FrameMessage):
+                return message
+        return None
+
+    def __aiter__(self) -> AsyncIterator[TickerMessage]:
+        return self
+
+    async def __anext__(self) -> TickerMessage:
+        message = await self.next_message()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    @property
+    def stats(self) -> ChannelStats:
+        """What its channel holds, delivered and dropped."""
+        return self.channel.stats
+
+    # instruments
+
+    def subscribe(self, tokens: Iterable[int], mode: Mode | None = None) -> None:
+        """Add instruments, in the subscriber's own mode where none is named.
+
+        Raises:
+            CapacityError: there was no room for `refused`; all the others are subscribed.
+            TypeError, ValueError: something is no instrument token; nothing is changed.
+        """
+        self._claim(tokens, self._mode if mode is None else Mode(mode))
+
+    def set_mode(self, tokens: Iterable[int], mode: Mode) -> None:
+        """Change the mode of instruments of this subscriber.
+
+        Raises:
+            KeyError: some are not its own; nothing is changed.
+        """
+        wanted = list(dict.fromkeys(tokens))
+        missing = [token for token in wanted if token not in self.claims]
+        if missing:
+            raise KeyError(f"not subscribed: {', '.join(map(str, missing))}")
+        self._claim(wanted, Mode(mode))
+
+    def unsubscribe(self, tokens: Iterable[int] | None = None) -> None:
+        """Give up instruments, all of them by default; other subscribers keep theirs."""
+        given = list(self.claims if tokens is None else tokens)
+        gone = [token for token in given if self.claims.pop(token, None) is not None]
+        self._claims_changed(gone)
+
+    def get_subscribed(self) -> dict[int, Mode]:
+        """Its instruments and the modes it asked for; it may get more, never less."""
+        return dict(self.claims)
+
+    def close(self) -> None:
+        """Give up everything; what is queued can still be read."""
+        if self.channel.closed:
+            return
+        self.channel.close()
+        self.unsubscribe()
+        self._on_close(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # the ticker's side
+
+    def deliver(self, message: TickerMessage) -> None:
+        """Queue a message."""
+        self._watch.put(message)
+
+    def deliver_ticks(self, message: TickMessage) -> None:
+        """Queue those ticks of a message that are of its own instruments."""
+        claims = self.claims
+        own = [tick for tick in message.ticks if tick.instrument_token in claims]
+        if own:
+            self._watch.put(TickMessage(own, message.receive_time_us))
+
+    def _claim(self, tokens: Iterable[int], mode: Mode) -> None:
+        before = dict(self.claims)
+        wanted = checked_tokens(tokens)
+        self.claims.update(dict.fromkeys(wanted, mode))
+        try:
+            self._claims_changed(wanted)
+        except CapacityError as error:
+            for token in error.refused:
+                self.claims.pop(token, None)
+            raise
+        except BaseException:
+            self.claims = before
+            raise

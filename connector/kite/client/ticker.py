@@ -1,0 +1,297 @@
+"""One connection with subscribers: `KiteTickerAsync`."""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from connector.errors import ConnectionClosedError
+from connector.kite.client.channel import Channel
+from connector.kite.client.channel_handler import ModeTracker, OnEvent
+from connector.kite.client.subscriber import KiteTickerSubscriber
+from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite.config import ChannelPolicy, ConnectionConfig
+from connector.kite.feed.connection import ROOT, Connection, Opener
+from connector.kite.feed.credentials import Credentials, StaticCredentials
+from connector.kite.feed.handler import Flow
+from connector.kite.feed.socket import open_socket
+from connector.kite.feed.stats import ConnectionStats
+from connector.kite.wire.models import (
+    ClosingMessage,
+    ConnectionEvent,
+    ConnectionState,
+    EventType,
+    FrameMessage,
+    Mode,
+    TickerMessage,
+    TickMessage,
+)
+from connector.kite.wire.packets import parse_packets
+
+
+class KiteTickerAsync:
+    """One supervised connection, whose frames go to any number of subscribers.
+
+        async with KiteTickerAsync.connect(api_key, access_token) as ticker:
+            subscriber = ticker.subscribe([408065], Mode.FULL)
+            async for message in subscriber:
+                ...
+
+    Several subscribers may want one instrument in different modes: the highest wins, and it stays
+    until the last of them no longer wants it.
+
+    The constructor does no I/O; `connect` is what most users need.
+
+    Args:
+        credentials: the api_key and where its token comes from.
+        config: see `ConnectionConfig`.
+        root: another feed, such as the simulator's.
+        raw: binary frames are not parsed; each subscriber gets all of them as `FrameMessage`.
+        channel_size: messages that wait for a subscriber at most.
+        channel_policy: what happens when more come.
+        on_event: called with each `ConnectionEvent`; must not block.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        config: ConnectionConfig | None = None,
+        *,
+        root: str = ROOT,
+        raw: bool = False,
+        channel_size: int = 10_000,
+        channel_policy: ChannelPolicy = ChannelPolicy.DROP_OLDEST,
+        on_event: OnEvent | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        random: Callable[[], float] = random_module.random,
+        opener: Opener = open_socket,
+    ) -> None:
+        self._channel_size = channel_size
+        self._channel_policy = channel_policy
+        self._on_event = on_event
+        self._clock = clock
+        self._fan_out = _FanOut(raw, on_event)
+        self._connection = Connection(
+            0,
+            credentials,
+            config or ConnectionConfig(),
+            self._fan_out,
+            root=root,
+            clock=clock,
+            random=random,
+            opener=opener,
+        )
+
+    @classmethod
+    def connect(
+        cls, api_key: str | SecretStr, access_token: str | SecretStr, **options: Any
+    ) -> Connecting:
+        """Open the connection: `await` it, or use it with `async with`.
+
+        Only the first try may raise; afterwards the connection is kept up in the background.
+
+        Args:
+            api_key: the app's.
+            access_token: the day's.
+            options: those of the constructor: `root`, `config`, `raw`, `channel_size` …
+
+        Raises:
+            TokenRejectedError: the token is wrong or expired.
+            TooManyConnectionsError: no connection is free for this api_key.
+            HandshakeError: any other HTTP answer.
+            FeedUnreachableError: no answer.
+        """
+        return Connecting(cls(StaticCredentials(api_key, access_token), **options))
+
+    def __repr__(self) -> str:
+        count = len(self._fan_out.subscribers)
+        return f"KiteTickerAsync({self._connection.state.value}, subscribers={count})"
+
+    # life
+
+    async def open(self) -> Self:
+        """Connect; raises what the first try came to, see `connect`."""
+        self._connection.start()
+        try:
+            error = await self._connection.first_outcome()
+        except BaseException:
+            await self.close()
+            raise
+        if error is not None:
+            await self.close()
+            raise error
+        return self
+
+    async def close(self) -> None:
+        """Close the connection; subscribers get what is queued, then the end."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        if self._connection.state is ConnectionState.IDLE:
+            await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # use
+
+    def subscribe(
+        self, tokens: Iterable[int] = (), mode: Mode = Mode.QUOTE
+    ) -> KiteTickerSubscriber:
+        """A new subscriber of these instruments; it gets order updates and messages too.
+
+        Raises:
+            CapacityError: more than a connection carries; then there is no new subscriber.
+            ConnectionClosedError: the ticker is closed, or has given up.
+        """
+        if self._connection.state in {ConnectionState.CLOSED, ConnectionState.FAILED}:
+            raise ConnectionClosedError(f"this ticker is {self._connection.state.value}")
+        channel = Channel(self._channel_size, self._channel_policy)
+        channel.hold_with(self._fan_out.hold, self._fan_out.release)
+        subscriber = KiteTickerSubscriber(
+            channel, mode, self._claims_changed, self._fan_out.remove, self._clock, self._on_event
+        )
+        self._fan_out.subscribers.append(subscriber)
+        try:
+            subscriber.subscribe(tokens)
+        except BaseException:
+            subscriber.close()
+            raise
+        return subscriber
+
+    def get_subscribed(self) -> dict[int, Mode]:
+        """What all subscribers together want, each instrument in the highest mode."""
+        return self._connection.desired()
+
+    def ping(self) -> bool:
+        """Send a ping now, beside the regular ones; False without an open socket."""
+        return self._connection.ping()
+
+    def is_connected(self) -> bool:
+        """Whether a socket is open."""
+        return self._connection.state is ConnectionState.CONNECTED
+
+    def set_access_token(self, access_token: str | SecretStr) -> None:
+        """Replace the token; a connection that waits for one goes on at once.
+
+        Raises:
+            TypeError: the token comes from elsewhere, a file for example.
+        """
+        credentials = self._connection.credentials
+        if not isinstance(credentials, StaticCredentials):
+            raise TypeError(f"the token cannot be set here: {credentials!r}")
+        credentials.set_access_token(access_token)
+
+    @property
+    def state(self) -> ConnectionState:
+        """What the connection is doing."""
+        return self._connection.state
+
+    @property
+    def stats(self) -> ConnectionStats:
+        """The connection's counts; each subscriber has those of its channel."""
+        return self._connection.stats
+
+    def _claims_changed(self, tokens: Iterable[int]) -> None:
+        """Bring the connection in line with what subscribers claim of these tokens."""
+        if self._connection.state is not ConnectionState.CLOSED:
+            self._connection.update({token: self._fan_out.claimed(token) for token in tokens})
+
+
+class Connecting:
+    """A ticker that is about to connect: await it, or enter it."""
+
+    def __init__(self, ticker: KiteTickerAsync) -> None:
+        self._ticker = ticker
+
+    def __await__(self) -> Generator[Any, None, KiteTickerAsync]:
+        return self._ticker.open().__await__()
+
+    async def __aenter__(self) -> KiteTickerAsync:
+        return await self._ticker.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._ticker.close()
+
+
+class _FanOut:
+    """The handler of a ticker's connection: parses once, delivers to each subscriber."""
+
+    def __init__(self, raw: bool, on_event: OnEvent | None) -> None:
+        self.subscribers: list[KiteTickerSubscriber] = []
+        self._raw = raw
+        self._on_event = on_event
+        self._modes = ModeTracker()
+        self._flow: Flow | None = None
+
+    def claimed(self, token: int) -> Mode | None:
+        """The highest mode that a subscriber wants of a token; None where nobody does."""
+        modes = [one.claims[token] for one in self.subscribers if token in one.claims]
+        return max(modes, key=lambda mode: mode.rank, default=None)
+
+    def remove(self, subscriber: KiteTickerSubscriber) -> None:
+        """A subscriber is closed."""
+        self.subscribers.remove(subscriber)
+        self.release()
+
+    def hold(self) -> None:
+        """A subscriber of policy BLOCK is full."""
+        if self._flow is not None:
+            self._flow.pause_reading()
+
+    def release(self) -> None:
+        """A subscriber caught up: go on if no other is full."""
+        if self._flow is not None and not any(one.stats.blocked for one in self.subscribers):
+            self._flow.resume_reading()
+
+    # Handler
+
+    def flow(self, flow: Flow) -> None:
+        """Keep what holds reading."""
+        self._flow = flow
+
+    def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
+        """Nothing was seen on the new socket."""
+        self._modes.clear()
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """The next packet of each is a first one."""
+        self._modes.drop(tokens)
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """No longer wanted."""
+        self._modes.drop(tokens)
+
+    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
+        """Parse, deliver, and say which tokens are new."""
+        if self._raw:
+            self._deliver(FrameMessage(data, receive_time_us))
+            return self._modes.of_frame(data)
+        ticks, _ = parse_packets(data)
+        if ticks:
+            message = TickMessage(ticks, receive_time_us)
+            for subscriber in self.subscribers:
+                subscriber.deliver_ticks(message)
+        return self._modes.of_ticks(ticks)
+
+    def message(self, message: TickerMessage, raw: str) -> None:  # noqa: ARG002
+        """Every subscriber gets it."""
+        self._deliver(message)
+
+    def event(self, event: ConnectionEvent) -> None:
+        """Pass it on; the end of a socket is a message too, and the end of all the streams'."""
+        if event.type is EventType.DISCONNECTED:
+            self._deliver(ClosingMessage(event.code, event.reason))
+        if event.type in {EventType.FAILED, EventType.CLOSED}:
+            for subscriber in self.subscribers:
+                subscriber.channel.close()
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _deliver(self, message: TickerMessage) -> None:
+        for subscriber in self.subscribers:
+            subscriber.deliver(message)

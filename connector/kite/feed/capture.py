@@ -1,0 +1,247 @@
+r"""A recorded feed: the frames of one or more sockets, with their receive times.
+
+The file, gzipped where its name ends in `.gz`:
+
+    KITECAP1\n
+    {"created_us": …, "comment": …}\n         one line of JSON; readers ignore keys they don't know
+    record, record …
+
+    record, big-endian, 15 bytes and the payload:
+        uint64 receive_time_us   UTC microseconds
+        uint16 slot              which connection received it
+        uint8  kind              1 binary, 2 text
+        uint32 length            of the payload, at most 16 MiB
+        payload                  the WebSocket message as it came; text is UTF-8
+
+Records stand in the order of arrival. A recorder that is killed leaves a file whose end is cut off,
+and the reader takes that for its end. No URL and no header is ever recorded, so that no token is;
+order postbacks are, unless the recorder leaves text out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, NamedTuple, Self, cast
+
+from connector.errors import CaptureError
+from connector.kite.feed.handler import Flow, FlowControlled, Handler
+from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
+
+MAGIC = b"KITECAP1\n"
+MAX_PAYLOAD_BYTES = 16 * 2**20
+
+_HEAD = struct.Struct(">QHBI")
+_MAX_HEADER_BYTES = 64 * 1024
+_FLUSH_BYTES = 256 * 1024  # what a killed recorder loses at most, before compression
+
+
+class PayloadKind(IntEnum):
+    """Which kind of WebSocket message a record is."""
+
+    BINARY = 1
+    TEXT = 2
+
+
+_KINDS = frozenset(PayloadKind)
+
+
+class Record(NamedTuple):
+    """One message as it was received; `payload` of a text message is its UTF-8."""
+
+    receive_time_us: int
+    slot: int
+    kind: PayloadKind
+    payload: bytes
+
+
+class CaptureWriter:
+    """Writes a capture; a context manager. What was there under that name is replaced.
+
+    Args:
+        path: the file; gzipped where its name ends in `.gz`.
+        created_us: UTC microseconds, for the header.
+        comment: a line for whoever finds the file; no secret.
+    """
+
+    def __init__(self, path: Path, *, created_us: int, comment: str = "") -> None:
+        self.path = path
+        self.records = 0
+        """Records written so far."""
+        self._created_us = created_us
+        self._comment = comment
+        self._file: BinaryIO | None = None
+        self._unflushed = 0
+
+    def __enter__(self) -> Self:
+        self._file = _open(self.path, "wb")
+        header = json.dumps({"created_us": self._created_us, "comment": self._comment})
+        self._file.write(MAGIC + header.encode() + b"\n")
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def write(self, receive_time_us: int, slot: int, payload: bytes | str) -> None:
+        """Add a message: bytes are a binary one, a string is a text one.
+
+        Raises:
+            ValueError: the writer is not open, or the payload is larger than a record may be.
+            OSError: the disk is full, say; what was written before stays readable.
+        """
+        if self._file is None:
+            raise ValueError("the capture is not open")
+        if isinstance(payload, str):
+            kind, data = PayloadKind.TEXT, payload.encode()
+        else:
+            kind, data = PayloadKind.BINARY, payload
+        if len(data) > MAX_PAYLOAD_BYTES:
+            raise ValueError(f"a payload of {len(data)} bytes does not fit into a record")
+        self._file.write(_HEAD.pack(receive_time_us, slot, kind, len(data)) + data)
+        self.records += 1
+        self._unflushed += len(data) + _HEAD.size
+        if self._unflushed >= _FLUSH_BYTES:
+            self._file.flush()
+            self._unflushed = 0
+
+    def close(self) -> None:
+        """Finish the file; harmless when it is done already."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+class CaptureReader:
+    """Reads a capture; iterate over it, as often as wanted.
+
+    Raises:
+        CaptureError: from iteration: it is no capture, or damaged elsewhere than at its end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.truncated = False
+        """Whether the last iteration ended in the middle of a record."""
+
+    def __iter__(self) -> Iterator[Record]:
+        self.truncated = False
+        with _open(self.path, "rb") as file:
+            self._read_header(file)
+            try:
+                yield from self._read_records(file)
+            except EOFError:  # of gzip: its trailer is missing
+                self.truncated = True
+            except (zlib.error, gzip.BadGzipFile) as error:
+                raise CaptureError(str(self.path), f"damaged gzip: {error}") from error
+
+    def _read_header(self, file: BinaryIO) -> None:
+        try:
+            magic = file.read(len(MAGIC))
+            if magic != MAGIC:
+                raise CaptureError(str(self.path), "it does not begin as one")
+            header = json.loads(file.readline(_MAX_HEADER_BYTES))
+        except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+            raise CaptureError(str(self.path), "its header cannot be read") from error
+        if not isinstance(header, dict):
+            raise CaptureError(str(self.path), "its header is not an object")
+
+    def _read_records(self, file: BinaryIO) -> Iterator[Record]:
+        while head := file.read(_HEAD.size):
+            if len(head) < _HEAD.size:
+                self.truncated = True
+                return
+            receive_time_us, slot, kind, length = _HEAD.unpack(head)
+            if kind not in _KINDS or length > MAX_PAYLOAD_BYTES:
+                raise CaptureError(str(self.path), "damaged in the middle: no record begins here")
+            payload = file.read(length)
+            if len(payload) < length:
+                self.truncated = True
+                return
+            yield Record(receive_time_us, slot, PayloadKind(kind), payload)
+
+
+class RecordingHandler:
+    """A `Handler` that records what its connection receives and hands everything on.
+
+    When recording fails, `error` says why, and the feed goes on without it.
+
+    Args:
+        slot: the connection's number.
+        inner: who gets the frames besides.
+        writer: an open capture; several handlers may share it.
+        clock_us: UTC microseconds, for text frames, whose receive time is not handed on.
+        text: record text frames, and with them order postbacks.
+    """
+
+    def __init__(
+        self,
+        slot: int,
+        inner: Handler,
+        writer: CaptureWriter,
+        *,
+        clock_us: Callable[[], int],
+        text: bool = True,
+    ) -> None:
+        self._slot = slot
+        self._inner = inner
+        self._writer = writer
+        self._clock_us = clock_us
+        self._text = text
+        self.error: OSError | None = None
+        """Why recording has stopped: the disk is full, say."""
+
+    def flow(self, flow: Flow) -> None:
+        """Hand on, where the inner handler wants it."""
+        if isinstance(self._inner, FlowControlled):
+            self._inner.flow(flow)
+
+    def opened(self, session_id: int) -> None:
+        """Hand on."""
+        self._inner.opened(session_id)
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """Hand on."""
+        self._inner.expect(tokens)
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """Hand on."""
+        self._inner.forget(tokens)
+
+    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
+        """Record and hand on."""
+        self._record(receive_time_us, data)
+        return self._inner.frame(data, receive_time_us)
+
+    def message(self, message: TickerMessage, raw: str) -> None:
+        """Record and hand on."""
+        if self._text:
+            self._record(self._clock_us(), raw)
+        self._inner.message(message, raw)
+
+    def event(self, event: ConnectionEvent) -> None:
+        """Hand on."""
+        self._inner.event(event)
+
+    def _record(self, receive_time_us: int, payload: bytes | str) -> None:
+        if self.error is None:
+            try:
+                self._writer.write(receive_time_us, self._slot, payload)
+            except OSError as error:
+                self.error = error
+
+
+def _open(path: Path, mode: str) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast("BinaryIO", gzip.open(path, mode, compresslevel=5))
+    return cast("BinaryIO", path.open(mode))

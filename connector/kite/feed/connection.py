@@ -1,0 +1,523 @@
+"""One supervised connection: opens a socket, keeps it, and opens the next one when it is gone.
+
+The session decides what to ask for, the watchdog when the socket is dead, the handler what becomes
+of frames; this module owns the socket, the timers and the state. Frames go from the socket to the
+handler in one call, without a task or a queue between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random as random_module
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Self
+
+from pydantic import SecretStr
+
+from connector.errors import (
+    CapacityError,
+    ConnectionClosedError,
+    FeedError,
+    FeedUnreachableError,
+    SilentConnectionError,
+    TokenMissingError,
+    TokenRejectedError,
+    TooManyConnectionsError,
+)
+from connector.kite.clock import SYSTEM_CLOCK, Clock, Timer
+from connector.kite.config import ConnectionConfig
+from connector.kite.feed.backoff import backoff_seconds, slot_seconds
+from connector.kite.feed.connection_events import Reporter
+from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.handler import FlowControlled, Handler
+from connector.kite.feed.session import Notice, Session, Step
+from connector.kite.feed.socket import FeedSocket, SocketListener, check_root, open_socket
+from connector.kite.feed.stats import ConnectionStats
+from connector.kite.feed.watchdog import Verdict, Watchdog
+from connector.kite.wire.messages import parse_message
+from connector.kite.wire.models import ConnectionState, EventType, Mode
+
+ROOT = "wss://ws.kite.trade"
+"""Where Kite's feed is."""
+
+Opener = Callable[[str, SecretStr, SecretStr, SocketListener, float], Awaitable[FeedSocket]]
+"""Opens a socket: root, api_key, access_token, listener, seconds that it may take."""
+
+
+class Connection:
+    """One slot of an account: at most one socket at a time, reconnected until it is closed.
+
+    All methods belong to the event loop's thread. The handler's methods are called from there too;
+    an exception out of one is logged and counted, and never ends the connection.
+    """
+
+    def __init__(
+        self,
+        slot: int,
+        credentials: Credentials,
+        config: ConnectionConfig,
+        handler: Handler,
+        *,
+        root: str = ROOT,
+        clock: Clock = SYSTEM_CLOCK,
+        random: Callable[[], float] = random_module.random,
+        opener: Opener = open_socket,
+    ) -> None:
+        check_root(root)
+        self.slot = slot
+        self.credentials = credentials
+        self._config = config
+        self._handler = handler
+        self._root = root
+        self._clock = clock
+        self._random = random
+        self._opener = opener
+        self._report = Reporter(slot, credentials.name, handler, clock)
+        self._session = Session(
+            capacity=config.max_symbols_per_connection,
+            confirm_timeout=config.confirm_timeout,
+            confirm_attempts=config.confirm_attempts,
+        )
+        self._watchdog = Watchdog(config)
+        self._task: asyncio.Task[None] | None = None
+        self._socket: FeedSocket | None = None
+        self._pulse_timer: Timer | None = None
+        # why the present socket ended: (close code, reason)
+        self._lost: asyncio.Future[tuple[int | None, str]] | None = None
+        # ends whatever the supervisor waits for, before its time
+        self._wake: asyncio.Future[None] | None = None
+        self._outcome: asyncio.Future[FeedError | None] | None = None
+        self._token_version = 0
+        self._reconnect_now = False
+        self._closing = False
+        self._paused = False
+        # tries in a row since a socket last proved to be alive
+        self._attempts = 0
+
+        # hot: bound once, counted as plain ints
+        self._time_us = clock.time_us
+        self._frame = handler.frame
+        self._frames = 0
+        self._bytes = 0
+        self._heartbeats = 0
+        self._messages = 0
+        self._control_frames = 0
+        self._last_frame_us = 0
+        self._last_tick_us = 0
+
+        self._connects = 0
+        self._failures = 0
+        self._last_error = ""
+        if isinstance(handler, FlowControlled):
+            handler.flow(self)
+
+    def __repr__(self) -> str:
+        name = self.credentials.name
+        return f"Connection(slot={self.slot}, account={name!r}, {self._report.state.value})"
+
+    # life
+
+    def start(self) -> None:
+        """Begin to connect; returns at once.
+
+        Raises:
+            ConnectionClosedError: it was closed.
+        """
+        if self._closing:
+            raise ConnectionClosedError("this connection was closed")
+        if self._task is None or self._task.done():
+            loop = asyncio.get_running_loop()
+            self._outcome = loop.create_future()
+            self._task = loop.create_task(self._run(), name=f"kite-slot-{self.slot}")
+
+    async def first_outcome(self) -> FeedError | None:
+        """What the first try came to since `start`: None for an open socket."""
+        if self._outcome is None:
+            raise ConnectionClosedError("this connection was not started")
+        return await asyncio.shield(self._outcome)
+
+    async def close(self) -> None:
+        """Close the socket and stop for good; the handler's last event is CLOSED."""
+        self._closing = True
+        try:
+            if self._socket is not None:
+                await self._socket.close()
+        finally:  # also of a close that is cancelled: the socket is cut then
+            if self._task is not None:
+                self._task.cancel()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_result(ConnectionClosedError("closed while connecting"))
+        if self._report.state is not ConnectionState.CLOSED:
+            self._report.enter(ConnectionState.CLOSED, EventType.CLOSED)
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def reconnect(self) -> None:
+        """Close the socket and connect at once, also out of FAILED or any wait."""
+        self._attempts = 0
+        if self._report.state is ConnectionState.FAILED:
+            self.start()
+        elif self._socket is not None:
+            self._reconnect_now = True
+            lost = self._lost
+            await self._socket.close()
+            # a socket that is held tells of no end; the next one, if it is there by now, goes on
+            if self._lost is lost:
+                self._end_socket(None, "")
+        elif self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    # instruments
+
+    def update(self, changes: Mapping[int, Mode | None]) -> None:
+        """Change what is streamed, without reconnecting: token to mode, None to stop it.
+
+        Raises:
+            CapacityError: some tokens found no room; all other changes are made.
+        """
+        step = self._session.update(changes, self._clock.monotonic())
+        self._apply(step)
+        if step.refused:
+            raise CapacityError(step.refused, self._config.max_symbols_per_connection)
+
+    def desired(self) -> dict[int, Mode]:
+        """What should be streamed."""
+        return dict(self._session.desired)
+
+    def silent_tokens(self) -> list[int]:
+        """Instruments that have sent no packet on the present socket."""
+        return self._session.silent_tokens()
+
+    # looking at it
+
+    @property
+    def state(self) -> ConnectionState:
+        """What the connection is doing."""
+        return self._report.state
+
+    @property
+    def stats(self) -> ConnectionStats:
+        """The counts as they are now."""
+        return ConnectionStats(
+            slot=self.slot,
+            account=self.credentials.name,
+            state=self._report.state,
+            session_id=self._report.session_id,
+            desired=len(self._session.desired),
+            confirmed=self._session.confirmed_count,
+            unconfirmed=self._session.unconfirmed_count,
+            given_up=self._session.given_up_count,
+            frames=self._frames,
+            bytes=self._bytes,
+            heartbeats=self._heartbeats,
+            messages=self._messages,
+            control_frames=self._control_frames,
+            connects=self._connects,
+            reconnects=max(0, self._connects - 1),
+            failures=self._failures,
+            handler_errors=self._report.handler_errors,
+            last_frame_us=self._last_frame_us,
+            last_tick_us=self._last_tick_us,
+            stalled=self._watchdog.stalled,
+            paused=self._paused,
+            last_error=self._last_error,
+        )
+
+    # Flow, for a handler that holds reading
+
+    def pause_reading(self) -> None:
+        """Deliver nothing more until `resume_reading`."""
+        self._paused = True
+        if self._socket is not None:
+            self._socket.pause()
+
+    def resume_reading(self) -> None:
+        """Go on; frames may be delivered before this returns."""
+        self._paused = False
+        if self._socket is not None:
+            self._socket.resume()
+
+    def ping(self) -> bool:
+        """Send a ping now; False without an open socket."""
+        if self._socket is None:
+            return False
+        self._socket.ping()
+        return True
+
+    # SocketListener
+
+    def binary_received(self, data: bytes) -> None:
+        """Stamp a frame and hand it over: everything that a tick costs here."""
+        now_us = self._time_us()
+        self._last_frame_us = now_us
+        if len(data) < 2:
+            self._heartbeats += 1
+            return
+        self._last_tick_us = now_us
+        self._frames += 1
+        self._bytes += len(data)
+        try:
+            confirmed = self._frame(data, now_us)
+        except Exception:  # noqa: BLE001 -- whatever a handler does, the socket lives; it is logged
+            self._report.handler_failed()
+            return
+        if confirmed:
+            self._tell(self._session.confirm(confirmed, self._clock.monotonic()))
+
+    def text_received(self, text: str) -> None:
+        """Decode a text frame; nothing that it may hold does harm."""
+        self._last_frame_us = self._time_us()
+        self._messages += 1
+        self._report.call(self._handler.message, parse_message(text), text)
+
+    def control_received(self) -> None:
+        """A ping or a pong: the peer lives."""
+        self._last_frame_us = self._time_us()
+        self._control_frames += 1
+
+    def socket_lost(self, code: int | None, reason: str) -> None:
+        """The socket is gone."""
+        self._end_socket(code, reason)
+
+    # the supervisor
+
+    async def _run(self) -> None:
+        try:
+            await self._supervise()
+        except Exception as error:  # noqa: BLE001
+            # a defect of this module: a slot that stands still must at least be seen to
+            self._report.defect("the supervisor failed", error)
+            self._report.enter(
+                ConnectionState.FAILED, EventType.FAILED, f"internal error: {type(error).__name__}"
+            )
+
+    async def _supervise(self) -> None:
+        while True:
+            try:
+                token = self._token()
+                self._report.enter(ConnectionState.CONNECTING, EventType.CONNECTING)
+                socket = await self._connect(token)
+            except (TokenRejectedError, TokenMissingError) as error:
+                await self._wait_for_token(error)
+            except TooManyConnectionsError as error:
+                await self._wait(
+                    slot_seconds(self._config, self._random),
+                    ConnectionState.WAITING_FOR_SLOT,
+                    EventType.WAITING_FOR_SLOT,
+                    self._failed(error),
+                )
+            except FeedError as error:
+                if not await self._back_off(EventType.BACKING_OFF, self._failed(error)):
+                    return
+            else:
+                opened_at = self._clock.monotonic()
+                code, self._last_error = await self._serve(socket)
+                if self._closing:
+                    return
+                if self._clock.monotonic() - opened_at >= self._config.liveness_threshold:
+                    # it was a working connection, not one that a sick server drops at once
+                    self._attempts = 0
+                if self._reconnect_now:
+                    self._reconnect_now = False
+                    self._report.enter(
+                        ConnectionState.CONNECTING,
+                        EventType.DISCONNECTED,
+                        "a reconnect was asked for",
+                        code=code,
+                    )
+                elif not await self._back_off(EventType.DISCONNECTED, self._last_error, code=code):
+                    return
+
+    def _token(self) -> SecretStr:
+        try:
+            token = self.credentials.access_token()
+        except Exception as error:  # noqa: BLE001 -- a vault that is away, say: it may come back
+            self._report.defect("reading the access_token failed", error)
+            raise FeedUnreachableError("the access_token's source", type(error).__name__) from None
+        # after the token, since looking may be what notices a change
+        self._token_version = self.credentials.version
+        if token is None:
+            raise TokenMissingError
+        return token
+
+    async def _connect(self, token: SecretStr) -> FeedSocket:
+        try:
+            return await self._opener(
+                self._root,
+                self.credentials.api_key,
+                token,
+                self,
+                self._config.connection_timeout,
+            )
+        except FeedError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # unforeseen, but no reason to leave the slot without a connection for ever
+            self._report.defect("opening a socket failed", error)
+            raise FeedUnreachableError(self._root, type(error).__name__) from None
+
+    async def _serve(self, socket: FeedSocket) -> tuple[int | None, str]:
+        """Use a socket until it ends; returns the close code and the reason."""
+        self._lost = asyncio.get_running_loop().create_future()
+        self._socket = socket
+        now = self._clock.monotonic()
+        now_ms = self._clock.time_us() // 1000
+        # a socket that never sent a frame was still there to receive from its connect on
+        gap_from_ms = max(self._last_frame_us // 1000, self._report.session_id)
+        # two sockets of a slot never share a session, not even when the clock is set back
+        self._report.session_id = max(now_ms, self._report.session_id + 1)
+        self._connects += 1
+        self._watchdog.open(now, self._frames_of_any_kind(), self._frames)
+        self._report.call(self._handler.opened, self._report.session_id)
+        self._report.enter(ConnectionState.CONNECTED, EventType.CONNECTED)
+        if self._connects > 1:
+            self._report.tell(
+                EventType.GAP,
+                gap_from_ms=gap_from_ms,
+                gap_to_ms=max(gap_from_ms, now_ms),
+                instruments=len(self._session.desired),
+            )
+        self._apply(self._session.opened(now))
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_result(None)
+        self._pulse_timer = self._clock.call_later(self._watchdog.interval_seconds, self._pulse)
+        if self._paused:
+            socket.pause()
+        else:
+            socket.resume()
+        try:
+            return await self._lost
+        finally:
+            self._pulse_timer.cancel()
+            self._socket = None
+            self._session.closed()
+            socket.abort()
+
+    def _pulse(self) -> None:
+        """A look at the connection, about each second."""
+        socket = self._socket
+        if socket is None:
+            return
+        now = self._clock.monotonic()
+        for verdict in self._watchdog.look(
+            now,
+            self._frames_of_any_kind(),
+            self._frames,
+            paused=self._paused,
+            expecting=bool(self._session.desired),
+        ):
+            match verdict:
+                case Verdict.PING:
+                    socket.ping()
+                case Verdict.STALLED:
+                    self._report.tell(
+                        EventType.STALLED,
+                        f"frames, but no ticks for {self._config.stall_threshold:g} s",
+                        instruments=len(self._session.desired),
+                    )
+                case Verdict.TICKS_RESUMED:
+                    self._report.tell(EventType.TICKS_RESUMED)
+                case Verdict.DEAD:
+                    error = SilentConnectionError(self._watchdog.silent_seconds(now))
+                    self._end_socket(None, str(error))
+                    return
+        if not self._paused:  # what is held back may be the very confirmations
+            self._apply(self._session.check(now))
+        self._pulse_timer = self._clock.call_later(self._watchdog.interval_seconds, self._pulse)
+
+    def _end_socket(self, code: int | None, reason: str) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result((code, reason))
+
+    # waiting
+
+    async def _back_off(self, event: EventType, reason: str, *, code: int | None = None) -> bool:
+        """Wait before the next try; False where there is none."""
+        limit = self._config.max_reconnect_attempts
+        if limit is not None and self._attempts >= limit:
+            if event is EventType.DISCONNECTED:
+                self._report.tell(event, reason, code=code)
+            self._report.enter(ConnectionState.FAILED, EventType.FAILED, reason)
+            return False
+        self._attempts += 1
+        seconds = backoff_seconds(self._attempts, self._config, self._random)
+        await self._wait(seconds, ConnectionState.BACKING_OFF, event, reason, code=code)
+        return True
+
+    async def _wait(
+        self,
+        seconds: float,
+        state: ConnectionState,
+        event: EventType,
+        reason: str,
+        *,
+        code: int | None = None,
+    ) -> None:
+        """Wait in a state, unless `reconnect` wakes it."""
+        self._report.enter(state, event, reason, seconds=seconds, code=code)
+        wake = self._wake = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_later(
+            seconds, lambda: None if wake.done() else wake.set_result(None)
+        )
+        try:
+            await wake
+        finally:
+            timer.cancel()
+
+    async def _wait_for_token(self, error: FeedError) -> None:
+        self._report.enter(
+            ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, self._failed(error)
+        )
+        self._wake = asyncio.get_running_loop().create_future()
+        changed = asyncio.ensure_future(self.credentials.changed(self._token_version))
+        try:
+            await asyncio.wait([changed, self._wake], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            await asyncio.wait([changed])
+        failure = None if changed.cancelled() else changed.exception()
+        if isinstance(failure, Exception):
+            self._report.defect("watching the credentials failed", failure)
+            await self._wait(
+                self._config.reconnect_max_delay,
+                ConnectionState.WAITING_FOR_TOKEN,
+                EventType.WAITING_FOR_TOKEN,
+                self._last_error,
+            )
+        self._attempts = 0
+
+    def _apply(self, step: Step) -> None:
+        if step.forget:
+            self._report.call(self._handler.forget, step.forget)
+        if step.expect:
+            self._report.call(self._handler.expect, step.expect)
+        if self._socket is not None:
+            for request in step.requests:
+                self._socket.send(str(request))
+        self._tell(step.notices)
+
+    def _tell(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._report.tell(
+                notice.type,
+                notice.reason,
+                instruments=notice.instruments,
+                tokens=notice.tokens,
+            )
+
+    def _failed(self, error: FeedError) -> str:
+        self._failures += 1
+        self._last_error = str(error)
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_result(error)
+        return self._last_error
+
+    def _frames_of_any_kind(self) -> int:
+        return self._frames + self._heartbeats + self._messages + self._control_frames

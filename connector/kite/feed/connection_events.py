@@ -1,0 +1,99 @@
+"""What a connection says of itself: state, events to the handler, and the log's edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from connector.kite.clock import Clock
+from connector.kite.feed.handler import Handler
+from connector.kite.feed.log import edge_log
+from connector.kite.wire.models import ConnectionEvent, ConnectionState, EventType
+
+_CALM = {EventType.CONNECTED, EventType.CLOSED, EventType.TICKS_RESUMED, EventType.SNAPSHOT_DONE}
+# events that a log need not have: the state says it, or the handler's owner does
+_UNLOGGED = {EventType.CONNECTING, EventType.RESUBSCRIBED, EventType.GAP}
+
+
+class Reporter:
+    """The present state of one connection, and everybody who is to know of its changes.
+
+    An exception out of the handler is logged and counted; it never reaches the connection.
+    """
+
+    def __init__(self, slot: int, account: str, handler: Handler, clock: Clock) -> None:
+        self.state = ConnectionState.IDLE
+        self.session_id = 0
+        """Connect time of the latest socket, milliseconds; 0 before the first."""
+        self.handler_errors = 0
+        self._slot = slot
+        self._handler = handler
+        self._clock = clock
+        self._account = account
+        self._logged: tuple[EventType, str] | None = None
+
+    def enter(
+        self, state: ConnectionState, event: EventType, reason: str = "", **details: Any
+    ) -> None:
+        """Change the state and tell of it."""
+        self.state = state
+        self.tell(event, reason, **details)
+
+    def tell(
+        self, event: EventType, reason: str = "", *, seconds: float | None = None, **details: Any
+    ) -> None:
+        """Tell the handler of an edge, and log it unless the last line said just the same.
+
+        Args:
+            event: what happened.
+            reason: why, in words; holds no secret.
+            seconds: until the next try; only logged.
+            details: fields of `ConnectionEvent`.
+        """
+        if event not in _UNLOGGED and (event, reason) != self._logged:
+            # a feed that is away for hours is one line, not one a try
+            self._logged = (event, reason)
+            shown = {
+                "reason": reason or None,
+                "code": details.get("code"),
+                "instruments": details.get("instruments"),
+                "next_try_seconds": None if seconds is None else round(seconds, 1),
+            }
+            log = self._log()
+            (log.info if event in _CALM else log.warning)(
+                event.value.replace("_", " "),
+                **{name: value for name, value in shown.items() if value is not None},
+            )
+        self.call(
+            self._handler.event,
+            ConnectionEvent(
+                event,
+                self._slot,
+                self._clock.time_us() // 1000,
+                self.session_id or None,
+                self.state,
+                reason,
+                **details,
+            ),
+        )
+
+    def call(self, method: Callable[..., object], *arguments: object) -> None:
+        """Call a method of the handler."""
+        try:
+            method(*arguments)
+        except Exception:  # noqa: BLE001 -- whatever a handler does, the socket lives
+            self.handler_failed()
+
+    def handler_failed(self) -> None:
+        """Count and log the exception that is being handled."""
+        self.handler_errors += 1
+        # the first and each power of two: it may fail on every frame
+        if self.handler_errors & (self.handler_errors - 1) == 0:
+            self._log().exception("the handler failed", count=self.handler_errors)
+
+    def defect(self, what: str, error: Exception) -> None:
+        """Log what should not have happened; the type alone, since its text is not known."""
+        self._log().error(what, error=type(error).__name__)
+
+    def _log(self) -> Any:
+        return edge_log(slot=self._slot, account=self._account)

@@ -1,0 +1,257 @@
+"""What one connection's instruments should be, what the feed was asked for, what it has shown.
+
+Sans-I/O: changes, confirmations and the time go in, requests and notices come out. Nothing here
+reads a clock or touches a socket, so that every order of events can be tested.
+
+Three states of an instrument are kept apart, since the feed acknowledges nothing:
+
+- desired: what the user wants; survives reconnects.
+- asked: what requests of this socket add up to.
+- seen: the mode of its latest packet. Seen in the desired mode is confirmed.
+
+An instrument that stays unconfirmed is asked for again, a bounded number of times; then it is
+reported, once, and left alone until it is wanted differently or the socket is a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from connector.kite.wire.models import EventType, Mode, Request
+
+# Tokens of one request. All 3000 could go in one, but nothing says what length the feed accepts,
+# and a request that it drops is dropped whole: 500 tokens are 5 kB, the size of ordinary use, and
+# a full replay is still only 6 + 6 messages.
+CHUNK_TOKENS = 500
+
+# what the feed streams for a token that was only subscribed
+INITIAL_MODE = Mode.QUOTE
+
+
+class Notice(NamedTuple):
+    """Something to report; becomes a `ConnectionEvent`."""
+
+    type: EventType
+    instruments: int
+    tokens: tuple[int, ...] = ()
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Step:
+    """What to do next, in this order: tell the handler, send the requests, report the notices."""
+
+    forget: list[int] = field(default_factory=list)
+    """Tokens that are no longer wanted."""
+    expect: list[int] = field(default_factory=list)
+    """Tokens whose next packet is a snapshot."""
+    requests: list[Request] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    """Tokens for which the connection has no room."""
+
+
+@dataclass(slots=True)
+class _Ask:
+    """An instrument that was asked for and has not been seen in its mode."""
+
+    deadline: float
+    repeats: int = 0
+
+
+class Session:
+    """The subscriptions of one connection, over all of its sockets."""
+
+    def __init__(
+        self,
+        *,
+        capacity: int,
+        confirm_timeout: float,
+        confirm_attempts: int,
+        chunk_tokens: int = CHUNK_TOKENS,
+    ) -> None:
+        self.desired: dict[int, Mode] = {}
+        self.is_open = False
+        self._capacity = capacity
+        self._confirm_timeout = confirm_timeout
+        self._confirm_attempts = confirm_attempts
+        self._chunk_tokens = chunk_tokens
+        self._asked: dict[int, Mode] = {}
+        self._seen: dict[int, Mode] = {}
+        # while open, each desired token is in exactly one of: confirmed, _pending, _given_up
+        self._pending: dict[int, _Ask] = {}
+        self._given_up: set[int] = set()
+        # replayed on this socket and not seen since
+        self._replaying: set[int] = set()
+        self._replayed = 0
+
+    @property
+    def confirmed_count(self) -> int:
+        """Instruments seen in the mode that is wanted, on this socket."""
+        return len(self.desired) - self.unconfirmed_count
+
+    @property
+    def unconfirmed_count(self) -> int:
+        """Instruments not (yet) seen in the mode that is wanted, on this socket."""
+        if not self.is_open:
+            return len(self.desired)
+        return len(self._pending) + len(self._given_up)
+
+    @property
+    def given_up_count(self) -> int:
+        """Of the unconfirmed: asked for as often as is allowed."""
+        return len(self._given_up)
+
+    def silent_tokens(self) -> list[int]:
+        """Instruments asked for on this socket that have sent no packet at all."""
+        return [token for token in self._asked if token not in self._seen]
+
+    def update(self, changes: Mapping[int, Mode | None], now: float) -> Step:
+        """Want instruments (in a mode) or no longer (None); the rest stays as it is.
+
+        Tokens beyond the capacity come back in `refused` and change nothing.
+        """
+        step = Step()
+        for token, mode in changes.items():
+            if mode is None and self.desired.pop(token, None) is not None:
+                step.forget.append(token)
+        wanted: list[int] = []
+        for token, mode in changes.items():
+            if mode is None:
+                continue
+            if token not in self.desired and len(self.desired) >= self._capacity:
+                step.refused.append(token)
+            elif self.desired.get(token) is not mode:
+                self.desired[token] = mode
+                wanted.append(token)
+        if self.is_open:
+            self._ask(wanted, step, now)
+        return step
+
+    def opened(self, now: float) -> Step:
+        """A new socket: ask for everything that is wanted."""
+        self.closed()
+        self.is_open = True
+        step = Step()
+        self._ask(self.desired, step, now)
+        self._replaying = set(self.desired)
+        self._replayed = len(self.desired)
+        if self.desired:
+            step.notices.append(Notice(EventType.RESUBSCRIBED, len(self.desired)))
+        return step
+
+    def closed(self) -> None:
+        """The socket is gone, and with it everything that was asked for and seen."""
+        self.is_open = False
+        self._asked.clear()
+        self._seen.clear()
+        self._pending.clear()
+        self._given_up.clear()
+        self._replaying.clear()
+        self._replayed = 0
+
+    def confirm(self, packets: Iterable[tuple[int, Mode]], now: float) -> list[Notice]:
+        """Packets of these tokens came, in these modes; repeats do no harm.
+
+        A packet under way when its token was unsubscribed and subscribed again counts for the new
+        subscription: packets carry nothing that could tell.
+        """
+        for token, mode in packets:
+            if token not in self._asked:
+                continue
+            first = token not in self._seen
+            self._seen[token] = mode
+            self._replaying.discard(token)
+            if mode is self.desired[token]:
+                self._pending.pop(token, None)
+                self._given_up.discard(token)
+            elif token not in self._pending and (first or token not in self._given_up):
+                # given up as silent, it speaks after all: it is the mode that is to be asked for
+                self._given_up.discard(token)
+                self._pending[token] = _Ask(now + self._confirm_timeout)
+        return self._replay_done()
+
+    def check(self, now: float) -> Step:
+        """Time has passed: ask again for what is silent, give up on what was asked for enough."""
+        step = Step()
+        silent: list[int] = []
+        other_mode: list[int] = []
+        given_up: list[int] = []
+        for token, ask in self._pending.items():
+            if ask.deadline > now:
+                continue
+            if ask.repeats >= self._confirm_attempts:
+                given_up.append(token)
+                continue
+            ask.repeats += 1
+            ask.deadline = now + self._confirm_timeout
+            (other_mode if token in self._seen else silent).append(token)
+        self._request("subscribe", silent, step)
+        # the mode even where it is the initial one: a silent token's mode over there is not known
+        self._request_modes(silent + other_mode, step)
+        for token in given_up:
+            del self._pending[token]
+        self._given_up.update(given_up)
+        for reason, tokens in [
+            ("no packet", [token for token in given_up if token not in self._seen]),
+            ("not in the mode asked for", [token for token in given_up if token in self._seen]),
+        ]:
+            if tokens:
+                step.notices.append(
+                    Notice(EventType.UNCONFIRMED, len(tokens), tuple(tokens), reason)
+                )
+        return step
+
+    def _ask(self, wanted: Iterable[int], step: Step, now: float) -> None:
+        """The fewest requests from what was asked to what is desired."""
+        # unsubscribe first: the feed must never count more than it allows
+        gone = [token for token in step.forget if self._asked.pop(token, None) is not None]
+        for token in gone:
+            self._seen.pop(token, None)
+            self._pending.pop(token, None)
+            self._given_up.discard(token)
+            self._replaying.discard(token)
+        self._request("unsubscribe", gone, step)
+
+        # back after having been wanted no longer in the same step cannot be: one value a token
+        wanted = list(wanted)
+        new = [token for token in wanted if token not in self._asked]
+        step.expect += new
+        self._request("subscribe", new, step)
+        self._request_modes(
+            [
+                token
+                for token in wanted
+                if self._asked.get(token, INITIAL_MODE) is not self.desired[token]
+            ],
+            step,
+        )
+        for token in wanted:
+            mode = self.desired[token]
+            self._asked[token] = mode
+            self._given_up.discard(token)
+            if self._seen.get(token) is mode:
+                self._pending.pop(token, None)
+            else:
+                self._pending[token] = _Ask(now + self._confirm_timeout)
+        step.notices += self._replay_done()
+
+    def _replay_done(self) -> list[Notice]:
+        if self._replaying or not self._replayed:
+            return []
+        replayed, self._replayed = self._replayed, 0
+        return [Notice(EventType.SNAPSHOT_DONE, replayed)]
+
+    def _request(self, action: str, tokens: Sequence[int], step: Step) -> None:
+        step.requests += [Request(action, part) for part in self._chunks(tokens)]
+
+    def _request_modes(self, tokens: Sequence[int], step: Step) -> None:
+        for mode in Mode:
+            of_mode = [token for token in tokens if self.desired[token] is mode]
+            step.requests += [Request.set_mode(mode, part) for part in self._chunks(of_mode)]
+
+    def _chunks(self, tokens: Sequence[int]) -> Iterator[list[int]]:
+        for start in range(0, len(tokens), self._chunk_tokens):
+            yield list(tokens[start : start + self._chunk_tokens])

@@ -1,0 +1,364 @@
+"""The part of Kite's REST API that a feed needs: the day's login, and the list of instruments.
+
+Source: kite.trade/docs/connect/v3/user, /market-quotes and /exceptions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+import aiohttp
+import stamina
+from pydantic import SecretStr
+
+from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.kite.proxy import ProxyError, proxy_for
+
+REST_ROOT = "https://api.kite.trade"
+LOGIN_ROOT = "https://kite.zerodha.com"
+
+_VERSION = "3"
+_MAX_ANSWER_BYTES = 2**20
+_MAX_LIST_BYTES = 256 * 2**20  # the list has about 10 MiB: far above it, something is wrong
+_CHUNK_BYTES = 256 * 1024
+_GZIP = 16 + zlib.MAX_WBITS
+_LONGEST_PAUSE_SECONDS = 10.0
+
+
+class KiteSession(NamedTuple):
+    """What a login ends with. The token ends the next morning, 06:45 to 07:30 IST."""
+
+    user_id: str
+    user_name: str
+    access_token: SecretStr
+    login_time: str
+
+
+class InstrumentDump(NamedTuple):
+    """The list of instruments as Kite made it; see `connector.kite.web.instruments`."""
+
+    csv: str
+    etag: str | None
+
+
+class _Answer(NamedTuple):
+    status: int
+    etag: str | None
+    body: bytes
+
+
+def login_url(
+    api_key: SecretStr | str,
+    root: str = LOGIN_ROOT,
+    redirect_params: Mapping[str, str] | None = None,
+) -> str:
+    """Where a human logs in; Kite then redirects to the app's own URL with a request_token.
+
+    Args:
+        api_key: the app's.
+        root: of the login page.
+        redirect_params: what the redirect shall bring back besides.
+    """
+    query = {"v": _VERSION, "api_key": _plain(api_key)}
+    if redirect_params:
+        query["redirect_params"] = urlencode(redirect_params)
+    return f"{root.rstrip('/')}/connect/login?{urlencode(query)}"
+
+
+class KiteRest:
+    """A client of the REST API; `async with` opens and closes it.
+
+    What is temporary (no connection, time-outs, 429 and 5xx) is tried again where that cannot do
+    harm. Secrets go into headers and bodies only, and are struck out of whatever Kite answers
+    before it can reach an error.
+
+    Args:
+        root: of the API.
+        api_key: for calls that need a session.
+        access_token: the same; `exchange` makes one.
+        timeout_seconds: for one try; the list gets ten times as long.
+        attempts: tries in all.
+        retry_seconds: the first pause between tries, doubled with each and with jitter.
+    """
+
+    def __init__(
+        self,
+        root: str = REST_ROOT,
+        *,
+        api_key: SecretStr | str | None = None,
+        access_token: SecretStr | str | None = None,
+        timeout_seconds: float = 15.0,
+        attempts: int = 4,
+        retry_seconds: float = 0.5,
+    ) -> None:
+        self.root = root.rstrip("/")
+        self._api_key = _secret(api_key)
+        self._access_token = _secret(access_token)
+        self._timeout_seconds = timeout_seconds
+        self._attempts = attempts
+        self._retry_seconds = retry_seconds
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        # not auto_decompress: the body is inflated here, bounded and checked for its end
+        self._http = aiohttp.ClientSession(
+            headers={
+                "X-Kite-Version": _VERSION,
+                "User-Agent": "kite-connector",
+                "Accept-Encoding": "gzip",
+            },
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; harmless when that is done already."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    async def exchange(
+        self, request_token: SecretStr | str, api_secret: SecretStr | str
+    ) -> KiteSession:
+        """Turn the request_token of a login into the day's access_token.
+
+        The token is used from here on, too. A request_token is good once, so that this is tried
+        again only where Kite was not reached at all.
+
+        Raises:
+            RestTokenError: the request_token is used, too old, or of another app.
+            RestError: any other error that Kite answers with.
+            FeedUnreachableError: no connection, or no answer in time.
+        """
+        if self._api_key is None:
+            raise ValueError("exchange needs an api_key")
+        key = self._api_key.get_secret_value()
+        request, secret = _plain(request_token), _plain(api_secret)
+        form = {
+            "api_key": key,
+            "request_token": request,
+            "checksum": hashlib.sha256((key + request + secret).encode()).hexdigest(),
+        }
+        answer = await self._retried(
+            lambda: self._send("POST", "/session/token", form=form, hide=(request, secret)),
+            _not_reached,
+        )
+        data = _data(answer)
+        token = data.get("access_token")
+        if not isinstance(token, str) or not token:
+            raise RestError(answer.status, "DataException", "the answer has no access_token")
+        self._access_token = SecretStr(token)
+        return KiteSession(
+            user_id=str(data.get("user_id", "")),
+            user_name=str(data.get("user_name", "")),
+            access_token=self._access_token,
+            login_time=str(data.get("login_time", "")),
+        )
+
+    async def instruments(
+        self, exchange: str | None = None, *, etag: str | None = None
+    ) -> InstrumentDump | None:
+        """Fetch the list of instruments, of all exchanges or of one.
+
+        Args:
+            exchange: NSE, NFO, MCX …; None for all.
+            etag: of the list that is there already.
+
+        Returns:
+            None where the list is still the one of `etag`.
+
+        Raises:
+            RestTokenError: the session is over.
+            RestError: any other error that Kite answers with.
+            FeedUnreachableError: no connection, no answer in time, or one that is cut off.
+        """
+        path = "/instruments" if exchange is None else f"/instruments/{quote(exchange, safe='')}"
+        headers = {} if etag is None else {"If-None-Match": etag}
+        answer = await self._retried(
+            lambda: self._send(
+                "GET",
+                path,
+                headers=headers,
+                timeout_seconds=self._timeout_seconds * 10,
+                max_bytes=_MAX_LIST_BYTES,
+            ),
+            _temporary,
+        )
+        if answer.status == 304:
+            return None
+        try:
+            return InstrumentDump(answer.body.decode(), answer.etag)
+        except UnicodeDecodeError as error:
+            raise RestError(
+                answer.status, "DataException", "the list of instruments is no UTF-8"
+            ) from error
+
+    async def _retried(
+        self, send: Callable[[], Any], again: Callable[[Exception], bool]
+    ) -> _Answer:
+        async for attempt in stamina.retry_context(
+            on=again,
+            attempts=self._attempts,
+            timeout=None,
+            wait_initial=self._retry_seconds,
+            wait_max=_LONGEST_PAUSE_SECONDS,
+            wait_jitter=self._retry_seconds,
+        ):
+            with attempt:
+                answer: _Answer = await send()
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        hide: tuple[str, ...] = (),
+        timeout_seconds: float | None = None,
+        max_bytes: int = _MAX_ANSWER_BYTES,
+    ) -> _Answer:
+        """One try. `hide` are secrets of this call, to be struck out of Kite's own words."""
+        if self._http is None:
+            raise RuntimeError("the REST client is not open: use `async with`")
+        headers = dict(headers or {})
+        if self._api_key is not None and self._access_token is not None:
+            secrets = self._api_key.get_secret_value(), self._access_token.get_secret_value()
+            headers["Authorization"] = f"token {secrets[0]}:{secrets[1]}"
+            hide += secrets[1:]
+        seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._http.request(
+                    method,
+                    self.root + path,
+                    data=form,
+                    headers=headers,
+                    # a redirect would take the secrets along to wherever it leads
+                    allow_redirects=False,
+                    **_way_out(self.root),
+                ) as response,
+            ):
+                body = await _read(response, max_bytes)
+                answer = _Answer(response.status, response.headers.get("ETag"), body)
+        except TimeoutError as error:
+            raise FeedUnreachableError(self.root, f"no answer in {seconds:g} s") from error
+        except (aiohttp.ClientError, zlib.error, ProxyError) as error:
+            raise FeedUnreachableError(self.root, _reason(error)) from error
+        if answer.status not in {200, 304}:
+            raise _kite_error(answer, hide)
+        return answer
+
+
+def _way_out(root: str) -> dict[str, Any]:
+    """How a request goes through the environment's proxy; the same one as the WebSocket's.
+
+    Not by aiohttp's `trust_env`, which would also send what ~/.netrc has for the host.
+    """
+    parts = urlsplit(root)
+    proxy = proxy_for(parts.hostname or "") if parts.scheme == "https" else None
+    if proxy is None:
+        return {}
+    headers = {}
+    if proxy.authorization is not None:
+        headers["Proxy-Authorization"] = f"Basic {proxy.authorization.get_secret_value()}"
+    return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The body, inflated where it is gzipped; whether by the transfer or by itself."""
+    gzipped = response.headers.get("Content-Encoding", "").lower() == "gzip"
+    inflater = None
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        if not parts and inflater is None and (gzipped or chunk[:2] == b"\x1f\x8b"):
+            inflater = zlib.decompressobj(_GZIP)
+        part = chunk if inflater is None else inflater.decompress(chunk, max_bytes + 1 - size)
+        size += len(part)
+        if size > max_bytes:
+            raise aiohttp.ClientPayloadError(f"an answer of more than {max_bytes} bytes")
+        parts.append(part)
+    if inflater is not None and not inflater.eof:
+        raise aiohttp.ClientPayloadError("the answer is cut off")
+    return b"".join(parts)
+
+
+def _kite_error(answer: _Answer, hide: tuple[str, ...]) -> RestError:
+    """Kite's own error; a gateway's page in its place is not quoted."""
+    try:
+        told = json.loads(answer.body)
+        error_type, message = str(told["error_type"]), str(told["message"])
+    except (ValueError, TypeError, KeyError):
+        error_type, message = "GeneralException", "the answer is not one of Kite's"
+    for secret in hide:
+        if secret:
+            message = message.replace(secret, "***")
+    kind = RestTokenError if error_type == "TokenException" else RestError
+    return kind(answer.status, error_type, message)
+
+
+def _data(answer: _Answer) -> Mapping[str, Any]:
+    try:
+        data = json.loads(answer.body)["data"]
+    except (ValueError, TypeError, KeyError):
+        data = None
+    if not isinstance(data, dict):
+        raise RestError(answer.status, "DataException", "the answer is not one of Kite's")
+    return data
+
+
+def _temporary(error: Exception) -> bool:
+    """What may be asked again, since asking changes nothing."""
+    return isinstance(error, FeedUnreachableError) or (
+        isinstance(error, RestError) and error.temporary
+    )
+
+
+def _not_reached(error: Exception) -> bool:
+    """What Kite certainly has not acted on."""
+    if isinstance(error, FeedUnreachableError):
+        return isinstance(error.__cause__, aiohttp.ClientConnectorError)
+    return isinstance(error, RestError) and error.status == 429
+
+
+def _reason(error: Exception) -> str:
+    """Short, and without the URL that some of aiohttp's texts have."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its TLS certificate is not trusted"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        # its number is OpenSSL's, and would be read as another error of the system
+        return f"no TLS connection: {getattr(error.os_error, 'reason', None) or 'refused'}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers {error.status}"
+    if isinstance(error, ProxyError):
+        return str(error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # asyncio's own text has the address, and says "Connect call failed" for every cause
+        number = error.os_error.errno or 0
+        known = number in errno.errorcode  # a failed look-up of the name has numbers of its own
+        return os.strerror(number) if known else error.os_error.strerror or "no connection"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return str(error)
+    return type(error).__name__
+
+
+def _plain(value: SecretStr | str) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _secret(value: SecretStr | str | None) -> SecretStr | None:
+    return SecretStr(value) if isinstance(value, str) else value

@@ -1,1 +1,0 @@
-"""What operators see: logs, metrics, health and status over HTTP."""

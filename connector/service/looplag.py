@@ -1,0 +1,39 @@
+"""How late the event loop is: what a timer of its own waits beyond its time.
+
+Every tick goes through the one loop, so a lag here is a delay of all of them, and the first place
+where too little CPU shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from connector.histogram import MILLISECONDS, Histogram
+
+
+class LoopLag:
+    """Measures all the time that `run` runs; `last_seconds` and `histogram` are the result."""
+
+    def __init__(
+        self,
+        interval_seconds: float = 0.25,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.histogram = Histogram(MILLISECONDS)
+        self.last_seconds = 0.0
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._sleep = sleep
+
+    async def run(self) -> NoReturn:
+        """Measure until cancelled."""
+        while True:
+            due = self._clock() + self._interval_seconds
+            await self._sleep(self._interval_seconds)
+            self.last_seconds = max(0.0, self._clock() - due)
+            self.histogram.observe(self.last_seconds)

@@ -1,0 +1,141 @@
+"""Who writes an order update: every socket of an account brings a copy, one record is wanted.
+
+Within a process the first copy is written and the others are known by their content. Between
+replicas of a cluster, which own different sockets, the account's lowest slot decides: whoever owns
+it writes at once, and the others keep their copies for a moment, watch the topic, and write only
+what does not appear there. So an update is there once, and is not lost with any one socket.
+
+Told twice only when Kafka is away longer than a writer lives: at least once comes first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from connector.kite.config import MAX_CONNECTIONS_PER_KEY
+from connector.kite.wire.models import Order
+from connector.kite.wire.orders import REMEMBERED_UPDATES, update_identity
+
+HOLD_SECONDS = 1.0
+"""What a copy waits for each lower slot that another replica may own; an update is in the topic
+some ten milliseconds after it was produced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An order update as one socket brought it."""
+
+    order: Order
+    raw: str
+    slot: int
+    session_id: int
+    receive_time_us: int
+
+
+@dataclass(slots=True)
+class _Held:
+    update: Update
+    due: float
+    hold_seconds: float
+
+
+class OrderDeduplicator:
+    """Takes every copy, and has each update written once.
+
+    Args:
+        write: writes an update.
+        owned: slots that this process owns; None: all there are.
+        monotonic: seconds, for holding.
+        capacity: updates that are remembered, and that are held at most; the oldest go first.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Update], None],
+        *,
+        owned: Callable[[], Collection[int]] | None = None,
+        monotonic: Callable[[], float],
+        capacity: int = REMEMBERED_UPDATES,
+    ) -> None:
+        self.repeats = 0
+        """Copies that were left out."""
+        self._write = write
+        self._owned = owned
+        self._monotonic = monotonic
+        self._capacity = capacity
+        self._done: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._held: dict[tuple[str, bytes], _Held] = {}
+
+    @property
+    def holding(self) -> int:
+        """Updates that wait for another replica to write them."""
+        return len(self._held)
+
+    def take(self, update: Update) -> None:
+        """A socket brought an update."""
+        identity = update_identity(update.raw)
+        if identity in self._done:
+            self.repeats += 1
+            return
+        hold_seconds = HOLD_SECONDS * self._lower_elsewhere(update.slot)
+        before = self._held.get(identity)
+        if not hold_seconds:
+            if self._held.pop(identity, None) is not None:
+                self.repeats += 1
+            self._finish(identity, update)
+        elif before is None:
+            due = self._monotonic() + hold_seconds
+            self._held[identity] = _Held(update, due, hold_seconds)
+            if len(self._held) > self._capacity:
+                # Kafka is away, and updates go on: the spool keeps them better than memory
+                oldest = next(iter(self._held))
+                self._finish(oldest, self._held.pop(oldest).update)
+        else:
+            self.repeats += 1
+            before.due = min(before.due, self._monotonic() + hold_seconds)
+
+    def written(self, payload_text: str) -> None:
+        """Some replica's update was seen in the topic."""
+        identity = update_identity(payload_text)
+        if self._held.pop(identity, None) is not None:
+            self.repeats += 1
+        self._remember(identity)
+
+    def pass_time(self, *, topic_seen: bool) -> None:
+        """Write what nobody else did.
+
+        Args:
+            topic_seen: whether the topic can be read; while not, nobody knows what others wrote.
+        """
+        now = self._monotonic()
+        for identity, held in list(self._held.items()):
+            if not topic_seen:
+                held.due = now + held.hold_seconds
+            elif held.due <= now:
+                del self._held[identity]
+                self._finish(identity, held.update)
+
+    def close(self) -> None:
+        """Write whatever is held: better twice than never."""
+        for identity, held in list(self._held.items()):
+            self._finish(identity, held.update)
+        self._held.clear()
+
+    def _lower_elsewhere(self, slot: int) -> int:
+        """How many lower slots of the same account another process may own."""
+        if self._owned is None:
+            return 0
+        owned = self._owned()
+        first = slot - slot % MAX_CONNECTIONS_PER_KEY
+        return sum(lower not in owned for lower in range(first, slot))
+
+    def _finish(self, identity: tuple[str, bytes], update: Update) -> None:
+        self._remember(identity)
+        self._write(update)
+
+    def _remember(self, identity: tuple[str, bytes]) -> None:
+        self._done[identity] = None
+        if len(self._done) > self._capacity:
+            self._done.popitem(last=False)

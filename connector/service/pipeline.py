@@ -1,0 +1,391 @@
+"""What the service does with everything that its connections receive: into Kafka, and counted.
+
+The tick path is `SlotPipeline.frame`, called from the socket's own callback: transcode the frame,
+produce each record, nothing else for a tick. There is no queue here: librdkafka's is the buffer,
+and the producer spools what that has no room for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from connector.codec import Transcoded
+from connector.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.kite.clock import SYSTEM_CLOCK
+from connector.kite.wire.models import (
+    ConnectionEvent,
+    ErrorMessage,
+    EventType,
+    Exchange,
+    Mode,
+    Order,
+    OrderMessage,
+    TextMessage,
+    TickerMessage,
+)
+from connector.service.order_deduplicator import OrderDeduplicator, Update
+
+_log = structlog.get_logger("connector.service.pipeline")
+
+SAMPLE_EVERY_US = 10_000
+"""Latencies are taken of one frame in so many microseconds: of each one, they would cost more than
+its transcoding."""
+# where a packet that begins a frame has the exchange's time, by its length
+_TIMESTAMP_AT = {184: 64, 32: 32}
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Producer(Protocol):
+    """The part of the producer that the pipeline needs; neither call raises nor waits."""
+
+    def produce_all(self, records: list[tuple[str, bytes, bytes]], timestamp_ms: int) -> None:
+        """Take (topic, key, value) of one moment: what `produce` does for each, but cheaper."""
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int = 0,
+        headers: Headers | None = None,
+    ) -> None:
+        """Take one record, whatever Kafka's state is."""
+
+
+class FrameTranscoder(Protocol):
+    """The part of the codec that the pipeline needs."""
+
+    @property
+    def packets(self) -> int:
+        """Packets so far: ticks, and whatever was rejected."""
+
+    @property
+    def last_tick_us(self) -> int:
+        """Receive time of the last frame that had a tick; 0 before the first."""
+
+    def counts(self) -> dict[Exchange, int]:
+        """Ticks so far by exchange."""
+
+    def open_session(self, session_id: int) -> None:
+        """A new socket."""
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """The next packet of each is a snapshot."""
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """No longer wanted."""
+
+    def set_symbols(self, symbols: Mapping[int, str]) -> None:
+        """Replace the tradingsymbols by token."""
+
+    def transcode(self, frame: bytes, receive_time_us: int) -> Transcoded:
+        """Records of a frame."""
+
+
+class LowRateEncoder(Protocol):
+    """Frames what is too rare to need a codec of its own."""
+
+    def order(self, order: Order, *, slot: int, session_id: int, receive_time_us: int) -> bytes:
+        """An order update's value."""
+
+    def event(self, event: ConnectionEvent, *, account: str) -> bytes:
+        """A connection event's value."""
+
+
+class PipelineTopics(Protocol):
+    """The names of the topics that the pipeline writes to."""
+
+    prefix: str
+    orders: str
+    events: str
+    instruments: str
+    deadletter: str
+
+    def all_ticks(self) -> Mapping[Exchange, str]:
+        """The tick topic of every exchange."""
+
+
+class Pipeline:
+    """All slots of this process: gives each its handler, and holds what they have in common.
+
+    Args:
+        producer: takes the records.
+        topics: where they go.
+        encoder: frames orders and events.
+        transcoder: makes the codec of a slot.
+        account_of: names a slot's account, for events and logs.
+        owned: slots of this process where others own some; None: it is alone.
+        announced: told the etag of the list of instruments that the feed announces.
+        time_us: the clock, UTC microseconds.
+        monotonic: seconds, for durations.
+    """
+
+    def __init__(
+        self,
+        producer: Producer,
+        topics: PipelineTopics,
+        encoder: LowRateEncoder,
+        transcoder: Callable[[int], FrameTranscoder],
+        account_of: Callable[[int], str],
+        *,
+        owned: Callable[[], Collection[int]] | None = None,
+        announced: Callable[[str], None] | None = None,
+        time_us: Callable[[], int] = SYSTEM_CLOCK.time_us,
+        monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic,
+    ) -> None:
+        self.producer = producer
+        self.topics = topics
+        self.encoder = encoder
+        self.time_us = time_us
+        self.orders = 0
+        self.order_desk = OrderDeduplicator(self._write_order, owned=owned, monotonic=monotonic)
+        self.events = 0
+        self.instruments = 0
+        """Records of the instrument master, tombstones too."""
+        self.rejected: Counter[str] = Counter()
+        self.redirected = 0
+        """Dead letters for records that Kafka refused; not part of `received`."""
+        self.exchange_to_receive = Histogram(SECONDS)
+        self.receive_to_produce = Histogram(MILLISECONDS)
+        self.tick_topics = topics.all_ticks()
+        self._announced = announced
+        self._transcoder = transcoder
+        self._account_of = account_of
+        self._slots: dict[int, SlotPipeline] = {}
+        self._symbols: Mapping[int, str] = {}
+
+    def handler(self, slot: int) -> SlotPipeline:
+        """The handler of a slot's connection; the same one each time, so that counts go on."""
+        known = self._slots.get(slot)
+        if known is None:
+            transcoder = self._transcoder(slot)
+            transcoder.set_symbols(self._symbols)
+            known = SlotPipeline(self, slot, self._account_of(slot), transcoder)
+            self._slots[slot] = known
+        return known
+
+    def set_symbols(self, symbols: Mapping[int, str]) -> None:
+        """Give ticks their tradingsymbols: those of today's instrument master."""
+        self._symbols = symbols
+        for slot in self._slots.values():
+            slot.transcoder.set_symbols(symbols)
+
+    def _write_order(self, update: Update) -> None:
+        self.orders += 1
+        value = self.encoder.order(
+            update.order,
+            slot=update.slot,
+            session_id=update.session_id,
+            receive_time_us=update.receive_time_us,
+        )
+        self.producer.produce(
+            self.topics.orders,
+            value,
+            update.order.order_id.encode(),
+            update.receive_time_us // 1000,
+        )
+
+    def take_event(self, event: ConnectionEvent, account: str) -> None:
+        """Write an edge in the life of a connection."""
+        self.events += 1
+        value = self.encoder.event(event, account=account)
+        self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
+        # a connection logs its edges itself; what was missed is for whoever looks after the data
+        if event.type is EventType.GAP:
+            gap_ms = (event.gap_to_ms or 0) - (event.gap_from_ms or 0)
+            _log.warning(
+                "nothing was received",
+                slot=event.slot,
+                account=account,
+                seconds=gap_ms / 1000,
+                instruments=event.instruments,
+            )
+
+    def take_instruments(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Write records of the instrument master: key and value, None where one is gone."""
+        timestamp_ms = self.time_us() // 1000
+        for key, value in changes:
+            self.instruments += 1
+            self.producer.produce(self.topics.instruments, value, key, timestamp_ms)
+
+    def take_meta(self, data: object) -> None:
+        """The feed says which list of instruments is the one of now; nobody documents its form."""
+        etag = data.get("etag") if isinstance(data, Mapping) else None
+        if self._announced is not None and isinstance(etag, str):
+            self._announced(etag)
+
+    def redirect(
+        self, topic: str, value: bytes, timestamp_ms: int, reason: str, origin: Mapping[str, object]
+    ) -> None:
+        """Keep a record that Kafka refused as a dead letter.
+
+        Args:
+            topic: where it was refused; a refused dead letter is lost.
+            value: its bytes, framing and all.
+            timestamp_ms: of the record.
+            reason: a fixed word.
+            origin: its decoded value, which tells slot, session_id and receive_time_us.
+        """
+        if topic == self.topics.deadletter:
+            return
+        self.redirected += 1
+        headers = [
+            ("reason", reason.encode()),
+            ("slot", b"%d" % _whole(origin.get("slot"), 0)),
+            (
+                "receive_time_us",
+                b"%d" % _whole(origin.get("receive_time_us"), timestamp_ms * 1000),
+            ),
+            ("session_id", b"%d" % _whole(origin.get("session_id"), 0)),
+        ]
+        self.producer.produce(self.topics.deadletter, value, topic.encode(), timestamp_ms, headers)
+
+    def tell_dropped(self, reason: str, count: int, from_ms: int, to_ms: int) -> None:
+        """Say in the events that records were lost: each slot may have lost some of its own."""
+        for slot in self._slots.values():
+            slot.event(
+                ConnectionEvent(
+                    EventType.DROPPED,
+                    slot.slot,
+                    self.time_us() // 1000,
+                    slot.session_id or None,
+                    reason=f"{reason}: {count} records over all slots",
+                    gap_from_ms=from_ms or None,
+                    gap_to_ms=to_ms or None,
+                )
+            )
+
+    @property
+    def received(self) -> int:
+        """Records that were handed to the producer, each for something received."""
+        packets = sum(slot.transcoder.packets for slot in self._slots.values())
+        return packets + self.orders + self.events + self.instruments
+
+    @property
+    def ticks(self) -> dict[Exchange, int]:
+        """Ticks so far by exchange."""
+        total = dict.fromkeys(Exchange, 0)
+        for slot in self._slots.values():
+            for exchange, count in slot.transcoder.counts().items():
+                total[exchange] += count
+        return total
+
+    @property
+    def slots(self) -> list[int]:
+        """Every slot that had a handler."""
+        return list(self._slots)
+
+    def packets(self, slot: int) -> int:
+        """Packets of one slot so far."""
+        known = self._slots.get(slot)
+        return known.transcoder.packets if known else 0
+
+
+class SlotPipeline:
+    """The handler of one connection; implements `connector.kite.feed.handler.Handler`."""
+
+    def __init__(
+        self, pipeline: Pipeline, slot: int, account: str, transcoder: FrameTranscoder
+    ) -> None:
+        self.slot = slot
+        self.account = account
+        self.session_id = 0
+        self.transcoder = transcoder
+        self._pipeline = pipeline
+        # looked up once: these are called for each frame
+        self._transcode = transcoder.transcode
+        self._produce_all = pipeline.producer.produce_all
+        self._time_us = pipeline.time_us
+        self._sample_after_us = 0
+        self._exchange_to_receive = pipeline.exchange_to_receive.observe
+        self._receive_to_produce = pipeline.receive_to_produce.observe
+
+    def opened(self, session_id: int) -> None:
+        """A socket is open: sequences begin anew."""
+        self.session_id = session_id
+        self.transcoder.open_session(session_id)
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """These tokens' next packets are snapshots."""
+        self.transcoder.expect(tokens)
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """These tokens are no longer wanted."""
+        self.transcoder.forget(tokens)
+
+    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
+        """The tick path."""
+        records, confirmed, rejected = self._transcode(data, receive_time_us)
+        if records:
+            self._produce_all(records, receive_time_us // 1000)
+        if rejected:
+            self._dead_letter(rejected, receive_time_us)
+        if receive_time_us >= self._sample_after_us:
+            self._sample(data, receive_time_us, snapshot=bool(confirmed))
+        return confirmed
+
+    def message(self, message: TickerMessage, raw: str) -> None:
+        """A text frame: orders go on, complaints and alerts of the feed to the log."""
+        if isinstance(message, OrderMessage):
+            self._pipeline.order_desk.take(
+                Update(message.order, raw, self.slot, self.session_id, self._time_us())
+            )
+        elif isinstance(message, ErrorMessage):
+            _log.warning("the feed complains", slot=self.slot, text=message.text)
+        elif isinstance(message, TextMessage):
+            if message.type == "instruments_meta":
+                self._pipeline.take_meta(message.data)
+            # broker alerts are meant for people; the undocumented ones come at each connect
+            log = _log.info if message.type == "message" else _log.debug
+            log("message of the feed", slot=self.slot, type=message.type)
+
+    def event(self, event: ConnectionEvent) -> None:
+        """An edge of the connection's life."""
+        self._pipeline.take_event(event, self.account)
+
+    def _sample(self, data: bytes, receive_time_us: int, *, snapshot: bool) -> None:
+        """Take the latencies of one frame."""
+        self._sample_after_us = receive_time_us + SAMPLE_EVERY_US
+        self._receive_to_produce((self._time_us() - receive_time_us) * 1e-6)
+        at = _TIMESTAMP_AT.get(int.from_bytes(data[2:4]))
+        # a snapshot of yesterday's last trade says nothing of the network
+        if at is not None and not snapshot and len(data) >= at + 4:
+            exchange_time = int.from_bytes(data[at : at + 4])
+            if exchange_time:
+                self._exchange_to_receive(max(0.0, receive_time_us * 1e-6 - exchange_time))
+
+    def _dead_letter(self, rejected: Sequence[tuple[str, bytes]], receive_time_us: int) -> None:
+        pipeline = self._pipeline
+        for reason, data in rejected:
+            pipeline.rejected[reason] += 1
+            headers: Headers = [
+                ("reason", reason.encode()),
+                ("slot", b"%d" % self.slot),
+                ("receive_time_us", b"%d" % receive_time_us),
+                ("session_id", b"%d" % self.session_id),
+            ]
+            pipeline.producer.produce(
+                pipeline.topics.deadletter,
+                data,
+                self._meant_for(reason, data).encode(),
+                receive_time_us // 1000,
+                headers,
+            )
+
+    def _meant_for(self, reason: str, data: bytes) -> str:
+        """The topic that bytes would have gone to; the tick topics' prefix where none can tell."""
+        if reason == "unknown_length" and len(data) >= 4:
+            try:
+                return self._pipeline.tick_topics[Exchange(data[3])]
+            except ValueError:
+                pass
+        return f"{self._pipeline.topics.prefix}.ticks"
+
+
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise

@@ -1,0 +1,116 @@
+"""`kite-connector record`: writes what the feed sends to a capture file, and nothing to Kafka.
+
+The connections are the service's own: all slots of the settings, with their instruments. The file
+can be played again by `kite-connector simulate --replay`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from connector.kite.client.channel_handler import ModeTracker
+from connector.kite.clock import SYSTEM_CLOCK
+from connector.kite.feed.capture import CaptureWriter, RecordingHandler
+from connector.kite.wire.models import ConnectionEvent, ConnectionState, Mode, TickerMessage
+from connector.service.instrument_list import InstrumentListLoader
+from connector.service.slots import StaticSlots, credentials_of
+from connector.settings.models import Settings
+
+MASTER_WAIT_SECONDS = 20.0
+PROGRESS_SECONDS = 1.0
+
+
+class ConfirmingHandler:
+    """Tells a connection which instruments came, and forgets the rest."""
+
+    def __init__(self) -> None:
+        self._modes = ModeTracker()
+
+    def opened(self, session_id: int) -> None:  # noqa: ARG002 - the interface's own argument
+        """A new socket: everything has to be confirmed again."""
+        self._modes.clear()
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """These have to be confirmed again."""
+        self._modes.drop(tokens)
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """These may be confirmed again some day."""
+        self._modes.drop(tokens)
+
+    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:  # noqa: ARG002
+        """Look at the packets' tokens and lengths alone."""
+        return self._modes.of_frame(data)
+
+    def message(self, message: TickerMessage, raw: str) -> None:
+        """Nothing to do."""
+
+    def event(self, event: ConnectionEvent) -> None:
+        """Nothing to do: a connection logs its own edges."""
+
+
+async def record(
+    settings: Settings,
+    path: Path,
+    stop: asyncio.Event,
+    *,
+    text: bool = True,
+    comment: str = "",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Record until `stop` is set.
+
+    Args:
+        settings: accounts, instruments and feed.
+        path: the file; gzipped where its name ends in `.gz`.
+        stop: ends it.
+        text: record text frames, and with them order updates.
+        comment: for whoever finds the file.
+        on_progress: called each second with the messages so far and the connections that are open.
+
+    Returns:
+        how many messages were recorded.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    credentials = {account.name: credentials_of(account) for account in settings.accounts}
+    slots = StaticSlots(settings, credentials)
+    writer = CaptureWriter(path, created_us=SYSTEM_CLOCK.time_us(), comment=comment)
+    with writer:
+        async with contextlib.AsyncExitStack() as stack:
+            if settings.instrument_master.load:
+                keeper = InstrumentListLoader(
+                    settings.instrument_master,
+                    settings.feed.rest,
+                    next(iter(credentials.values())),
+                    slots.set_master,
+                )
+                task = asyncio.create_task(keeper.run())
+                stack.callback(task.cancel)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(keeper.tried.wait(), MASTER_WAIT_SECONDS)
+            handlers: list[RecordingHandler] = []
+
+            def handler(slot: int) -> RecordingHandler:
+                handlers.append(
+                    RecordingHandler(
+                        slot, ConfirmingHandler(), writer, clock_us=SYSTEM_CLOCK.time_us, text=text
+                    )
+                )
+                return handlers[-1]
+
+            await slots.start(handler)
+            stack.push_async_callback(slots.stop_intake)
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), PROGRESS_SECONDS)
+                if error := next((one.error for one in handlers if one.error), None):
+                    raise error
+                if on_progress is not None:
+                    states = [stats.state for stats in slots.stats()]
+                    on_progress(writer.records, states.count(ConnectionState.CONNECTED))
+    return writer.records

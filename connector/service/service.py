@@ -1,0 +1,499 @@
+"""The composition root: builds the service, starts it in order, says how it is, shuts it down.
+
+Order of the start: status server (so that every later wait can be seen), producer, topics and
+schemas (a broker or registry that is away is waited for), instrument master, and only then the
+connections: whatever they receive can be framed and produced from the first packet on. Order of
+the end: connections, producer, status server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import structlog
+import uvloop
+
+from connector.cluster.cluster import Cluster
+from connector.cluster.layout import partitions, slots_by_account
+from connector.codec import IMPLEMENTATION, Transcoder
+from connector.errors import ConnectorError
+from connector.kafka.acknowledgements import Acknowledgements
+from connector.kafka.instruments import InstrumentPublisher, read_held
+from connector.kafka.producer import RecordProducer
+from connector.kafka.producer_state import FailedRecord
+from connector.kafka.records import InstrumentEncoder, RecordDecoder, RecordEncoder
+from connector.kafka.registry import register_schemas
+from connector.kafka.spool import Dropped
+from connector.kafka.tail import tail
+from connector.kafka.topics import TopicNames, ensure_topics
+from connector.kite.web.instruments import InstrumentMaster
+from connector.kite.wire.models import ConnectionEvent
+from connector.logs import SecretMask
+from connector.service.http import StatusServer
+from connector.service.instrument_list import InstrumentListLoader
+from connector.service.order_deduplicator import HOLD_SECONDS, OrderDeduplicator
+from connector.service.pipeline import Pipeline
+from connector.service.slots import SlotOwner, StaticSlots, credentials_of
+from connector.service.status import VERSION, ServiceStatus
+from connector.service.status_builder import Reporter
+from connector.settings.models import Settings
+
+_T = TypeVar("_T")
+_log = structlog.get_logger("connector.service.service")
+
+EXIT_CLEAN = 0
+EXIT_LOSSY = 3
+TRY_SECONDS = 5.0
+"""How long one try to reach the brokers or the registry may take."""
+RETRY_MIN_SECONDS = 0.5
+RETRY_MAX_SECONDS = 15.0
+MASTER_WAIT_SECONDS = 20.0
+"""How long the connections wait for the instrument master, so that the first ticks have names."""
+GC_THRESHOLD = 50_000
+"""Objects more than before, until Python looks for cycles. Ticks make none, but in a flood their
+records wait by the hundred thousand: at the usual 700 the looking costs up to a tenth of the CPU,
+and stops everything for up to 90 ms when it goes over the instrument master."""
+
+
+class Phase(StrEnum):
+    """What the service is doing."""
+
+    STARTING = "starting"
+    """Waiting for what it needs; nothing is received yet."""
+    RUNNING = "running"
+    """Connections are open, or try to be."""
+    STOPPING = "stopping"
+    """Nothing is received any more; the rest is flushed."""
+    STOPPED = "stopped"
+    """Everything is closed."""
+
+
+class Service:
+    """The whole connector in this process; `run` it, or open it with `async with`.
+
+    Args:
+        settings: all of them.
+        owner: decides which slots are open; what the settings say when not given.
+        mask: is told the tokens, to keep them out of the log.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        owner: SlotOwner | None = None,
+        mask: SecretMask | None = None,
+    ) -> None:
+        self.settings = settings
+        self.topics = TopicNames(settings.topics.prefix)
+        self.phase = Phase.STARTING
+        self.http = StatusServer(settings.http, self.status)
+        self.credentials = {account.name: credentials_of(account) for account in settings.accounts}
+        if mask is not None:
+            for credentials in self.credentials.values():
+                credentials.tell(lambda token: mask.hide(token.get_secret_value()))
+        self.owner = owner or self._own_slots()
+        self.producer = RecordProducer(
+            settings.kafka,
+            settings.spool,
+            client_id=settings.name,
+            on_failed=self._refused,
+            on_dropped=self._lost,
+        )
+        self._accounts = {
+            slot: settings.accounts[number].name
+            for slot, number in slots_by_account(settings.accounts).items()
+        }
+        self._reporter = Reporter(settings, self.producer, self.owner)
+        self._acknowledgements = Acknowledgements(_log)
+        self._master: InstrumentListLoader | None = None
+        self._publisher: InstrumentPublisher | None = None
+        # for records that Kafka refuses; they are rare, and this version's own
+        self._decoder = RecordDecoder(self.topics)
+        self._losses: dict[str, Dropped] = {}
+        self._orders_readable = True
+        self._waiting_for: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop_requested = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    def _own_slots(self) -> SlotOwner:
+        if not self.settings.cluster.enabled:
+            return StaticSlots(self.settings, self.credentials)
+        return Cluster(
+            self.settings,
+            self.credentials,
+            refresh=self._refresh if self.settings.instrument_master.load else None,
+            on_event=self._take_event,
+            drained=self._drained,
+        )
+
+    async def run(self) -> bool:
+        """Run until `stop`, or until something fails that waiting cannot mend.
+
+        Returns:
+            True when everything received was delivered or is in the spool on disk.
+
+        Raises:
+            ConnectorError: what failed; everything is closed.
+        """
+        await self.start()
+        await self._stop_requested.wait()
+        clean = await self.close()
+        if self._failure is not None:
+            raise self._failure
+        return clean
+
+    def stop(self) -> None:
+        """End: stop the intake and flush; called once more, end now and spool the rest."""
+        if self._stop_requested.is_set():
+            self._hurry.set()
+        self._stop_requested.set()
+
+    async def start(self) -> None:
+        """Open the status server and begin everything else; returns without waiting for it.
+
+        Raises:
+            PortInUseError: the status server's port is taken.
+            SpoolError: the spool's directory cannot be used.
+        """
+        await self.http.start()
+        try:
+            await self.producer.start()
+        except BaseException:
+            await self.http.close()
+            raise
+        _log.info(
+            "starting",
+            version=VERSION,
+            codec=IMPLEMENTATION,
+            name=self.settings.name,
+            status=f"{self.http.url}/status",
+            bootstrap_servers=self.settings.kafka.bootstrap_servers,
+            slots=len(self._accounts),
+        )
+        for name, work in [
+            ("event-loop-lag", self._reporter.lag.run()),
+            ("each-second", self._tick()),
+            ("start", self._begin()),
+        ]:
+            self._spawn(name, work)
+
+    async def close(self) -> bool:
+        """Stop the intake, flush within the grace period, spool the rest, close.
+
+        Returns:
+            True when everything received was delivered or is in the spool on disk.
+        """
+        if self.phase in (Phase.STOPPING, Phase.STOPPED):
+            return True
+        self.phase = Phase.STOPPING
+        deadline = time.monotonic() + self.settings.grace_seconds
+        _log.info("stopping", grace_seconds=self.settings.grace_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.owner.stop_intake()
+        if self._reporter.pipeline is not None:
+            self._reporter.pipeline.order_desk.close()
+        clean = await self._close_producer(deadline)
+        await self.owner.release()
+        self.phase = Phase.STOPPED
+        accounting = self._reporter.accounting()
+        log = _log.info if clean else _log.error
+        log(
+            "stopped" if clean else "stopped with losses",
+            received=accounting.received,
+            delivered=accounting.delivered,
+            spooled=accounting.spooled,
+            dead_lettered=accounting.dead_lettered,
+            dropped=dict(accounting.dropped),
+        )
+        await self.http.close()
+        return clean
+
+    async def __aenter__(self) -> Service:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def status(self) -> ServiceStatus:
+        """How everything is at this moment."""
+        return self._reporter.status(self.phase.value, self._not_ready())
+
+    async def _begin(self) -> None:
+        """Everything that has to wait for others, in order."""
+        settings = self.settings
+        _, schema_ids = await _together(
+            self._until_done(
+                "Kafka",
+                lambda: ensure_topics(
+                    settings.kafka,
+                    settings.topics,
+                    slots=partitions(settings.accounts),
+                    timeout_seconds=TRY_SECONDS,
+                ),
+            ),
+            self._until_done(
+                "schema registry",
+                lambda: register_schemas(
+                    settings.registry, self.topics, timeout_seconds=TRY_SECONDS
+                ),
+            ),
+        )
+        pipeline = Pipeline(
+            self.producer,
+            self.topics,
+            RecordEncoder(self.topics, schema_ids),
+            lambda slot: Transcoder(self.topics.all_ticks(), schema_ids, slot),
+            self._accounts.__getitem__,
+            owned=self._owned if settings.cluster.enabled else None,
+            announced=self._announced,
+        )
+        self._reporter.pipeline = pipeline
+        if settings.cluster.enabled:
+            self._spawn("orders", self._watch_orders(pipeline.order_desk))
+        if settings.instrument_master.load:
+            self._publisher = InstrumentPublisher(
+                InstrumentEncoder(self.topics, schema_ids).encode,
+                lambda stop: read_held(
+                    settings.kafka, self.topics.instruments, stop, name=settings.name
+                ),
+                pipeline.take_instruments,
+                lambda: self.producer.counts,
+                lambda: self.owner.leads,
+                room=settings.kafka.queue_max_messages // 4,
+            )
+            self._spawn("instruments-topic", self._publisher.run())
+            self._master = InstrumentListLoader(
+                settings.instrument_master,
+                settings.feed.rest,
+                next(iter(self.credentials.values())),
+                self._take_master,
+            )
+            self._spawn("instrument-master", self._master.run())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._master.tried.wait(), MASTER_WAIT_SECONDS)
+        await self.owner.start(pipeline.handler)
+        self.phase = Phase.RUNNING
+
+    def _owned(self) -> set[int]:
+        return {stats.slot for stats in self.owner.stats()}
+
+    async def _watch_orders(self, desk: OrderDeduplicator) -> None:
+        """Let the desk know what is in the topic, and how time passes."""
+        reading = asyncio.create_task(self._read_orders(desk), name="orders-topic")
+        try:
+            while True:
+                desk.pass_time(topic_seen=self.producer.broker_reachable and self._orders_readable)
+                await asyncio.sleep(HOLD_SECONDS / 4)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read_orders(self, desk: OrderDeduplicator) -> None:
+        while True:
+            try:
+                async for record in tail(
+                    self.settings.kafka,
+                    None,
+                    self.topics,
+                    [self.topics.orders],
+                    # in a thread, which a stop has to wait for
+                    timeout_seconds=TRY_SECONDS,
+                    name=self.settings.name,
+                ):
+                    self._orders_readable = True
+                    if isinstance(record.value, dict):
+                        desk.written(record.value["payload"])
+            except Exception as exc:  # noqa: BLE001 - whatever it was: what nobody reads is doubled
+                reason = str(exc) if isinstance(exc, ConnectorError) else repr(exc)
+                _log.warning("cannot read the orders of other replicas", reason=reason)
+                self._orders_readable = False
+                await asyncio.sleep(RETRY_MAX_SECONDS)
+                self._orders_readable = True
+
+    def _announced(self, etag: str) -> None:
+        if self._master is not None:
+            self._master.announced(etag)
+
+    async def _refresh(self) -> None:
+        """A command asks for today's list."""
+        if self._master is not None:
+            await self._master.refresh()
+
+    def _take_event(self, event: ConnectionEvent) -> None:
+        """An event that is no connection's own: an instrument that expired, say."""
+        if self._reporter.pipeline is not None:
+            self._reporter.pipeline.take_event(event, self._accounts.get(event.slot, ""))
+
+    async def _drained(self, _slot: int) -> None:
+        """Wait until whatever was produced so far has been settled.
+
+        The producer does not count by slot: this waits for the other slots' records of the same
+        moment too, which are on their way as well.
+        """
+        produced = self.producer.counts.produced
+        while True:
+            counts = self.producer.counts
+            settled = counts.produced - counts.in_flight - counts.spooled
+            if settled >= produced:
+                return
+            await asyncio.sleep(0.01)
+
+    def _take_master(self, master: InstrumentMaster) -> None:
+        if self._reporter.pipeline is not None:
+            self._reporter.pipeline.set_symbols(master.symbols())
+        self.owner.set_master(master)
+        if self._publisher is not None:
+            self._publisher.set_instruments(master)
+
+    async def _until_done(self, what: str, step: Callable[[], Awaitable[_T]]) -> _T:
+        """Try until it works; what cannot work by waiting is raised.
+
+        The log has a line when it begins to fail, when the reason changes and when it works.
+        """
+        delay = RETRY_MIN_SECONDS
+        while True:
+            try:
+                result = await step()
+            except ConnectorError as exc:
+                if not exc.retryable:
+                    raise
+                reason = str(exc)
+                if self._waiting_for.get(what) != reason:
+                    _log.warning("waiting", what=what, reason=reason)
+                self._waiting_for[what] = reason
+                # half of it is chance: replicas that start together must not ask together
+                await asyncio.sleep(delay * (0.5 + random.random() / 2))
+                delay = min(delay * 2, RETRY_MAX_SECONDS)
+            else:
+                if self._waiting_for.pop(what, None) is not None:
+                    _log.info("there", what=what)
+                return result
+
+    def _not_ready(self) -> list[str]:
+        if self.phase in (Phase.STOPPING, Phase.STOPPED):
+            return [self.phase.value]
+        reasons = [f"waiting for {what}: {why}" for what, why in self._waiting_for.items()]
+        if self.phase is Phase.STARTING:
+            return reasons or ["starting"]
+        if not self.producer.broker_reachable:
+            cause = self.producer.last_error
+            reasons.append("no Kafka broker is connected" + (f": {cause}" if cause else ""))
+        elif silence := self._nothing_taken():
+            reasons.append(silence)
+        return [*reasons, *self.owner.not_ready()]
+
+    def _nothing_taken(self) -> str | None:
+        return self._acknowledgements.check(time.monotonic(), self.producer.counts)
+
+    async def _tick(self) -> None:
+        """What is done each second."""
+        while True:
+            self._reporter.sample()
+            self._nothing_taken()
+            self._tell_losses()
+            await asyncio.sleep(1.0)
+
+    def _refused(self, failed: FailedRecord) -> None:
+        """Kafka will never take a record: keep it as a dead letter."""
+        record, pipeline = failed.record, self._reporter.pipeline
+        if pipeline is None or record.value is None:
+            return
+        try:
+            origin = self._decoder.decode(record.topic, record.value).value
+        except ValueError:
+            origin = {}
+        pipeline.redirect(
+            record.topic,
+            record.value,
+            record.timestamp_ms,
+            failed.reason,
+            origin if isinstance(origin, dict) else {},
+        )
+
+    def _lost(self, reason: str, dropped: Dropped) -> None:
+        """Records were dropped; told once a second, however often that happens."""
+        before = self._losses.get(reason)
+        if before is not None:
+            dropped = Dropped(
+                before.count + dropped.count,
+                before.first_timestamp_ms,
+                max(before.last_timestamp_ms, dropped.last_timestamp_ms),
+            )
+        self._losses[reason] = dropped
+
+    def _tell_losses(self) -> None:
+        if self._reporter.pipeline is None:
+            return
+        losses, self._losses = self._losses, {}
+        for reason, lost in losses.items():
+            self._reporter.pipeline.tell_dropped(
+                reason, lost.count, lost.first_timestamp_ms, lost.last_timestamp_ms
+            )
+
+    async def _close_producer(self, deadline: float) -> bool:
+        """Flush until the deadline or the second signal; the rest goes to the spool."""
+        flush = asyncio.ensure_future(self.producer.flush(max(0.0, deadline - time.monotonic())))
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait([flush, hurry], return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (flush, hurry):
+            waiting.cancel()
+        await asyncio.gather(flush, hurry, return_exceptions=True)
+        return await self.producer.close(0)
+
+    def _spawn(self, name: str, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - handed to `run`, which raises it
+                self._failure = self._failure or exc
+                self._stop_requested.set()
+
+        self._tasks.append(asyncio.create_task(guarded(), name=name))
+
+
+def run_service(settings: Settings, mask: SecretMask) -> int:
+    """Run the service in an event loop of its own until a signal; returns the exit code."""
+
+    async def serve() -> bool:
+        service = Service(settings, mask=mask)
+        loop = asyncio.get_running_loop()
+        # not the loop's handlers: those leave a moment in which the signal would kill
+        ends = (signal.SIGTERM, signal.SIGINT)
+        for number in ends:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(service.stop))
+        try:
+            return await service.run()
+        finally:
+            # all is settled: who asks once more must not change what the exit code says
+            for number in ends:
+                signal.signal(number, signal.SIG_IGN)
+
+    gc.set_threshold(GC_THRESHOLD)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return EXIT_CLEAN if runner.run(serve()) else EXIT_LOSSY
+
+
+async def _together(*steps: Awaitable[Any]) -> list[Any]:
+    """Results of all; the first failure ends the others."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

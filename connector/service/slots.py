@@ -1,0 +1,198 @@
+"""Which slots are open in this process and what they carry: all of them, and the settings' list.
+
+The service asks `SlotOwner` alone, so that a cluster, in which slots are shared among replicas and
+the list comes over the control topic, is another implementation of it and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from connector.cluster.layout import slots_by_account
+from connector.control.state import Names
+from connector.errors import CapacityError
+from connector.kite.feed.allocation import place
+from connector.kite.feed.connection import Connection
+from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
+from connector.kite.feed.handler import Handler
+from connector.kite.feed.stats import ConnectionStats
+from connector.kite.wire.models import ConnectionState, Mode
+from connector.settings.models import AccountSettings, InstrumentSettings, Settings
+
+_log = structlog.get_logger("connector.service.slots")
+
+
+class SlotOwner(Protocol):
+    """Decides which slots this process opens, and what each carries."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process does what only one of them may."""
+
+    async def start(self, handler: Callable[[int], Handler]) -> None:
+        """Open what is to be open; returns without waiting for the sockets.
+
+        Args:
+            handler: gives a slot's connection its handler.
+        """
+
+    async def stop_intake(self) -> None:
+        """Close every socket; nothing is received after it, and nobody takes the slots over."""
+
+    async def release(self) -> None:
+        """Give the slots up, once what they received is with Kafka or on disk."""
+
+    def set_master(self, master: Names) -> None:
+        """Today's names have these tokens."""
+
+    def stats(self) -> Sequence[ConnectionStats]:
+        """The connections of this process, by slot."""
+
+    def not_ready(self) -> Sequence[str]:
+        """Why not everything streams; empty when it does."""
+
+    def unresolved(self) -> Sequence[str]:
+        """Instruments that are asked for and have no slot, each with the reason."""
+
+    def status(self) -> Mapping[str, Any] | None:
+        """More for the status page; None where there is nothing to say."""
+
+
+def credentials_of(account: AccountSettings) -> Credentials:
+    """An account's credentials, from wherever the settings say."""
+    if account.access_token_file is not None:
+        return FileCredentials(account.api_key, account.access_token_file, account.name)
+    return StaticCredentials(account.api_key, account.access_token, account.name)
+
+
+def resolve(
+    groups: Sequence[InstrumentSettings], master: Names | None
+) -> tuple[dict[int, Mode], list[str]]:
+    """The settings' instruments as token to mode, in their order, and the names without a token.
+
+    The highest mode wins where groups overlap: a consumer that wants more must get it, and one
+    that wants less loses nothing.
+    """
+    wanted: dict[int, Mode] = {}
+    unknown: dict[str, None] = {}
+    for group in groups:
+        for instrument in group.instruments:
+            token = instrument
+            if isinstance(token, str):
+                found = master.token(token) if master is not None else None
+                if found is None:
+                    unknown[token] = None
+                    continue
+                token = found
+            known = wanted.get(token)
+            if known is None or group.mode.rank > known.rank:
+                wanted[token] = group.mode
+    return wanted, list(unknown)
+
+
+class StaticSlots:
+    """All slots of all accounts, carrying the instruments of the settings."""
+
+    def __init__(self, settings: Settings, credentials: Mapping[str, Credentials]) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._connections: dict[int, Connection] = {}
+        self._slot_of: dict[int, int] = {}
+        self._master: Names | None = None
+        self._unknown: list[str] = []
+        self._refused: list[int] = []
+
+    @property
+    def leads(self) -> bool:
+        """Always: there is no other."""
+        return True
+
+    async def start(self, handler: Callable[[int], Handler]) -> None:
+        """Open every slot at once; each connects by itself and for ever."""
+        accounts = self._settings.accounts
+        for slot, number in slots_by_account(accounts).items():
+            self._connections[slot] = Connection(
+                slot,
+                self._credentials[accounts[number].name],
+                self._settings.connection,
+                handler(slot),
+                root=self._settings.feed.root,
+            )
+        self._apply()
+        for connection in self._connections.values():
+            connection.start()
+
+    async def stop_intake(self) -> None:
+        """Close all sockets together."""
+        await asyncio.gather(*(connection.close() for connection in self._connections.values()))
+
+    async def release(self) -> None:
+        """Nothing: nobody else may have these slots."""
+
+    def set_master(self, master: Names) -> None:
+        """Resolve the settings' names anew; what has another token now moves to it."""
+        self._master = master
+        if self._connections:
+            self._apply()
+
+    def stats(self) -> Sequence[ConnectionStats]:
+        """Every connection's counts."""
+        return [connection.stats for connection in self._connections.values()]
+
+    def not_ready(self) -> Sequence[str]:
+        """One sentence for each connection that is not open, or misses instruments."""
+        reasons = []
+        for stats in self.stats():
+            where = f"slot {stats.slot} ({stats.account})"
+            if stats.state is not ConnectionState.CONNECTED:
+                words = stats.state.value.replace("_", " ")
+                cause = f": {stats.last_error}" if stats.last_error else ""
+                reasons.append(f"{where} is {words}{cause}")
+        return reasons
+
+    def unresolved(self) -> Sequence[str]:
+        """Names without a token, and tokens without room."""
+        reason = (
+            "the instrument master is not loaded yet"
+            if self._master is None
+            else "not in the instrument master"
+        )
+        return [
+            *(f"{name}: {reason}" for name in self._unknown),
+            *(f"{token}: no room, the connections are full" for token in self._refused),
+        ]
+
+    def status(self) -> None:
+        """Nothing: this process is alone."""
+
+    def _apply(self) -> None:
+        """Bring the connections to what the settings ask for, with the names as they are today."""
+        wanted, self._unknown = resolve(self._settings.instruments, self._master)
+        capacity = self._settings.connection.max_symbols_per_connection
+        changes: dict[int, dict[int, Mode | None]] = {slot: {} for slot in self._connections}
+        for token in [token for token in self._slot_of if token not in wanted]:
+            changes[self._slot_of.pop(token)][token] = None
+        loads = dict.fromkeys(self._connections, 0)
+        for slot in self._slot_of.values():
+            loads[slot] += 1
+        placed, self._refused = place(
+            (token for token in wanted if token not in self._slot_of), loads, capacity
+        )
+        self._slot_of.update(placed)
+        for token, slot in self._slot_of.items():
+            changes[slot][token] = wanted[token]
+        for slot, connection in self._connections.items():
+            connection.update(changes[slot])
+        if self._unknown and self._master is not None:
+            _log.warning(
+                "names are not in the instrument master",
+                count=len(self._unknown),
+                names=self._unknown[:20],
+            )
+        if self._refused:
+            error = CapacityError(self._refused, capacity * len(self._connections))
+            _log.error("instruments found no room", reason=str(error))

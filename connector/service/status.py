@@ -1,0 +1,194 @@
+"""What the service says of itself: one snapshot, read by /status, /metrics and the live view.
+
+Plain data. Whoever runs the service fills it in from counters; nothing here costs the tick path
+anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connector.histogram import Histogram
+
+try:
+    VERSION = importlib.metadata.version("kite-connector")
+except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
+    VERSION = "unknown"
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """Where everything is that was received: always `received == everything else together`.
+
+    Counted are records for Kafka: each packet of the feed (also those that are no ticks), each
+    order update, each connection event and each changed row of the instrument master.
+    """
+
+    received: int = 0
+    delivered: int = 0
+    """acknowledged by the broker"""
+    in_flight: int = 0
+    """with the producer, not acknowledged yet"""
+    spooled: int = 0
+    """on disk, until the broker takes them"""
+    dead_lettered: int = 0
+    """bytes that are no tick, acknowledged by the broker in the dead-letter topic"""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """lost, by reason"""
+
+    @property
+    def total_dropped(self) -> int:
+        """Lost, whatever the reason."""
+        return sum(self.dropped.values())
+
+    @property
+    def balanced(self) -> bool:
+        """Whether nothing is unaccounted for."""
+        return self.received == (
+            self.delivered + self.in_flight + self.spooled + self.dead_lettered + self.total_dropped
+        )
+
+
+@dataclass(frozen=True)
+class ConnectionStatus:
+    """One WebSocket."""
+
+    slot: int
+    account: str
+    state: str
+    session_id: int | None = None
+    desired: int = 0
+    """instruments it shall carry"""
+    confirmed: int = 0
+    """of these, how many sent a packet in the mode asked for"""
+    frames: int = 0
+    bytes: int = 0
+    heartbeats: int = 0
+    packets: int = 0
+    connects: int = 0
+    ticks_per_second: float = 0.0
+    last_frame_age_seconds: float | None = None
+    last_tick_age_seconds: float | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True)
+class ExchangeStatus:
+    """One exchange's ticks."""
+
+    exchange: str
+    topic: str
+    ticks: int = 0
+    ticks_per_second: float = 0.0
+
+
+@dataclass(frozen=True)
+class ProducerStatus:
+    """The way into Kafka."""
+
+    bootstrap_servers: str = ""
+    broker_reachable: bool = False
+    queued: int = 0
+    spooled: int = 0
+    spool_bytes: int = 0
+    queue_peak: int = 0
+    """the most records that librdkafka's queue was seen to hold"""
+    spool_peak_bytes: int = 0
+    spool_limit_bytes: int = 0
+    found_in_spool: int = 0
+    """left there by an earlier process, and part of what is received"""
+    last_error: str | None = None
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """How long things take, in seconds."""
+
+    exchange_to_receive: Histogram
+    receive_to_produce: Histogram
+    produce_to_ack: Histogram
+    event_loop_lag: Histogram
+    event_loop_lag_last: float = 0.0
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """Everything at one moment."""
+
+    name: str
+    version: str
+    codec: str
+    started_ms: int
+    uptime_seconds: float
+    phase: str
+    """what it is doing: starting, running, stopping"""
+    not_ready: Sequence[str]
+    """why it is not ready; empty when it is"""
+    connections: Sequence[ConnectionStatus]
+    exchanges: Sequence[ExchangeStatus]
+    accounting: Accounting
+    producer: ProducerStatus
+    latencies: Latencies
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """packets that were no ticks, by reason"""
+    orders: int = 0
+    """order updates, each once"""
+    order_repeats: int = 0
+    """copies of them on other connections, left out"""
+    events: int = 0
+    instruments: int = 0
+    """records of the instrument master, written where they changed"""
+    unresolved: Sequence[str] = ()
+    """instruments of the settings that have no connection, each with the reason"""
+    cluster: Mapping[str, Any] | None = None
+    """what this replica owns and leads; None where it is alone"""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it does all that it is there for."""
+        return not self.not_ready
+
+    @property
+    def ticks_per_second(self) -> float:
+        """Over all exchanges."""
+        return sum(exchange.ticks_per_second for exchange in self.exchanges)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that /status answers."""
+        document = {
+            item.name: getattr(self, item.name)
+            for item in dataclasses.fields(self)
+            if item.name != "latencies"
+        }
+        for name in ("connections", "exchanges"):
+            document[name] = [dataclasses.asdict(part) for part in document[name]]
+        document["accounting"] = {
+            **dataclasses.asdict(self.accounting),
+            "balanced": self.accounting.balanced,
+        }
+        document["producer"] = dataclasses.asdict(self.producer)
+        document["ready"] = self.ready
+        document["ticks_per_second"] = round(self.ticks_per_second, 1)
+        document["latency_seconds"] = {
+            name: {
+                "count": histogram.count,
+                "p50_below": _finite(histogram.quantile(0.5)),
+                "p99_below": _finite(histogram.quantile(0.99)),
+            }
+            for name, histogram in [
+                ("exchange_to_receive", self.latencies.exchange_to_receive),
+                ("receive_to_produce", self.latencies.receive_to_produce),
+                ("produce_to_ack", self.latencies.produce_to_ack),
+                ("event_loop_lag", self.latencies.event_loop_lag),
+            ]
+        }
+        return document
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity."""
+    return None if value == float("inf") else value

@@ -1,0 +1,219 @@
+"""Makes the service's status of the parts' own counters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+from typing import Protocol
+
+from connector.codec import IMPLEMENTATION
+from connector.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.kafka.broker_health import BrokerHealth
+from connector.kafka.producer_state import Counts
+from connector.service.looplag import LoopLag
+from connector.service.pipeline import Pipeline
+from connector.service.rates import Rates
+from connector.service.slots import SlotOwner
+from connector.service.status import (
+    VERSION,
+    Accounting,
+    ConnectionStatus,
+    ExchangeStatus,
+    Latencies,
+    ProducerStatus,
+    ServiceStatus,
+)
+from connector.settings.models import Settings
+
+
+class CountingProducer(Protocol):
+    """The part of the producer that is reported."""
+
+    @property
+    def counts(self) -> Counts:
+        """Where all records are."""
+
+    @property
+    def broker_reachable(self) -> bool:
+        """A broker is connected."""
+
+    @property
+    def last_error(self) -> str | None:
+        """What the client complained of last."""
+
+    @property
+    def spool_bytes(self) -> int:
+        """Of the spool's files."""
+
+    @property
+    def spool_peak_bytes(self) -> int:
+        """The most that they ever were."""
+
+    @property
+    def queue_peak(self) -> int:
+        """The most records that librdkafka's queue was seen to hold."""
+
+    @property
+    def health(self) -> BrokerHealth:
+        """What librdkafka's statistics tell of the brokers."""
+
+
+class Reporter:
+    """Knows where everything is counted; `status` is a snapshot of it all."""
+
+    def __init__(self, settings: Settings, producer: CountingProducer, owner: SlotOwner) -> None:
+        self.pipeline: Pipeline | None = None
+        """Set once there is one."""
+        self.lag = LoopLag()
+        self._settings = settings
+        self._producer = producer
+        self._owner = owner
+        self._rates = Rates()
+        self._started = time.monotonic()
+        self._started_ms = time.time_ns() // 1_000_000
+
+    def sample(self) -> None:
+        """Note the counters for the rates; to be called about once a second."""
+        if self.pipeline is not None:
+            counts: dict[Hashable, int] = dict(self.pipeline.ticks.items())
+            for slot in self.pipeline.slots:
+                counts[slot] = self.pipeline.packets(slot)
+            self._rates.sample(time.monotonic(), counts)
+
+    def accounting(self) -> Accounting:
+        """Where everything is that was received.
+
+        The two sides come from different counters: what was received from the pipeline's, what
+        became of it from the producer's.
+        """
+        pipeline, counts = self.pipeline, self._producer.counts
+        received = counts.found + (pipeline.received if pipeline else 0)
+        return balance(
+            counts,
+            received=received,
+            rejected=sum(pipeline.rejected.values()) if pipeline else 0,
+            redirected=pipeline.redirected if pipeline else 0,
+        )
+
+    def status(self, phase: str, not_ready: Sequence[str]) -> ServiceStatus:
+        """Everything at this moment."""
+        pipeline = self.pipeline
+        return ServiceStatus(
+            name=self._settings.name,
+            version=VERSION,
+            codec=IMPLEMENTATION,
+            started_ms=self._started_ms,
+            uptime_seconds=round(time.monotonic() - self._started, 1),
+            phase=phase,
+            not_ready=not_ready,
+            connections=self._connections(),
+            exchanges=self._exchanges(),
+            accounting=self.accounting(),
+            producer=self._producer_status(),
+            latencies=Latencies(
+                pipeline.exchange_to_receive if pipeline else Histogram(SECONDS),
+                pipeline.receive_to_produce if pipeline else Histogram(MILLISECONDS),
+                self._producer.health.acknowledgement.histogram,
+                self.lag.histogram,
+                self.lag.last_seconds,
+            ),
+            rejected=dict(pipeline.rejected) if pipeline else {},
+            orders=pipeline.orders if pipeline else 0,
+            order_repeats=pipeline.order_desk.repeats if pipeline else 0,
+            events=pipeline.events if pipeline else 0,
+            instruments=pipeline.instruments if pipeline else 0,
+            unresolved=self._owner.unresolved(),
+            cluster=self._owner.status(),
+        )
+
+    def _connections(self) -> list[ConnectionStatus]:
+        pipeline = self.pipeline
+        now_us = time.time_ns() // 1000
+        return [
+            ConnectionStatus(
+                slot=stats.slot,
+                account=stats.account,
+                state=stats.state.value,
+                session_id=stats.session_id or None,
+                desired=stats.desired,
+                confirmed=stats.confirmed,
+                frames=stats.frames,
+                bytes=stats.bytes,
+                heartbeats=stats.heartbeats,
+                packets=pipeline.packets(stats.slot) if pipeline else 0,
+                connects=stats.connects,
+                ticks_per_second=self._rates.per_second(stats.slot),
+                last_frame_age_seconds=_age_seconds(now_us, stats.last_frame_us),
+                last_tick_age_seconds=_age_seconds(now_us, stats.last_tick_us),
+                last_error=stats.last_error or None,
+            )
+            for stats in self._owner.stats()
+        ]
+
+    def _exchanges(self) -> list[ExchangeStatus]:
+        if self.pipeline is None:
+            return []
+        return [
+            ExchangeStatus(
+                exchange.name,
+                self.pipeline.tick_topics[exchange],
+                count,
+                self._rates.per_second(exchange),
+            )
+            for exchange, count in self.pipeline.ticks.items()
+        ]
+
+    def _producer_status(self) -> ProducerStatus:
+        producer = self._producer
+        counts = producer.counts
+        return ProducerStatus(
+            bootstrap_servers=self._settings.kafka.bootstrap_servers,
+            broker_reachable=producer.broker_reachable,
+            queued=counts.in_flight,
+            spooled=counts.spooled,
+            spool_bytes=producer.spool_bytes,
+            queue_peak=producer.queue_peak,
+            spool_peak_bytes=producer.spool_peak_bytes,
+            spool_limit_bytes=self._settings.spool.max_mib * 1024 * 1024,
+            found_in_spool=counts.found,
+            last_error=producer.last_error,
+        )
+
+
+def balance(counts: Counts, *, received: int, rejected: int, redirected: int) -> Accounting:
+    """The books, from the producer's counts.
+
+    Args:
+        counts: of all records, dead letters too.
+        received: records that should be there, each packet, order or event being one.
+        rejected: dead letters in place of packets that are no ticks; part of `received`.
+        redirected: dead letters that were produced besides, for records that Kafka refused.
+
+    The producer does not count by topic. Dead letters are few, so they are taken to be the first
+    that the broker took: exact whenever none is under way.
+    """
+    failed = sum(counts.failed.values())
+    dropped: dict[str, int] = dict(counts.dropped)
+    # a refused dead letter is not redirected again, and one that is refused waits for its turn
+    if failed > redirected:
+        dropped["refused"] = failed - redirected
+    dead = rejected + redirected
+    delivered = counts.delivered - min(dead, counts.delivered)
+    rest = dead - (counts.delivered - delivered)
+    in_flight = counts.in_flight - min(rest, counts.in_flight)
+    rest -= counts.in_flight - in_flight
+    spooled = counts.spooled - min(rest, counts.spooled)
+    rest -= counts.spooled - spooled
+    return Accounting(
+        received=received,
+        delivered=delivered,
+        in_flight=in_flight,
+        spooled=spooled,
+        # what is left is among the dropped already
+        dead_lettered=dead - rest,
+        dropped=dropped,
+    )
+
+
+def _age_seconds(now_us: int, then_us: int) -> float | None:
+    return max(0.0, round((now_us - then_us) / 1e6, 3)) if then_us else None

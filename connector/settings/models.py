@@ -1,0 +1,369 @@
+"""Everything that can be set, in one frozen tree.
+
+The models only: they read neither file nor environment, so that a test or an embedding program
+builds them from arguments alone. `connector.settings.source` reads a YAML file and the environment
+into them. Secrets are `SecretStr`: no repr, log, error or status page shows them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from connector.kite.config import MAX_CONNECTIONS_PER_KEY, ConnectionConfig, Seconds
+from connector.kite.wire.models import Exchange, Mode
+
+DEFAULT_NAME: Final = "kite-connector"
+"""Of a cluster, where nothing else is said."""
+
+
+class Section(BaseModel):
+    """A part of the settings: frozen, and closed against unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"must begin with {' or '.join(f'{s}://' for s in schemes)}")
+        if "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError("must hold no user or password: URLs are logged")
+        if "?" in value or "#" in value:
+            raise ValueError(
+                "must end with its path: the connector makes the query, and URLs are logged"
+            )
+        parts = urlsplit(value)
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("has a port that is none") from None
+        if not parts.hostname:
+            raise ValueError("names no host")
+        return value.rstrip("/")
+
+    return AfterValidator(check)
+
+
+WebSocketUrl = Annotated[str, _url("wss", "ws")]
+HttpUrl = Annotated[str, _url("https", "http")]
+
+
+def _servers(value: str) -> str:
+    servers = [server.strip() for server in value.split(",")]
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{server!r} must be host:port")
+    return ",".join(servers)
+
+
+class FeedSettings(Section):
+    """Where Kite is. Point both at the simulator to run without an account."""
+
+    root: WebSocketUrl = Field("wss://ws.kite.trade", description="WebSocket root")
+    rest: HttpUrl = Field("https://api.kite.trade", description="REST root")
+    login: HttpUrl = Field("https://kite.zerodha.com", description="where a human logs in")
+
+
+class AccountSettings(Section):
+    """One api_key: three connections of its own."""
+
+    name: str = Field(
+        "main",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$",
+        description="a short name for logs and metrics, instead of the api_key",
+    )
+    api_key: SecretStr = Field(min_length=1, description="the app's api_key")
+    api_secret: SecretStr | None = Field(None, description="only for `kite-connector login`")
+    access_token: SecretStr | None = Field(
+        None, description="the day's token; a file is better, since it can change"
+    )
+    access_token_file: Path | None = Field(
+        None, description="a file that holds the token and is watched; a mounted Secret, say"
+    )
+    connections: int = Field(
+        MAX_CONNECTIONS_PER_KEY,
+        ge=1,
+        le=MAX_CONNECTIONS_PER_KEY,
+        description="sockets of this api_key",
+    )
+
+    @model_validator(mode="after")
+    def _one_token(self) -> AccountSettings:
+        if self.access_token is not None and self.access_token_file is not None:
+            raise ValueError("give access_token or access_token_file, not both")
+        return self
+
+
+EXCHANGE_NAMES = (*(exchange.name for exchange in Exchange if exchange.tradable), "NSEIX", "GLOBAL")
+"""Exchanges in the instrument master; an index stands under the exchange that computes it."""
+
+
+def _instrument(value: object) -> int | str:
+    """A token as int, or a name as EXCHANGE:TRADINGSYMBOL; says what is wrong with all else."""
+    text = str(value).strip()
+    if text.lstrip("-").isdigit():
+        token = int(text)
+        if not 0 < token < 2**32:
+            raise ValueError(f"{token} is not an instrument token: these are 32 bits, unsigned")
+        try:
+            Exchange.of(token)
+        except ValueError:
+            raise ValueError(
+                f"{token} is not an instrument token: no exchange has the segment {token & 0xFF}"
+            ) from None
+        return token
+    exchange, colon, symbol = text.partition(":")
+    if not colon or not symbol.strip():
+        raise ValueError(f"{text!r} must be an instrument token or EXCHANGE:TRADINGSYMBOL")
+    if exchange.upper() not in EXCHANGE_NAMES:
+        raise ValueError(f"{text!r}: no such exchange; there are {', '.join(EXCHANGE_NAMES)}")
+    return f"{exchange.upper()}:{symbol.strip()}"
+
+
+Instrument = Annotated[int | str, BeforeValidator(_instrument)]
+
+
+class InstrumentSettings(Section):
+    """A group of instruments that is always subscribed, in one mode."""
+
+    mode: Mode = Field(Mode.QUOTE, description="ltp, quote or full")
+    instruments: tuple[Instrument, ...] = Field(
+        min_length=1, description="tokens, or EXCHANGE:TRADINGSYMBOL"
+    )
+
+
+class KafkaSettings(Section):
+    """The brokers, and how to reach them."""
+
+    bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
+        "localhost:9092", min_length=1, description="host:port, several with commas"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how brokers are spoken to"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="for the SASL protocols"
+    )
+    sasl_username: str | None = Field(None, description="for the SASL protocols")
+    sasl_password: SecretStr | None = Field(None, description="for the SASL protocols")
+    ssl_ca_file: Path | None = Field(None, description="PEM; the system's own when not given")
+    ssl_certificate_file: Path | None = Field(None, description="PEM; for mutual TLS")
+    ssl_key_file: Path | None = Field(None, description="PEM; for mutual TLS")
+    ssl_key_password: SecretStr | None = Field(None, description="of ssl_key_file")
+    compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = Field(
+        "lz4", description="of batches, by the producer"
+    )
+    linger_ms: float = Field(
+        20.0, ge=0, le=1000, description="how long a batch may wait: a longer one costs less CPU"
+    )
+    queue_max_messages: int = Field(
+        200_000, ge=1000, description="ticks that the producer holds before it spools"
+    )
+    queue_max_mib: int = Field(128, ge=1, description="the same, in MiB")
+    client: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        description="any other librdkafka property, for every client; the connector's own win",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> KafkaSettings:
+        sasl = self.security_protocol.startswith("SASL")
+        if sasl and not (self.sasl_mechanism and self.sasl_username and self.sasl_password):
+            raise ValueError(
+                f"security_protocol {self.security_protocol} needs sasl_mechanism, "
+                "sasl_username and sasl_password"
+            )
+        if not sasl and (self.sasl_mechanism or self.sasl_username or self.sasl_password):
+            raise ValueError("sasl_* are set, but security_protocol is not a SASL one")
+        if (self.ssl_certificate_file is None) != (self.ssl_key_file is None):
+            raise ValueError("ssl_certificate_file and ssl_key_file go together")
+        return self
+
+
+class TopicSettings(Section):
+    """Names and shape of the topics."""
+
+    prefix: str = Field(
+        "kite",
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,100}$",
+        description="first part of every topic's name",
+    )
+    create: bool = Field(True, description="create what is missing; false: only check")
+    replication_factor: int = Field(3, ge=1, le=32767, description="of topics it creates")
+    min_insync_replicas: int | None = Field(
+        None, ge=1, description="null: replication_factor - 1, at least 1"
+    )
+    tick_partitions: int = Field(6, ge=1, le=10_000, description="of each kite.ticks.<exchange>")
+    order_partitions: int = Field(3, ge=1, le=10_000, description="of kite.orders")
+    tick_retention_hours: float = Field(72.0, gt=0, description="of each kite.ticks.<exchange>")
+    order_retention_hours: float = Field(720.0, gt=0, description="of kite.orders")
+    event_retention_hours: float = Field(720.0, gt=0, description="of kite.events")
+    control_retention_hours: float = Field(168.0, gt=0, description="of kite.control and replies")
+    deadletter_retention_hours: float = Field(336.0, gt=0, description="of kite.deadletter")
+
+    @model_validator(mode="after")
+    def _satisfiable(self) -> TopicSettings:
+        if (self.min_insync_replicas or 1) > self.replication_factor:
+            raise ValueError("min_insync_replicas must not exceed replication_factor")
+        return self
+
+
+class RegistrySettings(Section):
+    """A schema registry with Confluent's API."""
+
+    url: Annotated[str, _url("https", "http", "mock")] = Field(
+        "http://localhost:8081", description="mock://… keeps schemas inside the process"
+    )
+    register_schemas: bool = Field(True, description="false: only look them up")
+    username: str | None = Field(None, description="for basic authentication")
+    password: SecretStr | None = Field(None, description="for basic authentication")
+    ca_file: Path | None = Field(None, description="PEM; the system's own when not given")
+    compatibility: (
+        Literal[
+            "BACKWARD",
+            "BACKWARD_TRANSITIVE",
+            "FORWARD",
+            "FORWARD_TRANSITIVE",
+            "FULL",
+            "FULL_TRANSITIVE",
+            "NONE",
+        ]
+        | None
+    ) = Field("FULL_TRANSITIVE", description="set per subject; null: leave as it is")
+
+    @model_validator(mode="after")
+    def _complete(self) -> RegistrySettings:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        return self
+
+
+class SpoolSettings(Section):
+    """Where ticks wait while Kafka is away."""
+
+    directory: Path | None = Field(None, description="null: a temporary one, lost with the process")
+    max_mib: int = Field(512, ge=1, description="full: the oldest are dropped and counted")
+
+
+class ClusterSettings(Section):
+    """How replicas share the slots, and how they are steered."""
+
+    enabled: bool = Field(
+        True,
+        description="false: this process has all slots for itself, carries the instruments of "
+        "the settings, and takes no commands",
+    )
+    session_timeout_seconds: float = Field(
+        10.0,
+        ge=6,
+        le=300,
+        description="a replica silent for so long loses its slots; with group_protocol consumer "
+        "the brokers' group.consumer.session.timeout.ms says how long",
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        "classic", description="consumer is KIP-848, on brokers 4.0 and newer"
+    )
+    command_max_bytes: int = Field(
+        1_000_000, ge=1024, description="a longer command is refused unread"
+    )
+
+
+def _time_of_day(value: object) -> object:
+    # YAML reads 12:35 as a number to the base of 60
+    return "{:02d}:{:02d}".format(*divmod(value, 60)) if type(value) is int else value
+
+
+class InstrumentMasterSettings(Section):
+    """The daily list of instruments."""
+
+    load: bool = Field(True, description="false: tokens only, no symbols")
+    refresh_at: Annotated[str, BeforeValidator(_time_of_day)] = Field(
+        "08:35", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="time of day, IST"
+    )
+    cache_file: Path | None = Field(None, description="null: not kept between starts")
+
+
+class HttpSettings(Section):
+    """The status server."""
+
+    host: str = Field("127.0.0.1", description="0.0.0.0 in a container")
+    port: int = Field(8090, ge=0, le=65535, description="0: any free port")
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "console"]
+
+
+class LoggingSettings(Section):
+    """The log."""
+
+    level: LogLevel = Field("info", description="of the connector and of what it uses")
+    format: LogFormat = Field("auto", description="auto: readable on a terminal, JSON elsewhere")
+
+
+class Settings(Section):
+    """The whole tree."""
+
+    name: str = Field(
+        DEFAULT_NAME,
+        pattern=r"^[A-Za-z0-9._-]{1,80}$",
+        description="of the cluster: first part of its consumer groups and transactional.id",
+    )
+    feed: FeedSettings = FeedSettings()
+    accounts: tuple[AccountSettings, ...] = Field(
+        min_length=1, description="the api_keys; each brings connections of its own"
+    )
+    connection: ConnectionConfig = ConnectionConfig()
+    instruments: tuple[InstrumentSettings, ...] = Field(
+        (), description="what is always subscribed; the highest mode wins where groups overlap"
+    )
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    registry: RegistrySettings = RegistrySettings()
+    spool: SpoolSettings = SpoolSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    instrument_master: InstrumentMasterSettings = InstrumentMasterSettings()
+    http: HttpSettings = HttpSettings()
+    logging: LoggingSettings = LoggingSettings()
+    grace_seconds: Seconds = Field(25.0, description="from SIGTERM to the end of the flush")
+
+    @field_validator("accounts")
+    @classmethod
+    def _distinct(cls, accounts: tuple[AccountSettings, ...]) -> tuple[AccountSettings, ...]:
+        names = Counter(account.name for account in accounts)
+        if repeated := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"names must differ: {', '.join(repeated)} stands more than once")
+        if len({account.api_key.get_secret_value() for account in accounts}) < len(accounts):
+            raise ValueError("two accounts have the same api_key")
+        return accounts
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Settings:
+        if self.instrument_master.load:
+            return self
+        names = [
+            name
+            for group in self.instruments
+            for name in group.instruments
+            if isinstance(name, str)
+        ]
+        if names:
+            raise ValueError(
+                f"{names[0]} is a name, and instrument_master.load is false: give its token"
+            )
+        return self

@@ -1,0 +1,175 @@
+"""The control log against librdkafka's mock broker.
+
+What the mock cannot show (that aborted records stay unseen, and that offsets stick) is tested on a
+real one.
+"""
+
+import json
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import KafkaError as Code
+
+from connector.control.records import Record
+from connector.control.transactions import ControlLog, DeadLetter, Step
+from connector.embedded.broker import EmbeddedBroker
+from connector.errors import (
+    BrokerUnreachableError,
+    FencedError,
+    KafkaError,
+    TopicError,
+    TransactionAbortedError,
+)
+from tests.support.replicas import TOPICS, broker, settings
+
+
+@pytest.fixture
+def kafka():
+    with broker() as running:
+        yield running
+
+
+def control_log(kafka, group_metadata=lambda: None):
+    tree = settings(kafka.bootstrap_servers, "ws://127.0.0.1:1")
+    return ControlLog(tree.kafka, TOPICS, "test", group_metadata)
+
+
+@pytest.fixture
+def log(kafka):
+    opened = control_log(kafka)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def everything(kafka, topic):
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "reader"})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+    messages = []
+    while not messages or messages[-1].offset() < end - 2:  # the last one is the commit's marker
+        message = consumer.poll(10)
+        assert message is not None
+        if message.error() is None:
+            messages.append(message)
+    consumer.close()
+    return messages
+
+
+def poll_for(log, seconds):
+    for _ in range(seconds * 10):
+        log.poll(0.1)
+
+
+def test_what_is_written_is_read_in_order(log):
+    assert log.read() == []
+    assert log.partitions() == 3
+    log.write(Step([Record(0, "257", b"1"), Record(1, "513", b"2"), Record(0, "257", None, 1)]))
+    log.write(Step([Record(0, "@leader", b"{}")]))
+    records = log.read()
+    assert [record for record in records if record[0] == 0] == [
+        (0, "257", b"1"),
+        (0, "257", None),
+        (0, "@leader", b"{}"),
+    ]
+    assert [record for record in records if record[0] == 1] == [(1, "513", b"2")]
+
+
+def test_a_tombstone_says_where_its_instrument_went(kafka, log):
+    log.write(Step([Record(0, "257", b"1"), Record(0, "257", None, moved_to=2)]))
+    messages = everything(kafka, TOPICS.subscriptions)
+    assert [m.headers() for m in messages] == [None, [("moved-to", b"2")]]
+
+
+def test_replies_and_dead_letters(kafka, log):
+    letter = DeadLetter(b"\xff", "invalid_command", ("not JSON", "x"), 41, 1_767_585_600_000)
+    log.write(Step([], [("é 1", b'{"id":"1"}')], [letter], next_offset=42))
+    (reply,) = everything(kafka, TOPICS.replies)
+    assert (reply.key().decode(), json.loads(reply.value())) == ("é 1", {"id": "1"})
+    (dead,) = everything(kafka, TOPICS.deadletter)
+    assert (dead.key(), dead.value()) == (TOPICS.control.encode(), b"\xff")
+    assert dict(dead.headers()) == {
+        "reason": b"invalid_command",
+        "receive_time_us": b"1767585600000000",
+        "errors": b"not JSON; x",
+        "offset": b"41",
+    }
+
+
+def test_control_messages_are_followed_from_an_offset(kafka, log):
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    for n in range(5):
+        producer.produce(TOPICS.control, b"%d" % n)
+    producer.produce(TOPICS.control, None, key="tombstone")
+    producer.flush(10)
+    log.follow(3)
+    messages = []
+    while len(messages) < 3:
+        messages += log.poll(1)
+    assert messages == [(3, b"3"), (4, b"4"), (5, None)]
+    assert log.poll(0) == []
+
+
+def test_a_topic_that_can_be_read_no_more_ends_the_reading(kafka, log):
+    log.follow(0)
+    assert log.poll(0.1) == []
+    kafka.push_errors(FETCH, *[Code.TOPIC_AUTHORIZATION_FAILED] * 3)
+    with pytest.raises(KafkaError, match="authorization"):
+        poll_for(log, 5)
+
+
+FETCH, END_TXN, TXN_OFFSET_COMMIT = 1, 26, 28
+
+
+@pytest.mark.parametrize("code", [Code.INVALID_PRODUCER_EPOCH, Code.PRODUCER_FENCED])
+def test_a_leader_that_is_fenced_is_told(kafka, log, code):
+    # the mock broker does not compare epochs by itself
+    kafka.push_errors(END_TXN, code)
+    with pytest.raises(FencedError):
+        log.write(Step([Record(0, "257", b"2")]))
+
+
+def test_a_member_that_the_group_forgot_cannot_write(kafka):
+    member = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "test"})
+    log = control_log(kafka, member.consumer_group_metadata)
+    log.open()
+    kafka.push_errors(TXN_OFFSET_COMMIT, Code.UNKNOWN_MEMBER_ID)
+    with pytest.raises(TransactionAbortedError):
+        log.write(Step([Record(0, "257", b"1")], next_offset=1))
+    # and with the group's present generation, it can
+    log.write(Step([Record(0, "257", b"2")], next_offset=1))
+    assert log.read()[-1] == (0, "257", b"2")
+    log.close()
+    member.close()
+
+
+def test_without_its_topic_it_says_so():
+    with EmbeddedBroker({"other": 1}) as kafka:
+        log = control_log(kafka)
+        log.open()
+        kafka.set_topic_error(TOPICS.subscriptions, 3)  # UNKNOWN_TOPIC_OR_PART
+        with pytest.raises(TopicError, match=r"kite\.subscriptions"):
+            log.read()
+        log.close()
+
+
+def test_without_a_broker_it_can_be_tried_again(kafka, monkeypatch):
+    monkeypatch.setattr("connector.control.transactions.TIMEOUT_SECONDS", 0.3)
+    kafka.set_down()
+    log = control_log(kafka)
+    with pytest.raises(BrokerUnreachableError):
+        log.open()
+    log.close()
+    kafka.set_up()
+    again = control_log(kafka)
+    monkeypatch.undo()
+    again.open()
+    again.write(Step([Record(0, "257", b"1")]))
+    again.close()
+
+
+def test_a_closed_log_is_of_no_use(kafka):
+    log = control_log(kafka)
+    for use in (log.read, lambda: log.write(Step([])), lambda: log.poll(0)):
+        with pytest.raises(KafkaError, match="not open"):
+            use()

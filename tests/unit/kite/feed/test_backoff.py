@@ -1,0 +1,24 @@
+import pytest
+
+from connector import ConnectionConfig
+from connector.kite.feed.backoff import backoff_seconds, slot_seconds
+
+CONFIG = ConnectionConfig(reconnect_min_delay=0.5, reconnect_max_delay=30, slot_wait=2)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "ceiling"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 30), (8, 30), (100_000, 30)]
+)
+def test_the_ceiling_doubles_up_to_the_cap(attempt, ceiling):
+    assert backoff_seconds(attempt, CONFIG, lambda: 1.0) == ceiling
+    assert backoff_seconds(attempt, CONFIG, lambda: 0.25) == ceiling / 4
+
+
+def test_the_jitter_is_full():
+    assert backoff_seconds(5, CONFIG, lambda: 0.0) == 0
+
+
+def test_waiting_for_a_slot_is_spread_around_its_setting():
+    assert slot_seconds(CONFIG, lambda: 0.0) == 1
+    assert slot_seconds(CONFIG, lambda: 0.5) == 2
+    assert slot_seconds(CONFIG, lambda: 1.0) == 3

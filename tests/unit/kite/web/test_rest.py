@@ -1,0 +1,270 @@
+import gzip
+import json
+import zlib
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+import stamina
+
+from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.kite.web.rest import KiteRest, login_url
+
+SECRETS = ("the-secret", "the-request-token", "the-access-token")
+
+
+class FakeHttp:
+    """Answers in the order given: (status, body[, headers]) or an exception."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.calls = []
+        self.closed = False
+
+    def request(self, method, url, **details):
+        self.calls.append(SimpleNamespace(method=method, url=url, **details))
+        return FakeExchange(self.answers.pop(0))
+
+    async def close(self):
+        self.closed = True
+
+
+class FakeExchange:
+    def __init__(self, answer):
+        self.answer = answer
+
+    async def __aenter__(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        status, body, *rest = self.answer
+        return SimpleNamespace(
+            status=status, headers=rest[0] if rest else {}, content=FakeContent(body)
+        )
+
+    async def __aexit__(self, *_):
+        pass
+
+
+class FakeContent:
+    def __init__(self, body):
+        self.body = body if isinstance(body, list) else [body]
+
+    async def iter_chunked(self, _):
+        for chunk in self.body:
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+
+def client(*answers, access_token="the-access-token"):
+    rest = KiteRest("https://api.example/", api_key="the-key", access_token=access_token)
+    rest._http = FakeHttp(*answers)
+    return rest
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting():
+    with stamina.set_testing(True, attempts=4):
+        yield
+
+
+def error(error_type, message="no"):
+    return json.dumps({"status": "error", "error_type": error_type, "message": message}).encode()
+
+
+LOGGED_IN = json.dumps(
+    {"status": "success", "data": {"user_id": "AB1234", "access_token": "new-token"}}
+).encode()
+
+
+def refused():
+    key = SimpleNamespace(host="api.example", port=443, ssl=True)
+    return aiohttp.ClientConnectorError(key, ConnectionRefusedError(111, "Connection refused"))
+
+
+def test_the_login_page():
+    assert login_url("a&b") == "https://kite.zerodha.com/connect/login?v=3&api_key=a%26b"
+    assert login_url("k", "http://localhost:1/").startswith("http://localhost:1/connect/login?")
+
+
+async def test_a_login():
+    rest = client((200, LOGGED_IN), (200, b"x"), access_token=None)
+    session = await rest.exchange("the-request-token", "the-secret")
+    assert (session.user_id, session.access_token.get_secret_value()) == ("AB1234", "new-token")
+    assert "new-token" not in repr(session)
+    call = rest._http.calls[0]
+    assert (call.method, call.url) == ("POST", "https://api.example/session/token")
+    # printf the-keythe-request-tokenthe-secret | sha256sum
+    assert call.data == {
+        "api_key": "the-key",
+        "request_token": "the-request-token",
+        "checksum": "807c1844859deaeb4a4322c591ea075922ff9c0a3dbfe900522f3af1bbd625bd",
+    }
+    assert call.allow_redirects is False
+    await rest.instruments()
+    assert rest._http.calls[1].headers["Authorization"] == "token the-key:new-token"
+
+
+async def test_a_login_is_tried_again_only_where_kite_was_not_reached():
+    rest = client(refused(), (429, error("NetworkException")), (200, LOGGED_IN))
+    await rest.exchange("r", "s")
+    for failure in (TimeoutError(), aiohttp.ServerDisconnectedError(), (502, b"<html>")):
+        rest = client(failure, (200, LOGGED_IN))
+        with pytest.raises((FeedUnreachableError, RestError)):
+            await rest.exchange("r", "s")
+        assert len(rest._http.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"data":[]}', b'{"data":{}}', b'{"data":{"access_token":""}}']
+)
+async def test_a_login_without_a_token(body):
+    with pytest.raises(RestError) as caught:
+        await client((200, body)).exchange("r", "s")
+    assert caught.value.error_type == "DataException"
+
+
+async def test_a_login_needs_an_api_key():
+    with pytest.raises(ValueError, match="api_key"):
+        await KiteRest().exchange("r", "s")
+
+
+async def test_kites_errors():
+    for status, error_type, kind in (
+        (403, "TokenException", RestTokenError),
+        (400, "InputException", RestError),
+    ):
+        with pytest.raises(kind) as caught:
+            await client((status, error(error_type, "told"))).instruments()
+        told = caught.value
+        assert (told.status, told.error_type, told.message) == (status, error_type, "told")
+        assert type(told) is kind
+
+
+async def test_a_gateways_page_is_not_quoted():
+    with pytest.raises(RestError) as caught:
+        await client((404, b"<html>the-access-token")).instruments()
+    assert "html" not in str(caught.value)
+
+
+async def test_no_error_has_a_secret():
+    echo = "you sent " + " ".join(SECRETS)
+    rest = client((400, error("InputException", echo)))
+    with pytest.raises(RestError) as caught:
+        await rest.exchange("the-request-token", "the-secret")
+    assert not any(secret in f"{caught.value!r} {caught.value}" for secret in SECRETS)
+    assert caught.value.message == "you sent *** *** ***"
+
+
+async def test_what_is_temporary_is_tried_again():
+    rest = client(
+        refused(), TimeoutError(), (503, b""), (200, gzip.compress(b"list"), {"ETag": "e"})
+    )
+    assert await rest.instruments() == ("list", "e")
+
+
+async def test_it_gives_up_in_the_end():
+    with pytest.raises(FeedUnreachableError) as caught:
+        await client(*[refused()] * 4).instruments()
+    assert str(caught.value) == "cannot reach the feed at https://api.example: Connection refused"
+    rest = client((400, error("InputException")), (200, b""))
+    with pytest.raises(RestError):
+        await rest.instruments()
+    assert len(rest._http.calls) == 1
+
+
+async def test_the_list_of_one_exchange_and_its_etag():
+    rest = client((304, b"", {"ETag": "e"}))
+    assert await rest.instruments("N/E", etag="e") is None
+    (call,) = rest._http.calls
+    assert call.url == "https://api.example/instruments/N%2FE"
+    assert call.headers["If-None-Match"] == "e"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"list", {}),
+        (gzip.compress(b"list"), {}),
+        (gzip.compress(b"list"), {"Content-Encoding": "gzip"}),
+        ([gzip.compress(b"list")[:1], gzip.compress(b"list")[1:]], {"Content-Encoding": "GZIP"}),
+    ],
+)
+async def test_the_list_may_be_gzipped(body, headers):
+    assert (await client((200, body, headers)).instruments()).csv == "list"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(b"list")[:-1],
+        [gzip.compress(b"list")[:10], aiohttp.ClientPayloadError("Response is not complete")],
+        gzip.compress(b"list")[:10] + b"\xff" * 20,
+    ],
+)
+async def test_a_list_that_is_cut_off_or_damaged_is_not_taken(body):
+    with pytest.raises(FeedUnreachableError):
+        await client(*[(200, body, {"Content-Encoding": "gzip"})] * 4).instruments()
+
+
+async def test_an_endless_list_is_not_taken(monkeypatch):
+    monkeypatch.setattr("connector.kite.web.rest._MAX_LIST_BYTES", 1000)
+    bomb = zlib.compress(bytes(10**7), wbits=31)
+    with pytest.raises(FeedUnreachableError, match="more than 1000 bytes"):
+        await client(*[(200, bomb, {"Content-Encoding": "gzip"})] * 4).instruments()
+    with pytest.raises(RestError):
+        await client((200, b"\xff\xff")).instruments()
+
+
+async def test_an_untrusted_certificate_is_named():
+    key = SimpleNamespace(host="api.example", port=443, is_ssl=True)
+    failure = aiohttp.ClientConnectorCertificateError(key, ValueError("self-signed"))
+    with pytest.raises(FeedUnreachableError, match="certificate is not trusted"):
+        await client(*[failure] * 4).instruments()
+
+
+async def test_it_has_to_be_open():
+    with pytest.raises(RuntimeError, match="async with"):
+        await KiteRest().instruments()
+    async with KiteRest() as rest:
+        http = rest._http
+        assert http.headers["X-Kite-Version"] == "3"
+        await rest.close()
+    assert http.closed
+
+
+class TestProxy:
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch):
+        for name in ("https_proxy", "no_proxy", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.setenv("http_proxy", "http://for-clear-text:1")
+
+    async def asked(self, root="https://api.example"):
+        rest = client((200, b"csv"))
+        rest.root = root
+        await rest.instruments()
+        (call,) = rest._http.calls
+        return vars(call)
+
+    async def test_that_of_the_environment_is_used(self, monkeypatch):
+        monkeypatch.setenv("https_proxy", "http://me:word@proxy.example:3128")
+        call = await self.asked()
+        assert call["proxy"] == "http://proxy.example:3128"
+        assert call["proxy_headers"] == {"Proxy-Authorization": "Basic bWU6d29yZA=="}
+        monkeypatch.setenv("https_proxy", "proxy.example:3128")
+        assert (await self.asked())["proxy_headers"] == {}
+
+    async def test_not_where_the_environment_says_so_and_not_in_clear_text(self, monkeypatch):
+        assert "proxy" not in await self.asked()
+        monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+        assert "proxy" not in await self.asked("http://api.example")
+        monkeypatch.setenv("no_proxy", "api.example")
+        assert "proxy" not in await self.asked()
+
+    async def test_one_of_an_unknown_kind_is_named_without_its_password(self, monkeypatch):
+        monkeypatch.setenv("https_proxy", "socks5://me:word@proxy.example:1")
+        with pytest.raises(FeedUnreachableError, match="https_proxy: socks5 scheme") as caught:
+            await client(*[(200, b"")] * 4).instruments()
+        assert "word" not in str(caught.value)

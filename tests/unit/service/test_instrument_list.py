@@ -1,0 +1,201 @@
+import asyncio
+
+import pytest
+
+from connector.errors import FeedUnreachableError, RestTokenError
+from connector.kite.feed.credentials import StaticCredentials
+from connector.kite.web.instruments import InstrumentCache
+from connector.kite.web.rest import InstrumentDump
+from connector.service.instrument_list import InstrumentListLoader, last_refresh_ms
+from connector.settings.models import InstrumentMasterSettings
+from tests.support.clock import settle
+
+HEAD = (
+    "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,"
+    "strike,tick_size,lot_size,instrument_type,segment,exchange\n"
+)
+INFY = HEAD + "408065,1594,INFY,INFOSYS,0,,0,0.05,1,EQ,NSE,NSE\n"
+BOTH = INFY + "779521,3045,SBIN,SBI,0,,0,0.05,1,EQ,NSE,NSE\n"
+HOUR_MS = 3_600_000
+# 2026-01-05 09:30 in India
+NOW_MS = 1_767_585_600_000
+
+
+class Kite:
+    """Answers as it is told to, one answer a call; ends the keeper after the last.
+
+    An answer that can be called happens during the next sleep instead.
+    """
+
+    def __init__(self, monkeypatch):
+        self.answers = []
+        self.etags = []
+        self.sleeps = []
+        self.masters = []
+        self.now_ms = NOW_MS
+        monkeypatch.setattr("connector.service.instrument_list.KiteRest", lambda *_, **__: self)
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def instruments(self, *, etag):
+        self.etags.append(etag)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def sleep(self, seconds):
+        self.sleeps.append(seconds)
+        while self.answers and callable(self.answers[0]):
+            self.answers.pop(0)(self.made)
+            await settle()  # where the keeper is woken, this is as far as it gets
+        self.now_ms += round(seconds * 1000)
+        if not self.answers:
+            raise asyncio.CancelledError
+
+    def keeper(self, **settings):
+        self.made = InstrumentListLoader(
+            InstrumentMasterSettings(**settings),
+            "http://127.0.0.1:9",
+            StaticCredentials("k", "t"),
+            self.masters.append,
+            now_ms=lambda: self.now_ms,
+            sleep=self.sleep,
+        )
+        return self.made
+
+    async def keep(self, *answers, **settings):
+        return await self.run(self.keeper(**settings), *answers)
+
+    async def run(self, keeper, *answers):
+        self.answers = list(answers)
+        with pytest.raises(asyncio.CancelledError):
+            await keeper.run()
+        return keeper
+
+
+@pytest.fixture
+def kite(monkeypatch):
+    return Kite(monkeypatch)
+
+
+async def test_it_is_loaded_and_loaded_again_the_next_morning(kite):
+    keeper = await kite.keep(InstrumentDump(INFY, "one"), InstrumentDump(BOTH, "two"))
+    assert [len(master) for master in kite.masters] == [1, 2]
+    assert kite.masters[0].token("NSE:INFY") == 408065
+    assert kite.etags == [None, "one"]
+    # 08:35 is 55 minutes ago
+    assert kite.sleeps == [24 * 3600 - 55 * 60, 24 * 3600]
+    assert (keeper.loaded, keeper.error) == (2, None)
+
+
+async def test_what_is_still_the_same_is_not_handed_on(kite):
+    await kite.keep(InstrumentDump(INFY, "one"), None)
+    assert len(kite.masters) == 1
+
+
+async def test_it_tries_again_with_growing_pauses(kite):
+    refused = FeedUnreachableError("http://127.0.0.1:9", "connection refused")
+    keeper = await kite.keep(
+        refused, RestTokenError(403, "TokenException", "log in"), InstrumentDump("no list", None)
+    )
+    assert kite.sleeps == [5, 10, 20]
+    assert not kite.masters
+    assert keeper.loaded is None
+    assert "not a list of instruments" in keeper.error
+    assert keeper.tried.is_set()
+
+
+async def test_a_success_forgets_the_error_and_the_pauses(kite):
+    refused = FeedUnreachableError("http://127.0.0.1:9", "connection refused")
+    keeper = await kite.keep(refused, InstrumentDump(INFY, None), refused)
+    assert kite.sleeps[::2] == [5, 5]
+    assert keeper.loaded == 1
+    assert "connection refused" in keeper.error
+
+
+async def test_a_list_of_today_is_taken_from_the_cache_alone(kite, tmp_path):
+    cache = tmp_path / "list"
+    InstrumentCache(cache).save(INFY, fetched_ms=NOW_MS - HOUR_MS // 2, etag="one")
+    await kite.keep(cache_file=cache)
+    assert len(kite.masters) == 1
+    assert kite.etags == []
+
+
+async def test_an_old_list_serves_until_there_is_a_new_one(kite, tmp_path):
+    cache = tmp_path / "list"
+    InstrumentCache(cache).save(INFY, fetched_ms=NOW_MS - HOUR_MS, etag="one")
+    refused = FeedUnreachableError("http://127.0.0.1:9", "connection refused")
+    await kite.keep(refused, InstrumentDump(BOTH, "two"), cache_file=cache)
+    assert [len(master) for master in kite.masters] == [1, 2]
+    assert kite.etags == ["one", "one"]
+    kept = InstrumentCache(cache).load()
+    assert (kept.csv, kept.etag) == (BOTH, "two")
+
+
+async def test_a_cache_that_cannot_be_written_is_no_fault_of_the_list(kite, tmp_path):
+    (tmp_path / "file").touch()
+    keeper = await kite.keep(InstrumentDump(INFY, None), cache_file=tmp_path / "file" / "list")
+    assert (keeper.loaded, keeper.error) == (1, None)
+
+
+async def test_a_cache_of_something_else(kite, tmp_path):
+    cache = tmp_path / "list"
+    InstrumentCache(cache).save("no list", fetched_ms=NOW_MS, etag="one")
+    await kite.keep(InstrumentDump(INFY, None), cache_file=cache)
+    assert len(kite.masters) == 1
+
+
+@pytest.mark.parametrize(
+    ("refresh_at", "hours_ago"),
+    [("09:30", 0), ("08:30", 1), ("09:31", 24 - 1 / 60), ("00:00", 9.5)],
+)
+def test_the_last_refresh(refresh_at, hours_ago):
+    assert last_refresh_ms(NOW_MS, refresh_at) == NOW_MS - round(hours_ago * HOUR_MS)
+
+
+async def test_another_list_that_the_feed_announces_is_loaded_before_the_morning(kite):
+    def announce(keeper):
+        keeper.announced("two")
+
+    keeper = await kite.keep(InstrumentDump(INFY, "one"), announce, InstrumentDump(BOTH, "two"))
+    assert kite.etags == [None, "one"]
+    assert len(kite.masters) == 2
+    # at once is too soon after the load at the start
+    assert kite.sleeps == [24 * 3600 - 55 * 60, 300, 24 * 3600 - 60 * 60]
+    assert keeper.loaded == 2
+
+
+async def test_what_is_loaded_already_may_be_announced(kite):
+    def announce(keeper):
+        keeper.announced("one")
+
+    await kite.keep(InstrumentDump(INFY, "one"), announce)
+    assert kite.etags == [None]
+
+
+async def test_an_announcement_that_the_rest_api_does_not_know_is_looked_for_once(kite):
+    def announce(keeper):
+        keeper.announced("of the feed")
+
+    await kite.keep(InstrumentDump(INFY, "one"), announce, None, announce, announce)
+    assert kite.etags == [None, "one"]
+
+
+async def test_an_announcement_before_the_first_load_is_served_by_it(kite):
+    keeper = kite.keeper()
+    keeper.announced("of the feed")
+    await kite.run(keeper, InstrumentDump(INFY, "one"))
+    assert kite.sleeps == [24 * 3600 - 55 * 60]
+
+
+async def test_a_refresh_beside_another_load_asks_one_after_the_other(kite):
+    keeper = kite.keeper()
+    kite.answers = [InstrumentDump(INFY, "one"), None]
+    await asyncio.gather(keeper.refresh(), keeper.refresh())
+    assert kite.etags == [None, "one"]
+    assert len(kite.masters) == 1

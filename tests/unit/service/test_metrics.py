@@ -1,0 +1,139 @@
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from connector.service.metrics import Metrics
+from tests.support.status import CLUSTER, service_status
+
+
+@pytest.fixture
+def families():
+    page, content_type = Metrics(service_status).expose()
+    assert content_type.startswith("text/plain")
+    return {family.name: family for family in text_string_to_metric_families(page.decode())}
+
+
+def value(families, name, **labels):
+    for sample in families[name].samples:
+        if all(sample.labels.get(key) == text for key, text in labels.items()):
+            return sample.value
+    raise AssertionError(f"no {name} with {labels}")
+
+
+def test_everything_is_there(families):
+    own = [name for name in families if name.startswith("kite_connector_")]
+    assert len(own) >= 25
+    assert value(families, "kite_connector_ready") == 1
+    assert value(families, "kite_connector_build_info", codec="native", version="1.2.3") == 1
+    assert value(families, "kite_connector_records_received") == 104
+    assert value(families, "kite_connector_records_dropped", reason="spool_full") == 3
+    assert value(families, "kite_connector_packets_rejected", reason="unknown_length") == 2
+    assert value(families, "kite_connector_ticks", exchange="NSE") == 90
+    assert value(families, "kite_connector_connection_packets", slot="0", account="main") == 100
+
+
+def cluster_families(cluster):
+    page, _ = Metrics(lambda: service_status(cluster=cluster)).expose()
+    families = {family.name: family for family in text_string_to_metric_families(page.decode())}
+    return {name: family for name, family in families.items() if "_cluster_" in name}
+
+
+def test_a_leader_of_a_cluster():
+    assert {
+        name.removeprefix("kite_connector_cluster_"): family.samples[0].value
+        for name, family in cluster_families(CLUSTER).items()
+    } == {
+        "leader": 1,
+        "slots_owned": 2,
+        "revision": 7,
+        "rebalances": 3,
+        "leader_serving": 1,
+        "commands": 9,
+        "commands_rejected": 2,
+        "transactions_aborted": 4,
+        "leader_fenced": 5,
+    }
+
+
+def test_a_leader_that_has_not_read_the_state_serves_nobody():
+    families = cluster_families({**CLUSTER, "watchlists": None})
+    assert value(families, "kite_connector_cluster_leader") == 1
+    assert value(families, "kite_connector_cluster_leader_serving") == 0
+
+
+def test_who_does_not_lead_counts_no_commands():
+    families = cluster_families({**CLUSTER, "leader": False, "commands": None})
+    assert value(families, "kite_connector_cluster_leader") == 0
+    assert "kite_connector_cluster_commands" not in families
+    assert "kite_connector_cluster_leader_serving" not in families
+
+
+def test_without_a_cluster_there_is_nothing_of_it():
+    assert cluster_families(None) == {}
+
+
+def test_the_state_is_one_of_all(families):
+    states = {
+        sample.labels["state"]: sample.value
+        for sample in families["kite_connector_connection_state"].samples
+        if sample.labels["slot"] == "1"
+    }
+    assert states["waiting_for_token"] == 1
+    assert sum(states.values()) == 1
+    assert len(states) == 8
+
+
+def test_what_never_came_has_no_time(families):
+    times = families["kite_connector_connection_last_frame_timestamp_seconds"].samples
+    assert [sample.labels["slot"] for sample in times] == ["0"]
+
+
+def test_peaks_and_limits(families):
+    assert value(families, "kite_connector_queue_peak_records") == 70
+    assert value(families, "kite_connector_spool_bytes") == 400
+    assert value(families, "kite_connector_spool_peak_bytes") == 800
+    assert value(families, "kite_connector_spool_limit_bytes") == 1600
+
+
+def test_each_latency_is_a_histogram(families):
+    histograms = {name for name, family in families.items() if family.type == "histogram"}
+    assert histograms == {
+        f"kite_connector_{name}_seconds"
+        for name in (
+            "exchange_to_receive", "receive_to_produce", "produce_to_ack", "event_loop_lag",
+        )
+    }  # fmt: skip
+    samples = families["kite_connector_produce_to_ack_seconds"].samples
+    by_bound = {sample.labels.get("le"): sample.value for sample in samples}
+    assert (by_bound["0.0025"], by_bound["0.005"]) == (0, 1)
+
+
+def test_histograms_add_up(families):
+    samples = families["kite_connector_receive_to_produce_seconds"].samples
+    assert samples[-1].value == 100.0
+    by_bound = {sample.labels.get("le"): sample.value for sample in samples}
+    assert by_bound["1.0"] == 0
+    assert by_bound["+Inf"] == 1
+
+
+def test_names_follow_the_conventions(families):
+    for name, family in families.items():
+        if not name.startswith("kite_connector_"):
+            continue
+        assert family.documentation.endswith("."), name
+        if family.type == "counter":
+            assert all(sample.name.endswith("_total") for sample in family.samples)
+        for sample in family.samples:
+            assert set(sample.labels) <= {
+                "slot", "account", "exchange", "reason", "state", "kind", "le",
+                "version", "codec", "name",
+            }  # fmt: skip
+
+
+def test_the_process_is_there_too(families):
+    assert "process_resident_memory_bytes" in families
+
+
+def test_openmetrics_when_asked_for():
+    page, content_type = Metrics(service_status).expose("application/openmetrics-text")
+    assert content_type.startswith("application/openmetrics-text")
+    assert page.endswith(b"# EOF\n")

@@ -1,0 +1,160 @@
+import json
+
+import pytest
+
+from connector.kite.wire.orders import parse_order
+from connector.service.order_deduplicator import HOLD_SECONDS, OrderDeduplicator, Update
+
+
+class Desk:
+    """An `OrderDeduplicator` with a clock that is turned by hand."""
+
+    def __init__(self, owned=None, **options):
+        self.now = 100.0
+        self.owned = owned
+        self.written = []
+        self.desk = OrderDeduplicator(
+            self.written.append,
+            owned=None if owned is None else lambda: self.owned,
+            monotonic=lambda: self.now,
+            **options,
+        )
+
+    def take(self, slot, order_id="1", **changes):
+        data = {"order_id": order_id, "status": "COMPLETE", **changes}
+        raw = json.dumps({"type": "order", "data": data})
+        self.desk.take(Update(parse_order(data), raw, slot, 5, 6))
+
+    def seen(self, order_id="1", **changes):
+        # as it stands in the topic: the payload alone, keys in whatever order
+        data = {"status": "COMPLETE", **changes, "order_id": order_id}
+        self.desk.written(json.dumps(data))
+
+    def wait(self, seconds, *, topic_seen=True):
+        self.now += seconds
+        self.desk.pass_time(topic_seen=topic_seen)
+
+    @property
+    def slots(self):
+        return [update.slot for update in self.written]
+
+
+@pytest.mark.parametrize("owned", [None, {0, 1, 2}])
+def test_alone_the_first_copy_is_written(owned):
+    desk = Desk(owned)
+    for slot in (2, 0, 1):
+        desk.take(slot)
+    assert desk.slots == [2]
+    assert desk.desk.repeats == 2
+
+
+def test_another_update_of_the_same_order_is_another():
+    desk = Desk()
+    desk.take(0, filled_quantity=1)
+    desk.take(0, filled_quantity=2)
+    assert len(desk.written) == 2
+
+
+def test_the_owner_of_the_lowest_slot_writes_at_once():
+    desk = Desk({0})
+    desk.take(0)
+    assert desk.slots == [0]
+
+
+def test_others_wait_and_leave_out_what_they_see():
+    desk = Desk({1})
+    desk.take(1)
+    assert not desk.written
+    assert desk.desk.holding == 1
+    desk.seen()
+    desk.wait(10 * HOLD_SECONDS)
+    assert not desk.written
+    assert desk.desk.repeats == 1
+
+
+def test_what_nobody_wrote_is_written_by_whoever_has_it():
+    desk = Desk({1})
+    desk.take(1)
+    desk.wait(HOLD_SECONDS * 0.9)
+    assert not desk.written
+    desk.wait(HOLD_SECONDS * 0.2)
+    assert desk.slots == [1]
+    desk.seen()
+    desk.take(1)
+    assert len(desk.written) == 1
+
+
+def test_the_next_in_line_goes_before_the_last():
+    second, third = Desk({1}), Desk({2})
+    for desk, slot in ((second, 1), (third, 2)):
+        desk.take(slot)
+        desk.wait(HOLD_SECONDS * 1.5)
+    assert second.slots == [1]
+    assert not third.written
+    third.wait(HOLD_SECONDS)
+    assert third.slots == [2]
+
+
+def test_a_copy_over_a_lower_slot_shortens_the_wait():
+    desk = Desk({1, 2})
+    desk.take(2)
+    desk.take(1)
+    desk.wait(HOLD_SECONDS)
+    assert desk.slots == [2]
+    assert desk.desk.repeats == 1
+
+    desk = Desk({2})
+    desk.take(2)
+    desk.owned = {0, 2}
+    desk.take(0)
+    assert desk.slots == [0]
+    assert desk.desk.holding == 0
+
+
+def test_slots_of_other_accounts_do_not_count():
+    desk = Desk({3})
+    desk.take(3)
+    assert desk.slots == [3]
+
+
+def test_seen_before_the_own_copy_came():
+    desk = Desk({1})
+    desk.seen()
+    desk.take(1)
+    desk.wait(10 * HOLD_SECONDS)
+    assert not desk.written
+
+
+def test_while_the_topic_cannot_be_read_nobody_guesses():
+    desk = Desk({1})
+    desk.take(1)
+    desk.wait(100.0, topic_seen=False)
+    assert not desk.written
+    desk.wait(HOLD_SECONDS * 0.5)
+    assert not desk.written, "whoever was first has a moment to say so"
+    desk.wait(HOLD_SECONDS)
+    assert desk.slots == [1]
+
+
+def test_nothing_held_is_lost_at_the_end():
+    desk = Desk({1})
+    desk.take(1)
+    desk.desk.close()
+    assert desk.slots == [1]
+    assert desk.desk.holding == 0
+
+
+def test_memory_is_bounded():
+    desk = Desk(capacity=2)
+    for number in ("1", "2", "3", "1"):
+        desk.take(0, number)
+    assert len(desk.written) == 4
+
+
+def test_what_is_held_is_bounded_too():
+    desk = Desk({1}, capacity=3)
+    for number in range(5):
+        desk.take(1, str(number))
+        desk.wait(10 * HOLD_SECONDS, topic_seen=False)
+    assert [update.order.order_id for update in desk.written] == ["0", "1"]
+    assert desk.desk.holding == 3

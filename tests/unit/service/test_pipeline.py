@@ -1,0 +1,193 @@
+import json
+
+import pytest
+from structlog.testing import capture_logs
+
+from connector.kite.wire.messages import parse_message
+from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode, TextMessage
+from connector.service.pipeline import SAMPLE_EVERY_US
+from connector.simulator.wire import encode_frame, full_packet, index_packet, quote_packet
+from tests.support.producing import TIME_US, pipeline
+
+INFY, NIFTY = 408065, 256265
+QUOTE = quote_packet(INFY, 157315)
+
+
+@pytest.fixture
+def kite():
+    return pipeline()
+
+
+def produced(kite, topic=None):
+    return [record for record in kite.producer.records if topic in (None, record.topic)]
+
+
+def test_each_packet_becomes_a_record_at_once(kite):
+    handler = kite.handler(0)
+    handler.opened(1000)
+    confirmed = handler.frame(encode_frame([QUOTE, index_packet(NIFTY, 100)]), TIME_US)
+    assert list(confirmed) == [(INFY, Mode.QUOTE), (NIFTY, Mode.QUOTE)]
+    assert [(record.topic, record.key) for record in produced(kite)] == [
+        ("kite.ticks.nse", b"408065"),
+        ("kite.ticks.indices", b"256265"),
+    ]
+    assert {record.timestamp_ms for record in produced(kite)} == {TIME_US // 1000}
+    assert kite.received == 2
+    assert kite.ticks[Exchange.NSE] == 1
+    assert kite.packets(0) == 2
+    assert kite.packets(7) == 0
+
+
+def test_what_is_no_tick_goes_to_the_dead_letters(kite):
+    handler = kite.handler(4)
+    handler.opened(1000)
+    odd_length = QUOTE[:12]
+    odd_segment = (77).to_bytes(4, "big") + QUOTE[4:]
+    frame = encode_frame([odd_length, QUOTE, odd_segment]) + b"rest"
+    handler.frame(frame, TIME_US)
+    dead = produced(kite, "kite.deadletter")
+    assert [(record.key, record.value, dict(record.headers)["reason"]) for record in dead] == [
+        (b"kite.ticks.nse", odd_length, b"unknown_length"),
+        (b"kite.ticks", odd_segment, b"unknown_segment"),
+        (b"kite.ticks", b"rest", b"trailing_bytes"),
+    ]
+    assert dict(dead[0].headers) == {
+        "reason": b"unknown_length",
+        "slot": b"4",
+        "receive_time_us": b"%d" % TIME_US,
+        "session_id": b"1000",
+    }
+    assert kite.rejected == {"unknown_length": 1, "unknown_segment": 1, "trailing_bytes": 1}
+    assert kite.received == len(kite.producer.records) == 4
+
+
+@pytest.mark.parametrize("packet", [b"\0\0\0", b"\0\0\0\x63tail"])
+def test_an_odd_packet_whose_exchange_none_can_tell(kite, packet):
+    kite.handler(0).frame(encode_frame([packet]), TIME_US)
+    (dead,) = produced(kite, "kite.deadletter")
+    assert dead.key == b"kite.ticks"
+
+
+def order_frame(**changes):
+    data = {"order_id": "1", "status": "COMPLETE", "filled_quantity": 5, **changes}
+    return json.dumps({"type": "order", "data": data})
+
+
+def test_an_order_update_is_written_once(kite):
+    handlers = [kite.handler(slot) for slot in range(3)]
+    for session, handler in enumerate(handlers, 100):
+        handler.opened(session)
+    for raw in (order_frame(), order_frame(filled_quantity=6)):
+        for handler in handlers:
+            handler.message(parse_message(raw), raw)
+    orders = produced(kite, "kite.orders")
+    assert [record.value for record in orders] == [f"order 1 0 100 {TIME_US}".encode()] * 2
+    assert {record.key for record in orders} == {b"1"}
+    assert (kite.orders, kite.order_desk.repeats) == (2, 4)
+    assert kite.received == 2
+
+
+def test_an_event_is_written_and_a_gap_logged(kite):
+    gap = ConnectionEvent(
+        EventType.GAP, slot=4, time_ms=9, reason="silent", gap_from_ms=1, gap_to_ms=8, instruments=3
+    )
+    with capture_logs() as logs:
+        kite.handler(4).event(gap)
+        kite.handler(4).event(ConnectionEvent(EventType.CONNECTED, slot=4, time_ms=10))
+    record = produced(kite, "kite.events")[0]
+    assert (record.key, record.value, record.timestamp_ms) == (b"4", b"event gap 4 account-1", 9)
+    assert kite.events == kite.received == 2
+    assert logs == [
+        {
+            "event": "nothing was received", "log_level": "warning", "slot": 4,
+            "account": "account-1", "seconds": 0.007, "instruments": 3,
+        }
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("raw", "level"),
+    [
+        ('{"type": "error", "data": "Can\'t subscribe"}', "warning"),
+        ('{"type": "message", "data": "maintenance tonight"}', "info"),
+        ('{"type": "app_code"}', "debug"),
+        ("nonsense", "debug"),
+    ],
+)
+def test_other_messages_are_logged_alone(kite, raw, level):
+    with capture_logs() as logs:
+        kite.handler(1).message(parse_message(raw), raw)
+    assert [entry["log_level"] for entry in logs] == [level]
+    assert kite.received == 0
+    assert not produced(kite)
+
+
+def test_counts_go_on_when_a_slot_is_opened_again(kite):
+    for session in (1, 2):
+        handler = kite.handler(0)
+        handler.opened(session)
+        handler.frame(encode_frame([QUOTE]), TIME_US)
+    assert kite.handler(0).session_id == 2
+    assert kite.received == 2
+
+
+def test_symbols_reach_slots_that_are_there_and_those_that_come(kite):
+    kite.handler(0)
+    kite.set_symbols({INFY: "INFY"})
+    for slot in (0, 1):
+        kite.handler(slot).frame(encode_frame([QUOTE]), TIME_US)
+    kite.set_symbols({})
+    kite.handler(0).frame(encode_frame([QUOTE]), TIME_US)
+    assert [b"INFY" in record.value for record in produced(kite)] == [True, True, False]
+
+
+def test_expected_tokens_are_confirmed_again(kite):
+    handler = kite.handler(0)
+    frame = encode_frame([QUOTE])
+    assert handler.frame(frame, TIME_US)
+    assert not handler.frame(frame, TIME_US)
+    handler.expect([INFY])
+    assert handler.frame(frame, TIME_US)
+    handler.forget([INFY])
+    assert handler.frame(frame, TIME_US)
+
+
+def test_latencies_are_sampled():
+    kite = pipeline(time_us=lambda: TIME_US + 300)
+    packet = full_packet(QUOTE, exchange_time=TIME_US // 1_000_000 - 2)
+    index = index_packet(NIFTY, 100, exchange_time=TIME_US // 1_000_000 + 5)
+    frames = [encode_frame([packet, packet]), encode_frame([index]), encode_frame([QUOTE])]
+    handler = kite.handler(0)
+    for number, frame in enumerate(frames[:2] * 2 + frames[2:]):
+        handler.frame(frame, TIME_US - 100_000 + number * SAMPLE_EVERY_US)
+        handler.frame(frame, TIME_US - 100_000 + number * SAMPLE_EVERY_US + 1)
+    assert kite.receive_to_produce.count == 5
+    # the first frame of each was a snapshot; a clock of ours that is behind is no negative time
+    assert kite.exchange_to_receive.count == 2
+    assert kite.exchange_to_receive.total == pytest.approx(1.92)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\0\1", b"\0\1\0\xb8", b"\0\1\0\xb8" + bytes(61)])
+def test_no_bytes_make_it_raise(kite, data):
+    kite.handler(0).frame(data, TIME_US)
+    assert kite.received == len(kite.producer.records)
+
+
+def test_rows_of_the_instrument_master_are_records_too(kite):
+    kite.take_instruments([(b"258", b"row"), (b"514", None)])
+    assert [record[:4] for record in produced(kite, "kite.instruments")] == [
+        ("kite.instruments", b"row", b"258", TIME_US // 1000),
+        ("kite.instruments", None, b"514", TIME_US // 1000),
+    ]
+    assert (kite.instruments, kite.received) == (2, 2)
+
+
+def test_an_announced_list_is_handed_on():
+    announced = []
+    kite = pipeline(announced=announced.append)
+    slot = kite.handler(0)
+    for data in ({"count": 9, "etag": "W/1"}, {"count": 9}, {"etag": 5}, None, "etag"):
+        slot.message(TextMessage("instruments_meta", data), "")
+    slot.message(TextMessage("app_code", {"etag": "W/2"}), "")
+    assert announced == ["W/1"]
+    pipeline().handler(0).message(TextMessage("instruments_meta", {"etag": "W/1"}), "")

@@ -1,0 +1,142 @@
+import pytest
+from structlog.testing import capture_logs
+
+from connector.kite.feed.credentials import FileCredentials, StaticCredentials
+from connector.kite.wire.models import ConnectionState, Mode
+from connector.service.slots import StaticSlots, credentials_of, resolve
+from connector.settings.models import AccountSettings, Settings
+from tests.support.masters import FakeMaster
+from tests.support.producing import pipeline
+
+INFY, SBIN = 408065, 779521
+
+
+def settings(*groups, accounts=({"api_key": "k", "access_token": "t"},), **given):
+    return Settings.model_validate(
+        {
+            "accounts": list(accounts),
+            "instruments": [{"mode": mode, "instruments": names} for mode, names in groups],
+            # nobody listens there, and nothing here waits for it
+            "feed": {"root": "ws://127.0.0.1:9"},
+            **given,
+        }
+    )
+
+
+@pytest.fixture
+async def open_slots():
+    opened = []
+
+    async def start(given):
+        slots = StaticSlots(
+            given, {account.name: credentials_of(account) for account in given.accounts}
+        )
+        opened.append(slots)
+        await slots.start(pipeline().handler)
+        return slots
+
+    yield start
+    for slots in opened:
+        await slots.stop_intake()
+
+
+def carried(slots):
+    return {slot: connection.desired() for slot, connection in slots._connections.items()}
+
+
+def test_the_highest_mode_wins():
+    groups = settings(
+        ("ltp", [INFY, SBIN]), ("full", ["NSE:INFY"]), ("quote", [INFY, "NSE:NONE", "NSE:NONE"])
+    ).instruments
+    wanted, unknown = resolve(groups, FakeMaster({"NSE:INFY": INFY}))
+    assert wanted == {INFY: Mode.FULL, SBIN: Mode.LTP}
+    assert unknown == ["NSE:NONE"]
+
+
+def test_without_a_master_no_name_has_a_token():
+    assert resolve(settings(("full", ["NSE:INFY", SBIN])).instruments, None) == (
+        {SBIN: Mode.FULL},
+        ["NSE:INFY"],
+    )
+
+
+def test_credentials_are_where_the_settings_say(tmp_path):
+    given = AccountSettings(name="a", api_key="k", access_token="t")
+    assert isinstance(credentials_of(given), StaticCredentials)
+    given = AccountSettings(name="b", api_key="k", access_token_file=tmp_path / "token")
+    credentials = credentials_of(given)
+    assert isinstance(credentials, FileCredentials)
+    assert credentials.name == "b"
+
+
+async def test_all_slots_share_the_list(open_slots):
+    slots = await open_slots(settings(("full", [INFY, SBIN, 256265, 265])))
+    assert [len(desired) for desired in carried(slots).values()] == [2, 1, 1]
+    assert [stats.slot for stats in slots.stats()] == [0, 1, 2]
+    assert not slots.unresolved()
+
+
+async def test_an_accounts_slots_keep_their_numbers(open_slots):
+    accounts = [
+        {"name": "a", "api_key": "1", "access_token": "t", "connections": 2},
+        {"name": "b", "api_key": "2", "access_token": "t"},
+    ]
+    slots = await open_slots(settings(accounts=accounts))
+    assert [(stats.slot, stats.account) for stats in slots.stats()] == [
+        (0, "a"), (1, "a"), (3, "b"), (4, "b"), (5, "b"),
+    ]  # fmt: skip
+
+
+async def test_names_come_with_the_master(open_slots):
+    slots = await open_slots(settings(("full", ["NSE:INFY", "NSE:NONE", SBIN])))
+    assert slots.unresolved() == [
+        "NSE:INFY: the instrument master is not loaded yet",
+        "NSE:NONE: the instrument master is not loaded yet",
+    ]
+    with capture_logs() as logs:
+        slots.set_master(FakeMaster({"NSE:INFY": INFY}))
+    assert {token for desired in carried(slots).values() for token in desired} == {INFY, SBIN}
+    assert slots.unresolved() == ["NSE:NONE: not in the instrument master"]
+    assert logs[-1]["names"] == ["NSE:NONE"]
+
+
+async def test_a_name_with_another_token_moves_to_it(open_slots):
+    slots = await open_slots(settings(("full", ["NFO:FUT", SBIN])))
+    slots.set_master(FakeMaster({"NFO:FUT": 1000 * 256 + 2}))
+    slots.set_master(FakeMaster({"NFO:FUT": 2000 * 256 + 2}))
+    tokens = {token for desired in carried(slots).values() for token in desired}
+    assert tokens == {2000 * 256 + 2, SBIN}
+
+
+async def test_a_master_before_the_start(open_slots):
+    given = settings(("full", ["NSE:INFY"]))
+    slots = StaticSlots(given, {"main": credentials_of(given.accounts[0])})
+    slots.set_master(FakeMaster({"NSE:INFY": INFY}))
+    await slots.start(pipeline().handler)
+    assert carried(slots)[0] == {INFY: Mode.FULL}
+    await slots.stop_intake()
+
+
+async def test_what_finds_no_room_is_named(open_slots):
+    tokens = [number * 256 + 1 for number in range(1, 9)]
+    with capture_logs() as logs:
+        slots = await open_slots(
+            settings(("full", tokens), connection={"max_symbols_per_connection": 2})
+        )
+    assert [len(desired) for desired in carried(slots).values()] == [2, 2, 2]
+    assert slots.unresolved() == [
+        f"{token}: no room, the connections are full" for token in tokens[6:]
+    ]
+    assert "no room for 2 instruments" in logs[-1]["reason"]
+
+
+async def test_waiting_for_a_token_is_a_reason(open_slots):
+    slots = await open_slots(settings(accounts=[{"api_key": "k", "connections": 1}]))
+    assert slots.not_ready() == ["slot 0 (main) is idle"]
+    states = []
+    connection = slots._connections[0]
+    await connection.first_outcome()
+    states.append(connection.state)
+    assert states == [ConnectionState.WAITING_FOR_TOKEN]
+    (reason,) = slots.not_ready()
+    assert reason.startswith("slot 0 (main) is waiting for token: ")

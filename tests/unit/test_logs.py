@@ -1,0 +1,125 @@
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from connector.logs import SecretMask, configure
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def stream():
+    return io.StringIO()
+
+
+def lines(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_where_no_terminal_is(stream):
+    configure(stream=stream)
+    structlog.get_logger("kite").info("connected", slot=1)
+    (line,) = lines(stream)
+    assert line["message"] == "connected"
+    assert line["slot"] == 1
+    assert line["level"] == "info"
+    assert line["logger"] == "kite"
+    assert line["time"].endswith("Z")
+
+
+def test_readable_on_a_terminal():
+    terminal = Terminal()
+    configure(stream=terminal)
+    structlog.get_logger().info("connected", slot=1)
+    text = terminal.getvalue()
+    assert "connected" in text
+    assert not text.startswith("{")
+
+
+def test_the_format_can_be_forced():
+    terminal, plain = Terminal(), io.StringIO()
+    configure(log_format="json", stream=terminal)
+    structlog.get_logger().info("a")
+    configure(log_format="console", stream=plain)
+    structlog.get_logger().info("b")
+    assert terminal.getvalue().startswith("{")
+    assert "\x1b" not in plain.getvalue()
+    assert "b" in plain.getvalue()
+
+
+def test_the_level(stream):
+    configure("warning", stream=stream)
+    structlog.get_logger().info("quiet")
+    structlog.get_logger().warning("heard")
+    assert [line["message"] for line in lines(stream)] == ["heard"]
+
+
+def test_standard_loggers_come_along(stream):
+    configure(stream=stream)
+    logging.getLogger("websockets.client").warning("odd %s", "frame")
+    logging.getLogger("websockets.client").info("connection open")
+    logging.getLogger("watchfiles.main").info("1 change detected")
+    # others may speak too: a thread of an earlier test, say
+    heard = [
+        line for line in lines(stream) if line["logger"] in ("websockets.client", "watchfiles.main")
+    ]
+    assert [line["message"] for line in heard] == ["odd frame"]
+
+
+def test_an_exception_is_one_line(stream):
+    configure(stream=stream)
+    try:
+        int("access_token=sesame&x=1")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    (line,) = lines(stream)
+    assert "ValueError" in line["exception"]
+    assert "sesame" not in line["exception"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_secret_gets_out(stream, log_format):
+    mask = SecretMask(["hunter2hunter2"])
+    configure(log_format=log_format, mask=mask, stream=stream)
+    log = structlog.get_logger()
+    log.info("said hunter2hunter2", where=["hunter2hunter2"], why={"x": "hunter2hunter2"})
+    log.info("object", error=RuntimeError("hunter2hunter2"))
+    log.info("url", url="wss://x/?api_key=abcdefgh&access_token=ijklmnop")
+    log.info("header", headers="Authorization: token abcdefgh:ijklmnop")
+    log.info("named", access_token="ijklmnop", password="abcdefgh")
+    logging.getLogger("other").warning("hunter2hunter2 %s", "access_token=ijklmnop")
+    text = stream.getvalue()
+    assert text.count("***") >= 10
+    for secret in ("hunter2", "abcdefgh", "ijklmnop"):
+        assert secret not in text
+
+
+def test_more_can_be_hidden_later(stream):
+    mask = SecretMask()
+    configure(mask=mask, stream=stream)
+    mask.hide("todays-token")
+    structlog.get_logger().info("todays-token")
+    assert "todays" not in stream.getvalue()
+
+
+def test_words_are_left_alone():
+    mask = SecretMask(["k", ""])
+    assert mask.clean("kite token expired") == "kite token expired"
+    assert mask.clean(5) == 5
+    assert mask.clean(None) is None
