@@ -13,7 +13,8 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -28,8 +29,10 @@ from confluent_kafka import (
 )
 from confluent_kafka import KafkaError as Code
 
+from connector.cluster.refusals import refusal
 from connector.control.records import MOVED_TO, RECONNECT_KEY
 from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.groups import cluster_group
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
@@ -44,7 +47,8 @@ REASSIGN_SECONDS: Final = 5.0
 """How long slots that were held wait for an assignment once a coordinator has answered, on top of
 the session timeout: so long it may wait for the members that it knew before the outage."""
 _MAX_BATCH: Final = 1000
-_FORBIDDEN: Final = frozenset({Code.GROUP_AUTHORIZATION_FAILED, Code.TOPIC_AUTHORIZATION_FAILED})
+REFUSED_SECONDS: Final = 15.0
+"""How long a refusal counts: the client asks again at least as often, and is refused again."""
 _FETCH_WAIT_MS: Final = 20
 _METADATA_REFRESH_MS: Final = 10_000
 
@@ -103,8 +107,9 @@ class Membership:
         kafka: how brokers are reached.
         cluster: session timeout and protocol.
         topics: the topics' names.
-        name: of the group.
+        name: the connector's, the first part of the group's.
         member: told of everything.
+        monotonic: seconds, for how long a refusal counts.
     """
 
     def __init__(
@@ -114,8 +119,11 @@ class Membership:
         topics: TopicNames,
         name: str,
         member: Member,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kafka = kafka
+        self._monotonic = monotonic
         self._cluster = cluster
         self._topics = topics
         self._name = name
@@ -130,6 +138,7 @@ class Membership:
         self._held = False
         self._rejoining = False
         self._refusals: set[str] = set()
+        self._refused_until = 0.0
         self._owned: set[int] = set()
         self.rebalances = 0
         self.joined = False
@@ -163,7 +172,7 @@ class Membership:
         """The consumer's properties."""
         timeout_ms = round(self._cluster.session_timeout_seconds * 1000)
         own: dict[str, Any] = {
-            "group.id": self._name,
+            "group.id": cluster_group(self._name, self._topics.prefix),
             # a broker's member ids begin with it, and assignors sort by them: so after an outage,
             # when nobody owns anything, slots tend to come back to where they were
             "client.id": f"{self._name}-{socket.gethostname()}",
@@ -191,9 +200,14 @@ class Membership:
             while not self._stopping.is_set():
                 try:
                     self._be_member()
-                except Exception as error:  # noqa: BLE001 - a fatal error of the client, or a bug
-                    self.error = str(error)
-                    self._log.exception("membership failed; joining again")
+                except KafkaException as error:
+                    if not self._refused(error.args[0], None):
+                        # of this client alone: the next one may not meet it
+                        self.error = error.args[0].str()
+                        self._log.warning("membership_failed", reason=self.error)
+                except Exception as error:  # noqa: BLE001 - a bug; without a member nobody streams
+                    self.error = repr(error)
+                    self._log.exception("membership_failed")
                 # whatever it was not told of, it must not keep either
                 self._wait(self._member.revoked(sorted(self._owned), leads=True))
                 self._owned.clear()
@@ -235,18 +249,17 @@ class Membership:
             elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
                 if message.topic() == self._topics.subscriptions:
                     items.append(CaughtUp(message.partition() or 0))
-            elif error.fatal():
+            elif error.fatal() or error.code() == Code._FATAL:  # noqa: SLF001
                 raise KafkaException(error)
-            elif error.code() in _FORBIDDEN:
-                self._forbidden(message.topic(), error.str())
-            else:
-                self._log.debug("consumer", reason=error.str())
+            elif not self._refused(error, message.topic()):
+                self._log.debug("consumer_error", reason=error.str())
             if len(items) >= _MAX_BATCH:
                 break
             message = consumer.poll(0)
         if items:
             self._call(self._member.take, items)
-        if (not self.joined or self.error is not None) and consumer.memberid():
+        # a client may have a member id, and be refused all the same
+        if self._monotonic() >= self._refused_until and consumer.memberid():
             self.joined = True
             self.error = None
         if self._held and not self._rejoining and consumer.memberid():
@@ -255,14 +268,18 @@ class Membership:
             patience = self._cluster.session_timeout_seconds + REASSIGN_SECONDS
             self._call_async(self._member.not_reassigned(patience))
 
-    def _forbidden(self, topic: str | None, reason: str) -> None:
-        """The client goes on to ask, and would for ever: somebody has to grant a right."""
-        if topic and topic not in reason:
-            reason = f"{topic}: {reason}"
+    def _refused(self, error: Any, topic: str | None) -> bool:
+        """Whether a broker refuses the member, which asks again for ever: somebody has to act."""
+        group = cluster_group(self._name, self._topics.prefix)
+        reason = refusal(error, topic, group, self._cluster)
+        if reason is None:
+            return False
         if reason not in self._refusals:
             self._refusals.add(reason)
-            self._log.error("Kafka refuses the member", reason=reason)
+            self._log.error("member_refused", reason=reason)
         self.error = reason
+        self._refused_until = self._monotonic() + REFUSED_SECONDS
+        return True
 
     def _item(self, message: Message) -> Item | None:
         """A record as the slot's owner needs it; the leader's own records are not for it."""

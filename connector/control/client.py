@@ -28,7 +28,7 @@ from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
 from connector.kafka.config import client_properties, refused_properties
 from connector.kafka.diagnosis import Complaints
-from connector.kafka.groups import reader_group
+from connector.kafka.groups import cluster_group, reader_group
 from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
@@ -156,19 +156,20 @@ class ControlClient:
             for token, subscription in state.subscriptions.items()
         }
 
-    def owners(self, group: str) -> dict[int | None, str] | None:
+    def owners(self, name: str) -> dict[int | None, str] | None:
         """Which member of the cluster owns each slot; None as the key: which one leads.
 
         Asked of the group's coordinator, so it is true at this moment.
 
         Args:
-            group: the connector's name.
+            name: the connector's.
 
         Returns:
             Members as client id and address; None where the broker does not tell: without the
             right to describe the group, or the embedded broker.
         """
         admin = AdminClient(self._properties())
+        group = cluster_group(name, self._topics.prefix)
         try:
             metadata = admin.list_topics(timeout=BROKER_SECONDS)
             if (metadata.cluster_id or "").startswith("mockCluster"):

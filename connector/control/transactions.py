@@ -1,7 +1,7 @@
 """The leader's side of Kafka: reads the topics, and writes each step in one transaction.
 
-Everything blocks; it belongs to the leader's thread. The transactional.id is the connector's name,
-so opening a second log anywhere fences this one.
+Everything blocks; it belongs to the leader's thread. The transactional.id is that of
+the connector and its topics, so opening a second log anywhere fences this one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from connector.errors import (
 )
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.diagnosis import passing
+from connector.kafka.groups import leader_transactional_id, reader_group
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
@@ -74,7 +75,7 @@ class ControlLog:
     Args:
         kafka: how brokers are reached.
         topics: the topics' names.
-        name: the connector's: its consumer group and transactional.id.
+        name: the connector's, the first part of its group and transactional.id.
         group_metadata: of the member that owns the control partition, None when it has none; a
             transaction fails when the group has given the partition to another.
     """
@@ -107,7 +108,7 @@ class ControlLog:
                 self._kafka,
                 **{
                     # never joins: partitions are assigned by hand and nothing is committed
-                    "group.id": f"{self._name}-leader",
+                    "group.id": reader_group(self._name, "leader"),
                     "client.id": f"{self._name}-leader",
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
@@ -125,7 +126,7 @@ class ControlLog:
                 self._kafka,
                 **{
                     "client.id": f"{self._name}-leader",
-                    "transactional.id": f"{self._name}-leader",
+                    "transactional.id": leader_transactional_id(self._name, self._topics.prefix),
                     "transaction.timeout.ms": 30_000,
                     "linger.ms": 0,
                     # a transaction right after another is told to wait for its markers: not for

@@ -67,6 +67,8 @@ class TopicSpec:
     partitions_are: Literal["wished", "exact", "at_least"] = "wished"
     """Of a topic that exists: another number is only worth a warning, or breaks its meaning, or
     too few of them are added to (no key's partition rests on their number)."""
+    cleanup_is: Literal["wished", "exact"] = "wished"
+    """Of a topic that exists: another cleanup.policy is only worth a warning, or loses state."""
 
     @property
     def compacted(self) -> bool:
@@ -109,11 +111,14 @@ def topic_specs(topics: TopicSettings, *, slots: int) -> list[TopicSpec]:
         TopicSpec(names.orders, topics.order_partitions, kept(topics.order_retention_hours)),
         # rare records, read by everybody: one partition, so one order
         TopicSpec(names.events, 1, kept(topics.event_retention_hours)),
-        TopicSpec(names.control, 1, control, partitions_are="exact"),
+        # compacted, it would lose each command but the last one under a key
+        TopicSpec(names.control, 1, control, partitions_are="exact", cleanup_is="exact"),
         TopicSpec(names.replies, 1, control),
-        TopicSpec(names.subscriptions, slots, compacted, partitions_are="at_least"),
+        TopicSpec(
+            names.subscriptions, slots, compacted, partitions_are="at_least", cleanup_is="exact"
+        ),
         # as many as the ticks: the same token is in the same partition of both, for joins
-        TopicSpec(names.instruments, topics.tick_partitions, compacted),
+        TopicSpec(names.instruments, topics.tick_partitions, compacted, cleanup_is="exact"),
         TopicSpec(names.deadletter, 1, kept(topics.deadletter_retention_hours)),
     ]
 
@@ -283,19 +288,34 @@ def config_differences(spec: TopicSpec, there: Mapping[str, str | None]) -> list
     """How the configuration of a topic differs from its spec, a line for each property.
 
     Raises:
-        TopicError: the topic is of no use like that.
+        TopicError: the topic would lose what the connector keeps there.
     """
-    if spec.compacted and "compact" not in (there.get("cleanup.policy") or ""):
-        raise TopicError(
-            spec.name,
-            f"cleanup.policy is {there.get('cleanup.policy')} and must be compact: "
-            "the state kept there would be deleted by age",
-        )
+    policy = there.get("cleanup.policy")
+    if spec.cleanup_is == "exact" and policy is not None:
+        wanted = spec.config["cleanup.policy"]
+        policies = {one.strip() for one in policy.split(",")}
+        if policies != {wanted}:
+            raise TopicError(spec.name, _cleanup_fault(spec, policies, wanted))
     return [
         f"{spec.name}: {name} is {there[name]}, the settings say {wanted}"
         for name, wanted in spec.config.items()
         if name in there and there[name] != wanted
     ]
+
+
+def _cleanup_fault(spec: TopicSpec, policies: set[str], wanted: str) -> str:
+    """What a wrong cleanup.policy does to the topic, and the command that helps."""
+    if wanted == "delete":
+        loss = "commands that were not applied yet would be lost to later ones with the same key"
+    elif "delete" in policies:
+        loss = "the state kept there would be deleted by age"
+    else:
+        loss = "the state kept there would grow without a bound"
+    return (
+        f"cleanup.policy is {','.join(sorted(policies))} and must be {wanted}: {loss}. "
+        "Set it with kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics "
+        f"--entity-name {spec.name} --add-config cleanup.policy={wanted}"
+    )
 
 
 def _partitions(metadata: ClusterMetadata) -> dict[str, int]:

@@ -322,7 +322,7 @@ class Settings(Section):
     name: str = Field(
         DEFAULT_NAME,
         pattern=r"^[A-Za-z0-9._-]{1,80}$",
-        description="of the cluster: first part of its consumer groups and transactional.id",
+        description="of the connector; with topics.prefix, of its group and transactional.id",
     )
     feed: FeedSettings = FeedSettings()
     accounts: tuple[AccountSettings, ...] = Field(

@@ -50,40 +50,45 @@ def require_engine() -> None:
 
 
 class KafkaContainer:
-    """One node of Apache Kafka (KRaft) that keeps address and data over `stop` and `start`."""
+    """One node of Apache Kafka (KRaft) that keeps address and data over `stop` and `start`.
 
-    def __init__(self) -> None:
+    Args:
+        settings: of the broker, as the image's variables, over those of the tests.
+    """
+
+    def __init__(self, **settings: str) -> None:
         # chosen here: Docker would give the container another port at each start
         (port,) = free_ports(1)
         self.bootstrap_servers = f"127.0.0.1:{port}"
         listeners = "HOST://:9092,INTERNAL://:19092,CONTROLLER://:9093"
-        self._container = DockerContainer(KAFKA_IMAGE).with_envs(
-            KAFKA_NODE_ID="1",
-            KAFKA_PROCESS_ROLES="broker,controller",
-            KAFKA_CONTROLLER_QUORUM_VOTERS="1@localhost:9093",
-            KAFKA_CONTROLLER_LISTENER_NAMES="CONTROLLER",
-            KAFKA_LISTENERS=listeners,
-            KAFKA_ADVERTISED_LISTENERS=f"HOST://{self.bootstrap_servers},"
+        defaults = {
+            "KAFKA_NODE_ID": "1",
+            "KAFKA_PROCESS_ROLES": "broker,controller",
+            "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+            "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+            "KAFKA_LISTENERS": listeners,
+            "KAFKA_ADVERTISED_LISTENERS": f"HOST://{self.bootstrap_servers},"
             "INTERNAL://localhost:19092",
-            KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=(
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": (
                 "HOST:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
             ),
-            KAFKA_INTER_BROKER_LISTENER_NAME="INTERNAL",
-            KAFKA_AUTO_CREATE_TOPICS_ENABLE="false",
-            KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR="1",
-            KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR="1",
-            KAFKA_TRANSACTION_STATE_LOG_MIN_ISR="1",
-            KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS="0",
+            "KAFKA_INTER_BROKER_LISTENER_NAME": "INTERNAL",
+            "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+            "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+            "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+            "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+            "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
             # a node that was killed registers again only when its old session has ended
-            KAFKA_BROKER_SESSION_TIMEOUT_MS="4000",
+            "KAFKA_BROKER_SESSION_TIMEOUT_MS": "4000",
             # of KIP-848's groups, where it is the broker's affair: the default is 45 s
-            KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS="6000",
-            KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS="6000",
-            KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS="1000",
-            KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS="1000",
-            KAFKA_LOG_CLEANER_BACKOFF_MS="500",
-            KAFKA_HEAP_OPTS="-Xms128m -Xmx512m",
-        )
+            "KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS": "6000",
+            "KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS": "6000",
+            "KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS": "1000",
+            "KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS": "1000",
+            "KAFKA_LOG_CLEANER_BACKOFF_MS": "500",
+            "KAFKA_HEAP_OPTS": "-Xms128m -Xmx512m",
+        }
+        self._container = DockerContainer(KAFKA_IMAGE).with_envs(**{**defaults, **settings})
         self._container.ports = {"9092": ("127.0.0.1", port)}
 
     def start(self) -> None:
@@ -129,10 +134,10 @@ class KafkaContainer:
 
 
 @contextlib.contextmanager
-def kafka_container() -> Iterator[KafkaContainer]:
-    """A Kafka of one's own."""
+def kafka_container(**settings: str) -> Iterator[KafkaContainer]:
+    """A Kafka of one's own; `settings` are the broker's, as the image's variables."""
     require_engine()
-    kafka = KafkaContainer()
+    kafka = KafkaContainer(**settings)
     try:
         kafka.start()
         yield kafka

@@ -5,6 +5,7 @@ are added, and both group protocols.
 """
 
 import asyncio
+import contextlib
 import signal
 import uuid
 
@@ -16,6 +17,7 @@ from connector.control.client import ControlClient
 from connector.control.records import Record
 from connector.control.transactions import ControlLog, Step
 from connector.errors import FencedError
+from connector.kafka.groups import cluster_group, leader_transactional_id
 from connector.kafka.topics import TopicNames, ensure_topics
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.support.processes import in_charge, replica_processes
@@ -72,7 +74,10 @@ async def one_kafka(bootstrap_servers):
     made = Kafka(bootstrap_servers, "classic")
     await made.create()
     # a broker makes its transactions' topic at the first use, which takes it some time
-    client = {"bootstrap.servers": bootstrap_servers, "transactional.id": f"{made.name}-leader"}
+    client = {
+        "bootstrap.servers": bootstrap_servers,
+        "transactional.id": leader_transactional_id(made.name, made.topics.prefix),
+    }
     await asyncio.to_thread(Producer(client).init_transactions, 60)
     return made
 
@@ -101,7 +106,7 @@ def test_what_an_aborted_transaction_wrote_is_never_seen(one_kafka):
     producer = Producer(
         {
             "bootstrap.servers": one_kafka.bootstrap_servers,
-            "transactional.id": f"{one_kafka.name}-leader",
+            "transactional.id": leader_transactional_id(one_kafka.name, one_kafka.topics.prefix),
         }
     )
     producer.init_transactions(30)
@@ -132,7 +137,10 @@ def test_a_transaction_that_was_left_open_is_aborted_by_the_next_leader(one_kafk
 
 def test_the_groups_offset_is_committed_with_the_step(one_kafka):
     member = Consumer(
-        {"bootstrap.servers": one_kafka.bootstrap_servers, "group.id": one_kafka.name}
+        {
+            "bootstrap.servers": one_kafka.bootstrap_servers,
+            "group.id": cluster_group(one_kafka.name, one_kafka.topics.prefix),
+        }
     )
     log = one_kafka.log(member.consumer_group_metadata)
     log.open()
@@ -225,6 +233,28 @@ async def test_a_leader_that_was_frozen_is_fenced_when_it_wakes(kafka, feed, ste
         reply = await steering.send("set-mode", 60, mode="ltp", expected_revision=2)
         assert (reply["status"], reply["revision"]) == ("APPLIED", 3)
     assert feed.max_open_sockets(KEY) == 3
+
+
+async def test_two_prefixes_under_one_name_are_two_clusters(bootstrap_servers, feed):
+    keys = [KEY, "second_key"]
+    ours, others = (Kafka(bootstrap_servers, "classic") for _ in keys)
+    name = f"shared-{uuid.uuid4().hex[:8]}"
+    async with contextlib.AsyncExitStack() as running:
+        clusters = []
+        for kafka, key in zip((ours, others), keys, strict=True):
+            await kafka.create()
+            account = {"name": "one", "api_key": key, "access_token": "simulated_token"}
+            changes = {**kafka.changes, "name": name, "accounts": [account]}
+            members = replica_processes(kafka, feed, 2, **changes)
+            clusters.append((kafka, await running.enter_async_context(members)))
+        for (kafka, members), token in zip(clusters, TOKENS, strict=False):
+            await until(lambda members=members: in_charge(members, range(3)), 60)
+            steering = Steering(kafka.bootstrap_servers, kafka.topics)
+            reply = await steering.send("subscribe", instruments=[token])
+            assert (reply["accepted"], reply["revision"]) == (1, 1)
+            steering.close()
+        await until(lambda: set(feed.subscriptions()) == set(TOKENS[:2]))
+        assert [feed.open_sockets(key) for key in keys] == [3, 3]
 
 
 async def test_the_broker_tells_who_owns_what(kafka, feed):

@@ -13,6 +13,7 @@ from connector.control.client import ControlClient, new_id
 from connector.control.commands import Status
 from connector.errors import ConnectorError, TopicError
 from connector.kafka.config import client_properties
+from connector.kafka.groups import cluster_group
 from connector.kafka.topics import TopicNames
 from connector.settings.models import AccountSettings
 from tests.integration.secured import Right, documented, kafka_settings
@@ -124,7 +125,8 @@ def operate(secured):
         if client.owners("kite-connector") is None:
             # which leaves out why: a coordinator may also be slow
             admin = AdminClient(client_properties(kafka, log_level=0))
-            admin.describe_consumer_groups(["kite-connector"])["kite-connector"].result(20)
+            group = cluster_group("kite-connector", TOPICS.prefix)
+            admin.describe_consumer_groups([group])[group].result(20)
             raise TopicError(TOPICS.subscriptions, "nobody told the owners")
 
 
@@ -250,12 +252,12 @@ def test_without_any_one_right_the_connector_says_what_it_lacks(
             subscribe,
         ),
         (
-            Right("group", "kite-connector", False, "Read"),
+            Right("group", "kite-connector:kite", False, "Read"),
             "Failed to add offsets.*Group authorization failed",
             subscribe,
         ),
         (
-            Right("transactional id", "kite-connector-leader", False, "Write"),
+            Right("transactional id", "kite-connector:kite-leader", False, "Write"),
             "Transactional Id authorization failed.*leader interrupted",
             subscribe,
         ),
@@ -267,10 +269,10 @@ def test_without_any_one_right_the_connector_says_what_it_lacks(
         ),
         (
             of("kite.subscriptions", "Read"),
-            r"kite\.subscriptions: .*Kafka refuses the member",
+            r"kite\.subscriptions: .*member_refused",
             None,
         ),
-        (of("kite.control", "Read"), r"kite\.control: .*Kafka refuses the member", None),
+        (of("kite.control", "Read"), r"kite\.control: .*member_refused", None),
     ]
     with connector(tmp_path / "log", environment, NO_CREATION) as running:
         for topic in (*TOPICS.all_ticks().values(), *(right.name for right in checks[1:])):

@@ -103,12 +103,25 @@ async def test_differences_are_told_and_left(kafka, topics, admin):
     assert (await asyncio.to_thread(configuration, admin, orders))["retention.ms"] == "1000"
 
 
-async def test_state_that_would_be_forgotten_is_refused(kafka, topics, admin):
+@pytest.mark.parametrize(
+    ("topic", "policy", "right"),
+    [
+        ("subscriptions", "delete", "compact"),
+        ("subscriptions", "compact,delete", "compact"),
+        ("instruments", "delete,compact", "compact"),
+        ("control", "compact,delete", "delete"),
+    ],
+)
+async def test_a_policy_that_loses_state_is_refused(kafka, topics, admin, topic, policy, right):
     await ensure_topics(kafka, topics, slots=3)
-    subscriptions = TopicNames(topics.prefix).subscriptions
-    await alter(admin, subscriptions, "cleanup.policy", "delete")
-    with pytest.raises(TopicError, match=r"cleanup\.policy is delete and must be compact"):
+    name = getattr(TopicNames(topics.prefix), topic)
+    await alter(admin, name, "cleanup.policy", policy)
+    with pytest.raises(TopicError, match=rf"cleanup\.policy is .* and must be {right}: ") as caught:
         await ensure_topics(kafka, topics, slots=3)
+    # the command that it names helps
+    assert f"--entity-name {name} --add-config cleanup.policy={right}" in str(caught.value)
+    await alter(admin, name, "cleanup.policy", right)
+    assert (await ensure_topics(kafka, topics, slots=3)).differences == []
 
 
 async def test_commands_have_one_order(kafka, topics, admin):

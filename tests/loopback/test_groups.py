@@ -10,10 +10,14 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from connector.control.client import ControlClient
-from connector.kafka.groups import reader_group
+from connector.embedded.broker import EmbeddedBroker
+from connector.kafka.groups import cluster_group, leader_transactional_id, reader_group
 from connector.kafka.instruments import read_held
 from connector.kafka.tail import tail
+from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME
+from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.support.replicas import Steering, replicas, settings, settled
 from tests.support.stack import TOPICS, stack
 from tests.support.stack import service as running
 from tests.support.waiting import until
@@ -70,9 +74,42 @@ async def test_the_name_of_the_settings_is_the_prefix(groups, monkeypatch):
             result = await asyncio.to_thread(CliRunner().invoke, app, arguments + options)
             assert result.exit_code == 0, result.output
         assert kinds(groups) == {
-            "trading", "trading-leader", "trading-tail", "trading-instruments", "trading-ctl",
+            "trading:kite", "trading-leader", "trading-tail", "trading-instruments", "trading-ctl",
         }  # fmt: skip
         groups.clear()
         events = [TOPICS.events]
         assert [r async for r in tail(settings.kafka, None, TOPICS, events, follow=False)] == []
         assert groups[0].startswith(f"{DEFAULT_NAME}-tail-")
+
+
+def test_another_prefix_is_another_group_and_another_leader():
+    pairs = [("a", "b"), ("a", "c"), ("a-b", "c"), ("a", "b-c"), ("a.b", "c"), ("a", "b.c")]
+    assert len({cluster_group(*pair) for pair in pairs}) == len(pairs)
+    assert len({leader_transactional_id(*pair) for pair in pairs}) == len(pairs)
+
+
+async def test_two_connectors_of_one_name_with_two_prefixes_leave_each_other_alone():
+    topics = [TopicNames("kite"), TopicNames("other")]
+    parts = {"control": 1, "replies": 1, "subscriptions": 3, "deadletter": 1}
+    names = {getattr(of, part): count for of in topics for part, count in parts.items()}
+    accounts = [{"api_key": "one"}, {"api_key": "two"}]
+    async with SimulatorServer(SimulatorConfig(stepped=True, accounts=accounts)) as feed:
+        with EmbeddedBroker(names) as kafka:
+            trees = [
+                settings(
+                    kafka.bootstrap_servers,
+                    feed.ws_url,
+                    accounts=[{**account, "access_token": "simulated_token"}],
+                    topics={"prefix": of.prefix, "replication_factor": 1},
+                )
+                for of, account in zip(topics, accounts, strict=True)
+            ]
+            async with replicas(trees[0]) as first, replicas(trees[1]) as second:
+                for members, of, token in ((first, topics[0], 257), (second, topics[1], 513)):
+                    await settled(members, [0, 1, 2])
+                    steering = Steering(kafka.bootstrap_servers, of)
+                    assert (await steering.send("subscribe", instruments=[token]))["accepted"] == 1
+                    steering.close()
+                await until(lambda: feed.subscriptions().keys() == {257, 513})
+                fenced = [m.cluster.status()["commands"]["fenced"] for m in (*first, *second)]
+                assert fenced == [0, 0]

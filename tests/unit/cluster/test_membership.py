@@ -28,8 +28,8 @@ class Message:
 
 
 class Failure:
-    def __init__(self, code, *, fatal=False):
-        self._code, self._fatal = code, fatal
+    def __init__(self, code, *, fatal=False, text="failure"):
+        self._code, self._fatal, self._text = code, fatal, text
 
     def code(self):
         return self._code
@@ -38,7 +38,7 @@ class Failure:
         return self._fatal
 
     def str(self):
-        return "failure"
+        return self._text
 
 
 def record(partition, key, value, headers=None):
@@ -151,7 +151,7 @@ def lose(*numbers, control=False):
 def run(monkeypatch):
     """Run a script to its end; returns the consumer and what the member was told."""
 
-    async def run(*script, coordinator=True):
+    async def run(*script, coordinator=True, **options):
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
         journal = []
@@ -161,7 +161,7 @@ def run(monkeypatch):
         monkeypatch.setattr(Membership, "_coordinator_answers", lambda _: coordinator)
         monkeypatch.setattr(membership, "POLL_SECONDS", 0)
         member = FakeMember(journal)
-        joined = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "group", member)
+        joined = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "group", member, **options)
         joined.start()
         await asyncio.wait_for(finished.wait(), 20)
         metadata = joined.group_metadata()
@@ -292,10 +292,52 @@ async def test_a_right_that_is_missing_is_said_once_and_shown(run):
     unread = Message("t", 0, None, None, error=Failure(Code.TOPIC_AUTHORIZATION_FAILED))
     with structlog.testing.capture_logs() as log:
         _, _, joined, _ = await run(without_id, unread, refused, NOTHING, refused)
-    assert joined.error == "failure"
+    advice = "grant this account Read on"
+    assert joined.error == f"failure: {advice} the group group:kite"
     assert not joined.joined
-    assert [line["event"] for line in log] == ["Kafka refuses the member"] * 2
-    assert [line["reason"] for line in log] == ["t: failure", "failure"]
+    assert [line["event"] for line in log] == ["member_refused"] * 2
+    assert [line["reason"] for line in log] == [f"t: failure: {advice} it", joined.error]
+
+
+@pytest.mark.parametrize(
+    ("code", "setting"),
+    [
+        (Code.INVALID_SESSION_TIMEOUT, "cluster.session_timeout_seconds is 10"),
+        (Code.GROUP_MAX_SIZE_REACHED, "group.max.size"),
+        (Code.INCONSISTENT_GROUP_PROTOCOL, "cluster.group_protocol"),
+        (Code.UNSUPPORTED_ASSIGNOR, "group.remote.assignor"),
+        (Code.UNRELEASED_INSTANCE_ID, "group.instance.id"),
+        (Code.UNSUPPORTED_VERSION, "cluster.group_protocol is classic"),
+        (Code.INVALID_GROUP_ID, "name and topics.prefix"),
+    ],
+)
+async def test_a_member_that_is_refused_says_why_and_what_to_change(run, code, setting):
+    refused = Message(None, None, None, None, error=Failure(code))
+    # a client of the protocol consumer has an id of its own making before it is refused
+    with structlog.testing.capture_logs() as log:
+        _, _, joined, _ = await run(refused, NOTHING, refused, NOTHING)
+    assert setting in joined.error
+    assert [line["reason"] for line in log if line["event"] == "member_refused"] == [joined.error]
+
+
+async def test_a_refusal_that_is_fatal_to_the_client_says_why_too(run, monkeypatch):
+    monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
+    text = "Fatal error: Broker: API version not supported: ConsumerGroupHeartbeat fatal error"
+    fatal = Message(None, None, None, None, error=Failure(Code._FATAL, text=text))
+    _, _, joined, _ = await run(fatal, NOTHING, fatal, NOTHING)
+    assert joined.error.startswith("Broker: API version not supported: cluster.group_protocol is ")
+
+
+async def test_a_refusal_is_over_once_it_is_said_no_more(run):
+    now = [0.0]
+
+    def later(_consumer):
+        now[0] += membership.REFUSED_SECONDS
+
+    refused = Message(None, None, None, None, error=Failure(Code.GROUP_MAX_SIZE_REACHED))
+    _, _, joined, _ = await run(refused, NOTHING, later, NOTHING, monotonic=lambda: now[0])
+    assert joined.error is None
+    assert joined.joined
 
 
 async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monkeypatch):

@@ -75,10 +75,24 @@ def test_differences_are_named():
     assert config_differences(spec, {}) == []
 
 
-def test_state_in_a_topic_that_forgets_is_refused():
-    spec = TopicSpec("t", 1, {"cleanup.policy": "compact"})
-    with pytest.raises(TopicError, match=r"topic t: cleanup\.policy is delete and must be compact"):
-        config_differences(spec, {"cleanup.policy": "delete"})
-    assert config_differences(spec, {"cleanup.policy": "compact,delete"}) == [
-        "t: cleanup.policy is compact,delete, the settings say compact"
+@pytest.mark.parametrize("topic", ["kite.subscriptions", "kite.instruments"])
+@pytest.mark.parametrize("policy", ["delete", "compact,delete", "delete, compact", ""])
+def test_state_in_a_topic_that_forgets_is_refused_with_the_command_that_helps(topic, policy):
+    with pytest.raises(TopicError, match=r"and must be compact: ") as caught:
+        config_differences(specs()[topic], {"cleanup.policy": policy})
+    command = f"--entity-name {topic} --add-config cleanup.policy=compact"
+    assert str(caught.value).endswith(command)
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+def test_commands_in_a_topic_that_keeps_the_last_of_each_key_are_refused(policy):
+    with pytest.raises(TopicError, match=r"and must be delete: commands .* would be lost"):
+        config_differences(specs()["kite.control"], {"cleanup.policy": policy})
+
+
+def test_the_policy_of_records_that_are_no_state_is_the_users():
+    ticks = specs()["kite.ticks.nse"]
+    there = {"cleanup.policy": "compact,delete"}
+    assert config_differences(ticks, there) == [
+        "kite.ticks.nse: cleanup.policy is compact,delete, the settings say delete"
     ]
