@@ -8,6 +8,14 @@ import contextlib
 import os
 
 from connector.embedded.broker import EmbeddedBroker
+from tests.chaos.kafka_faults import EmbeddedRefusals, RealRefusals
+from tests.chaos.plan import Kind
+
+ACLS = {
+    "KAFKA_AUTHORIZER_CLASS_NAME": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND": "true",
+}
+"""Everybody may do what no ACL forbids."""
 
 
 class Embedded:
@@ -19,10 +27,12 @@ class Embedded:
 
     outages = True
     transactions = False
+    refusals = frozenset({Kind.CLOCK, Kind.RIGHT})
 
     def __init__(self, broker):
         self._broker = broker
         self.bootstrap_servers = broker.bootstrap_servers
+        self.refusing = EmbeddedRefusals(broker)
 
     def create_topics(self, specs):
         for spec in specs:
@@ -40,6 +50,7 @@ class Given:
 
     outages = False
     transactions = True
+    refusals = frozenset()
 
     def __init__(self, bootstrap_servers):
         self.bootstrap_servers = bootstrap_servers
@@ -52,9 +63,11 @@ class Own(Given):
     """A real one in a container."""
 
     outages = True
+    refusals = frozenset({Kind.CLOCK, Kind.RIGHT, Kind.TOPIC})
 
     def __init__(self, container):
         super().__init__(container.bootstrap_servers)
+        self.refusing = RealRefusals(container.bootstrap_servers)
         self._container = container
         self._pause = contextlib.ExitStack()
 
@@ -78,7 +91,7 @@ def broker():
     elif os.environ.get("CHAOS_KAFKA") == "docker":
         from tests.integration.containers import kafka_container
 
-        with kafka_container() as container:
+        with kafka_container(**ACLS) as container:
             yield Own(container)
     else:
         with EmbeddedBroker() as embedded:

@@ -26,6 +26,8 @@ AFTERMATH_SECONDS = 20.0
 """After a thaw or an outage two replicas may both believe for a while that a slot is theirs."""
 DISTURBANCE_SECONDS = 15.0
 
+EXIT_LOSSY = 3
+
 MEMBERS = (Kind.KILL, Kind.STOP, Kind.FREEZE, Kind.JOIN, Kind.LEAVE, Kind.BROKER)
 """What makes the group share out its partitions anew."""
 
@@ -96,7 +98,7 @@ class Chaos:
         """(time, kind) of each disturbance's begin"""
         self.gaps = []
         """The longest undisturbed one first."""
-        self._pace = pace
+        self.pace = pace
         self._sent = asyncio.Queue()
         self._choosing = asyncio.Lock()
         self._keeper = None
@@ -104,6 +106,10 @@ class Chaos:
         self._leaving = 0
         self._broker_away = self._token_over = False
         self._tokens = itertools.count(1)
+        self.kafka_trouble = asyncio.Lock()
+        """One at a time: what a broker that is away refuses nobody can tell."""
+        self.outside = None
+        """What does the faults of `tests.chaos.outside`."""
 
     def say(self, text):
         line = f"{time.monotonic() - self.started:7.2f} {text}"
@@ -153,18 +159,22 @@ class Chaos:
                 for action in plan:
                     left = self.started + action.at_seconds - time.monotonic()
                     if left > 0:
-                        await self._pace(left)
+                        await self.pace(left)
                     self.outcome.actions[action.kind] += 1
                     self.say(str(action).split(maxsplit=1)[1])
                     if action.kind is Kind.COMMAND:
                         self._command(action)
                     else:
-                        group.create_task(getattr(self, f"_{action.kind}")(action))
+                        group.create_task(self._do(action))
             await self._sent.put(None)
             await judge
         finally:
             judge.cancel()
             await asyncio.gather(judge, return_exceptions=True)
+
+    async def _do(self, action):
+        does = self.outside.does.get(action.kind) or getattr(self, f"_{action.kind}")
+        await does(action)
 
     async def settle(self):
         """All is well again: the sockets have what the commands asked for, and keep it."""
@@ -177,7 +187,7 @@ class Chaos:
             if not await self.until(self.settled, left, "the cluster settles"):
                 break
             self.say("settled")
-            await self._pace(STEADY_SECONDS)
+            await self.pace(STEADY_SECONDS)
             if await self.settled():
                 break
             # who comes back from a freeze is given its share only after the sockets were complete
@@ -244,7 +254,7 @@ class Chaos:
         return wrong
 
     def _left_over(self, place):
-        return any(file.stat().st_size > 8 for file in self.fleet.spool(place).glob("*.spool"))
+        return any(self.fleet.spool(place).glob("*.spool"))
 
     # commands
 
@@ -361,24 +371,24 @@ class Chaos:
                         return process
                 await asyncio.sleep(0.1)
 
-    def _disturb(self, kind, text):
+    def disturb(self, kind, text):
         self.disturbed.append((time.monotonic(), kind))
         self.say(f"  {kind} {text}")
 
     async def _kill(self, action):
         process = await self._victim(action.victim)
-        self._disturb(action.kind, process.name)
+        self.disturb(action.kind, process.name)
         process.killed = process.asked_to_end = True
         process.send_signal(signal.SIGKILL)
         await self.fleet.ended(process, EXIT_SECONDS)
-        await self._pace(action.seconds)
+        await self.pace(action.seconds)
         await self._start(process.place)
 
     async def _stop(self, action):
         process = await self._victim(action.victim)
-        self._disturb(action.kind, process.name)
+        self.disturb(action.kind, process.name)
         await self._end(process)
-        await self._pace(action.seconds)
+        await self.pace(action.seconds)
         await self._start(process.place)
 
     async def _end(self, process):
@@ -387,8 +397,10 @@ class Chaos:
         process.send_signal(signal.SIGTERM)
         code = await self.fleet.ended(process, EXIT_SECONDS)
         self.say(f"  {process.name} ended with {code} after {time.monotonic() - asked:.1f} s")
+        if code == EXIT_LOSSY and process.losses() and process.place in self.outside.lossy_places:
+            self.say(f"  {process.name} lost {process.losses()}, as a full disk may")
         # an interpreter that has only begun knows no signal yet
-        if code != 0 and not (code == -signal.SIGTERM and not process.lines()):
+        elif code != 0 and not (code == -signal.SIGTERM and not process.lines()):
             self.fault(f"{process.name} was asked to end and did so with {code}")
         if code is None:
             process.killed = True
@@ -397,25 +409,25 @@ class Chaos:
 
     async def _freeze(self, action):
         process = await self._victim(action.victim)
-        self._disturb(action.kind, process.name)
+        self.disturb(action.kind, process.name)
         excuse = self.excuses.begin(Kind.FREEZE)
         process.frozen = True
         process.send_signal(signal.SIGSTOP)
         sockets = self.watch.open(process.name)
         self.watch.blind(sockets)
-        await self._pace(action.seconds)
+        await self.pace(action.seconds)
         process.send_signal(signal.SIGCONT)
         self.watch.seeing(sockets)
         self.excuses.end(excuse)
         process.frozen = process.busy = False
-        self._disturb(action.kind, f"of {process.name} is over")
+        self.disturb(action.kind, f"of {process.name} is over")
 
     async def _join(self, action):
         place = next((place for place in range(PLACES) if not self._places.get(place)), None)
         if place is None:
             self.say("  nobody more")
             return
-        self._disturb(action.kind, f"in place {place}")
+        self.disturb(action.kind, f"in place {place}")
         await self._start(place)
 
     async def _leave(self, action):
@@ -424,7 +436,7 @@ class Chaos:
             return
         self._leaving += 1
         process = await self._victim(action.victim)
-        self._disturb(action.kind, process.name)
+        self.disturb(action.kind, process.name)
         await self._end(process)
         self._places[process.place] = False
         self._leaving -= 1
@@ -436,29 +448,30 @@ class Chaos:
             self.say("  it is away already")
             return
         self._broker_away = True
-        self._disturb(action.kind, "away")
-        excuse = self.excuses.begin(Kind.BROKER)
-        await asyncio.to_thread(self.broker.set_down, action.victim)
-        await self._pace(action.seconds)
-        await asyncio.to_thread(self.broker.set_up, action.victim)
-        self.excuses.end(excuse)
-        self._broker_away = False
-        self._disturb(action.kind, "back")
+        async with self.kafka_trouble:
+            self.disturb(action.kind, "away")
+            excuse = self.excuses.begin(Kind.BROKER)
+            await asyncio.to_thread(self.broker.set_down, action.victim)
+            await self.pace(action.seconds)
+            await asyncio.to_thread(self.broker.set_up, action.victim)
+            self.excuses.end(excuse)
+            self._broker_away = False
+            self.disturb(action.kind, "back")
 
-    def _chosen(self, action):
+    def chosen(self, action):
         numbers = [socket.number for socket in self.watch.open()]
         if not action.sockets:
             return numbers
         return [numbers[int(at * len(numbers))] for at in action.sockets if numbers]
 
     async def _abort(self, action):
-        numbers = self._chosen(action)
-        self._disturb(action.kind, str(numbers))
+        numbers = self.chosen(action)
+        self.disturb(action.kind, str(numbers))
         await self.server.inject("abort", sockets=tuple(numbers))
 
     async def _close(self, action):
-        numbers = self._chosen(action)
-        self._disturb(action.kind, str(numbers))
+        numbers = self.chosen(action)
+        self.disturb(action.kind, str(numbers))
         await self.server.inject("close", sockets=tuple(numbers), code=1001)
 
     async def _refuse(self, action):
@@ -466,12 +479,12 @@ class Chaos:
         await self._abort(action)
 
     async def _silence(self, action):
-        numbers = self._chosen(action)
-        self._disturb(action.kind, str(numbers))
+        numbers = self.chosen(action)
+        self.disturb(action.kind, str(numbers))
         sockets = [self.watch.sockets[number] for number in numbers]
         await self.server.inject("silence", sockets=tuple(numbers), seconds=action.seconds)
         self.watch.blind(sockets)
-        await self._pace(action.seconds)
+        await self.pace(action.seconds)
         self.watch.seeing(sockets)
 
     async def _token(self, action):
@@ -479,18 +492,18 @@ class Chaos:
             self.say("  it is over already")
             return
         self._token_over = True
-        self._disturb(action.kind, "over")
+        self.disturb(action.kind, "over")
         excuse = self.excuses.begin(Kind.TOKEN)
         token = f"token-{next(self._tokens)}"
         self.server.set_token(token)
         await self.server.inject("abort")
-        await self._pace(action.seconds)
+        await self.pace(action.seconds)
         fresh = self.token_file.with_suffix(".new")
         fresh.write_text(token)
         os.replace(fresh, self.token_file)  # noqa: PTH105 - says what it is for
         self.excuses.end(excuse)
         self._token_over = False
-        self._disturb(action.kind, "new")
+        self.disturb(action.kind, "new")
 
     # what came of it
 
@@ -515,6 +528,19 @@ class Chaos:
             ]
             if needless:
                 self.fault(f"HTTP {status} for no reason at {needless}")
+
+    def check_balances(self):
+        """Of each that came to its end in order: all that it received went somewhere, exactly."""
+        for process in self.fleet.all:
+            balance = process.balance()
+            if process.killed or balance is None:
+                continue
+            gone = balance["delivered"] + balance["spooled"] + balance["dead_lettered"]
+            dropped = sum(process.losses().values())
+            if balance["received"] != gone + dropped:
+                self.fault(f"{process.name}: the balance does not add up: {balance}")
+            if dropped and process.place not in self.outside.lossy_places:
+                self.fault(f"{process.name} dropped {process.losses()} for no stated reason")
 
     def check_processes(self):
         """Nothing went wrong that no code foresaw."""

@@ -52,6 +52,15 @@ class Process:
                 found.append({"level": "not JSON", "message": line})
         return found
 
+    def balance(self):
+        """What it said of its records at its end; None where it did not come to that."""
+        ends = [line for line in self.lines() if "received" in line and "dead_lettered" in line]
+        return ends[-1] if ends else None
+
+    def losses(self):
+        """Records that it says it lost, by reason."""
+        return dict((self.balance() or {}).get("dropped") or {})
+
     def status_url(self):
         if self.url is None:
             for line in self.lines():
@@ -98,8 +107,11 @@ class Fleet:
     def named(self, name):
         return next(process for process in self.all if process.name == name)
 
+    def disk(self, place):
+        return self.directory / f"disk-{place}"
+
     def spool(self, place):
-        return self.directory / f"spool-{place}"
+        return self.disk(place) / "spool"
 
     async def start(self, place):
         process = Process(f"r{len(self.all) + 1}", place, self.directory)

@@ -8,6 +8,8 @@ import random
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tests.chaos.poison import poisons
+
 WATCHLISTS = ("algo-1", "algo-2", "algo-3", "algo-4")
 BASE = "base"
 """The watchlist that nearly fills the cluster, so that it is always short of room."""
@@ -43,8 +45,27 @@ class Kind(StrEnum):
     """Kite resets a socket and answers handshakes with 503."""
     TOKEN = "token"
     """The day's token is over; a new one comes some seconds later."""
+    MUTE = "mute"
+    """A socket brings heartbeats and no ticks."""
+    CLOCK = "clock"
+    """Kafka refuses the records' times, as it does where a clock is wrong."""
+    RIGHT = "right"
+    """The right to write ticks is withdrawn."""
+    TOPIC = "topic"
+    """A topic of ticks is deleted while it is written to."""
+    DISK = "disk"
+    """The disk under a spool is full."""
+    LIST = "list"
+    """Kite's list of instruments lacks a half, and somebody asks for it."""
+    POISON = "poison"
+    """A message on the control topic that is no command."""
     COMMAND = "command"
     """A message on the control topic."""
+
+
+REFUSALS = (Kind.CLOCK, Kind.RIGHT, Kind.TOPIC, Kind.DISK)
+"""What not every Kafka or every machine can be made to do."""
+POISONS = tuple(poisons(0))
 
 
 @dataclass(frozen=True)
@@ -52,7 +73,7 @@ class Action:
     at_seconds: float
     kind: Kind
     victim: str = ""
-    """A role; of a broker, how it is taken away."""
+    """A role; of a broker, how it is taken away; of a poison, which."""
     seconds: float = 0.0
     """How long it lasts, or until the next process is started."""
     sockets: tuple[float, ...] = ()
@@ -80,7 +101,9 @@ def summary(command):
     return f"{command.get('type')} {fields}"
 
 
-def make_plan(seed, seconds, pool, *, outages=True, fencing=False):
+def make_plan(
+    seed, seconds, pool, *, outages=True, fencing=False, refusals=frozenset(REFUSALS), only=()
+):
     """All actions in order of time.
 
     Args:
@@ -90,6 +113,8 @@ def make_plan(seed, seconds, pool, *, outages=True, fencing=False):
         outages: Kafka can be taken away.
         fencing: Kafka fences a leader that wakes after another has taken over: without that, no
             leader is frozen.
+        refusals: what the Kafka, the disk and the feed of this run can be made to refuse.
+        only: kinds of disturbance to choose from; none: all.
     """
     first = Action(
         0.0,
@@ -103,11 +128,13 @@ def make_plan(seed, seconds, pool, *, outages=True, fencing=False):
         },
     )
     commands = _commands(random.Random(f"commands {seed}"), seed, seconds, list(pool[:POOL]))
-    disturbances = _disturbances(random.Random(f"disturbances {seed}"), seconds, outages, fencing)
+    disturbances = _disturbances(
+        random.Random(f"disturbances {seed}"), seconds, outages, fencing, refusals, only
+    )
     return sorted([first, *commands, *disturbances], key=lambda action: action.at_seconds)
 
 
-def _disturbances(chance, seconds, outages, fencing):
+def _disturbances(chance, seconds, outages, fencing, refusals, only):
     weights = {
         Kind.KILL: 5,
         Kind.STOP: 4,
@@ -120,7 +147,12 @@ def _disturbances(chance, seconds, outages, fencing):
         Kind.SILENCE: 2,
         Kind.REFUSE: 1,
         Kind.TOKEN: 1,
+        Kind.MUTE: 1,
+        Kind.LIST: 1,
+        Kind.POISON: 3,
+        **{kind: 2 if kind in refusals else 0 for kind in REFUSALS},
     }
+    weights = {kind: weight for kind, weight in weights.items() if not only or kind in only}
     haste = chance.choice([1, 2, 4])
     at = chance.uniform(1.0, 2.0)
     while at < seconds:
@@ -138,7 +170,13 @@ def _disturbances(chance, seconds, outages, fencing):
             yield Action(at, kind, how, seconds=chance.choice([1.0, 4.0, 8.0, 14.0]))
         elif kind is Kind.TOKEN:
             yield Action(at, kind, seconds=chance.uniform(1.0, 6.0))
-        elif kind is Kind.SILENCE:
+        elif kind in REFUSALS:
+            yield Action(at, kind, seconds=chance.uniform(2.0, 12.0))
+        elif kind is Kind.LIST:
+            yield Action(at, kind, seconds=chance.uniform(2.0, 6.0))
+        elif kind is Kind.POISON:
+            yield Action(at, kind, victim=chance.choice(POISONS))
+        elif kind is Kind.SILENCE or kind is Kind.MUTE:
             yield Action(at, kind, seconds=chance.uniform(2.0, 12.0), sockets=(chance.random(),))
         elif kind is Kind.ABORT:
             sockets = () if chance.random() < 0.3 else (chance.random(),)

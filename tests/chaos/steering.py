@@ -57,6 +57,10 @@ class Steering:
             self._topics.control, json.dumps(command).encode(), key=command["id"].encode()
         )
 
+    def poison(self, value):
+        """Write bytes that are no command."""
+        self._producer.produce(self._topics.control, value)
+
     def _run(self):
         while not self._stopping.is_set():
             self._producer.poll(0)

@@ -1,8 +1,8 @@
 """Three replicas, 9000 instruments, and whatever a seed can think of.
 
-`CHAOS_SEED` and `CHAOS_SECONDS` choose the run, `KAFKA_BOOTSTRAP_SERVERS` or `CHAOS_KAFKA=docker`
-a real Kafka; `make chaos` runs some minutes. At the end the sockets carry what the commands asked
-for, and Kafka has what the sockets received.
+`CHAOS_SEED` and `CHAOS_SECONDS` choose the run, `CHAOS_KINDS` the disturbances ("clock topic"),
+`KAFKA_BOOTSTRAP_SERVERS` or `CHAOS_KAFKA=docker` a real Kafka; `make chaos` runs some minutes. At
+the end the sockets carry what the commands asked for, and Kafka has what the sockets received.
 """
 
 import asyncio
@@ -18,10 +18,13 @@ from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames, topic_specs
 from connector.settings.models import Settings
 from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.simulator.rest import instruments_csv
+from connector.simulator.universe import Universe
 from tests.chaos.brokers import broker
-from tests.chaos.chaos import Chaos
+from tests.chaos.chaos import PLACES, Chaos
 from tests.chaos.feed_watch import Excuses, FeedWatch
 from tests.chaos.fleet import Fleet
+from tests.chaos.outside import Disks, Outside
 from tests.chaos.plan import POOL, make_plan
 from tests.chaos.steering import Steering
 from tests.chaos.ticks import TickReader, audit
@@ -44,6 +47,10 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
         updates_per_second=0.3,
         period_seconds=0.1,
         slot_release_seconds=0,
+        instruments_file=tmp_path / "instruments.csv",
+    )
+    config.instruments_file.write_text(
+        instruments_csv(Universe(config.instruments, config.today).listings)
     )
     token_file = tmp_path / "secret" / "access_token"
     token_file.parent.mkdir()
@@ -62,7 +69,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             "topics": {"prefix": name, "replication_factor": 1, "tick_partitions": 2},
             "registry": {"url": registry.url},
             "cluster": {"session_timeout_seconds": 6, "group_protocol": GROUP_PROTOCOL},
-            "instrument_master": {"load": False},
+            "instrument_master": {"load": True},
             "http": {"port": 0},
             "grace_seconds": 10,
         }
@@ -70,6 +77,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
         topics = TopicNames(name)
         kafka.create_topics(topic_specs(settings.topics, slots=3))
         fleet = await stack.enter_async_context(Fleet(tmp_path, tree, server.ws_url))
+        disks = stack.enter_context(Disks(fleet, PLACES))
         steering = Steering(kafka.bootstrap_servers, topics)
         chaos = await stack.enter_async_context(
             Chaos(fleet, server, watch, excuses, kafka, steering, token_file)
@@ -79,9 +87,18 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             stack.enter_context(steering)
             reader = await asyncio.to_thread(TickReader, kafka.bootstrap_servers, topics)
             stack.enter_context(reader)
+            chaos.outside = Outside(chaos, topics, reader, disks, config.instruments_file)
             pool = [listing.instrument_token for listing in server.universe.listings]
             await chaos.run(
-                make_plan(SEED, SECONDS, pool, outages=kafka.outages, fencing=kafka.transactions)
+                make_plan(
+                    SEED,
+                    SECONDS,
+                    pool,
+                    outages=kafka.outages,
+                    fencing=kafka.transactions,
+                    refusals=chaos.outside.refusals,
+                    only=os.environ.get("CHAOS_KINDS", "").split(),
+                )
             )
             await chaos.settle()
             await asyncio.to_thread(compare_topic, chaos, settings, topics)
@@ -94,6 +111,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             chaos.check_replies()
             chaos.check_feed()
             chaos.check_processes()
+            chaos.check_balances()
             check_gaps(chaos)
             summarize(chaos, record_property)
         finally:
@@ -119,12 +137,13 @@ def compare_topic(chaos, settings, topics):
 
 def check_ticks(chaos, reader):
     killed = {process.name for process in chaos.fleet.all if process.killed}
-    found = audit(reader.ticks(), list(chaos.watch.sockets.values()), killed)
+    dropped = {process.name: sum(process.losses().values()) for process in chaos.fleet.all}
+    found = audit(reader.ticks(), list(chaos.watch.sockets.values()), killed, dropped)
     for text in found.faults[:20]:
         chaos.fault(text)
     chaos.say(
         f"{found.ticks} ticks of {found.sessions} sessions, {found.repeats} repeats, "
-        f"{found.lost_by_kills} lost in killed processes"
+        f"{found.lost_by_kills} lost in killed processes, {found.lost_as_told} lost as told"
     )
 
 
