@@ -13,14 +13,16 @@ import contextlib
 import csv
 import gzip
 import json
+import math
 import os
+import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
-from io import StringIO
+from operator import itemgetter
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from connector.errors import InstrumentFormatError, InstrumentNotFoundError
 
@@ -30,7 +32,20 @@ COLUMNS = (
 )  # fmt: skip
 """The documented columns; a file may have them in another order, and others besides."""
 
+MAX_ROWS: Final = 300_000
+"""Rows of a list, two and a half times today's. Two lists of this size, the old and the new one,
+are 0.3 GiB beside the service, and fit into the memory that the chart allows."""
+MAX_LINE_CHARACTERS: Final = 4096
+"""A longer line is no row."""
+MAX_CELL_CHARACTERS: Final = 200
+"""A longer cell is none; names of Kite's have up to 50."""
+EXPIRY_YEARS: Final = range(2000, 2200)
+"""An expiry outside is no day but a mark for none, such as 1970-01-01 or 9999-12-31."""
+
+_SHARE = "EQ"
+"""The type of what is no contract and does not expire."""
 _REQUIRED = ("instrument_token", "tradingsymbol", "exchange")
+_new = tuple.__new__  # 12 cells in a third of the time that the class itself takes
 _CACHE_FORMAT = "kite-connector instruments 1"
 
 
@@ -57,10 +72,15 @@ class Instrument(NamedTuple):
 
 
 class ParsedInstruments(NamedTuple):
-    """The good rows, and how many could not be read: too short, or not numbers."""
+    """The rows of a list, and what is wrong with it."""
 
     instruments: list[Instrument]
     skipped: int
+    """Rows left out: without a token, a tradingsymbol or an exchange that can be used."""
+    broken: int = 0
+    """Of these, lines with an open quote: a cell has a line break, or the line is cut."""
+    defaulted: int = 0
+    """Cells that could not be read, nor are needed: they have their default."""
 
 
 class _Kept(dict[str, Any]):
@@ -68,6 +88,7 @@ class _Kept(dict[str, Any]):
 
     def __init__(self, convert: Callable[[str], Any], empty: Any) -> None:
         super().__init__({"": empty})
+        self.empty = empty
         self._convert = convert
 
     def __missing__(self, cell: str) -> Any:
@@ -76,72 +97,197 @@ class _Kept(dict[str, Any]):
 
 
 def parse_csv(text: str) -> ParsedInstruments:
-    """Read the list by its header.
+    """Read the list by its header, line by line: no cell can swallow the rows behind it.
 
-    A row that lacks cells at its end gets the natural defaults (no name, no expiry, no strike …).
-    One that lacks its token, tradingsymbol or exchange, or has a number that is none, is left out
-    and counted.
+    Token, tradingsymbol and exchange are all that streaming needs: a row without them is left out
+    and counted. Any other cell that is missing or cannot be read gets its default (no name, no
+    expiry, no strike …), and is counted where it is not just empty.
 
     Raises:
-        InstrumentFormatError: there is no header, or it lacks one of those three columns.
+        InstrumentFormatError: there is no header, it lacks one of those three columns or has it
+            twice, another header follows, there are more than `MAX_ROWS` rows or none that can be
+            read, or the text ends within a row.
     """
-    rows = csv.reader(StringIO(text, newline=""))
-    try:
-        header = [column.strip().removeprefix("\ufeff") for column in next(rows, [])]
-        missing = [column for column in _REQUIRED if column not in header]
-        if missing:
-            raise InstrumentFormatError(f"its header has no {', '.join(missing)}")
-        return _read_rows(rows, header)
-    except csv.Error as error:  # a NUL, or a cell of more than 128 KiB
-        raise InstrumentFormatError(str(error)) from error
-
-
-def _read_rows(rows: Iterator[list[str]], header: list[str]) -> ParsedInstruments:
-    width = len(header)
-    # a column that the file does not have reads as empty: a cell put at the end of each row
-    token, exchange_token, tradingsymbol, name, last_price, expiry, strike, tick, lot, kind, \
-        segment, exchange = (
-            header.index(column) if column in header else width for column in COLUMNS
-        )  # fmt: skip
-    numbers, counts = _Kept(float, 0.0), _Kept(_whole, 0)
-    dates, words = _Kept(date.fromisoformat, None), _Kept(str, "")
+    lines = _lines(text)
+    header = _header(next(lines, ""))
+    if header is None:
+        raise InstrumentFormatError(f"its first line is not a header with {', '.join(_REQUIRED)}")
+    reader = _RowReader(header)
     instruments: list[Instrument] = []
-    skipped = 0
-    new = tuple.__new__
-    for row in rows:
-        if not row:
+    skipped = broken = number = 0
+    line = ""
+    for number, line in enumerate(filter(None, lines), 1):
+        if number > MAX_ROWS:
+            raise InstrumentFormatError(f"it has more than {MAX_ROWS} rows")
+        cells = _cells(line, len(header))
+        instrument = None if cells is None else reader.row(cells, plain=_is_plain(line))
+        if instrument is not None:
+            instruments.append(instrument)
             continue
-        row += [""] * (width + 1 - len(row))
-        if not row[tradingsymbol] or not row[exchange]:
-            skipped += 1
-            continue
+        skipped += 1
+        broken += cells is None
+        other = None if cells is None else _header(line)
+        if other is not None and other != header:
+            raise InstrumentFormatError(f"row {number} is a header with other columns")
+    if number and not text.endswith("\n") and len(_cells(line, len(header)) or ()) < len(header):
+        raise InstrumentFormatError(f"it ends within row {number}")
+    if not instruments:
+        raise InstrumentFormatError(
+            f"none of its {number} rows can be read" if number else "it has no rows"
+        )
+    return ParsedInstruments(instruments, skipped, broken, reader.defaulted)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines, one at a time: a list of all would be as large as the text again."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end].rstrip("\r")
+        start = end + 1
+    yield text[start:].rstrip("\r")
+
+
+def _header(line: str) -> list[str] | None:
+    """The columns of a header that has the required ones once each."""
+    cells = _cells(line.removeprefix("\ufeff"), 0)
+    columns = [cell.strip() for cell in cells or ()]
+    return columns if all(columns.count(column) == 1 for column in _REQUIRED) else None
+
+
+def _cells(line: str, width: int) -> list[str] | None:
+    """The cells of a line; None where a quote is left open, or the line is far too long.
+
+    A quote that does not enclose a cell is a character as any other: names may have inches.
+    """
+    if len(line) > MAX_LINE_CHARACTERS:
+        return None
+    plain = line.split(",")
+    if '"' not in line:
+        return plain
+    try:
+        (cells,) = csv.reader([line], strict=True)
+    except (csv.Error, ValueError):
+        return plain if len(plain) == width else None
+    return plain if len(plain) == width != len(cells) else cells
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing in it has to be looked at twice: no control or damaged character, no size."""
+    return len(text) <= MAX_CELL_CHARACTERS and text.isprintable() and "\ufffd" not in text
+
+
+class _RowReader:
+    """Makes instruments of cells, by the columns of one header."""
+
+    def __init__(self, header: Sequence[str]) -> None:
+        self.defaulted = 0
+        self._width = len(header)
+        # a column that the file does not have reads as empty: a cell put at the end of each row
+        self._pick = itemgetter(
+            *(header.index(column) if column in header else self._width for column in COLUMNS)
+        )
+        self._words, self._numbers = _Kept(str, ""), _Kept(_number, 0.0)
+        self._counts, self._days = _Kept(_whole, 0), _Kept(_day, None)
+        self._exchanges = _Kept(_exchange, None)
+
+    def row(self, cells: list[str], *, plain: bool) -> Instrument | None:
+        """The instrument; None where it lacks what streaming needs.
+
+        Args:
+            cells: of the line; the list is lengthened.
+            plain: whether all of its characters are fit to be shown, and each cell is short.
+        """
+        cells += [""] * (self._width + 1 - len(cells))
+        picked = self._pick(cells)
+        token, exchange_token, symbol, name, price, expiry, strike, tick, lot, kind, segment, \
+            exchange = picked  # fmt: skip
+        numbers, words = self._numbers, self._words
         try:
-            cells = (
-                _token(row[token]),
-                _whole(row[exchange_token] or "0"),
-                row[tradingsymbol],
-                words[row[name]],
-                numbers[row[last_price]],
-                dates[row[expiry]],
-                numbers[row[strike]],
-                numbers[row[tick]],
-                counts[row[lot]],
-                words[row[kind]],
-                words[row[segment]],
-                words[row[exchange]],
+            if not plain:
+                return self._careful(picked)
+            instrument: Instrument = _new(
+                Instrument,
+                (
+                    _token(token),
+                    self._counts[exchange_token],
+                    _symbol(symbol),
+                    words[name],
+                    numbers[price],
+                    self._days[expiry],
+                    numbers[strike],
+                    numbers[tick],
+                    self._counts[lot],
+                    words[kind],
+                    words[segment],
+                    self._exchanges[exchange],
+                ),
             )
         except ValueError:
-            skipped += 1
-            continue
-        instruments.append(new(Instrument, cells))
-    return ParsedInstruments(instruments, skipped)
+            return self._careful(picked)
+        if expiry and kind == _SHARE:
+            return self._careful(picked)
+        return instrument if instrument.exchange else None
+
+    def _careful(self, picked: Sequence[str]) -> Instrument | None:
+        """The same cell by cell: what is not needed gets its default."""
+        needed = picked[0], picked[2], picked[11]
+        if not all(map(_is_plain, needed)):
+            return None
+        try:
+            token, symbol, exchange = _token(needed[0]), _symbol(needed[1]), _exchange(needed[2])
+        except ValueError:
+            return None
+        kept = (
+            self._counts, self._words, self._numbers, self._days, self._numbers, self._numbers,
+            self._counts, self._words, self._words,
+        )  # fmt: skip
+        values = [
+            self._value(cell, known)
+            for cell, known in zip((picked[1], *picked[3:11]), kept, strict=True)
+        ]
+        instrument = Instrument._make((token, values[0], symbol, *values[1:], exchange))
+        if instrument.expiry is not None and instrument.instrument_type == _SHARE:
+            self.defaulted += 1
+            instrument = instrument._replace(expiry=None)
+        return instrument
+
+    def _value(self, cell: str, known: _Kept) -> Any:
+        try:
+            if _is_plain(cell):
+                return known[cell]
+        except ValueError:
+            pass
+        self.defaulted += 1
+        return known.empty
 
 
 def _token(cell: str) -> int:
-    token = int(cell)
+    # not what Python takes besides: digits of other scripts, and 1_000
+    token = int(cell) if cell.isascii() and "_" not in cell else 0
     if not 0 < token < 2**32:
         raise ValueError("not an instrument token")
     return token
+
+
+def _symbol(cell: str) -> str:
+    symbol = cell.strip()
+    if not symbol:
+        raise ValueError("not a tradingsymbol")
+    return symbol
+
+
+def _exchange(cell: str) -> str:
+    exchange = cell.strip()
+    if not exchange or ":" in exchange:
+        raise ValueError("not an exchange")
+    return sys.intern(exchange)
+
+
+def _number(cell: str) -> float:
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number
 
 
 def _whole(cell: str) -> int:
@@ -151,22 +297,62 @@ def _whole(cell: str) -> int:
     return number
 
 
+def _day(cell: str) -> date:
+    day = date.fromisoformat(cell)
+    if day.year not in EXPIRY_YEARS:
+        raise ValueError("no day on which a contract could end")
+    return day
+
+
 class InstrumentMaster:
     """One day's list, found by token and by name.
 
     Args:
-        instruments: the rows; of two with one token or one name, the later counts.
+        instruments: the rows; of two with one token, the first one names it.
         skipped: rows that could not be read, to be shown.
+        broken: of these, lines with an open quote.
+        defaulted: cells that could not be read, to be shown.
     """
 
-    def __init__(self, instruments: Iterable[Instrument] = (), *, skipped: int = 0) -> None:
+    def __init__(
+        self,
+        instruments: Iterable[Instrument] = (),
+        *,
+        skipped: int = 0,
+        broken: int = 0,
+        defaulted: int = 0,
+    ) -> None:
         self.skipped = skipped
+        self.broken = broken
+        self.defaulted = defaulted
+        self.repeated = 0
+        """Rows whose token another row has already, under another name."""
         self._by_token: dict[int, Instrument] = {}
         # by exchange first: no string has to be made and kept for each of 117 000 names
         self._by_name: dict[str, dict[str, Instrument]] = {}
+        # names of several tokens; and names with small letters, by the same in capital ones
+        self._ambiguous: dict[str, list[int]] = {}
+        self._folded: dict[str, list[str]] = {}
         for instrument in instruments:
-            self._by_token[instrument.instrument_token] = instrument
-            self._by_name.setdefault(instrument.exchange, {})[instrument.tradingsymbol] = instrument
+            self._add(instrument)
+
+    def _add(self, instrument: Instrument) -> None:
+        token, name, exchange = (
+            instrument.instrument_token,
+            instrument.tradingsymbol,
+            instrument.exchange,
+        )
+        first = self._by_token.setdefault(token, instrument)
+        if first is not instrument and first.symbol != instrument.symbol:
+            self.repeated += 1
+        same = self._by_name.setdefault(exchange, {}).setdefault(name, instrument)
+        if same is instrument:
+            if name != name.upper() or exchange != exchange.upper():
+                self._folded.setdefault(instrument.symbol.upper(), []).append(instrument.symbol)
+        elif same.instrument_token != token:
+            tokens = self._ambiguous.setdefault(instrument.symbol, [same.instrument_token])
+            if token not in tokens:
+                tokens.append(token)
 
     @classmethod
     def from_csv(cls, text: str) -> InstrumentMaster:
@@ -176,7 +362,12 @@ class InstrumentMaster:
             InstrumentFormatError: it is not one.
         """
         parsed = parse_csv(text)
-        return cls(parsed.instruments, skipped=parsed.skipped)
+        return cls(
+            parsed.instruments,
+            skipped=parsed.skipped,
+            broken=parsed.broken,
+            defaulted=parsed.defaulted,
+        )
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -191,10 +382,34 @@ class InstrumentMaster:
         """The instrument of a token, None where there is none today."""
         return self._by_token.get(instrument_token)
 
-    def named(self, symbol: str) -> Instrument | None:
-        """The instrument of EXCHANGE:TRADINGSYMBOL, None where there is none today."""
+    @property
+    def ambiguous(self) -> int:
+        """Names that several tokens have."""
+        return len(self._ambiguous)
+
+    def listed(self, symbol: str) -> tuple[int, ...]:
+        """The tokens of EXCHANGE:TRADINGSYMBOL: none, one, or several where it is ambiguous.
+
+        A name that is written exactly as in the list is that one; else capital and small letters
+        are the same, here and there.
+        """
+        if exact := self._exactly(symbol):
+            return exact
+        folded = symbol.upper()
+        names = (folded, *self._folded.get(folded, ()))
+        return tuple(dict.fromkeys(token for name in names for token in self._exactly(name)))
+
+    def _exactly(self, symbol: str) -> tuple[int, ...]:
+        if symbol in self._ambiguous:
+            return tuple(self._ambiguous[symbol])
         exchange, _, tradingsymbol = symbol.partition(":")
-        return self._by_name.get(exchange, {}).get(tradingsymbol)
+        instrument = self._by_name.get(exchange, {}).get(tradingsymbol)
+        return () if instrument is None else (instrument.instrument_token,)
+
+    def named(self, symbol: str) -> Instrument | None:
+        """The instrument of EXCHANGE:TRADINGSYMBOL, None where there is none or more than one."""
+        token = self.token(symbol)
+        return None if token is None else self._by_token[token]
 
     def find(self, symbol: str) -> Instrument:
         """The instrument of EXCHANGE:TRADINGSYMBOL.
@@ -208,9 +423,14 @@ class InstrumentMaster:
         return instrument
 
     def token(self, symbol: str) -> int | None:
-        """Today's token of EXCHANGE:TRADINGSYMBOL, None where there is none."""
-        instrument = self.named(symbol)
-        return None if instrument is None else instrument.instrument_token
+        """Today's token of EXCHANGE:TRADINGSYMBOL, None where there is none or more than one."""
+        listed = self.listed(symbol)
+        return listed[0] if len(listed) == 1 else None
+
+    def expiry(self, instrument_token: int) -> date | None:
+        """The last trading day of a token, None where it does not expire or is not listed."""
+        instrument = self._by_token.get(instrument_token)
+        return None if instrument is None else instrument.expiry
 
     def symbol(self, instrument_token: int) -> str | None:
         """Today's EXCHANGE:TRADINGSYMBOL of a token, None where there is none."""

@@ -6,6 +6,8 @@ import pytest
 from connector.errors import InstrumentFormatError, InstrumentNotFoundError
 from connector.kite.web.instruments import (
     COLUMNS,
+    MAX_CELL_CHARACTERS,
+    MAX_LINE_CHARACTERS,
     Instrument,
     InstrumentCache,
     InstrumentMaster,
@@ -58,27 +60,84 @@ def test_rows_that_cannot_be_read_are_counted():
             "",
             "408065,1594,INFY",  # no exchange
             "x,1594,INFY,INFOSYS,0,,0,0.05,1,EQ,NSE,NSE",
-            "1,1,A,A,0,soon,0,0.05,1,EQ,NSE,NSE",
-            "1,1,A,A,0,,0,0.05,1.5,EQ,NSE,NSE",
             "1,1,,A,0,,0,0.05,1,EQ,NSE,NSE",
+            "1,1,A,A,0,,0,0.05,1,EQ,NSE,N:SE",
+            "1,1,A\x1b[2J,A,0,,0,0.05,1,EQ,NSE,NSE",
+            "1,1,A\0,A,0,,0,0.05,1,EQ,NSE,NSE",
+            "1,1,A\ufffd,A,0,,0,0.05,1,EQ,NSE,NSE",
+            f"1,1,{'A' * (MAX_CELL_CHARACTERS + 1)},A,0,,0,0.05,1,EQ,NSE,NSE",
+            HEADER,
             INFY + ",one,cell,more",
         )
     )
     assert [instrument.tradingsymbol for instrument in parsed.instruments] == ["INFY", "INFY"]
-    assert parsed.skipped == 5
+    assert (parsed.skipped, parsed.defaulted, parsed.broken) == (9, 0, 0)
     assert master(INFY, "x").skipped == 1
 
 
-@pytest.mark.parametrize("token", ["0", "-1", str(2**32), str(10**30), "1_0x"])
+@pytest.mark.parametrize(
+    ("column", "cell", "value"),
+    [
+        ("expiry", "31-DEC-2026", None),
+        ("expiry", "1970-01-01", None),
+        ("expiry", "9999-12-31", None),
+        ("expiry", "0000-00-00", None),
+        ("strike", "nan", 0.0),
+        ("strike", "24,750", 0.0),
+        ("tick_size", "-inf", 0.0),
+        ("last_price", "n/a", 0.0),
+        ("lot_size", "1.5", 0),
+        ("lot_size", str(-(10**30)), 0),
+        ("exchange_token", str(10**30), 0),
+        ("exchange_token", "N/A", 0),
+        ("name", "INF\x1bOSYS", ""),
+        ("name", "INFOSYS\ufffd", ""),
+        ("name", "N" * (MAX_CELL_CHARACTERS + 1), ""),
+        ("segment", "\0", ""),
+        ("instrument_type", "\t", ""),
+    ],
+)
+def test_a_cell_that_streaming_does_not_need_gets_its_default(column, cell, value):
+    cells = dict(zip(COLUMNS, OPTION.split(","), strict=True))
+    cells[column] = f'"{cell}"' if "," in cell else cell
+    parsed = parse_csv(lines(INFY, ",".join(cells.values()), INFY))
+    assert (parsed.skipped, parsed.defaulted, parsed.broken) == (0, 1, 0)
+    good = parse_csv(lines(OPTION)).instruments[0]
+    assert parsed.instruments[1] == good._replace(**{column: value})
+
+
+def test_a_share_does_not_expire_whatever_its_row_says():
+    parsed = parse_csv(lines(INFY.replace("INFOSYS,0,", "INFOSYS,0,2026-01-29")))
+    assert (parsed.instruments[0].expiry, parsed.defaulted) == (None, 1)
+
+
+@pytest.mark.parametrize("name", ['"ODD 5 INCH', '5" PIPE', '"A" B', 'A "B"', '"', '""A'])
+def test_a_lone_quote_is_a_character_and_swallows_nothing(name):
+    odd = f"769,3,ODD,{name},0,,0,0.05,1,EQ,NSE,NSE"
+    parsed = parse_csv(lines(INFY, odd, OPTION, INFY))
+    assert [instrument.instrument_token for instrument in parsed.instruments] == [
+        408065, 769, 8963330, 408065,
+    ]  # fmt: skip
+    assert parsed.instruments[1].name == name
+    assert (parsed.skipped, parsed.broken) == (0, 0)
+
+
+def test_a_quote_that_another_cell_closes_swallows_no_cell():
+    odd = '769,3,ODD,"A,0,,0,0.05,1,EQ",NSE,NSE'
+    assert parse_csv(lines(odd)).instruments[0].exchange == "NSE"
+
+
+def test_a_cell_with_a_line_break_costs_its_own_row_alone_and_is_counted():
+    parsed = parse_csv(lines(INFY, '769,3,ODD,"TWO\nLINES",0,,0,0.05,1,EQ,NSE,NSE', OPTION))
+    assert [instrument.instrument_token for instrument in parsed.instruments] == [408065, 8963330]
+    assert (parsed.skipped, parsed.broken) == (2, 1)
+
+
+@pytest.mark.parametrize("token", ["0", "-1", str(2**32), str(10**30), "1_0", "1_0x", "\u0661"])
 def test_a_token_that_no_packet_can_have_is_no_row(token):
     parsed = parse_csv(lines(f"{token},1,X,,0,,0,0,0,EQ,NSE,NSE", INFY))
     assert [instrument.instrument_token for instrument in parsed.instruments] == [408065]
     assert parsed.skipped == 1
-
-
-def test_a_number_that_no_record_can_hold_is_no_row():
-    rows = (f"257,{10**30},X,,0,,0,0,0,EQ,NSE,NSE", f"257,1,X,,0,,0,0,-{10**30},EQ,NSE,NSE")
-    assert master(*rows).skipped == 2
 
 
 def test_short_rows_get_defaults_where_what_is_missing_has_one():
@@ -87,7 +146,24 @@ def test_short_rows_get_defaults_where_what_is_missing_has_one():
     assert (instrument.name, instrument.expiry, instrument.strike) == ("", None, 0.0)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "<html>", "a,b\n1,2\n", "\0\n", "x" * 200_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "<html>",
+        "a,b\n1,2\n",
+        "\0\n",
+        "x" * 200_000,
+        HEADER,
+        HEADER + "\n",
+        lines("x", "y"),
+        HEADER + ",exchange\n" + INFY + ",NSE\n",
+        lines(INFY, ",".join(reversed(COLUMNS)), OPTION),
+        lines(INFY) + OPTION[:40],
+        lines(INFY) + '769,3,ODD,"TWO',
+    ],
+)
 def test_other_files_are_refused(text):
     with pytest.raises(InstrumentFormatError):
         parse_csv(text)
@@ -104,7 +180,59 @@ def test_finding():
     assert [instrument.exchange for instrument in names] == ["NSE", "NSE", "NFO"]
 
 
-@pytest.mark.parametrize("symbol", ["INFY", "BSE:INFY", "NSE:infy", "", ":", "NSE:"])
+def test_as_many_rows_as_memory_allows_and_no_more(monkeypatch):
+    monkeypatch.setattr("connector.kite.web.instruments.MAX_ROWS", 3)
+    assert len(parse_csv(lines(INFY, OPTION, NIFTY)).instruments) == 3
+    with pytest.raises(InstrumentFormatError, match="more than 3 rows"):
+        parse_csv(lines(INFY, OPTION, NIFTY, "x"))
+
+
+def test_a_line_that_is_far_too_long_is_no_row():
+    parsed = parse_csv(lines(INFY, '"' + "x" * MAX_LINE_CHARACTERS, "," * 10**6, OPTION))
+    assert (len(parsed.instruments), parsed.skipped) == (2, 2)
+
+
+def test_the_last_row_may_lack_its_line_break_if_it_is_whole():
+    assert len(parse_csv(lines(INFY) + OPTION).instruments) == 2
+
+
+@pytest.mark.parametrize("written", ["GLOBAL:Dow Jones", "global:dow jones", "GLOBAL:DOW JONES"])
+def test_capital_and_small_letters_are_the_same_where_no_name_is_exactly_so(written):
+    names = master(INFY, "769,3,Dow Jones,,0,,0,0,0,EQ,INDICES,GLOBAL")
+    assert names.listed(written) == (769,)
+    assert names.token("nse:infy") == 408065
+
+
+def test_an_exact_name_comes_before_others_with_its_letters():
+    names = master(
+        "769,3,Dow,,0,,0,0,0,EQ,INDICES,GLOBAL",
+        "1025,4,DOW,,0,,0,0,0,EQ,INDICES,GLOBAL",
+        "1281,5,dow,,0,,0,0,0,EQ,INDICES,GLOBAL",
+    )
+    assert [names.token(f"GLOBAL:{name}") for name in ("Dow", "DOW", "dow")] == [769, 1025, 1281]
+    assert names.listed("global:dOW") == (1025, 769, 1281)
+    assert names.token("global:dOW") is None
+
+
+def test_a_name_of_several_tokens_is_ambiguous_in_any_letters():
+    names = master(
+        INFY, INFY.replace("408065", "410625"), OPTION, INFY, "769,3,Dow,,0,,0,0,0,EQ,INDICES,NSE",
+        "1025,3,Dow,,0,,0,0,0,EQ,INDICES,NSE",
+    )  # fmt: skip
+    assert names.listed("nse:infy") == names.listed("NSE:INFY") == (408065, 410625)
+    assert names.listed("NSE:DOW") == (769, 1025)
+    assert (names.token("NSE:INFY"), names.ambiguous, names.repeated) == (None, 2, 0)
+    assert names.symbol(410625) == "NSE:INFY"
+    assert names.named("NSE:INFY") is None
+
+
+def test_of_two_names_of_a_token_the_first_is_shown_and_both_are_found():
+    names = master(INFY, INFY.replace("INFY", "OTHER"))
+    assert (names.symbol(408065), names.repeated, len(names)) == ("NSE:INFY", 1, 1)
+    assert names.listed("NSE:OTHER") == names.listed("NSE:INFY") == (408065,)
+
+
+@pytest.mark.parametrize("symbol", ["INFY", "BSE:INFY", "", ":", "NSE:"])
 def test_names_that_are_none(symbol):
     names = master(INFY)
     assert names.token(symbol) is None
