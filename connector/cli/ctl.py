@@ -254,6 +254,13 @@ def rebalance(
 
 @ctl.command("refresh-instruments")
 def refresh_instruments(
+    accept_list: Annotated[
+        bool,
+        typer.Option(
+            "--accept-list",
+            help="Use a list that would be held back, and end the claims of all that it lacks",
+        ),
+    ] = False,
     command_id: IdOption = None,
     timeout: TimeoutOption = 90.0,
     as_json: JsonOption = False,
@@ -263,7 +270,9 @@ def refresh_instruments(
 ) -> None:
     """Load the instrument master anew, and give every symbol its token of today."""
     client = _client(config, bootstrap, prefix)
-    _send(client, timeout, as_json, type="refresh-instruments", id=command_id)
+    _send(
+        client, timeout, as_json, type="refresh-instruments", id=command_id, accept_list=accept_list
+    )
 
 
 @ctl.command()

@@ -46,7 +46,8 @@ class Cluster:
         settings: the whole tree.
         credentials: by the accounts' names.
         refresh: loads the instrument master anew and hands it to `set_master`; a
-            `refresh-instruments` command waits for it. None: there is none to load.
+            `refresh-instruments` command waits for it. True: accept a list that would be held back.
+            None: there is none to load.
         on_event: told of instruments that expired or changed their token.
         drained: awaited after a slot's socket is closed and before the slot is given up: the place
             to let its last ticks reach Kafka before another replica writes its first.
@@ -59,7 +60,7 @@ class Cluster:
         settings: Settings,
         credentials: Mapping[str, Credentials],
         *,
-        refresh: Callable[[], Awaitable[None]] | None = None,
+        refresh: Callable[[bool], Awaitable[None]] | None = None,
         on_event: Callable[[ConnectionEvent], None] | None = None,
         drained: Callable[[int], Awaitable[None]] | None = None,
         connect: Callable[[int], FeedConnection] | None = None,
@@ -343,14 +344,14 @@ class Cluster:
             self._membership.group_metadata,
         )
 
-    def _blocking_refresh(self) -> None:
+    def _blocking_refresh(self, accept_list: bool) -> None:
         """Called in the leader's thread."""
         assert self._loop is not None  # noqa: S101 - start() comes first
         assert self._refresh is not None  # noqa: S101 - only given to a leader when there is one
 
         async def refresh() -> None:
             assert self._refresh is not None  # noqa: S101
-            await self._refresh()
+            await self._refresh(accept_list)
 
         future = asyncio.run_coroutine_threadsafe(refresh(), self._loop)
         try:

@@ -153,6 +153,12 @@ class RefreshInstruments(CommandBase):
     """Load the instrument master anew and give every symbol its token of today."""
 
     type: Literal["refresh-instruments"]
+    accept_list: bool = Field(
+        False,
+        strict=True,
+        description="use the list even where it lacks much that the last one had, and end the "
+        "claims of all that it does not name",
+    )
 
 
 class Status(CommandBase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date, datetime
 from typing import NamedTuple
 
 from connector.control.commands import (
@@ -25,6 +26,7 @@ from connector.control.commands import (
 from connector.control.records import RECONNECT_KEY, Record, Subscription, reconnect_value
 from connector.control.state import Names, State
 from connector.errors import CapacityError
+from connector.kite.clock import IST
 from connector.kite.feed import allocation
 from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode
 
@@ -66,7 +68,7 @@ class Draft:
         """Change the draft as the command says."""
         match command:
             case Subscribe():
-                tokens, refused = self._resolve(command.instruments)
+                tokens, refused = self._resolve(command.instruments, command.watchlist)
                 return self._claim(command.watchlist, tokens, command.mode, refused)
             case Unsubscribe():
                 return self._unsubscribe(command)
@@ -86,7 +88,7 @@ class Draft:
             case Rebalance():
                 return self._rebalance()
             case RefreshInstruments():
-                return self._refresh()
+                return self._refresh(accept_list=command.accept_list)
             case Status():
                 return Answer(payload=self._status())
 
@@ -124,16 +126,19 @@ class Draft:
     # instruments as written -> tokens
 
     def _resolve(
-        self, instruments: Iterable[int | str]
+        self, instruments: Iterable[int | str], watchlist: str
     ) -> tuple[dict[int, int | str], list[Refusal]]:
-        """Token to the instrument as it was written, and what is none."""
+        """Token to the instrument as the watchlist's command wrote it, and what is none."""
         tokens: dict[int, int | str] = {}
         refused: list[Refusal] = []
         for instrument in instruments:
-            token = instrument if isinstance(instrument, int) else self._token(instrument.upper())
-            if token is None:
-                refused.append(Refusal(instrument, "not in the instrument master"))
-                continue
+            token = instrument
+            if isinstance(token, str):
+                found = self._named(token, watchlist)
+                if isinstance(found, Refusal):
+                    refused.append(found)
+                    continue
+                token = found
             try:
                 Exchange.of(token)
             except ValueError:
@@ -142,16 +147,29 @@ class Draft:
             tokens.setdefault(token, instrument)
         return tokens, refused
 
-    def _token(self, symbol: str) -> int | None:
-        if (token := self.names.token(symbol)) is not None:
-            return token
+    def _named(self, symbol: str, watchlist: str) -> int | Refusal:
+        """The token that a name means; of several, the one that the watchlist claims already."""
+        listed = self.names.listed(symbol)
+        if len(listed) == 1:
+            return listed[0]
+        known = self._known(symbol)
+        if not listed:
+            return Refusal(symbol, "not in the instrument master") if known is None else known
+        for token in (known, *listed):
+            subscription = None if token is None else self.subscriptions.get(token)
+            if token is not None and subscription and watchlist in subscription.claims:
+                return token
+        return _ambiguous(symbol, listed)
+
+    def _known(self, symbol: str) -> int | None:
+        """The token under which a name is subscribed, in whatever letters it is written."""
         if self._known_symbols is None:
             self._known_symbols = {
-                subscription.symbol: token
+                subscription.symbol.upper(): token
                 for token, subscription in self.subscriptions.items()
                 if subscription.symbol is not None
             }
-        return self._known_symbols.get(symbol)
+        return self._known_symbols.get(symbol.upper())
 
     # claims
 
@@ -170,16 +188,16 @@ class Draft:
         no_room = f"no room: {len(self.layout.slots)} slots carry {self.layout.capacity} each"
         refused += [Refusal(tokens[token], no_room) for token in homeless]
         for token, written in tokens.items():
-            symbol = written.upper() if isinstance(written, str) else self.names.symbol(token)
             if (subscription := self.subscriptions.get(token)) is not None:
                 if subscription.claims.get(watchlist) is not mode:
                     claims = {**subscription.claims, watchlist: mode}
                     self._put(token, subscription._replace(claims=claims))
-                if subscription.symbol is None and symbol is not None:
-                    self._put(token, self.subscriptions[token]._replace(symbol=symbol))
             elif (slot := placed.get(token)) is not None:
                 self.loads[slot] += 1
-                self._put(token, Subscription(slot, {watchlist: mode}, symbol, self.revision))
+                self._put(token, Subscription(slot, {watchlist: mode}, None, self.revision))
+            else:
+                continue
+            self._learn(token, written if isinstance(written, str) else None)
         return Answer(len(tokens) - len(homeless), refused)
 
     def _release(self, watchlist: str, token: int) -> None:
@@ -191,7 +209,7 @@ class Draft:
             self._remove(token)
 
     def _unsubscribe(self, command: Unsubscribe) -> Answer:
-        tokens, refused = self._resolve(command.instruments)
+        tokens, refused = self._resolve(command.instruments, command.watchlist)
         accepted = 0
         for token, written in tokens.items():
             subscription = self.subscriptions.get(token)
@@ -210,7 +228,7 @@ class Draft:
             if not tokens:
                 return Answer(errors=(f"watchlist: {watchlist} has no instruments",))
         else:
-            tokens, refused = self._resolve(command.instruments)
+            tokens, refused = self._resolve(command.instruments, watchlist)
         accepted = 0
         for token, written in tokens.items():
             subscription = self.subscriptions.get(token)
@@ -224,7 +242,7 @@ class Draft:
         return Answer(accepted, refused)
 
     def _replace(self, command: Replace) -> Answer:
-        tokens, refused = self._resolve(command.instruments)
+        tokens, refused = self._resolve(command.instruments, command.watchlist)
         if refused and not tokens:
             # else a master that is not loaded yet would empty the watchlist
             return Answer(refused=refused)
@@ -271,42 +289,63 @@ class Draft:
 
     # names
 
-    def _refresh(self) -> Answer:
-        """Give each symbol its token of today; a name that is no more takes its claims with it."""
+    def _refresh(self, *, accept_list: bool) -> Answer:
+        """Give each symbol its token of today.
+
+        A claim ends only for a reason: the instrument's last trading day is over and the list has
+        it no more, or an operator accepts a list without it. What a list merely lacks is kept, and
+        found again when its name is back.
+        """
         if not len(self.names):
             return Answer(errors=("the instrument master is not loaded",))
+        today = _day_in_india(self.now_ms)
         renamed: list[tuple[int, int, Subscription]] = []
-        expired: list[tuple[int, Subscription]] = []
+        ended: list[tuple[int, Subscription]] = []
+        refused: list[Refusal] = []
+        kept = 0
         for token, subscription in list(self.subscriptions.items()):
-            if subscription.symbol is None:
-                if (symbol := self.names.symbol(token)) is not None:
-                    self._put(token, subscription._replace(symbol=symbol))
-                continue
-            current = self.names.token(subscription.symbol)
-            if current is None:
-                expired.append((token, subscription))
-            elif current != token:
-                renamed.append((token, current, subscription))
+            symbol = subscription.symbol
+            listed = () if symbol is None else self.names.listed(symbol)
+            if symbol is None or token in listed:
+                self._learn(token, symbol)
+                kept += 1
+            elif len(listed) == 1:
+                renamed.append((token, listed[0], subscription))
+            elif listed:
+                refused.append(_ambiguous(symbol, listed))
+            elif (expiry := subscription.expiry) is not None and expiry < today:
+                ended.append((token, subscription))
+                refused.append(Refusal(symbol, f"expired on {expiry}"))
+            elif accept_list:
+                ended.append((token, subscription))
+                refused.append(Refusal(symbol, "ended: not in the list that was accepted"))
+            else:
+                refused.append(Refusal(symbol, "not in today's list: its claims are kept"))
         # all old tokens go before any new one comes: a token may pass from one name to another
-        for token, _ in expired:
+        for token, _ in ended:
             self._remove(token)
         for token, _, _ in renamed:
             self._remove(token)
         for _, token, subscription in renamed:
             self._adopt(token, subscription)
+            self._learn(token, subscription.symbol)
         events = [
             self._event(EventType.INSTRUMENT_EXPIRED, subscription.slot, (token,), subscription)
-            for token, subscription in expired
+            for token, subscription in ended
         ] + [
             self._event(EventType.INSTRUMENT_CHANGED, subscription.slot, (old, new), subscription)
             for old, new, subscription in renamed
         ]
-        refused = [
-            Refusal(subscription.symbol or token, "expired: not in today's instrument master")
-            for token, subscription in expired
-        ]
-        kept = len(self.before.subscriptions) - len(expired)
-        return Answer(kept, refused, events=tuple(events))
+        return Answer(kept + len(renamed), refused, events=tuple(events))
+
+    def _learn(self, token: int, symbol: str | None) -> None:
+        """Note a subscription's name and last trading day, as far as the list knows them."""
+        subscription = self.subscriptions[token]
+        if subscription.symbol is None and (name := self.names.symbol(token) or symbol) is not None:
+            self._put(token, subscription := subscription._replace(symbol=name))
+        expiry = self.names.expiry(token)
+        if expiry not in (None, subscription.expiry):
+            self._put(token, subscription._replace(expiry=expiry))
 
     def _adopt(self, token: int, subscription: Subscription) -> None:
         """Carry on under a new token, in the same slot; where it is wanted already, as one."""
@@ -371,3 +410,12 @@ class Draft:
             modes=dict(sorted(modes.items())),
             unplaced=sum(count for slot, count in carried.items() if slot not in self.loads),
         )
+
+
+def _day_in_india(now_ms: int) -> date:
+    return datetime.fromtimestamp(now_ms / 1000, IST).date()
+
+
+def _ambiguous(symbol: str, tokens: Sequence[int]) -> Refusal:
+    shown = ", ".join(map(str, tokens))
+    return Refusal(symbol, f"ambiguous: the list has it for the tokens {shown}; give the token")

@@ -80,7 +80,8 @@ class Leader:
         max_bytes: longest command.
         time_ms: the clock, UTC milliseconds.
         refresh: loads the instrument master anew and blocks until that is done; raises a
-            ConnectorError when it cannot. None: there is nothing to load.
+            ConnectorError when it cannot. True: accept a list that would be held back. None: there
+            is nothing to load.
         on_event: told of instruments that expired or changed, from the leader's thread.
     """
 
@@ -93,7 +94,7 @@ class Leader:
         wanted: Mapping[Mode, Sequence[int | str]],
         max_bytes: int,
         time_ms: Callable[[], int],
-        refresh: Callable[[], None] | None = None,
+        refresh: Callable[[bool], None] | None = None,
         on_event: Callable[[ConnectionEvent], None] | None = None,
         back_off_seconds: float = BACK_OFF_SECONDS,
         fenced_seconds: float = FENCED_SECONDS,
@@ -251,9 +252,13 @@ class Leader:
     def _reduce(self, state: State, command: Command, now_ms: int) -> Outcome:
         """Reduce one command; nothing in it may stop the leader."""
         try:
-            loads = isinstance(command, RefreshInstruments) and not command.dry_run
-            if loads and self._refresh is not None and command.id not in state.replies:
-                self._refresh()
+            if (
+                isinstance(command, RefreshInstruments)
+                and not command.dry_run
+                and self._refresh is not None
+                and command.id not in state.replies
+            ):
+                self._refresh(command.accept_list)
             outcome = reduce(state, command, now_ms, self._names())
         except ConnectorError as error:
             reply = _rejection(state, command.id, (str(error),), dry_run=command.dry_run)

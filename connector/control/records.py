@@ -15,6 +15,7 @@ begin with `@` are the leader's own:
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,6 +49,9 @@ class Subscription(NamedTuple):
     """EXCHANGE:TRADINGSYMBOL, the name that outlives the token."""
     revision: int
     """Of the state that this was last changed in."""
+    expiry: date | None = None
+    """Last trading day; None where it does not expire, or no list has said so yet. Kept here, so
+    that a leader without a list, or with a list that lacks the instrument, knows it too."""
 
     @property
     def mode(self) -> Mode:
@@ -63,6 +67,7 @@ class Subscription(NamedTuple):
                 "claims": self.claims,
                 "symbol": self.symbol,
                 "revision": self.revision,
+                "expiry": self.expiry and self.expiry.isoformat(),
             },
             separators=(",", ":"),
         ).encode()
@@ -79,7 +84,14 @@ class Subscription(NamedTuple):
             claims = {str(name): Mode(mode) for name, mode in raw["claims"].items()}
             if not claims:
                 raise ValueError("nobody claims it")
-            return cls(slot, claims, raw["symbol"], int(raw["revision"]))
+            expiry = raw.get("expiry")
+            return cls(
+                slot,
+                claims,
+                raw["symbol"],
+                int(raw["revision"]),
+                None if expiry is None else date.fromisoformat(expiry),
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a subscription: {error!r}") from error
 
@@ -96,6 +108,9 @@ class SubscriptionRecord(BaseModel):
     claims: dict[str, Mode] = Field(min_length=1, description="mode by watchlist")
     symbol: str | None = Field(description="EXCHANGE:TRADINGSYMBOL, where it is known")
     revision: int = Field(ge=1, description="of the subscriptions when this was last changed")
+    expiry: date | None = Field(
+        None, description="last trading day, where the instrument has one and it is known"
+    )
 
 
 class Progress(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import NamedTuple, Protocol
 
 from connector.control.records import (
@@ -20,11 +21,14 @@ from connector.control.records import (
 class Names(Protocol):
     """The instrument master, as far as commands need it."""
 
-    def token(self, symbol: str) -> int | None:
-        """Today's token of EXCHANGE:TRADINGSYMBOL; None where it is unknown."""
+    def listed(self, symbol: str) -> Sequence[int]:
+        """Tokens that the list has under EXCHANGE:TRADINGSYMBOL; several make it ambiguous."""
 
     def symbol(self, token: int) -> str | None:
         """Today's EXCHANGE:TRADINGSYMBOL of a token; None where it is unknown."""
+
+    def expiry(self, token: int) -> date | None:
+        """The last trading day of a token; None where it does not expire or is unknown."""
 
     def __len__(self) -> int:
         """Instruments it has; 0 where it is not loaded."""
@@ -33,11 +37,15 @@ class Names(Protocol):
 class NoNames:
     """An instrument master that is not loaded."""
 
-    def token(self, symbol: str) -> int | None:  # noqa: ARG002
+    def listed(self, symbol: str) -> Sequence[int]:  # noqa: ARG002
+        """Nothing is known."""
+        return ()
+
+    def symbol(self, token: int) -> str | None:  # noqa: ARG002
         """Nothing is known."""
         return None
 
-    def symbol(self, token: int) -> str | None:  # noqa: ARG002
+    def expiry(self, token: int) -> date | None:  # noqa: ARG002
         """Nothing is known."""
         return None
 

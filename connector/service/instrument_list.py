@@ -97,13 +97,13 @@ class InstrumentListLoader:
             fresh = False
             await self._until_due()
 
-    async def refresh(self) -> None:
-        """Load the list now, whatever the time.
+    async def refresh(self, *, accept: bool = False) -> None:
+        """Load the list now, whatever the time; `accept` asks for it even where it is the same.
 
         Raises:
             ConnectorError: the REST API does not give it.
         """
-        await self._fetch()
+        await self._fetch(accept=accept)
         self.error = None
         self.tried.set()
 
@@ -160,7 +160,7 @@ class InstrumentListLoader:
         self.tried.set()
         return cached.fetched_ms >= last_refresh_ms(self._now_ms(), self._settings.refresh_at)
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, *, accept: bool = False) -> None:
         async with self._loading:  # a command and the morning may come together
             announced, self._tried_ms = self._announced, self._now_ms()
             async with KiteRest(
@@ -168,7 +168,7 @@ class InstrumentListLoader:
                 api_key=self._credentials.api_key,
                 access_token=self._credentials.access_token(),
             ) as rest:
-                dump = await rest.instruments(etag=self._etag)
+                dump = await rest.instruments(etag=None if accept else self._etag)
             if dump is not None:  # else it is still the list of the etag
                 await self._take(dump)
             self._looked_for = announced

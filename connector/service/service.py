@@ -328,10 +328,10 @@ class Service:
         if self._master is not None:
             self._master.announced(etag)
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, accept_list: bool) -> None:
         """A command asks for today's list."""
         if self._master is not None:
-            await self._master.refresh()
+            await self._master.refresh(accept=accept_list)
 
     def _take_event(self, event: ConnectionEvent) -> None:
         """An event that is no connection's own: an instrument that expired, say."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, Protocol
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from connector.cluster.layout import slots_by_account
 from connector.control.state import Names
 from connector.errors import CapacityError
+from connector.kite.clock import IST
 from connector.kite.feed.allocation import place
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
@@ -70,7 +72,7 @@ def credentials_of(account: AccountSettings) -> Credentials:
 
 
 def resolve(
-    groups: Sequence[InstrumentSettings], master: Names | None
+    groups: Sequence[InstrumentSettings], names: Mapping[str, int]
 ) -> tuple[dict[int, Mode], list[str]]:
     """The settings' instruments as token to mode, in their order, and the names without a token.
 
@@ -83,11 +85,10 @@ def resolve(
         for instrument in group.instruments:
             token = instrument
             if isinstance(token, str):
-                found = master.token(token) if master is not None else None
-                if found is None:
+                if token not in names:
                     unknown[token] = None
                     continue
-                token = found
+                token = names[token]
             known = wanted.get(token)
             if known is None or group.mode.rank > known.rank:
                 wanted[token] = group.mode
@@ -97,12 +98,22 @@ def resolve(
 class StaticSlots:
     """All slots of all accounts, carrying the instruments of the settings."""
 
-    def __init__(self, settings: Settings, credentials: Mapping[str, Credentials]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Mapping[str, Credentials],
+        *,
+        today: Callable[[], date] = lambda: datetime.now(IST).date(),
+    ) -> None:
         self._settings = settings
+        self._today = today
         self._credentials = credentials
         self._connections: dict[int, Connection] = {}
         self._slot_of: dict[int, int] = {}
         self._master: Names | None = None
+        self._names: dict[str, int] = {}
+        """Token of each of the settings' names, the last one that a list had for it."""
+        self._expiries: dict[str, date | None] = {}
         self._unknown: list[str] = []
         self._refused: list[int] = []
 
@@ -134,8 +145,15 @@ class StaticSlots:
         """Nothing: nobody else may have these slots."""
 
     def set_master(self, master: Names) -> None:
-        """Resolve the settings' names anew; what has another token now moves to it."""
+        """Resolve the settings' names anew; what has another token now moves to it.
+
+        A name that the list merely lacks keeps its token, until its last trading day is over.
+        """
         self._master = master
+        for group in self._settings.instruments:
+            for name in group.instruments:
+                if isinstance(name, str):
+                    self._resolve(name, master)
         if self._connections:
             self._apply()
 
@@ -156,22 +174,36 @@ class StaticSlots:
 
     def unresolved(self) -> Sequence[str]:
         """Names without a token, and tokens without room."""
-        reason = (
-            "the instrument master is not loaded yet"
-            if self._master is None
-            else "not in the instrument master"
-        )
         return [
-            *(f"{name}: {reason}" for name in self._unknown),
+            *(f"{name}: {self._why_unknown(name)}" for name in self._unknown),
             *(f"{token}: no room, the connections are full" for token in self._refused),
         ]
 
     def status(self) -> None:
         """Nothing: this process is alone."""
 
+    def _resolve(self, name: str, master: Names) -> None:
+        listed = master.listed(name)
+        if self._names.get(name) not in listed and len(listed) == 1:
+            self._names[name] = listed[0]
+            self._expiries[name] = None
+        if name not in self._names:
+            return
+        if self._names[name] in listed:
+            self._expiries[name] = master.expiry(self._names[name]) or self._expiries.get(name)
+        elif (expiry := self._expiries.get(name)) is not None and expiry < self._today():
+            del self._names[name]
+
+    def _why_unknown(self, name: str) -> str:
+        if self._master is None:
+            return "the instrument master is not loaded yet"
+        if listed := self._master.listed(name):
+            return f"ambiguous: the list has it for the tokens {', '.join(map(str, listed))}"
+        return "not in the instrument master"
+
     def _apply(self) -> None:
         """Bring the connections to what the settings ask for, with the names as they are today."""
-        wanted, self._unknown = resolve(self._settings.instruments, self._master)
+        wanted, self._unknown = resolve(self._settings.instruments, self._names)
         capacity = self._settings.connection.max_symbols_per_connection
         changes: dict[int, dict[int, Mode | None]] = {slot: {} for slot in self._connections}
         for token in [token for token in self._slot_of if token not in wanted]:

@@ -164,7 +164,7 @@ async def test_the_settings_instruments_are_there_from_the_start(kafka, feed, st
 
 
 async def test_refresh_instruments_waits_for_the_list(kafka, feed, steering):
-    async def refresh():
+    async def refresh(accept_list):
         await asyncio.sleep(0)
         member.cluster.set_master(FakeMaster({"NSE:A": B}))
 

@@ -2,14 +2,23 @@
 
 
 class FakeMaster:
-    def __init__(self, tokens=()):
+    def __init__(self, tokens=(), expiries=()):
         self.tokens = dict(tokens)
+        """EXCHANGE:TRADINGSYMBOL to its token, or to several."""
+        self.expiries = dict(expiries)
+
+    def listed(self, symbol):
+        tokens = self.tokens.get(symbol, self.tokens.get(symbol.upper(), ()))
+        return (tokens,) if isinstance(tokens, int) else tokens
 
     def token(self, symbol):
-        return self.tokens.get(symbol)
+        return next(iter(self.listed(symbol)), None)
 
     def symbol(self, token):
-        return next((symbol for symbol, known in self.tokens.items() if known == token), None)
+        return next((symbol for symbol in self.tokens if token in self.listed(symbol)), None)
+
+    def expiry(self, token):
+        return self.expiries.get(token)
 
     def __len__(self):
         return len(self.tokens)

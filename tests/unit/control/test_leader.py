@@ -353,11 +353,11 @@ def test_a_new_leader_gives_symbols_their_tokens_of_today(log):
     lead(log)
     events = []
     lead(log, master=FakeMaster({"NSE:A": C}), on_event=events.append)
-    assert {token: s.symbol for token, s in log.subscriptions().items()} == {C: "NSE:A"}
-    assert [event.type for event in events] == [
-        EventType.INSTRUMENT_EXPIRED,
-        EventType.INSTRUMENT_CHANGED,
-    ]
+    assert {token: s.symbol for token, s in log.subscriptions().items()} == {
+        C: "NSE:A",
+        B: "NSE:B",
+    }
+    assert [event.type for event in events] == [EventType.INSTRUMENT_CHANGED]
 
 
 def test_refresh_instruments_loads_the_master_first(log):
@@ -366,21 +366,22 @@ def test_refresh_instruments_loads_the_master_first(log):
     log.command(id="2", type="refresh-instruments", dry_run=True)
     log.command(id="3", type="refresh-instruments")
     log.command(id="3", type="refresh-instruments")
+    log.command(id="4", type="refresh-instruments", accept_list=True)
     loads = []
 
-    def refresh():
-        loads.append(1)
+    def refresh(accept_list):
+        loads.append(accept_list)
         master.tokens = {"NSE:A": B}
 
     lead(log, master=master, refresh=refresh)
-    assert loads == [1]
+    assert loads == [False, True]
     assert log.subscriptions().keys() == {B}
 
 
 def test_a_master_that_cannot_be_loaded_is_a_rejection(log):
     log.command(id="1", type="refresh-instruments")
 
-    def refresh():
+    def refresh(accept_list):
         raise InstrumentNotFoundError("NSE:A")
 
     lead(log, refresh=refresh)

@@ -58,7 +58,8 @@ def test_applied_names_the_next_offset():
 
 def test_no_names():
     names = NoNames()
-    assert (names.token("NSE:INFY"), names.symbol(408065), len(names)) == (None, None, 0)
+    assert (names.listed("NSE:INFY"), names.symbol(408065), len(names)) == ((), None, 0)
+    assert names.expiry(408065) is None
 
 
 def test_the_layouts_room():

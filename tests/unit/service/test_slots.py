@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -48,13 +50,13 @@ def test_the_highest_mode_wins():
     groups = settings(
         ("ltp", [INFY, SBIN]), ("full", ["NSE:INFY"]), ("quote", [INFY, "NSE:NONE", "NSE:NONE"])
     ).instruments
-    wanted, unknown = resolve(groups, FakeMaster({"NSE:INFY": INFY}))
+    wanted, unknown = resolve(groups, {"NSE:INFY": INFY})
     assert wanted == {INFY: Mode.FULL, SBIN: Mode.LTP}
     assert unknown == ["NSE:NONE"]
 
 
 def test_without_a_master_no_name_has_a_token():
-    assert resolve(settings(("full", ["NSE:INFY", SBIN])).instruments, None) == (
+    assert resolve(settings(("full", ["NSE:INFY", SBIN])).instruments, {}) == (
         {SBIN: Mode.FULL},
         ["NSE:INFY"],
     )
@@ -106,6 +108,37 @@ async def test_a_name_with_another_token_moves_to_it(open_slots):
     slots.set_master(FakeMaster({"NFO:FUT": 2000 * 256 + 2}))
     tokens = {token for desired in carried(slots).values() for token in desired}
     assert tokens == {2000 * 256 + 2, SBIN}
+
+
+async def test_a_name_that_a_list_lacks_keeps_its_token_until_it_has_expired(open_slots):
+    future, days = 1000 * 256 + 2, [date(2026, 1, 29)]
+    given = settings(("full", ["NFO:FUT", "NSE:INFY"]))
+    slots = StaticSlots(given, {"main": credentials_of(given.accounts[0])}, today=lambda: days[0])
+    tokens = {"NFO:FUT": future, "NSE:INFY": INFY}
+    slots.set_master(FakeMaster(tokens, {future: date(2026, 1, 29)}))
+    await slots.start(pipeline().handler)
+    try:
+        slots.set_master(FakeMaster({"NSE:SBIN": SBIN}))
+        assert {token for one in carried(slots).values() for token in one} == {future, INFY}
+        assert slots.unresolved() == []
+        days[0] = date(2026, 1, 30)
+        slots.set_master(FakeMaster({"NSE:SBIN": SBIN}))
+        assert {token for one in carried(slots).values() for token in one} == {INFY}
+        assert slots.unresolved() == ["NFO:FUT: not in the instrument master"]
+    finally:
+        await slots.stop_intake()
+
+
+async def test_a_name_of_two_tokens_keeps_the_one_it_had_and_gets_none_where_it_had_none(
+    open_slots,
+):
+    slots = await open_slots(settings(("full", ["NSE:INFY", "NSE:SBIN"])))
+    slots.set_master(FakeMaster({"NSE:INFY": INFY, "NSE:SBIN": (SBIN, 1025)}))
+    slots.set_master(FakeMaster({"NSE:INFY": (257, INFY), "NSE:SBIN": (SBIN, 1025)}))
+    assert {token for one in carried(slots).values() for token in one} == {INFY}
+    assert slots.unresolved() == [
+        f"NSE:SBIN: ambiguous: the list has it for the tokens {SBIN}, 1025"
+    ]
 
 
 async def test_a_master_before_the_start(open_slots):
