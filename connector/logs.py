@@ -15,48 +15,40 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from connector.redaction import MASK, Redactor
 from connector.settings.models import LogFormat, LogLevel
 
-_MASK = "***"
 # the query of the feed's URL, and the REST API's header: where a token would show up in a log
 _QUERY = re.compile(r"\b((?:access_token|api_key|request_token|checksum)=)[^&\s\"']+")
 _HEADER = re.compile(r"\b(token )[^\s:\"']+:[^\s\"',}]+", re.IGNORECASE)
 _SECRET_KEY = re.compile(r"(^|_)(password|secret|token|api_key)$", re.IGNORECASE)
-_SHORTEST = 6
-"""Shorter secrets are not searched for: they would blot out ordinary words."""
 
 
 class SecretMask:
     """The last resort: takes secrets out of whatever is about to be written.
 
-    Nothing should have put them there. What is known (`hide`) is found anywhere; a token of
-    another origin is found by the name before it.
+    Nothing should have put them there. What is known (`hide`) is found anywhere, however it is
+    written; a token of another origin is found by the name before it.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._known: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
-        self.hide(*secrets)
+        self._redactor = Redactor(*secrets)
 
     def hide(self, *secrets: str) -> None:
         """Mask these too, from now on."""
-        self._known.update(secret for secret in secrets if len(secret) >= _SHORTEST)
-        if self._known:
-            longest_first = sorted(self._known, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self._redactor.hide(*secrets)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Mask an event; structlog's interface of a processor."""
         for key, value in event.items():
-            event[key] = _MASK if _SECRET_KEY.search(key) and value else self.clean(value)
+            event[key] = MASK if _SECRET_KEY.search(key) and value else self.clean(value)
         return event
 
     def clean(self, value: Any) -> Any:
         """The same value without secrets; containers are looked through."""
         if isinstance(value, str):
-            if self._pattern is not None:
-                value = self._pattern.sub(_MASK, value)
-            return _HEADER.sub(rf"\1{_MASK}", _QUERY.sub(rf"\1{_MASK}", value))
+            value = self._redactor.redact(value)
+            return _HEADER.sub(rf"\1{MASK}", _QUERY.sub(rf"\1{MASK}", value))
         if isinstance(value, dict):
             return {key: self.clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):

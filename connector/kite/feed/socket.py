@@ -29,6 +29,7 @@ from connector.errors import (
     TooManyConnectionsError,
 )
 from connector.kite.proxy import open_tunnel, proxy_for
+from connector.redaction import Redactor
 
 # 3000 full packets of 186 bytes are 558 000 bytes; a frame over this is not from the feed
 MAX_FRAME_BYTES = 4 * 2**20
@@ -167,7 +168,8 @@ class WebSocket(asyncio.Protocol):
             max_size=MAX_FRAME_BYTES,
             logger=_silent,
         )
-        self._secrets = (api_key, access_token)
+        # both are in the request, and whatever answers may repeat it
+        self._redactor = Redactor(api_key.get_secret_value(), access_token.get_secret_value())
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         loop = asyncio.get_running_loop()
@@ -307,22 +309,16 @@ class WebSocket(asyncio.Protocol):
     def _failure(self, address: str) -> FeedError:
         error = self._protocol.handshake_exc
         if not isinstance(error, InvalidStatus):
-            reason = self._redacted(str(error)) if error else "closed during the handshake"
+            reason = self._redactor.foreign(str(error)) if error else "closed during the handshake"
             return FeedUnreachableError(address, reason)
         status = error.response.status_code
-        body = (error.response.body or b"")[:200].decode(errors="replace").strip()
-        reason = self._redacted(body or error.response.reason_phrase)
+        body = self._redactor.foreign(error.response.body or b"")
+        reason = body or self._redactor.foreign(error.response.reason_phrase)
         if status == 403:
             return TokenRejectedError(status, reason)
         if status == 429:
             return TooManyConnectionsError(status, reason)
         return HandshakeError(status, reason)
-
-    def _redacted(self, text: str) -> str:
-        for secret in self._secrets:
-            if value := secret.get_secret_value():
-                text = text.replace(value, "***")
-        return text
 
     def _deliver_held(self) -> None:
         self._delivering = True
@@ -340,17 +336,18 @@ class WebSocket(asyncio.Protocol):
         self._protocol.receive_eof()
         close, parser = self._protocol.close_rcvd, self._protocol.parser_exc
         if close is not None:
-            self._listener.socket_lost(int(close.code), close.reason)
+            self._listener.socket_lost(int(close.code), self._redactor.foreign(close.reason))
             return
         error = self._error or (None if isinstance(parser, EOFError) else parser)
-        self._listener.socket_lost(None, str(error) if error else "closed without a word")
+        reason = self._redactor.foreign(str(error)) if error else "closed without a word"
+        self._listener.socket_lost(None, reason)
 
     def _deliver(self, frame: Frame) -> None:
         opcode = frame.opcode
         if opcode is Opcode.BINARY and frame.fin:
             self._listener.binary_received(bytes(frame.data))
         elif opcode is Opcode.TEXT and frame.fin:
-            self._listener.text_received(bytes(frame.data).decode(errors="replace"))
+            self._text_received(bytes(frame.data))
         elif opcode is Opcode.PING or opcode is Opcode.PONG:
             self._listener.control_received()
         elif opcode is not Opcode.CLOSE:
@@ -366,7 +363,11 @@ class WebSocket(asyncio.Protocol):
             if self._fragments_opcode is Opcode.BINARY:
                 self._listener.binary_received(whole)
             else:
-                self._listener.text_received(whole.decode(errors="replace"))
+                self._text_received(whole)
+
+    def _text_received(self, data: bytes) -> None:
+        # an order update or a complaint goes on into Kafka and the log
+        self._listener.text_received(self._redactor.redact(data.decode(errors="replace")))
 
     def _read_on(self) -> None:
         if not (self._reading or self._gone) and self._transport is not None:

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.kite.proxy import ProxyError, proxy_for
+from connector.redaction import Redactor
 
 REST_ROOT = "https://api.kite.trade"
 LOGIN_ROOT = "https://kite.zerodha.com"
@@ -151,7 +152,7 @@ class KiteRest:
             "checksum": hashlib.sha256((key + request + secret).encode()).hexdigest(),
         }
         answer = await self._retried(
-            lambda: self._send("POST", "/session/token", form=form, hide=(request, secret)),
+            lambda: self._send("POST", "/session/token", form=form, hide=(key, request, secret)),
             _not_reached,
         )
         data = _data(answer)
@@ -237,7 +238,8 @@ class KiteRest:
         if self._api_key is not None and self._access_token is not None:
             secrets = self._api_key.get_secret_value(), self._access_token.get_secret_value()
             headers["Authorization"] = f"token {secrets[0]}:{secrets[1]}"
-            hide += secrets[1:]
+            hide += secrets
+        redactor = Redactor(*hide)
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         try:
             async with (
@@ -257,9 +259,9 @@ class KiteRest:
         except TimeoutError as error:
             raise FeedUnreachableError(self.root, f"no answer in {seconds:g} s") from error
         except (aiohttp.ClientError, zlib.error, ProxyError) as error:
-            raise FeedUnreachableError(self.root, _reason(error)) from error
+            raise FeedUnreachableError(self.root, redactor.foreign(_reason(error))) from error
         if answer.status not in {200, 304}:
-            raise _kite_error(answer, hide)
+            raise _kite_error(answer, redactor)
         return answer
 
 
@@ -297,18 +299,15 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _kite_error(answer: _Answer, hide: tuple[str, ...]) -> RestError:
+def _kite_error(answer: _Answer, redactor: Redactor) -> RestError:
     """Kite's own error; a gateway's page in its place is not quoted."""
     try:
         told = json.loads(answer.body)
         error_type, message = str(told["error_type"]), str(told["message"])
     except (ValueError, TypeError, KeyError):
         error_type, message = "GeneralException", "the answer is not one of Kite's"
-    for secret in hide:
-        if secret:
-            message = message.replace(secret, "***")
     kind = RestTokenError if error_type == "TokenException" else RestError
-    return kind(answer.status, error_type, message)
+    return kind(answer.status, redactor.foreign(error_type, 60), redactor.foreign(message))
 
 
 def _data(answer: _Answer) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """The socket against websockets' own server protocol, without a network between."""
 
 import asyncio
+import json
 import logging
 
 import pytest
@@ -17,6 +18,8 @@ from connector import (
 from connector.kite.feed import socket as socket_module
 from connector.kite.feed.socket import MAX_FRAME_BYTES, WebSocket, check_root
 from tests.support.clock import settle
+from tests.support.echoes import ECHOES, shown_of
+from tests.support.echoes import TOKEN as LONG_TOKEN
 
 KEY, TOKEN = SecretStr("SECRET-K&y"), SecretStr("SECRET-T=n")
 
@@ -81,10 +84,10 @@ class Listener:
 class Kit:
     """A `WebSocket` and the server's end of it."""
 
-    def __init__(self):
+    def __init__(self, token=TOKEN):
         self.listener = Listener()
         self.transport = Transport()
-        self.socket = WebSocket("ws://feed", KEY, TOKEN, self.listener)
+        self.socket = WebSocket("ws://feed", KEY, token, self.listener)
         self.server = ServerProtocol(logger=logging.Logger("server", logging.ERROR))  # noqa: LOG001
         self.socket.connection_made(self.transport)
 
@@ -468,3 +471,45 @@ async def test_debug_logging_of_everything_shows_no_secret(caplog):
     kit.socket.connection_lost(None)
     assert "SECRET" not in caplog.text
     assert "SECRET" not in repr(kit.socket)
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+class TestAFeedThatRepeatsTheToken:
+    @pytest.fixture
+    async def kit(self):
+        kit = Kit(SecretStr(LONG_TOKEN))
+        yield kit
+        kit.socket.connection_lost(None)
+
+    async def test_a_reason_is_redacted(self, opened, echo):
+        # a close frame has room for 123 bytes: the token may be cut off in the middle
+        opened.server.send_close(1011, f"no: {echo}".encode()[:123].decode(errors="ignore"))
+        opened.give()
+        opened.socket.eof_received()
+        opened.socket.connection_lost(None)
+        ((code, reason),) = opened.listener.lost
+        assert code == 1011
+        assert reason.startswith("no: ")
+        assert "***" in reason
+        assert shown_of(reason) < 8
+
+    @pytest.mark.parametrize("padding", [0, 190, 280, 299])
+    async def test_a_refusal_is_redacted_before_it_is_cut(self, kit, echo, padding):
+        kit.take()
+        body = f"{'x' * padding}: {echo}".encode()
+        head = b"HTTP/1.1 403 No %s\r\nContent-Length: %d\r\n\r\n"
+        kit.socket.data_received(head % (LONG_TOKEN.encode(), len(body)) + body)
+        with pytest.raises(HandshakeError) as caught:
+            kit.socket.check_handshake("ws://feed")
+        assert shown_of(f"{caught.value} {caught.value!r}") < 8
+        assert len(caught.value.reason) <= 300
+
+    async def test_texts_come_without_it_and_stay_json(self, opened, echo):
+        order = {"type": "order", "data": {"order_id": "1", "status_message": echo, "price": 1.5}}
+        opened.server.send_text(json.dumps(order).encode())
+        opened.give()
+        (text,) = opened.listener.received
+        assert shown_of(text) < 8
+        data = json.loads(text)["data"]
+        assert (data["order_id"], data["price"]) == ("1", 1.5)
+        assert "***" in data["status_message"]

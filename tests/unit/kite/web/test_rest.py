@@ -9,6 +9,7 @@ import stamina
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.kite.web.rest import KiteRest, login_url
+from tests.support.echoes import ECHOES, TOKEN, shown_of
 
 SECRETS = ("the-secret", "the-request-token", "the-access-token")
 
@@ -154,6 +155,16 @@ async def test_no_error_has_a_secret():
         await rest.exchange("the-request-token", "the-secret")
     assert not any(secret in f"{caught.value!r} {caught.value}" for secret in SECRETS)
     assert caught.value.message == "you sent *** *** ***"
+
+
+@pytest.mark.parametrize("padding", [0, 280])
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+async def test_an_error_that_repeats_the_token_is_redacted_before_it_is_cut(echo, padding):
+    answer = error(f"Input{TOKEN}", f"{'x' * padding}: {echo} {'y' * 10**6}")
+    with pytest.raises(RestError) as caught:
+        await client((400, answer), access_token=TOKEN).instruments()
+    assert shown_of(f"{caught.value!r} {caught.value}") < 8
+    assert len(caught.value.message) <= 300
 
 
 async def test_what_is_temporary_is_tried_again():

@@ -1,0 +1,139 @@
+"""Takes known secrets out of text that somebody else wrote, however they stand in it.
+
+An answer, a close reason or a page of a gateway may repeat the request, and with it the
+access_token: as it is, percent-encoded, in base64, hex or JSON escapes, wrapped over lines, or cut
+off in the middle. All of these are one case here. Text and secret are both reduced to their
+letters and digits, and each piece of a secret that both have in common is masked. So whoever knows
+a secret redacts first and cuts afterwards; `foreign` does both.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+MASK = "***"
+MAX_FOREIGN_CHARS = 300
+"""Of somebody else's words, in errors, events and pages of ours."""
+MAX_SEARCHED_CHARS = 8 * 1024
+"""Of a foreign text that is going to be cut: what is behind them is dropped unread."""
+MIN_SECRET_CHARS = 6
+"""Shorter secrets are not searched for: they would blot out ordinary words."""
+
+_PIECE_CHARS = 8
+"""Letters and digits that a text may not have in common with a long secret."""
+_LONG_CHARS = 16
+"""Letters and digits from which on a secret is masked in pieces: those of shorter secrets may be
+ordinary words, so that these are masked as a whole only."""
+
+# one written character: an escape of URLs (also escaped again), of JSON and Python, of HTML; a tag,
+# which may stand between two halves; anything else
+_WRITTEN = re.compile(
+    r"%(?:25)*(?P<url>[0-9a-fA-F]{2})|\\+(?:u00|x)(?P<text>[0-9a-fA-F]{2})"
+    r"|&#(?:x(?P<hex>[0-9a-fA-F]{2})|(?P<decimal>\d{2,3}));|<[^<>]{0,40}>"
+    r"|\\+(?:u[0-9a-fA-F]{4}|[nrtbfv])|.",
+    re.DOTALL,
+)
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\ufeff]+")
+
+
+class Redactor:
+    """Knows secrets, and takes them out of texts."""
+
+    def __init__(self, *secrets: str | None) -> None:
+        self._secrets: set[str] = set()
+        # pieces to look for, by their length
+        self._pieces: dict[int, set[str]] = {}
+        self.hide(*secrets)
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._secrets)} secrets)"
+
+    def hide(self, *secrets: str | None) -> None:
+        """Take these out too, from now on."""
+        for secret in secrets:
+            if secret and len(secret) >= MIN_SECRET_CHARS and secret not in self._secrets:
+                self._secrets.add(secret)
+                for written in _encodings(secret):
+                    plain = "".join(_letters(written)[0])
+                    size = _PIECE_CHARS if len(plain) >= _LONG_CHARS else len(plain)
+                    if size >= MIN_SECRET_CHARS:
+                        pieces = (plain[at : at + size] for at in range(len(plain) - size + 1))
+                        self._pieces.setdefault(size, set()).update(pieces)
+
+    def redact(self, text: str) -> str:
+        """The same text with a mask in place of every piece of a secret."""
+        for secret in self._secrets:  # also those that have hardly a letter or digit
+            text = text.replace(secret, MASK)
+        letters, spans = _letters(text)
+        plain = "".join(letters)
+        hit: set[int] = set()
+        for size, pieces in self._pieces.items():
+            for at in range(len(plain) - size + 1):
+                if plain[at : at + size] in pieces:
+                    hit.update(range(at, at + size))
+        if not hit:
+            return text
+        parts: list[str] = []
+        done = 0
+        for number in sorted(hit):
+            start, end = spans[number]
+            # what stands between two masked letters stays, so that JSON remains JSON
+            if start > done or not parts:
+                parts += [text[done:start], MASK]
+            done = end
+        return "".join([*parts, text[done:]])
+
+    def foreign(self, text: str | bytes | bytearray, max_chars: int = MAX_FOREIGN_CHARS) -> str:
+        """Somebody else's words as they may be shown: redacted, on one line, and then cut."""
+        if not isinstance(text, str):
+            text = text[:MAX_SEARCHED_CHARS].decode(errors="replace")
+        return cut(one_line(self.redact(text[:MAX_SEARCHED_CHARS])), max_chars)
+
+
+def one_line(text: str) -> str:
+    """Text with a space in place of white space, control and invisible characters."""
+    return _CONTROL.sub(" ", text).strip()
+
+
+def cut(text: str, max_chars: int = MAX_FOREIGN_CHARS) -> str:
+    """The beginning of a text, with an ellipsis where something is left out."""
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
+
+
+def _encodings(secret: str) -> Iterable[str]:
+    """The secret as it may stand in a text, but for escapes of single characters."""
+    data = secret.encode()
+    yield secret
+    yield data.hex()
+    # its place among other bytes decides what base64 makes of it: three ways, and the characters
+    # that depend on the neighbours left out
+    for before in range(3):
+        text = base64.b64encode(bytes(before) + data).decode()
+        yield text[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
+
+
+def _letters(text: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """Letters and digits of a text in small, escapes resolved; and where each stands in it."""
+    letters: list[str] = []
+    spans: list[tuple[int, int]] = []
+    if not any(sign in text for sign in "%\\&<"):
+        for at, character in enumerate(text):
+            if character.isalnum():
+                letters.append(character.lower()[:1])
+                spans.append((at, at + 1))
+        return letters, spans
+    for written in _WRITTEN.finditer(text):
+        code = written["url"] or written["text"] or written["hex"]
+        if code is not None:
+            character = unquote_to_bytes(f"%{code}").decode("latin-1")
+        elif written["decimal"] is not None:
+            character = chr(int(written["decimal"]))
+        else:
+            character = written[0]
+        if len(character) == 1 and character.isalnum():
+            letters.append(character.lower()[:1])
+            spans.append(written.span())
+    return letters, spans

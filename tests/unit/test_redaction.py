@@ -1,0 +1,75 @@
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.redaction import MASK, MAX_FOREIGN_CHARS, Redactor, cut, one_line
+from tests.support.echoes import ECHOES, TOKEN, longest_in_common, shown_of
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_a_secret_is_taken_out_however_it_is_written(echo):
+    shown = Redactor(TOKEN).redact(f"refused: {echo} is not known")
+    assert shown.startswith("refused: ")
+    assert MASK in shown
+    assert shown.endswith("is not known")
+    assert shown_of(shown) < 8
+
+
+def test_a_signed_token_is_taken_out_of_a_url():
+    secret = "ab+c/d=e&f g:h%i;j-k_l.m~n"
+    for written in (quote(secret, safe=""), quote(secret), secret.replace(" ", "+")):
+        assert (
+            longest_in_common(Redactor(secret).redact(f"GET /?t={written}"), "abcdefghijklmn") < 8
+        )
+
+
+def test_words_of_a_short_secret_stay():
+    redactor = Redactor("kafka-password", "ab", "", None)
+    assert redactor.redact("wrong password of kafka: ab") == "wrong password of kafka: ab"
+    assert redactor.redact("wrong: kafka-password!") == "wrong: ***!"
+    assert redactor.redact("wrong: kafka%2dpassword!") == "wrong: ***%2d***!"
+
+
+def test_a_secret_of_signs_alone_is_taken_out():
+    assert Redactor("!§$%&/()=").redact("it was !§$%&/()= there") == "it was *** there"
+
+
+def test_secrets_may_come_later_and_are_in_no_repr():
+    redactor = Redactor()
+    assert redactor.redact(TOKEN) == TOKEN
+    redactor.hide(TOKEN)
+    assert redactor.redact(TOKEN) == MASK
+    assert TOKEN not in repr(redactor)
+
+
+@given(st.dictionaries(st.text(), st.sampled_from([TOKEN, TOKEN[:10], "words", 17.5, [TOKEN]])))
+def test_json_stays_json(document):
+    shown = json.loads(Redactor(TOKEN).redact(json.dumps(document)))
+    assert len(shown) <= len(document)
+    assert TOKEN not in str(shown)
+
+
+@given(st.text(max_size=50), st.text(max_size=50), st.integers(0, 200))
+def test_it_is_redacted_before_it_is_cut(before, after, max_chars):
+    shown = Redactor(TOKEN).foreign(f"{before} {TOKEN} {after}", max_chars + 1)
+    assert len(shown) <= max_chars + 1
+    assert longest_in_common(shown) < 8
+    assert "\n" not in shown
+
+
+@given(st.text())
+def test_text_without_a_secret_is_left_alone(text):
+    assert Redactor("Q" * 40, "7" * 9).redact(text) == text or "Q" * 8 in text.upper()
+
+
+def test_foreign_words_are_cut_and_stand_on_one_line():
+    page = b"<html>\r\n<h1>Bad\tgateway\x1b[31m</h1>\xff" + b"x" * 10**6
+    shown = Redactor().foreign(page)
+    assert len(shown) == MAX_FOREIGN_CHARS
+    assert shown.startswith("<html> <h1>Bad gateway [31m</h1>\ufffdx")
+    assert shown.endswith("…")
+    assert one_line(" a\u2028b\0") == "a b"
+    assert cut("abc", 3) == "abc"
