@@ -12,7 +12,7 @@
     │   ├── HandshakeError             the WebSocket was refused
     │   │   ├── TokenRejectedError     403: wait for a new access_token
     │   │   └── TooManyConnectionsError  429: a slot is not free yet
-    │   ├── TokenMissingError          there is no access_token yet
+    │   ├── TokenMissingError          no access_token, or none that can be used
     │   ├── FeedUnreachableError       DNS, TCP, TLS or time-out
     │   ├── SilentConnectionError      no frame of any kind within the liveness threshold
     │   └── ConnectionClosedError      used after it was closed
@@ -188,10 +188,15 @@ class TooManyConnectionsError(HandshakeError):
 
 
 class TokenMissingError(FeedError):
-    """There is no access_token to try with: nobody has logged in yet."""
+    """There is no access_token to try with; `reason` says why, where that is known."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
     def __str__(self) -> str:
-        return "there is no access_token yet: log in with `kite-connector login`"
+        why = self.reason or "the access_token is missing"
+        return f"{why}; log in with `kite-connector login`"
 
 
 class FeedUnreachableError(FeedError):

@@ -344,7 +344,7 @@ class Connection:
         # after the token, since looking may be what notices a change
         self._token_version = self.credentials.version
         if token is None:
-            raise TokenMissingError
+            raise TokenMissingError(self.credentials.problem)
         return token
 
     async def _connect(self, token: SecretStr) -> FeedSocket:

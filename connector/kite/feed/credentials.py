@@ -14,6 +14,9 @@ from pathlib import Path
 from pydantic import SecretStr
 from watchfiles import awatch
 
+from connector.files import UnusableFileError, read_bounded
+from connector.kite.access_token import MAX_TOKEN_FILE_BYTES, usable_token
+
 # a mounted volume or a network file system may not tell of changes: look by ourselves as well
 POLL_SECONDS = 5.0
 
@@ -24,11 +27,16 @@ class Credentials(ABC):
     Attributes:
         api_key: the app's api_key, masked in every repr.
         name: a short name for logs and metrics, in place of the api_key.
+
+    Raises:
+        ValueError: an api_key or token that has characters which none has.
     """
 
     def __init__(self, api_key: str | SecretStr, name: str = "main") -> None:
         self.api_key = _secret(api_key)
         self.name = name
+        self.problem = ""
+        """Why there is no token, in words; empty while there is one, or nothing to say."""
         self._version = 0
         self._listeners: list[Callable[[SecretStr], None]] = []
 
@@ -66,7 +74,7 @@ class StaticCredentials(Credentials):
         self, api_key: str | SecretStr, access_token: str | SecretStr | None, name: str = "main"
     ) -> None:
         super().__init__(api_key, name)
-        self._token = _secret(access_token) if access_token else None
+        self._token = _token(access_token)
         self._changed = asyncio.Event()
 
     def access_token(self) -> SecretStr | None:
@@ -78,8 +86,11 @@ class StaticCredentials(Credentials):
 
         Setting the same token again counts as a change: the account's plan may have been mended.
         An empty one is none. Call it from the event loop's thread.
+
+        Raises:
+            ValueError: it has characters that no token has; the one before stays.
         """
-        self._token = _secret(access_token) if access_token else None
+        self._token = _token(access_token)
         self._version += 1
         self._tell(self._token)
         waiting, self._changed = self._changed, asyncio.Event()
@@ -92,10 +103,11 @@ class StaticCredentials(Credentials):
 
 
 class FileCredentials(Credentials):
-    """A token in a file of its own; space around it does not count.
+    """A token in a file of its own; blank lines and space around it do not count.
 
     The file may be written over, replaced atomically, or be part of a mounted Kubernetes Secret,
-    which is swapped by a symbolic link beside it. It need not exist yet.
+    which is swapped by a symbolic link beside it. It need not exist yet, and whatever else may
+    stand in its place is no token and waited out: `problem` says what it is.
     """
 
     def __init__(
@@ -109,16 +121,16 @@ class FileCredentials(Credentials):
         super().__init__(api_key, name)
         self.path = Path(access_token_file)
         self._poll_seconds = poll_seconds
-        self._seen = self._read()
+        self._token = self._read()
 
     def access_token(self) -> SecretStr | None:
-        """The token that is in the file now; None where it is empty, missing or unreadable."""
-        token = self._read()
-        if token != self._seen:
-            self._seen = token
+        """The token that is in the file now; None where no usable one is, see `problem`."""
+        seen, problem = self._token, self.problem
+        self._token = self._read()
+        if (self._token, self.problem) != (seen, problem):
             self._version += 1
-            self._tell(token)
-        return token
+            self._tell(self._token)
+        return self._token
 
     async def changed(self, since: int) -> None:
         """Return as soon as the file holds another token than that of version `since`."""
@@ -141,20 +153,33 @@ class FileCredentials(Credentials):
                     yield_on_timeout=True,
                 ):
                     yield
-            except OSError:  # no such folder yet, or no more watches to be had
+            except (OSError, RuntimeError):  # no such folder yet, or no more watches to be had
                 await asyncio.sleep(self._poll_seconds)
                 yield
 
     def _read(self) -> SecretStr | None:
         try:
-            token = self.path.read_text().strip()
-        except (OSError, UnicodeDecodeError):
+            token = usable_token(read_bounded(self.path, MAX_TOKEN_FILE_BYTES))
+        except (UnusableFileError, ValueError) as error:
+            self.problem = f"no usable token in {self.path}: {error}"
             return None
-        return SecretStr(token) if token else None
+        self.problem = ""
+        return SecretStr(token)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, path={str(self.path)!r})"
 
 
+def _plain(value: str | SecretStr | None) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+
+
+def _token(value: str | SecretStr | None) -> SecretStr | None:
+    return _secret(value) if value is not None and _plain(value).strip() else None
+
+
 def _secret(value: str | SecretStr) -> SecretStr:
-    return value if isinstance(value, SecretStr) else SecretStr(value)
+    try:
+        return SecretStr(usable_token(_plain(value).encode()))
+    except ValueError as error:
+        raise ValueError(f"not an api_key or access_token: {error}") from None

@@ -1,10 +1,13 @@
 import asyncio
+import os
+import re
 
 import pytest
 from pydantic import SecretStr
 
 from connector import FileCredentials, StaticCredentials
 from tests.support.clock import settle
+from tests.support.unusable_tokens import UNUSABLE
 
 
 def token(credentials):
@@ -36,6 +39,18 @@ def test_no_token_is_none(nothing):
         credentials = StaticCredentials("k", "t")
         credentials.set_access_token(nothing)
         assert credentials.access_token() is None
+
+
+@pytest.mark.parametrize("bad", ["two words", "a\r\nX: 1", "a\0", "\ufeffa", "ä"])
+def test_a_token_that_cannot_be_one_is_refused_at_once(bad):
+    with pytest.raises(ValueError, match="not an api_key or access_token") as caught:
+        StaticCredentials(bad, "t")
+    assert bad not in str(caught.value)
+    credentials = StaticCredentials(" k\n", " t\n")
+    assert (credentials.api_key.get_secret_value(), token(credentials)) == ("k", "t")
+    with pytest.raises(ValueError, match="not an api_key or access_token"):
+        credentials.set_access_token(bad)
+    assert token(credentials) == "t"
 
 
 async def test_setting_a_token_wakes_all_who_wait():
@@ -86,6 +101,46 @@ class TestFile:
     def test_a_file_without_a_token_is_none(self, tmp_path, content):
         (tmp_path / "token").write_bytes(content)
         assert FileCredentials("k", tmp_path / "token").access_token() is None
+
+    @pytest.mark.parametrize(("content", "reason"), UNUSABLE.values(), ids=UNUSABLE)
+    async def test_what_is_no_token_is_told_and_waited_out(self, tmp_path, content, reason):
+        path = tmp_path / "token"
+        path.write_bytes(content)
+        credentials = FileCredentials("k", path, poll_seconds=0.001)
+        assert credentials.access_token() is None
+        assert credentials.problem.startswith(f"no usable token in {path}: ")
+        assert re.search(reason, credentials.problem)
+        assert "yesterdays" not in f"{credentials!r} {vars(credentials)}"
+        path.write_text("todays\n")
+        async with asyncio.timeout(20):
+            await credentials.changed(0)
+        assert token(credentials) == "todays"
+        assert credentials.problem == ""
+
+    def test_what_is_no_file_is_told_and_never_waited_for(self, tmp_path):
+        (tmp_path / "directory").mkdir()
+        os.mkfifo(tmp_path / "pipe")
+        with (tmp_path / "huge").open("wb") as file:
+            file.truncate(2**40)
+        (tmp_path / "dangling").symlink_to("nowhere")
+        for name, reason in [
+            ("directory", "is a directory, not a file"),
+            ("pipe", "is a pipe, not a file"),
+            ("huge", "has more than 4096 bytes"),
+            ("dangling", "no such file"),
+        ]:
+            path = tmp_path / name
+            credentials = FileCredentials("k", path)
+            assert credentials.access_token() is None
+            assert credentials.problem == f"no usable token in {path}: {reason}"
+
+    async def test_another_reason_is_a_change_too(self, tmp_path):
+        path = tmp_path / "token"
+        credentials = FileCredentials("k", path)
+        assert credentials.problem.endswith("no such file")
+        path.write_text("two words")
+        await credentials.changed(0)
+        assert credentials.problem.endswith("holds a space, which no token does")
 
     def test_a_missing_file_is_none_until_it_comes(self, tmp_path):
         credentials = FileCredentials("k", tmp_path / "sub" / "token")

@@ -1,0 +1,26 @@
+"""What has been found in the place of an access_token, with the reason that is told."""
+
+UNUSABLE = {
+    "empty": (b"", "is empty"),
+    "blank": (b" \r\n\n\t", "is empty"),
+    "a comment alone": (b"# today\n", "holds a comment"),
+    "a comment and a token": (b"# today\nyesterdays\n", "has 2 lines"),
+    "two tokens": (b"yesterdays\nnew\n", "has 2 lines"),
+    "a carriage return inside": (b"yester\rdays", "has 2 lines"),
+    "a header smuggled in": (b"yesterdays\r\nX-Other: 1\r\n", "has 2 lines"),
+    "NUL inside": (b"yester\0days", "control character 0x00"),
+    "NUL behind it": (b"yesterdays\0\n", "control character 0x00"),
+    "an escape": (b"\x1b[31myesterdays", "control character 0x1b"),
+    "a byte order mark": (b"\xef\xbb\xbfyesterdays", "byte order mark"),
+    "UTF-16": ("yesterdays".encode("utf-16"), "byte order mark"),
+    "UTF-16 without a mark": ("yesterdays".encode("utf-16-le"), "control character 0x00"),
+    "no UTF-8": (b"yesterdays\xff", "not ASCII"),
+    "a space of typesetters": ("yesterdays\u00a0".encode(), "not ASCII"),
+    "JSON": (b'{"access_token": "yesterdays"}', "holds JSON"),
+    "a JSON list": (b'["yesterdays"]', "holds JSON"),
+    "in quotes": (b'"yesterdays"', 'the character "'),
+    "a variable": (b"export TOKEN=yesterdays", "a space"),
+    "a setting": (b"access_token=yesterdays", "the character ="),
+    "with the api_key": (b"key:yesterdays", "the character :"),
+    "HTML": (b"<html>yesterdays</html>", "the character <"),
+}
