@@ -17,6 +17,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS
+from connector.kite.wire.event_time import EXCHANGE_TIME_AHEAD_MS, EXCHANGE_TIME_BEHIND_MS
 from connector.kite.wire.models import Exchange, Mode
 from connector.kite.wire.packets import TRAILING_BYTES, TRUNCATED_FRAME, UNKNOWN_LENGTH, UNKNOWN_SEGMENT
 
@@ -45,6 +46,8 @@ cdef enum:
     FULL = 3
 
 cdef uint32_t MAX_STRAYS = _MAX_STRAYS
+cdef int64_t AHEAD_MS = EXCHANGE_TIME_AHEAD_MS
+cdef int64_t BEHIND_MS = EXCHANGE_TIME_BEHIND_MS
 cdef tuple NOTHING = ()
 # by rank, as Instrument.mode has it
 cdef tuple MODES = (None, Mode.LTP, Mode.QUOTE, Mode.FULL)
@@ -324,6 +327,7 @@ cdef class Transcoder:
 
     cdef readonly int64_t packets
     cdef readonly int64_t last_tick_us
+    cdef readonly int64_t implausible_times
     cdef int64_t frame_bytes
     cdef Route routes[SEGMENTS]
     cdef Table instruments
@@ -499,7 +503,7 @@ cdef class Transcoder:
         cdef char head[HEAD_BYTES]
         cdef char tail[TAIL_BYTES]
         cdef char *out = tail
-        cdef int64_t timestamp_ms = 0
+        cdef int64_t timestamp_ms = 0, receive_ms, distance_ms
         cdef uint8_t mode = instrument.mode
         cdef Py_ssize_t head_bytes, identity_bytes, tail_bytes
 
@@ -529,10 +533,13 @@ cdef class Transcoder:
         out = head
         memcpy(out, route.framing, FRAMING_BYTES)
         out += FRAMING_BYTES
-        if timestamp_ms != 0:
+        receive_ms = received_us.number // 1000
+        distance_ms = timestamp_ms - receive_ms
+        if timestamp_ms != 0 and -BEHIND_MS <= distance_ms and distance_ms <= AHEAD_MS:
             out = put_encoded(out, &self.timestamp_ms)
         else:
-            out = put_long(out, received_us.number // 1000)
+            self.implausible_times += timestamp_ms != 0
+            out = put_long(out, receive_ms)
         out = put_encoded(out, received_us)
         head_bytes = out - head
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from struct import Struct
 
 from connector.codec.interface import MAX_STRAYS, Transcoded
+from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import Exchange, Mode
 from connector.kite.wire.packets import (
     FULL,
@@ -102,6 +103,7 @@ class Transcoder:
         self.packets = 0
         self.bytes = 0
         self.last_tick_us = 0
+        self.implausible_times = 0
         self._routes = {
             exchange.value: _Route(exchange, topics[exchange], schema_ids[topics[exchange]])
             for exchange in Exchange
@@ -151,7 +153,8 @@ class Transcoder:
         rejected: list[tuple[str, bytes]] = []
         packets, leftover = split_frame(frame)
         received = _long(receive_time_us)
-        receive_event = _long(receive_time_us // 1000)
+        receive_ms = receive_time_us // 1000
+        receive_event = _long(receive_ms)
         for packet in packets:
             mode = MODES.get(len(packet))
             if mode is None:
@@ -172,6 +175,9 @@ class Transcoder:
             self._sequence += 1
             route.count += 1
             timestamp, measures = _measures(packet, route.divisor)
+            if timestamp and not plausible(timestamp * 1000, receive_ms):
+                self.implausible_times += 1
+                timestamp = 0
             value = b"".join(
                 (
                     route.framing,

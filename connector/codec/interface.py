@@ -64,6 +64,10 @@ class Twin(Protocol):
     def last_tick_us(self) -> int:
         """Receive time of the last frame that had a tick; 0 before the first."""
 
+    @property
+    def implausible_times(self) -> int:
+        """Ticks whose exchange timestamp was too far from the receive time to be the event_time."""
+
     def counts(self) -> dict[Exchange, int]:
         """Ticks so far by exchange, all of them."""
 

@@ -21,6 +21,7 @@ from connector.errors import RegistryError
 from connector.kafka.registry import topic_schemas
 from connector.kafka.topics import TopicNames
 from connector.kite.web.instruments import Instrument
+from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import ConnectionEvent, Order
 
 _MAGIC = b"\x00"
@@ -43,9 +44,13 @@ class RecordEncoder:
 
     def order(self, order: Order, *, slot: int, session_id: int, receive_time_us: int) -> bytes:
         """The framed OrderUpdate of an order that was read at `receive_time_us`."""
-        event_time = order.exchange_timestamp or order.order_timestamp
+        receive_ms = receive_time_us // 1000
+        times = [_millis(order.exchange_timestamp), _millis(order.order_timestamp)]
         row = {
-            "event_time": receive_time_us // 1000 if event_time is None else _millis(event_time),
+            "event_time": next(
+                (time for time in times if time is not None and plausible(time, receive_ms)),
+                receive_ms,
+            ),
             "receive_time_us": receive_time_us,
             "order_id": order.order_id,
             "status": order.status.value,
@@ -69,8 +74,8 @@ class RecordEncoder:
             "price": order.price,
             "trigger_price": order.trigger_price,
             "average_price": order.average_price,
-            "order_timestamp": _millis(order.order_timestamp),
-            "exchange_timestamp": _millis(order.exchange_timestamp),
+            "exchange_timestamp": times[0],
+            "order_timestamp": times[1],
             "payload": _json(order.payload),
             "slot": slot,
             "session_id": session_id,

@@ -159,6 +159,12 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
     for reason, count in status.rejected.items():
         rejected.add_metric([reason], count)
     yield rejected
+    yield _counter(
+        "implausible_exchange_times",
+        "Ticks whose event_time is the receive time, since the exchange's time is more than a "
+        "minute ahead of it or seven days behind.",
+        status.implausible_times,
+    )
     yield _counter("order_updates", "Order updates written, each once.", status.orders)
     yield _counter(
         "order_repeats",

@@ -16,6 +16,7 @@ import structlog
 from connector.codec import Transcoded
 from connector.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kite.clock import SYSTEM_CLOCK
+from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import (
     ConnectionEvent,
     ErrorMessage,
@@ -67,6 +68,10 @@ class FrameTranscoder(Protocol):
     @property
     def last_tick_us(self) -> int:
         """Receive time of the last frame that had a tick; 0 before the first."""
+
+    @property
+    def implausible_times(self) -> int:
+        """Ticks whose exchange timestamp could not be their event_time."""
 
     def counts(self) -> dict[Exchange, int]:
         """Ticks so far by exchange."""
@@ -276,6 +281,11 @@ class Pipeline:
         return total
 
     @property
+    def implausible_times(self) -> int:
+        """Ticks whose event_time is the receive time, since the exchange's is too far from it."""
+        return sum(slot.transcoder.implausible_times for slot in self._slots.values())
+
+    @property
     def slots(self) -> list[int]:
         """Every slot that had a handler."""
         return list(self._slots)
@@ -301,7 +311,7 @@ class SlotPipeline:
         self._transcode = transcoder.transcode
         self._produce_all = pipeline.producer.produce_all
         self._time_us = pipeline.time_us
-        self._sample_after_us = 0
+        self._sampled_us = 0
         self._exchange_to_receive = pipeline.exchange_to_receive.observe
         self._receive_to_produce = pipeline.receive_to_produce.observe
 
@@ -325,7 +335,8 @@ class SlotPipeline:
             self._produce_all(records, receive_time_us // 1000)
         if rejected:
             self._dead_letter(rejected, receive_time_us)
-        if receive_time_us >= self._sample_after_us:
+        # also when the clock is set back: else nothing would be sampled until it has caught up
+        if not 0 <= receive_time_us - self._sampled_us < SAMPLE_EVERY_US:
             self._sample(data, receive_time_us, snapshot=bool(confirmed))
         return confirmed
 
@@ -350,13 +361,13 @@ class SlotPipeline:
 
     def _sample(self, data: bytes, receive_time_us: int, *, snapshot: bool) -> None:
         """Take the latencies of one frame."""
-        self._sample_after_us = receive_time_us + SAMPLE_EVERY_US
+        self._sampled_us = receive_time_us
         self._receive_to_produce((self._time_us() - receive_time_us) * 1e-6)
         at = _TIMESTAMP_AT.get(int.from_bytes(data[2:4]))
         # a snapshot of yesterday's last trade says nothing of the network
         if at is not None and not snapshot and len(data) >= at + 4:
             exchange_time = int.from_bytes(data[at : at + 4])
-            if exchange_time:
+            if exchange_time and plausible(exchange_time * 1000, receive_time_us // 1000):
                 self._exchange_to_receive(max(0.0, receive_time_us * 1e-6 - exchange_time))
 
     def _dead_letter(self, rejected: Sequence[tuple[str, bytes]], receive_time_us: int) -> None:

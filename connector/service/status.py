@@ -135,6 +135,8 @@ class ServiceStatus:
     latencies: Latencies
     rejected: Mapping[str, int] = field(default_factory=dict)
     """packets that were no ticks, by reason"""
+    implausible_times: int = 0
+    """ticks whose event_time is the receive time, since the exchange's was too far from it"""
     orders: int = 0
     """order updates, each once"""
     order_repeats: int = 0

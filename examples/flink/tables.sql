@@ -2,7 +2,7 @@
 
 CREATE TABLE `ticks` (
   `token_key` STRING COMMENT 'The key of the record',
-  `event_time` TIMESTAMP(3) NOT NULL COMMENT 'Exchange timestamp, else receive time; never null, so that a watermark can follow it.',
+  `event_time` TIMESTAMP(3) NOT NULL COMMENT 'Exchange timestamp where it is at most a minute ahead of the receive time and seven days behind, else receive time; never null, so that a watermark can follow it.',
   `receive_time_us` BIGINT NOT NULL COMMENT 'When the connector read the frame: UTC microseconds since 1970.',
   `instrument_token` BIGINT NOT NULL COMMENT 'Kite''s number of the instrument, also the record''s key as decimal text. Reused after expiry.',
   `exchange` STRING NOT NULL COMMENT 'Segment of the feed: NSE, NFO, CDS, BSE, BFO, BCD, MCX, MCXSX, INDICES or NCO.',
@@ -42,7 +42,7 @@ CREATE TABLE `ticks` (
 
 CREATE TABLE `orders` (
   `order_key` STRING COMMENT 'The key of the record',
-  `event_time` TIMESTAMP(3) NOT NULL COMMENT 'Exchange timestamp, else order timestamp, else receive time; never null, so that a watermark can follow it.',
+  `event_time` TIMESTAMP(3) NOT NULL COMMENT 'Exchange timestamp, else order timestamp, else receive time: the first that is at most a minute ahead of the receive time and seven days behind; never null, so that a watermark can follow it.',
   `receive_time_us` BIGINT NOT NULL COMMENT 'When the connector read the message: UTC microseconds since 1970.',
   `order_id` STRING NOT NULL COMMENT 'Kite''s number of the order, also the record''s key.',
   `status` STRING NOT NULL COMMENT 'COMPLETE, REJECTED, CANCELLED, UPDATE, OPEN; UNKNOWN for a word that Kite added since.',

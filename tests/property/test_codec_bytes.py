@@ -6,7 +6,7 @@ from hypothesis import given, settings
 import connector.codec as codec
 from connector.codec import REASONS
 from connector.errors import ParseTickError
-from connector.kite.wire.models import Mode, Tick
+from connector.kite.wire.models import Mode, Tick, TickMessage
 from connector.kite.wire.packets import TRAILING_BYTES, TRUNCATED_FRAME, parse_frame, parse_packets
 from tests.support.generated import any_frames
 from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS, decode
@@ -65,6 +65,8 @@ def assert_same(tick: Tick, decoded):
         "last_trade_time", "exchange_timestamp", "oi", "oi_day_high", "oi_day_low",
     ):  # fmt: skip
         assert decoded[name] == getattr(tick, name), name
+    event_time_ms = round(decoded["event_time"].timestamp() * 1000)
+    assert event_time_ms == TickMessage([tick], NOW_US).event_time_ms(tick)
     assert decoded["exchange"] == tick.exchange.name
     assert decoded["mode"] == tick.mode.value
     assert decoded["ohlc"] == (tick.ohlc and tick.ohlc._asdict())

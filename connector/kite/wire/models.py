@@ -15,6 +15,8 @@ from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
+from connector.kite.wire.event_time import plausible
+
 
 class Mode(StrEnum):
     """How much each packet of an instrument carries; comparable with `rank`."""
@@ -212,6 +214,17 @@ class TickMessage(TickerMessage):
 
     ticks: list[Tick]
     receive_time_us: int
+
+    def event_time_ms(self, tick: Tick) -> int:
+        """UTC milliseconds by which one of its ticks is ordered: as in the records of the service.
+
+        The exchange's time where it is plausible, else the receive time.
+        """
+        receive_ms = self.receive_time_us // 1000
+        if tick.exchange_timestamp is None:
+            return receive_ms
+        exchange_ms = round(tick.exchange_timestamp.timestamp() * 1000)
+        return exchange_ms if plausible(exchange_ms, receive_ms) else receive_ms
 
     def __iter__(self) -> Iterator[Tick]:
         return iter(self.ticks)

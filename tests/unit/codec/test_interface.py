@@ -1,17 +1,25 @@
 """What a twin makes of good packets, run over both."""
 
+import io
+import json
 from datetime import UTC, datetime
 
+import fastavro
 import pytest
 
 from connector.codec.interface import REASONS
 from connector.kite.wire import packets as wire
+from connector.kite.wire.event_time import EXCHANGE_TIME_AHEAD_MS, EXCHANGE_TIME_BEHIND_MS
 from connector.kite.wire.models import Exchange
+from connector.schemas import load
 from tests.support import packets
 from tests.support.packets import NSE, Level, frame, full, index, ltp, quote
 from tests.support.ticks import NOW, NOW_US, SCHEMA_IDS, TOPICS, decode, tick, ticks
 
 INFY = 408065
+# the whole seconds at the edges of what may be an event time
+EARLIEST = (NOW_US // 1000 - EXCHANGE_TIME_BEHIND_MS) // 1000 + 1
+LATEST = (NOW_US // 1000 + EXCHANGE_TIME_AHEAD_MS) // 1000
 
 NOT_IN_LTP = (
     "last_traded_quantity", "average_traded_price", "volume_traded", "total_buy_quantity",
@@ -64,7 +72,7 @@ def test_two_full_packets_of_a_frame(transcoder):
     assert (first["last_price"], second["last_price"]) == (1299.05, 3209.40)
     assert (first["volume_traded"], second["volume_traded"]) == (6065675, 2261635)
     assert first["exchange_timestamp"] == datetime(2021, 2, 8, 9, 40, 55, tzinfo=UTC)
-    assert second["event_time"] == datetime(2021, 2, 8, 9, 40, 54, tzinfo=UTC)
+    assert second["exchange_timestamp"] == datetime(2021, 2, 8, 9, 40, 54, tzinfo=UTC)
     assert (first["sequence"], second["sequence"]) == (1, 2)
 
 
@@ -103,7 +111,7 @@ def test_index_has_another_order_and_no_trades(transcoder, timestamp):
     assert got["exchange_timestamp"] == (
         datetime(2021, 2, 8, 9, 40, 55, tzinfo=UTC) if timestamp else None
     )
-    assert got["event_time"] == (got["exchange_timestamp"] or NOW)
+    assert got["event_time"] == NOW
     absent = {*NOT_IN_LTP, *ONLY_IN_FULL} - {"ohlc", "exchange_timestamp"}
     assert {got[name] for name in absent} == {None}
 
@@ -160,7 +168,36 @@ def test_quantities_are_unsigned(transcoder):
         )
     } == {most}  # fmt: skip
     assert got["depth"]["sell"][4] == {"quantity": most, "price": most / 100, "orders": 65535}
-    assert got["last_trade_time"] == datetime.fromtimestamp(most, UTC) == got["event_time"]
+    assert got["last_trade_time"] == datetime.fromtimestamp(most, UTC) == got["exchange_timestamp"]
+
+
+@pytest.mark.parametrize(
+    "seconds", [1, 2**31 - 1, 2**31, 2**32 - 1, 1612777255, EARLIEST - 1, LATEST + 1]
+)
+@pytest.mark.parametrize("packet", [full, index])
+def test_a_wild_exchange_time_does_not_move_the_event_time(transcoder, packet, seconds):
+    token = 256265 if packet is index else NSE
+    got = tick(transcoder, packet(token, exchange_timestamp=seconds))
+    assert got["event_time"] == NOW
+    assert got["exchange_timestamp"] == datetime.fromtimestamp(seconds, UTC)
+    assert transcoder.implausible_times == 1
+
+
+@pytest.mark.parametrize("seconds", [EARLIEST, NOW_US // 10**6, LATEST])
+@pytest.mark.parametrize("packet", [full, index])
+def test_the_exchange_time_is_the_event_time_within_its_window(transcoder, packet, seconds):
+    token = 256265 if packet is index else NSE
+    got = tick(transcoder, packet(token, exchange_timestamp=seconds))
+    assert got["event_time"] == got["exchange_timestamp"] == datetime.fromtimestamp(seconds, UTC)
+    assert transcoder.implausible_times == 0
+
+
+def test_a_wild_time_leaves_those_of_other_packets_alone(transcoder):
+    wild, good = full(NSE, exchange_timestamp=2**32 - 1), full(NSE, exchange_timestamp=LATEST)
+    times = [got["event_time"] for got in ticks(transcoder, good, wild, good, ltp(NSE), wild)]
+    late = datetime.fromtimestamp(LATEST, UTC)
+    assert times == [late, NOW, late, NOW, NOW]
+    assert transcoder.implausible_times == 2
 
 
 def test_a_time_of_zero_is_none_and_never_1970(transcoder):
@@ -182,7 +219,10 @@ def test_the_longest_value(twin):
     transcoder.open_session(2**63 - 1)
     most = full(0xFFFFFF09)[:4] + b"\xff" * 180
     (record,), _, _ = transcoder.transcode(frame(most), 2**63 - 1)
-    got = decode(record[2])[1]
+    # times as plain numbers: this receive time is beyond what a datetime has
+    plain = json.loads(json.dumps(load("tick")).replace('"timestamp-millis"', '"none"'))
+    got = fastavro.schemaless_reader(io.BytesIO(record[2][5:]), plain, None)
+    assert got["event_time"] == (2**63 - 1) // 1000
     assert (got["slot"], got["session_id"], got["sequence"]) == (2**31 - 1, 2**63 - 1, 1)
     assert got["receive_time_us"] == 2**63 - 1
 

@@ -21,6 +21,7 @@ from connector.schemas import text
 TOPICS = TopicNames("kite")
 IDS = {TOPICS.orders: 77, TOPICS.events: 0x01020304}
 EXCHANGE_TIME = datetime(2026, 1, 5, 4, 0, 1, 250_000, tzinfo=UTC)
+RECEIVE_TIME = datetime(2026, 1, 5, 4, 0, 1, 500_000, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -75,9 +76,13 @@ def test_an_order_comes_back(encoder):
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
-        ({}, datetime(2026, 1, 5, 4, 0, 1, 500_000, tzinfo=UTC)),
+        ({}, RECEIVE_TIME),
         ({"order_timestamp": EXCHANGE_TIME}, EXCHANGE_TIME),
         ({"order_timestamp": datetime(2026, 1, 1, tzinfo=UTC), "exchange_timestamp": EXCHANGE_TIME},
+         EXCHANGE_TIME),
+        ({"exchange_timestamp": datetime(9999, 12, 31, tzinfo=UTC)}, RECEIVE_TIME),
+        ({"exchange_timestamp": datetime(1, 1, 2, tzinfo=UTC)}, RECEIVE_TIME),
+        ({"order_timestamp": EXCHANGE_TIME, "exchange_timestamp": datetime(2106, 2, 7, tzinfo=UTC)},
          EXCHANGE_TIME),
     ],
 )  # fmt: skip

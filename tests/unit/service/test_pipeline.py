@@ -167,6 +167,23 @@ def test_latencies_are_sampled():
     assert kite.exchange_to_receive.total == pytest.approx(1.92)
 
 
+def test_latencies_are_sampled_also_after_the_clock_was_set_back(kite):
+    handler = kite.handler(0)
+    for time_us in (TIME_US + 7200 * 10**6, TIME_US, TIME_US + SAMPLE_EVERY_US):
+        handler.frame(encode_frame([QUOTE]), time_us)
+    assert kite.receive_to_produce.count == 3
+
+
+@pytest.mark.parametrize("exchange_time", [1, 2**32 - 1, TIME_US // 10**6 + 7200])
+def test_a_wild_exchange_time_is_counted_and_no_latency(kite, exchange_time):
+    handler = kite.handler(0)
+    frame = encode_frame([full_packet(QUOTE, exchange_time=exchange_time)])
+    for number in range(3):
+        handler.frame(frame, TIME_US + number * SAMPLE_EVERY_US)
+    assert kite.exchange_to_receive.count == 0
+    assert kite.implausible_times == 3
+
+
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0\1", b"\0\1\0\xb8", b"\0\1\0\xb8" + bytes(61)])
 def test_no_bytes_make_it_raise(kite, data):
     kite.handler(0).frame(data, TIME_US)
