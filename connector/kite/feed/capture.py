@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,7 @@ from typing import BinaryIO, NamedTuple, Self, cast
 from connector.errors import CaptureError
 from connector.kite.feed.handler import Flow, FlowControlled, Handler
 from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
+from connector.private_files import open_private
 
 MAGIC = b"KITECAP1\n"
 MAX_PAYLOAD_BYTES = 16 * 2**20
@@ -64,6 +66,8 @@ class Record(NamedTuple):
 class CaptureWriter:
     """Writes a capture; a context manager. What was there under that name is replaced.
 
+    The file is readable by its owner alone (0600): it holds order postbacks.
+
     Args:
         path: the file; gzipped where its name ends in `.gz`.
         created_us: UTC microseconds, for the header.
@@ -77,10 +81,15 @@ class CaptureWriter:
         self._created_us = created_us
         self._comment = comment
         self._file: BinaryIO | None = None
+        self._raw: BinaryIO | None = None  # beneath _file, where that packs
         self._unflushed = 0
 
     def __enter__(self) -> Self:
-        self._file = _open(self.path, "wb")
+        raw = os.fdopen(open_private(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
+        self._file = self._raw = raw
+        if self.path.suffix == ".gz":
+            packed = gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=5)
+            self._file = cast("BinaryIO", packed)
         header = json.dumps({"created_us": self._created_us, "comment": self._comment})
         self._file.write(MAGIC + header.encode() + b"\n")
         return self
@@ -118,8 +127,13 @@ class CaptureWriter:
     def close(self) -> None:
         """Finish the file; harmless when it is done already."""
         file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        raw, self._raw = self._raw, None
+        try:
+            if file is not None:
+                file.close()
+        finally:
+            if raw is not None:
+                raw.close()
 
 
 class CaptureReader:
@@ -136,7 +150,7 @@ class CaptureReader:
 
     def __iter__(self) -> Iterator[Record]:
         self.truncated = False
-        with _open(self.path, "rb") as file:
+        with _open(self.path) as file:
             self._read_header(file)
             try:
                 yield from self._read_records(file)
@@ -241,7 +255,7 @@ class RecordingHandler:
                 self.error = error
 
 
-def _open(path: Path, mode: str) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     if path.suffix == ".gz":
-        return cast("BinaryIO", gzip.open(path, mode, compresslevel=5))
-    return cast("BinaryIO", path.open(mode))
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    return path.open("rb")

@@ -9,7 +9,6 @@ Source: kite.trade/docs/connect/v3/market-quotes, "Instruments".
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import gzip
 import json
@@ -21,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from operator import itemgetter
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Final, NamedTuple
 
 from connector.errors import InstrumentFormatError, InstrumentNotFoundError
+from connector.private_files import beside, make_private_directory
 
 COLUMNS = (
     "instrument_token", "exchange_token", "tradingsymbol", "name", "last_price", "expiry",
@@ -473,19 +472,12 @@ class InstrumentCache:
             "characters": len(csv_text),
         }
         data = gzip.compress(f"{json.dumps(about)}\n{csv_text}".encode(), compresslevel=3)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(
-            dir=self.path.parent, prefix=f".{self.path.name}.", delete=False
-        ) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(self.path)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    Path(file.name).unlink()
-                raise
+        make_private_directory(self.path.parent)
+        with beside(self.path) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(self.path.resolve())
 
     def load(self) -> CachedInstruments | None:
         """The kept list; None where there is none, or it is damaged or of another kind."""

@@ -10,17 +10,15 @@ Source: kite.trade/docs/connect/v3/user, "Login flow".
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import hmac
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import Final, Self
 from urllib.parse import parse_qs
 
 from aiohttp import web
@@ -28,6 +26,7 @@ from pydantic import SecretStr
 
 from connector.errors import LoginError, PortInUseError, RestTokenError
 from connector.kite.web.rest import LOGIN_ROOT, KiteRest, KiteSession, login_url
+from connector.private_files import beside
 
 LOOPBACK: Final = "127.0.0.1"
 _STATE: Final = "state"
@@ -101,7 +100,7 @@ def check_writable(path: Path) -> None:
         LoginError: the file cannot be replaced.
     """
     try:
-        with _beside(path) as file:
+        with beside(path) as file:
             _keep_owner(file.fileno(), path)
     except OSError as error:
         raise _not_written(path, error) from error
@@ -118,7 +117,7 @@ def write_token(path: Path, token: SecretStr) -> None:
     # through a link: what it points to is where somebody wants the token to be
     target = path.resolve()
     try:
-        with _beside(path) as file:
+        with beside(path) as file:
             _keep_owner(file.fileno(), path)
             file.write(token.get_secret_value().encode() + b"\n")
             file.flush()
@@ -126,18 +125,6 @@ def write_token(path: Path, token: SecretStr) -> None:
             Path(file.name).replace(target)
     except OSError as error:
         raise _not_written(path, error) from error
-
-
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[IO[bytes]]:
-    """A new file next to where `path` leads, mode 0600; gone afterwards, unless it was renamed."""
-    target = path.resolve()
-    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        try:
-            yield file
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                Path(file.name).unlink()
 
 
 def _keep_owner(number: int, path: Path) -> None:

@@ -1,5 +1,7 @@
 import contextlib
 import gzip
+import os
+import stat
 
 import pytest
 
@@ -39,6 +41,19 @@ def test_what_is_written_is_read(path):
     reader = CaptureReader(path)
     assert list(reader) == list(reader) == RECORDS
     assert reader.truncated is False
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_it_is_for_its_owner_alone(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        written = [write(tmp_path / "a.cap"), write(tmp_path / "a.cap.gz")]
+        (tmp_path / "old.cap").write_text("old")
+        (tmp_path / "old.cap").chmod(0o644)
+        written.append(write(tmp_path / "old.cap"))
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
 
 
 def test_gzip_goes_by_the_name(tmp_path):

@@ -1,4 +1,6 @@
 import gzip
+import os
+import stat
 from datetime import date
 
 import pytest
@@ -244,6 +246,16 @@ def test_names_that_are_none(symbol):
 @pytest.fixture
 def cache(tmp_path):
     return InstrumentCache(tmp_path / "made" / "instruments.csv.gz")
+
+
+def test_the_kept_list_is_for_its_owner_alone(tmp_path):
+    path = tmp_path / "above" / "instruments.csv"
+    before = os.umask(0)
+    try:
+        InstrumentCache(path).save("text", fetched_ms=1)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (path.parent, path)] == [0o700, 0o600]
 
 
 def test_the_cache_gives_back_what_it_was_given(cache):
