@@ -29,6 +29,7 @@ from connector.kafka.delivery import ends_the_client, new_producer
 from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
 from connector.kafka.purged import PurgedRecords
 from connector.kafka.spool import Dropped, Headers, Record, Spool
+from connector.kafka.spool_files import SpoolFiles
 from connector.settings.models import KafkaSettings, SpoolSettings
 
 _MIB = 1024 * 1024
@@ -43,6 +44,7 @@ _DRAIN_RECORDS = 2_000  # handed over in one poll, about 3 ms: the event loop ha
 _HANDOVER_RECORDS = 5_000  # at most so many leave their files before Kafka has them
 _CONFIRM_SEGMENTS = 8  # read and not confirmed; a death then doubles as many at the next start
 _BARRIER_SECONDS = 2.0
+_CHECK_SECONDS = 1.0  # between looks at the spool's directory
 
 _BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 5.0
@@ -60,6 +62,7 @@ class RecordProducer:
         on_dropped: called from `poll` with a reason when records were lost.
         clock: seconds since 1970, for records without a timestamp.
         monotonic: seconds, for back-off.
+        files: the spool's calls to the system.
     """
 
     def __init__(
@@ -72,10 +75,14 @@ class RecordProducer:
         on_dropped: Callable[[str, Dropped], None] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        files: SpoolFiles | None = None,
     ) -> None:
         self._kafka = kafka
         self._client_id = client_id
-        self._spool = Spool(spool.directory, spool.max_mib * _MIB)
+        self._spool = Spool(
+            spool.directory, spool.max_mib * _MIB, self._drop, files=files, monotonic=monotonic
+        )
+        self._ephemeral = spool.ephemeral
         self._on_failed = on_failed
         self._on_dropped = on_dropped
         self._clock = clock
@@ -103,6 +110,7 @@ class RecordProducer:
         self._returned = PurgedRecords()
 
         self._unflushed = False
+        self._check_at = 0.0
         self._unpolled = 0
         self._handed_over = 0  # from the spool, since the queue was last empty
         self._barrier_since: float | None = None  # nothing is handed over until the queue is empty
@@ -209,18 +217,8 @@ class RecordProducer:
             return
         if not record.timestamp_ms:
             record = record._replace(timestamp_ms=self._now_ms())
-        try:
-            dropped = self._spool.append(record)
-        except OSError as exc:
-            if not self._dropped["spool_write"]:
-                self._log.error("the spool cannot be written, records are lost", reason=str(exc))
-            self._drop("spool_write", Dropped(1, record.timestamp_ms, record.timestamp_ms))
-            return
         self._unflushed = True
-        if dropped is not None:
-            if not self._dropped["spool_full"]:
-                self._log.error("the spool is full, the oldest records are lost")
-            self._drop("spool_full", dropped)
+        self._spool.append(record)
 
     # -- callbacks of the client, all from its poll: they only note ------------------------------
 
@@ -271,6 +269,8 @@ class RecordProducer:
         return round(self._clock() * 1000)
 
     def _drop(self, reason: str, dropped: Dropped) -> None:
+        if not self._dropped[reason]:
+            self._log.error("records_dropped", reason=reason, first_count=dropped.count)
         self._dropped[reason] += dropped.count
         self._drops.append((reason, dropped))
 
@@ -281,7 +281,8 @@ class RecordProducer:
         """Where all records are at this moment."""
         failed, dropped = sum(self._failed.values()), sum(self._dropped.values())
         here = self._produced - self._spool.records - failed - dropped
-        held = len(self._returned) + (0 if self._client is None else len(self._client))
+        held = len(self._returned) + self._spool.held
+        held += 0 if self._client is None else len(self._client)
         self._delivered = max(self._delivered, here - held)
         return Counts(
             produced=self._produced,
@@ -302,6 +303,16 @@ class RecordProducer:
     def spool_peak_bytes(self) -> int:
         """The most that `spool_bytes` was."""
         return self._spool.peak_bytes
+
+    @property
+    def spool_limit_bytes(self) -> int:
+        """How large the spool can become, by its setting and by its file system."""
+        return self._spool.limit_bytes
+
+    @property
+    def spool_problem(self) -> str | None:
+        """Why the spool does not work, in words for a person; None when it does."""
+        return self._spool.problem
 
     @property
     def broker_reachable(self) -> bool:
@@ -328,8 +339,8 @@ class RecordProducer:
         except SettingsError:
             self._spool.close()
             raise
-        # what cannot be read of it any more was found, too: the next poll tells of its loss
-        self._found = self._spool.records + self._spool.lost
+        # by the files' names: what cannot be read of them is found, too, and lost when it is read
+        self._found = self._spool.records
         self._produced += self._found
         if self._spool.records:
             self._log.info("records of an earlier run are sent first", records=self._spool.records)
@@ -356,10 +367,12 @@ class RecordProducer:
         try:
             self._poll_client()
             if self._unflushed:
-                self._unflushed = False
-                with contextlib.suppress(OSError):  # the next append tells of it
-                    self._spool.flush()
-            if self._monotonic() >= self._stuck_until:
+                self._unflushed = not self._spool.flush()
+            now = self._monotonic()
+            if now >= self._check_at:
+                self._check_at = now + _CHECK_SECONDS
+                self._spool.check()
+            if now >= self._stuck_until:
                 self._move_on()
                 self._stuck = 0
         except Exception as exc:  # noqa: BLE001 - logged, and tried again
@@ -404,32 +417,39 @@ class RecordProducer:
             self._task = None
         await self.flush(grace_seconds)
         dropped_before = sum(self._dropped.values())
-        if not self._empty():
-            await self._keep_the_rest()
+        rest = not self._empty()
+        if rest:
+            await self._give_back()
         self._set_state(ProducerState.CLOSED)
         client, self._client = self._client, None
         self._client_produce = _no_client
         if client is not None:
             await asyncio.to_thread(client.close)
-        if self._spool.records and not self._spool.persistent:
-            self._log.error(
-                "records are lost: Kafka did not take them, and spool.directory is not set",
-                records=self._spool.records,
-            )
-            self._dropped["no_spool_directory"] += self._spool.records
-            self._spool.records = 0
-        elif self._spool.records:
-            self._log.warning("records stay in the spool", records=self._spool.records)
-        try:
-            await asyncio.to_thread(self._spool.close)
-        except OSError as exc:
-            self._log.error("the spool was not written", reason=str(exc))
-            return False
+        await asyncio.to_thread(self._close_spool, rest=rest)
         self._tell()
         return sum(self._dropped.values()) == dropped_before
 
+    def _close_spool(self, *, rest: bool) -> None:
+        """Put what is left on disk; it is lost where the disk goes with the process."""
+        if rest:
+            self._take_back()
+        else:
+            self._spool.confirm()
+        try:
+            self._spool.close()
+        except OSError as exc:
+            self._log.error("spool_not_closed", reason=str(exc))
+        left = self._spool.left
+        if not left.count:
+            return
+        if not self._spool.persistent or self._ephemeral:
+            self._drop("ephemeral_spool" if self._spool.persistent else "no_spool_directory", left)
+            self._spool.forget()
+        else:
+            self._log.warning("records_stay_in_the_spool", records=left.count)
+
     def _empty(self) -> bool:
-        return not (self._spool.records or self._returned or (self._client and len(self._client)))
+        return not (self._spool.waiting or self._returned or (self._client and len(self._client)))
 
     def _new_client(self) -> None:
         self._client = new_producer(
@@ -453,10 +473,6 @@ class RecordProducer:
 
     def _tell(self) -> None:
         """Call the owner back; from here, so that its own `produce` comes at a safe moment."""
-        if self._spool.lost:
-            self._dropped["spool_unreadable"] += self._spool.lost
-            self._drops.append(("spool_unreadable", Dropped(self._spool.lost, 0, 0)))
-            self._spool.lost = 0
         failures, self._failures = self._failures, []
         drops, self._drops = self._drops, []
         for failure in failures:
@@ -505,12 +521,12 @@ class RecordProducer:
             room -= handed
             if handed == 0 or self.state is not ProducerState.SPOOLING:
                 return
-        if not self._spool.records and self._handed_over <= _HANDOVER_RECORDS:
+        if not self._spool.waiting and self._handed_over <= _HANDOVER_RECORDS:
             self._spool.confirm()
             self._log.info("the spool is empty again: records go straight to Kafka")
             self._client_failures = 0
             self._set_state(ProducerState.DIRECT)
-        elif not self._spool.records or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
+        elif not self._spool.waiting or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
             self._barrier_since = now
 
     def _start_recovery(self, reason: str) -> None:
@@ -537,16 +553,14 @@ class RecordProducer:
         self._start_spooling()
 
     def _take_back(self) -> None:
-        """Put the returned records before those of the spool, in the order they were produced."""
-        records = self._returned.take()
-        try:
-            self._spool.prepend(records)
-        except OSError as exc:
-            self._log.error("the spool cannot be written, records are lost", reason=str(exc))
-            self._drop("spool_write", Dropped.of(records))
+        """Put the returned records before those of the spool, in the order they were produced.
 
-    async def _keep_the_rest(self) -> None:
-        """Closing: take from librdkafka what Kafka did not acknowledge, and put it on disk."""
+        What the disk does not store waits in memory for the next client.
+        """
+        self._spool.prepend(self._returned.take())
+
+    async def _give_back(self) -> None:
+        """Closing: take from librdkafka what Kafka did not acknowledge."""
         client = self._client
         self._set_state(ProducerState.RECOVERING)
         if client is not None:
@@ -557,7 +571,6 @@ class RecordProducer:
                 await asyncio.sleep(_BUSY_POLL_SECONDS)
             if len(client):
                 self._drop("not_returned", Dropped(len(client), 0, 0))
-        self._take_back()
 
 
 def _no_client(*_arguments: Any) -> None:

@@ -36,9 +36,9 @@ class Counts:
     delivered: int
     """Acknowledged by Kafka."""
     in_flight: int
-    """In librdkafka's queue or under way."""
+    """In memory: in librdkafka's queue, under way, or not yet on disk."""
     spooled: int
-    """On disk."""
+    """On disk: written, so that the death of the process loses none of them."""
     failed: Mapping[str, int]
     """By reason: Kafka will never take them; each was given to `on_failed`."""
     dropped: Mapping[str, int]

@@ -1,10 +1,15 @@
-"""A bounded first-in, first-out of records on disk, for as long as Kafka cannot take them.
+"""A bounded first-in, first-out of records on disk, for as long as Kafka cannot accept them.
 
-A directory of numbered segment files, each a magic word and then records, each with its length and
-CRC. Appending and reading go through the page cache: what was flushed survives the death of the
-process, not that of the machine. Reading does not remove: `confirm` does, once Kafka has what was
-read, so that a process that dies in between leaves the records for the next one, which sends some
-of them twice.
+Three parts, oldest first: records that the client gave back and the disk did not store, in memory
+(the head); numbered segment files; and what is not written yet, in memory (the tail). `records`
+counts what the files hold and nothing else: it grows when a write has succeeded. A disk that fails,
+is full or slow costs nothing until the memory is full too; then the oldest of the tail are lost,
+never a stored record for one that was not written.
+
+Writing and reading go through the page cache: what was flushed survives the death of the process,
+not that of the machine. Reading does not remove: `confirm` does, once Kafka has what was read, so
+that a process that dies in between leaves the records for the next one, which sends some of them
+twice.
 
 One process owns a directory, by a lock. Nothing here is thread-safe.
 """
@@ -12,77 +17,44 @@ One process owns a directory, by a lock. Nothing here is thread-safe.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import io
-import os
-import re
-import shutil
-import struct
-import tempfile
-import zlib
+import itertools
+import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import structlog
 
-from connector.errors import SpoolError
+from connector.kafka.spool_directory import SpoolDirectory
+from connector.kafka.spool_files import FULL_DISK, Segment, SpoolFiles
+from connector.kafka.spool_format import (
+    FRAME_BYTES,
+    MAGIC,
+    Dropped,
+    Headers,
+    Record,
+    decode,
+    encode,
+    frame,
+    timestamp_of,
+)
+from connector.kafka.spool_reader import SegmentReader
+from connector.kafka.spool_trouble import Pace, Trouble
 
-Headers = Sequence[tuple[str, bytes | None]]
+__all__ = ["Dropped", "Headers", "Record", "Spool"]
 
-_MAGIC = b"KITESP01"
-_FRAME = struct.Struct("<II")  # length of the body, its CRC-32
-_BODY = struct.Struct("<qHiiH")  # timestamp, lengths of topic, key, value (-1: none), headers
-_ITEM = struct.Struct("<Hi")  # lengths of a header's name and value (-1: none)
-_SUFFIX = ".spool"
-_NAME = re.compile(r"[0-9a-f]{16}\.spool")
+MEMORY_BYTES = 8 * 1024 * 1024
+"""What the tail may hold while the disk does not store it; beyond it the oldest of it are lost."""
+READ_PATIENCE_SECONDS = 10.0
+"""So long a file that cannot be read is tried again, before it counts as lost."""
+
 # far from both ends: segments are put before the first one, too
 _FIRST_NUMBER = 1 << 40
-_CHUNK_BYTES = 256 * 1024
-
-
-class Record(NamedTuple):
-    """What one call of `produce` said. `timestamp_ms` is never 0 in the spool."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    timestamp_ms: int
-    headers: Headers | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Records that gave way to newer ones, and the span of their timestamps."""
-
-    count: int
-    first_timestamp_ms: int
-    last_timestamp_ms: int
-
-    @classmethod
-    def of(cls, records: Sequence[Record]) -> Dropped:
-        """These records, lost."""
-        times = [record.timestamp_ms for record in records]
-        return cls(len(records), min(times, default=0), max(times, default=0))
-
-
-@dataclass(slots=True)
-class _Segment:
-    number: int
-    path: Path
-    size_bytes: int = 0
-    unread: int = 0
-    first_timestamp_ms: int = 0
-    last_timestamp_ms: int = 0
-
-    def note(self, timestamp_ms: int, size_bytes: int) -> None:
-        if not self.first_timestamp_ms:
-            self.first_timestamp_ms = timestamp_ms
-        self.last_timestamp_ms = timestamp_ms
-        self.size_bytes += size_bytes
-        self.unread += 1
+_BATCH_BYTES = 256 * 1024  # of one write
+_PEEK_RECORDS = 2_000
+_HELD_OVERHEAD_BYTES = 64  # of an object in the tail, besides its bytes
+_LIST_SECONDS = 10.0
 
 
 class Spool:
@@ -91,35 +63,52 @@ class Spool:
     Args:
         directory: where; None takes a temporary one, which `close` deletes with all that is in it.
         max_bytes: of all segments; above it the oldest segment goes.
+        on_loss: called with a reason, at the moment at which records are lost: `spool_full`,
+            `spool_write` (the disk did not store them) or `spool_unreadable`.
         segment_bytes: of one file; the unit of dropping.
+        memory_bytes: of records that are not written yet.
+        files: the calls to the system.
+        monotonic: seconds, for back-off.
     """
 
     def __init__(
-        self, directory: Path | None, max_bytes: int, *, segment_bytes: int = 4 * 1024 * 1024
+        self,
+        directory: Path | None,
+        max_bytes: int,
+        on_loss: Callable[[str, Dropped], None] = lambda _reason, _dropped: None,
+        *,
+        segment_bytes: int = 4 * 1024 * 1024,
+        memory_bytes: int = MEMORY_BYTES,
+        files: SpoolFiles | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.persistent = directory is not None
-        self._given = directory
-        self._directory: Path | None = None
-        self._max_bytes = max_bytes
         # at least eight segments, so that a full spool loses an eighth of it at once and no more
         self._segment_bytes = min(segment_bytes, max(max_bytes // 8, 1))
-        self._lock: IO[str] | None = None
-        self._segments: deque[_Segment] = deque()  # not read to their end
-        self._confirming: list[_Segment] = []  # read to their end, not confirmed
-        self._writer: IO[bytes] | None = None  # appends to the last of _segments
-        self._reader: IO[bytes] | None = None  # reads the first of _segments
-        self._remainder = b""  # bytes read of a record that the chunk cut off
-        self._chunk: list[Record] = []
-        self._chunk_at = 0
-        self.records = 0
-        """Records that wait, not counting those read."""
-        self.size_bytes = 0
-        """Of all files, including those read and not confirmed."""
-        self.lost = 0
-        """Records that could not be read back; where nobody can tell how many, one."""
-        self.peak_bytes = 0
-        """The highest that `size_bytes` was."""
+        self._batch_bytes = min(_BATCH_BYTES, self._segment_bytes)
+        self._memory_bytes = memory_bytes
+        self._on_loss = on_loss
+        self._files = files or SpoolFiles()
+        self._monotonic = monotonic
         self._log = structlog.get_logger("connector.kafka")
+        self._writing = Trouble("spool_write_failed", "spool_writable", self._log, monotonic)
+        self._pace = Pace(monotonic)
+        self._reading = Trouble("spool_read_failed", "spool_readable", self._log, monotonic)
+        self._directory = SpoolDirectory(directory, max_bytes, self._files, self._log)
+        self._reader = SegmentReader(self._files)
+        self._head: deque[Record] = deque()
+        self._segments: deque[Segment] = deque()  # not read to their end
+        self._confirming: list[Segment] = []  # read to their end, not confirmed
+        self._tail: deque[bytes] = deque()  # the bodies of their frames
+        self._tail_bytes = 0
+        self._writer: int | None = None  # appends to the last of _segments
+        self._chunk: list[Record] = []  # read of the first segment, and not advanced past
+        self._chunk_sizes: list[int] = []
+        self._list_at = 0.0
+        self.records = 0
+        """Records that wait in files."""
+
+    # -- what it is -----------------------------------------------------------------------------
 
     @property
     def directory(self) -> Path:
@@ -128,421 +117,470 @@ class Spool:
         Raises:
             SpoolError: it is not open.
         """
-        if self._directory is None:
-            raise SpoolError(str(self._given or "temporary"), "not open")
-        return self._directory
+        return self._directory.path
 
-    def open(self) -> None:
-        """Take the directory and count what an earlier process left there.
+    @property
+    def max_bytes(self) -> int:
+        """Of all files; may be changed while it is open."""
+        return self._directory.max_bytes
 
-        Raises:
-            SpoolError: the directory cannot be used, or another process uses it.
-        """
-        if self._directory is not None:
-            return
+    @max_bytes.setter
+    def max_bytes(self, max_bytes: int) -> None:
+        self._directory.max_bytes = max_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files, including those read and not confirmed."""
+        return self._directory.size_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """The highest that `size_bytes` was."""
+        return self._directory.peak_bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        """How large it can become: `max_bytes`, or what the file system has room for."""
+        return self._directory.limit_bytes
+
+    @property
+    def held(self) -> int:
+        """Records that wait in memory."""
+        return len(self._head) + len(self._tail)
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait, on disk or in memory."""
+        return self.records + self.held
+
+    @property
+    def left(self) -> Dropped:
+        """What waits in files, as it would be reported if it were lost."""
+        if not self.records:
+            return Dropped(0, 0, 0)
+        first, last = self._segments[0], self._segments[-1]
+        return Dropped(self.records, first.first_timestamp_ms, last.last_timestamp_ms)
+
+    def forget(self) -> None:
+        """After `close`: what is left was reported as lost. The files stay where they are."""
         self._segments.clear()
-        self._confirming.clear()
-        self.records = self.size_bytes = self.lost = 0
-        try:
-            if self._given is None:
-                directory = Path(tempfile.mkdtemp(prefix="kite-connector-spool-"))
-            else:
-                directory = self._given
-                directory.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(directory)
-            self._directory = directory
-            self._load()
-        except OSError as exc:
-            self._unlock()
-            raise SpoolError(str(self._given or tempfile.gettempdir()), str(exc)) from exc
-
-    def append(self, record: Record) -> Dropped | None:
-        """Add the newest record.
-
-        Returns:
-            What gave way to it, if the spool was full.
-
-        Raises:
-            OSError: the disk did not take it.
-        """
-        data = _encoded(record)
-        dropped = self._make_room(len(data))
-        segment = self._tail(len(data))
-        assert self._writer is not None  # noqa: S101 - _tail saw to it
-        try:
-            self._writer.write(data)
-        except OSError:
-            # perhaps half of it is in the file: nothing may follow there
-            self._drop_writer()
-            raise
-        segment.note(record.timestamp_ms, len(data))
-        self.records += 1
-        self._grow(len(data))
-        return dropped
-
-    def prepend(self, records: Iterable[Record]) -> int:
-        """Put records before all others, in their order, and confirm all that was read.
-
-        They are those of the read ones that Kafka does not have: so that nothing is lost by a
-        death halfway, the read files are deleted after the new one is on disk. The bound does not
-        hold here: these records were taken out before.
-
-        Returns:
-            How many.
-
-        Raises:
-            OSError: the disk did not take them; nothing changed.
-        """
-        numbers = [segment.number for segment in (*self._confirming, *self._segments)]
-        segment = self._segment(min(numbers, default=_FIRST_NUMBER) - 1)
-        partial = segment.path.with_suffix(".tmp")
-        rest = self._rest_of_first()
-        with partial.open("wb") as file:
-            file.write(_MAGIC)
-            segment.size_bytes = len(_MAGIC)
-            for record in (*records, *rest):
-                data = _encoded(record)
-                file.write(data)
-                segment.note(record.timestamp_ms, len(data))
-            file.flush()
-            os.fsync(file.fileno())
-        added = segment.unread - len(rest)
-        if segment.unread:
-            partial.rename(segment.path)
-        else:
-            partial.unlink()
-        if self._reader is not None:
-            # what was left of it is in the new file
-            self.records -= self._forget_first()
-        self.confirm()
-        if segment.unread:
-            self._segments.appendleft(segment)
-            self.records += segment.unread
-            self._grow(segment.size_bytes)
-        return added
-
-    def peek(self) -> list[Record]:
-        """The oldest records, at least one unless the spool is empty; `advance` moves past them."""
-        while self._chunk_at >= len(self._chunk) and self._segments:
-            self._read_chunk()
-        if self._chunk_at:
-            del self._chunk[: self._chunk_at]
-            self._chunk_at = 0
-        return self._chunk
-
-    def advance(self, count: int) -> None:
-        """Count the first `count` records of the last `peek` as read."""
-        if not count:
-            return
-        self._chunk_at += count
-        self.records -= count
-        self._segments[0].unread -= count
-        if self._chunk_at >= len(self._chunk) and not self._segments[0].unread:
-            self._end_first()
-
-    def confirm(self) -> None:
-        """Kafka has all that was read: delete the files that hold nothing else."""
-        for segment in self._confirming:
-            self._delete(segment)
-        self._confirming.clear()
+        self.records = 0
 
     @property
     def unconfirmed(self) -> int:
         """Files that were read and await `confirm`."""
         return len(self._confirming)
 
-    def flush(self) -> None:
-        """Hand to the system what is buffered: from here on it survives the process.
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the disk, in words for a person; None when it does as it is told."""
+        if not self._directory.is_open:
+            return None
+        for doing, trouble in (("written", self._writing), ("read", self._reading)):
+            if trouble.reason is not None:
+                return f"spool.directory {self.directory} cannot be {doing}: {trouble.reason}"
+        return None
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Own the directory and count what an earlier process left there, by the files' names.
 
         Raises:
-            OSError: the disk did not take it.
+            SpoolError: the directory cannot be used, or another process uses it.
         """
-        if self._writer is not None:
-            self._writer.flush()
+        if self._directory.is_open:
+            return
+        self._confirming.clear()
+        self._segments = deque(self._directory.open())
+        self.records = sum(segment.waiting for segment in self._segments)
 
     def close(self) -> None:
-        """Write everything to the disk and give the directory up; a temporary one is deleted."""
-        if self._directory is None:
+        """Write what is in memory, and give the directory up; a temporary one is deleted.
+
+        What the disk does not store is lost now.
+        """
+        if not self._directory.is_open:
             return
         try:
-            if self._writer is not None:
-                self._writer.flush()
-                os.fsync(self._writer.fileno())
+            self._write_head(at_last=True)
+            self._write_tail(at_last=True)
+            if self.held:
+                self._lose_held()
+            self._sync()
         finally:
-            self._drop_writer()
+            self._close_writer()
             self._close_reader()
-            if not self.persistent:
-                shutil.rmtree(self._directory, ignore_errors=True)
-            self._unlock()
+            self._directory.close()
 
-    def _load(self) -> None:
-        for leftover in self.directory.glob("*.tmp"):
-            leftover.unlink()
-        paths = sorted(self.directory.glob(f"*{_SUFFIX}"))
-        for path in paths:
-            ours = _NAME.fullmatch(path.name) and path.read_bytes().startswith(_MAGIC)
-            segment = _Segment(int(path.stem, 16) if ours else 0, path)
-            good = len(_MAGIC) if ours else 0
-            for record, size in _scan(path) if good else ():
-                segment.note(record.timestamp_ms, size)
-                good += size
-            bad = path.stat().st_size - good
-            if bad and not ours:
-                self._log.error("not a spool file, set aside", file=path.name, bytes=bad)
-                path.rename(path.with_suffix(".bad"))
-                continue
-            if bad:
-                with path.open("rb") as file:
-                    file.seek(good)
-                    end = file.read()
-                # the last record of a process that was killed is cut short: that is expected
-                if path is not paths[-1] or not _cut_short(end):
-                    lost = _count(end)
-                    self.lost += lost
-                    self._log.error("the end of a spool file is damaged", file=path.name, lost=lost)
-                    # for whoever wants to look; a full disk must not stop the start
-                    with contextlib.suppress(OSError):
-                        path.with_suffix(".bad").write_bytes(_MAGIC + end)
-                os.truncate(path, good)
-            segment.size_bytes = good
-            if segment.unread:
-                self._segments.append(segment)
-                self.records += segment.unread
-                self._grow(good)
-            else:
-                path.unlink()
+    def check(self) -> None:
+        """What is to be done each second: see whether the directory is there and can be written.
 
-    def _make_room(self, needed: int) -> Dropped | None:
-        """Free the oldest segments until `needed` bytes fit, those that Kafka was given first."""
-        count = first = last = 0
-        while self.size_bytes + needed > self._max_bytes:
-            if self._confirming:
-                self._delete(self._confirming.pop(0))
-                continue
-            if not self._segments:
+        It is made again if it is gone, and files that somebody deleted count as lost. What the
+        system did not delete is tried again.
+        """
+        if not self._directory.is_open:
+            return
+        now = self._monotonic()
+        try:
+            if now >= self._list_at or not self._directory.in_place():
+                self._list_at = now + _LIST_SECONDS
+                self._reconcile()
+            self._directory.measure()
+            if self._writing.reason is not None and not self.held and self._may(self._writing):
+                self._directory.probe()
+                self._writing.worked()
+        except OSError as exc:
+            self._writing.failed(exc)
+        if not self.records:
+            self._reading.worked()
+        self._directory.clear()
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def append(self, record: Record) -> None:
+        """Add the newest record; `flush` puts it on disk, or the next ones do."""
+        body = encode(record)
+        self._tail.append(body)
+        self._tail_bytes += len(body) + _HELD_OVERHEAD_BYTES
+        if self._tail_bytes >= self._batch_bytes:
+            self._write_tail()
+            if self._tail_bytes > self._memory_bytes:
+                self._overflow()
+
+    def flush(self) -> bool:
+        """Hand to the system what is in memory: from here on it survives the process.
+
+        Returns:
+            False when some of it is still in memory, since the disk fails or needs a rest.
+        """
+        return self._write_head() and self._write_tail()
+
+    def prepend(self, records: Sequence[Record]) -> None:
+        """Put records before all others, in their order, and confirm all that was read.
+
+        They are those of the read ones that Kafka does not have: so that nothing is lost by a
+        death halfway, the read files are deleted after the new ones are written. What the disk
+        does not store stays in memory. The bound does not hold here: these records were read
+        before.
+        """
+        self._head.extendleft(reversed(records))
+        if not self._write_head():
+            return
+        for segment in self._segments:
+            if segment.begin != segment.kept_begin:
+                if self._writer is not None and segment is self._segments[-1]:
+                    self._close_writer()
+                segment.keep_the_rest()
+                self._directory.name(segment)
+        self.confirm()
+
+    def _write_tail(self, *, at_last: bool = False) -> bool:
+        return self._written(lambda: bool(self._tail), self._write_batch, at_last=at_last)
+
+    def _write_head(self, *, at_last: bool = False) -> bool:
+        def write() -> None:
+            self._store_head(sync=at_last)
+
+        return self._written(lambda: bool(self._head), write, at_last=at_last)
+
+    def _written(
+        self, more: Callable[[], bool], write: Callable[[], None], *, at_last: bool
+    ) -> bool:
+        """Write while there is more; False where the disk fails or has to rest."""
+        while more():
+            if not (at_last or self._may(self._writing)):
+                return False
+            try:
+                with self._pace.timed():
+                    write()
+            except OSError as exc:
+                self._writing.failed(exc)
+                return False
+            self._writing.worked()
+        return True
+
+    def _write_batch(self) -> None:
+        """Move the oldest of the tail into the last segment, as many as fit.
+
+        Raises:
+            OSError: not all of them were stored. Those that were are counted.
+        """
+        segment, writer = self._writable(FRAME_BYTES + len(self._tail[0]))
+        room = min(self._segment_bytes - segment.size_bytes, self._batch_bytes)
+        frames: list[bytes] = []
+        ends: list[int] = []
+        size = 0
+        for body in self._tail:
+            if frames and size + FRAME_BYTES + len(body) > room:
                 break
-            oldest = self._segments[0]
-            first = first or oldest.first_timestamp_ms
-            last = oldest.last_timestamp_ms
-            lost = self._forget_first()
-            count += lost
-            self.records -= lost
-        return Dropped(count, first, last) if count else None
+            frames.append(frame(segment.seed, segment.end + len(frames), body))
+            size += len(frames[-1])
+            ends.append(size)
+        written, error = self._directory.write(writer, b"".join(frames), segment.size_bytes)
+        whole = bisect_right(ends, written)
+        for stored in frames[:whole]:
+            body = self._tail.popleft()
+            self._tail_bytes -= len(body) + _HELD_OVERHEAD_BYTES
+            segment.add(body, len(stored))
+        if whole:
+            self.records += whole
+            self._directory.grow(ends[whole - 1])
+        if error is not None:
+            self._end_after_failure(segment, writer, error)
+            raise error
+        self._drop_oldest()
 
-    def _tail(self, needed: int) -> _Segment:
+    def _writable(self, needed: int) -> tuple[Segment, int]:
         """The segment to append to; a new one when there is none, or the last one is full."""
         if self._writer is not None:
             last = self._segments[-1]
-            if last.size_bytes + needed <= self._segment_bytes:
-                return last
-            self._drop_writer()
-        numbers = [segment.number for segment in (*self._confirming, *self._segments)]
-        segment = self._segment(max(numbers, default=_FIRST_NUMBER) + 1)
-        writer = segment.path.open("wb", buffering=_CHUNK_BYTES)
-        writer.write(_MAGIC)
-        self._writer = writer
-        segment.size_bytes = len(_MAGIC)
-        self._grow(len(_MAGIC))
+            if self._files.identity(last.path) != self._files.identity_of(self._writer):
+                self._reconcile()  # somebody deleted or replaced it
+            elif last.size_bytes + needed <= self._segment_bytes:
+                return last, self._writer
+        self._close_writer()
+        if not self._directory.in_place():
+            self._reconcile()
+        segment, self._writer = self._directory.new_segment(
+            max(self._numbers(), default=_FIRST_NUMBER) + 1
+        )
         self._segments.append(segment)
-        return segment
+        return segment, self._writer
 
-    def _segment(self, number: int) -> _Segment:
-        return _Segment(number, self.directory / f"{number:016x}{_SUFFIX}")
+    def _end_after_failure(self, segment: Segment, writer: int, error: OSError) -> None:
+        """Cut off what is no whole record; a file that failed is not written to again.
 
-    def _read_chunk(self) -> None:
-        segment = self._segments[0]
-        if len(self._segments) == 1:
-            self.flush()
-        if self._reader is None:
-            self._reader = self._opened(segment.path)
-            self._reader.seek(len(_MAGIC))
-        more = self._reader.read(_CHUNK_BYTES)
-        data = self._remainder + more
-        self._chunk, self._chunk_at, used = [], 0, 0
-        for record, size in _decoded(data):
-            self._chunk.append(record)
-            used += size
-        self._remainder = data[used:]
-        if not self._chunk and not more:
-            # counted when written or loaded, and now not readable: the disk is at fault
-            self._log.error("spool file lost records", file=segment.path.name, lost=segment.unread)
-            self.lost += segment.unread
-            self.records -= segment.unread
-            segment.unread = 0
-            self._end_first()
+        A full disk is no fault of the file: it goes on there once there is room, so that a full
+        disk does not fill with small files.
+        """
+        with contextlib.suppress(OSError):
+            self._files.truncate(writer, segment.size_bytes)
+        if not segment.kept:
+            self._directory.close_quietly(writer)
+            self._writer = None
+            self._segments.pop()
+            self._directory.delete(segment)
+        elif error.errno not in FULL_DISK:
+            self._close_writer()
 
-    @staticmethod
-    def _opened(path: Path) -> IO[bytes]:
+    def _store_head(self, *, sync: bool) -> None:
+        """Write the newest of the head into a file of its own, before all others.
+
+        Raises:
+            OSError: it was not stored; nothing changed.
+        """
+        segment = Segment.new(self.directory, min(self._numbers(), default=_FIRST_NUMBER) - 1)
+        bodies: deque[bytes] = deque()
+        size = segment.size_bytes = len(MAGIC)
+        for record in reversed(self._head):
+            body = encode(record)
+            size += FRAME_BYTES + len(body)
+            if bodies and size > self._segment_bytes:
+                break
+            bodies.appendleft(body)
+        frames = [MAGIC]
+        for body in bodies:
+            frames.append(frame(segment.seed, segment.end, body))
+            segment.add(body, len(frames[-1]))
+        if not self._directory.in_place():
+            self._reconcile()
+        self._directory.add_closed(segment, b"".join(frames), sync=sync)
+        for _ in bodies:
+            self._head.pop()
+        self._close_reader()
+        self._segments.appendleft(segment)
+        self.records += segment.waiting
+
+    def _drop_oldest(self) -> None:
+        """Free the oldest segments until the bound holds, those that Kafka was given first."""
+        while self.size_bytes > self.max_bytes and not self._directory.undeleted:
+            if self._confirming:
+                self._delete(self._confirming.pop(0))
+            elif len(self._segments) > 1:
+                self._lose(self._segments[0], "spool_full")
+            else:
+                return
+
+    def _overflow(self) -> None:
+        """The disk does not keep up: the oldest that are not written are lost."""
+        times = []
+        while self._tail_bytes > self._memory_bytes:
+            body = self._tail.popleft()
+            self._tail_bytes -= len(body) + _HELD_OVERHEAD_BYTES
+            times.append(timestamp_of(body))
+        self._on_loss("spool_write", Dropped.of(times))
+
+    def _lose_held(self) -> None:
+        times = [record.timestamp_ms for record in self._head]
+        times += [timestamp_of(body) for body in self._tail]
+        self._head.clear()
+        self._tail.clear()
+        self._tail_bytes = 0
+        self._on_loss("spool_write", Dropped.of(times))
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def peek(self) -> Sequence[Record]:
+        """The oldest records; `advance` moves past them.
+
+        None of them when the spool is empty, or its oldest file cannot be read at the moment.
+        """
+        if self._head:
+            return list(itertools.islice(self._head, _PEEK_RECORDS))
+        while not self._chunk and self._segments:
+            first = self._segments[0]
+            if not first.waiting:
+                self._end_first()
+            elif self._may(self._reading):
+                self._read_first(first)
+            else:
+                break
+        if self._segments:
+            return self._chunk
+        return [decode(body) for body in itertools.islice(self._tail, _PEEK_RECORDS)]
+
+    def advance(self, count: int) -> None:
+        """Count the first `count` records of the last `peek` as read."""
+        if not count:
+            return
+        if self._head:
+            for _ in range(count):
+                self._head.popleft()
+        elif self._segments:
+            first = self._segments[0]
+            first.advance(count, sum(self._chunk_sizes[:count]))
+            self.records -= count
+            del self._chunk[:count], self._chunk_sizes[:count]
+            if not first.waiting:
+                self._end_first()
+        else:
+            for _ in range(count):
+                self._tail_bytes -= len(self._tail.popleft()) + _HELD_OVERHEAD_BYTES
+
+    def confirm(self) -> None:
+        """Kafka has all that was read: delete the files that hold nothing else."""
+        confirmed, self._confirming = self._confirming, []
+        for segment in confirmed:
+            self._delete(segment)
+
+    def _read_first(self, segment: Segment) -> None:
+        """Read more of the first segment; what it holds no longer is lost."""
         try:
-            return path.open("rb")
-        except FileNotFoundError:  # somebody tidied up: what was in it is counted as lost
-            return io.BytesIO()
+            with self._pace.timed():
+                bodies = self._reader.next_bodies(segment)
+                if not bodies:
+                    self._salvage(segment)
+                    bodies = self._reader.next_bodies(segment)
+        except (FileNotFoundError, NotADirectoryError):  # somebody tidied up
+            self._lose(segment, "spool_unreadable")
+        except OSError as exc:
+            self._reading.failed(exc)
+            if self._reading.lasting_seconds >= READ_PATIENCE_SECONDS:
+                self._give_up(segment)
+        else:
+            self._reading.worked()
+            self._chunk = [decode(body) for body in bodies]
+            self._chunk_sizes = [FRAME_BYTES + len(body) for body in bodies]
+
+    def _salvage(self, segment: Segment, *, tolerant: bool = False) -> None:
+        if self._writer is not None and segment is self._segments[-1]:
+            self._close_writer()
+        lost = self._reader.salvage(segment, tolerant=tolerant)
+        if lost:
+            self.records -= lost
+            name, recovered = segment.path.name, segment.waiting
+            self._log.error("spool_file_damaged", file=name, lost=lost, recovered=recovered)
+            self._report("spool_unreadable", lost, segment)
+
+    def _give_up(self, segment: Segment) -> None:
+        """The file has not been readable for long: keep what can be read of it."""
+        try:
+            self._salvage(segment, tolerant=True)
+        except OSError:
+            path = segment.path
+            self._lose(segment, "spool_unreadable", delete=False)
+            self._directory.set_aside(path)
 
     def _end_first(self) -> None:
         """The first segment was read to its end: on to the next."""
         if len(self._segments) == 1:
-            self._drop_writer()
+            self._close_writer()
         self._close_reader()
         self._confirming.append(self._segments.popleft())
 
-    def _rest_of_first(self) -> list[Record]:
-        """What is left of the first segment, if it was begun; the position stays."""
-        if self._reader is None:
-            return []
-        if len(self._segments) == 1:
-            self.flush()
-        everything = [record for record, _ in _scan(self._segments[0].path)]
-        return everything[len(everything) - self._segments[0].unread :]
+    # -- segments -------------------------------------------------------------------------------
 
-    def _forget_first(self) -> int:
-        """Delete the first segment, read or not; returns how many records it still had."""
-        if len(self._segments) == 1:
-            self._drop_writer()
-        self._close_reader()
-        segment = self._segments.popleft()
-        self._delete(segment)
-        return segment.unread
+    def _reconcile(self) -> None:
+        """See which files are still there; own the directory again where it is another.
 
-    def _drop_writer(self) -> None:
+        Raises:
+            OSError: it cannot be listed, made or locked.
+        """
+        names = self._directory.names()
+        for segment in [*self._segments, *self._confirming]:
+            if segment.path.name not in names:
+                self._lose(segment, "spool_unreadable")
+        if not self._directory.in_place():
+            self._directory.own_again()
+            self._writing.try_now()
+
+    def _lose(self, segment: Segment, reason: str, *, delete: bool = True) -> None:
+        """A segment is gone, or goes: what waits in it is lost."""
+        if segment in self._confirming:
+            self._confirming.remove(segment)
+        else:
+            if segment is self._segments[-1] and self._writer is not None:
+                self._directory.close_quietly(self._writer)
+                self._writer = None
+            if segment is self._segments[0]:
+                self._close_reader()
+            self._segments.remove(segment)
+            self.records -= segment.waiting
+            if reason == "spool_unreadable":
+                self._log.error("spool_file_lost", file=segment.path.name, lost=segment.waiting)
+            self._report(reason, segment.waiting, segment)
+        if delete:
+            self._delete(segment)
+        else:
+            self._directory.size_bytes -= segment.size_bytes
+
+    def _report(self, reason: str, count: int, segment: Segment) -> None:
+        if count:
+            span = segment.first_timestamp_ms, segment.last_timestamp_ms
+            self._on_loss(reason, Dropped(count, *span))
+
+    def _delete(self, segment: Segment) -> None:
+        error = self._directory.delete(segment)
+        if error is None:
+            self._writing.try_now()  # there is room again
+        elif len(self._directory.undeleted) == 1:
+            self._writing.failed(error)
+
+    def _sync(self) -> None:
+        """Wait until the device has what was written last; what it refuses is lost."""
+        if self._writer is None:
+            return
+        try:
+            self._files.sync(self._writer)
+        except OSError as exc:
+            self._writing.failed(exc)
+            self._lose(self._segments[-1], "spool_write", delete=False)
+
+    def _numbers(self) -> Iterator[int]:
+        for segment in (*self._directory.undeleted, *self._confirming, *self._segments):
+            yield segment.number
+
+    def _close_writer(self) -> None:
         if self._writer is not None:
-            # a full disk is told by `append` and `flush`; what it costs shows at reading
-            with contextlib.suppress(OSError):
-                self._writer.close()
+            self._directory.close_quietly(self._writer)
             self._writer = None
+            self._directory.name(self._segments[-1])
 
     def _close_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        self._remainder = b""
-        self._chunk, self._chunk_at = [], 0
+        self._reader.close()
+        self._chunk, self._chunk_sizes = [], []
 
-    def _delete(self, segment: _Segment) -> None:
-        self.size_bytes -= segment.size_bytes
-        try:
-            segment.path.unlink(missing_ok=True)
-        except OSError as exc:  # a read-only disk, say: better sent twice than not at all
-            self._log.error(
-                "a spool file stays, and is sent again at the next start",
-                file=segment.path.name,
-                reason=str(exc),
-            )
-
-    def _grow(self, size_bytes: int) -> None:
-        self.size_bytes += size_bytes
-        self.peak_bytes = max(self.peak_bytes, self.size_bytes)
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-        self._directory = None
-
-
-def _locked(directory: Path) -> IO[str]:
-    file = (directory / "lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        owner = file.read().strip()
-        file.close()
-        raise SpoolError(
-            str(directory),
-            f"another process uses it (process {owner}): give each replica a directory of its own",
-        ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file
-
-
-def _encoded(record: Record) -> bytes:
-    topic, key, value, timestamp_ms, headers = record
-    name = topic.encode()
-    parts = [
-        _BODY.pack(
-            timestamp_ms,
-            len(name),
-            -1 if key is None else len(key),
-            -1 if value is None else len(value),
-            len(headers) if headers else 0,
-        ),
-        name,
-        key or b"",
-        value or b"",
-    ]
-    for header, content in headers or ():
-        label = header.encode()
-        parts += (
-            _ITEM.pack(len(label), -1 if content is None else len(content)),
-            label,
-            content or b"",
-        )
-    body = b"".join(parts)
-    return _FRAME.pack(len(body), zlib.crc32(body)) + body
-
-
-def _decoded(data: bytes) -> Iterator[tuple[Record, int]]:
-    """(record, size) of each whole and sound record at the start of `data`."""
-    at, end = 0, len(data)
-    while at + _FRAME.size <= end:
-        length, crc = _FRAME.unpack_from(data, at)
-        start = at + _FRAME.size
-        body = data[start : start + length]
-        if len(body) < length or length < _BODY.size or zlib.crc32(body) != crc:
-            return
-        yield _record(body), _FRAME.size + length
-        at = start + length
-
-
-def _record(body: bytes) -> Record:
-    timestamp_ms, topic_size, key_size, value_size, header_count = _BODY.unpack_from(body)
-    at = _BODY.size + topic_size
-    topic = body[_BODY.size : at].decode()
-    key, at = _field(body, at, key_size)
-    value, at = _field(body, at, value_size)
-    if not header_count:
-        return Record(topic, key, value, timestamp_ms)
-    headers: list[tuple[str, bytes | None]] = []
-    for _ in range(header_count):
-        name_size, content_size = _ITEM.unpack_from(body, at)
-        at += _ITEM.size
-        name = body[at : at + name_size].decode()
-        content, at = _field(body, at + name_size, content_size)
-        headers.append((name, content))
-    return Record(topic, key, value, timestamp_ms, headers)
-
-
-def _field(body: bytes, at: int, size: int) -> tuple[bytes | None, int]:
-    return (None, at) if size < 0 else (body[at : at + size], at + size)
-
-
-def _cut_short(end: bytes) -> bool:
-    """Whether it is the beginning of one record."""
-    return len(end) < _FRAME.size or len(end) < _FRAME.size + _FRAME.unpack_from(end)[0]
-
-
-def _count(end: bytes) -> int:
-    """How many records it holds by their lengths, sound or not; one where those are damaged."""
-    at = count = 0
-    while at + _FRAME.size <= len(end):
-        length, _ = _FRAME.unpack_from(end, at)
-        if length < _BODY.size:  # zeros, say, that a machine without power left
-            return 1
-        at += _FRAME.size + length
-        count += 1
-    return count if at == len(end) else 1
-
-
-def _scan(path: Path) -> Iterator[tuple[Record, int]]:
-    with path.open("rb") as file:
-        file.seek(len(_MAGIC))
-        data = b""
-        while more := file.read(_CHUNK_BYTES):
-            data += more
-            used = 0
-            for record, size in _decoded(data):
-                yield record, size
-                used += size
-            data = data[used:]
+    def _may(self, trouble: Trouble) -> bool:
+        """Whether the disk may be asked: it does not rest, and has not just failed."""
+        return self._pace.may() and trouble.may_try()

@@ -198,8 +198,13 @@ def _producer(producer: ProducerStatus) -> Iterator[Metric]:
     )
     yield _gauge(
         "spool_limit_bytes",
-        "Size from which on the spool drops its oldest records (spool.max_mib).",
+        "How large the spool's files can become: spool.max_mib, or what the disk has room for.",
         producer.spool_limit_bytes,
+    )
+    yield _gauge(
+        "spool_usable",
+        "1 when the spool can be written and read; at 0 ticks are lost while Kafka is away.",
+        producer.spool_problem is None,
     )
 
 

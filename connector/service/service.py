@@ -394,6 +394,8 @@ class Service:
             reasons.append("no Kafka broker is connected" + (f": {cause}" if cause else ""))
         elif silence := self._nothing_taken():
             reasons.append(silence)
+        if problem := self.producer.spool_problem:
+            reasons.append(f"{problem}. While Kafka is away, records are lost")
         return [*reasons, *self.owner.not_ready()]
 
     def _nothing_taken(self) -> str | None:

@@ -99,6 +99,9 @@ class ProducerStatus:
     """the most records that librdkafka's queue was seen to hold"""
     spool_peak_bytes: int = 0
     spool_limit_bytes: int = 0
+    """how large they can become: spool.max_mib, or what the file system has room for"""
+    spool_problem: str | None = None
+    """why the spool cannot be written or read"""
     found_in_spool: int = 0
     """left there by an earlier process, and part of what is received"""
     last_error: str | None = None

@@ -50,6 +50,14 @@ class CountingProducer(Protocol):
         """The most that they ever were."""
 
     @property
+    def spool_limit_bytes(self) -> int:
+        """How large they can become."""
+
+    @property
+    def spool_problem(self) -> str | None:
+        """Why the spool does not work."""
+
+    @property
     def queue_peak(self) -> int:
         """The most records that librdkafka's queue was seen to hold."""
 
@@ -175,7 +183,8 @@ class Reporter:
             spool_bytes=producer.spool_bytes,
             queue_peak=producer.queue_peak,
             spool_peak_bytes=producer.spool_peak_bytes,
-            spool_limit_bytes=self._settings.spool.max_mib * 1024 * 1024,
+            spool_limit_bytes=producer.spool_limit_bytes,
+            spool_problem=producer.spool_problem,
             found_in_spool=counts.found,
             last_error=producer.last_error,
         )

@@ -258,6 +258,11 @@ class SpoolSettings(Section):
 
     directory: Path | None = Field(None, description="null: a temporary one, lost with the process")
     max_mib: int = Field(512, ge=1, description="full: the oldest are dropped and counted")
+    ephemeral: bool = Field(
+        False,
+        description="true: the directory goes with the pod or the container, so what waits in it "
+        "at a stop counts as lost",
+    )
 
 
 class ClusterSettings(Section):

@@ -73,6 +73,7 @@ def healthy() -> dict[str, str]:
             "kite_connector_records_delivered_total": rising(6000),
             "kite_connector_spool_bytes": constant(0),
             "kite_connector_spool_limit_bytes": constant(1000),
+            "kite_connector_spool_usable": constant(1),
             "kite_connector_cluster_leader": constant(pod == "kite-1"),
             "kite_connector_cluster_slots_owned": constant(list(OWNERS.values()).count(pod)),
         }.items():
@@ -285,6 +286,10 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "the spool fills": (
         healthy() | {name_of("kite_connector_spool_bytes", pod="kite-0"): at(290, 400, 600)},
         {289: set(), 295: {"KiteConnectorSpoolFilling"}},
+    ),
+    "the spool cannot be written": (
+        healthy() | {name_of("kite_connector_spool_usable", pod="kite-0"): at(290, 1, 0)},
+        {289: set(), 295: {"KiteConnectorSpoolUnusable"}},
     ),
     "acknowledgements are slow": (
         healthy()

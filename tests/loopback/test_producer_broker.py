@@ -215,6 +215,7 @@ async def test_closed_while_the_broker_is_away_and_started_again(broker, start, 
     assert await producer.flush(20)
     broker.set_down()
     feed.send(1500)
+    producer.poll()
     assert producer.counts.in_flight == 1000
     assert await producer.close(0)
     assert producer.counts.spooled == 1500

@@ -1,4 +1,6 @@
+import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -11,33 +13,7 @@ from hypothesis import strategies as st
 
 from connector.errors import SpoolError
 from connector.kafka.spool import Record, Spool
-from tests.support.damage import flip_a_bit
-
-MIB = 1024 * 1024
-
-
-def record(number: int, size: int = 50) -> Record:
-    return Record("t", b"%d" % number, bytes(size), 1_000_000 + number)
-
-
-def numbers(records: list[Record]) -> list[int]:
-    return [int(record.key) for record in records]
-
-
-def drained(spool: Spool) -> list[Record]:
-    out = []
-    while records := spool.peek():
-        out += records
-        spool.advance(len(records))
-    return out
-
-
-@pytest.fixture
-def spool(tmp_path):
-    spool = Spool(tmp_path, MIB, segment_bytes=4096)
-    spool.open()
-    yield spool
-    spool.close()
+from tests.support.spooling import MIB, STEP, Bench, drained, fill, numbers, record
 
 
 @pytest.mark.parametrize(
@@ -56,16 +32,14 @@ def test_a_record_comes_back_as_it_was(spool, kept):
 
 
 def test_records_come_back_in_order_over_many_segments(spool):
-    for number in range(1000):
-        spool.append(record(number))
-    assert spool.records == 1000
+    fill(spool, range(1000))
+    assert (spool.records, spool.held) == (1000, 0)
     assert numbers(drained(spool)) == list(range(1000))
     assert spool.records == 0
 
 
 def test_what_was_read_stays_until_it_is_confirmed(spool):
-    for number in range(100):
-        spool.append(record(number))
+    fill(spool, range(100))
     drained(spool)
     assert spool.size_bytes > 0
     assert list(spool.directory.glob("*.spool"))
@@ -75,80 +49,96 @@ def test_what_was_read_stays_until_it_is_confirmed(spool):
 
 
 def test_a_record_larger_than_the_read_buffer(spool):
-    spool.append(record(1, 600_000))
-    spool.append(record(2))
+    fill(spool, [1], size=600_000)
+    fill(spool, [2])
     assert numbers(drained(spool)) == [1, 2]
 
 
-def test_reading_keeps_up_with_writing_in_the_same_segment(spool):
+@pytest.mark.parametrize("flushed", [True, False])
+def test_reading_keeps_up_with_writing_in_the_same_segment(spool, flushed):
     seen = []
     for number in range(300):
         spool.append(record(number))
+        if flushed:
+            spool.flush()
         if number % 3 == 0:
             records = spool.peek()[:2]
             seen += numbers(records)
             spool.advance(len(records))
     assert seen + numbers(drained(spool)) == list(range(300))
+    assert spool.waiting == 0
 
 
 def test_peek_alone_moves_nothing(spool):
-    spool.append(record(1))
+    fill(spool, [1])
     assert numbers(spool.peek()) == numbers(spool.peek()) == [1]
     assert spool.records == 1
 
 
-def test_returned_records_go_before_all_others(spool):
-    for number in range(10, 200):
-        spool.append(record(number))
+def test_only_what_is_written_counts_as_on_disk(spool, bench):
+    spool.append(record(1))
+    assert (spool.records, spool.held, bench.found()) == (0, 1, [])
+    assert spool.flush()
+    assert (spool.records, spool.held, bench.found()) == (1, 0, [1])
+
+
+def test_returned_records_go_before_all_others(spool, bench):
+    fill(spool, range(10, 200))
     taken = spool.peek()[:5]
     spool.advance(5)
-    assert spool.prepend([record(8), record(9), *taken]) == 7
+    spool.prepend([record(8), record(9), *taken])
+    assert spool.records == 192
+    # and nobody after this process sends the five twice
+    assert bench.found() == list(range(8, 200))
     assert numbers(drained(spool)) == list(range(8, 200))
 
 
-def test_returning_nothing_changes_nothing(spool):
-    spool.append(record(1))
-    assert spool.prepend([]) == 0
-    assert numbers(drained(spool)) == [1]
+def test_returning_nothing_confirms_what_was_read(spool, bench):
+    fill(spool, range(30))
+    spool.peek()
+    spool.advance(3)
+    spool.prepend([])
+    assert bench.found() == list(range(3, 30))
+    assert numbers(drained(spool)) == list(range(3, 30))
 
 
-def test_a_full_spool_drops_the_oldest_and_says_which(tmp_path):
-    spool = Spool(tmp_path, 16_384)
-    spool.open()
-    dropped = [d for number in range(1000) if (d := spool.append(record(number)))]
-    lost = sum(d.count for d in dropped)
+def test_many_returned_records_are_files_of_the_usual_size(spool):
+    spool.prepend([record(number) for number in range(500)])
+    assert max(file.stat().st_size for file in spool.directory.glob("*.spool")) <= 4096
+    assert numbers(drained(spool)) == list(range(500))
+
+
+def test_a_full_spool_drops_the_oldest_and_says_which(bench):
+    spool = bench(max_bytes=16_384)
+    spans = []
+    note, spool._on_loss = spool._on_loss, lambda *what: (note(*what), spans.append(what[1]))
+    fill(spool, range(1000))
+    lost = bench.lost["spool_full"]
+    assert bench.lost.total() == lost
     assert lost + spool.records == 1000
     assert spool.size_bytes <= 16_384
-    left = numbers(drained(spool))
-    assert left == list(range(lost, 1000))
-    assert dropped[0].first_timestamp_ms == 1_000_000
-    assert dropped[-1].last_timestamp_ms == 1_000_000 + lost - 1
-    spool.close()
+    assert numbers(drained(spool)) == list(range(lost, 1000))
+    assert spans[0].first_timestamp_ms == 1_000_000
+    assert spans[-1].last_timestamp_ms == 1_000_000 + lost - 1
 
 
-def test_a_full_spool_first_gives_up_what_kafka_was_given(tmp_path):
-    spool = Spool(tmp_path, 16_384)
-    spool.open()
-    for number in range(100):
-        spool.append(record(number))
+def test_a_full_spool_first_gives_up_what_kafka_was_given(bench):
+    spool = bench(max_bytes=16_384)
+    fill(spool, range(100))
     assert numbers(drained(spool)) == list(range(100))
-    dropped = [spool.append(record(number)) for number in range(100, 200)]
-    assert dropped == [None] * 100
-    spool.close()
+    fill(spool, range(100, 200))
+    assert not bench.lost
+    assert spool.records == 100
 
 
-def test_the_next_process_finds_the_records(tmp_path):
-    first = Spool(tmp_path, MIB)
-    first.open()
-    for number in range(100):
-        first.append(record(number))
+def test_the_next_process_finds_the_records(bench):
+    first = bench()
+    fill(first, range(100))
     first.close()
-    second = Spool(tmp_path, MIB)
-    second.open()
+    second = bench()
     assert second.records == 100
-    second.append(record(100))
+    fill(second, [100])
     assert numbers(drained(second)) == list(range(101))
-    second.close()
 
 
 def test_records_survive_a_kill(tmp_path):
@@ -166,122 +156,30 @@ def test_records_survive_a_kill(tmp_path):
     assert killed.returncode == -9
     spool = Spool(tmp_path, MIB)
     spool.open()
+    assert spool.records == 500
     assert numbers(drained(spool)) == list(range(500))
     spool.close()
 
 
-def test_a_record_cut_short_is_left_out(tmp_path):
-    spool = Spool(tmp_path, MIB)
-    spool.open()
-    for number in range(10):
-        spool.append(record(number))
-    spool.close()
-    (file,) = tmp_path.glob("*.spool")
-    file.write_bytes(file.read_bytes()[:-7])
-    spool.open()
-    spool.append(record(10))
-    assert numbers(drained(spool)) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10]
-    spool.close()
+def test_a_start_reads_no_file_that_was_closed(bench):
+    first = bench(segment_bytes=4096)
+    fill(first, range(5000))
+    first.close()
+    bench.disk.fail("read", "open")
+    assert bench().records == 5000
 
 
-@pytest.mark.parametrize("at", [30, -1])
-def test_a_damaged_record_ends_its_file_only(tmp_path, at):
-    spool = Spool(tmp_path, MIB, segment_bytes=1024)
-    spool.open()
-    for number in range(30):
-        spool.append(record(number))
-    spool.close()
-    first, *_ = sorted(tmp_path.glob("*.spool"))
-    flip_a_bit(first, at)
-    spool.open()
-    left = numbers(drained(spool))
-    lost = [number for number in range(30) if number not in left]
-    # as many as the file held behind the damage, or just the one
-    assert left == sorted(left)
-    assert spool.lost == len(lost) > 0
-    assert (at > 0) == (len(lost) > 1)
-    (aside,) = tmp_path.glob("*.bad")
-    assert len(aside.read_bytes()) > 60 * len(lost)
-    spool.close()
+def test_a_start_reads_one_file_after_a_kill(bench, tmp_path):
+    fill(bench(segment_bytes=4096), range(5000))
+    copy = shutil.copytree(bench.directory, tmp_path / "copy")
+    before = bench.disk.calls["open"]
+    again = bench(copy, segment_bytes=4096)
+    assert again.records == 5000
+    assert bench.disk.calls["open"] - before == 1
 
 
-def test_a_damaged_length_is_one_record_at_least(tmp_path):
-    spool = Spool(tmp_path, MIB)
-    spool.open()
-    for number in range(5):
-        spool.append(record(number))
-    spool.close()
-    (file,) = tmp_path.glob("*.spool")
-    flip_a_bit(file, 8)
-    spool.open()
-    assert (spool.records, spool.lost) == (0, 1)
-    spool.close()
-
-
-def test_zeros_behind_the_records_are_one_loss(tmp_path):
-    spool = Spool(tmp_path, 16 * MIB)
-    spool.open()
-    spool.append(record(0))
-    spool.close()
-    (file,) = tmp_path.glob("*.spool")
-    with file.open("ab") as end:
-        end.write(bytes(4 * MIB))
-    spool.open()
-    assert numbers(drained(spool)) == [0]
-    assert spool.lost == 1
-    spool.close()
-
-
-def test_a_file_of_something_else_is_set_aside(tmp_path):
-    (tmp_path / "0000010000000001.spool").write_bytes(b"something else")
-    (tmp_path / "my notes.spool").write_bytes(b"something else")
-    spool = Spool(tmp_path, MIB)
-    spool.open()
-    assert spool.records == 0
-    bad = {path.name for path in tmp_path.glob("*.bad")}
-    assert bad == {"0000010000000001.bad", "my notes.bad"}
-    spool.close()
-
-
-def test_records_that_the_disk_lost_are_counted(spool):
-    for number in range(10):
-        spool.append(record(number))
-    spool.flush()
-    (file,) = spool.directory.glob("*.spool")
-    flip_a_bit(file, -3)
-    assert numbers(drained(spool)) == list(range(9))
-    assert (spool.lost, spool.records) == (1, 0)
-
-
-def test_files_that_somebody_deleted_are_counted_and_stop_nothing(spool):
-    for number in range(300):
-        spool.append(record(number))
-    spool.flush()
-    first, *rest = sorted(spool.directory.glob("*.spool"))
-    first.unlink()
-    read = numbers(drained(spool))
-    assert read == list(range(300))[-len(read) :]
-    assert rest
-    assert 0 < len(read) < 300
-    assert (spool.lost, spool.records) == (300 - len(read), 0)
-
-
-def test_files_that_cannot_be_deleted_stop_nothing(spool, monkeypatch):
-    for number in range(300):
-        spool.append(record(number))
-
-    def refuse(path, missing_ok=False):
-        raise PermissionError(30, "Read-only file system")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Path, "unlink", refuse)
-        assert numbers(drained(spool)) == list(range(300))
-        spool.confirm()
-    assert (spool.records, spool.unconfirmed, spool.size_bytes) == (0, 0, 0)
-
-
-def test_one_process_to_a_directory(tmp_path, spool):
-    other = Spool(tmp_path, MIB)
+def test_one_process_to_a_directory(bench, spool):
+    other = Spool(bench.directory, MIB)
     with pytest.raises(SpoolError, match="another process uses it"):
         other.open()
     spool.close()
@@ -303,56 +201,47 @@ def test_without_a_directory_it_is_a_temporary_one():
     spool.append(record(1))
     assert directory.is_dir()
     spool.close()
+    assert spool.records == 1
     assert not directory.exists()
 
 
-def test_a_disk_that_takes_nothing_breaks_no_other_record(spool, monkeypatch):
-    class Full:
-        def write(self, data):
-            raise OSError(28, "No space left on device")
-
-        def flush(self):
-            pass
-
-        def close(self):
-            pass
-
-    spool.append(record(1))
-    real, spool._writer = spool._writer, Full()
-    with pytest.raises(OSError, match="No space"):
-        spool.append(record(2))
-    real.close()
-    spool.append(record(3))
-    assert numbers(drained(spool)) == [1, 3]
-
-
-Step = st.one_of(
-    st.tuples(st.just("append"), st.integers(1, 40), st.integers(0, 400)),
-    st.tuples(st.just("read"), st.integers(1, 60), st.just(0)),
-    st.tuples(st.just("return"), st.integers(0, 30), st.just(0)),
-    st.tuples(st.just("confirm"), st.just(0), st.just(0)),
-    st.tuples(st.just("restart"), st.just(0), st.just(0)),
-    st.tuples(st.just("kill"), st.just(0), st.just(0)),
-)
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_its_files_are_for_its_owner_alone(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        bench = Bench(tmp_path / "above" / "spool")
+        spool = bench(segment_bytes=4096)
+        fill(spool, range(300))
+        spool.prepend([record(400)])
+    finally:
+        os.umask(before)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
+    assert len(modes) > 4
+    spool.close()
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(Step, max_size=40), st.sampled_from([700, 2000, 100_000]))
+@given(st.lists(STEP, max_size=40), st.sampled_from([700, 2000, 100_000]))
 def test_against_a_plain_queue(steps, segment_bytes):
     """Whatever happens, records come out in order, and none is lost that was not confirmed."""
     root = Path(tempfile.mkdtemp())
     waiting: deque[int] = deque()
     taken: list[int] = []  # read, newest last, and not confirmed
     made = 0
-    spool = Spool(root / "0", 8 * MIB, segment_bytes=segment_bytes)
-    spool.open()
+    bench = Bench(root / "0")
+    spool = bench(max_bytes=8 * MIB, segment_bytes=segment_bytes)
     try:
         for number, (step, count, size) in enumerate(steps, 1):
             if step == "append":
                 for _ in range(count):
-                    assert spool.append(record(made, size)) is None
+                    spool.append(record(made, size))
                     waiting.append(made)
                     made += 1
+            elif step == "flush":
+                assert spool.flush()
+                assert spool.records == spool.waiting
             elif step == "read":
                 records = spool.peek()[:count]
                 assert numbers(records) == [waiting[i] for i in range(len(records))]
@@ -376,8 +265,7 @@ def test_against_a_plain_queue(steps, segment_bytes):
                     directory = root / f"after-{number}"
                     shutil.copytree(spool.directory, directory)
                     spool.close()
-                spool = Spool(directory, 8 * MIB, segment_bytes=segment_bytes)
-                spool.open()
+                spool = bench(directory, 8 * MIB, segment_bytes=segment_bytes)
                 # some that were read may come again, before the others; none is missing
                 again = spool.records - len(waiting)
                 assert 0 <= again <= made
@@ -387,7 +275,8 @@ def test_against_a_plain_queue(steps, segment_bytes):
                     else reversed(range(made - again, made))
                 )
                 taken.clear()
-            assert spool.records == len(waiting)
+            assert spool.waiting == len(waiting)
+            assert not bench.lost
         assert numbers(drained(spool)) == list(waiting)
     finally:
         spool.close()

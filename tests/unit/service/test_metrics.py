@@ -92,6 +92,7 @@ def test_peaks_and_limits(families):
     assert value(families, "kite_connector_spool_bytes") == 400
     assert value(families, "kite_connector_spool_peak_bytes") == 800
     assert value(families, "kite_connector_spool_limit_bytes") == 1600
+    assert value(families, "kite_connector_spool_usable") == 1
 
 
 def test_each_latency_is_a_histogram(families):

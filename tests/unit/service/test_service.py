@@ -27,7 +27,8 @@ class Producer(RememberingProducer):
 
     broker_reachable = True
     last_error = None
-    spool_bytes = spool_peak_bytes = queue_peak = 0
+    spool_bytes = spool_peak_bytes = spool_limit_bytes = queue_peak = 0
+    spool_problem = None
     health = BrokerHealth(None)
 
     def __init__(self, *_, on_failed=None, on_dropped=None, **__):

@@ -68,6 +68,8 @@ class Producer:
     last_error = None
     spool_bytes = 7
     spool_peak_bytes = 70
+    spool_limit_bytes = 900
+    spool_problem = "spool.directory /spool cannot be written: No space left on device"
     queue_peak = 700
     counts = counts(delivered=2, found=1)
 
@@ -103,7 +105,8 @@ def test_before_there_is_a_pipeline(settings):
     assert status.cluster == {"leader": True}
     producer = status.producer
     assert (producer.spool_bytes, producer.spool_peak_bytes, producer.queue_peak) == (7, 70, 700)
-    assert producer.spool_limit_bytes == settings.spool.max_mib * 1024 * 1024
+    assert producer.spool_limit_bytes == 900
+    assert "No space left" in producer.spool_problem
     assert status.latencies.produce_to_ack.count == 1
 
 

@@ -1,0 +1,230 @@
+"""The spool's directory: the calls to the system, the names of the files, and the lock.
+
+A file that is written to is called `NUMBER.SALT.spool`. Closed, its name says what waits in it:
+`NUMBER.SALT.BEGIN.WAITING.FIRST.LAST.spool`, the index of the first record that waits, how many
+wait, and the timestamps of the first and the last. So a start counts a full spool by listing it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connector.errors import SpoolError
+from connector.kafka.spool_format import MAGIC, seed_of, timestamp_of
+from connector.private_files import make_private_directory, open_private
+
+SUFFIX = ".spool"
+PARTIAL_SUFFIX = ".tmp"
+LOCK = "lock"
+_NAME = re.compile(
+    r"(?P<stem>(?P<number>[0-9a-f]{16})\.[0-9a-f]{8})"
+    r"(\.(?P<begin>\d+)\.(?P<waiting>\d+)\.(?P<first>-?\d+)\.(?P<last>-?\d+))?\.spool"
+)
+
+
+class SpoolFiles:
+    """The calls to the system, each as small as the system's own; a test gives others, that fail.
+
+    All raise OSError.
+    """
+
+    def make_directory(self, path: Path) -> None:
+        """Make it where it is not there, for its owner alone."""
+        make_private_directory(path)
+
+    def sizes(self, directory: Path) -> dict[str, int]:
+        """Name → size of all files."""
+        sizes = {}
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                try:
+                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:  # gone since it was listed
+                    continue
+        return sizes
+
+    def identity(self, path: Path) -> tuple[int, int] | None:
+        """What tells a file or directory from another of that name; None when it is not there."""
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_dev, status.st_ino
+
+    def identity_of(self, descriptor: int) -> tuple[int, int]:
+        """The same of an open file."""
+        status = os.fstat(descriptor)
+        return status.st_dev, status.st_ino
+
+    def free_bytes(self, directory: Path) -> int:
+        """What the file system has left for this user."""
+        status = os.statvfs(directory)
+        return status.f_bavail * status.f_frsize
+
+    def create(self, path: Path) -> int:
+        """A new file, for its owner alone."""
+        return open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+    def open(self, path: Path) -> int:
+        """An existing file, for reading."""
+        return open_private(path, os.O_RDONLY)
+
+    def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        """Write at an offset; returns how many bytes the system accepted, maybe not all."""
+        return os.pwrite(descriptor, data, offset)
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from an offset."""
+        return os.pread(descriptor, size, offset)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut a file."""
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        """Wait until the device has it."""
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Close a file."""
+        os.close(descriptor)
+
+    def rename(self, path: Path, to: Path) -> None:
+        """Give a file another name."""
+        path.rename(to)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file; harmless when it is gone."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+
+    def lock(self, directory: Path) -> int:
+        """Take the directory's lock.
+
+        Raises:
+            SpoolError: another process has it.
+        """
+        descriptor = open_private(directory / LOCK, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise SpoolError(
+                str(directory),
+                f"another process uses it (process {owner}): "
+                "give each replica a directory of its own",
+            ) from None
+        except OSError as exc:
+            # a full disk has no room for the number, which is only there to be told
+            if exc.errno not in FULL_DISK:
+                os.close(descriptor)
+                raise
+        return descriptor
+
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(slots=True)
+class Segment:
+    """One file: what is known of it, and what of it waits."""
+
+    number: int
+    stem: str
+    path: Path
+    begin: int = 0
+    """The index of the first record that waits."""
+    end: int = 0
+    """The index of the next record to be written; only of a file that is written to."""
+    waiting: int = 0
+    """Records that this process has to hand over."""
+    kept_begin: int = 0
+    kept: int = 0
+    """`begin` and `waiting` as the next process would find them: what Kafka may not have."""
+    size_bytes: int = 0
+    first_timestamp_ms: int = 0
+    last_timestamp_ms: int = 0
+    offset: int | None = len(MAGIC)
+    """Where the first record that waits stands; None where the file has to be scanned for it."""
+    salvaged: deque[tuple[int, bytes]] | None = field(default=None, repr=False)
+    """(index, body) of all that wait, of a file that had to be scanned."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.seed = seed_of(self.stem)
+
+    @classmethod
+    def new(cls, directory: Path, number: int) -> Segment:
+        """A segment without a file yet; the salt makes its records its own."""
+        stem = f"{number:016x}.{secrets.token_hex(4)}"
+        return cls(number, stem, directory / f"{stem}{SUFFIX}")
+
+    @classmethod
+    def named(cls, directory: Path, name: str, size_bytes: int) -> tuple[Segment | None, bool]:
+        """What a file's name says, None where it is not ours; and whether it says what waits."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None, False
+        segment = cls(int(match["number"], 16), match["stem"], directory / name)
+        segment.size_bytes = size_bytes
+        if match["begin"] is None:
+            return segment, False
+        segment.begin = segment.kept_begin = int(match["begin"])
+        segment.waiting = segment.kept = int(match["waiting"])
+        segment.first_timestamp_ms, segment.last_timestamp_ms = (
+            int(match["first"]),
+            int(match["last"]),
+        )
+        segment.offset = None if segment.begin else len(MAGIC)
+        return segment, True
+
+    @property
+    def closed_path(self) -> Path:
+        """Its name once it is closed, or has been read from."""
+        return self.path.with_name(
+            f"{self.stem}.{self.kept_begin}.{self.kept}"
+            f".{self.first_timestamp_ms}.{self.last_timestamp_ms}{SUFFIX}"
+        )
+
+    def add(self, body: bytes, size_bytes: int) -> None:
+        """Count a record that was written behind the others."""
+        timestamp_ms = timestamp_of(body)
+        if not self.kept:
+            self.first_timestamp_ms = timestamp_ms
+        self.last_timestamp_ms = timestamp_ms
+        self.size_bytes += size_bytes
+        self.end += 1
+        self.waiting += 1
+        self.kept += 1
+
+    def count(self, records: int, first_timestamp_ms: int, last_timestamp_ms: int) -> None:
+        """Note what a file was found to hold."""
+        self.waiting = self.kept = records
+        self.first_timestamp_ms, self.last_timestamp_ms = first_timestamp_ms, last_timestamp_ms
+
+    def advance(self, records: int, size_bytes: int) -> None:
+        """Count the first records that wait as handed over."""
+        self.waiting -= records
+        if self.salvaged is None:
+            self.begin += records
+            if self.offset is not None:
+                self.offset += size_bytes
+            return
+        for _ in range(records):
+            index, _ = self.salvaged.popleft()
+            self.begin = index + 1
+
+    def keep_the_rest(self) -> None:
+        """Kafka has what was handed over: the next process finds the rest alone."""
+        self.kept_begin, self.kept = self.begin, self.waiting

@@ -1,0 +1,108 @@
+"""Reads what waits in a segment, and of a damaged one whatever is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import deque
+
+from connector.kafka.spool_files import Segment, SpoolFiles
+from connector.kafka.spool_format import announced_bytes, contiguous, scan
+
+READ_BYTES = 256 * 1024
+_SALVAGED_RECORDS = 2_000  # of a damaged file, handed over at once
+_MAX_FILE_BYTES = 64 * 1024 * 1024  # of a file that is scanned: it is read whole
+_BLOCK_BYTES = 4096
+
+
+class SegmentReader:
+    """Keeps the file open that was read last."""
+
+    def __init__(self, files: SpoolFiles) -> None:
+        self._files = files
+        self._open: tuple[Segment, int] | None = None
+
+    def close(self) -> None:
+        """Close the file; harmless when none is open."""
+        if self._open is not None:
+            _, descriptor = self._open
+            self._open = None
+            with contextlib.suppress(OSError):
+                self._files.close(descriptor)
+
+    def next_bodies(self, segment: Segment) -> list[bytes]:
+        """The next that wait, as far as the file is sound; empty: it has to be salvaged.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if segment.salvaged is not None:
+            return [body for _, body in itertools.islice(segment.salvaged, _SALVAGED_RECORDS)]
+        if segment.offset is None:
+            return []
+        left = max(0, segment.size_bytes - segment.offset)
+        data = self._read(segment, min(left, READ_BYTES), segment.offset)
+        bodies = list(contiguous(data, segment.seed, segment.begin))
+        if not bodies and len(data) < announced_bytes(data, segment.begin) <= left:
+            data = self._read(segment, announced_bytes(data, segment.begin), segment.offset)
+            bodies = list(contiguous(data, segment.seed, segment.begin))
+        # more than were written there are none: what follows is nobody's
+        return bodies[: segment.waiting]
+
+    def salvage(self, segment: Segment, *, tolerant: bool = False) -> int:
+        """Find every record of a file that waits and is whole, whatever stands between them.
+
+        Args:
+            segment: whose `salvaged` and `waiting` are set.
+            tolerant: take blocks that cannot be read for damaged.
+
+        Returns:
+            How many of those that wait are lost.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        found, _ = scan(self.whole(segment, tolerant=tolerant), segment.seed)
+        left = [(index, body) for index, body in found.items() if index >= segment.begin]
+        segment.salvaged = deque(left[-segment.waiting :])
+        lost = segment.waiting - len(segment.salvaged)
+        segment.waiting -= lost
+        return lost
+
+    def whole(self, segment: Segment, *, tolerant: bool) -> bytes:
+        """All of a file; `tolerant` puts zeros where a block cannot be read.
+
+        Raises:
+            OSError: it cannot be read, or opened at all.
+        """
+        size = min(segment.size_bytes, _MAX_FILE_BYTES)
+        pieces: list[bytes] = []
+        at = 0
+        while at < size:
+            try:
+                piece = self._read(segment, min(size - at, READ_BYTES), at)
+            except OSError:
+                if not tolerant or self._open is None:
+                    raise
+                blocks = range(at, min(size, at + READ_BYTES), _BLOCK_BYTES)
+                piece = b"".join(
+                    self._block(segment, min(_BLOCK_BYTES, size - start), start) for start in blocks
+                )
+            if not piece:  # somebody cut it
+                break
+            pieces.append(piece)
+            at += len(piece)
+        return b"".join(pieces)
+
+    def _block(self, segment: Segment, size: int, offset: int) -> bytes:
+        try:
+            data = self._read(segment, size, offset)
+        except OSError:
+            data = b""
+        return data.ljust(size, b"\0")
+
+    def _read(self, segment: Segment, size: int, offset: int) -> bytes:
+        if self._open is None or self._open[0] is not segment:
+            self.close()
+            self._open = segment, self._files.open(segment.path)
+        return self._files.read(self._open[1], size, offset)

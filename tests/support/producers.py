@@ -1,0 +1,42 @@
+"""A producer over a broker that is worked by hand."""
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def balanced(producer):
+    counts = producer.counts
+    numbers = (counts.delivered, counts.in_flight, counts.spooled)
+    assert min(numbers) >= 0
+    assert counts.produced == sum(numbers) + sum(counts.failed.values()) + sum(
+        counts.dropped.values()
+    )
+    return counts
+
+
+def send(producer, numbers, key=b"k", frame=5):
+    for first in range(0, len(numbers), frame):
+        producer.produce_all(
+            [("t", key, b"%d" % n) for n in numbers[first : first + frame]], 1_700_000_000_000
+        )
+
+
+def written(cluster):
+    return [int(value) for _, _, value, _, _ in cluster.log]
+
+
+async def settle(producer, cluster, clock, polls=200):
+    """A broker in good health, until nothing is left to send."""
+    for _ in range(polls):
+        producer.poll()
+        cluster.current.acknowledge(50)
+        clock.now += 1.0
+        if producer.counts.delivered == producer.counts.produced - sum(
+            producer.counts.failed.values()
+        ) - sum(producer.counts.dropped.values()):
+            break
+    balanced(producer)

@@ -1,0 +1,58 @@
+import pytest
+
+from connector.kafka import delivery
+from connector.kafka.producer import RecordProducer
+from connector.settings.models import KafkaSettings, SpoolSettings
+from tests.support.kafka_client import FakeCluster
+from tests.support.producers import Clock
+from tests.support.spooling import Bench
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path / "spool")
+    yield bench
+    bench.disk.mend()
+    for spool in bench.open_spools:
+        spool.close()
+
+
+@pytest.fixture
+def spool(bench):
+    return bench(segment_bytes=4096)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    cluster = FakeCluster()
+    monkeypatch.setattr(delivery, "Producer", cluster.client)
+    return cluster
+
+
+@pytest.fixture
+async def start(clock, cluster, tmp_path):
+    started = []
+
+    async def start(spool=None, **options):
+        producer = RecordProducer(
+            KafkaSettings(queue_max_messages=1000),
+            spool or SpoolSettings(directory=tmp_path),
+            client_id="test",
+            clock=lambda: 1_700_000_000.25,
+            monotonic=clock,
+            **options,
+        )
+        await producer.start()
+        started.append(producer)
+        return producer
+
+    yield start
+    for producer in started:
+        for client in cluster.clients:
+            client.acknowledge(10_000)
+        await producer.close(0)
