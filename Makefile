@@ -31,7 +31,7 @@ $(STAMP): requirements/dev.txt
 	@touch $@
 
 # editable, and compiled in place: again whenever the codec or the packaging changes
-$(NATIVE): $(STAMP) pyproject.toml setup.py connector/codec/_native.pyx
+$(NATIVE): $(STAMP) pyproject.toml setup.py connector/codec/_native.pyx connector/kite/wire/_native.pyx
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
@@ -111,4 +111,4 @@ dist: $(NATIVE) ## sdist, a native wheel and a pure wheel in dist/
 
 clean: ## remove everything that was made
 	@rm -rf $(VENV) $(DEPLOY) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find connector -name '*.so' -delete; find connector/codec -name '*.c' -delete
+	@find connector -name '*.so' -delete; find connector -name '_native.c' -delete

@@ -18,10 +18,11 @@ setup(
     if build == "pure"
     else [
         Extension(
-            "connector.codec._native",
-            ["connector/codec/_native.pyx"],
+            f"{package}._native",
+            [f"{package.replace('.', '/')}/_native.pyx"],
             extra_compile_args=["-O3"],
             optional=build == "auto",
         )
+        for package in ("connector.codec", "connector.kite.wire")
     ]
 )

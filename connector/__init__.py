@@ -10,6 +10,7 @@ from connector.errors import (
     FeedError,
     FeedUnreachableError,
     HandshakeError,
+    MissingExtraError,
     ParseTickError,
     SilentConnectionError,
     TokenMissingError,
@@ -26,6 +27,7 @@ from connector.kite.config import ChannelPolicy, ConnectionConfig, KiteManagerCo
 from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.wire.arrays import frame_array, packet_dtype
 from connector.kite.wire.models import (
     OHLC,
     ClosingMessage,
@@ -45,11 +47,10 @@ from connector.kite.wire.models import (
     OrderValidity,
     Request,
     TextMessage,
-    Tick,
     TickerMessage,
     TickMessage,
 )
-from connector.kite.wire.packets import parse_frame
+from connector.kite.wire.packets import Tick, parse_frame
 
 __all__ = [
     "OHLC",
@@ -84,6 +85,7 @@ __all__ = [
     "KiteTickerManager",
     "KiteTickerSubscriber",
     "ManagerStats",
+    "MissingExtraError",
     "Mode",
     "Order",
     "OrderMessage",
@@ -101,5 +103,7 @@ __all__ = [
     "TokenMissingError",
     "TokenRejectedError",
     "TooManyConnectionsError",
+    "frame_array",
+    "packet_dtype",
     "parse_frame",
 ]

@@ -3,6 +3,7 @@
     ConnectorError
     ├── SettingsError                  a setting is wrong: names it, says why (exit code 2)
     ├── CodecUnavailableError          the compiled codec was asked for and is not there
+    ├── MissingExtraError              an optional package is not installed
     ├── ParseTickError                 a packet or frame that is not a tick
     ├── CapacityError                  more instruments than the connections may carry
     ├── InstrumentNotFoundError        a symbol that the instrument master does not have
@@ -82,6 +83,18 @@ class CodecUnavailableError(ConnectorError):
             f"KITE_CONNECTOR_CODEC=native, but the compiled codec cannot be loaded: {self.reason}. "
             "Build it with `pip install .` where a C compiler is, or set the variable to auto"
         )
+
+
+class MissingExtraError(ConnectorError):
+    """An optional package that a call needs is not installed; `package` is its name."""
+
+    def __init__(self, package: str, purpose: str) -> None:
+        super().__init__(package, purpose)
+        self.package = package
+        self.purpose = purpose
+
+    def __str__(self) -> str:
+        return f"{self.purpose} needs {self.package}: pip install {self.package}"
 
 
 class ParseTickError(ConnectorError):

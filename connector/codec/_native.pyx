@@ -19,7 +19,12 @@ from libc.string cimport memcpy, memset
 from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS
 from connector.kite.wire.event_time import EXCHANGE_TIME_AHEAD_MS, EXCHANGE_TIME_BEHIND_MS
 from connector.kite.wire.models import Exchange, Mode
-from connector.kite.wire.packets import TRAILING_BYTES, TRUNCATED_FRAME, UNKNOWN_LENGTH, UNKNOWN_SEGMENT
+from connector.kite.wire.layout import (
+    TRAILING_BYTES,
+    TRUNCATED_FRAME,
+    UNKNOWN_LENGTH,
+    UNKNOWN_SEGMENT,
+)
 
 cdef extern from *:
     """

@@ -7,8 +7,7 @@ from struct import Struct
 
 from connector.codec.interface import MAX_STRAYS, Transcoded
 from connector.kite.wire.event_time import plausible
-from connector.kite.wire.models import Exchange, Mode
-from connector.kite.wire.packets import (
+from connector.kite.wire.layout import (
     FULL,
     INDEX_FULL,
     INDEX_QUOTE,
@@ -19,6 +18,7 @@ from connector.kite.wire.packets import (
     UNKNOWN_SEGMENT,
     split_frame,
 )
+from connector.kite.wire.models import Exchange, Mode
 
 _double = Struct("<d").pack
 _doubles = Struct("<4d").pack

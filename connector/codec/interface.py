@@ -6,13 +6,13 @@ import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
-from connector.kite.wire.models import Exchange, Mode
-from connector.kite.wire.packets import (
+from connector.kite.wire.layout import (
     TRAILING_BYTES,
     TRUNCATED_FRAME,
     UNKNOWN_LENGTH,
     UNKNOWN_SEGMENT,
 )
+from connector.kite.wire.models import Exchange, Mode
 
 REASONS: Final = (UNKNOWN_LENGTH, UNKNOWN_SEGMENT, TRUNCATED_FRAME, TRAILING_BYTES)
 """Every reason that `Transcoded.rejected` can have."""

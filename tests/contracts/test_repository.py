@@ -13,6 +13,9 @@ MAX_LINES = 600
 TESTED_ELSEWHERE = {
     "connector/kite/feed/handler.py": "a Protocol without code",
     "connector/kite/feed/stats.py": "data without code; tests/unit/kite/client/test_stats.py",
+    "connector/kite/wire/layout.py": "tests/unit/kite/wire/test_packets.py",
+    "connector/kite/wire/_pure.py": "tests/property/test_tick_twins.py",
+    "connector/kite/wire/twins.py": "tests/unit/codec/test_choice.py",
     "connector/kafka/producer_state.py": "data without code; tests/unit/kafka/test_producer.py",
     "connector/cli/__main__.py": "tests/loopback/test_cli.py runs it",
 }

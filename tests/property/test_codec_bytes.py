@@ -6,8 +6,12 @@ from hypothesis import given, settings
 import connector.codec as codec
 from connector.codec import REASONS
 from connector.errors import ParseTickError
-from connector.kite.wire.models import Mode, Tick, TickMessage
-from connector.kite.wire.packets import TRAILING_BYTES, TRUNCATED_FRAME, parse_frame, parse_packets
+from connector.kite.wire.layout import TRAILING_BYTES, TRUNCATED_FRAME
+from connector.kite.wire.models import (
+    Mode,
+    TickMessage,
+)
+from connector.kite.wire.packets import Tick, parse_frame, parse_packets
 from tests.support.generated import any_frames
 from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS, decode
 

@@ -8,6 +8,7 @@ from connector.kite.client.channel import Channel
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.handler import Flow
 from connector.kite.feed.log import edge_log
+from connector.kite.wire.layout import MODES, split_frame
 from connector.kite.wire.models import (
     ClosingMessage,
     ConnectionEvent,
@@ -15,11 +16,10 @@ from connector.kite.wire.models import (
     FrameMessage,
     Mode,
     OrderMessage,
-    Tick,
     TickerMessage,
     TickMessage,
 )
-from connector.kite.wire.packets import MODES, parse_packets, split_frame
+from connector.kite.wire.packets import Tick, parse_packets
 
 OnEvent = Callable[[ConnectionEvent], None]
 OnOrder = Callable[[OrderMessage, str], None]

@@ -13,7 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from connector.kite.wire.packets import Tick
 
 from connector.kite.wire.event_time import plausible
 
@@ -100,36 +103,6 @@ class Depth(NamedTuple):
 
     buy: tuple[DepthItem, ...]
     sell: tuple[DepthItem, ...]
-
-
-@dataclass(slots=True)
-class Tick:
-    """One packet of the feed."""
-
-    instrument_token: int
-    mode: Mode
-    exchange: Exchange
-    tradable: bool
-    last_price: float
-    last_traded_quantity: int | None = None
-    average_traded_price: float | None = None
-    volume_traded: int | None = None
-    total_buy_quantity: int | None = None
-    total_sell_quantity: int | None = None
-    ohlc: OHLC | None = None
-    last_trade_time: datetime | None = None
-    oi: int | None = None
-    oi_day_high: int | None = None
-    oi_day_low: int | None = None
-    exchange_timestamp: datetime | None = None
-    depth: Depth | None = None
-
-    @property
-    def change(self) -> float | None:
-        """Per cent against the close of the day before; None without a close."""
-        if self.ohlc is None or self.ohlc.close == 0:
-            return None
-        return (self.last_price - self.ohlc.close) * 100 / self.ohlc.close
 
 
 class OpenWord(StrEnum):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connector.kite.wire.packets import (
+from connector.kite.wire.layout import (
     TRAILING_BYTES,
     TRUNCATED_FRAME,
     UNKNOWN_LENGTH,

@@ -10,6 +10,7 @@ import pytest
 import connector.codec as codec
 from connector.codec import _pure
 from connector.errors import CodecUnavailableError, SettingsError
+from connector.kite.wire import packets, twins
 
 BUILT = importlib.util.find_spec("connector.codec._native") is not None
 built = pytest.mark.skipif(not BUILT, reason="the compiled codec is not built")
@@ -25,33 +26,34 @@ def unbuilt(monkeypatch):
 @built
 def test_the_compiled_twin_is_loaded_where_it_is_built():
     choice = os.environ.get("KITE_CONNECTOR_CODEC", "auto")
-    assert ("pure" if choice == "pure" else "native") == codec.IMPLEMENTATION
+    expected = "pure" if choice == "pure" else "native"
+    assert (expected, expected) == (codec.IMPLEMENTATION, packets.IMPLEMENTATION)
 
 
 @built
 @pytest.mark.parametrize("choice", ["native", "auto"])
 def test_native(choice):
-    name, twin = codec._load(choice)
+    name, twin = twins.load(choice, "connector.codec")
     assert name == "native"
-    assert twin.__module__ == "connector.codec._native"
+    assert twin.__name__ == "connector.codec._native"
 
 
 def test_pure():
-    assert codec._load("pure") == ("pure", _pure.Transcoder)
+    assert twins.load("pure", "connector.codec") == ("pure", _pure)
 
 
 def test_auto_says_loudly_that_it_is_slow(unbuilt, caplog):
     with caplog.at_level(logging.WARNING):
-        assert codec._load("auto") == ("pure", _pure.Transcoder)
+        assert twins.load("auto", "connector.codec") == ("pure", _pure)
     assert "slow path" in caplog.text
 
 
 def test_native_that_is_missing_is_an_error(unbuilt):
     with pytest.raises(CodecUnavailableError, match="set the variable to auto"):
-        codec._load("native")
+        twins.load("native", "connector.codec")
 
 
 @pytest.mark.parametrize("choice", ["", "fast", "Native"])
 def test_other_words_are_a_wrong_setting(choice):
     with pytest.raises(SettingsError, match="KITE_CONNECTOR_CODEC"):
-        codec._load(choice)
+        twins.load(choice, "connector.codec")

@@ -8,7 +8,7 @@ import fastavro
 import pytest
 
 from connector.codec.interface import REASONS
-from connector.kite.wire import packets as wire
+from connector.kite.wire import layout as wire
 from connector.kite.wire.event_time import EXCHANGE_TIME_AHEAD_MS, EXCHANGE_TIME_BEHIND_MS
 from connector.kite.wire.models import Exchange
 from connector.schemas import load

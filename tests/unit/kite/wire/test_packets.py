@@ -3,17 +3,21 @@ from datetime import UTC, datetime
 import pytest
 
 from connector.errors import ParseTickError
-from connector.kite.wire.models import OHLC, Depth, DepthItem, Exchange, Mode, Tick
-from connector.kite.wire.packets import (
+from connector.kite.wire.layout import (
     TRAILING_BYTES,
     TRUNCATED_FRAME,
     UNKNOWN_LENGTH,
     UNKNOWN_SEGMENT,
-    parse_frame,
-    parse_packet,
-    parse_packets,
     split_frame,
 )
+from connector.kite.wire.models import (
+    OHLC,
+    Depth,
+    DepthItem,
+    Exchange,
+    Mode,
+)
+from connector.kite.wire.packets import Tick, parse_frame, parse_packet, parse_packets
 from tests.support import packets
 from tests.support.packets import NSE, Level, frame, full, index, ltp, quote
 

@@ -1,0 +1,164 @@
+"""Ticks in Python: for where the extension cannot be built, and the reference of its twin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from connector.errors import ParseTickError
+from connector.kite.wire.layout import (
+    FULL,
+    INDEX_FULL,
+    INDEX_QUOTE,
+    LTP,
+    MODES,
+    QUOTE,
+    UNKNOWN_LENGTH,
+    UNKNOWN_SEGMENT,
+    split_frame,
+)
+from connector.kite.wire.models import OHLC, Depth, DepthItem, Exchange, Mode
+
+# what DepthItem._make does, without a call of Python for each of ten levels
+_item = partial(tuple.__new__, DepthItem)
+_EXCHANGES = {exchange.value: exchange for exchange in Exchange}
+
+
+@dataclass(slots=True)
+class Tick:
+    """One packet of the feed."""
+
+    instrument_token: int
+    mode: Mode
+    exchange: Exchange
+    tradable: bool
+    last_price: float
+    last_traded_quantity: int | None = None
+    average_traded_price: float | None = None
+    volume_traded: int | None = None
+    total_buy_quantity: int | None = None
+    total_sell_quantity: int | None = None
+    ohlc: OHLC | None = None
+    last_trade_time: datetime | None = None
+    oi: int | None = None
+    oi_day_high: int | None = None
+    oi_day_low: int | None = None
+    exchange_timestamp: datetime | None = None
+    depth: Depth | None = None
+
+    @property
+    def change(self) -> float | None:
+        """Per cent against the close of the day before; None without a close."""
+        if self.ohlc is None or self.ohlc.close == 0:
+            return None
+        return (self.last_price - self.ohlc.close) * 100 / self.ohlc.close
+
+
+def parse_packet(packet: bytes) -> Tick:
+    """One packet, without its length.
+
+    Raises:
+        ParseTickError: its length or its exchange is unknown.
+    """
+    length = len(packet)
+    if length not in MODES:
+        raise ParseTickError(UNKNOWN_LENGTH, packet)
+    exchange = _EXCHANGES.get(packet[3])
+    if exchange is None:
+        raise ParseTickError(UNKNOWN_SEGMENT, packet)
+    if length == 184:
+        return _full(packet, exchange)
+    if length == 44:
+        return _quote(packet, exchange)
+    if length == 8:
+        token, last = LTP.unpack(packet)
+        return Tick(token, Mode.LTP, exchange, exchange.tradable, last / exchange.divisor)
+    return _index(packet, exchange)
+
+
+def parse_packets(frame: bytes) -> tuple[list[Tick], list[tuple[str, bytes]]]:
+    """The ticks of a frame, and (reason, bytes) of what is not a tick. Never raises."""
+    packets, leftover = split_frame(frame)
+    ticks: list[Tick] = []
+    rejected: list[tuple[str, bytes]] = []
+    for packet in packets:
+        try:
+            ticks.append(parse_packet(packet))
+        except ParseTickError as error:
+            rejected.append((error.reason, packet))
+    if leftover is not None:
+        rejected.append(leftover)
+    return ticks, rejected
+
+
+def _time(seconds: int) -> datetime | None:
+    """Seconds since 1970 as aware UTC; the wire says 0 where there is none."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _index(packet: bytes, exchange: Exchange) -> Tick:
+    if len(packet) == 32:
+        token, last, high, low, open_, close, timestamp = INDEX_FULL.unpack(packet)
+    else:
+        token, last, high, low, open_, close = INDEX_QUOTE.unpack(packet)
+        timestamp = 0
+    divisor = exchange.divisor
+    return Tick(
+        token,
+        MODES[len(packet)],
+        exchange,
+        exchange.tradable,
+        last / divisor,
+        ohlc=OHLC(open_ / divisor, high / divisor, low / divisor, close / divisor),
+        exchange_timestamp=_time(timestamp),
+    )
+
+
+def _quote(packet: bytes, exchange: Exchange) -> Tick:
+    token, last, quantity, average, volume, buy, sell, open_, high, low, close = QUOTE.unpack(
+        packet
+    )
+    divisor = exchange.divisor
+    return Tick(
+        token,
+        Mode.QUOTE,
+        exchange,
+        exchange.tradable,
+        last / divisor,
+        quantity,
+        average / divisor,
+        volume,
+        buy,
+        sell,
+        OHLC(open_ / divisor, high / divisor, low / divisor, close / divisor),
+    )
+
+
+def _full(packet: bytes, exchange: Exchange) -> Tick:
+    (
+        token, last, quantity, average, volume, buy, sell, open_, high, low, close,
+        trade_time, oi, oi_high, oi_low, timestamp, *depth,
+    ) = FULL.unpack(packet)  # fmt: skip
+    divisor = exchange.divisor
+    prices = [price / divisor for price in depth[1::3]]
+    items = tuple(map(_item, zip(depth[::3], prices, depth[2::3], strict=True)))
+    return Tick(
+        token,
+        Mode.FULL,
+        exchange,
+        exchange.tradable,
+        last / divisor,
+        quantity,
+        average / divisor,
+        volume,
+        buy,
+        sell,
+        OHLC(open_ / divisor, high / divisor, low / divisor, close / divisor),
+        _time(trade_time),
+        oi,
+        oi_high,
+        oi_low,
+        _time(timestamp),
+        Depth(items[:5], items[5:]),
+    )

@@ -1,0 +1,59 @@
+"""How binary frames and packets are laid out: lengths, fields, and what a frame is made of.
+
+All numbers are big-endian and unsigned. A frame is a uint16 count, then for each packet a uint16
+length and the packet. Source: kite.trade/docs/connect/v3/websocket, "Message structure".
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from connector.kite.wire.models import Mode
+
+UNKNOWN_LENGTH: Final = "unknown_length"
+"""A packet whose length is none of 8, 28, 32, 44, 184."""
+UNKNOWN_SEGMENT: Final = "unknown_segment"
+"""A packet of an exchange whose divisor nobody knows: no price is guessed."""
+TRUNCATED_FRAME: Final = "truncated_frame"
+"""The frame ends within a packet, or before it; the bytes are what is left, length included."""
+TRAILING_BYTES: Final = "trailing_bytes"
+"""The frame goes on after the last packet that it announced."""
+
+MODES: Final = {8: Mode.LTP, 28: Mode.QUOTE, 32: Mode.FULL, 44: Mode.QUOTE, 184: Mode.FULL}
+"""A packet's mode follows from its length."""
+
+LTP: Final = Struct(">2I")
+"""token, last price."""
+INDEX_QUOTE: Final = Struct(">6I4x")
+"""token, last price, high, low, open, close; the change at the end is disputed and not read."""
+INDEX_FULL: Final = Struct(">6I4xI")
+"""INDEX_QUOTE, exchange timestamp."""
+QUOTE: Final = Struct(">11I")
+"""token, last price, last quantity, average price, volume, buy, sell, open, high, low, close."""
+FULL: Final = Struct(">16I" + "2IH2x" * 10)
+"""QUOTE, last trade time, oi, oi high, oi low, exchange timestamp; ten depth levels."""
+
+_COUNT = Struct(">H").unpack_from
+
+
+def split_frame(frame: bytes) -> tuple[list[bytes], tuple[str, bytes] | None]:
+    """The packets of a frame, and what is wrong with it as (reason, the bytes left over).
+
+    A frame below two bytes is a heartbeat and has no packets.
+    """
+    end = len(frame)
+    if end < 2:
+        return [], None
+    packets: list[bytes] = []
+    start = 2
+    for _ in range(_COUNT(frame)[0]):
+        body = start + 2
+        if body > end:
+            return packets, (TRUNCATED_FRAME, frame[start:])
+        stop = body + _COUNT(frame, start)[0]
+        if stop > end:
+            return packets, (TRUNCATED_FRAME, frame[start:])
+        packets.append(frame[body:stop])
+        start = stop
+    return packets, (TRAILING_BYTES, frame[start:]) if start < end else None
