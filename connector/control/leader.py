@@ -22,11 +22,11 @@ from connector.control.commands import (
     Replace,
     Reply,
     ReplyStatus,
-    Subscribe,
     parse,
 )
 from connector.control.records import Record
 from connector.control.reducer import Outcome, reduce, settle
+from connector.control.settings_claims import settings_claims
 from connector.control.state import Layout, Names, State
 from connector.control.transactions import ControlMessage, DeadLetter, Step
 from connector.errors import ConnectorError, FencedError, TransactionAbortedError
@@ -40,8 +40,6 @@ BACK_OFF_SECONDS: Final = 1.0
 FENCED_SECONDS: Final = 15.0
 """Until a fenced leader tries again: by then the group has told a stale one that it is none."""
 INTERNAL_ERROR: Final = "internal error; the leader's log has it"
-SETTINGS_WATCHLIST: Final = "@settings:"
-"""Prefix of the watchlists that the settings fill, one for each mode; no message may name them."""
 
 
 class Log(Protocol):
@@ -183,7 +181,7 @@ class Leader:
         own: list[Command] = []
         if len(self._names()):
             own.append(_own(RefreshInstruments(id="-", type="refresh-instruments")))
-        self._apply_own(log, own + self._settings_commands())
+        self._apply_own(log, own + settings_claims(self._wanted))
         self.error = None
 
     def _serve(self, log: Log) -> None:
@@ -194,7 +192,7 @@ class Leader:
             own: list[Command] = []
             while not self._own.empty():
                 # a new master may know names in the settings that the last one did not
-                own += [_own(self._own.get()), *self._settings_commands()]
+                own += [_own(self._own.get()), *settings_claims(self._wanted)]
             if own:
                 self._apply_own(log, own)
 
@@ -276,16 +274,12 @@ class Leader:
         return outcome
 
     def _apply_own(self, log: Log, commands: Sequence[Command]) -> None:
-        """Apply what the leader itself wants; there is nobody to reply to."""
-        state = self._present()
-        records: list[Record] = []
-        events: list[ConnectionEvent] = []
+        """Apply what the leader itself wants, a transaction each; there is nobody to reply to."""
         unresolved: list[str] = []
         for command in commands:
-            outcome = reduce(state, command, self._time_ms(), self._names())
-            state = outcome.state
-            records += outcome.records
-            events += outcome.events
+            outcome = reduce(self._present(), command, self._time_ms(), self._names())
+            self.state = self._commit(log, outcome.state, outcome.records)
+            self._tell(outcome.events)
             # what a Subscribe found no room for, the Replace after it may
             if isinstance(command, Replace):
                 reply = Reply.model_validate_json(outcome.reply)
@@ -297,31 +291,6 @@ class Leader:
                 first=unresolved[:10],
             )
         self.unresolved = tuple(unresolved)
-        self.state = self._commit(log, state, records)
-        self._tell(events)
-
-    def _settings_commands(self) -> list[Command]:
-        """The settings' instruments as watchlists of their own, which nobody else can name.
-
-        Claimed first and given up afterwards: an instrument that changes its group stays in place.
-        """
-        commands: list[Command] = []
-        for mode, instruments in self._wanted.items():
-            if instruments:
-                subscribe = Subscribe(
-                    id="-", type="subscribe", instruments=tuple(instruments), mode=mode
-                )
-                commands.append(_own(subscribe, watchlist=f"{SETTINGS_WATCHLIST}{mode}"))
-        for mode in (Mode.LTP, Mode.QUOTE, Mode.FULL):
-            replace = Replace(
-                id="-",
-                type="replace",
-                watchlist="settings",
-                instruments=tuple(self._wanted.get(mode, ())),
-                mode=mode,
-            )
-            commands.append(_own(replace, watchlist=f"{SETTINGS_WATCHLIST}{mode}"))
-        return commands
 
     def _commit(self, log: Log, state: State, records: Sequence[Record]) -> State:
         """Write records that no message asked for; none is no transaction."""

@@ -113,8 +113,14 @@ EXCHANGE_NAMES = (*(exchange.name for exchange in Exchange if exchange.tradable)
 """Exchanges in the instrument master; an index stands under the exchange that computes it."""
 
 
+_SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
+
+
 def _instrument(value: object) -> int | str:
     """A token as int, or a name as EXCHANGE:TRADINGSYMBOL; says what is wrong with all else."""
+    if type(value) is int and 0 < value < 2**32 and value & 0xFF in _SEGMENTS:
+        # settings may name the whole market
+        return value
     text = str(value).strip()
     if text.lstrip("-").isdigit():
         token = int(text)

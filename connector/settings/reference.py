@@ -26,6 +26,7 @@ from connector.settings.source import (
 )
 
 MASK = "**********"
+_QUICK_ABOVE = 100
 
 _HEAD = """\
 # Settings
@@ -167,7 +168,19 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
+_PLAIN_ITEM = re.compile(r"[A-Z]+:[A-Z0-9&-]+")
+
+
 def _scalar(value: Any) -> str:
+    if isinstance(value, list) and len(value) > _QUICK_ABOVE:
+        # item by item, where most need no look by YAML's emitter: a list may be the whole market
+        items = (
+            str(item)
+            if type(item) is int or (type(item) is str and _PLAIN_ITEM.fullmatch(item))
+            else _scalar(item)
+            for item in value
+        )
+        return f"[{', '.join(items)}]"
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 

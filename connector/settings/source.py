@@ -8,7 +8,9 @@ since a misspelt setting that is silently ignored is found out on the day it is 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import gc
 import os
 import re
 import types
@@ -35,6 +37,50 @@ _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\
 _SERVICE_URL = re.compile(r"^(tcp|udp|sctp)://")
 
 _SECRET_PROPERTY = re.compile(r"password|secret|token|key\.pem|jaas|oauthbearer|user\.info")
+
+_INT = "tag:yaml.org,2002:int"
+_STR = "tag:yaml.org,2002:str"
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe, and quick where libyaml is there: a list may name the whole market."""
+
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: Any) -> str:
+        """The tag of a node; what is plainly a token or a name needs no regular expressions."""
+        if kind is yaml.ScalarNode and implicit[0] and value.isascii():
+            # with a zero in front it may be octal
+            if value.isdecimal() and value[0] != "0":
+                return _INT
+            # nothing but text begins with a letter and has a colon
+            if value[:1].isalpha() and ":" in value:
+                return _STR
+        return str(super().resolve(kind, value, implicit))
+
+    def construct_sequence(self, node: yaml.Node, deep: bool = False) -> list[Any]:
+        """The items; the same as PyYAML's own, without its bookkeeping for plain ones."""
+        if not isinstance(node, yaml.SequenceNode):
+            return list(super().construct_sequence(node, deep))
+        return [
+            item.value
+            if item.tag is _STR
+            else int(item.value)
+            if item.tag is _INT
+            else self.construct_object(item, deep=deep)
+            for item in node.value
+        ]
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Objects are made by the hundred thousand and all are kept: looking for cycles finds none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
 
 SettingPath = tuple[str | int, ...]
 """Where a setting stands in the tree: ("accounts", 0, "api_key")."""
@@ -102,9 +148,14 @@ def origin_of(path: SettingPath, origins: Mapping[SettingPath, str]) -> str:
 
 def _read_file(file: Path, origins: dict[SettingPath, str], problems: list[SettingProblem]) -> Any:
     try:
-        text = file.read_text()
-        node = yaml.compose(text, yaml.SafeLoader)
-        tree = yaml.safe_load(text)
+        with _no_collection():
+            loader = _Loader(file.read_text())
+            try:
+                node = loader.get_single_node()
+                # its own constructor makes the tree from the node: the text is parsed once
+                tree = None if node is None else loader.construct_document(node)
+            finally:
+                loader.dispose()
     except OSError as exc:
         problems.append(SettingProblem("--config", f"cannot read {file}: {exc.strerror}"))
         return {}
@@ -143,7 +194,8 @@ def _walk(node: yaml.Node, path: SettingPath) -> Iterator[tuple[SettingPath, int
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield (*path, index), value.start_mark.line + 1, False
-            yield from _walk(value, (*path, index))
+            if not isinstance(value, yaml.ScalarNode):
+                yield from _walk(value, (*path, index))
 
 
 def _read_environment(

@@ -1,7 +1,10 @@
 import pytest
+import yaml
 
 from connector.errors import SettingsError
+from connector.settings import source
 from connector.settings.models import Settings
+from connector.settings.reference import effective
 from connector.settings.source import is_secret, leaves, load, name_of, variable_of
 
 KEY = {"KITE_ACCOUNTS__0__API_KEY": "k"}
@@ -194,3 +197,24 @@ def test_a_time_of_day_needs_no_quotes(file):
 def test_who_only_reads_kafka_needs_no_account():
     loaded = load(None, {"KITE_KAFKA__BOOTSTRAP_SERVERS": "a:1"}, accounts_required=False)
     assert loaded.settings.kafka.bootstrap_servers == "a:1"
+
+
+def test_a_list_of_the_whole_market_is_read_as_any_other(file):
+    instruments = [*(n << 8 | 1 for n in range(1, 3000)), "NSE:INFY", "NSE:NIFTY 50", "0x101"]
+    lines = "".join(f"      - {one}\n" for one in instruments)
+    text = f"instruments:\n  - mode: full\n    instruments:\n{lines}"
+    path = file(text)
+    loaded = load(path, KEY)
+    assert loaded.settings.instruments[0].instruments == (*instruments[:-1], 257)
+    at = text.splitlines().index("      - 769") + 1
+    assert loaded.origins["instruments", 0, "instruments", 2] == f"{path}:{at}"
+    # what check-config prints is the same again
+    (again,) = [line for line in effective(loaded).splitlines() if "instruments: [" in line]
+    assert yaml.safe_load(again.partition("instruments: ")[2]) == [*instruments[:-1], 257]
+
+
+@pytest.mark.parametrize("text", ["08", "0o17", "0b1", "1_0", "12:30", "1e3", "+5", "NO", "null"])
+def test_scalars_are_what_yaml_says_they_are(file, text):
+    path = file(f"x: [{text}, {text}:NSE, 'NSE:{text}']\n")
+    origins, problems = {}, []
+    assert source._read_file(path, origins, problems) == yaml.safe_load(path.read_text())
