@@ -10,9 +10,8 @@ import errno
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
@@ -20,6 +19,7 @@ import stamina
 from pydantic import SecretStr
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.http_body import BodyError, read_body
 from connector.kite.proxy import ProxyError, proxy_for
 from connector.redaction import Redactor
 
@@ -27,10 +27,14 @@ REST_ROOT = "https://api.kite.trade"
 LOGIN_ROOT = "https://kite.zerodha.com"
 
 _VERSION = "3"
-_MAX_ANSWER_BYTES = 2**20
-_MAX_LIST_BYTES = 256 * 2**20  # the list has about 10 MiB: far above it, something is wrong
-_CHUNK_BYTES = 256 * 1024
-_GZIP = 16 + zlib.MAX_WBITS
+MAX_ANSWER_BYTES: Final = 2**20
+MAX_LIST_BYTES: Final = 24 * 2**20
+"""Of the list of instruments, unpacked: it has about 9 MiB, and a list of this size fits
+into the memory that the chart allows."""
+MAX_LIST_WIRE_BYTES: Final = 12 * 2**20
+"""Of the same as it comes: gzip has about 3 MiB."""
+LIST_SECONDS: Final = 60.0
+"""For all of the list, however it drips."""
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
@@ -85,7 +89,7 @@ class KiteRest:
         root: of the API.
         api_key: for calls that need a session.
         access_token: the same; `exchange` makes one.
-        timeout_seconds: for one try; the list gets ten times as long.
+        timeout_seconds: for one try, to the last byte; the list gets at least `LIST_SECONDS`.
         attempts: tries in all.
         retry_seconds: the first pause between tries, doubled with each and with jitter.
     """
@@ -191,19 +195,16 @@ class KiteRest:
                 "GET",
                 path,
                 headers=headers,
-                timeout_seconds=self._timeout_seconds * 10,
-                max_bytes=_MAX_LIST_BYTES,
+                timeout_seconds=max(self._timeout_seconds, LIST_SECONDS),
+                max_bytes=MAX_LIST_BYTES,
+                max_wire_bytes=MAX_LIST_WIRE_BYTES,
             ),
             _temporary,
         )
         if answer.status == 304:
             return None
-        try:
-            return InstrumentDump(answer.body.decode(), answer.etag)
-        except UnicodeDecodeError as error:
-            raise RestError(
-                answer.status, "DataException", "the list of instruments is no UTF-8"
-            ) from error
+        # a damaged character is its row's matter, not that of all others
+        return InstrumentDump(answer.body.decode(errors="replace"), answer.etag)
 
     async def _retried(
         self, send: Callable[[], Any], again: Callable[[Exception], bool]
@@ -229,7 +230,8 @@ class KiteRest:
         headers: Mapping[str, str] | None = None,
         hide: tuple[str, ...] = (),
         timeout_seconds: float | None = None,
-        max_bytes: int = _MAX_ANSWER_BYTES,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        max_wire_bytes: int | None = None,
     ) -> _Answer:
         """One try. `hide` are secrets of this call, to be struck out of Kite's own words."""
         if self._http is None:
@@ -254,11 +256,11 @@ class KiteRest:
                     **_way_out(self.root),
                 ) as response,
             ):
-                body = await _read(response, max_bytes)
+                body = await read_body(response, max_bytes=max_bytes, max_wire_bytes=max_wire_bytes)
                 answer = _Answer(response.status, response.headers.get("ETag"), body)
         except TimeoutError as error:
             raise FeedUnreachableError(self.root, f"no answer in {seconds:g} s") from error
-        except (aiohttp.ClientError, zlib.error, ProxyError) as error:
+        except (aiohttp.ClientError, BodyError, ProxyError) as error:
             raise FeedUnreachableError(self.root, redactor.foreign(_reason(error))) from error
         if answer.status not in {200, 304}:
             raise _kite_error(answer, redactor)
@@ -278,25 +280,6 @@ def _way_out(root: str) -> dict[str, Any]:
     if proxy.authorization is not None:
         headers["Proxy-Authorization"] = f"Basic {proxy.authorization.get_secret_value()}"
     return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
-
-
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The body, inflated where it is gzipped; whether by the transfer or by itself."""
-    gzipped = response.headers.get("Content-Encoding", "").lower() == "gzip"
-    inflater = None
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-        if not parts and inflater is None and (gzipped or chunk[:2] == b"\x1f\x8b"):
-            inflater = zlib.decompressobj(_GZIP)
-        part = chunk if inflater is None else inflater.decompress(chunk, max_bytes + 1 - size)
-        size += len(part)
-        if size > max_bytes:
-            raise aiohttp.ClientPayloadError(f"an answer of more than {max_bytes} bytes")
-        parts.append(part)
-    if inflater is not None and not inflater.eof:
-        raise aiohttp.ClientPayloadError("the answer is cut off")
-    return b"".join(parts)
 
 
 def _kite_error(answer: _Answer, redactor: Redactor) -> RestError:
@@ -350,8 +333,10 @@ def _reason(error: Exception) -> str:
         number = error.os_error.errno or 0
         known = number in errno.errorcode  # a failed look-up of the name has numbers of its own
         return os.strerror(number) if known else error.os_error.strerror or "no connection"
-    if isinstance(error, aiohttp.ClientPayloadError):
+    if isinstance(error, BodyError):
         return str(error)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer is cut off"
     return type(error).__name__
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 import json
 import zlib
@@ -8,7 +9,7 @@ import pytest
 import stamina
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
-from connector.kite.web.rest import KiteRest, login_url
+from connector.kite.web.rest import MAX_ANSWER_BYTES, KiteRest, login_url
 from tests.support.echoes import ECHOES, TOKEN, shown_of
 
 SECRETS = ("the-secret", "the-request-token", "the-access-token")
@@ -219,12 +220,39 @@ async def test_a_list_that_is_cut_off_or_damaged_is_not_taken(body):
 
 
 async def test_an_endless_list_is_not_taken(monkeypatch):
-    monkeypatch.setattr("connector.kite.web.rest._MAX_LIST_BYTES", 1000)
+    monkeypatch.setattr("connector.kite.web.rest.MAX_LIST_BYTES", 1000)
     bomb = zlib.compress(bytes(10**7), wbits=31)
     with pytest.raises(FeedUnreachableError, match="more than 1000 bytes"):
         await client(*[(200, bomb, {"Content-Encoding": "gzip"})] * 4).instruments()
-    with pytest.raises(RestError):
-        await client((200, b"\xff\xff")).instruments()
+    monkeypatch.setattr("connector.kite.web.rest.MAX_LIST_WIRE_BYTES", 500)
+    with pytest.raises(FeedUnreachableError, match="more than 500 bytes"):
+        await client(*[(200, bytes(600))] * 4).instruments()
+
+
+async def test_an_answer_that_is_far_too_long_is_none():
+    with pytest.raises(FeedUnreachableError, match=f"more than {MAX_ANSWER_BYTES} bytes"):
+        await client((200, [b" " * 2**16] * 17)).exchange("r", "s")
+
+
+async def test_a_list_that_drips_has_one_deadline(monkeypatch):
+    monkeypatch.setattr("connector.kite.web.rest.LIST_SECONDS", 0.01)
+    ends = asyncio.Event()
+
+    class Drip(FakeContent):
+        async def iter_chunked(self, _):
+            while not ends.is_set():
+                await asyncio.sleep(0)
+                yield b"x"
+
+    monkeypatch.setattr("tests.unit.kite.web.test_rest.FakeContent", Drip)
+    rest = client(*[(200, b"")] * 4)
+    rest._timeout_seconds = 0.0
+    with pytest.raises(FeedUnreachableError, match=r"no answer in 0\.01 s"):
+        await rest.instruments()
+
+
+async def test_a_damaged_character_does_not_cost_the_list():
+    assert (await client((200, b"a\xffb")).instruments()).csv == "a\ufffdb"
 
 
 async def test_an_untrusted_certificate_is_named():

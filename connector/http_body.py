@@ -1,0 +1,109 @@
+"""What another server answers, read within bounds: bytes on the wire, bytes unpacked, and its end.
+
+Neither a drip nor a flood nor a small gzip of something huge may cost more than it is worth, and
+half of an answer must not be taken for all of it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CHUNK_BYTES: Final = 64 * 1024
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+class BodyError(Exception):
+    """An answer that is too long, cut off, or not the gzip that it says it is."""
+
+
+class Gunzip:
+    """Unpacks a stream of gzip, of one or more members, up to a bound.
+
+    Args:
+        max_bytes: unpacked; more is an error.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+        self._member = zlib.decompressobj(_GZIP)
+        self._begun = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What a piece of the stream unpacks to.
+
+        Raises:
+            BodyError: it is more than the bound, or not gzip.
+        """
+        parts = []
+        while chunk:
+            if self._member.eof:
+                self._member = zlib.decompressobj(_GZIP)
+            self._begun = True
+            try:
+                part = self._member.decompress(chunk, self._left + 1)
+            except zlib.error as error:
+                raise BodyError("its gzip is damaged") from error
+            self._left -= len(part)
+            if self._left < 0:
+                raise BodyError(f"an answer of more than {self._max_bytes} bytes")
+            parts.append(part)
+            chunk = self._member.unused_data
+        return b"".join(parts)
+
+    def end(self) -> None:
+        """Say that the stream is over.
+
+        Raises:
+            BodyError: it is not whole.
+        """
+        if self._begun and not self._member.eof:
+            raise BodyError("the answer is cut off")
+
+
+async def read_body(
+    response: aiohttp.ClientResponse,
+    *,
+    max_bytes: int,
+    max_wire_bytes: int | None = None,
+) -> bytes:
+    """The body, unpacked where it is gzip, whether by the transfer or by itself.
+
+    For a session that does not unpack by itself (`auto_decompress=False`). How long it may take is
+    the caller's affair: one deadline around all of a request.
+
+    Args:
+        response: whose body is to be read.
+        max_bytes: unpacked.
+        max_wire_bytes: as it comes; `max_bytes` when not given.
+
+    Raises:
+        BodyError: there is more of it, or its gzip is damaged or has no end.
+        aiohttp.ClientPayloadError: the connection broke before the end that the transfer states.
+    """
+    gzipped = response.headers.get("Content-Encoding", "").lower() == "gzip"
+    most = max_bytes if max_wire_bytes is None else max_wire_bytes
+    unpacked: Gunzip | None = None
+    parts: list[bytes] = []
+    wire = size = 0
+    first = True
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        if first and (gzipped or chunk[:2] == _GZIP_MAGIC):
+            unpacked = Gunzip(max_bytes)
+        first = False
+        wire += len(chunk)
+        if wire > most:
+            raise BodyError(f"an answer of more than {most} bytes")
+        part = chunk if unpacked is None else unpacked.feed(chunk)
+        size += len(part)
+        if size > max_bytes:
+            raise BodyError(f"an answer of more than {max_bytes} bytes")
+        parts.append(part)
+    if unpacked is not None:
+        unpacked.end()
+    return b"".join(parts)

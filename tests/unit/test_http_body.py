@@ -1,0 +1,91 @@
+import gzip
+import random
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.http_body import BodyError, Gunzip, read_body
+
+
+class Content:
+    def __init__(self, chunks):
+        self.chunks = chunks
+        self.read = 0
+
+    async def iter_chunked(self, _):
+        for chunk in self.chunks:
+            self.read += 1
+            yield chunk
+
+
+def answer(*chunks, **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return SimpleNamespace(headers=headers, content=Content(chunks))
+
+
+def pieces(data, size):
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300), st.integers(1, 40))
+def test_any_pieces_of_one_or_more_members_give_the_whole(one, two, size):
+    unpacked = Gunzip(600)
+    data = gzip.compress(one) + gzip.compress(two)
+    assert b"".join(map(unpacked.feed, pieces(data, size))) == one + two
+    unpacked.end()
+
+
+@given(st.binary(min_size=1, max_size=300), st.data())
+def test_a_stream_that_ends_early_is_not_whole(text, data):
+    packed = gzip.compress(text)
+    unpacked = Gunzip(600)
+    unpacked.feed(packed[: data.draw(st.integers(1, len(packed) - 1))])
+    with pytest.raises(BodyError, match="cut off"):
+        unpacked.end()
+
+
+def test_a_little_gzip_of_very_much_is_not_unpacked():
+    unpacked = Gunzip(1000)
+    with pytest.raises(BodyError, match="more than 1000 bytes"):
+        unpacked.feed(gzip.compress(bytes(10**6)))
+
+
+def test_many_members_together_have_the_same_bound():
+    unpacked = Gunzip(1000)
+    with pytest.raises(BodyError, match="more than 1000 bytes"):
+        unpacked.feed(gzip.compress(bytes(400)) * 3)
+
+
+@pytest.mark.parametrize("tail", [b"garbage", b"\x1f\x8b\xff"])
+def test_what_is_behind_the_end_has_to_be_gzip_too(tail):
+    def unpack():
+        unpacked = Gunzip(1000)
+        unpacked.feed(gzip.compress(b"list") + tail)
+        unpacked.end()
+
+    with pytest.raises(BodyError):
+        unpack()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content_Encoding": "GZip"}])
+async def test_a_body_is_unpacked_where_it_is_gzip(headers):
+    assert await read_body(answer(gzip.compress(b"list"), **headers), max_bytes=99) == b"list"
+    assert await read_body(answer(b"plain"), max_bytes=99) == b"plain"
+    assert await read_body(answer(), max_bytes=99) == b""
+
+
+async def test_no_more_is_read_than_may_be():
+    response = answer(*[b"x" * 10] * 1000)
+    with pytest.raises(BodyError, match="more than 25 bytes"):
+        await read_body(response, max_bytes=25)
+    assert response.content.read == 3
+    noise = gzip.compress(random.Random(1).randbytes(1000))
+    with pytest.raises(BodyError, match="more than 500 bytes"):
+        await read_body(answer(noise), max_bytes=10_000, max_wire_bytes=500)
+
+
+async def test_what_is_said_to_be_gzip_has_to_be():
+    with pytest.raises(BodyError, match="damaged"):
+        await read_body(answer(b"<html>", Content_Encoding="gzip"), max_bytes=99)
