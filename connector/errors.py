@@ -8,6 +8,7 @@
     ├── CapacityError                  more instruments than the connections may carry
     ├── InstrumentNotFoundError        a symbol that the instrument master does not have
     ├── InstrumentFormatError          a file that is not Kite's list of instruments
+    ├── InstrumentListHeldBackError    a list that lacks too much of the last good one
     ├── CaptureError                   a file that is not a recorded feed
     ├── FeedError                      the Kite side
     │   ├── HandshakeError             the WebSocket was refused
@@ -146,6 +147,21 @@ class InstrumentFormatError(ConnectorError):
 
     def __str__(self) -> str:
         return f"not a list of instruments: {self.reason}"
+
+
+class InstrumentListHeldBackError(ConnectorError):
+    """A list of instruments is well formed and cannot be whole; `reasons` has what it lacks."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(reasons)
+        self.reasons = list(reasons)
+
+    def __str__(self) -> str:
+        return (
+            f"today's instrument list is held back: {'; '.join(self.reasons)}. The last good one "
+            "stays in use, and Kite is asked again. If the list is right, accept it with "
+            "`kite-connector ctl refresh-instruments --accept-list`"
+        )
 
 
 class CaptureError(ConnectorError):

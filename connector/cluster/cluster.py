@@ -28,6 +28,7 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.web.list_check import Claim
 from connector.kite.wire.models import ConnectionEvent, ConnectionState, Mode
 from connector.settings.models import Settings
 
@@ -86,6 +87,9 @@ class Cluster:
         self._leader_done: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._intake_stopped = False
+        # what the leader's state says, made once a revision
+        self._claims: tuple[Claim, ...] = ()
+        self._claims_of: tuple[Leader | None, int] = (None, 0)
 
     # life
 
@@ -152,6 +156,20 @@ class Cluster:
                 reasons.append(f"{where} is {words}{f': {last_error}' if last_error else ''}")
         return reasons
 
+    def claims(self) -> Sequence[Claim]:
+        """What is subscribed; only a leader knows."""
+        leader = self._leader
+        state = leader.state if leader is not None else None
+        if state is None:
+            return ()
+        if (revision := (leader, state.revision)) != self._claims_of:
+            self._claims_of = revision
+            self._claims = tuple(
+                Claim(token, subscription.symbol, subscription.expiry)
+                for token, subscription in list(state.subscriptions.items())
+            )
+        return self._claims
+
     def unresolved(self) -> list[str]:
         """Instruments of the settings that have no slot; only a leader knows."""
         return list(self._leader.unresolved) if self._leader is not None else []
@@ -197,9 +215,7 @@ class Cluster:
 
     # Member: what the group says
 
-    def assigned(
-        self, slots: Sequence[int], *, leads: bool, last_frames_us: Mapping[int, int]
-    ) -> None:
+    def assigned(self, slots: Sequence[int], *, leads: bool) -> None:
         """Own these slots; a connection that was held goes on."""
         for number in slots:
             slot = self._slots.get(number)
@@ -216,7 +232,6 @@ class Cluster:
                 self._clock,
                 # it may come back while its old socket is still closing
                 after=slot.closed if slot is not None else None,
-                last_frame_us=last_frames_us.get(number),
             )
         if leads:
             self._start_leader()
@@ -231,19 +246,12 @@ class Cluster:
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
                 slot.take(own)
 
-    async def revoked(self, slots: Sequence[int], *, leads: bool) -> dict[int, int]:
+    async def revoked(self, slots: Sequence[int], *, leads: bool) -> None:
         """Close these slots' sockets and end a leadership, all at the same time."""
-        given_up = [slot for number in slots if (slot := self._slots.get(number)) is not None]
         ends = [self._close(slots), *([self._stop_leader()] if leads else [])]
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(outcome, Exception):
                 self._log.error("a slot or a leader did not end well", exc_info=outcome)
-        return {slot.number: slot.last_frame_us for slot in given_up if slot.last_frame_us}
-
-    def last_frames_us(self) -> dict[int, int]:
-        """When each slot's last frame came; from the member's thread."""
-        frames = {number: slot.last_frame_us for number, slot in list(self._slots.items())}
-        return {number: time_us for number, time_us in frames.items() if time_us is not None}
 
     def held(self, slots: Sequence[int]) -> None:
         """Keep streaming: nobody can take these slots over while the group cannot be reached."""

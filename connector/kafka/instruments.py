@@ -13,7 +13,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NoReturn, Protocol, TypeAlias
+from typing import Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -25,6 +25,7 @@ from connector.kafka.groups import reader_group
 from connector.kite.web.instruments import Instrument
 from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
+_T = TypeVar("_T")
 ROWS: Final = 50
 """Encoded and compared in one go: half a millisecond of the event loop."""
 PAUSE_SECONDS: Final = 0.005
@@ -93,12 +94,26 @@ def read_held(
     timeout_seconds: float = TIMEOUT_SECONDS,
     name: str = DEFAULT_NAME,
 ) -> dict[bytes, int]:
+    """What `differences` needs of a compacted topic; see `read_latest`."""
+    return read_latest(kafka, topic, stop, hash, timeout_seconds=timeout_seconds, name=name)
+
+
+def read_latest(
+    kafka: KafkaSettings,
+    topic: str,
+    stop: threading.Event,
+    keep: Callable[[bytes], _T],
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    name: str = DEFAULT_NAME,
+) -> dict[bytes, _T]:
     """Read a compacted topic to the end that it has now; blocks, until `stop` is set.
 
     Args:
         kafka: the brokers.
         topic: what to read.
         stop: ends it early, with an error.
+        keep: makes of a value what is returned for its key.
         timeout_seconds: without a word from the brokers.
         name: the connector's, with which the reader's group begins.
 
@@ -122,7 +137,7 @@ def read_held(
         ),
         logger=ClientLog("instruments"),
     )
-    held: dict[bytes, int] = {}
+    held: dict[bytes, _T] = {}
     try:
         partitions = _partitions(consumer, kafka, topic, timeout_seconds)
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
@@ -146,7 +161,7 @@ def read_held(
                     if value is None:
                         held.pop(key, None)
                     else:
-                        held[key] = hash(value)
+                        held[key] = keep(value)
     finally:
         consumer.close()
     if partitions:

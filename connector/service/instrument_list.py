@@ -1,27 +1,32 @@
-"""Keeps today's instrument master: at the start, and anew each morning when Kite has made it.
+"""Keeps today's instrument list: at the start, and anew each morning when Kite has made it.
 
 The feed announces a list, by its etag, whenever a connection opens. One that is neither the loaded
 one nor known from an earlier announcement is a reason to ask for it before the time.
 
-What the REST API cannot give is taken from the cache file, where there is one; else it is asked
-for again and again, and the service goes on with tokens and without symbols meanwhile.
+A list counts once it is compared with the last good one: the one in use, else that of the cache
+file, else what `kite.instruments` holds. One that lacks too much is held back, as is one that
+cannot be read: what there is stays in use, the service says so, and Kite is asked again with
+growing pauses. So it goes while the REST API gives nothing, too; without any list the service goes
+on with tokens and without symbols.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NoReturn
 
 import structlog
 
-from connector.errors import ConnectorError, InstrumentFormatError
+from connector.errors import ConnectorError, InstrumentFormatError, InstrumentListHeldBackError
 from connector.kite.clock import IST
 from connector.kite.feed.credentials import Credentials
 from connector.kite.web.instruments import InstrumentCache, InstrumentMaster
+from connector.kite.web.list_check import Claim, doubts, is_listed
 from connector.kite.web.rest import InstrumentDump, KiteRest
+from connector.service.status import InstrumentListStatus
 from connector.settings.models import InstrumentMasterSettings
 
 _log = structlog.get_logger("connector.service.instrument_list")
@@ -40,7 +45,13 @@ class InstrumentListLoader:
         settings: when, and where it is cached.
         rest_root: of Kite's REST API.
         credentials: of any account: the list is the same for all.
-        on_master: called with each list, from the event loop.
+        on_master: called with each good list, from the event loop.
+        claims: what is subscribed, as far as this process knows; the same object while nothing
+            changes.
+        published: the list that `kite.instruments` holds, None where it holds none: what a new one
+            is compared with when there is neither one in use nor one in the cache.
+        on_held_back: called with the reason when a list is held back, with another one when that
+            changes, and with None when a good list has come.
         now_ms: the clock, UTC milliseconds.
         sleep: waits; tests have their own.
     """
@@ -52,21 +63,31 @@ class InstrumentListLoader:
         credentials: Credentials,
         on_master: Callable[[InstrumentMaster], None],
         *,
+        claims: Callable[[], Sequence[Claim]] = lambda: (),
+        published: Callable[[], Awaitable[InstrumentMaster | None]] | None = None,
+        on_held_back: Callable[[str | None], None] | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.loaded: int | None = None
-        """Instruments in the list; None while there is none."""
         self.error: str | None = None
         """Why the last try failed; None when it did not."""
+        self.held_back: str | None = None
+        """Why the last list that Kite gave is not used; None when it is."""
         self.tried = asyncio.Event()
         """Set once the first try has ended, well or not."""
         self._settings = settings
         self._rest_root = rest_root
         self._credentials = credentials
         self._on_master = on_master
+        self._claims = claims
+        self._published = published
+        self._on_held_back = on_held_back
         self._now_ms = now_ms
         self._sleep = sleep
+        self._master: InstrumentMaster | None = None  # in use
+        self._origin = ""
+        self._good_ms: int | None = None  # when Kite last confirmed the one in use
+        self._missing: tuple[object, object, int] = (None, None, 0)
         self._etag: str | None = None
         self._announced: str | None = None
         self._looked_for: str | None = None  # the last announcement that a load was made for
@@ -74,6 +95,42 @@ class InstrumentListLoader:
         self._tried_ms = 0
         self._loading = asyncio.Lock()
         self._cache = InstrumentCache(settings.cache_file) if settings.cache_file else None
+
+    @property
+    def loaded(self) -> int | None:
+        """Instruments in the list in use; None while there is none."""
+        return None if self._master is None else len(self._master)
+
+    def status(self) -> InstrumentListStatus:
+        """What is in use, and why nothing newer is."""
+        master = self._master
+        return InstrumentListStatus(
+            instruments=self.loaded or 0,
+            origin=self._origin or None,
+            confirmed_ms=self._good_ms,
+            held_back=self.held_back,
+            error=self.error,
+            unreadable_rows=master.skipped if master else 0,
+            defaulted_cells=master.defaulted if master else 0,
+            repeated_tokens=master.repeated if master else 0,
+            ambiguous_names=master.ambiguous if master else 0,
+            missing=self._count_missing(),
+        )
+
+    def _count_missing(self) -> int:
+        """Claims that the list in use does not have; counted anew only when either has changed."""
+        claims, master = self._claims(), self._master
+        known_claims, known_master, count = self._missing
+        if known_claims is not claims or known_master is not master:
+            count = (
+                0
+                if master is None
+                else sum(
+                    claim.symbol is not None and not is_listed(master, claim) for claim in claims
+                )
+            )
+            self._missing = claims, master, count
+        return count
 
     async def run(self) -> NoReturn:
         """Keep the list until cancelled."""
@@ -83,10 +140,14 @@ class InstrumentListLoader:
             if not fresh:
                 try:
                     await self._fetch()
-                except (ConnectorError, OSError) as exc:
+                except Exception as exc:  # noqa: BLE001 - whatever it was: the list is asked for again
+                    reason = str(exc) if isinstance(exc, ConnectorError | OSError) else repr(exc)
                     if self.error is None:
-                        _log.warning("no instrument master", reason=str(exc), loaded=self.loaded)
-                    self.error = str(exc)
+                        _log.warning(
+                            "instrument_list_not_loaded", reason=reason, loaded=self.loaded
+                        )
+                    self.error = reason
+                    await self._use_published()
                     self.tried.set()
                     await self._sleep(delay)
                     delay = min(delay * 2, RETRY_MAX_SECONDS)
@@ -98,10 +159,14 @@ class InstrumentListLoader:
             await self._until_due()
 
     async def refresh(self, *, accept: bool = False) -> None:
-        """Load the list now, whatever the time; `accept` asks for it even where it is the same.
+        """Load the list now, whatever the time.
+
+        Args:
+            accept: use it even where it would be held back.
 
         Raises:
-            ConnectorError: the REST API does not give it.
+            InstrumentListHeldBackError: it lacks too much to be used.
+            ConnectorError: the REST API does not give it, or what it gives cannot be read.
         """
         await self._fetch(accept=accept)
         self.error = None
@@ -152,13 +217,30 @@ class InstrumentListLoader:
         if cached is None:
             return False
         try:
-            await self._hand_on(cached.csv, "cache")
+            # in a thread: 117 000 rows take a second, and ticks must not wait for it
+            master = await asyncio.to_thread(InstrumentMaster.from_csv, cached.csv)
         except InstrumentFormatError as exc:
-            _log.warning("the cached instrument master is of no use", reason=str(exc))
+            _log.warning("instrument_list_cache_unusable", reason=str(exc))
             return False
         self._etag = cached.etag
+        self._good_ms = cached.fetched_ms
+        self._use(master, "cache")
         self.tried.set()
-        return cached.fetched_ms >= last_refresh_ms(self._now_ms(), self._settings.refresh_at)
+        now_ms = self._now_ms()
+        # one from a time to come was written by another clock
+        return last_refresh_ms(now_ms, self._settings.refresh_at) <= cached.fetched_ms <= now_ms
+
+    async def _use_published(self) -> None:
+        """Take what `kite.instruments` holds, where there is nothing else yet."""
+        if self._master is not None or self._published is None:
+            return
+        try:
+            master = await self._published()
+        except ConnectorError as exc:
+            _log.warning("instruments_topic_unreadable", reason=str(exc))
+            return
+        if master is not None:
+            self._use(master, "kite.instruments")
 
     async def _fetch(self, *, accept: bool = False) -> None:
         async with self._loading:  # a command and the morning may come together
@@ -170,11 +252,26 @@ class InstrumentListLoader:
             ) as rest:
                 dump = await rest.instruments(etag=None if accept else self._etag)
             if dump is not None:  # else it is still the list of the etag
-                await self._take(dump)
+                try:
+                    await self._accept(dump, unseen=accept)
+                except (InstrumentFormatError, InstrumentListHeldBackError) as exc:
+                    self._hold_back(str(exc))
+                    raise
+            self._good_ms = self._now_ms()
+            self._hold_back(None)
             self._looked_for = announced
 
-    async def _take(self, dump: InstrumentDump) -> None:
-        await self._hand_on(dump.csv, "Kite")
+    async def _accept(self, dump: InstrumentDump, *, unseen: bool) -> None:
+        """Use a list that is good, or that an operator accepts unseen; keep it in the cache."""
+        master = await asyncio.to_thread(InstrumentMaster.from_csv, dump.csv)
+        if not unseen:
+            await self._use_published()
+            today = datetime.fromtimestamp(self._now_ms() / 1000, IST).date()
+            claims = self._claims()
+            found = await asyncio.to_thread(doubts, master, self._master, claims, today)
+            if found:
+                raise InstrumentListHeldBackError(found)
+        self._use(master, "Kite")
         self._etag = dump.etag
         if self._cache is not None:
             try:
@@ -182,16 +279,33 @@ class InstrumentListLoader:
                     self._cache.save, dump.csv, fetched_ms=self._now_ms(), etag=dump.etag
                 )
             except OSError as exc:
-                _log.warning("cannot cache the instrument master", reason=str(exc))
+                _log.warning("instrument_list_not_cached", reason=str(exc))
 
-    async def _hand_on(self, csv: str, origin: str) -> None:
-        # in a thread: 117 000 rows take a second, and ticks must not wait for it
-        master = await asyncio.to_thread(InstrumentMaster.from_csv, csv)
-        self.loaded = len(master)
-        _log.info("instrument master", origin=origin, instruments=len(master))
-        if master.skipped:
-            _log.warning("rows of the instrument master are not readable", count=master.skipped)
+    def _use(self, master: InstrumentMaster, origin: str) -> None:
+        self._master, self._origin = master, origin
+        log = _log.warning if master.skipped or master.ambiguous or master.repeated else _log.info
+        log(
+            "instrument_list_loaded",
+            origin=origin,
+            instruments=len(master),
+            unreadable_rows=master.skipped,
+            defaulted_cells=master.defaulted,
+            repeated_tokens=master.repeated,
+            ambiguous_names=master.ambiguous,
+        )
         self._on_master(master)
+
+    def _hold_back(self, reason: str | None) -> None:
+        """Note whether the last list is held back, and say so where that is new."""
+        if reason == self.held_back:
+            return
+        self.held_back = reason
+        if reason is None:
+            _log.info("instrument_list_accepted")
+        else:
+            _log.error("instrument_list_held_back", reason=reason)
+        if self._on_held_back is not None:
+            self._on_held_back(reason)
 
 
 def last_refresh_ms(now_ms: int, refresh_at: str) -> int:

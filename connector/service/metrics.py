@@ -24,7 +24,12 @@ from prometheus_client.registry import Collector
 
 from connector.histogram import Histogram
 from connector.kite.wire.models import ConnectionState
-from connector.service.status import ConnectionStatus, ProducerStatus, ServiceStatus
+from connector.service.status import (
+    ConnectionStatus,
+    InstrumentListStatus,
+    ProducerStatus,
+    ServiceStatus,
+)
 
 PREFIX = "kite_connector_"
 _SLOT = ("slot", "account")
@@ -58,6 +63,8 @@ class StatusCollector(Collector):
             "Instruments of the settings that have no connection; /status names them.",
             len(status.unresolved),
         )
+        if status.instrument_list is not None:
+            yield from _instrument_list(status.instrument_list)
         yield from _cluster(status.cluster)
         latencies = status.latencies
         for name, help_text, histogram in [
@@ -205,6 +212,42 @@ def _producer(producer: ProducerStatus) -> Iterator[Metric]:
         "spool_usable",
         "1 when the spool can be written and read; at 0 ticks are lost while Kafka is away.",
         producer.spool_problem is None,
+    )
+
+
+def _instrument_list(found: InstrumentListStatus) -> Iterator[Metric]:
+    yield _gauge(
+        "instrument_list_held_back",
+        "1 while the last list of instruments that Kite gave is not used; /status says why.",
+        found.held_back is not None,
+    )
+    yield _gauge(
+        "instrument_list_instruments", "Rows of the list of instruments in use.", found.instruments
+    )
+    if found.confirmed_ms is not None:
+        yield _gauge(
+            "instrument_list_confirmed_timestamp_seconds",
+            "When Kite last gave or confirmed the list of instruments in use.",
+            found.confirmed_ms / 1000,
+        )
+    faults = GaugeMetricFamily(
+        f"{PREFIX}instrument_list_faults",
+        "What is wrong in the list of instruments in use, without making it useless.",
+        labels=["kind"],
+    )
+    for kind, count in (
+        ("unreadable_row", found.unreadable_rows),
+        ("defaulted_cell", found.defaulted_cells),
+        ("repeated_token", found.repeated_tokens),
+        ("ambiguous_name", found.ambiguous_names),
+    ):
+        faults.add_metric([kind], count)
+    yield faults
+    yield _gauge(
+        "instruments_missing",
+        "Subscribed instruments that the list in use does not have: their claims are kept. Known "
+        "to the leader alone.",
+        found.missing,
     )
 
 

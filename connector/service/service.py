@@ -13,6 +13,7 @@ import contextlib
 import gc
 import random
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -26,16 +27,21 @@ from connector.cluster.layout import partitions, slots_by_account
 from connector.codec import IMPLEMENTATION, Transcoder
 from connector.errors import ConnectorError
 from connector.kafka.acknowledgements import Acknowledgements
-from connector.kafka.instruments import InstrumentPublisher, read_held
+from connector.kafka.instruments import InstrumentPublisher, read_held, read_latest
 from connector.kafka.producer import RecordProducer
 from connector.kafka.producer_state import FailedRecord
-from connector.kafka.records import InstrumentEncoder, RecordDecoder, RecordEncoder
+from connector.kafka.records import (
+    InstrumentDecoder,
+    InstrumentEncoder,
+    RecordDecoder,
+    RecordEncoder,
+)
 from connector.kafka.registry import register_schemas
 from connector.kafka.spool import Dropped
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, ensure_topics
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.wire.models import ConnectionEvent
+from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.logs import SecretMask
 from connector.service.http import StatusServer
 from connector.service.instrument_list import InstrumentListLoader
@@ -281,7 +287,11 @@ class Service:
                 settings.feed.rest,
                 next(iter(self.credentials.values())),
                 self._take_master,
+                claims=self.owner.claims,
+                published=self._published_instruments,
+                on_held_back=self._list_held_back,
             )
+            self._reporter.instrument_list = self._master
             self._spawn("instrument-master", self._master.run())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._master.tried.wait(), MASTER_WAIT_SECONDS)
@@ -327,6 +337,32 @@ class Service:
     def _announced(self, etag: str) -> None:
         if self._master is not None:
             self._master.announced(etag)
+
+    async def _published_instruments(self) -> InstrumentMaster | None:
+        """The list that `kite.instruments` holds; None where it holds none."""
+        decoder, stop = InstrumentDecoder(self.topics), threading.Event()
+        try:
+            held = await asyncio.to_thread(
+                read_latest,
+                self.settings.kafka,
+                self.topics.instruments,
+                stop,
+                decoder.decode,
+                timeout_seconds=TRY_SECONDS,
+                name=self.settings.name,
+            )
+        finally:
+            stop.set()  # cancelled: the thread must not outlive the service
+        rows = [row for row in held.values() if row is not None]
+        return InstrumentMaster(rows) if rows else None
+
+    def _list_held_back(self, reason: str | None) -> None:
+        """Tell the consumers, too; each replica loads its own list, and tells of that."""
+        kind = EventType.INSTRUMENT_LIST_HELD_BACK if reason else EventType.INSTRUMENT_LIST_ACCEPTED
+        slot = min(self._owned(), default=0)
+        self._take_event(
+            ConnectionEvent(kind, slot, time.time_ns() // 1_000_000, reason=reason or "")
+        )
 
     async def _refresh(self, accept_list: bool) -> None:
         """A command asks for today's list."""
@@ -396,6 +432,8 @@ class Service:
             reasons.append(silence)
         if problem := self.producer.spool_problem:
             reasons.append(f"{problem}. While Kafka is away, records are lost")
+        if self._master is not None and self._master.held_back is not None:
+            reasons.append(self._master.held_back)
         return [*reasons, *self.owner.not_ready()]
 
     def _nothing_taken(self) -> str | None:

@@ -22,6 +22,7 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.web.list_check import Claim
 from connector.kite.wire.models import ConnectionState, Mode
 from connector.settings.models import AccountSettings, InstrumentSettings, Settings
 
@@ -56,6 +57,9 @@ class SlotOwner(Protocol):
 
     def not_ready(self) -> Sequence[str]:
         """Why not everything streams; empty when it does."""
+
+    def claims(self) -> Sequence[Claim]:
+        """What is subscribed, as far as this process knows; the same object until it changes."""
 
     def unresolved(self) -> Sequence[str]:
         """Instruments that are asked for and have no slot, each with the reason."""
@@ -114,6 +118,7 @@ class StaticSlots:
         self._names: dict[str, int] = {}
         """Token of each of the settings' names, the last one that a list had for it."""
         self._expiries: dict[str, date | None] = {}
+        self._claims: tuple[Claim, ...] = ()
         self._unknown: list[str] = []
         self._refused: list[int] = []
 
@@ -133,8 +138,6 @@ class StaticSlots:
                 handler(slot),
                 root=self._settings.feed.root,
             )
-            # a process that ran before this one may have left anything or nothing
-            self._connections[slot].continue_from(None)
         self._apply()
         for connection in self._connections.values():
             connection.start()
@@ -156,6 +159,9 @@ class StaticSlots:
             for name in group.instruments:
                 if isinstance(name, str):
                     self._resolve(name, master)
+        self._claims = tuple(
+            Claim(token, name, self._expiries.get(name)) for name, token in self._names.items()
+        )
         if self._connections:
             self._apply()
 
@@ -173,6 +179,10 @@ class StaticSlots:
                 cause = f": {stats.last_error}" if stats.last_error else ""
                 reasons.append(f"{where} is {words}{cause}")
         return reasons
+
+    def claims(self) -> Sequence[Claim]:
+        """The settings' names that have a token."""
+        return self._claims
 
     def unresolved(self) -> Sequence[str]:
         """Names without a token, and tokens without room."""

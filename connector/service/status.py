@@ -108,6 +108,30 @@ class ProducerStatus:
 
 
 @dataclass(frozen=True)
+class InstrumentListStatus:
+    """The daily list of instruments: what is in use, and why nothing newer is."""
+
+    instruments: int = 0
+    origin: str | None = None
+    """where the one in use is from: Kite, cache or kite.instruments"""
+    confirmed_ms: int | None = None
+    """when Kite last gave or confirmed it"""
+    held_back: str | None = None
+    """why the last list that Kite gave is not used"""
+    error: str | None = None
+    """why the last try to get one failed"""
+    unreadable_rows: int = 0
+    defaulted_cells: int = 0
+    """cells that are not needed and could not be read"""
+    repeated_tokens: int = 0
+    """rows whose token another row has under another name"""
+    ambiguous_names: int = 0
+    """names of several tokens"""
+    missing: int = 0
+    """subscribed instruments that it does not have; only where this replica knows all claims"""
+
+
+@dataclass(frozen=True)
 class Latencies:
     """How long things take, in seconds."""
 
@@ -149,6 +173,8 @@ class ServiceStatus:
     """records of the instrument master, written where they changed"""
     unresolved: Sequence[str] = ()
     """instruments of the settings that have no connection, each with the reason"""
+    instrument_list: InstrumentListStatus | None = None
+    """None where none is loaded, by the settings"""
     cluster: Mapping[str, Any] | None = None
     """what this replica owns and leads; None where it is alone"""
 
@@ -176,6 +202,8 @@ class ServiceStatus:
             "balanced": self.accounting.balanced,
         }
         document["producer"] = dataclasses.asdict(self.producer)
+        if self.instrument_list is not None:
+            document["instrument_list"] = dataclasses.asdict(self.instrument_list)
         document["ready"] = self.ready
         document["ticks_per_second"] = round(self.ticks_per_second, 1)
         document["latency_seconds"] = {

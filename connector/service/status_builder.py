@@ -10,6 +10,7 @@ from connector.codec import IMPLEMENTATION
 from connector.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts
+from connector.service.instrument_list import InstrumentListLoader
 from connector.service.looplag import LoopLag
 from connector.service.pipeline import Pipeline
 from connector.service.rates import Rates
@@ -72,6 +73,8 @@ class Reporter:
     def __init__(self, settings: Settings, producer: CountingProducer, owner: SlotOwner) -> None:
         self.pipeline: Pipeline | None = None
         """Set once there is one."""
+        self.instrument_list: InstrumentListLoader | None = None
+        """Set once there is one."""
         self.lag = LoopLag()
         self._settings = settings
         self._producer = producer
@@ -132,6 +135,7 @@ class Reporter:
             events=pipeline.events if pipeline else 0,
             instruments=pipeline.instruments if pipeline else 0,
             unresolved=self._owner.unresolved(),
+            instrument_list=self.instrument_list.status() if self.instrument_list else None,
             cluster=self._owner.status(),
         )
 

@@ -67,6 +67,8 @@ def healthy() -> dict[str, str]:
             "kite_connector_ready": constant(1),
             "process_start_time_seconds": constant(1),
             "kite_connector_unresolved_instruments": constant(0),
+            "kite_connector_instrument_list_held_back": constant(0),
+            "kite_connector_instrument_list_confirmed_timestamp_seconds": rising(60),
             "kite_connector_broker_reachable": constant(1),
             "kite_connector_records_spooled": constant(0),
             "kite_connector_records_received_total": rising(6000),
@@ -158,6 +160,30 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "a name that does not exist": (
         healthy() | {name_of("kite_connector_unresolved_instruments", pod="kite-0"): constant(2)},
         {5: set(), OPEN: {"KiteConnectorUnresolvedInstruments"}},
+    ),
+    "a replica holds the list of instruments back": (
+        healthy()
+        | {name_of("kite_connector_instrument_list_held_back", pod="kite-0"): at(280, 0, 1)},
+        {290: set(), OPEN: {"KiteConnectorInstrumentListHeldBack"}},
+    ),
+    "one replica alone has no new list of instruments": (
+        healthy()
+        | {
+            name_of(
+                "kite_connector_instrument_list_confirmed_timestamp_seconds", pod="kite-0"
+            ): constant(60)
+        },
+        {SATURDAY: set()},
+    ),
+    "no replica has a new list of instruments": (
+        healthy()
+        | {
+            name_of(
+                "kite_connector_instrument_list_confirmed_timestamp_seconds", pod=pod
+            ): constant(60)
+            for pod in PODS
+        },
+        {OPEN: set(), SATURDAY: {"KiteConnectorInstrumentListOld"}},
     ),
     # every morning: nothing is due yet, and /ready says 503
     "the token has expired": (

@@ -7,6 +7,7 @@ from connector.service.status import (
     Accounting,
     ConnectionStatus,
     ExchangeStatus,
+    InstrumentListStatus,
     Latencies,
     ProducerStatus,
     ServiceStatus,
@@ -90,6 +91,16 @@ def service_status(**changes) -> ServiceStatus:
         "orders": 1,
         "order_repeats": 2,
         "events": 3,
+        "instrument_list": InstrumentListStatus(
+            instruments=117_000,
+            origin="Kite",
+            confirmed_ms=1_700_000_000_000,
+            unreadable_rows=1,
+            defaulted_cells=2,
+            repeated_tokens=3,
+            ambiguous_names=4,
+            missing=5,
+        ),
         "unresolved": ("NSE:NONE: not in the instrument master",),
     }
     return ServiceStatus(**{**values, **changes})

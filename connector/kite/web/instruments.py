@@ -15,7 +15,6 @@ import json
 import math
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from operator import itemgetter
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from connector.errors import InstrumentFormatError, InstrumentNotFoundError
+from connector.http_body import CHUNK_BYTES, BodyError, Gunzip
 from connector.private_files import beside, make_private_directory
 
 COLUMNS = (
@@ -31,13 +31,15 @@ COLUMNS = (
 )  # fmt: skip
 """The documented columns; a file may have them in another order, and others besides."""
 
-MAX_ROWS: Final = 300_000
-"""Rows of a list, two and a half times today's. Two lists of this size, the old and the new one,
-are 0.3 GiB beside the service, and fit into the memory that the chart allows."""
+MAX_ROWS: Final = 250_000
+"""Rows of a list, more than twice today's. Two lists of this size, the old and the new one with
+its text, take 0.35 GiB beside the service, and fit into the memory that the chart allows."""
 MAX_LINE_CHARACTERS: Final = 4096
 """A longer line is no row."""
 MAX_CELL_CHARACTERS: Final = 200
 """A longer cell is none; names of Kite's have up to 50."""
+MAX_CACHE_BYTES: Final = 26 * 2**20
+"""Of the kept list, unpacked: as long as one of Kite's may be, with characters replaced."""
 EXPIRY_YEARS: Final = range(2000, 2200)
 """An expiry outside is no day but a mark for none, such as 1970-01-01 or 9999-12-31."""
 
@@ -128,13 +130,24 @@ def parse_csv(text: str) -> ParsedInstruments:
         other = None if cells is None else _header(line)
         if other is not None and other != header:
             raise InstrumentFormatError(f"row {number} is a header with other columns")
-    if number and not text.endswith("\n") and len(_cells(line, len(header)) or ()) < len(header):
+    if number and not text.endswith("\n") and not _is_whole(line, header, instruments):
         raise InstrumentFormatError(f"it ends within row {number}")
     if not instruments:
         raise InstrumentFormatError(
             f"none of its {number} rows can be read" if number else "it has no rows"
         )
     return ParsedInstruments(instruments, skipped, broken, reader.defaulted)
+
+
+def _is_whole(line: str, header: Sequence[str], instruments: Sequence[Instrument]) -> bool:
+    """Whether a last line without a line break is a row to its end, as far as can be told.
+
+    It has all cells, and its exchange, which stands last, is not the first letters of another.
+    """
+    if len(_cells(line, len(header)) or ()) < len(header):
+        return False
+    exchanges = {instrument.exchange for instrument in instruments[:-1]}
+    return not exchanges or instruments[-1].exchange in exchanges
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -471,22 +484,32 @@ class InstrumentCache:
             "etag": etag,
             "characters": len(csv_text),
         }
-        data = gzip.compress(f"{json.dumps(about)}\n{csv_text}".encode(), compresslevel=3)
         make_private_directory(self.path.parent)
         with beside(self.path) as file:
-            file.write(data)
+            with gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) as packed:
+                packed.write(f"{json.dumps(about)}\n".encode())
+                # in pieces: the list is there once already
+                for start in range(0, len(csv_text), CHUNK_BYTES):
+                    packed.write(csv_text[start : start + CHUNK_BYTES].encode())
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(self.path.resolve())
 
     def load(self) -> CachedInstruments | None:
-        """The kept list; None where there is none, or it is damaged or of another kind."""
+        """The kept list; None where there is none, or it is damaged, too long or another file."""
         try:
-            text = gzip.decompress(self.path.read_bytes()).decode()
-            head, _, csv_text = text.partition("\n")
+            head, _, csv_text = self._unpacked().decode().partition("\n")
             about = json.loads(head)
             if about["format"] != _CACHE_FORMAT or about["characters"] != len(csv_text):
                 return None
             return CachedInstruments(csv_text, int(about["fetched_ms"]), about["etag"])
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+        except (OSError, BodyError, ValueError, KeyError, TypeError, RecursionError):
             return None
+
+    def _unpacked(self) -> bytes:
+        unpacked, parts = Gunzip(MAX_CACHE_BYTES), []
+        with self.path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                parts.append(unpacked.feed(chunk))
+        unpacked.end()
+        return b"".join(parts)

@@ -2,9 +2,16 @@ import asyncio
 
 import pytest
 
-from connector.errors import FeedUnreachableError, RestTokenError
+from connector.errors import (
+    BrokerUnreachableError,
+    FeedUnreachableError,
+    InstrumentFormatError,
+    InstrumentListHeldBackError,
+    RestTokenError,
+)
 from connector.kite.feed.credentials import StaticCredentials
-from connector.kite.web.instruments import InstrumentCache
+from connector.kite.web.instruments import InstrumentCache, InstrumentMaster
+from connector.kite.web.list_check import Claim
 from connector.kite.web.rest import InstrumentDump
 from connector.service.instrument_list import InstrumentListLoader, last_refresh_ms
 from connector.settings.models import InstrumentMasterSettings
@@ -116,6 +123,153 @@ async def test_a_success_forgets_the_error_and_the_pauses(kite):
     assert kite.sleeps[::2] == [5, 5]
     assert keeper.loaded == 1
     assert "connection refused" in keeper.error
+
+
+REFUSED = FeedUnreachableError("http://127.0.0.1:9", "connection refused")
+MANY = HEAD + "".join(
+    f"{number << 8 | 1},{number},S{number},,0,,0,0.05,1,EQ,NSE,NSE\n" for number in range(1, 41)
+)
+HALF = "".join(MANY.splitlines(keepends=True)[:21])
+
+
+def loaded(kite):
+    return [len(master) for master in kite.masters]
+
+
+@pytest.mark.parametrize("short", [HALF, HEAD, HEAD + "x,y\n", "", "<html>", MANY[:900]])
+async def test_a_list_that_lacks_much_is_held_back_and_asked_for_again(kite, tmp_path, short):
+    cache = tmp_path / "list"
+    told = []
+    keeper = kite.keeper(cache_file=cache)
+    keeper._on_held_back = told.append
+    bad = InstrumentDump(short, "bad")
+    await kite.run(keeper, InstrumentDump(MANY, "one"), bad, bad, bad, InstrumentDump(MANY, "two"))
+    assert loaded(kite) == [40, 40]
+    # the next morning, then with growing pauses, and always beside the last good one
+    assert kite.sleeps == [24 * 3600 - 55 * 60, 5, 10, 20, 24 * 3600 - 35]
+    assert kite.etags == [None, *["one"] * 4]
+    assert InstrumentCache(cache).load().etag == "two"
+    assert len(told) == 2
+    assert told[0]
+    assert told[1] is None
+    assert keeper.held_back is None
+
+
+async def test_what_is_held_back_is_shown_and_the_cache_keeps_the_good_list(kite, tmp_path):
+    cache = tmp_path / "list"
+    keeper = await kite.keep(
+        InstrumentDump(MANY, "one"), InstrumentDump(HALF, "bad"), cache_file=cache
+    )
+    status = keeper.status()
+    assert "it lacks 20 of the 40 instruments of NSE" in status.held_back
+    assert "refresh-instruments --accept-list" in status.held_back
+    assert (status.instruments, status.origin, status.confirmed_ms) == (40, "Kite", NOW_MS)
+    assert InstrumentCache(cache).load().csv == MANY
+
+
+async def test_the_first_list_after_a_start_is_compared_with_the_cache(kite, tmp_path):
+    cache = tmp_path / "list"
+    InstrumentCache(cache).save(MANY, fetched_ms=NOW_MS - 25 * HOUR_MS, etag="one")
+    keeper = await kite.keep(InstrumentDump(HALF, "bad"), cache_file=cache)
+    assert loaded(kite) == [40]
+    assert keeper.held_back
+    assert InstrumentCache(cache).load().etag == "one"
+
+
+async def test_the_first_list_without_a_cache_is_compared_with_what_is_published(kite):
+    async def published():
+        return InstrumentMaster.from_csv(MANY)
+
+    keeper = kite.keeper()
+    keeper._published = published
+    await kite.run(keeper, InstrumentDump(HALF, "bad"))
+    assert loaded(kite) == [40]
+    assert (keeper.status().origin, bool(keeper.held_back)) == ("kite.instruments", True)
+
+
+async def test_what_is_published_serves_while_the_rest_api_gives_nothing(kite):
+    asked = []
+
+    async def published():
+        asked.append(1)
+        if len(asked) == 1:
+            raise BrokerUnreachableError("kafka:9092", "gone")
+        return InstrumentMaster.from_csv(MANY) if len(asked) > 2 else None
+
+    keeper = kite.keeper()
+    keeper._published = published
+    await kite.run(keeper, *[REFUSED] * 4, InstrumentDump(MANY, "one"))
+    assert (len(asked), loaded(kite)) == (3, [40, 40])
+    assert keeper.held_back is None
+
+
+async def test_a_list_is_compared_with_what_is_subscribed(kite):
+    keeper = kite.keeper()
+    keeper._claims = lambda: claims
+    claims = [Claim(n << 8 | 1, f"NSE:S{n}", None) for n in (1, 2)]
+    late = HEAD + "".join(MANY.splitlines(keepends=True)[3:])
+    await kite.run(keeper, InstrumentDump(MANY, "one"), InstrumentDump(late, "two"))
+    assert "it lacks 2 of the 2 instruments that are subscribed" in keeper.held_back
+    claims = [claims[0]]
+    kite.sleeps.clear()
+    await kite.run(keeper, InstrumentDump(late, "two"))
+    assert (keeper.held_back, loaded(kite), keeper.status().missing) == (None, [40, 38], 1)
+
+
+async def test_an_operator_can_accept_what_is_held_back(kite, tmp_path):
+    cache = tmp_path / "list"
+    keeper = await kite.keep(
+        InstrumentDump(MANY, "one"), InstrumentDump(HALF, "two"), cache_file=cache
+    )
+    kite.answers = [InstrumentDump(HALF, "two")]
+    with pytest.raises(InstrumentListHeldBackError):
+        await keeper.refresh()
+    kite.answers = [InstrumentDump(HALF, "two")]
+    await keeper.refresh(accept=True)
+    assert (keeper.held_back, keeper.error, loaded(kite)) == (None, None, [40, 20])
+    assert kite.etags[-2:] == ["one", None]
+    assert InstrumentCache(cache).load().etag == "two"
+    # what cannot be read nobody can accept
+    kite.answers = [InstrumentDump(HEAD, "three")]
+    with pytest.raises(InstrumentFormatError):
+        await keeper.refresh(accept=True)
+    assert loaded(kite) == [40, 20]
+
+
+async def test_kite_may_take_a_bad_list_back(kite):
+    keeper = await kite.keep(InstrumentDump(MANY, "one"), InstrumentDump(HALF, "two"), None)
+    assert (keeper.held_back, loaded(kite)) == (None, [40])
+
+
+async def test_nothing_that_goes_wrong_with_a_list_ends_the_loader(kite):
+    keeper = await kite.keep(ValueError("a header with a line break"), InstrumentDump(MANY, "one"))
+    assert (keeper.error, loaded(kite)) == (None, [40])
+
+
+async def test_a_cached_list_of_a_time_to_come_is_not_todays(kite, tmp_path):
+    cache = tmp_path / "list"
+    InstrumentCache(cache).save(MANY, fetched_ms=NOW_MS + 100 * HOUR_MS, etag="one")
+    await kite.keep(InstrumentDump(MANY, "two"), cache_file=cache)
+    assert kite.etags == ["one"]
+
+
+async def test_faults_of_the_list_in_use_are_counted(kite):
+    odd = MANY + "".join(
+        f"{row}\n"
+        for row in (
+            "x,1,NONE,,0,,0,0.05,1,EQ,NSE,NSE",
+            "65537,1,S1,,0,,0,0.05,1,EQ,NSE,NSE",
+            "257,1,S1B,,0,,0,0.05,1,EQ,NSE,NSE",
+            "65793,1,C,,0,31-DEC-2026,0,0.05,1,FUT,NFO,NFO",
+        )
+    )
+    status = (await kite.keep(InstrumentDump(odd, None))).status()
+    assert (
+        status.unreadable_rows,
+        status.defaulted_cells,
+        status.repeated_tokens,
+        status.ambiguous_names,
+    ) == (1, 1, 1, 1)
 
 
 async def test_a_list_of_today_is_taken_from_the_cache_alone(kite, tmp_path):

@@ -88,6 +88,9 @@ class Owner:
     def not_ready(self):
         return self.reasons
 
+    def claims(self):
+        return ()
+
     def unresolved(self):
         return []
 

@@ -85,6 +85,9 @@ class Owner:
     def stats(self):
         return self._stats
 
+    def claims(self):
+        return ()
+
     def unresolved(self):
         return ["NSE:NONE: not in the instrument master"]
 

@@ -164,6 +164,7 @@ def test_short_rows_get_defaults_where_what_is_missing_has_one():
         lines(INFY, ",".join(reversed(COLUMNS)), OPTION),
         lines(INFY) + OPTION[:40],
         lines(INFY) + '769,3,ODD,"TWO',
+        lines(INFY, OPTION) + NIFTY[:-1],
     ],
 )
 def test_other_files_are_refused(text):
@@ -195,7 +196,7 @@ def test_a_line_that_is_far_too_long_is_no_row():
 
 
 def test_the_last_row_may_lack_its_line_break_if_it_is_whole():
-    assert len(parse_csv(lines(INFY) + OPTION).instruments) == 2
+    assert len(parse_csv(lines(INFY) + NIFTY).instruments) == 2
 
 
 @pytest.mark.parametrize("written", ["GLOBAL:Dow Jones", "global:dow jones", "GLOBAL:DOW JONES"])
@@ -290,6 +291,15 @@ def test_a_damaged_cache_is_none(cache):
 def test_a_cache_of_another_kind_is_none(cache, content):
     cache.path.parent.mkdir()
     cache.path.write_bytes(gzip.compress(content.encode()))
+    assert cache.load() is None
+
+
+def test_a_cache_that_unpacks_to_far_too_much_is_none(cache, monkeypatch):
+    cache.save(lines(INFY), fetched_ms=7)
+    size = len(gzip.decompress(cache.path.read_bytes()))
+    monkeypatch.setattr("connector.kite.web.instruments.MAX_CACHE_BYTES", size)
+    assert cache.load() is not None
+    monkeypatch.setattr("connector.kite.web.instruments.MAX_CACHE_BYTES", size - 1)
     assert cache.load() is None
 
 

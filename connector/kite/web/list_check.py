@@ -1,0 +1,139 @@
+"""Whether a list of instruments can be what it seems: a pure comparison with the last good one.
+
+A list that was cut short, or made of the wrong columns, is well formed. What gives it away is what
+it lacks: instruments do not vanish before their last trading day but for a few, and tokens and
+names stay together. A list that fails is held back, not used in part: nobody knows what else in it
+is wrong. Nothing here ends a claim, see `connector.control.draft`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Final, NamedTuple
+
+from connector.kite.web.instruments import Instrument, InstrumentMaster
+
+MAX_LOST_SHARE: Final = 0.1
+"""Of the unexpired instruments of the last good list, those that a list may lack. On a usual day
+that is a few in a thousand: shares leave an exchange, or change their series."""
+MAX_LOST_SHARE_OF_EXCHANGE: Final = 0.25
+"""The same of one exchange's alone, which may be small beside all."""
+MAX_CHANGED_SHARE: Final = 0.1
+"""Of the same, those whose token has another name, or whose name has another token."""
+MAX_LOST_CLAIMS_SHARE: Final = 0.1
+"""Of the instruments that are subscribed and were listed last time."""
+MIN_LOST_CLAIMS: Final = 2
+"""A single instrument that leaves the market is no reason to doubt all others."""
+MAX_UNREADABLE_SHARE: Final = 0.1
+"""Of all rows."""
+
+
+class Claim(NamedTuple):
+    """An instrument that somebody has subscribed."""
+
+    token: int
+    symbol: str | None
+    expiry: date | None
+
+
+class _Lost(NamedTuple):
+    """What became of the unexpired instruments of the last good list."""
+
+    before: Counter[str]
+    """By exchange, what it had."""
+    gone: Counter[str]
+    """Neither token nor name is in the new list."""
+    changed: int
+    """The token has another name now, or the name another token."""
+
+
+def doubts(
+    new: InstrumentMaster,
+    last: InstrumentMaster | None,
+    claims: Iterable[Claim],
+    today: date,
+) -> list[str]:
+    """Why a list should not be used, each reason with its figures; empty when it is good.
+
+    Args:
+        new: the list in question.
+        last: the last good one; None where there is none to compare with.
+        claims: what is subscribed now, as far as this process knows.
+        today: the day in India; what had to end before it is not missed.
+    """
+    reasons = []
+    rows = len(new) + new.skipped
+    if new.broken:
+        reasons.append(f"{new.broken} of {rows} lines have a quote that nothing closes")
+    if new.skipped > MAX_UNREADABLE_SHARE * rows:
+        reasons.append(f"{new.skipped} of {rows} rows cannot be read")
+    if last is not None:
+        reasons += _against(new, last, today)
+    reasons += _against_claims(new, last, claims, today)
+    return reasons
+
+
+def _against(new: InstrumentMaster, last: InstrumentMaster, today: date) -> list[str]:
+    found = _compare(new, last, today)
+    before, gone = found.before.total(), found.gone.total()
+    reasons = [
+        f"it has nothing of {exchange}, which had {count} instruments"
+        if found.gone[exchange] == count
+        else f"it lacks {found.gone[exchange]} of the {count} instruments of {exchange}"
+        for exchange, count in sorted(found.before.items())
+        if found.gone[exchange] > MAX_LOST_SHARE_OF_EXCHANGE * count
+    ]
+    if not reasons and gone > MAX_LOST_SHARE * before:
+        reasons.append(f"it lacks {gone} of {before} instruments that have not expired")
+    if found.changed > MAX_CHANGED_SHARE * before:
+        reasons.append(f"{found.changed} of {before} instruments have another token or name")
+    return reasons
+
+
+def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Lost:
+    before: Counter[str] = Counter()
+    gone: Counter[str] = Counter()
+    changed = 0
+    for old in last:
+        if old.expiry is not None and old.expiry < today:
+            continue
+        before[old.exchange] += 1
+        same = new.get(old.instrument_token)
+        if same is not None and _named_alike(same, old):
+            continue
+        listed: Sequence[int] = new.listed(old.symbol)
+        if old.instrument_token in listed:
+            continue
+        if same is None and not listed:
+            gone[old.exchange] += 1
+        else:
+            changed += 1
+    return _Lost(before, gone, changed)
+
+
+def _named_alike(one: Instrument, other: Instrument) -> bool:
+    return one.tradingsymbol == other.tradingsymbol and one.exchange == other.exchange
+
+
+def _against_claims(
+    new: InstrumentMaster, last: InstrumentMaster | None, claims: Iterable[Claim], today: date
+) -> list[str]:
+    """What is missed of the claims; one that the last list lacked too is no news."""
+    known = lost = 0
+    for claim in claims:
+        if claim.symbol is None or (claim.expiry is not None and claim.expiry < today):
+            continue
+        if last is not None and not is_listed(last, claim):
+            continue
+        known += 1
+        lost += not is_listed(new, claim)
+    if lost >= MIN_LOST_CLAIMS and lost > MAX_LOST_CLAIMS_SHARE * known:
+        return [f"it lacks {lost} of the {known} instruments that are subscribed"]
+    return []
+
+
+def is_listed(master: InstrumentMaster, claim: Claim) -> bool:
+    """Whether a list has a claimed instrument, by its token or by its name."""
+    return claim.token in master or bool(claim.symbol and master.listed(claim.symbol))

@@ -1,0 +1,148 @@
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.kite.web.instruments import Instrument, InstrumentMaster
+from connector.kite.web.list_check import Claim, doubts
+
+TODAY = date(2026, 1, 29)
+SEGMENTS = {"NSE": 1, "NFO": 2, "MCX": 7}
+
+
+def market(**counts):
+    """Rows of each exchange; half of the contracts end the day before."""
+    rows = []
+    for exchange, count in counts.items():
+        for number in range(count):
+            expiry = None
+            if exchange != "NSE":
+                expiry = TODAY - timedelta(days=1) if number % 2 else TODAY
+            kind = "EQ" if expiry is None else "FUT"
+            token = (len(rows) + 1) << 8 | SEGMENTS[exchange]
+            rows.append(
+                Instrument(
+                    token, token >> 8, f"{exchange}{number}", "", 0.0, expiry, 0.0, 0.05, 1, kind,
+                    exchange, exchange,
+                )
+            )  # fmt: skip
+    return rows
+
+
+FULL = market(NSE=100, NFO=80, MCX=10)
+
+
+def judge(rows, last=FULL, claims=(), **faults):
+    last = None if last is None else InstrumentMaster(last)
+    return doubts(InstrumentMaster(rows, **faults), last, claims, TODAY)
+
+
+def test_the_same_list_and_one_without_what_has_expired_are_good():
+    assert judge(FULL) == []
+    assert judge([row for row in FULL if row.expiry is None or row.expiry >= TODAY]) == []
+
+
+def test_more_rows_are_no_reason_to_doubt():
+    assert (
+        judge(
+            [
+                *FULL,
+                *(
+                    row._replace(
+                        instrument_token=row.instrument_token + (9 << 20),
+                        tradingsymbol=f"N{row.tradingsymbol}",
+                    )
+                    for row in FULL
+                ),
+            ]
+        )
+        == []
+    )
+
+
+def test_a_few_shares_may_leave_a_day():
+    assert judge(FULL[10:]) == []
+
+
+def test_an_exchange_that_is_gone_is_named():
+    assert judge([row for row in FULL if row.exchange != "MCX"]) == [
+        "it has nothing of MCX, which had 5 instruments"
+    ]
+
+
+def test_half_of_an_exchange_is_named_with_its_figures():
+    assert judge([row for row in FULL if row.exchange != "NSE"] + FULL[:50]) == [
+        "it lacks 50 of the 100 instruments of NSE"
+    ]
+
+
+def test_a_share_of_all_is_missed_even_where_no_exchange_lacks_much():
+    rows = [row for number, row in enumerate(FULL) if number % 8]
+    assert judge(rows) == ["it lacks 24 of 145 instruments that have not expired"]
+
+
+def test_one_row_of_three_is_missed():
+    assert judge(FULL[:2], last=FULL[:3])
+
+
+def test_other_tokens_under_the_same_names_are_not_believed():
+    rows = [row._replace(instrument_token=row.instrument_token + (1 << 20)) for row in FULL]
+    assert judge(rows) == ["145 of 145 instruments have another token or name"]
+
+
+def test_other_names_under_the_same_tokens_are_not_believed():
+    rows = [row._replace(tradingsymbol=f"X{row.tradingsymbol}") for row in FULL]
+    assert judge(rows) == ["145 of 145 instruments have another token or name"]
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_some_new_tokens_are_the_usual_day(count):
+    rows = [row._replace(instrument_token=row.instrument_token + (1 << 20)) for row in FULL[:count]]
+    assert judge(rows + FULL[count:]) == []
+
+
+def claim(row):
+    return Claim(row.instrument_token, row.symbol, row.expiry)
+
+
+def test_claims_that_are_missed_count_more_than_other_rows():
+    claims = [claim(row) for row in FULL[:4]]
+    assert judge(FULL[2:], claims=claims) == ["it lacks 2 of the 4 instruments that are subscribed"]
+    # one alone may have left the market; one that is expired, nameless or long gone is no news
+    assert judge(FULL[1:], claims=claims) == []
+    expired = [claim(row)._replace(expiry=TODAY - timedelta(days=1)) for row in FULL[:4]]
+    assert judge(FULL[4:], claims=expired) == []
+    assert judge(FULL[4:], claims=[one._replace(symbol=None) for one in claims]) == []
+    assert judge(FULL[4:], last=FULL[4:], claims=claims) == []
+
+
+def test_without_a_last_list_the_claims_alone_are_compared():
+    claims = [claim(row) for row in FULL[:4]]
+    assert judge(FULL[:2], last=None) == []
+    assert judge(FULL[2:], last=None, claims=claims) == [
+        "it lacks 2 of the 4 instruments that are subscribed"
+    ]
+
+
+def test_a_list_that_is_badly_made_is_doubted_for_itself():
+    assert judge(FULL, last=None, broken=1) == ["1 of 190 lines have a quote that nothing closes"]
+    assert judge(FULL, last=None, skipped=22) == ["22 of 212 rows cannot be read"]
+    assert judge(FULL, last=None, skipped=19) == []
+
+
+@given(data=st.data())
+def test_a_list_that_lacks_a_third_of_what_has_not_expired_is_never_believed(data):
+    alive = [row for row in FULL if row.expiry is None or row.expiry >= TODAY]
+    order = data.draw(st.permutations(alive))
+    kept = order[: data.draw(st.integers(1, len(alive) * 2 // 3))]
+    assert judge(kept)
+
+
+@given(data=st.data())
+def test_a_list_that_lacks_one_in_twenty_of_each_exchange_is_believed(data):
+    rows = [row for row in FULL if row.exchange != "MCX"]
+    gone = data.draw(
+        st.sets(st.sampled_from([row.instrument_token for row in rows[:100]]), max_size=5)
+    )
+    assert judge([row for row in rows if row.instrument_token not in gone], last=rows) == []
