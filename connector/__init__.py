@@ -1,56 +1,62 @@
 """Zerodha Kite market data: a ticker, a manager of many connections, and what they speak.
 
-Every name that users of the library need is here; docs/library.md describes them.
+Every name that users of the library need is here; docs/library.md describes them. A name's
+module is imported when the name is first used: `import connector` alone costs next to nothing.
 """
 
-from connector.errors import (
-    CapacityError,
-    ConnectionClosedError,
-    ConnectorError,
-    FeedError,
-    FeedUnreachableError,
-    HandshakeError,
-    MissingExtraError,
-    ParseTickError,
-    SilentConnectionError,
-    TokenMissingError,
-    TokenRejectedError,
-    TooManyConnectionsError,
-)
-from connector.kite.client.channel import Channel, ChannelStats
-from connector.kite.client.health import HealthStatus, HealthSummary
-from connector.kite.client.manager import KiteTickerManager
-from connector.kite.client.stats import ChannelId, ManagerStats
-from connector.kite.client.subscriber import KiteTickerSubscriber
-from connector.kite.client.ticker import KiteTickerAsync
-from connector.kite.config import ChannelPolicy, ConnectionConfig, KiteManagerConfig
-from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
-from connector.kite.feed.handler import Handler
-from connector.kite.feed.stats import ConnectionStats
-from connector.kite.wire.arrays import frame_array, packet_dtype
-from connector.kite.wire.models import (
-    OHLC,
-    ClosingMessage,
-    ConnectionEvent,
-    ConnectionState,
-    Depth,
-    DepthItem,
-    ErrorMessage,
-    EventType,
-    Exchange,
-    FrameMessage,
-    Mode,
-    Order,
-    OrderMessage,
-    OrderStatus,
-    OrderTransactionType,
-    OrderValidity,
-    Request,
-    TextMessage,
-    TickerMessage,
-    TickMessage,
-)
-from connector.kite.wire.packets import Tick, parse_frame
+import typing
+
+if typing.TYPE_CHECKING:
+    from connector.errors import (
+        CapacityError,
+        ConnectionClosedError,
+        ConnectorError,
+        FeedError,
+        FeedUnreachableError,
+        HandshakeError,
+        MissingExtraError,
+        ParseTickError,
+        SilentConnectionError,
+        TokenMissingError,
+        TokenRejectedError,
+        TooManyConnectionsError,
+    )
+    from connector.kite.client.channel import Channel, ChannelStats
+    from connector.kite.client.health import HealthStatus, HealthSummary
+    from connector.kite.client.manager import KiteTickerManager
+    from connector.kite.client.stats import ChannelId, ManagerStats
+    from connector.kite.client.subscriber import KiteTickerSubscriber
+    from connector.kite.client.ticker import KiteTickerAsync
+    from connector.kite.config import ChannelPolicy, ConnectionConfig, KiteManagerConfig
+    from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
+    from connector.kite.feed.handler import Handler
+    from connector.kite.feed.stats import ConnectionStats
+    from connector.kite.wire.arrays import frame_array, packet_dtype
+    from connector.kite.wire.models import (
+        OHLC,
+        ClosingMessage,
+        ConnectionEvent,
+        ConnectionState,
+        Depth,
+        DepthItem,
+        ErrorMessage,
+        EventType,
+        Exchange,
+        FrameMessage,
+        Mode,
+        Order,
+        OrderMessage,
+        OrderStatus,
+        OrderTransactionType,
+        OrderValidity,
+        Request,
+        TextMessage,
+        TickerMessage,
+        TickMessage,
+    )
+    from connector.kite.wire.packets import Tick, parse_frame
+
+    __version__: str
 
 __all__ = [
     "OHLC",
@@ -107,3 +113,60 @@ __all__ = [
     "packet_dtype",
     "parse_frame",
 ]
+
+_HOMES: typing.Final = {
+    "connector.errors": (
+        "CapacityError ConnectionClosedError ConnectorError FeedError "
+        "FeedUnreachableError HandshakeError MissingExtraError ParseTickError "
+        "SilentConnectionError TokenMissingError TokenRejectedError "
+        "TooManyConnectionsError"
+    ),
+    "connector.kite.client.channel": "Channel ChannelStats",
+    "connector.kite.client.health": "HealthStatus HealthSummary",
+    "connector.kite.client.manager": "KiteTickerManager",
+    "connector.kite.client.stats": "ChannelId ManagerStats",
+    "connector.kite.client.subscriber": "KiteTickerSubscriber",
+    "connector.kite.client.ticker": "KiteTickerAsync",
+    "connector.kite.config": "ChannelPolicy ConnectionConfig KiteManagerConfig",
+    "connector.kite.feed.credentials": "Credentials FileCredentials StaticCredentials",
+    "connector.kite.feed.handler": "Handler",
+    "connector.kite.feed.stats": "ConnectionStats",
+    "connector.kite.wire.arrays": "frame_array packet_dtype",
+    "connector.kite.wire.models": (
+        "OHLC ClosingMessage ConnectionEvent ConnectionState Depth DepthItem ErrorMessage "
+        "EventType Exchange FrameMessage Mode Order OrderMessage OrderStatus "
+        "OrderTransactionType OrderValidity Request TextMessage TickerMessage TickMessage"
+    ),
+    "connector.kite.wire.packets": "Tick parse_frame",
+}
+"""The module of each name of `__all__`."""
+_HOME_OF: typing.Final = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+# hidden from type checkers, for which it would make every name one of this package
+if not typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a public name, or find the version, when it is first asked for (PEP 562)."""
+        if name in _HOME_OF:
+            import importlib
+
+            value = getattr(importlib.import_module(_HOME_OF[name]), name)
+        elif name == "__version__":
+            value = _version()
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, "__version__"})
+
+
+def _version() -> str:
+    """Return the installed version; "unknown" where the sources run without an installation."""
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version("kite-connector")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -7,17 +7,14 @@ anything.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+import connector
 from connector.histogram import Histogram
 
-try:
-    VERSION = importlib.metadata.version("kite-connector")
-except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
-    VERSION = "unknown"
+VERSION: Final = connector.__version__
 
 
 @dataclass(frozen=True)
