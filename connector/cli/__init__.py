@@ -1,57 +1,100 @@
 """The command line: `kite-connector`.
 
-Modules of commands import what they run inside the command: `--help` must not wait for Kafka's
-client library. Exit codes: 0 done, 1 failed, 2 wrong settings or usage, 3 stopped with losses.
+Nothing is imported here but what guards a command from its first moment on: Ctrl-C, a reader that
+went away and errors are answered in one line, even while the rest is still being imported.
+
+Exit codes: 0 done, 1 failed, 2 wrong settings or usage, 3 stopped with losses, 130 ended by Ctrl-C;
+`ctl` has 4 and 5 too.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+import typing
 
-import typer
+from connector.cli import interrupt
 
-from connector.cli.ctl import add_to as add_ctl
-from connector.cli.feed import add_to as add_feed
-from connector.cli.kafka import add_to as add_kafka
-from connector.cli.login import add_to as add_login
-from connector.cli.service import add_to as add_service
-from connector.errors import ConnectorError, PortInUseError, SettingsError
-from connector.logs import configure
+if typing.TYPE_CHECKING:
+    from connector.cli.program import app
+
+__all__ = ["app", "main"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
-app = typer.Typer(
-    name="kite-connector",
-    help="Streams Zerodha Kite Connect market data into Apache Kafka.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for add in (add_service, add_login, add_ctl, add_feed, add_kafka):
-    add(app)
+if not typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import the program when it is asked for: `main` is not to wait for it (PEP 562)."""
+        if name != "app":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from connector.cli.program import app
+
+        return app
 
 
-def main() -> None:
+def main() -> typing.NoReturn:
     """Run a command; what goes wrong on purpose is one message, without a traceback."""
-    # what is not configured is printed with the results; a command that runs for long says more
-    configure("warning")
+    interrupt.end_at_ctrl_c()
     try:
-        app(prog_name="kite-connector")
-    except (SettingsError, PortInUseError) as exc:
+        code = _run()
+    except KeyboardInterrupt:  # in between two event loops, each of which sets its own handler
+        code = interrupt.EXIT_CODE
+    interrupt.end_at_ctrl_c()  # again: an event loop has taken the handler away at its end
+    sys.exit(code)
+
+
+def _run() -> int:
+    from connector.errors import ConnectorError, PortInUseError, SettingsError
+
+    try:
+        try:
+            code = _command()
+        finally:
+            if sys.stdout is not None:  # closed from the start
+                sys.stdout.flush()
+    except SettingsError as exc:
+        # all that is wrong at once; where that is one thing, in one line
+        _say(exc.problems[0] if len(exc.problems) == 1 else exc)
+        return EXIT_USAGE
+    except PortInUseError as exc:
         _say(exc)
-        sys.exit(EXIT_USAGE)
+        return EXIT_USAGE
     except ConnectorError as exc:
         _say(exc)
-        sys.exit(EXIT_FAILED)
+        return EXIT_FAILED
     except BrokenPipeError:
-        # `… | head`: whoever read has enough; keep the interpreter from flushing into it again
-        sys.stdout = None
-        sys.exit(0)
+        # `… | head`: whoever read has enough
+        _discard_output()
+        return 0
+    except OSError as exc:
+        if exc.errno not in _FULL or exc.filename is not None:
+            raise  # a fault of its own, to be seen whole
+        _say(f"cannot write the output: {exc.strerror}")
+        _discard_output()
+        return EXIT_FAILED
+    return code
 
 
-def _say(error: Exception) -> None:
-    text = str(error)
-    sys.stderr.write(f"kite-connector: {text}\n")
+def _command() -> int:
+    """Run the command line's words; what is wrong with them is one line."""
+    from connector.cli.program import UsageError, run
+
+    try:
+        return run()
+    except UsageError as exc:
+        _say(exc)
+        return EXIT_USAGE
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from flushing, at its end, into what cannot be written to."""
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - pathlib is not needed for anything else
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+
+
+def _say(error: object) -> None:
+    sys.stderr.write(f"kite-connector: {error}\n")

@@ -1,5 +1,8 @@
 """`kite-connector ctl`: steers a running cluster over its control topic.
 
+Each type of command is a command here, made of its model in `connector.control.commands`: what has
+a default there is an option, what has none an argument.
+
 Exit codes: 0 done; 1 no reply, or no broker; 2 wrong usage; 4 rejected or expired; 5 done in part,
 some instruments were refused.
 """
@@ -8,295 +11,104 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
 
-from connector.cli.kafka import BootstrapOption, PrefixOption
-from connector.cli.service import ConfigOption
+from connector.cli import interrupt
+from connector.cli.group import CommandGroup, group
+from connector.cli.options import JsonOption, with_options, with_settings
 from connector.errors import SettingProblem, SettingsError
-from connector.settings.models import KafkaSettings
-from connector.settings.source import load
 
 if TYPE_CHECKING:
-    from connector.control.client import ControlClient
+    from connector.control.client import Change, ControlClient
+    from connector.control.commands import Command, CommandBase
+    from connector.settings.models import Settings
 
 EXIT_REJECTED = 4
 EXIT_PARTLY = 5
-
-
-class ModeChoice(StrEnum):
-    """The modes, as the command line has them."""
-
-    LTP = "ltp"
-    QUOTE = "quote"
-    FULL = "full"
-
+_REPLY_SECONDS: Final = {"refresh-instruments": 90.0}
+"""How long a reply may take where that is not 30 s: the list is loaded first."""
+_MAX_SECONDS: Final = 86_400.0
 
 InstrumentsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INSTRUMENT…",
-        help="Tokens or EXCHANGE:TRADINGSYMBOL; - reads them from standard input, one a line",
+        metavar="INSTRUMENT",
+        help="Tokens or EXCHANGE:TRADINGSYMBOL; - reads them from standard input, one a line.",
         show_default=False,
     ),
 ]
 FileOption = Annotated[
     Path | None,
-    typer.Option("--file", "-f", help="File with instruments, one a line; # begins a comment"),
-]
-WatchlistOption = Annotated[str, typer.Option("--watchlist", "-w", help="Whose claim it is")]
-WatchlistArgument = Annotated[str, typer.Argument(help="The watchlist")]
-ModeOption = Annotated[ModeChoice, typer.Option("--mode", "-m", help="How much each packet has")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Answer as if, change nothing")]
-RevisionOption = Annotated[
-    int | None,
-    typer.Option("--expected-revision", help="Refuse unless the revision is this one"),
-]
-IdOption = Annotated[
-    str | None, typer.Option("--id", help="Of the command; the same id has one effect only")
+    typer.Option(
+        "--file",
+        "-f",
+        help="Read instruments from a file, one a line; # begins a comment.",
+        show_default=False,
+    ),
 ]
 TimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the reply")
+    float,
+    typer.Option("--timeout", min=0.1, max=_MAX_SECONDS, help="Wait so many seconds for a reply."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
-
-ctl = typer.Typer(
-    name="ctl",
-    help="Steer a running cluster: what is subscribed, in which mode, on which connection.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+_connected = with_settings("bootstrap", "prefix", "name")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.add_typer(ctl)
+def _sender(kind: str, model: type[CommandBase]) -> Callable[..., None]:
+    """The command of one type of message: writes it, shows its reply, ends with its exit code."""
+    seconds = _REPLY_SECONDS.get(kind, 30.0)
 
+    def send(
+        *,
+        settings: Settings,
+        timeout: TimeoutOption = seconds,
+        as_json: JsonOption = False,
+        **given: Any,
+    ) -> None:
+        _send(settings, timeout, as_json, {"type": kind, **given})
 
-@ctl.command()
-def subscribe(
-    instruments: InstrumentsArgument = None,
-    file: FileOption = None,
-    watchlist: WatchlistOption = "default",
-    mode: ModeOption = ModeChoice.QUOTE,
-    dry_run: DryRunOption = False,
-    expected_revision: RevisionOption = None,
-    command_id: IdOption = None,
-    timeout: TimeoutOption = 30.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Claim instruments for a watchlist; each is streamed while any watchlist claims it."""
-    _send(
-        _client(config, bootstrap, prefix),
-        timeout,
-        as_json,
-        type="subscribe",
-        id=command_id,
-        watchlist=watchlist,
-        mode=mode.value,
-        instruments=_instruments(instruments, file),
-        dry_run=dry_run,
-        expected_revision=expected_revision,
+    def send_instruments(
+        *,
+        settings: Settings,
+        instruments: InstrumentsArgument = None,
+        file: FileOption = None,
+        timeout: TimeoutOption = 30.0,
+        as_json: JsonOption = False,
+        **given: Any,
+    ) -> None:
+        if instruments or file is not None or model.model_fields["instruments"].is_required():
+            given["instruments"] = _instruments(instruments, file)
+        _send(settings, timeout, as_json, {"type": kind, **given})
+
+    command = send_instruments if "instruments" in model.model_fields else send
+    command.__doc__ = model.__doc__
+    options = with_options(
+        model,
+        leave_out=("type", "instruments"),
+        optional=("id",),
+        short={"watchlist": "-w", "mode": "-m"},
     )
+    return _connected(options(command))
 
 
-@ctl.command()
-def unsubscribe(
-    instruments: InstrumentsArgument = None,
-    file: FileOption = None,
-    watchlist: WatchlistOption = "default",
-    dry_run: DryRunOption = False,
-    expected_revision: RevisionOption = None,
-    command_id: IdOption = None,
-    timeout: TimeoutOption = 30.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Give up a watchlist's claim on instruments."""
-    _send(
-        _client(config, bootstrap, prefix),
-        timeout,
-        as_json,
-        type="unsubscribe",
-        id=command_id,
-        watchlist=watchlist,
-        instruments=_instruments(instruments, file),
-        dry_run=dry_run,
-        expected_revision=expected_revision,
-    )
-
-
-@ctl.command("set-mode")
-def set_mode(
-    mode: Annotated[ModeChoice, typer.Argument(help="ltp, quote or full")],
-    instruments: InstrumentsArgument = None,
-    file: FileOption = None,
-    watchlist: WatchlistOption = "default",
-    dry_run: DryRunOption = False,
-    expected_revision: RevisionOption = None,
-    command_id: IdOption = None,
-    timeout: TimeoutOption = 30.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Change the mode that a watchlist claims: of some instruments, or of all it has."""
-    some = instruments or file
-    _send(
-        _client(config, bootstrap, prefix),
-        timeout,
-        as_json,
-        type="set-mode",
-        id=command_id,
-        watchlist=watchlist,
-        mode=mode.value,
-        instruments=_instruments(instruments, file) if some else None,
-        dry_run=dry_run,
-        expected_revision=expected_revision,
-    )
-
-
-@ctl.command()
-def replace(
-    watchlist: WatchlistArgument,
-    instruments: InstrumentsArgument = None,
-    file: FileOption = None,
-    mode: ModeOption = ModeChoice.QUOTE,
-    dry_run: DryRunOption = False,
-    expected_revision: RevisionOption = None,
-    command_id: IdOption = None,
-    timeout: TimeoutOption = 30.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Make these instruments the whole of a watchlist."""
-    _send(
-        _client(config, bootstrap, prefix),
-        timeout,
-        as_json,
-        type="replace",
-        id=command_id,
-        watchlist=watchlist,
-        mode=mode.value,
-        instruments=_instruments(instruments, file),
-        dry_run=dry_run,
-        expected_revision=expected_revision,
-    )
-
-
-@ctl.command()
-def delete(
-    watchlist: WatchlistArgument,
-    dry_run: DryRunOption = False,
-    expected_revision: RevisionOption = None,
-    command_id: IdOption = None,
-    timeout: TimeoutOption = 30.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Give up all that a watchlist claims."""
-    _send(
-        _client(config, bootstrap, prefix),
-        timeout,
-        as_json,
-        type="delete",
-        id=command_id,
-        watchlist=watchlist,
-        dry_run=dry_run,
-        expected_revision=expected_revision,
-    )
-
-
-@ctl.command()
-def reconnect(
-    slot: Annotated[int, typer.Argument(min=0, help="Number of the connection")],
-    command_id: IdOption = None,
-    timeout: TimeoutOption = 30.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Close the socket of a slot and open a new one."""
-    client = _client(config, bootstrap, prefix)
-    _send(client, timeout, as_json, type="reconnect", id=command_id, slot=slot)
-
-
-@ctl.command()
-def rebalance(
-    dry_run: DryRunOption = False,
-    command_id: IdOption = None,
-    timeout: TimeoutOption = 30.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Spread the instruments evenly over the slots, with the fewest moves."""
-    client = _client(config, bootstrap, prefix)
-    _send(client, timeout, as_json, type="rebalance", id=command_id, dry_run=dry_run)
-
-
-@ctl.command("refresh-instruments")
-def refresh_instruments(
-    accept_list: Annotated[
-        bool,
-        typer.Option(
-            "--accept-list",
-            help="Use a list that would be held back, and end the claims of all that it lacks",
-        ),
-    ] = False,
-    command_id: IdOption = None,
-    timeout: TimeoutOption = 90.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Load the instrument master anew, and give every symbol its token of today."""
-    client = _client(config, bootstrap, prefix)
-    _send(
-        client, timeout, as_json, type="refresh-instruments", id=command_id, accept_list=accept_list
-    )
-
-
-@ctl.command()
+@_connected
 def status(
-    name: Annotated[
-        str | None, typer.Option("--name", help="Of the connector. Default: name of the settings")
-    ] = None,
-    timeout: TimeoutOption = 30.0,
-    as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
+    *, settings: Settings, timeout: TimeoutOption = 30.0, as_json: JsonOption = False
 ) -> None:
     """Show slots and their owners, watchlists and the revision.
 
-    The leader tells all but the owners, which the broker tells.
+    The leader knows all but the owners, which the broker knows.
     """
     from connector.control.client import new_id
     from connector.control.commands import Status
 
-    settings = load(config, accounts_required=False).settings
-    with _client(config, bootstrap, prefix, name) as client:
+    with _client(settings) as client:
         reply = client.send(Status(id=new_id(), type="status"), timeout)
-        owners = client.owners(name or settings.name)
+        owners = client.owners(settings.name)
     if as_json:
         document = reply.model_dump(mode="json", exclude_none=True)
         if owners is not None:
@@ -307,18 +119,17 @@ def status(
     _print_reply(reply, owners or {})
 
 
-@ctl.command("list")
+@_connected
 def list_subscriptions(
+    *,
+    settings: Settings,
     watchlist: Annotated[
-        str | None, typer.Option("--watchlist", "-w", help="Only what this one claims")
+        str | None, typer.Option("--watchlist", "-w", help="Only what this watchlist claims.")
     ] = None,
     as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """List what is subscribed, from the topic itself: no leader is needed."""
-    with _client(config, bootstrap, prefix) as client:
+    with _client(settings) as client:
         carried = client.subscriptions()
     rows = [
         {"slot": slot, **record.model_dump(mode="json")}
@@ -345,74 +156,60 @@ def list_subscriptions(
     typer.echo(f"{len(rows)} instruments")
 
 
-@ctl.command()
+@_connected
 def watch(
+    *,
+    settings: Settings,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.1, help="End after so many seconds")
+        float | None,
+        typer.Option("--timeout", min=0.1, max=_MAX_SECONDS, help="End after so many seconds."),
     ] = None,
     as_json: JsonOption = False,
-    bootstrap: BootstrapOption = None,
-    prefix: PrefixOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Show replies and changed subscriptions as they are written, until Ctrl-C."""
-    with _client(config, bootstrap, prefix) as client:
-        try:
-            for change in client.watch(timeout):
-                if as_json:
-                    shown: dict[str, Any] = {
-                        name: value.model_dump(mode="json", exclude_none=True)
-                        if hasattr(value, "model_dump")
-                        else value
-                        for name, value in change._asdict().items()
-                    }
-                    typer.echo(json.dumps({k: v for k, v in shown.items() if v is not None}))
-                elif change.reply is not None:
-                    reply = change.reply
-                    typer.echo(
-                        f"reply    {reply.id}: {reply.status} revision {reply.revision}, "
-                        f"{reply.accepted} accepted, {len(reply.refused)} refused"
-                    )
-                elif change.subscription is not None:
-                    record = change.subscription
-                    typer.echo(
-                        f"slot {change.slot}   {change.token} {record.symbol or ''} {record.mode}"
-                    )
-                else:
-                    typer.echo(f"slot {change.slot}   {change.token} ends")
-                sys.stdout.flush()
-        except KeyboardInterrupt:
-            return
+    interrupt.is_the_end()
+    with _client(settings) as client:
+        for change in client.watch(timeout):
+            typer.echo(json.dumps(_document(change)) if as_json else _line(change))
+            sys.stdout.flush()
 
 
-def _client(
-    config: Path | None, bootstrap: str | None, prefix: str | None, name: str | None = None
-) -> ControlClient:
+class _Ctl(CommandGroup):
+    @classmethod
+    def targets(cls) -> Mapping[str, Callable[..., None]]:
+        from connector.control import commands
+
+        models = get_args(commands.Command)
+        kinds = {get_args(model.model_fields["type"].annotation)[0]: model for model in models}
+        return {
+            **{kind: _sender(kind, model) for kind, model in kinds.items()},
+            "status": status,
+            "list": list_subscriptions,
+            "watch": watch,
+        }
+
+
+ctl = group(
+    _Ctl,
+    name="ctl",
+    help="Steer a running cluster: what is subscribed, in which mode, on which connection.",
+)
+
+
+def _client(settings: Settings) -> ControlClient:
     from connector.control.client import ControlClient
     from connector.kafka.topics import TopicNames
 
-    settings = load(config, accounts_required=False).settings
-    kafka = settings.kafka
-    if bootstrap is not None:
-        kafka = KafkaSettings.model_validate({**kafka.model_dump(), "bootstrap_servers": bootstrap})
-    topics = TopicNames(prefix or settings.topics.prefix)
-    return ControlClient(kafka, topics, name=name or settings.name)
+    return ControlClient(settings.kafka, TopicNames(settings.topics.prefix), name=settings.name)
 
 
-def _send(client: ControlClient, timeout: float, as_json: bool, /, **fields: Any) -> None:
+def _send(settings: Settings, timeout: float, as_json: bool, fields: dict[str, Any]) -> None:
     """Write a command, show its reply, end with its exit code."""
     from connector.control.client import new_id
-    from connector.control.commands import Rejected, ReplyStatus, parse
+    from connector.control.commands import ReplyStatus
 
-    fields = {name: value for name, value in fields.items() if value is not None}
-    fields.setdefault("id", new_id())
-    data = json.dumps(fields).encode()
-    command = parse(data, len(data))
-    if isinstance(command, Rejected):
-        raise SettingsError(
-            [SettingProblem(*error.split(": ", 1)) for error in command.errors if ": " in error]
-        )
-    with client:
+    command = _command({"id": new_id(), **fields})
+    with _client(settings) as client:
         reply = client.send(command, timeout)
     if as_json:
         _print_json(reply.model_dump(mode="json", exclude_none=True))
@@ -422,6 +219,60 @@ def _send(client: ControlClient, timeout: float, as_json: bool, /, **fields: Any
         raise typer.Exit(EXIT_REJECTED)
     if reply.refused:
         raise typer.Exit(EXIT_PARTLY)
+
+
+def _command(fields: dict[str, Any]) -> Command:
+    """The command of these fields.
+
+    Raises:
+        SettingsError: in one line, each reason with all that it holds for.
+    """
+    from connector.control.commands import Rejected, parse
+
+    expires_at = fields.get("expires_at")
+    if expires_at is not None:
+        fields["expires_at"] = _number_or_text(expires_at)
+    data = json.dumps(fields).encode()
+    command = parse(data, len(data))
+    if not isinstance(command, Rejected):
+        return command
+    places: dict[str, list[str]] = {}
+    for error in command.errors:
+        place, _, reason = error.partition(": ")
+        if place.startswith("instruments["):
+            place = str(fields["instruments"][int(place[12:-1])])
+        places.setdefault(reason or place, []).append(place)
+    problems = [f"{', '.join(names)}: {reason}" for reason, names in places.items()]
+    name, _, reason = "; ".join(problems).partition(": ")
+    raise SettingsError([SettingProblem(name, reason)])
+
+
+def _number_or_text(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def _document(change: Change) -> dict[str, Any]:
+    """A change as JSON has it, without what it lacks."""
+    return {
+        name: value.model_dump(mode="json", exclude_none=True)
+        if hasattr(value, "model_dump")
+        else value
+        for name, value in change._asdict().items()
+        if value is not None
+    }
+
+
+def _line(change: Change) -> str:
+    if change.reply is not None:
+        reply = change.reply
+        return (
+            f"reply    {reply.id}: {reply.status} revision {reply.revision}, "
+            f"{reply.accepted} accepted, {len(reply.refused)} refused"
+        )
+    if change.subscription is None:
+        return f"slot {change.slot}   {change.token} ends"
+    record = change.subscription
+    return f"slot {change.slot}   {change.token} {record.symbol or ''} {record.mode}"
 
 
 def _print_reply(reply: Any, owners: Mapping[int | None, str] = MappingProxyType({})) -> None:
@@ -452,14 +303,18 @@ def _print_reply(reply: Any, owners: Mapping[int | None, str] = MappingProxyType
 def _instruments(arguments: Sequence[str] | None, file: Path | None) -> list[int | str]:
     """From arguments, a file and standard input together, in this order."""
     written: list[str] = []
-    for argument in arguments or ():
-        written += _lines(sys.stdin) if argument == "-" else [argument.strip()]
-    if file is not None:
-        try:
+    place = "standard input"
+    try:
+        for argument in arguments or ():
+            written += _lines(sys.stdin or ()) if argument == "-" else [argument.strip()]
+        if file is not None:
+            place = f"--file {file}"
             written += _lines(file.read_text(encoding="utf-8").splitlines())
-        except (OSError, UnicodeDecodeError) as exc:
-            raise SettingsError([SettingProblem("--file", f"cannot be read: {exc}")]) from exc
-    return [int(text) if text.isascii() and text.isdigit() else text for text in written]
+    except UnicodeDecodeError as exc:
+        raise SettingsError([SettingProblem(place, "is not UTF-8 text")]) from exc
+    except OSError as exc:
+        raise SettingsError([SettingProblem(place, f"cannot be read: {exc.strerror}")]) from exc
+    return [_number_or_text(text) for text in written]
 
 
 def _lines(lines: Iterable[str]) -> list[str]:

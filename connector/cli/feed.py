@@ -2,55 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
-import signal
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-import uvloop
 
-from connector.cli.options import build, with_options
-from connector.cli.service import ConfigOption, configure_logs
+from connector.cli.options import build, with_options, with_settings
 from connector.errors import SettingProblem, SettingsError
-from connector.logs import configure
-from connector.settings.models import LogFormat
-from connector.settings.source import load
-from connector.simulator.config import SimulatedAccount, SimulatorConfig
-from connector.simulator.faults import FaultSpec
 
+if TYPE_CHECKING:
+    import asyncio
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(demo)
-    app.command()(simulate)
-    app.command()(record)
+    from connector.settings.models import Settings
+    from connector.simulator.config import SimulatorConfig
+    from connector.simulator.faults import FaultSpec
 
 
 def demo(
     duration: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Seconds; until Ctrl-C when not given", show_default=False),
+        typer.Option(
+            min=0.1, help="End after so many seconds. [default: at Ctrl-C]", show_default=False
+        ),
     ] = None,
     replicas: Annotated[
-        int, typer.Option(min=1, max=9, help="Connectors, which share the three connections")
+        int,
+        typer.Option(
+            min=1, max=9, help="Run so many connectors, which share the three connections."
+        ),
     ] = 1,
     instruments: Annotated[
-        int, typer.Option(min=1, max=9000, help="Instruments to subscribe")
+        int, typer.Option(min=1, max=9000, help="Subscribe so many instruments.")
     ] = 1500,
-    rate: Annotated[float, typer.Option(min=0.0, help="Updates a second of each instrument")] = 2.0,
-    seed: Annotated[int, typer.Option(help="Of the market's chance")] = 1,
+    rate: Annotated[
+        float, typer.Option(min=0.0, help="Update each instrument so many times a second.")
+    ] = 2.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 1,
 ) -> None:
     """Show it all: simulated market, embedded broker and registry, the connector.
 
     Needs no account, no Kafka and no network. A live view on a terminal; lines otherwise, and one
     of JSON at the end.
     """
+    import asyncio
+
+    import uvloop
+
     from connector.cli.demo import DemoOptions, run_demo
+    from connector.logs import configure
 
     # all of it is on this machine: a proxy of the environment has no part in it
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
@@ -88,28 +91,34 @@ class Lines(io.StringIO):
         return len(text)
 
 
-@with_options(SimulatorConfig, leave_out=("accounts", "faults", "sent_log_frames", "stepped"))
+@with_options(
+    "connector.simulator.config:SimulatorConfig",
+    leave_out=("accounts", "faults", "sent_log_frames", "stepped"),
+)
 def simulate(
     *,
     api_key: Annotated[
         list[str] | None,
-        typer.Option(help="an api_key that may come in; may be repeated", show_default=False),
+        typer.Option(help="Let this api_key in; may be repeated.", show_default=False),
     ] = None,
     access_token: Annotated[
         str | None,
         typer.Option(
-            help="the token that is good at the start; empty: none until a login",
+            help="Let this access_token in from the start; an empty one means none until a login.",
             show_default=False,
         ),
     ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="kind[@at_seconds][:seconds], as in silence@30:8; may be repeated",
+            help="Let something go wrong, as KIND[@AT_SECONDS][:SECONDS], such as silence@30:8; "
+            "may be repeated.",
             show_default=False,
         ),
     ] = None,
-    log_format: Annotated[LogFormat, typer.Option(help="how the log is written")] = "auto",
+    log_format: Annotated[
+        Literal["auto", "json", "console"], typer.Option(help="Write the log in this form.")
+    ] = "auto",
     **given: Any,
 ) -> None:
     """Run a simulated Kite: WebSocket and REST, until Ctrl-C. Needs no account.
@@ -117,6 +126,11 @@ def simulate(
     Anything that speaks Kite's protocol can connect, with the api_key `simulated_key` and the
     access_token `simulated_token` where nothing else is said.
     """
+    import asyncio
+
+    from connector.logs import configure
+    from connector.simulator.config import SimulatedAccount, SimulatorConfig
+
     configure(log_format=log_format)
     if api_key or access_token is not None:
         keys = api_key or [SimulatedAccount().api_key]
@@ -126,27 +140,33 @@ def simulate(
     asyncio.run(_simulate(config))
 
 
+@with_settings(accounts_required=True, log_level="warning")
 def record(
+    *,
+    settings: Settings,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The capture; gzipped if named *.gz")
+        Path, typer.Argument(metavar="FILE", help="The capture to write; gzipped if named *.gz.")
     ],
     duration: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Seconds; until Ctrl-C when not given", show_default=False),
+        typer.Option(
+            min=0.1, help="End after so many seconds. [default: at Ctrl-C]", show_default=False
+        ),
     ] = None,
     text: Annotated[
-        bool, typer.Option(help="Record text frames, and with them order updates")
+        bool, typer.Option(help="Record text frames, and with them order updates.")
     ] = True,
-    comment: Annotated[str, typer.Option(help="For whoever finds the file; no secret")] = "",
-    config: ConfigOption = None,
+    comment: Annotated[
+        str, typer.Option(help="Keep this text in the file, for whoever finds it.")
+    ] = "",
 ) -> None:
     """Record what the feed sends, for `simulate --replay`; nothing goes to Kafka.
 
     Uses the accounts and instruments of the settings, and so their connections: a service with the
     same api_key must not run meanwhile.
     """
-    settings = load(config).settings
-    configure_logs(settings, log_level="warning")
+    import asyncio
+
     from connector.service.recording import record as run
 
     async def recorded() -> int:
@@ -171,6 +191,8 @@ def _say_progress(messages: int, connections: int) -> None:
 
 
 def _fault(text: str) -> FaultSpec:
+    from connector.simulator.faults import FaultSpec
+
     try:
         return FaultSpec.parse(text)
     except ValueError as exc:
@@ -193,6 +215,9 @@ async def _simulate(config: SimulatorConfig) -> None:
 
 def stopped_by_signal() -> asyncio.Event:
     """An event that SIGTERM and Ctrl-C set; to be called from the event loop."""
+    import asyncio
+    import signal
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

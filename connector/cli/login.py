@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.service import ConfigOption
+from connector.cli.options import with_settings
 from connector.errors import SettingProblem, SettingsError
-from connector.settings.models import AccountSettings, FeedSettings
-from connector.settings.source import load, variable_of
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(login)
+    from connector.settings.models import AccountSettings, FeedSettings, Settings
 
 
+@with_settings(accounts_required=True)
 def login(
+    *,
+    settings: Settings,
     request_token: Annotated[
         str | None,
         typer.Argument(
-            help="Of the redirect, or its whole address; - reads it from standard input, as does "
-            "nothing at all where that is no terminal",
+            help="The request_token of the redirect, or its whole address; - reads it from "
+            "standard input, as does nothing at all where that is no terminal.",
             show_default=False,
         ),
     ] = None,
     account: Annotated[
         str | None,
-        typer.Option("--account", "-a", help="Whose login; may be left out where there is one"),
+        typer.Option(
+            "--account", "-a", help="The account to log in; may be left out where there is one."
+        ),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="Default: access_token_file of the account", show_default=False),
+        typer.Option(
+            help="Write the access_token to this file. [default: the account's access_token_file]",
+            show_default=False,
+        ),
     ] = None,
     listen: Annotated[
         int | None,
@@ -46,25 +48,25 @@ def login(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Take the redirect by http://127.0.0.1:PORT/, which has to be the app's redirect "
-            "URL: there is nothing to paste",
+            help="Accept the redirect at http://127.0.0.1:PORT/, which has to be the app's "
+            "redirect URL: there is nothing to paste.",
             show_default=False,
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds to wait for the redirect, with --listen")
+        float, typer.Option(min=1, help="Wait so many seconds for the redirect, with --listen.")
     ] = 300.0,
     url: Annotated[
-        bool, typer.Option("--url", help="Print the login page's address, and do nothing else")
+        bool, typer.Option("--url", help="Print the login page's address, and do nothing else.")
     ] = False,
-    config: ConfigOption = None,
 ) -> None:
     """Log in for the day: open the printed address, and give what the browser comes back with.
 
     Writes the access_token to the account's token file, readable by its owner alone. A running
     service takes it from there at once; nothing has to be restarted. The token is never shown.
     """
-    settings = load(config).settings
+    import asyncio
+
     number, chosen = _account(settings.accounts, account)
     from connector.kite.web.rest import login_url
 
@@ -75,6 +77,8 @@ def login(
         raise SettingsError([SettingProblem("--listen", "waits for the token that is given")])
     path = _token_file(number, chosen, token_file)
     if chosen.api_secret is None:
+        from connector.settings.source import variable_of
+
         raise SettingsError(
             [
                 SettingProblem(

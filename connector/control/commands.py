@@ -57,6 +57,10 @@ Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)
 Watchlist = Annotated[
     str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")
 ]
+Claimant = Annotated[Watchlist, Field(description="The watchlist whose claims are meant.")]
+ClaimedMode = Annotated[
+    Mode, Field(description="How much each packet carries: ltp, quote or full.")
+]
 Token = Annotated[StrictInt, Field(ge=1, le=0xFFFF_FFFF)]
 Symbol = Annotated[
     str,
@@ -84,13 +88,19 @@ class CommandBase(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Id = Field(description="any text of up to 128 characters; a UUID is a good choice")
-    dry_run: bool = Field(False, strict=True, description="answer as if, change nothing")
+    id: Id = Field(
+        description="Any text of up to 128 characters; commands with the same id have one effect."
+    )
+    dry_run: bool = Field(
+        False, strict=True, description="Answer as if it were done, and change nothing."
+    )
     expires_at: ExpiresAt | None = Field(
-        None, description="too late after this: epoch ms, or ISO 8601 with a zone"
+        None,
+        description="Reject the command after this time: epoch milliseconds, or ISO 8601 with a "
+        "zone.",
     )
     expected_revision: Annotated[int, Field(strict=True, ge=0)] | None = Field(
-        None, description="refuse the command unless the revision is this one"
+        None, description="Reject the command unless the revision is this one."
     )
 
 
@@ -98,16 +108,16 @@ class Subscribe(CommandBase):
     """Claim instruments for a watchlist, in a mode."""
 
     type: Literal["subscribe"]
-    watchlist: Watchlist = DEFAULT_WATCHLIST
+    watchlist: Claimant = DEFAULT_WATCHLIST
     instruments: SomeInstruments
-    mode: Mode = Mode.QUOTE
+    mode: ClaimedMode = Mode.QUOTE
 
 
 class Unsubscribe(CommandBase):
     """Give up a watchlist's claim on instruments; the claims of others stay."""
 
     type: Literal["unsubscribe"]
-    watchlist: Watchlist = DEFAULT_WATCHLIST
+    watchlist: Claimant = DEFAULT_WATCHLIST
     instruments: SomeInstruments
 
 
@@ -115,32 +125,32 @@ class SetMode(CommandBase):
     """Change the mode that a watchlist claims; without instruments, that of all it has."""
 
     type: Literal["set-mode"]
-    watchlist: Watchlist = DEFAULT_WATCHLIST
+    watchlist: Claimant = DEFAULT_WATCHLIST
     instruments: SomeInstruments | None = None
-    mode: Mode
+    mode: ClaimedMode
 
 
 class Replace(CommandBase):
     """Make these instruments, in this mode, the whole of a watchlist; none empties it."""
 
     type: Literal["replace"]
-    watchlist: Watchlist
+    watchlist: Claimant
     instruments: Instruments
-    mode: Mode = Mode.QUOTE
+    mode: ClaimedMode = Mode.QUOTE
 
 
 class Delete(CommandBase):
     """Give up all claims of a watchlist."""
 
     type: Literal["delete"]
-    watchlist: Watchlist
+    watchlist: Claimant
 
 
 class Reconnect(CommandBase):
     """Close the socket of a slot and open a new one."""
 
     type: Literal["reconnect"]
-    slot: Annotated[int, Field(strict=True, ge=0)]
+    slot: int = Field(strict=True, ge=0, description="The number of the connection.")
 
 
 class Rebalance(CommandBase):
@@ -156,8 +166,8 @@ class RefreshInstruments(CommandBase):
     accept_list: bool = Field(
         False,
         strict=True,
-        description="use the list even where it lacks much that the last one had, and end the "
-        "claims of all that it does not name",
+        description="Use the list even where it lacks much that the last one had, and end the "
+        "claims of all that it does not name.",
     )
 
 

@@ -157,7 +157,9 @@ class KafkaSettings(Section):
     """The brokers, and how to reach them."""
 
     bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
-        "localhost:9092", min_length=1, description="host:port, several with commas"
+        "localhost:9092",
+        min_length=1,
+        description="Brokers to begin with, as host:port; several with commas.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how brokers are spoken to"
@@ -207,7 +209,7 @@ class TopicSettings(Section):
     prefix: str = Field(
         "kite",
         pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,100}$",
-        description="first part of every topic's name",
+        description="First part of every topic's name.",
     )
     create: bool = Field(True, description="create what is missing; false: only check")
     replication_factor: int = Field(3, ge=1, le=32767, description="of topics it creates")
@@ -233,7 +235,8 @@ class RegistrySettings(Section):
     """A schema registry with Confluent's API."""
 
     url: Annotated[str, _url("https", "http", "mock")] = Field(
-        "http://localhost:8081", description="mock://… keeps schemas inside the process"
+        "http://localhost:8081",
+        description="Schema registry; a URL of mock:// keeps schemas inside the process.",
     )
     register_schemas: bool = Field(True, description="false: only look them up")
     username: str | None = Field(None, description="for basic authentication")
@@ -323,8 +326,14 @@ LogFormat = Literal["auto", "json", "console"]
 class LoggingSettings(Section):
     """The log."""
 
-    level: LogLevel = Field("info", description="of the connector and of what it uses")
-    format: LogFormat = Field("auto", description="auto: readable on a terminal, JSON elsewhere")
+    level: LogLevel = Field(
+        "info",
+        description="Write what is at least so important, of the connector and of what it uses.",
+    )
+    format: LogFormat = Field(
+        "auto",
+        description="Write the log in this form; auto is readable on a terminal, JSON elsewhere.",
+    )
 
 
 class Settings(Section):
@@ -333,7 +342,7 @@ class Settings(Section):
     name: str = Field(
         DEFAULT_NAME,
         pattern=r"^[A-Za-z0-9._-]{1,80}$",
-        description="of the connector; with topics.prefix, of its group and transactional.id",
+        description="Name of the connector: with topics.prefix, of its group and transactional.id.",
     )
     feed: FeedSettings = FeedSettings()
     accounts: tuple[AccountSettings, ...] = Field(

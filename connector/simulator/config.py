@@ -41,66 +41,89 @@ class SimulatorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="address to listen on, for both ports")
-    ws_port: int = Field(0, ge=0, le=65535, description="WebSocket port; 0: any free one")
-    rest_port: int = Field(0, ge=0, le=65535, description="REST port; 0: any free one")
+    host: str = Field("127.0.0.1", description="Listen on this address, with both ports.")
+    ws_port: int = Field(0, ge=0, le=65535, description="WebSocket port; 0 takes any free one.")
+    rest_port: int = Field(0, ge=0, le=65535, description="REST port; 0 takes any free one.")
     accounts: tuple[SimulatedAccount, ...] = Field(
         (SimulatedAccount(),), min_length=1, description="the api_keys that may come in"
     )
 
-    instruments: int = Field(2_000, ge=1, le=120_000, description="size of the market")
-    seed: int = Field(1, description="the same seed and steps give the same packets")
-    today: date | None = Field(
-        None, description="the trading day that expiries are counted from; null: today in IST"
+    instruments: int = Field(
+        2_000, ge=1, le=120_000, description="The market has so many instruments."
     )
-    market_open: bool = Field(True, description="false: snapshots and heartbeats only")
+    seed: int = Field(1, description="The same seed and steps give the same packets.")
+    today: date | None = Field(
+        None, description="The trading day that expiries are counted from; today in IST by default."
+    )
+    market_open: bool = Field(
+        True, description="A closed market sends snapshots and heartbeats only."
+    )
     stepped: bool = Field(
         False, description="nothing goes out by itself, not even heartbeats: tests call step()"
     )
 
-    updates_per_second: NotNegative = Field(1.0, description="of each subscribed instrument")
-    period_seconds: Positive = Field(
-        0.02, le=1, description="how often updates go out; smaller is smoother and costs more"
+    updates_per_second: NotNegative = Field(
+        1.0, description="Update each subscribed instrument so many times a second."
     )
-    burst_factor: Positive = Field(1.0, description="how much faster a burst is; 1: no bursts")
-    burst_every_seconds: Positive = Field(10.0, description="from one burst's start to the next")
-    burst_seconds: Positive = Field(1.0, description="how long a burst lasts")
-    packets_per_frame: int = Field(50, ge=1, le=5_000, description="at most, in one frame")
-    heartbeat_seconds: Positive = Field(1.0, description="between the 1-byte frames")
+    period_seconds: Positive = Field(
+        0.02,
+        le=1,
+        description="Send updates out at this distance; a smaller one is smoother and costs more.",
+    )
+    burst_factor: Positive = Field(
+        1.0, description="A burst is so many times faster; 1 means no bursts."
+    )
+    burst_every_seconds: Positive = Field(10.0, description="Bursts begin at this distance.")
+    burst_seconds: Positive = Field(1.0, description="A burst lasts so long.")
+    packets_per_frame: int = Field(
+        50, ge=1, le=5_000, description="A frame has at most so many packets."
+    )
+    heartbeat_seconds: Positive = Field(
+        1.0, description="Heartbeats, frames of one byte, go out at this distance."
+    )
     connect_messages: bool = Field(
-        True, description="send the undocumented instruments_meta and app_code at connect"
+        True, description="Send the undocumented instruments_meta and app_code at connect."
     )
 
-    max_sockets_per_key: int = Field(MAX_CONNECTIONS_PER_KEY, ge=1, description="then HTTP 429")
+    max_sockets_per_key: int = Field(
+        MAX_CONNECTIONS_PER_KEY,
+        ge=1,
+        description="An api_key may have so many sockets; the next gets HTTP 429.",
+    )
     max_instruments_per_socket: int = Field(
-        MAX_SYMBOLS_PER_CONNECTION, ge=1, description="then the error frame"
+        MAX_SYMBOLS_PER_CONNECTION,
+        ge=1,
+        description="A socket may subscribe so many instruments; then it gets the error frame.",
     )
     slot_release_seconds: NotNegative = Field(
-        0.1, description="for how long a closed socket still counts against its api_key"
+        0.1, description="A closed socket counts against its api_key for so long."
     )
     backlog_mib: Positive = Field(
-        16.0, description="unsent bytes of a socket above which its packets are left out, counted"
+        16.0, description="Leave packets out, and count them, above so many unsent MiB of a socket."
     )
     sent_log_frames: int = Field(
         0, ge=0, description="data frames that each socket remembers, for tests"
     )
 
-    replay: Path | None = Field(None, description="a capture to send instead of the random market")
+    replay: Path | None = Field(None, description="Send this capture instead of the random market.")
     replay_speed: NotNegative = Field(
-        1.0, description="1: as recorded, 10: ten times faster, 0: as fast as the sockets drain"
+        1.0,
+        description="Replay so many times faster than recorded; 0 is as fast as the sockets drain.",
     )
     replay_route: Literal["subscription", "slot"] = Field(
         "subscription",
-        description="subscription: each packet to the sockets that asked for it, in their mode; "
-        "slot: each recorded frame unchanged to the socket of the recorded slot",
+        description="subscription sends each packet to the sockets that asked for it, in their "
+        "mode; slot sends each recorded frame unchanged to the socket of the recorded slot.",
     )
-    replay_loop: bool = Field(False, description="begin again at its end")
-    replay_sockets: int = Field(1, ge=1, description="open sockets to wait for before it begins")
+    replay_loop: bool = Field(False, description="Begin the replay again at its end.")
+    replay_sockets: int = Field(
+        1, ge=1, description="Begin the replay when so many sockets are open."
+    )
 
     instruments_file: Path | None = Field(
         None,
-        description="a list to serve at /instruments, CSV or CSV.gz: that of a replay's day; "
-        "replaced, it is another day's",
+        description="Serve this list at /instruments, CSV or CSV.gz, such as that of a replay's "
+        "day; a file that is replaced is another day's.",
     )
 
     faults: tuple[FaultSpec, ...] = Field((), description="faults with their times")

@@ -1,0 +1,151 @@
+"""The program as a process: what it answers to wrong words, a reader that left, a shell."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from connector.cli.program import UsageError, run
+
+PROGRAM = [sys.executable, "-m", "connector"]
+
+
+def ended(*words, **given):
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **given}
+    return subprocess.run([*PROGRAM, *words], text=True, check=False, timeout=60, **given)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["schema"], "Did you mean 'schemas'?"),
+        (["run", "--nonsense"], "No such option: --nonsense"),
+        (["demo", "--replicas", "0"], "'--replicas'"),
+        (["ctl", "reconnect"], "'SLOT'"),
+        (["ctl", "set-mode", "best"], "'MODE'"),
+        (["ctl", "subscribe", "--timeout", "inf", "NSE:A"], "'--timeout'"),
+    ],
+)
+def test_wrong_words_are_one_line_that_names_them(words, names):
+    with pytest.raises(UsageError) as caught:
+        run(words)
+    text = str(caught.value)
+    assert names in text
+    assert "\n" not in text
+    assert "--help" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (
+            ["nonsense"],
+            2,
+            "kite-connector: No such command 'nonsense'. Try kite-connector --help\n",
+        ),
+        (
+            ["ctl", "subscribe", "-f", "/none"],
+            2,
+            "kite-connector: --file /none: cannot be read: No such file or directory\n",
+        ),
+        (
+            ["ctl", "subscribe", "INFY", "NSE:A", "0"],
+            2,
+            (
+                "kite-connector: INFY, 0: must be an instrument token (1 to 4294967295) or "
+                "EXCHANGE:TRADINGSYMBOL\n"
+            ),
+        ),
+        (
+            ["ctl", "delete", "-x-"],
+            2,
+            (
+                "kite-connector: ctl delete: No such option: -x. "
+                "Try kite-connector ctl delete --help\n"
+            ),
+        ),
+        (
+            ["tail", "-b", "kafka"],
+            2,
+            "kite-connector: kafka.bootstrap_servers: 'kafka' must be host:port (--bootstrap)\n",
+        ),
+        (["tail", "nasdaq"], 2, None),
+        (["schemas", "print", "trade"], 2, None),
+    ],
+)
+def test_an_error_is_one_line_with_its_exit_code(words, code, error):
+    result = ended(*words, stdin=subprocess.DEVNULL)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert result.stderr.count("\n") == 1
+    assert error is None or result.stderr == error
+
+
+def test_instruments_that_are_not_text_are_one_line():
+    result = subprocess.run(
+        [*PROGRAM, "ctl", "subscribe", "-"],
+        input=b"NSE:\xff\n", capture_output=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    assert result.returncode == 2
+    # Python reads standard input of a locale without UTF-8 in another way
+    assert result.stderr.decode().count("\n") == 1
+
+
+def test_no_words_show_the_help():
+    result = ended()
+    assert result.returncode == 2
+    assert "Commands:" in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["settings"], ["--help"], ["ctl", "--help"], ["schemas", "list"]]
+)
+def test_a_reader_that_left_is_no_error(words):
+    read, write = os.pipe()
+    os.close(read)
+    result = ended(*words, stdout=write)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_full_disk_is_one_line():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        result = ended("settings", stdout=full)
+    assert result.returncode == 1
+    assert result.stderr == "kite-connector: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-V"], ["version"]])
+def test_the_version_is_printed_in_each_way(words):
+    import connector
+
+    result = ended(*words)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"kite-connector {connector.__version__} (")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_a_script(shell):
+    result = ended(env={**os.environ, "_KITE_CONNECTOR_COMPLETE": f"source_{shell}"})
+    assert result.returncode == 0
+    assert f"_KITE_CONNECTOR_COMPLETE=complete_{shell}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("kite-connector ", "check-config"),
+        ("kite-connector ctl ", "set-mode"),
+        ("kite-connector ctl subscribe --wat", "--watchlist"),
+    ],
+)
+def test_the_shell_is_told_what_could_come_next(words, found):
+    variables = {
+        "_KITE_CONNECTOR_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    result = ended(env={**os.environ, **variables})
+    assert found in result.stdout.split()
