@@ -20,10 +20,8 @@ from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS
 from connector.kite.wire.event_time import EXCHANGE_TIME_AHEAD_MS, EXCHANGE_TIME_BEHIND_MS
 from connector.kite.wire.models import Exchange, Mode
 from connector.kite.wire.layout import (
-    TRAILING_BYTES,
-    TRUNCATED_FRAME,
-    UNKNOWN_LENGTH,
-    UNKNOWN_SEGMENT,
+    MAX_PACKETS_PER_FRAME, TOO_MANY_PACKETS, TRAILING_BYTES, TRUNCATED_FRAME, UNKNOWN_LENGTH,
+    UNKNOWN_SEGMENT, reject,
 )
 
 cdef extern from *:
@@ -53,6 +51,7 @@ cdef enum:
 cdef uint32_t MAX_STRAYS = _MAX_STRAYS
 cdef int64_t AHEAD_MS = EXCHANGE_TIME_AHEAD_MS
 cdef int64_t BEHIND_MS = EXCHANGE_TIME_BEHIND_MS
+cdef uint32_t MAX_PACKETS = MAX_PACKETS_PER_FRAME
 cdef tuple NOTHING = ()
 # by rank, as Instrument.mode has it
 cdef tuple MODES = (None, Mode.LTP, Mode.QUOTE, Mode.FULL)
@@ -60,6 +59,7 @@ cdef str REASON_LENGTH = UNKNOWN_LENGTH
 cdef str REASON_SEGMENT = UNKNOWN_SEGMENT
 cdef str REASON_TRUNCATED = TRUNCATED_FRAME
 cdef str REASON_TRAILING = TRAILING_BYTES
+cdef str REASON_MANY_PACKETS = TOO_MANY_PACKETS
 
 
 cdef struct Route:
@@ -333,6 +333,7 @@ cdef class Transcoder:
     cdef readonly int64_t packets
     cdef readonly int64_t last_tick_us
     cdef readonly int64_t implausible_times
+    cdef readonly int64_t unkept
     cdef int64_t frame_bytes
     cdef Route routes[SEGMENTS]
     cdef Table instruments
@@ -432,7 +433,7 @@ cdef class Transcoder:
         cdef Py_ssize_t end = PyBytes_GET_SIZE(frame)
         cdef Py_ssize_t start = 2, stop, length
         cdef const uint8_t *packet
-        cdef uint32_t announced, token
+        cdef uint32_t announced, token, room = MAX_PACKETS
         cdef uint8_t mode
         cdef bint snapshot
         cdef Route *route
@@ -447,6 +448,11 @@ cdef class Transcoder:
         announced = uint16_at(data)
         while announced > 0:
             announced -= 1
+            if room == 0:
+                rejected = with_reject(rejected, REASON_MANY_PACKETS, data + start, end - start)
+                start = end
+                break
+            room -= 1
             stop = start + 2
             if stop <= end:
                 stop += uint16_at(data + start)
@@ -460,11 +466,11 @@ cdef class Transcoder:
 
             mode = mode_of(length)
             if mode == 0:
-                rejected = with_reject(rejected, REASON_LENGTH, packet, length)
+                rejected = self.reject(rejected, REASON_LENGTH, packet, length)
                 continue
             token = uint32_at(packet)
             if token & 0xFF >= SEGMENTS or self.routes[token & 0xFF].topic == NULL:
-                rejected = with_reject(rejected, REASON_SEGMENT, packet, length)
+                rejected = self.reject(rejected, REASON_SEGMENT, packet, length)
                 continue
             route = self.routes + (token & 0xFF)
 
@@ -500,6 +506,12 @@ cdef class Transcoder:
             NOTHING if rejected is None else rejected,
         )
 
+    cdef list reject(self, list rejected, str reason, const uint8_t *packet, Py_ssize_t length):
+        if rejected is None:
+            rejected = []
+        self.unkept += reject(rejected, reason, (<const char *>packet)[:length])
+        return rejected
+
     cdef inline bytes value(
         self, const uint8_t *packet, Py_ssize_t length, Route *route, Instrument *instrument,
         const Encoded *received_us, bint snapshot,
@@ -508,7 +520,7 @@ cdef class Transcoder:
         cdef char head[HEAD_BYTES]
         cdef char tail[TAIL_BYTES]
         cdef char *out = tail
-        cdef int64_t timestamp_ms = 0, receive_ms, distance_ms
+        cdef int64_t timestamp_ms = 0, receive_ms
         cdef uint8_t mode = instrument.mode
         cdef Py_ssize_t head_bytes, identity_bytes, tail_bytes
 
@@ -539,8 +551,7 @@ cdef class Transcoder:
         memcpy(out, route.framing, FRAMING_BYTES)
         out += FRAMING_BYTES
         receive_ms = received_us.number // 1000
-        distance_ms = timestamp_ms - receive_ms
-        if timestamp_ms != 0 and -BEHIND_MS <= distance_ms and distance_ms <= AHEAD_MS:
+        if timestamp_ms != 0 and -BEHIND_MS <= timestamp_ms - receive_ms <= AHEAD_MS:
             out = put_encoded(out, &self.timestamp_ms)
         else:
             self.implausible_times += timestamp_ms != 0

@@ -16,6 +16,7 @@ from connector.kite.wire.layout import (
     QUOTE,
     UNKNOWN_LENGTH,
     UNKNOWN_SEGMENT,
+    reject,
     split_frame,
 )
 from connector.kite.wire.models import Exchange, Mode
@@ -104,6 +105,7 @@ class Transcoder:
         self.bytes = 0
         self.last_tick_us = 0
         self.implausible_times = 0
+        self.unkept = 0
         self._routes = {
             exchange.value: _Route(exchange, topics[exchange], schema_ids[topics[exchange]])
             for exchange in Exchange
@@ -158,11 +160,11 @@ class Transcoder:
         for packet in packets:
             mode = MODES.get(len(packet))
             if mode is None:
-                rejected.append((UNKNOWN_LENGTH, packet))
+                self.unkept += reject(rejected, UNKNOWN_LENGTH, packet)
                 continue
             route = self._routes.get(packet[3])
             if route is None:
-                rejected.append((UNKNOWN_SEGMENT, packet))
+                self.unkept += reject(rejected, UNKNOWN_SEGMENT, packet)
                 continue
             token = int.from_bytes(packet[:4], "big")
             instrument = self._instruments.get(token) or self._stray(token)

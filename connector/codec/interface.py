@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from connector.kite.wire.layout import (
+    TOO_MANY_PACKETS,
+    TOO_MANY_REJECTED,
     TRAILING_BYTES,
     TRUNCATED_FRAME,
     UNKNOWN_LENGTH,
@@ -14,7 +16,14 @@ from connector.kite.wire.layout import (
 )
 from connector.kite.wire.models import Exchange, Mode
 
-REASONS: Final = (UNKNOWN_LENGTH, UNKNOWN_SEGMENT, TRUNCATED_FRAME, TRAILING_BYTES)
+REASONS: Final = (
+    UNKNOWN_LENGTH,
+    UNKNOWN_SEGMENT,
+    TRUNCATED_FRAME,
+    TRAILING_BYTES,
+    TOO_MANY_PACKETS,
+    TOO_MANY_REJECTED,
+)
 """Every reason that `Transcoded.rejected` can have."""
 
 MAX_STRAYS: Final = 4096
@@ -27,7 +36,8 @@ Record: TypeAlias = tuple[str, bytes, bytes]
 Transcoded: TypeAlias = tuple[list[Record], Sequence[tuple[int, Mode]], Sequence[tuple[str, bytes]]]
 """What became of a frame, as (records, confirmed, rejected), to be unpacked at once.
 
-    records    in wire order. Nothing is lost: each packet is here or in `rejected`
+    records    in wire order. Nothing is lost: each packet is here or in `rejected`, but for
+               those of `unkept`
     confirmed  (instrument_token, mode) where the mode is not the one last seen, or the token is
                seen for the first time since it was expected; empty in steady state
     rejected   (reason, bytes) of what is not a tick; empty in steady state
@@ -67,6 +77,10 @@ class Twin(Protocol):
     @property
     def implausible_times(self) -> int:
         """Ticks whose exchange timestamp was too far from the receive time to be the event_time."""
+
+    @property
+    def unkept(self) -> int:
+        """Packets beyond `MAX_REJECTED_PER_FRAME` that are only counted, and in nothing else."""
 
     def counts(self) -> dict[Exchange, int]:
         """Ticks so far by exchange, all of them."""

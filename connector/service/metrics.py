@@ -161,11 +161,18 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
         dropped.add_metric([reason], count)
     yield dropped
     rejected = CounterMetricFamily(
-        f"{PREFIX}packets_rejected", "Packets that are no ticks.", labels=["reason"]
+        f"{PREFIX}packets_rejected",
+        "Packets that are no ticks, and text frames that cannot be read.",
+        labels=["reason"],
     )
     for reason, count in status.rejected.items():
         rejected.add_metric([reason], count)
     yield rejected
+    yield _counter(
+        "packets_unkept",
+        "Packets that are no ticks and in no dead letter: of a frame 65 are kept.",
+        status.unkept,
+    )
     yield _counter(
         "implausible_exchange_times",
         "Ticks whose event_time is the receive time, since the exchange's time is more than a "

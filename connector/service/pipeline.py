@@ -28,6 +28,7 @@ from connector.kite.wire.models import (
     TextMessage,
     TickerMessage,
 )
+from connector.redaction import cut, one_line
 from connector.service.order_deduplicator import OrderDeduplicator, Update
 
 _log = structlog.get_logger("connector.service.pipeline")
@@ -35,6 +36,12 @@ _log = structlog.get_logger("connector.service.pipeline")
 SAMPLE_EVERY_US = 10_000
 """Latencies are taken of one frame in so many microseconds: of each one, they would cost more than
 its transcoding."""
+MAX_DEAD_LETTER_BYTES = 64 * 2**10
+"""Of one dead letter of the feed; of what is longer the beginning is kept."""
+ORDER_WITHOUT_ID = "order_without_id"
+"""An order update that does not name its order."""
+ORDER_UNENCODABLE = "order_unencodable"
+"""An order update that its record cannot hold."""
 # where a packet that begins a frame has the exchange's time, by its length
 _TIMESTAMP_AT = {184: 64, 32: 32}
 
@@ -72,6 +79,10 @@ class FrameTranscoder(Protocol):
     @property
     def implausible_times(self) -> int:
         """Ticks whose exchange timestamp could not be their event_time."""
+
+    @property
+    def unkept(self) -> int:
+        """Packets that are no ticks, and more in one frame than are kept."""
 
     def counts(self) -> dict[Exchange, int]:
         """Ticks so far by exchange."""
@@ -149,6 +160,8 @@ class Pipeline:
         self.time_us = time_us
         self.orders = 0
         self.order_desk = OrderDeduplicator(self._write_order, owned=owned, monotonic=monotonic)
+        self.texts = 0
+        """Text frames that cannot be read, each a dead letter."""
         self.events = 0
         self.instruments = 0
         """Records of the instrument master, tombstones too."""
@@ -181,18 +194,62 @@ class Pipeline:
             slot.transcoder.set_symbols(symbols)
 
     def _write_order(self, update: Update) -> None:
+        try:
+            value = self.encoder.order(
+                update.order,
+                slot=update.slot,
+                session_id=update.session_id,
+                receive_time_us=update.receive_time_us,
+            )
+        except Exception as error:  # noqa: BLE001 -- whatever it holds: the next one is written
+            _log.error("order_unencodable", slot=update.slot, error=type(error).__name__)
+            self.reject_text(ORDER_UNENCODABLE, update.raw, update.slot, update.session_id)
+            return
         self.orders += 1
-        value = self.encoder.order(
-            update.order,
-            slot=update.slot,
-            session_id=update.session_id,
-            receive_time_us=update.receive_time_us,
-        )
         self.producer.produce(
             self.topics.orders,
             value,
             update.order.order_id.encode(),
             update.receive_time_us // 1000,
+        )
+
+    def reject_text(
+        self, reason: str, text: str, slot: int, session_id: int, size_bytes: int = 0
+    ) -> None:
+        """Keep a text frame that cannot be read as a dead letter.
+
+        Args:
+            reason: a fixed word.
+            text: the frame, or its beginning where it is too long.
+            slot: where it came.
+            session_id: the same.
+            size_bytes: of the frame, where `text` is only its beginning.
+        """
+        self.texts += 1
+        self.rejected[reason] += 1
+        _log.debug("text_frame_rejected", slot=slot, reason=reason)
+        topic = self.topics.orders if reason.startswith("order_") else f"{self.topics.prefix}.ticks"
+        now_us = self.time_us()
+        self.dead_letter(topic, reason, text.encode(errors="replace"), now_us, slot, session_id,
+                         size_bytes)  # fmt: skip
+
+    def dead_letter(
+        self, topic: str, reason: str, data: bytes, receive_time_us: int, slot: int,
+        session_id: int, size_bytes: int = 0,
+    ) -> None:  # fmt: skip
+        """Keep bytes that could not become a record of `topic`, at most their beginning."""
+        size_bytes = max(size_bytes, len(data))
+        kept = data[:MAX_DEAD_LETTER_BYTES]
+        headers: list[tuple[str, bytes | None]] = [
+            ("reason", reason.encode()),
+            ("slot", b"%d" % slot),
+            ("receive_time_us", b"%d" % receive_time_us),
+            ("session_id", b"%d" % session_id),
+        ]
+        if size_bytes > len(kept):
+            headers.append(("length", b"%d" % size_bytes))
+        self.producer.produce(
+            self.topics.deadletter, kept, topic.encode(), receive_time_us // 1000, headers
         )
 
     def take_event(self, event: ConnectionEvent, account: str) -> None:
@@ -269,7 +326,7 @@ class Pipeline:
     def received(self) -> int:
         """Records that were handed to the producer, each for something received."""
         packets = sum(slot.transcoder.packets for slot in self._slots.values())
-        return packets + self.orders + self.events + self.instruments
+        return packets + self.orders + self.texts + self.events + self.instruments
 
     @property
     def ticks(self) -> dict[Exchange, int]:
@@ -284,6 +341,11 @@ class Pipeline:
     def implausible_times(self) -> int:
         """Ticks whose event_time is the receive time, since the exchange's is too far from it."""
         return sum(slot.transcoder.implausible_times for slot in self._slots.values())
+
+    @property
+    def unkept(self) -> int:
+        """Packets that are no ticks and not in the dead letters: a frame had too many of them."""
+        return sum(slot.transcoder.unkept for slot in self._slots.values())
 
     @property
     def slots(self) -> list[int]:
@@ -312,6 +374,9 @@ class SlotPipeline:
         self._produce_all = pipeline.producer.produce_all
         self._time_us = pipeline.time_us
         self._sampled_us = 0
+        # what the feed said last, and how often in a row
+        self._said = ""
+        self._said_count = 0
         self._exchange_to_receive = pipeline.exchange_to_receive.observe
         self._receive_to_produce = pipeline.receive_to_produce.observe
 
@@ -343,21 +408,42 @@ class SlotPipeline:
     def message(self, message: TickerMessage, raw: str) -> None:
         """A text frame: orders go on, complaints and alerts of the feed to the log."""
         if isinstance(message, OrderMessage):
+            if not message.order.order_id:
+                self._pipeline.reject_text(ORDER_WITHOUT_ID, raw, self.slot, self.session_id)
+                return
             self._pipeline.order_desk.take(
                 Update(message.order, raw, self.slot, self.session_id, self._time_us())
             )
         elif isinstance(message, ErrorMessage):
-            _log.warning("the feed complains", slot=self.slot, text=message.text)
+            if count := self._news(message.text):
+                text = cut(one_line(message.text))
+                _log.warning("the feed complains", slot=self.slot, text=text, count=count)
         elif isinstance(message, TextMessage):
+            if message.fault:
+                self._pipeline.reject_text(
+                    message.fault, raw, self.slot, self.session_id, message.size_bytes
+                )
+                return
             if message.type == "instruments_meta":
                 self._pipeline.take_meta(message.data)
             # broker alerts are meant for people; the undocumented ones come at each connect
             log = _log.info if message.type == "message" else _log.debug
-            log("message of the feed", slot=self.slot, type=message.type)
+            if count := self._news(f"{message.type} {message.data!r}"):
+                kind = cut(one_line(message.type), 60)
+                log("message of the feed", slot=self.slot, type=kind, count=count)
 
     def event(self, event: ConnectionEvent) -> None:
         """An edge of the connection's life."""
         self._pipeline.take_event(event, self.account)
+
+    def _news(self, said: str) -> int:
+        """How often this was said in a row, where the log should have it; 0 where it has it.
+
+        The first and each power of two: a feed may complain as fast as it can.
+        """
+        self._said_count = self._said_count + 1 if said == self._said else 1
+        self._said = said
+        return 0 if self._said_count & (self._said_count - 1) else self._said_count
 
     def _sample(self, data: bytes, receive_time_us: int, *, snapshot: bool) -> None:
         """Take the latencies of one frame."""
@@ -374,19 +460,8 @@ class SlotPipeline:
         pipeline = self._pipeline
         for reason, data in rejected:
             pipeline.rejected[reason] += 1
-            headers: Headers = [
-                ("reason", reason.encode()),
-                ("slot", b"%d" % self.slot),
-                ("receive_time_us", b"%d" % receive_time_us),
-                ("session_id", b"%d" % self.session_id),
-            ]
-            pipeline.producer.produce(
-                pipeline.topics.deadletter,
-                data,
-                self._meant_for(reason, data).encode(),
-                receive_time_us // 1000,
-                headers,
-            )
+            topic = self._meant_for(reason, data)
+            pipeline.dead_letter(topic, reason, data, receive_time_us, self.slot, self.session_id)
 
     def _meant_for(self, reason: str, data: bytes) -> str:
         """The topic that bytes would have gone to; the tick topics' prefix where none can tell."""

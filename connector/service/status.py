@@ -159,6 +159,8 @@ class ServiceStatus:
     latencies: Latencies
     rejected: Mapping[str, int] = field(default_factory=dict)
     """packets that were no ticks, by reason"""
+    unkept: int = 0
+    """more packets of one frame that were no ticks than the dead letters keep"""
     implausible_times: int = 0
     """ticks whose event_time is the receive time, since the exchange's was too far from it"""
     orders: int = 0

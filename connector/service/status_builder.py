@@ -129,6 +129,7 @@ class Reporter:
                 self.lag.last_seconds,
             ),
             rejected=dict(pipeline.rejected) if pipeline else {},
+            unkept=pipeline.unkept if pipeline else 0,
             implausible_times=pipeline.implausible_times if pipeline else 0,
             orders=pipeline.orders if pipeline else 0,
             order_repeats=pipeline.order_desk.repeats if pipeline else 0,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 import connector.codec as codec
 from connector.codec import REASONS
 from connector.errors import ParseTickError
-from connector.kite.wire.layout import TRAILING_BYTES, TRUNCATED_FRAME
+from connector.kite.wire.layout import TOO_MANY_PACKETS, TRAILING_BYTES, TRUNCATED_FRAME
 from connector.kite.wire.models import (
     Mode,
     TickMessage,
@@ -15,6 +15,7 @@ from connector.kite.wire.packets import Tick, parse_frame, parse_packets
 from tests.support.generated import any_frames
 from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS, decode
 
+LEFT_OVER = {TRUNCATED_FRAME, TRAILING_BYTES, TOO_MANY_PACKETS}
 LENGTHS = {"ltp": {8}, "quote": {28, 44}, "full": {32, 184}}
 
 
@@ -29,7 +30,7 @@ def test_every_byte_is_accounted_for(frame):
     assert all(isinstance(mode, Mode) for _, mode in confirmed)
     assert {reason for reason, _ in rejected} <= set(REASONS)
     # what is left over is the last, and there is at most one
-    whole_frame = [reason in {TRUNCATED_FRAME, TRAILING_BYTES} for reason, _ in rejected]
+    whole_frame = [reason in LEFT_OVER for reason, _ in rejected]
     assert not any(whole_frame[:-1])
     left_over = len(rejected[-1][1]) if any(whole_frame) else 0
     odd = [data for (_, data), whole in zip(rejected, whole_frame, strict=True) if not whole]

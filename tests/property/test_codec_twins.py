@@ -32,6 +32,6 @@ def test_twins(slot, sequence):
         assert results[0] == results[1]
         # () and [] differ too: the empty tuple costs nothing in steady state
         assert repr(results[0]) == repr(results[1])
-        for seen in ("packets", "bytes", "last_tick_us", "implausible_times"):
+        for seen in ("packets", "bytes", "last_tick_us", "implausible_times", "unkept"):
             assert getattr(native, seen) == getattr(pure, seen)
         assert native.counts() == pure.counts()

@@ -5,6 +5,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.kite.feed.socket import MAX_TEXT_BYTES
 from tests.unit.kite.feed.test_socket import Kit
 
 payloads = st.binary(max_size=300) | st.integers(60_000, 70_000).map(bytes)
@@ -28,7 +29,7 @@ async def check(messages, cuts, data):
             kit.server.send_binary(payload)
             expected.append(payload)
         elif kind == "text":
-            text = payload.hex()
+            text = payload.hex()[:MAX_TEXT_BYTES]
             kit.server.send_text(text.encode())
             expected.append(text)
         elif kind == "ping":
@@ -48,10 +49,13 @@ async def check(messages, cuts, data):
         assert kit.listener.received == expected[: len(kit.listener.received)]
         if data.draw(st.booleans()):
             kit.socket.resume()
+        if data.draw(st.booleans()):
+            await asyncio.sleep(0)
         if not stream:
             break
     kit.listener.on_binary = None
     kit.socket.resume()
+    await kit.worked()
     assert kit.listener.received == expected
     kit.socket.connection_lost(None)
     assert kit.listener.lost == [(None, "closed without a word")]

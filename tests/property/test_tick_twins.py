@@ -42,6 +42,18 @@ def test_a_frame_gives_the_same_ticks_and_the_same_rejects(frame):
         same(one, other)
 
 
+@pytest.mark.parametrize("packet", [b"odd", b"\0\0\x01\x01\0\0\0\1"], ids=["odd", "ltp"])
+@pytest.mark.parametrize("count", [63, 64, 65, 66, 9_999, 10_000, 10_001, 65_535])
+def test_the_bounds_of_a_frame_are_the_same(packet, count):
+    frame = count.to_bytes(2) + (len(packet).to_bytes(2) + packet) * count
+    (native, rejected), (pure, also_rejected) = (
+        twin.parse_packets(frame) for twin in (_native, _pure)
+    )
+    assert rejected == also_rejected
+    assert len(native) == len(pure) <= 10_000
+    assert len(rejected) <= 66
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.binary(max_size=200) | good_packets())
 def test_a_packet_gives_the_same_tick_or_error(packet):

@@ -34,8 +34,8 @@ from connector.kite.feed.session import Notice, Session, Step
 from connector.kite.feed.socket import FeedSocket, SocketListener, check_root, open_socket
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.feed.watchdog import Verdict, Watchdog
-from connector.kite.wire.messages import parse_message
-from connector.kite.wire.models import ConnectionState, EventType, Mode
+from connector.kite.wire.messages import TOO_LONG, parse_message
+from connector.kite.wire.models import ConnectionState, EventType, Mode, TextMessage
 
 ROOT = "wss://ws.kite.trade"
 """Where Kite's feed is."""
@@ -276,6 +276,13 @@ class Connection:
         self._last_frame_us = self._time_us()
         self._messages += 1
         self._report.call(self._handler.message, parse_message(text), text)
+
+    def text_too_long(self, beginning: str, size_bytes: int) -> None:
+        """Hand on the beginning of a text frame that is not read."""
+        self._last_frame_us = self._time_us()
+        self._messages += 1
+        message = TextMessage("", beginning, TOO_LONG, size_bytes)
+        self._report.call(self._handler.message, message, beginning)
 
     def control_received(self) -> None:
         """A ping or a pong: the peer lives."""

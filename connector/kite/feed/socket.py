@@ -33,8 +33,26 @@ from connector.redaction import Redactor
 
 # 3000 full packets of 186 bytes are 558 000 bytes; a frame over this is not from the feed
 MAX_FRAME_BYTES = 4 * 2**20
+MAX_TEXT_BYTES = 32 * 2**10
+"""Of a text frame that is read: order updates have 2 KiB. Of a longer one the beginning is kept."""
+KEPT_TEXT_BYTES = 4 * 2**10
+"""Of a text frame that is too long to be read."""
 # seconds that a peer has to answer our close frame before the socket is cut
 CLOSE_SECONDS = 1.0
+
+# What one turn of the event loop does for one socket, so that a flood never keeps timers, the
+# status server or the other sockets waiting for more than some milliseconds. A frame costs 1 of
+# these, and more the more packets or text it has; what is left goes on with the loop's next turn,
+# and nothing more is read until then.
+FRAMES_PER_TURN = 512
+_PACKETS_PER_COST = 8
+_TEXT_BYTES_PER_COST = 64
+_BINARY = Opcode.BINARY  # looked up for each frame
+# Bytes of one read after which a turn ends in any case: libuv would read on at once.
+_READ_BYTES_PER_TURN = 64 * 2**10
+# Bytes that are parsed at once. Tiny frames are many: they are parsed in smaller pieces.
+_PIECE_BYTES = 16 * 2**10
+_SMALL_PIECE_BYTES = 2 * 2**10
 
 # `websockets` logs the request line, and with it the token, at DEBUG. This logger is in no
 # hierarchy, so that no configuration of the program can switch that on.
@@ -58,6 +76,9 @@ class SocketListener(Protocol):
 
     def text_received(self, text: str) -> None:
         """A text message."""
+
+    def text_too_long(self, beginning: str, size_bytes: int) -> None:
+        """A text message of more than `MAX_TEXT_BYTES`, which is not read."""
 
     def control_received(self) -> None:
         """A ping or a pong: the peer lives."""
@@ -176,21 +197,39 @@ class WebSocket(asyncio.Protocol):
         self.handshaken: asyncio.Future[None] = loop.create_future()
         self._closed: asyncio.Future[None] = loop.create_future()
         self._open = False
+        self._shaken = False
         # paused until the owner says `resume`: frames may come with the handshake's own bytes
         self._paused = True
+        # the owner asked for it: then reading stops too
+        self._held_back = False
+        # our close frame is out: its answer has to be read, whoever paused
+        self._closing = False
         self._reading = True
-        # frames still to be delivered; while paused nothing is read, so that one read is the most
+        # the transport's buffer is full: who floods us and does not read is not read either
+        self._write_blocked = False
+        # read and not parsed yet, and how much of the first was: one read is the most
+        self._unread: deque[bytes] = deque()
+        self._parsed_bytes = 0
+        self._piece_bytes = _PIECE_BYTES
+        # parsed and not delivered yet
         self._held: deque[Frame] = deque()
-        self._delivering = False
+        self._working = False
+        # the call by which the loop's next turn goes on
+        self._next_turn: asyncio.Handle | None = None
         # the peer's close frame or a violation of the protocol: nothing after it counts
         self._ended = False
         self._gone = False
         self._error: Exception | None = None
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()
         self._fragments_opcode = Opcode.BINARY
 
     def __repr__(self) -> str:
         return f"WebSocket({self._protocol.state.name})"
+
+    @property
+    def behind(self) -> bool:
+        """The loop's next turn goes on with what this one has read."""
+        return self._next_turn is not None
 
     # asyncio.Protocol
 
@@ -204,28 +243,16 @@ class WebSocket(asyncio.Protocol):
         self._write(self._protocol.data_to_send())
 
     def data_received(self, data: bytes) -> None:
-        """Feed the protocol; deliver what it made of the bytes, or keep it while paused."""
-        protocol = self._protocol
-        protocol.receive_data(data)
-        if outgoing := protocol.data_to_send():
-            self._write(outgoing)
-        for event in protocol.events_received():
-            if isinstance(event, Frame):
-                self._held.append(event)
-            else:
-                self._open = protocol.handshake_exc is None
-        if not self.handshaken.done() and (self._open or protocol.handshake_exc is not None):
-            self.handshaken.set_result(None)
-        if not self._ended and (protocol.close_rcvd or protocol.parser_exc):
-            self._ended = True
-            # the peer closes TCP first; one that does not is cut
-            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
-        self._deliver_held()
+        """Parse and deliver, as much as one turn of the loop may do."""
+        self._unread.append(data)
+        if self._next_turn is None:
+            self._work(large=len(data) >= _READ_BYTES_PER_TURN)
 
     def eof_received(self) -> None:
         """The peer closed its side: the transport closes by itself."""
-        self._protocol.receive_eof()
-        self._flush()
+        if not self._unread:
+            self._protocol.receive_eof()
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone; what was read before that still counts."""
@@ -233,14 +260,22 @@ class WebSocket(asyncio.Protocol):
             return
         self._gone = True
         self._error = exc
-        if not self._closed.done():
-            self._closed.set_result(None)
         if not self._open:
             self._protocol.receive_eof()
             if not self.handshaken.done():
                 self.handshaken.set_result(None)
-        elif not self._paused:
-            self._finish()
+        if not self._working:
+            self._work()
+
+    def pause_writing(self) -> None:
+        """The peer does not read: do not read from it either, or a flood of pings fills memory."""
+        self._write_blocked = True
+        self._update_reading()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._write_blocked = False
+        self._update_reading()
 
     # FeedSocket
 
@@ -259,42 +294,40 @@ class WebSocket(asyncio.Protocol):
     def pause(self) -> None:
         """Deliver nothing more and stop reading: TCP then holds the feed back."""
         self._paused = True
-        if self._open and self._reading and self._transport is not None:
-            self._reading = False
-            self._transport.pause_reading()
+        if self._open:
+            self._held_back = True
+            self._update_reading()
 
     def resume(self) -> None:
         """Deliver what was held, and read on unless the listener paused once more."""
         if not self._paused:
             return
-        self._paused = False
-        if self._delivering:  # called by the listener itself: whoever delivers goes on
-            self._read_on()
-            return
-        self._deliver_held()
-        if self._paused:
-            return
-        if self._gone:
-            self._finish()
-        else:
-            self._read_on()
+        self._paused = self._held_back = False
+        if not self._working:  # else called by the listener itself: whoever delivers goes on
+            self._work()
 
     async def close(self) -> None:
-        """Close politely, within `CLOSE_SECONDS`."""
+        """Close politely, within `CLOSE_SECONDS`; what was read by then is delivered."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(1000)
             self._flush()
-            self._read_on()  # else the peer's answer would never be seen
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.shield(self._closed)
-        except TimeoutError:
-            self.abort()
+        self._closing = True
+        self._update_reading()
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await asyncio.shield(self._closed)
+            except TimeoutError:
+                self._cut()
+            else:
+                break
 
     def abort(self) -> None:
-        """Cut it: for a peer that does not answer."""
-        if self._transport is not None:
-            self._transport.abort()
+        """Cut it: for a peer that does not answer. What is not delivered yet is dropped."""
+        self._unread.clear()
+        self._parsed_bytes = 0
+        self._held.clear()
+        self._cut()
 
     # inside
 
@@ -320,13 +353,97 @@ class WebSocket(asyncio.Protocol):
             return TooManyConnectionsError(status, reason)
         return HandshakeError(status, reason)
 
-    def _deliver_held(self) -> None:
-        self._delivering = True
+    def _cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _work(self, *, large: bool = False) -> None:
+        """One turn: parse and deliver in wire order, up to `FRAMES_PER_TURN`."""
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        self._working = True
+        held, unread, deliver = self._held, self._unread, self._deliver
+        left = FRAMES_PER_TURN
         try:
-            while self._held and not self._paused:
-                self._deliver(self._held.popleft())
+            while left > 0:
+                if held and not self._paused:
+                    left -= deliver(held.popleft())
+                elif unread and self._may_parse():
+                    left -= 1
+                    self._parse()
+                else:
+                    break
         finally:
-            self._delivering = False
+            self._working = False
+            # almost always there is nothing left
+            if held or unread or large or self._gone or not self._reading:
+                self._turn_over(large=large)
+
+    def _turn_over(self, *, large: bool) -> None:
+        """Go on with the next turn, or stop or end where nothing more can be done."""
+        more = bool(self._held and not self._paused) or self._may_parse()
+        if self._gone and not more:
+            self._end()
+        elif more or large:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._work)
+        self._update_reading()
+
+    def _may_parse(self) -> bool:
+        """Whether there is something to parse, and nobody who would have to wait for it."""
+        return bool(self._unread) and (self._closing or not (self._open and self._paused))
+
+    def _parse(self) -> None:
+        """Parse the next piece of what was read."""
+        data, start = self._unread[0], self._parsed_bytes
+        stop = start + self._piece_bytes
+        piece = data[start:stop] if start or stop < len(data) else data
+        if stop < len(data):
+            self._parsed_bytes = stop
+        else:
+            self._unread.popleft()
+            self._parsed_bytes = 0
+        protocol = self._protocol
+        protocol.receive_data(piece)
+        if outgoing := protocol.data_to_send():
+            self._write(outgoing)
+        events = protocol.events_received()
+        for event in events:
+            if isinstance(event, Frame):
+                self._held.append(event)
+            else:
+                self._open = protocol.handshake_exc is None
+        self._piece_bytes = _SMALL_PIECE_BYTES if len(events) > FRAMES_PER_TURN else _PIECE_BYTES
+        if not self._shaken and (self._open or protocol.handshake_exc is not None):
+            self._shaken = True
+            if not self.handshaken.done():
+                self.handshaken.set_result(None)
+        if not self._ended and (protocol.close_rcvd or protocol.parser_exc):
+            self._ended = True
+            # the peer closes TCP first; one that does not is cut
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._cut)
+
+    def _update_reading(self) -> None:
+        """Read exactly while what is read can be worked on."""
+        if self._transport is None or self._gone:
+            return
+        waiting = self._held_back or (self._open and self._paused and (self._held or self._unread))
+        wanted = (
+            self._next_turn is None and not self._write_blocked and (self._closing or not waiting)
+        )
+        if wanted and not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+        elif self._reading and not wanted:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _end(self) -> None:
+        """The transport is gone, and nothing more can be delivered now."""
+        if not self._closed.done():
+            self._closed.set_result(None)
+        if not self._paused:
+            self._finish()
 
     def _finish(self) -> None:
         """Tell the listener of the end, once, in the peer's own words where it sent some."""
@@ -342,37 +459,47 @@ class WebSocket(asyncio.Protocol):
         reason = self._redactor.foreign(str(error)) if error else "closed without a word"
         self._listener.socket_lost(None, reason)
 
-    def _deliver(self, frame: Frame) -> None:
+    def _deliver(self, frame: Frame) -> int:
+        """Hand a frame to the listener; returns what it costs of a turn."""
         opcode = frame.opcode
-        if opcode is Opcode.BINARY and frame.fin:
-            self._listener.binary_received(bytes(frame.data))
-        elif opcode is Opcode.TEXT and frame.fin:
-            self._text_received(bytes(frame.data))
-        elif opcode is Opcode.PING or opcode is Opcode.PONG:
+        if opcode is _BINARY and frame.fin:
+            return self._binary_received(bytes(frame.data))
+        if opcode is Opcode.TEXT and frame.fin:
+            return self._text_received(bytes(frame.data))
+        if opcode is Opcode.PING or opcode is Opcode.PONG:
             self._listener.control_received()
         elif opcode is not Opcode.CLOSE:
-            self._assemble(frame)
+            return self._assemble(frame)
+        return 1
 
-    def _assemble(self, frame: Frame) -> None:
+    def _assemble(self, frame: Frame) -> int:
         if frame.opcode is not Opcode.CONT:
             self._fragments_opcode = frame.opcode
-        self._fragments.append(bytes(frame.data))
-        if frame.fin:
-            whole = b"".join(self._fragments)
-            self._fragments = []
-            if self._fragments_opcode is Opcode.BINARY:
-                self._listener.binary_received(whole)
-            else:
-                self._text_received(whole)
+        # bounded by the parser: MAX_FRAME_BYTES for all fragments together
+        self._fragments += frame.data
+        if not frame.fin:
+            return 1
+        whole = bytes(self._fragments)
+        self._fragments.clear()
+        if self._fragments_opcode is Opcode.BINARY:
+            return self._binary_received(whole)
+        return self._text_received(whole)
 
-    def _text_received(self, data: bytes) -> None:
+    def _binary_received(self, data: bytes) -> int:
+        self._listener.binary_received(data)
+        # a packet has two bytes at least: one that lies about its packets costs what it can hold
+        size = len(data)
+        return 1 if size < 32 else 1 + min(data[0] << 8 | data[1], size >> 1) // _PACKETS_PER_COST
+
+    def _text_received(self, data: bytes) -> int:
+        size = len(data)
+        if size > MAX_TEXT_BYTES:
+            beginning = self._redactor.redact(data[:KEPT_TEXT_BYTES].decode(errors="replace"))
+            self._listener.text_too_long(beginning, size)
+            return 1 + KEPT_TEXT_BYTES // _TEXT_BYTES_PER_COST
         # an order update or a complaint goes on into Kafka and the log
         self._listener.text_received(self._redactor.redact(data.decode(errors="replace")))
-
-    def _read_on(self) -> None:
-        if not (self._reading or self._gone) and self._transport is not None:
-            self._reading = True
-            self._transport.resume_reading()
+        return 1 + size // _TEXT_BYTES_PER_COST
 
     def _flush(self) -> None:
         self._write(self._protocol.data_to_send())

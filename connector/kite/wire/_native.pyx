@@ -17,10 +17,13 @@ from datetime import UTC as _UTC
 from connector.errors import ParseTickError
 from connector.kite.wire._pure import Tick as _PureTick
 from connector.kite.wire.layout import (
+    MAX_PACKETS_PER_FRAME,
+    TOO_MANY_PACKETS,
     TRAILING_BYTES,
     TRUNCATED_FRAME,
     UNKNOWN_LENGTH,
     UNKNOWN_SEGMENT,
+    reject,
 )
 from connector.kite.wire.models import OHLC, Depth, DepthItem, Exchange, Mode
 
@@ -44,6 +47,8 @@ cdef str REASON_LENGTH = UNKNOWN_LENGTH
 cdef str REASON_SEGMENT = UNKNOWN_SEGMENT
 cdef str REASON_TRUNCATED = TRUNCATED_FRAME
 cdef str REASON_TRAILING = TRAILING_BYTES
+cdef str REASON_MANY = TOO_MANY_PACKETS
+cdef uint32_t MAX_PACKETS = MAX_PACKETS_PER_FRAME
 cdef tuple NAMES = _PureTick.__match_args__
 
 # by segment: the exchange, or None; its divisor
@@ -365,7 +370,7 @@ def parse_packets(bytes frame not None):
     cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(frame)
     cdef Py_ssize_t end = PyBytes_GET_SIZE(frame)
     cdef Py_ssize_t start = 2, stop
-    cdef uint32_t announced
+    cdef uint32_t announced, room = MAX_PACKETS
     cdef str reason
     cdef list ticks = [], rejected = []
     if end < 2:
@@ -373,6 +378,10 @@ def parse_packets(bytes frame not None):
     announced = uint16_at(data)
     while announced > 0:
         announced -= 1
+        if room == 0:
+            rejected.append((REASON_MANY, frame[start:]))
+            return ticks, rejected
+        room -= 1
         stop = start + 2
         if stop <= end:
             stop += uint16_at(data + start)
@@ -383,7 +392,7 @@ def parse_packets(bytes frame not None):
         if reason is None:
             ticks.append(tick_of(data + start + 2, stop - start - 2))
         else:
-            rejected.append((reason, frame[start + 2:stop]))
+            reject(rejected, reason, frame[start + 2:stop])
         start = stop
     if start < end:
         rejected.append((REASON_TRAILING, frame[start:]))

@@ -16,6 +16,7 @@ from connector.kite.wire.layout import (
     QUOTE,
     UNKNOWN_LENGTH,
     UNKNOWN_SEGMENT,
+    reject,
     split_frame,
 )
 from connector.kite.wire.models import OHLC, Depth, DepthItem, Exchange, Mode
@@ -86,7 +87,7 @@ def parse_packets(frame: bytes) -> tuple[list[Tick], list[tuple[str, bytes]]]:
         try:
             ticks.append(parse_packet(packet))
         except ParseTickError as error:
-            rejected.append((error.reason, packet))
+            reject(rejected, error.reason, packet)
     if leftover is not None:
         rejected.append(leftover)
     return ticks, rejected

@@ -20,6 +20,16 @@ TRUNCATED_FRAME: Final = "truncated_frame"
 TRAILING_BYTES: Final = "trailing_bytes"
 """The frame goes on after the last packet that it announced."""
 
+TOO_MANY_PACKETS: Final = "too_many_packets"
+"""What a frame has beyond `MAX_PACKETS_PER_FRAME`, length of the next packet included."""
+TOO_MANY_REJECTED: Final = "too_many_rejected"
+"""The first of the packets beyond `MAX_REJECTED_PER_FRAME`; the others are only counted."""
+
+MAX_PACKETS_PER_FRAME: Final = 10_000
+"""Packets of one frame that are read: a connection carries 3000 instruments."""
+MAX_REJECTED_PER_FRAME: Final = 64
+"""Packets of one frame that are no ticks and are kept, each by itself."""
+
 MODES: Final = {8: Mode.LTP, 28: Mode.QUOTE, 32: Mode.FULL, 44: Mode.QUOTE, 184: Mode.FULL}
 """A packet's mode follows from its length."""
 
@@ -47,7 +57,9 @@ def split_frame(frame: bytes) -> tuple[list[bytes], tuple[str, bytes] | None]:
         return [], None
     packets: list[bytes] = []
     start = 2
-    for _ in range(_COUNT(frame)[0]):
+    for number in range(_COUNT(frame)[0]):
+        if number == MAX_PACKETS_PER_FRAME:
+            return packets, (TOO_MANY_PACKETS, frame[start:])
         body = start + 2
         if body > end:
             return packets, (TRUNCATED_FRAME, frame[start:])
@@ -57,3 +69,17 @@ def split_frame(frame: bytes) -> tuple[list[bytes], tuple[str, bytes] | None]:
         packets.append(frame[body:stop])
         start = stop
     return packets, (TRAILING_BYTES, frame[start:]) if start < end else None
+
+
+def reject(rejected: list[tuple[str, bytes]], reason: str, packet: bytes) -> int:
+    """Keep a packet of a frame that is no tick, within the bound; returns 1 where it is not kept.
+
+    The first beyond the bound is kept too, to show where they go on.
+    """
+    if len(rejected) < MAX_REJECTED_PER_FRAME:
+        rejected.append((reason, packet))
+        return 0
+    if len(rejected) == MAX_REJECTED_PER_FRAME:
+        rejected.append((TOO_MANY_REJECTED, packet))
+        return 0
+    return 1

@@ -3,26 +3,64 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from connector.kite.wire.models import ErrorMessage, OrderMessage, TextMessage, TickerMessage
 from connector.kite.wire.orders import parse_order
+
+NOT_JSON: Final = "text_not_json"
+"""A text frame that is no JSON."""
+NOT_AN_OBJECT: Final = "text_not_an_object"
+"""A text frame that is JSON, but no object."""
+TOO_DEEP: Final = "text_too_deep"
+"""A text frame with more than `MAX_NESTING` levels: whatever writes it again would go as deep."""
+TOO_LONG: Final = "text_too_long"
+"""A text frame that is too long to be read."""
+ORDER_WITHOUT_DATA: Final = "order_without_data"
+"""A text frame of type order whose data is no object."""
+
+MAX_NESTING: Final = 64
+"""Levels of a text frame; an order's payload has two or three."""
 
 
 def parse_message(text: str) -> TickerMessage:
     """Decode a text frame; whatever is not known becomes a `TextMessage`, nothing raises.
 
-    A frame that is not a JSON object gives a `TextMessage` of type "" with the text as its data.
+    A frame that cannot be read gives a `TextMessage` with a `fault`, of type "" and with the text
+    as its data where it is not a JSON object.
     """
     try:
         message = json.loads(text)
-    except (ValueError, RecursionError):
-        return TextMessage("", text)
+    except ValueError:
+        return TextMessage("", text, NOT_JSON)
+    except RecursionError:
+        return TextMessage("", text, TOO_DEEP)
     if not isinstance(message, dict):
-        return TextMessage("", text)
+        return TextMessage("", text, NOT_AN_OBJECT)
+    if _levels(message) > MAX_NESTING:
+        return TextMessage("", text, TOO_DEEP)
     kind = message.get("type")
     data = message.get("data")
-    if kind == "order" and isinstance(data, dict):
-        return OrderMessage(parse_order(data))
+    if kind == "order":
+        if isinstance(data, dict):
+            return OrderMessage(parse_order(data))
+        return TextMessage(kind, data, ORDER_WITHOUT_DATA)
     if kind == "error":
         return ErrorMessage(data if isinstance(data, str) else json.dumps(data))
     return TextMessage(kind if isinstance(kind, str) else "", data)
+
+
+def _levels(value: object) -> int:
+    """How deep a value of JSON is nested, up to one more than `MAX_NESTING`."""
+    level = [value]
+    for depth in range(MAX_NESTING + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return depth + 1
+    return MAX_NESTING + 1

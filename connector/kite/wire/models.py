@@ -226,6 +226,10 @@ class TextMessage(TickerMessage):
 
     type: str
     data: Any = None
+    fault: str = field(default="", compare=False)
+    """Why the frame could not be read, a fixed word; "" for one that only nobody documented."""
+    size_bytes: int = field(default=0, compare=False)
+    """Of a frame that was too long to be read, and of which `data` is the beginning."""
 
 
 @dataclass(slots=True)

@@ -89,16 +89,15 @@ def update_identity(payload_text: str) -> tuple[str, bytes]:
     canonical = payload_text
     try:
         payload = json.loads(payload_text)
-    except ValueError:
-        pass
-    else:
         if isinstance(payload, dict):
             inner = payload.get("data")
             if payload.get("type") == "order" and isinstance(inner, dict):
                 payload = inner
-            order_id = str(payload.get("order_id") or "")
             # sockets may be served by different machines: the order of keys is no difference
             canonical = json.dumps(payload, sort_keys=True)
+            order_id = str(payload.get("order_id") or "")
+    except (ValueError, RecursionError):
+        pass  # what cannot be read is told apart by its text
     digest = blake2b(canonical.encode(errors="replace"), digest_size=16).digest()
     return order_id, digest
 

@@ -3,11 +3,16 @@
 import pytest
 
 from connector.kite.wire.layout import (
+    MAX_PACKETS_PER_FRAME,
+    MAX_REJECTED_PER_FRAME,
+    TOO_MANY_PACKETS,
+    TOO_MANY_REJECTED,
     TRAILING_BYTES,
     TRUNCATED_FRAME,
     UNKNOWN_LENGTH,
     UNKNOWN_SEGMENT,
 )
+from connector.kite.wire.packets import parse_packets
 from tests.support.packets import NSE, frame, full, index, ltp, quote
 from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS
 
@@ -65,6 +70,30 @@ def test_a_count_below_what_is_there(transcoder):
 def test_a_length_above_what_is_there(transcoder):
     lying = b"\0\2" + b"\xff\xff" + ltp(NSE)
     assert transcoder.transcode(lying, NOW_US) == ([], (), [(TRUNCATED_FRAME, lying[2:])])
+
+
+def test_more_packets_than_a_frame_may_have_are_one_dead_letter(transcoder):
+    count = MAX_PACKETS_PER_FRAME + 5
+    records, _, rejected = transcoder.transcode(frame(*[ltp(NSE)] * count) + b"end", NOW_US)
+    assert len(records) == MAX_PACKETS_PER_FRAME
+    assert rejected == [(TOO_MANY_PACKETS, (b"\0\x08" + ltp(NSE)) * 5 + b"end")]
+    assert transcoder.packets == MAX_PACKETS_PER_FRAME + 1
+    assert transcoder.transcode(frame(*[ltp(NSE)] * MAX_PACKETS_PER_FRAME), NOW_US)[2] == ()
+
+
+@pytest.mark.parametrize("more", [0, 1, 2, 5000])
+def test_of_packets_that_are_no_ticks_a_frame_has_some_kept_and_the_rest_counted(transcoder, more):
+    odd = [b"%d" % number for number in range(MAX_REJECTED_PER_FRAME + more)]
+    records, _, rejected = transcoder.transcode(frame(*odd, quote(INFY)) + b"tail", NOW_US)
+    kept = [(UNKNOWN_LENGTH, packet) for packet in odd[:MAX_REJECTED_PER_FRAME]]
+    if more:
+        kept.append((TOO_MANY_REJECTED, odd[MAX_REJECTED_PER_FRAME]))
+    assert rejected == [*kept, (TRAILING_BYTES, b"tail")]
+    assert transcoder.unkept == max(0, more - 1)
+    # what comes after them is not lost
+    assert len(records) == 1
+    assert transcoder.packets == len(records) + len(rejected)
+    assert parse_packets(frame(*odd, quote(INFY)) + b"tail")[1] == rejected
 
 
 def test_only_bytes_are_frames(transcoder):

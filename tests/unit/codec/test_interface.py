@@ -283,4 +283,6 @@ def test_reasons_are_a_fixed_set():
         wire.UNKNOWN_SEGMENT,
         wire.TRUNCATED_FRAME,
         wire.TRAILING_BYTES,
+        wire.TOO_MANY_PACKETS,
+        wire.TOO_MANY_REJECTED,
     }

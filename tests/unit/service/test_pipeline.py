@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from connector.kite.wire.messages import parse_message
 from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode, TextMessage
-from connector.service.pipeline import SAMPLE_EVERY_US
+from connector.service.pipeline import MAX_DEAD_LETTER_BYTES, SAMPLE_EVERY_US
 from connector.simulator.wire import encode_frame, full_packet, index_packet, quote_packet
 from tests.support.producing import TIME_US, pipeline
 
@@ -111,7 +111,6 @@ def test_an_event_is_written_and_a_gap_logged(kite):
         ('{"type": "error", "data": "Can\'t subscribe"}', "warning"),
         ('{"type": "message", "data": "maintenance tonight"}', "info"),
         ('{"type": "app_code"}', "debug"),
-        ("nonsense", "debug"),
     ],
 )
 def test_other_messages_are_logged_alone(kite, raw, level):
@@ -129,6 +128,71 @@ def test_counts_go_on_when_a_slot_is_opened_again(kite):
         handler.frame(encode_frame([QUOTE]), TIME_US)
     assert kite.handler(0).session_id == 2
     assert kite.received == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason", "topic"),
+    [
+        ("no json", "text_not_json", b"kite.ticks"),
+        ("[" * 5000, "text_too_deep", b"kite.ticks"),
+        ("[1]", "text_not_an_object", b"kite.ticks"),
+        ('{"type":"order","data":7}', "order_without_data", b"kite.orders"),
+        ('{"type":"order","data":{}}', "order_without_id", b"kite.orders"),
+        ('{"type":"order","data":{"order_id":[1]}}', "order_without_id", b"kite.orders"),
+        ('{"type":"order","data":{"order_id":null}}', "order_without_id", b"kite.orders"),
+    ],
+)
+def test_a_text_frame_that_cannot_be_read_is_a_dead_letter(kite, raw, reason, topic):
+    handler = kite.handler(4)
+    handler.opened(1000)
+    with capture_logs() as logs:
+        handler.message(parse_message(raw), raw)
+    assert [(log["log_level"], log["reason"]) for log in logs] == [("debug", reason)]
+    (dead,) = produced(kite, "kite.deadletter")
+    assert (dead.key, dead.value) == (topic, raw.encode())
+    assert dict(dead.headers) == {
+        "reason": reason.encode(), "slot": b"4", "session_id": b"1000",
+        "receive_time_us": b"%d" % TIME_US,
+    }  # fmt: skip
+    assert kite.rejected == {reason: 1}
+    assert kite.received == len(kite.producer.records) == 1
+
+
+def test_an_order_that_no_record_can_hold_is_a_dead_letter_and_the_next_is_written(monkeypatch):
+    kite = pipeline()
+    write = kite.encoder.order
+
+    def order(order, **details):
+        if order.order_id == "1":
+            raise RecursionError
+        return write(order, **details)
+
+    monkeypatch.setattr(kite.encoder, "order", order)
+    for raw in (order_frame(), order_frame(order_id="2")):
+        kite.handler(0).message(parse_message(raw), raw)
+    assert kite.rejected == {"order_unencodable": 1}
+    assert [record.key for record in produced(kite)] == [b"kite.orders", b"2"]
+    assert (kite.orders, kite.received) == (1, 2)
+
+
+def test_a_dead_letter_keeps_the_beginning_and_says_how_long_it_was(kite):
+    handler = kite.handler(0)
+    handler.frame(b"\0\0" + bytes(MAX_DEAD_LETTER_BYTES + 1), TIME_US)
+    handler.message(TextMessage("", "x", "text_too_long", 99), "x")
+    long, text = produced(kite, "kite.deadletter")
+    assert long.value == bytes(MAX_DEAD_LETTER_BYTES)
+    assert dict(long.headers)["length"] == b"%d" % (MAX_DEAD_LETTER_BYTES + 1)
+    assert (text.value, dict(text.headers)["length"]) == (b"x", b"99")
+
+
+def test_what_the_feed_repeats_is_logged_with_growing_gaps(kite):
+    with capture_logs() as logs:
+        for text in ["no"] * 9 + ["other"]:
+            raw = json.dumps({"type": "error", "data": text})
+            kite.handler(0).message(parse_message(raw), raw)
+    assert [(log["text"], log["count"]) for log in logs] == [
+        ("no", 1), ("no", 2), ("no", 4), ("no", 8), ("other", 1)
+    ]  # fmt: skip
 
 
 def test_symbols_reach_slots_that_are_there_and_those_that_come(kite):

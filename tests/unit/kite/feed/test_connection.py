@@ -89,6 +89,15 @@ class TestOpening:
 
 
 class TestFrames:
+    async def test_of_a_text_that_is_too_long_the_beginning_is_handed_on(self, make):
+        kit = make()
+        socket = await kit.open()
+        socket.listener.text_too_long("beg", 50_000)
+        ((message, raw),) = kit.handler.messages
+        assert raw == "beg"
+        assert (message.fault, message.size_bytes) == ("text_too_long", 50_000)
+        assert kit.stats.messages == 1
+
     async def test_a_frame_is_stamped_and_handed_over(self, make):
         kit = make()
         socket = await kit.open()

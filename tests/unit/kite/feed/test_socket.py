@@ -74,6 +74,9 @@ class Listener:
     def text_received(self, text):
         self.received.append(text)
 
+    def text_too_long(self, beginning, size_bytes):
+        self.received.append((beginning, size_bytes))
+
     def control_received(self):
         self.received.append("control")
 
@@ -102,6 +105,11 @@ class Kit:
         data = b"".join(self.server.data_to_send())
         for start in range(0, len(data), cut or len(data) or 1):
             self.socket.data_received(data[start : start + (cut or len(data))])
+
+    async def worked(self):
+        """Let the loop turn until everything that was read is worked on."""
+        while self.socket.behind:  # noqa: ASYNC110 -- it is the turns that are waited for
+            await asyncio.sleep(0)
 
     def accept(self, *, resume=True):
         (request,) = self.take()

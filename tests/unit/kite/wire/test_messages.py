@@ -3,7 +3,7 @@ import json
 import pytest
 
 from connector import ErrorMessage, OrderMessage, TextMessage
-from connector.kite.wire.messages import parse_message
+from connector.kite.wire.messages import MAX_NESTING, parse_message
 
 
 def test_an_order():
@@ -38,3 +38,37 @@ def test_an_error():
 )
 def test_whatever_else_comes(text, expected):
     assert parse_message(text) == expected
+
+
+def nested(levels, kind="list"):
+    inner = "1"
+    for _ in range(levels):
+        inner = f"[{inner}]" if kind == "list" else f'{{"a":{inner}}}'
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "text_not_json"),
+        ("{", "text_not_json"),
+        ("[" * 100_000, "text_too_deep"),
+        (f'{{"type": "order", "data": {nested(MAX_NESTING, "object")}}}', "text_too_deep"),
+        (f'{{"type": "order", "data": {{"meta": {nested(MAX_NESTING)}}}}}', "text_too_deep"),
+        ("null", "text_not_an_object"),
+        ('"order"', "text_not_an_object"),
+        ("1e999", "text_not_an_object"),
+        ('{"type": "order"}', "order_without_data"),
+        ('{"type": "order", "data": [1]}', "order_without_data"),
+        ('{"type": "surprise", "data": {"a": [1, {"b": null}]}}', ""),
+        ("{}", ""),
+        ('{"type": ["order"]}', ""),
+    ],
+)
+def test_what_cannot_be_read_has_a_fault(text, fault):
+    assert parse_message(text).fault == fault
+
+
+def test_as_deep_as_is_allowed():
+    order = f'{{"type": "order", "data": {{"meta": {nested(MAX_NESTING - 2)}}}}}'
+    assert isinstance(parse_message(order), OrderMessage)
