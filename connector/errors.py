@@ -12,7 +12,7 @@
     ├── CaptureError                   a file that is not a recorded feed
     ├── FeedError                      the Kite side
     │   ├── HandshakeError             the WebSocket was refused
-    │   │   ├── TokenRejectedError     403: wait for a new access_token
+    │   │   ├── TokenRejectedError     Kite's 403: wait for a new access_token
     │   │   └── TooManyConnectionsError  429: a slot is not free yet
     │   ├── TokenMissingError          no access_token, or none that can be used
     │   ├── FeedUnreachableError       DNS, TCP, TLS or time-out
@@ -185,27 +185,36 @@ class HandshakeError(FeedError):
 
     retryable = True
 
-    def __init__(self, status: int, reason: str = "") -> None:
+    def __init__(self, status: int, reason: str = "", *, foreign: bool = False) -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
+        self.foreign = foreign
+        """The answer is not Kite's: a gateway, proxy or filter on the way gave it."""
 
     def __str__(self) -> str:
+        if self.foreign:
+            return (
+                f"something on the way to the feed answered HTTP {self.status}: {self.reason}. "
+                "Check proxies, gateways and firewalls; the access_token may be good"
+            )
         return f"the feed refused the connection: HTTP {self.status} {self.reason}".rstrip()
 
 
 class TokenRejectedError(HandshakeError):
-    """HTTP 403: the access_token is wrong or expired, or the plan has no WebSocket.
+    """The access_token is wrong or expired, or the plan has no WebSocket.
 
-    Trying again with the same token cannot help, and hammering is rude: wait for a new one.
+    Trying again with the same token hardly helps, and hammering is rude: wait for a new one, and
+    try the old one slowly, since a fault of Kite's or of a gateway may look the same.
     """
 
     retryable = False
 
     def __str__(self) -> str:
+        said = f"; it said: {self.reason}" if self.reason else ""
         return (
-            "the feed refused the access_token (HTTP 403): tokens end each morning; "
-            "log in again with `kite-connector login`"
+            f"the feed refused the access_token (HTTP {self.status}): tokens end each morning; "
+            f"log in again with `kite-connector login`{said}"
         )
 
 
@@ -262,18 +271,27 @@ class ConnectionClosedError(FeedError):
 class RestError(ConnectorError):
     """Kite's HTTP API answered with an error; `error_type` is Kite's own word."""
 
-    def __init__(self, status: int, error_type: str, message: str) -> None:
+    def __init__(
+        self, status: int, error_type: str, message: str, *, foreign: bool = False
+    ) -> None:
         super().__init__(status, error_type, message)
         self.status = status
         self.error_type = error_type
         self.message = message
+        self.foreign = foreign
+        """The answer is not Kite's: a gateway, proxy or filter on the way gave it."""
 
     @property
     def temporary(self) -> bool:
-        """True where the server, not the request, is at fault: 429 and 5xx."""
-        return self.status == 429 or self.status >= 500
+        """True where the request is not at fault: 429, 5xx, and whatever is not Kite's answer."""
+        return self.foreign or self.status == 429 or self.status >= 500
 
     def __str__(self) -> str:
+        if self.foreign:
+            return (
+                f"something on the way to Kite answered HTTP {self.status}: {self.message}. "
+                "Check proxies, gateways and firewalls"
+            )
         return f"Kite answered HTTP {self.status} {self.error_type}: {self.message}"
 
 

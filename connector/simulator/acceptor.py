@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import http
+import json
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -100,7 +100,7 @@ class Acceptor:
             account = self._access.admit(api_key, access_token)
         except RefusedError as refused:
             self._changed()
-            return connection.respond(refused.status, f"{http.HTTPStatus(refused.status).phrase}\n")
+            return _refusal(connection, refused)
         # not in a finally of the handler: a handshake that breaks off never gets there
         cast("TappedConnection", connection).on_lost = partial(self._release, account.api_key)
         connection.username = account.api_key
@@ -133,3 +133,20 @@ class Acceptor:
         finally:
             self._feed.detach(socket)
             self._changed()
+
+
+def _refusal(connection: ServerConnection, refused: RefusedError) -> Response:
+    """The answer of a refused handshake: Kite's JSON, or the page of whoever stands before it."""
+    if refused.page is not None:
+        response = connection.respond(refused.status, refused.page)
+        content_type = "text/html; charset=utf-8"
+    else:
+        body = {
+            "status": "error", "message": refused.message, "data": None,
+            "error_type": refused.error_type,
+        }  # fmt: skip
+        response = connection.respond(refused.status, json.dumps(body))
+        content_type = "application/json"
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = content_type
+    return response

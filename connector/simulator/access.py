@@ -18,11 +18,13 @@ from connector.simulator.config import SimulatedAccount
 class RefusedError(Exception):
     """An HTTP error of Kite: what the handshake or the REST call is answered with."""
 
-    def __init__(self, status: int, error_type: str, message: str) -> None:
+    def __init__(self, status: int, error_type: str, message: str, page: str | None = None) -> None:
         super().__init__(status, error_type, message)
         self.status = status
         self.error_type = error_type
         self.message = message
+        self.page = page
+        """What a gateway before Kite answers in its place."""
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class Access:
         self._max_sockets = max_sockets
         self._release_seconds = release_seconds
         self._monotonic = monotonic
-        self._refuse_next: list[int] = []
+        self._refuse_next: list[tuple[int, str | None]] = []
         self.refusals: Counter[int] = Counter()
         """Refused handshakes by HTTP status."""
 
@@ -93,9 +95,9 @@ class Access:
         for key in self.api_keys if api_key is None else [api_key]:
             self.entry(key).access_token = None
 
-    def refuse_next(self, status: int, times: int) -> None:
-        """Answer the next handshakes with an HTTP status, whoever asks."""
-        self._refuse_next += [status] * times
+    def refuse_next(self, status: int, times: int, page: str | None = None) -> None:
+        """Answer the next handshakes with an HTTP status, whoever asks; `page` is a gateway's."""
+        self._refuse_next += [(status, page)] * times
 
     def stop_refusing(self) -> None:
         """Forget what `refuse_next` asked for."""
@@ -118,7 +120,9 @@ class Access:
 
     def _entry_with_room(self, api_key: str, access_token: str) -> _Entry:
         if self._refuse_next:
-            raise RefusedError(self._refuse_next.pop(0), "GeneralException", "Simulated refusal.")
+            status, page = self._refuse_next.pop(0)
+            kind = "TokenException" if status == 403 else "GeneralException"
+            raise RefusedError(status, kind, "Simulated refusal.", page)
         self.check(api_key, access_token)
         entry = self._entries[api_key]
         now = self._monotonic()

@@ -35,6 +35,8 @@ class FaultKind(StrEnum):
     """A close frame with `code` and `text`."""
     REFUSE = "refuse"
     """The next `count` handshakes are answered with HTTP `status`."""
+    GATEWAY = "gateway"
+    """The next `count` handshakes are answered with HTTP `status` and a page that is not Kite's."""
     EXPIRE_TOKEN = "expire_token"  # noqa: S105 - the name of a fault
     """The access_token of every api_key ends; sockets that are open stay."""
 
@@ -62,9 +64,9 @@ class FaultSpec(BaseModel):
         None, description="numbers of the sockets; null: all that are open"
     )
     count: int = Field(1, ge=1, description="frames, or refused handshakes")
-    status: int = Field(503, description="refuse: the HTTP status, 400 and above")
+    status: int = Field(503, description="refuse, gateway: the HTTP status, 400 and above")
     code: int = Field(1011, description="close: the WebSocket code")
-    text: str = Field("simulated fault", max_length=120, description="error_frame, close")
+    text: str = Field("simulated fault", max_length=120, description="error_frame, close, gateway")
     delay_seconds: float = Field(0.1, gt=0, le=60, description="slow: pause between chunks")
     chunk_bytes: int = Field(64, ge=1, description="slow: bytes in a chunk")
 

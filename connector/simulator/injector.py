@@ -64,6 +64,10 @@ class Injector:
         if spec.kind is FaultKind.REFUSE:
             self._access.refuse_next(spec.status, spec.count)
             return 0
+        if spec.kind is FaultKind.GATEWAY:
+            page = f"<html><head><title>{spec.text}</title></head><body>{spec.text}</body></html>"
+            self._access.refuse_next(spec.status, spec.count, page)
+            return 0
         if spec.kind is FaultKind.EXPIRE_TOKEN:
             self._access.expire_token()
             return 0
@@ -94,7 +98,7 @@ class Injector:
                 socket.muted = False
             if kind in {None, FaultKind.SLOW}:
                 socket.connection.tap.flow()
-        if kind in {None, FaultKind.REFUSE}:
+        if kind in {None, FaultKind.REFUSE, FaultKind.GATEWAY}:
             self._access.stop_refusing()
 
     def close(self) -> None:

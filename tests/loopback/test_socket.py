@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
 import traceback
 from http import HTTPStatus
@@ -84,12 +85,15 @@ async def test_there_and_back():
 
 async def test_a_refused_handshake():
     def refuse(connection, request):
-        return connection.respond(HTTPStatus.FORBIDDEN, f"not {TOKEN.get_secret_value()}")
+        words = f"not {TOKEN.get_secret_value()}"
+        return connection.respond(
+            HTTPStatus.FORBIDDEN, json.dumps({"error_type": "TokenException", "message": words})
+        )
 
     async with server(lambda _: None, process_request=refuse) as root:
         with pytest.raises(TokenRejectedError) as caught:
             await open_socket(root, KEY, TOKEN, Listener(), 10)
-    assert caught.value.reason == "not ***"
+    assert caught.value.reason == "TokenException: not ***"
     assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
 

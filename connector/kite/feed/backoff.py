@@ -22,6 +22,23 @@ def backoff_seconds(attempt: int, config: ConnectionConfig, random: Callable[[],
     return random() * min(ceiling, config.reconnect_max_delay)
 
 
+TOKEN_RETRY_MIN_SECONDS = 30.0
+"""The longest first pause after an access_token was refused."""
+TOKEN_RETRY_MAX_SECONDS = 600.0
+"""The longest pause between tries with a token that was refused again and again."""
+
+
+def token_seconds(attempt: int, random: Callable[[], float]) -> float:
+    """Before a refused token is tried once more: from half of a ceiling that doubles to all of it.
+
+    Args:
+        attempt: 1 after the first refusal.
+        random: 0 ≤ x < 1.
+    """
+    ceiling = TOKEN_RETRY_MIN_SECONDS * 2.0 ** min(attempt - 1, 32)
+    return min(ceiling, TOKEN_RETRY_MAX_SECONDS) * (0.5 + random() / 2)
+
+
 def slot_seconds(config: ConnectionConfig, random: Callable[[], float]) -> float:
     """From half to one and a half of `slot_wait`: connections of one account wait for slots."""
     return config.slot_wait * (0.5 + random())

@@ -26,7 +26,7 @@ from connector.errors import (
 )
 from connector.kite.clock import SYSTEM_CLOCK, Clock, Timer
 from connector.kite.config import ConnectionConfig
-from connector.kite.feed.backoff import backoff_seconds, slot_seconds
+from connector.kite.feed.backoff import backoff_seconds, slot_seconds, token_seconds
 from connector.kite.feed.connection_events import Reporter
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import FlowControlled, Handler
@@ -93,6 +93,8 @@ class Connection:
         self._paused = False
         # tries in a row since a socket last proved to be alive
         self._attempts = 0
+        # times in a row that the present token was refused
+        self._refusals = 0
 
         # hot: bound once, counted as plain ints
         self._time_us = clock.time_us
@@ -324,6 +326,7 @@ class Connection:
                 if not await self._back_off(EventType.BACKING_OFF, self._failed(error)):
                     return
             else:
+                self._refusals = 0
                 opened_at = self._clock.monotonic()
                 code, self._last_error = await self._serve(socket)
                 if self._closing:
@@ -479,25 +482,34 @@ class Connection:
             timer.cancel()
 
     async def _wait_for_token(self, error: FeedError) -> None:
+        """Wait for another token; one that was refused is tried again all the same, slowly."""
+        self._refusals += 1
+        seconds = token_seconds(self._refusals, self._random)
+        reason = self._failed(error)
         self._report.enter(
-            ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, self._failed(error)
+            ConnectionState.WAITING_FOR_TOKEN,
+            EventType.WAITING_FOR_TOKEN,
+            reason,
+            seconds=seconds,
         )
-        self._wake = asyncio.get_running_loop().create_future()
-        changed = asyncio.ensure_future(self.credentials.changed(self._token_version))
+        wake = self._wake = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_later(
+            seconds, lambda: None if wake.done() else wake.set_result(None)
+        )
+        version = self._token_version
+        changed = asyncio.ensure_future(self.credentials.changed(version))
         try:
-            await asyncio.wait([changed, self._wake], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([changed, wake], return_when=asyncio.FIRST_COMPLETED)
+            failure = None if not changed.done() or changed.cancelled() else changed.exception()
+            if isinstance(failure, Exception):
+                self._report.defect("watching the credentials failed", failure)
+                await wake
         finally:
+            timer.cancel()
             changed.cancel()
             await asyncio.wait([changed])
-        failure = None if changed.cancelled() else changed.exception()
-        if isinstance(failure, Exception):
-            self._report.defect("watching the credentials failed", failure)
-            await self._wait(
-                self._config.reconnect_max_delay,
-                ConnectionState.WAITING_FOR_TOKEN,
-                EventType.WAITING_FOR_TOKEN,
-                self._last_error,
-            )
+        if self.credentials.version != version:
+            self._refusals = 0
         self._attempts = 0
 
     def _apply(self, step: Step) -> None:

@@ -29,6 +29,7 @@ from connector.errors import (
     TooManyConnectionsError,
 )
 from connector.kite.proxy import open_tunnel, proxy_for
+from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
 
 # 3000 full packets of 186 bytes are 558 000 bytes; a frame over this is not from the feed
@@ -125,10 +126,10 @@ async def open_socket(
     variable, and no error or log of this module holds it.
 
     Raises:
-        TokenRejectedError: HTTP 403.
+        TokenRejectedError: Kite says that the token is no good, or HTTP 403 without a word.
         TooManyConnectionsError: HTTP 429.
-        HandshakeError: any other HTTP answer; a redirect too, since following it would hand the
-            token to another address.
+        HandshakeError: any other HTTP answer, also HTTP 403 with a page that is not Kite's; a
+            redirect too, since following it would hand the token to another address.
         FeedUnreachableError: no answer, or not that of a WebSocket server.
     """
     check_root(root)  # here, before it holds the secrets
@@ -345,13 +346,19 @@ class WebSocket(asyncio.Protocol):
             reason = self._redactor.foreign(str(error)) if error else "closed during the handshake"
             return FeedUnreachableError(address, reason)
         status = error.response.status_code
-        body = self._redactor.foreign(error.response.body or b"")
-        reason = body or self._redactor.foreign(error.response.reason_phrase)
-        if status == 403:
-            return TokenRejectedError(status, reason)
+        body = bytes(error.response.body or b"")
+        phrase = error.response.reason_phrase
+        told = kite_error(body)
+        page = page_words(body, phrase)
+        words = f"{told.error_type}: {told.message}" if told else page or phrase
+        reason = self._redactor.foreign(words)
         if status == 429:
             return TooManyConnectionsError(status, reason)
-        return HandshakeError(status, reason)
+        # Kite's own refusal; a 403 that says nothing may be one too
+        rejected = status == 403 and (told is not None or not page)
+        if rejected or (told is not None and told.error_type == TOKEN_EXCEPTION):
+            return TokenRejectedError(status, reason)
+        return HandshakeError(status, reason, foreign=told is None and bool(page))
 
     def _cut(self) -> None:
         if self._transport is not None:

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.http_body import BodyError, read_body
 from connector.kite.proxy import ProxyError, proxy_for
+from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
 
 REST_ROOT = "https://api.kite.trade"
@@ -283,14 +284,14 @@ def _way_out(root: str) -> dict[str, Any]:
 
 
 def _kite_error(answer: _Answer, redactor: Redactor) -> RestError:
-    """Kite's own error; a gateway's page in its place is not quoted."""
-    try:
-        told = json.loads(answer.body)
-        error_type, message = str(told["error_type"]), str(told["message"])
-    except (ValueError, TypeError, KeyError):
-        error_type, message = "GeneralException", "the answer is not one of Kite's"
-    kind = RestTokenError if error_type == "TokenException" else RestError
-    return kind(answer.status, redactor.foreign(error_type, 60), redactor.foreign(message))
+    """Kite's own error, or the first words of a page that something on the way sent."""
+    told = kite_error(answer.body)
+    if told is None:
+        words = page_words(answer.body) or "an answer without a word"
+        return RestError(answer.status, "GeneralException", redactor.foreign(words), foreign=True)
+    kind = RestTokenError if told.error_type == TOKEN_EXCEPTION else RestError
+    error_type = redactor.foreign(told.error_type, 60)
+    return kind(answer.status, error_type, redactor.foreign(told.message))
 
 
 def _data(answer: _Answer) -> Mapping[str, Any]:
@@ -314,7 +315,10 @@ def _not_reached(error: Exception) -> bool:
     """What Kite certainly has not acted on."""
     if isinstance(error, FeedUnreachableError):
         return isinstance(error.__cause__, aiohttp.ClientConnectorError)
-    return isinstance(error, RestError) and error.status == 429
+    # a gateway that refuses a request has not let it through; one that gives up on it may have
+    return isinstance(error, RestError) and (
+        error.status == 429 or (error.foreign and error.status < 500)
+    )
 
 
 def _reason(error: Exception) -> str:

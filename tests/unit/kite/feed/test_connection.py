@@ -19,6 +19,7 @@ from connector import (
     TokenRejectedError,
     TooManyConnectionsError,
 )
+from connector.kite.feed.backoff import TOKEN_RETRY_MIN_SECONDS
 from connector.kite.feed.connection import Connection
 from tests.support import packets
 from tests.support.clock import settle
@@ -339,7 +340,7 @@ class TestToken:
         kit = make(TokenRejectedError(403))
         await kit_started(kit)
         assert kit.state is ConnectionState.WAITING_FOR_TOKEN
-        await kit.clock.advance(100_000)
+        await kit.clock.advance(TOKEN_RETRY_MIN_SECONDS / 2)
         assert len(kit.feed.tries) == 1
         kit.credentials.set_access_token("new")
         await settle()
@@ -348,6 +349,31 @@ class TestToken:
         assert kit.handler.event_types == [
             "connecting", "waiting_for_token", "connecting", "connected",
         ]  # fmt: skip
+
+    async def test_a_refused_token_is_tried_again_slowly(self, make):
+        kit = make(*[TokenRejectedError(403)] * 1000, random=0.999)
+        await kit_started(kit)
+        await kit.clock.advance(24 * 3600)
+        # 30, 60, 120, 240, 480 s, then each 600 s
+        assert 24 * 6 <= len(kit.feed.tries) <= 24 * 6 + 5
+        assert kit.state is ConnectionState.WAITING_FOR_TOKEN
+
+    async def test_a_good_token_that_was_refused_by_mistake_streams_again(self, make):
+        kit = make(*[TokenRejectedError(403)] * 2, liveness_threshold=1000)
+        await kit_started(kit)
+        await kit.clock.advance(3 * TOKEN_RETRY_MIN_SECONDS)
+        assert kit.state is ConnectionState.CONNECTED
+        assert kit.feed.tries == [("key", "token")] * 3
+
+    async def test_what_is_not_kites_refusal_is_backed_off_from(self, make):
+        page = HandshakeError(403, "Access Denied by Example Gateway", foreign=True)
+        kit = make(*[page] * 3)
+        await kit_started(kit)
+        assert kit.state is ConnectionState.BACKING_OFF
+        assert "Access Denied by Example Gateway" in kit.stats.last_error
+        assert "login" not in kit.stats.last_error
+        await kit.clock.advance(5)
+        assert kit.state is ConnectionState.CONNECTED
 
     async def test_after_a_new_token_delays_begin_anew(self, make):
         kit = make(*[UNREACHABLE] * 4, TokenRejectedError(403), UNREACHABLE, random=1.0)
@@ -398,7 +424,7 @@ class TestToken:
         kit.credentials.changed = broken
         await kit_started(kit)
         assert kit.state is ConnectionState.WAITING_FOR_TOKEN
-        await kit.clock.advance(30)
+        await kit.clock.advance(TOKEN_RETRY_MIN_SECONDS)
         assert kit.state is ConnectionState.CONNECTED
 
     async def test_a_source_of_tokens_that_fails_is_tried_again(self, make):

@@ -21,6 +21,12 @@ from tests.support.clock import settle
 from tests.support.echoes import ECHOES, shown_of
 from tests.support.echoes import TOKEN as LONG_TOKEN
 
+KITES = '{"status": "error", "message": "Wrong token.", "error_type": "TokenException"}'
+PAGE = (
+    "<!DOCTYPE html><html><head><style>body {color: red}</style><script>let x = '<b>';</script>"
+    "</head><body><h1>Access\tdenied</h1>\n<!-- ray --><p class='a'>Ask your network team"
+    " about SECRET-T=n</p>" + "<p>more</p>" * 200 + "</body></html>"
+)
 KEY, TOKEN = SecretStr("SECRET-K&y"), SecretStr("SECRET-T=n")
 
 
@@ -165,7 +171,7 @@ class TestHandshake:
     @pytest.mark.parametrize(
         ("status", "kind"),
         [
-            (403, TokenRejectedError),
+            (403, HandshakeError),
             (429, TooManyConnectionsError),
             (400, HandshakeError),
             (302, HandshakeError),
@@ -196,6 +202,46 @@ class TestHandshake:
         with pytest.raises(TokenRejectedError) as caught:
             kit.socket.check_handshake("ws://feed")
         assert caught.value.reason == "Forbidden"
+
+    @pytest.mark.parametrize(
+        ("status", "body", "rejected"),
+        [
+            (403, KITES, True),
+            (400, KITES, True),
+            (401, KITES, True),
+            (403, KITES.replace("TokenException", "PermissionException"), True),
+            (400, KITES.replace("TokenException", "InputException"), False),
+            (403, "", True),
+            (403, "Forbidden\n", True),
+            (403, "<html><head><title>Forbidden</title></head></html>", True),
+            (403, PAGE, False),
+            (403, "blocked by policy", False),
+            (403, '{"error": "forbidden"}', False),
+            (403, '["TokenException"]', False),
+            (403, "[" * 5000, False),
+            (403, '{"error_type": 5, "message": "x"}', False),
+            (401, PAGE, False),
+            (407, PAGE, False),
+            (451, PAGE, False),
+            (503, PAGE, False),
+            (301, PAGE, False),
+            (200, PAGE, False),
+        ],
+    )
+    async def test_only_kites_own_refusal_is_the_tokens_fault(self, kit, status, body, rejected):
+        kit.take()
+        head = f"HTTP/1.1 {status} {'Forbidden' if status == 403 else 'Other'}\r\n"
+        answer = f"{head}Content-Length: {len(body)}\r\n\r\n{body}"
+        kit.socket.data_received(answer.encode())
+        with pytest.raises(HandshakeError) as caught:
+            kit.socket.check_handshake("ws://feed")
+        assert type(caught.value) is (TokenRejectedError if rejected else HandshakeError)
+        assert ("kite-connector login" in str(caught.value)) is rejected
+        assert len(str(caught.value)) < 600
+        assert no_secret_in(caught.value)
+        if body == PAGE:
+            assert caught.value.foreign
+            assert "Access denied Ask your network team about ***" in str(caught.value)
 
     @pytest.mark.parametrize(
         "answer",

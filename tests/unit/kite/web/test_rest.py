@@ -143,10 +143,26 @@ async def test_kites_errors():
         assert type(told) is kind
 
 
-async def test_a_gateways_page_is_not_quoted():
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 407, 451, 502])
+async def test_of_a_gateways_page_the_words_are_told_and_it_is_asked_again(status):
+    page = b"<html><title>Access denied</title><p>you are the-access-token</p></html>"
     with pytest.raises(RestError) as caught:
-        await client((404, b"<html>the-access-token")).instruments()
+        await client(*[(status, page)] * 4).instruments()
+    assert type(caught.value) is RestError
+    assert caught.value.foreign
     assert "html" not in str(caught.value)
+    assert "Access denied you are ***" in str(caught.value)
+    rest = client((status, page), (200, b"a,b"))
+    assert (await rest.instruments()).csv == "a,b"
+
+
+@pytest.mark.parametrize(("status", "tries"), [(403, 4), (407, 4), (502, 1)])
+async def test_a_login_is_tried_again_where_a_gateway_refused_it(status, tries):
+    """One that gave up on Kite may have let it through, and a request_token is good once."""
+    rest = client(*[(status, b"<html>Blocked</html>")] * 4)
+    with pytest.raises(RestError, match="Blocked"):
+        await rest.exchange("the-request-token", "the-secret")
+    assert len(rest._http.calls) == tries
 
 
 async def test_no_error_has_a_secret():
