@@ -7,17 +7,23 @@ statistics, which come once a second and carry the latencies too.
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, Final
 
 from connector.kafka.ack_latency import AckLatency
 from connector.kafka.diagnosis import plain
+
+THROTTLED_SECONDS: Final = 5.0
+"""A client counts as throttled for so long after it was: the next answer tells whether it is."""
 
 
 class BrokerHealth:
     """Takes a client's `error_cb` and `stats_cb`; logs when the brokers go and come."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._log = log
+        self._monotonic = monotonic
         self._told = False
         self._complaints: set[str] = set()
         self.reachable = False
@@ -27,6 +33,24 @@ class BrokerHealth:
         self.acknowledgement = AckLatency()
         """Of all records since the start."""
         self.brokers_up = 0
+        self.throttled_seconds = 0.0
+        """How long brokers had this client wait for a quota, in all."""
+        self._throttled: tuple[float, float] = (0.0, 0.0)  # for so long, until then
+
+    def throttled(self, event: Any) -> None:
+        """The client's `throttle_cb`."""
+        seconds = event.throttle_time
+        if seconds > 0 and not self.throttled_seconds_now():
+            self._log.warning("produce_throttled", broker=event.broker_name, seconds=seconds)
+        self.throttled_seconds += seconds
+        now = self._monotonic()
+        # it is not said that it has ended: only that it goes on, at the next answer
+        self._throttled = (seconds, now + seconds + THROTTLED_SECONDS if seconds > 0 else now)
+
+    def throttled_seconds_now(self) -> float:
+        """How long brokers hold this client back for a quota, each time; 0 where they do not."""
+        seconds, until = self._throttled
+        return seconds if self._monotonic() < until else 0.0
 
     def error(self, error: Any) -> None:
         """The client's `error_cb`."""

@@ -1,4 +1,4 @@
-"""librdkafka's producer, made to lose nothing, and which of its errors speak against a record."""
+"""librdkafka's producer, made to lose nothing and to keep the order, whatever is refused."""
 
 from __future__ import annotations
 
@@ -11,24 +11,6 @@ from confluent_kafka import Producer
 from connector.kafka.config import ClientLog, client_properties, overridden, refused_properties
 from connector.settings.models import KafkaSettings
 
-# Failures that say nothing against the record: it is sent again, through the spool.
-_RECOVERABLE = frozenset(
-    {
-        "_PURGE_QUEUE",
-        "_PURGE_INFLIGHT",
-        "_FATAL",
-        "_TRANSPORT",
-        "_ALL_BROKERS_DOWN",
-        "_TIMED_OUT",
-        "_MSG_TIMED_OUT",
-        "_DESTROY",
-        "_INCONSISTENT",
-        "OUT_OF_ORDER_SEQUENCE_NUMBER",
-        "UNKNOWN_PRODUCER_ID",
-        "INVALID_PRODUCER_EPOCH",
-    }
-)
-
 
 def new_producer(
     kafka: KafkaSettings,
@@ -36,27 +18,39 @@ def new_producer(
     *,
     on_error: Callable[[Any], None],
     on_statistics: Callable[[str], None],
+    on_throttle: Callable[[Any], None],
+    batch_bytes: int | None = None,
+    one_by_one: bool = False,
 ) -> Producer:
-    """An idempotent producer that reports failures alone.
+    """A producer that reports failures alone.
+
+    It is idempotent and ends at the first refusal (`enable.gapless.guarantee`), before it sends
+    what follows: only so can the records of a refused batch be sent again before newer ones.
 
     Args:
         kafka: brokers, queue limits, compression, and the properties of the user.
         client_id: for the brokers' logs.
         on_error: called from its `poll` with what is wrong with the client or the brokers.
         on_statistics: called from its `poll` once a second, with librdkafka's JSON document.
+        on_throttle: called from its `poll` when a broker's quota holds it back.
+        batch_bytes: no batch is larger, unless it is one record; None is librdkafka's default.
+        one_by_one: for one record under way at a time. Nothing can follow a refused one, so that
+            the client need not end with it, and it begins half a second sooner.
 
     Raises:
         SettingsError: librdkafka refuses a property.
     """
+    bound = {} if batch_bytes is None else {"batch.size": _batch_bytes(kafka, batch_bytes)}
     properties = client_properties(
         kafka,
         **{
             "client.id": client_id,
             "acks": "all",
-            "enable.idempotence": True,
+            "enable.idempotence": not one_by_one,
+            "enable.gapless.guarantee": not one_by_one,
             "partitioner": "murmur2_random",
             "compression.type": kafka.compression,
-            "linger.ms": kafka.linger_ms,
+            "linger.ms": 0 if one_by_one else kafka.linger_ms,
             "queue.buffering.max.messages": kafka.queue_max_messages,
             "queue.buffering.max.kbytes": kafka.queue_max_mib * 1024,
             # never: a broker that is away is no fault of the record
@@ -65,6 +59,8 @@ def new_producer(
             "statistics.interval.ms": 1000,
             "error_cb": on_error,
             "stats_cb": on_statistics,
+            "throttle_cb": on_throttle,
+            **bound,
         },
     )
     if ignored := overridden(kafka, properties):
@@ -74,9 +70,7 @@ def new_producer(
         return Producer(properties, logger=ClientLog(client_id))
 
 
-def ends_the_client(error: Any) -> bool:
-    """Whether what failed so leaves a client of no more use; its records are sent again.
-
-    What may be tried again on the same client, librdkafka does by itself, without end.
-    """
-    return bool(error.fatal()) or error.name() in _RECOVERABLE
+def _batch_bytes(kafka: KafkaSettings, most: int) -> int:
+    """The lesser of a bound and the user's own; a wrong one is librdkafka's to refuse."""
+    given = kafka.client.get("batch.size")
+    return min(most, given) if isinstance(given, int) else most

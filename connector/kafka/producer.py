@@ -1,9 +1,14 @@
 """Records on their way to Kafka: librdkafka's queue first, the spool on disk behind it.
 
 `produce` never blocks, raises or loses unseen. While Kafka takes them, records go straight into
-librdkafka's queue. When that is full, or its client has to be replaced, every newer record goes to
-the spool, and the spool drains back in order before a record goes straight again: so the order of
-a key holds throughout.
+librdkafka's queue. When that is full, its client has to be replaced, or nothing was acknowledged
+for some seconds, every newer record goes to the spool, and the spool drains back in order before a
+record goes straight again: so the order of a key holds throughout.
+
+What Kafka refuses (see `refusals`) ends the client, since librdkafka would send what follows. All
+its records come back, and the refused ones are sent again one by one, each with nothing else under
+way: a record that is refused so is at fault itself and given to `on_failed`, or its topic is, and
+nothing goes on until that is mended. `IsolatingProducer` keeps this from stopping other topics.
 
 Counting costs nothing on that path: confluent-kafka calls back for failures alone
 (`delivery.report.only.error`), and whatever was produced and is neither in librdkafka's queue nor
@@ -16,42 +21,29 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import structlog
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Message
 
 from connector.errors import SettingsError
-from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.delivery import ends_the_client, new_producer
 from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
-from connector.kafka.purged import PurgedRecords
-from connector.kafka.spool import Dropped, Headers, Record, Spool
+from connector.kafka.refusals import Fault, Trouble, fault_of, reason_of
+from connector.kafka.spool import Dropped, Headers, Record
 from connector.kafka.spool_files import SpoolFiles
+from connector.kafka.spooling import BUSY_POLL_SECONDS, SpoolingClient, no_client
 from connector.settings.models import KafkaSettings, SpoolSettings
-
-_MIB = 1024 * 1024
 
 _POLL_SECONDS = 0.02
 # In a flood more often: what was acknowledged keeps its memory until it is polled, and in the
 # processor's cache that costs a third less.
 _POLL_RECORDS = 1_000
-_BUSY_POLL_SECONDS = 0.002  # while the spool drains, or a client is being replaced
-
-_DRAIN_RECORDS = 2_000  # handed over in one poll, about 3 ms: the event loop has sockets to read
-_HANDOVER_RECORDS = 5_000  # at most so many leave their files before Kafka has them
-_CONFIRM_SEGMENTS = 8  # read and not confirmed; a death then doubles as many at the next start
-_BARRIER_SECONDS = 2.0
 _CHECK_SECONDS = 1.0  # between looks at the spool's directory
-
-_BACKOFF_SECONDS = 0.1
-_MAX_BACKOFF_SECONDS = 5.0
-_PURGE_SECONDS = 5.0
+_STUCK_SECONDS = 5.0  # until a poll that failed is tried again
 
 
-class RecordProducer:
+class RecordProducer(SpoolingClient):
     """One idempotent producer and its spool. Lives on one event loop, and is not thread-safe.
 
     Args:
@@ -77,48 +69,18 @@ class RecordProducer:
         monotonic: Callable[[], float] = time.monotonic,
         files: SpoolFiles | None = None,
     ) -> None:
-        self._kafka = kafka
-        self._client_id = client_id
-        self._spool = Spool(
-            spool.directory, spool.max_mib * _MIB, self._drop, files=files, monotonic=monotonic
-        )
-        self._ephemeral = spool.ephemeral
+        super().__init__(kafka, spool, client_id, clock, monotonic, files)
         self._on_failed = on_failed
         self._on_dropped = on_dropped
-        self._clock = clock
-        self._monotonic = monotonic
-        self._log = structlog.get_logger("connector.kafka").bind(client=client_id)
-
-        self.state = ProducerState.NEW
-        self.queue_peak = 0
-        """The most records that librdkafka's queue was seen to hold."""
-        self.health = BrokerHealth(self._log)
-        self._client: Producer | None = None
-        self._client_produce: Callable[..., None] = _no_client
-        self._direct = False  # state is DIRECT: one look-up less on the tick path
+        self.refusals: Counter[tuple[str, str]] = Counter()
+        """Records by topic and reason, each time that Kafka refused them, in a batch or alone."""
         self._task: asyncio.Task[None] | None = None
-
-        self._produced = 0
         self._found = 0
-        self._delivered = 0  # the highest seen: librdkafka's count includes its other events
         self._failed: Counter[str] = Counter()
-        self._refusals: set[tuple[str, str]] = set()  # topic and reason, told once each
-        self._dropped: Counter[str] = Counter()
-        self._sequence = 0
-        self._failures: list[FailedRecord] = []  # for on_failed, at the next poll
-        self._drops: list[tuple[str, Dropped]] = []  # for on_dropped, at the next poll
-        self._returned = PurgedRecords()
-
-        self._unflushed = False
+        self._failures: deque[FailedRecord] = deque()  # for on_failed, at the next poll
         self._check_at = 0.0
-        self._unpolled = 0
-        self._handed_over = 0  # from the spool, since the queue was last empty
-        self._barrier_since: float | None = None  # nothing is handed over until the queue is empty
-        self._low_water = kafka.queue_max_messages // 2
-        self._client_failures = 0
         self._stuck = 0  # polls that failed, in a row
         self._stuck_until = 0.0
-        self._retry_at = 0.0
 
     # -- the tick path --------------------------------------------------------------------------
 
@@ -151,7 +113,7 @@ class RecordProducer:
         records = list(records) if not isinstance(records, list) else records
         self._produced += len(records)
         rest = iter(records)
-        if self._direct:
+        if self._fast:
             self._sequence += 1
             report = functools.partial(self._report, self._sequence, timestamp_ms, None)
             produce = self._client_produce
@@ -200,25 +162,11 @@ class RecordProducer:
         except BufferError:
             return False
         except KafkaException as exc:
-            error = exc.args[0]
-            if ends_the_client(error):
-                self._start_recovery(error.str())
-                return False
-            self._fail(record, error)
+            return self._refused_at_once(record, exc.args[0])
         except (TypeError, ValueError) as exc:
             self._log.error("not a record", topic=topic, reason=str(exc))
             self._note_failure(FailedRecord(record, "invalid_record", str(exc)))
         return True
-
-    def _append(self, record: Record) -> None:
-        """Put a record into the spool."""
-        if self.state in (ProducerState.NEW, ProducerState.CLOSED):
-            self._drop("not_running", Dropped(1, record.timestamp_ms, record.timestamp_ms))
-            return
-        if not record.timestamp_ms:
-            record = record._replace(timestamp_ms=self._now_ms())
-        self._unflushed = True
-        self._spool.append(record)
 
     # -- callbacks of the client, all from its poll: they only note ------------------------------
 
@@ -239,70 +187,98 @@ class RecordProducer:
             timestamp_ms or self._now_ms(),
             headers,
         )
-        if ends_the_client(error):
-            queued = error.name() == "_PURGE_QUEUE"
-            self._returned.add(record, sequence, message.partition(), queued=queued)
-            self._start_recovery(error.str())
-        else:
-            self._fail(record, error)
+        fault = fault_of(error)
+        if fault is not Fault.CLIENT:
+            self._note_refusal(record.topic, error)
+        if self._alone.tried is not None:
+            # it is still in the spool
+            if fault is Fault.CLIENT:
+                self._alone.tried = None
+                self._start_recovery(error.str())
+            else:
+                self._refused_alone(error)
+            return
+        if fault is not Fault.CLIENT:
+            self._refused[record.topic] = self._refused.get(record.topic, 0) + 1
+            if error.name() == "MSG_SIZE_TOO_LARGE":
+                self._too_large.add(record.topic)
+        queued = error.name() == "_PURGE_QUEUE"
+        self._returned.add(record, sequence, message.partition(), queued=queued)
+        self._start_recovery(error.str())
 
     def _on_error(self, error: Any) -> None:
+        if error.name() == "_GAPLESS_GUARANTEE":
+            self._start_recovery(error.str(), refused=True)
+            return
         self.health.error(error)
         if error.fatal():
             self._start_recovery(error.str())
 
     def _fail(self, record: Record, error: Any) -> None:
-        reason = error.name().strip("_").lower()
-        self._note_failure(FailedRecord(record, reason, error.str()))
+        self._note_failure(FailedRecord(record, reason_of(error), error.str()))
 
     def _note_failure(self, failure: FailedRecord) -> None:
-        refusal = (failure.record.topic, failure.reason)
-        if refusal not in self._refusals:
-            self._refusals.add(refusal)
-            self._log.error(
-                "Kafka refuses a record", topic=failure.record.topic, reason=failure.detail
-            )
-        self._failed[failure.reason] += 1
         self._failures.append(failure)
 
-    def _now_ms(self) -> int:
-        return round(self._clock() * 1000)
+    def _note_refusal(self, topic: str, error: Any) -> None:
+        refusal = (topic, reason_of(error))
+        if refusal not in self.refusals:
+            # the first time since the start; the count of all is a metric
+            self._log.error("record_refused", topic=topic, reason=error.str())
+        self.refusals[refusal] += 1
 
-    def _drop(self, reason: str, dropped: Dropped) -> None:
-        if not self._dropped[reason]:
-            self._log.error("records_dropped", reason=reason, first_count=dropped.count)
-        self._dropped[reason] += dropped.count
-        self._drops.append((reason, dropped))
+    def _refused_at_once(self, record: Record, error: Any) -> bool:
+        """`produce` itself failed: what librdkafka knows of the topic or the record is enough."""
+        fault = fault_of(error)
+        if fault is not Fault.CLIENT:
+            self._note_refusal(record.topic, error)
+        if fault is Fault.RECORD:
+            self._fail(record, error)
+            return True
+        if fault is not Fault.CLIENT and self._alone.tried is not None:
+            self._refused_alone(error)
+        else:
+            if fault is not Fault.CLIENT:
+                self._refused.setdefault(record.topic, 1)
+            self._alone.tried = None
+            self._start_recovery(error.str())
+        return False
 
     # -- counts ----------------------------------------------------------------------------------
 
     @property
     def counts(self) -> Counts:
         """Where all records are at this moment."""
-        failed, dropped = sum(self._failed.values()), sum(self._dropped.values())
-        here = self._produced - self._spool.records - failed - dropped
-        held = len(self._returned) + self._spool.held
-        held += 0 if self._client is None else len(self._client)
-        self._delivered = max(self._delivered, here - held)
+        self._count_delivered()
         return Counts(
             produced=self._produced,
             delivered=self._delivered,
-            in_flight=here - self._delivered,
+            in_flight=self._gone() - self._delivered,
             spooled=self._spool.records,
             failed=dict(self._failed),
             dropped=dict(self._dropped),
             found=self._found,
         )
 
+    def _gone(self) -> int:
+        """Records that were handed over, or wait for a callback: not known to be elsewhere."""
+        elsewhere = sum(self._failed.values()) + sum(self._dropped.values())
+        return self._produced - self._spool.records - elsewhere
+
+    def _count_delivered(self) -> None:
+        held = len(self._returned) + len(self._failures) + self._spool.held
+        held += 0 if self._client is None else len(self._client)
+        self._delivered = max(self._delivered, self._gone() - held)
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """Topics that take nothing, each refused for what is not a record's fault."""
+        return [] if self._alone.trouble is None else [self._alone.trouble]
+
     @property
     def spool_bytes(self) -> int:
         """Of the spool's files."""
         return self._spool.size_bytes
-
-    @property
-    def spool_peak_bytes(self) -> int:
-        """The most that `spool_bytes` was."""
-        return self._spool.peak_bytes
 
     @property
     def spool_limit_bytes(self) -> int:
@@ -313,6 +289,11 @@ class RecordProducer:
     def spool_problem(self) -> str | None:
         """Why the spool does not work, in words for a person; None when it does."""
         return self._spool.problem
+
+    @property
+    def spool_peak_bytes(self) -> int:
+        """The most that `spool_bytes` was."""
+        return self._spool.peak_bytes
 
     @property
     def broker_reachable(self) -> bool:
@@ -333,7 +314,17 @@ class RecordProducer:
             SpoolError: the directory cannot be used, or another process uses it.
             SettingsError: librdkafka refuses a property.
         """
-        await asyncio.to_thread(self._spool.open)
+        await asyncio.to_thread(self.open)
+        self._task = asyncio.create_task(self.run(), name="producer")
+
+    def open(self) -> None:
+        """What `start` does, for somebody else who calls `poll`; blocks while files are read.
+
+        Raises:
+            SpoolError: the directory cannot be used, or another process uses it.
+            SettingsError: librdkafka refuses a property.
+        """
+        self._spool.open()
         try:
             self._new_client()
         except SettingsError:
@@ -342,19 +333,19 @@ class RecordProducer:
         # by the files' names: what cannot be read of them is found, too, and lost when it is read
         self._found = self._spool.records
         self._produced += self._found
+        self._acknowledged_at = self._monotonic()
         if self._spool.records:
             self._log.info("records of an earlier run are sent first", records=self._spool.records)
             self._start_spooling()
         else:
             self._set_state(ProducerState.DIRECT)
-        self._task = asyncio.create_task(self.run(), name="producer")
 
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
             self.poll()
             direct = self.state is ProducerState.DIRECT
-            await asyncio.sleep(_POLL_SECONDS if direct else _BUSY_POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS if direct else BUSY_POLL_SECONDS)
 
     def poll(self) -> None:
         """Serve the client and move the spool on; never raises, or blocks for more than a few ms.
@@ -372,12 +363,13 @@ class RecordProducer:
             if now >= self._check_at:
                 self._check_at = now + _CHECK_SECONDS
                 self._spool.check()
+            self._watch_acknowledgements()
             if now >= self._stuck_until:
                 self._move_on()
                 self._stuck = 0
         except Exception as exc:  # noqa: BLE001 - logged, and tried again
             self._stuck += 1
-            self._stuck_until = self._monotonic() + _MAX_BACKOFF_SECONDS
+            self._stuck_until = self._monotonic() + _STUCK_SECONDS
             # the first time and each power of two: it may last for hours
             if self._stuck & (self._stuck - 1) == 0:
                 self._log.error("the producer is stuck, and tries again", exc_info=exc)
@@ -398,7 +390,7 @@ class RecordProducer:
                 return True
             if self._monotonic() >= deadline:
                 return False
-            await asyncio.sleep(_BUSY_POLL_SECONDS)
+            await asyncio.sleep(BUSY_POLL_SECONDS)
 
     async def close(self, grace_seconds: float) -> bool:
         """Send what is here within the grace period, and keep the rest on disk.
@@ -422,156 +414,24 @@ class RecordProducer:
             await self._give_back()
         self._set_state(ProducerState.CLOSED)
         client, self._client = self._client, None
-        self._client_produce = _no_client
+        self._client_produce = no_client
         if client is not None:
             await asyncio.to_thread(client.close)
         await asyncio.to_thread(self._close_spool, rest=rest)
         self._tell()
         return sum(self._dropped.values()) == dropped_before
 
-    def _close_spool(self, *, rest: bool) -> None:
-        """Put what is left on disk; it is lost where the disk goes with the process."""
-        if rest:
-            self._take_back()
-        else:
-            self._spool.confirm()
-        try:
-            self._spool.close()
-        except OSError as exc:
-            self._log.error("spool_not_closed", reason=str(exc))
-        left = self._spool.left
-        if not left.count:
-            return
-        if not self._spool.persistent or self._ephemeral:
-            self._drop("ephemeral_spool" if self._spool.persistent else "no_spool_directory", left)
-            self._spool.forget()
-        else:
-            self._log.warning("records_stay_in_the_spool", records=left.count)
-
     def _empty(self) -> bool:
         return not (self._spool.waiting or self._returned or (self._client and len(self._client)))
 
-    def _new_client(self) -> None:
-        self._client = new_producer(
-            self._kafka,
-            self._client_id,
-            on_error=self._on_error,
-            on_statistics=self.health.statistics,
-        )
-        self._client_produce = self._client.produce
-
-    def _poll_client(self) -> None:
-        if self._client is None:
-            return
-        self._unpolled = 0
-        self.queue_peak = max(self.queue_peak, len(self._client))
-        try:
-            self._client.poll(0)
-        except KafkaException as exc:
-            # confluent-kafka raises a fatal error here instead of calling error_cb
-            self._on_error(exc.args[0])
-
     def _tell(self) -> None:
         """Call the owner back; from here, so that its own `produce` comes at a safe moment."""
-        failures, self._failures = self._failures, []
         drops, self._drops = self._drops, []
-        for failure in failures:
+        while self._failures:
+            failure = self._failures.popleft()
+            self._failed[failure.reason] += 1
             if self._on_failed is not None:
                 self._on_failed(failure)
         for reason, dropped in drops:
             if self._on_dropped is not None:
                 self._on_dropped(reason, dropped)
-
-    # -- between queue and spool -----------------------------------------------------------------
-
-    def _set_state(self, state: ProducerState) -> None:
-        self.state = state
-        self._direct = state is ProducerState.DIRECT
-
-    def _start_spooling(self) -> None:
-        self._set_state(ProducerState.SPOOLING)
-        self._handed_over = 0
-        self._barrier_since = None
-
-    def _drain(self) -> None:
-        """Move records from the spool into the queue, as far as there is room."""
-        now = self._monotonic()
-        client = self._client
-        if client is None or now < self._retry_at:
-            return
-        if not len(client):
-            self._spool.confirm()
-            self._handed_over = 0
-            self._barrier_since = None
-        elif self._barrier_since is not None:
-            if now < self._barrier_since + _BARRIER_SECONDS:
-                return
-            # one partition without a leader must not hold up all the others
-            self._handed_over = 0
-            self._barrier_since = None
-        room = min(self._low_water - len(client), _DRAIN_RECORDS)
-        while room > 0 and (records := self._spool.peek()):
-            handed = 0
-            for record in records[:room]:
-                if not self._hand_over(record):
-                    break
-                handed += 1
-            self._spool.advance(handed)
-            self._handed_over += handed
-            room -= handed
-            if handed == 0 or self.state is not ProducerState.SPOOLING:
-                return
-        if not self._spool.waiting and self._handed_over <= _HANDOVER_RECORDS:
-            self._spool.confirm()
-            self._log.info("the spool is empty again: records go straight to Kafka")
-            self._client_failures = 0
-            self._set_state(ProducerState.DIRECT)
-        elif not self._spool.waiting or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
-            self._barrier_since = now
-
-    def _start_recovery(self, reason: str) -> None:
-        """The client is of no more use: from here on the spool, until there is a new one."""
-        if self.state not in (ProducerState.DIRECT, ProducerState.SPOOLING):
-            return
-        # an account without the right to write fails each new client: said once
-        log = self._log.debug if self._client_failures else self._log.warning
-        log("the Kafka client failed and is replaced", reason=reason)
-        self.health.last_error = reason
-        self._set_state(ProducerState.RECOVERING)
-        if self._client is not None:
-            self._client.purge(blocking=False)
-
-    def _recover(self) -> None:
-        """Once the failed client has given everything back: into the spool, and a new client."""
-        if self._client is None or len(self._client):
-            return
-        self._take_back()
-        self._client_failures += 1
-        backoff = min(_BACKOFF_SECONDS * 2**self._client_failures, _MAX_BACKOFF_SECONDS)
-        self._retry_at = self._monotonic() + backoff
-        self._new_client()
-        self._start_spooling()
-
-    def _take_back(self) -> None:
-        """Put the returned records before those of the spool, in the order they were produced.
-
-        What the disk does not store waits in memory for the next client.
-        """
-        self._spool.prepend(self._returned.take())
-
-    async def _give_back(self) -> None:
-        """Closing: take from librdkafka what Kafka did not acknowledge."""
-        client = self._client
-        self._set_state(ProducerState.RECOVERING)
-        if client is not None:
-            client.purge(blocking=False)
-            deadline = self._monotonic() + _PURGE_SECONDS
-            while len(client) and self._monotonic() < deadline:
-                self._poll_client()
-                await asyncio.sleep(_BUSY_POLL_SECONDS)
-            if len(client):
-                self._drop("not_returned", Dropped(len(client), 0, 0))
-
-
-def _no_client(*_arguments: Any) -> None:
-    raise BufferError

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from connector.kafka.spool import Record
@@ -31,20 +32,32 @@ class Counts:
     Always produced == delivered + in_flight + spooled + sum(failed) + sum(dropped).
     """
 
-    produced: int
+    produced: int = 0
     """Taken by `produce`, and found in the spool at the start."""
-    delivered: int
+    delivered: int = 0
     """Acknowledged by Kafka."""
-    in_flight: int
+    in_flight: int = 0
     """In memory: in librdkafka's queue, under way, or not yet on disk."""
-    spooled: int
+    spooled: int = 0
     """On disk: written, so that the death of the process loses none of them."""
-    failed: Mapping[str, int]
+    failed: Mapping[str, int] = field(default_factory=dict)
     """By reason: Kafka will never take them; each was given to `on_failed`."""
-    dropped: Mapping[str, int]
+    dropped: Mapping[str, int] = field(default_factory=dict)
     """By reason: lost."""
-    found: int
+    found: int = 0
     """Of the produced: left by an earlier process in the spool."""
+
+    def __add__(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts(
+            produced=self.produced + other.produced,
+            delivered=self.delivered + other.delivered,
+            in_flight=self.in_flight + other.in_flight,
+            spooled=self.spooled + other.spooled,
+            failed=Counter(self.failed) + Counter(other.failed),
+            dropped=Counter(self.dropped) + Counter(other.dropped),
+            found=self.found + other.found,
+        )
 
 
 @dataclass(frozen=True, slots=True)

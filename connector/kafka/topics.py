@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -83,6 +83,8 @@ class TopicsReport:
     created: list[str] = field(default_factory=list)
     extended: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    max_message_bytes: dict[str, int] = field(default_factory=dict)
+    """Topic → its largest batch, of those that tell: the topics made just now do not."""
 
 
 def topic_specs(topics: TopicSettings, *, slots: int) -> list[TopicSpec]:
@@ -129,15 +131,23 @@ async def ensure_topics(
     *,
     slots: int,
     timeout_seconds: float = 10.0,
+    only: Collection[str] | None = None,
 ) -> TopicsReport:
     """Make the topics that are missing and check the others; with `topics.create` off only check.
+
+    Args:
+        kafka: how to reach the brokers.
+        topics: names and shape.
+        slots: connections, summed over the api_keys.
+        timeout_seconds: of each request.
+        only: names of the topics that are meant; None is all.
 
     Raises:
         BrokerUnreachableError: no broker answers in time; trying again may help.
         SettingsError: librdkafka refuses a property.
         TopicError: a topic is missing and may not be made, or is of no use as it is.
     """
-    specs = topic_specs(topics, slots=slots)
+    specs = [spec for spec in topic_specs(topics, slots=slots) if only is None or spec.name in only]
     return await asyncio.to_thread(_Topics(kafka, topics, timeout_seconds).ensure, specs)
 
 
@@ -281,6 +291,8 @@ class _Topics:
                 )
                 continue
             there = {name: entry.value for name, entry in entries.items()}
+            if (limit := there.get("max.message.bytes")) is not None:
+                self._report.max_message_bytes[resource.name] = int(limit)
             self._report.differences += config_differences(resources[resource], there)
 
 

@@ -204,6 +204,28 @@ def _producer(producer: ProducerStatus) -> Iterator[Metric]:
         "The most records that the producer's queue in memory was seen to hold since the start.",
         producer.queue_peak,
     )
+    refused = CounterMetricFamily(
+        f"{PREFIX}records_refused",
+        "Records that Kafka refused, each time, with a batch or alone; what is at fault itself "
+        "becomes a dead letter, all else is sent again.",
+        labels=["topic", "reason"],
+    )
+    for topic, reason, count in producer.refused:
+        refused.add_metric([topic, reason], count)
+    yield refused
+    trouble = GaugeMetricFamily(
+        f"{PREFIX}topic_in_trouble",
+        "1 for each topic that accepts nothing; its records wait, /ready says what helps.",
+        labels=["topic", "reason"],
+    )
+    for topic, reason in producer.troubles.items():
+        trouble.add_metric([topic, reason], 1.0)
+    yield trouble
+    yield _counter(
+        "throttled_seconds",
+        "How long quotas of the brokers held the producer back.",
+        producer.throttled_seconds,
+    )
     yield _gauge("spool_bytes", "Size of the spool's files.", producer.spool_bytes)
     yield _gauge(
         "spool_peak_bytes",

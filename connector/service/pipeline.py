@@ -166,8 +166,6 @@ class Pipeline:
         self.instruments = 0
         """Records of the instrument master, tombstones too."""
         self.rejected: Counter[str] = Counter()
-        self.redirected = 0
-        """Dead letters for records that Kafka refused; not part of `received`."""
         self.exchange_to_receive = Histogram(SECONDS)
         self.receive_to_produce = Histogram(MILLISECONDS)
         self.tick_topics = topics.all_ticks()
@@ -280,32 +278,6 @@ class Pipeline:
         etag = data.get("etag") if isinstance(data, Mapping) else None
         if self._announced is not None and isinstance(etag, str):
             self._announced(etag)
-
-    def redirect(
-        self, topic: str, value: bytes, timestamp_ms: int, reason: str, origin: Mapping[str, object]
-    ) -> None:
-        """Keep a record that Kafka refused as a dead letter.
-
-        Args:
-            topic: where it was refused; a refused dead letter is lost.
-            value: its bytes, framing and all.
-            timestamp_ms: of the record.
-            reason: a fixed word.
-            origin: its decoded value, which tells slot, session_id and receive_time_us.
-        """
-        if topic == self.topics.deadletter:
-            return
-        self.redirected += 1
-        headers = [
-            ("reason", reason.encode()),
-            ("slot", b"%d" % _whole(origin.get("slot"), 0)),
-            (
-                "receive_time_us",
-                b"%d" % _whole(origin.get("receive_time_us"), timestamp_ms * 1000),
-            ),
-            ("session_id", b"%d" % _whole(origin.get("session_id"), 0)),
-        ]
-        self.producer.produce(self.topics.deadletter, value, topic.encode(), timestamp_ms, headers)
 
     def tell_dropped(self, reason: str, count: int, from_ms: int, to_ms: int) -> None:
         """Say in the events that records were lost: each slot may have lost some of its own."""
@@ -471,7 +443,3 @@ class SlotPipeline:
             except ValueError:
                 pass
         return f"{self._pipeline.topics.prefix}.ticks"
-
-
-def _whole(value: object, otherwise: int) -> int:
-    return value if isinstance(value, int) else otherwise

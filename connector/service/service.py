@@ -15,7 +15,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from connector.codec import IMPLEMENTATION, Transcoder
 from connector.errors import ConnectorError
 from connector.kafka.acknowledgements import Acknowledgements
 from connector.kafka.instruments import InstrumentPublisher, read_held, read_latest
-from connector.kafka.producer import RecordProducer
+from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.records import (
     InstrumentDecoder,
@@ -39,10 +39,11 @@ from connector.kafka.records import (
 from connector.kafka.registry import register_schemas
 from connector.kafka.spool import Dropped
 from connector.kafka.tail import tail
-from connector.kafka.topics import TopicNames, ensure_topics
+from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics
 from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.logs import SecretMask
+from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.instrument_list import InstrumentListLoader
 from connector.service.order_deduplicator import HOLD_SECONDS, OrderDeduplicator
@@ -50,6 +51,7 @@ from connector.service.pipeline import Pipeline
 from connector.service.slots import SlotOwner, StaticSlots, credentials_of
 from connector.service.status import VERSION, ServiceStatus
 from connector.service.status_builder import Reporter
+from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import Settings
 
 _T = TypeVar("_T")
@@ -63,6 +65,8 @@ RETRY_MIN_SECONDS = 0.5
 RETRY_MAX_SECONDS = 15.0
 MASTER_WAIT_SECONDS = 20.0
 """How long the connections wait for the instrument master, so that the first ticks have names."""
+SMALL_BATCH_BYTES = 64 * 1024
+"""Batches below cost CPU: a topic that wants them is named in the log."""
 GC_THRESHOLD = 50_000
 """Objects more than before, until Python looks for cycles. Ticks make none, but in a flood their
 records wait by the hundred thousand: at the usual 700 the looking costs up to a tenth of the CPU,
@@ -107,10 +111,11 @@ class Service:
             for credentials in self.credentials.values():
                 credentials.tell(lambda token: mask.hide(token.get_secret_value()))
         self.owner = owner or self._own_slots()
-        self.producer = RecordProducer(
+        self.producer = IsolatingProducer(
             settings.kafka,
             settings.spool,
             client_id=settings.name,
+            dead_letter_topic=self.topics.deadletter,
             on_failed=self._refused,
             on_dropped=self._lost,
         )
@@ -118,12 +123,19 @@ class Service:
             slot: settings.accounts[number].name
             for slot, number in slots_by_account(settings.accounts).items()
         }
-        self._reporter = Reporter(settings, self.producer, self.owner)
+        self._dead_letters = DeadLetters(
+            self.producer.produce,
+            self.topics.deadletter,
+            # they are rare, and this version's own: the shipped schemas do
+            RecordDecoder(self.topics),
+        )
+        self._reporter = Reporter(settings, self.producer, self.owner, self._dead_letters)
         self._acknowledgements = Acknowledgements(_log)
+        self._troubles = TopicTroubles(
+            self.producer, settings.kafka, self._make_topics if settings.topics.create else None
+        )
         self._master: InstrumentListLoader | None = None
         self._publisher: InstrumentPublisher | None = None
-        # for records that Kafka refuses; they are rare, and this version's own
-        self._decoder = RecordDecoder(self.topics)
         self._losses: dict[str, Dropped] = {}
         self._orders_readable = True
         self._waiting_for: dict[str, str] = {}
@@ -147,7 +159,8 @@ class Service:
         """Run until `stop`, or until something fails that waiting cannot mend.
 
         Returns:
-            True when everything received was delivered or is in the spool on disk.
+            True when everything received was delivered or is in the spool on disk; one record
+            lost at any time makes it False.
 
         Raises:
             ConnectorError: what failed; everything is closed.
@@ -190,6 +203,7 @@ class Service:
         for name, work in [
             ("event-loop-lag", self._reporter.lag.run()),
             ("each-second", self._tick()),
+            ("topics-in-trouble", self._troubles.run()),
             ("start", self._begin()),
         ]:
             self._spawn(name, work)
@@ -215,6 +229,8 @@ class Service:
         await self.owner.release()
         self.phase = Phase.STOPPED
         accounting = self._reporter.accounting()
+        # also of what was lost long before: each loss was an event, and the last word repeats it
+        clean = clean and not accounting.total_dropped
         log = _log.info if clean else _log.error
         log(
             "stopped" if clean else "stopped with losses",
@@ -241,16 +257,8 @@ class Service:
     async def _begin(self) -> None:
         """Everything that has to wait for others, in order."""
         settings = self.settings
-        _, schema_ids = await _together(
-            self._until_done(
-                "Kafka",
-                lambda: ensure_topics(
-                    settings.kafka,
-                    settings.topics,
-                    slots=partitions(settings.accounts),
-                    timeout_seconds=TRY_SECONDS,
-                ),
-            ),
+        report, schema_ids = await _together(
+            self._until_done("Kafka", self._make_topics),
             self._until_done(
                 "schema registry",
                 lambda: register_schemas(
@@ -258,6 +266,7 @@ class Service:
                 ),
             ),
         )
+        self._bound_batches(report)
         pipeline = Pipeline(
             self.producer,
             self.topics,
@@ -297,6 +306,31 @@ class Service:
                 await asyncio.wait_for(self._master.tried.wait(), MASTER_WAIT_SECONDS)
         await self.owner.start(pipeline.handler)
         self.phase = Phase.RUNNING
+
+    async def _make_topics(self, only: Collection[str] | None = None) -> TopicsReport:
+        return await ensure_topics(
+            self.settings.kafka,
+            self.settings.topics,
+            slots=partitions(self.settings.accounts),
+            timeout_seconds=TRY_SECONDS,
+            only=only,
+        )
+
+    def _bound_batches(self, report: TopicsReport) -> None:
+        """Brokers refuse a batch that is larger than its topic's max.message.bytes."""
+        topics = self.topics
+        written = {*topics.all_ticks().values(), topics.orders, topics.events, topics.deadletter}
+        limits = {
+            topic: limit
+            for topic, limit in report.max_message_bytes.items()
+            if topic in {*written, topics.instruments}
+        }
+        if not limits:
+            return
+        topic, limit = min(limits.items(), key=lambda item: item[1])
+        if limit < SMALL_BATCH_BYTES:
+            _log.warning("small_batches", topic=topic, max_message_bytes=limit)
+        self.producer.bound_batches(limit)
 
     def _owned(self) -> set[int]:
         return {stats.slot for stats in self.owner.stats()}
@@ -428,6 +462,8 @@ class Service:
         if not self.producer.broker_reachable:
             cause = self.producer.last_error
             reasons.append("no Kafka broker is connected" + (f": {cause}" if cause else ""))
+        elif troubles := self._troubles.reasons():
+            reasons += troubles
         elif silence := self._nothing_taken():
             reasons.append(silence)
         if problem := self.producer.spool_problem:
@@ -448,21 +484,7 @@ class Service:
             await asyncio.sleep(1.0)
 
     def _refused(self, failed: FailedRecord) -> None:
-        """Kafka will never take a record: keep it as a dead letter."""
-        record, pipeline = failed.record, self._reporter.pipeline
-        if pipeline is None or record.value is None:
-            return
-        try:
-            origin = self._decoder.decode(record.topic, record.value).value
-        except ValueError:
-            origin = {}
-        pipeline.redirect(
-            record.topic,
-            record.value,
-            record.timestamp_ms,
-            failed.reason,
-            origin if isinstance(origin, dict) else {},
-        )
+        self._dead_letters.keep(failed)
 
     def _lost(self, reason: str, dropped: Dropped) -> None:
         """Records were dropped; told once a second, however often that happens."""

@@ -33,7 +33,7 @@ class Accounting:
     spooled: int = 0
     """on disk, until the broker takes them"""
     dead_lettered: int = 0
-    """bytes that are no tick, acknowledged by the broker in the dead-letter topic"""
+    """in the dead-letter topic, acknowledged: bytes that are no tick, and what Kafka refused"""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """lost, by reason"""
 
@@ -102,6 +102,12 @@ class ProducerStatus:
     found_in_spool: int = 0
     """left there by an earlier process, and part of what is received"""
     last_error: str | None = None
+    refused: Sequence[tuple[str, str, int]] = ()
+    """(topic, reason, records): each time that Kafka refused them, with a batch or alone"""
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    """topic → reason, of topics that accept nothing; their records wait"""
+    throttled_seconds: float = 0.0
+    """how long quotas of the brokers held it back, in all"""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
@@ -10,6 +11,8 @@ from connector.codec import IMPLEMENTATION
 from connector.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts
+from connector.kafka.refusals import Trouble
+from connector.service.dead_letters import DeadLetters
 from connector.service.instrument_list import InstrumentListLoader
 from connector.service.looplag import LoopLag
 from connector.service.pipeline import Pipeline
@@ -32,7 +35,18 @@ class CountingProducer(Protocol):
 
     @property
     def counts(self) -> Counts:
-        """Where all records are."""
+        """Where all records are, but dead letters."""
+
+    @property
+    def dead_letters(self) -> Counts:
+        """Where all dead letters are."""
+
+    refusals: Counter[tuple[str, str]]
+    """Records by topic and reason, each time that Kafka refused them."""
+
+    @property
+    def troubles(self) -> Sequence[Trouble]:
+        """Topics that accept nothing."""
 
     @property
     def broker_reachable(self) -> bool:
@@ -70,7 +84,13 @@ class CountingProducer(Protocol):
 class Reporter:
     """Knows where everything is counted; `status` is a snapshot of it all."""
 
-    def __init__(self, settings: Settings, producer: CountingProducer, owner: SlotOwner) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        producer: CountingProducer,
+        owner: SlotOwner,
+        dead_letters: DeadLetters,
+    ) -> None:
         self.pipeline: Pipeline | None = None
         """Set once there is one."""
         self.instrument_list: InstrumentListLoader | None = None
@@ -79,6 +99,7 @@ class Reporter:
         self._settings = settings
         self._producer = producer
         self._owner = owner
+        self._dead_letters = dead_letters
         self._rates = Rates()
         self._started = time.monotonic()
         self._started_ms = time.time_ns() // 1_000_000
@@ -97,13 +118,13 @@ class Reporter:
         The two sides come from different counters: what was received from the pipeline's, what
         became of it from the producer's.
         """
-        pipeline, counts = self.pipeline, self._producer.counts
-        received = counts.found + (pipeline.received if pipeline else 0)
+        counts, dead = self._producer.counts, self._producer.dead_letters
+        received = self.pipeline.received if self.pipeline else 0
         return balance(
             counts,
-            received=received,
-            rejected=sum(pipeline.rejected.values()) if pipeline else 0,
-            redirected=pipeline.redirected if pipeline else 0,
+            dead,
+            received=counts.found + dead.found + received,
+            redirected=self._dead_letters.redirected,
         )
 
     def status(self, phase: str, not_ready: Sequence[str]) -> ServiceStatus:
@@ -179,54 +200,47 @@ class Reporter:
 
     def _producer_status(self) -> ProducerStatus:
         producer = self._producer
-        counts = producer.counts
+        counts, dead = producer.counts, producer.dead_letters
         return ProducerStatus(
             bootstrap_servers=self._settings.kafka.bootstrap_servers,
             broker_reachable=producer.broker_reachable,
-            queued=counts.in_flight,
-            spooled=counts.spooled,
+            queued=counts.in_flight + dead.in_flight,
+            spooled=counts.spooled + dead.spooled,
             spool_bytes=producer.spool_bytes,
             queue_peak=producer.queue_peak,
             spool_peak_bytes=producer.spool_peak_bytes,
             spool_limit_bytes=producer.spool_limit_bytes,
             spool_problem=producer.spool_problem,
-            found_in_spool=counts.found,
+            found_in_spool=counts.found + dead.found,
+            refused=[
+                (topic, reason, count) for (topic, reason), count in producer.refusals.items()
+            ],
+            troubles={trouble.topic: trouble.reason for trouble in producer.troubles},
+            throttled_seconds=round(producer.health.throttled_seconds, 3),
             last_error=producer.last_error,
         )
 
 
-def balance(counts: Counts, *, received: int, rejected: int, redirected: int) -> Accounting:
-    """The books, from the producer's counts.
+def balance(counts: Counts, dead: Counts, *, received: int, redirected: int) -> Accounting:
+    """The balance, from the producer's counts.
 
     Args:
-        counts: of all records, dead letters too.
+        counts: of all records but dead letters.
+        dead: of dead letters.
         received: records that should be there, each packet, order or event being one.
-        rejected: dead letters in place of packets that are no ticks; part of `received`.
         redirected: dead letters that were produced besides, for records that Kafka refused.
-
-    The producer does not count by topic. Dead letters are few, so they are taken to be the first
-    that the broker took: exact whenever none is under way.
     """
-    failed = sum(counts.failed.values())
-    dropped: dict[str, int] = dict(counts.dropped)
-    # a refused dead letter is not redirected again, and one that is refused waits for its turn
-    if failed > redirected:
-        dropped["refused"] = failed - redirected
-    dead = rejected + redirected
-    delivered = counts.delivered - min(dead, counts.delivered)
-    rest = dead - (counts.delivered - delivered)
-    in_flight = counts.in_flight - min(rest, counts.in_flight)
-    rest -= counts.in_flight - in_flight
-    spooled = counts.spooled - min(rest, counts.spooled)
-    rest -= counts.spooled - spooled
+    dropped = Counter(counts.dropped) + Counter(dead.dropped)
+    # each was counted, and then made a dead letter
+    if unkept := sum(counts.failed.values()) - redirected:
+        dropped["refused"] += unkept
     return Accounting(
         received=received,
-        delivered=delivered,
-        in_flight=in_flight,
-        spooled=spooled,
-        # what is left is among the dropped already
-        dead_lettered=dead - rest,
-        dropped=dropped,
+        delivered=counts.delivered,
+        in_flight=counts.in_flight + dead.in_flight,
+        spooled=counts.spooled + dead.spooled,
+        dead_lettered=dead.delivered,
+        dropped=dict(dropped),
     )
 
 

@@ -183,6 +183,13 @@ class KafkaSettings(Section):
         200_000, ge=1000, description="ticks that the producer holds before it spools"
     )
     queue_max_mib: int = Field(128, ge=1, description="the same, in MiB")
+    spool_after_seconds: float = Field(
+        3.0,
+        ge=0.5,
+        le=60,
+        description="so long Kafka may acknowledge nothing before ticks go to the spool: a killed "
+        "process loses no more than that",
+    )
     client: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
         description="any other librdkafka property, for every client; the connector's own win",

@@ -73,6 +73,8 @@ def healthy() -> dict[str, str]:
             "kite_connector_records_spooled": constant(0),
             "kite_connector_records_received_total": rising(6000),
             "kite_connector_records_delivered_total": rising(6000),
+            "kite_connector_records_dead_lettered_total": constant(0),
+            "kite_connector_throttled_seconds_total": constant(0),
             "kite_connector_spool_bytes": constant(0),
             "kite_connector_spool_limit_bytes": constant(1000),
             "kite_connector_spool_usable": constant(1),
@@ -108,6 +110,9 @@ def at(minute: int, before: float, after: float) -> str:
 
 DROPPED = "kite_connector_records_dropped_total"
 REJECTED = "kite_connector_packets_rejected_total"
+REFUSED = "kite_connector_records_refused_total"
+DEAD_LETTERS = "kite_connector_records_dead_lettered_total"
+THROTTLED = "kite_connector_throttled_seconds_total"
 
 # name -> (series, {minute: alerts that fire then})
 SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
@@ -336,6 +341,47 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "the very first records are lost": (
         healthy() | {name_of(DROPPED, pod="kite-0", reason="spool_full"): f"_x290 90x{LONG}"},
         {280: set(), 295: {"KiteConnectorRecordsDropped"}, 310: set()},
+    ),
+    "a topic accepts nothing": (
+        healthy()
+        | {
+            name_of(
+                "kite_connector_topic_in_trouble",
+                pod="kite-0",
+                topic="kite.ticks.nse",
+                reason="topic_authorization_failed",
+            ): f"_x290 1x{LONG}"
+        },
+        {285: set(), 295: {"KiteConnectorTopicInTrouble"}},
+    ),
+    "a topic was in trouble for seconds": (
+        healthy()
+        | {
+            name_of(
+                "kite_connector_topic_in_trouble",
+                pod="kite-0",
+                topic="kite.ticks.nse",
+                reason="unknown_topic_or_part",
+            ): "_x290 1 _x30"
+        },
+        {minute: set() for minute in range(289, 300)},
+    ),
+    "records are refused": (
+        healthy()
+        | {
+            name_of(
+                REFUSED, pod="kite-0", topic="kite.ticks.nse", reason="invalid_record"
+            ): f"_x290 20x{LONG}"
+        },
+        {280: set(), 295: {"KiteConnectorRecordsRefused"}, 310: set()},
+    ),
+    "there are dead letters": (
+        healthy() | {name_of(DEAD_LETTERS, pod="kite-0"): at(290, 0, 2)},
+        {280: set(), 295: {"KiteConnectorDeadLetters"}, 310: set()},
+    ),
+    "a quota holds a replica back": (
+        healthy() | {name_of(THROTTLED, pod="kite-0"): rising(30)},
+        {5: set(), OPEN: {"KiteConnectorThrottled"}},
     ),
     "nothing is acknowledged": (
         healthy() | {name_of("kite_connector_records_delivered_total", pod="kite-1"): constant(9)},

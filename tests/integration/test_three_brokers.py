@@ -88,4 +88,5 @@ async def test_records_wait_while_two_of_three_brokers_are_away(brokers, tmp_pat
         await asyncio.to_thread(brokers.wait_until_whole)
         await run.until_in_charge()
         assert len(run.watch.sockets) == 3
-        assert await run.prove() > 10_000
+        # what was under way for more than 20 s is taken back, and may have been written
+        assert await run.prove(repeats=True) > 10_000

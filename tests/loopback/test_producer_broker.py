@@ -183,21 +183,52 @@ async def test_errors_that_pass_lose_nothing(broker, start):
     await check(broker, feed.made, repeats=True)
 
 
-async def test_a_record_that_the_broker_refuses_is_told(broker, start):
+async def test_a_record_that_the_broker_refuses_alone_is_told(broker, start):
     failed = []
     producer = await start(on_failed=failed.append)
     producer.produce("t", b"first", b"k", TIME_MS)
     assert await producer.flush(20)
-    broker.push_errors(PRODUCE, Code.INVALID_RECORD)
+    # with its batch, and again for itself
+    broker.push_errors(PRODUCE, Code.INVALID_RECORD, Code.INVALID_RECORD)
     producer.produce("t", b"bad", b"k", TIME_MS, [("h", b"1")])
-    await until(lambda: failed)
     producer.produce("t", b"last", b"k", TIME_MS)
+    await until(lambda: failed)
     assert await producer.flush(20)
     assert failed[0].reason == "invalid_record"
     assert failed[0].record == ("t", b"k", b"bad", TIME_MS, [("h", b"1")])
     assert producer.counts.failed == {"invalid_record": 1}
     messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t")
     assert [m.value() for m in messages] == [b"first", b"last"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        Code.INVALID_RECORD,
+        Code.MSG_SIZE_TOO_LARGE,
+        Code.INVALID_TIMESTAMP,
+        Code.TOPIC_AUTHORIZATION_FAILED,
+        Code.POLICY_VIOLATION,
+        Code.THROTTLING_QUOTA_EXCEEDED,
+        Code.UNSUPPORTED_COMPRESSION_TYPE,
+        Code.UNKNOWN,
+    ],
+)
+async def test_a_refused_batch_is_written_in_order_once_it_is_accepted(broker, start, code):
+    failed = []
+    producer = await start(on_failed=failed.append)
+    feed = Feed(producer)
+    feed.send(100)
+    assert await producer.flush(20)
+    broker.push_errors(PRODUCE, code)
+    for _ in range(40):
+        feed.send(20)
+        await asyncio.sleep(0.002)
+    assert await producer.flush(60)
+    assert not failed
+    assert producer.counts.delivered == feed.made
+    assert sum(producer.refusals.values()) > 0
+    await check(broker, feed.made, repeats=True)
 
 
 async def test_a_record_too_large_for_kafka_is_told(broker, start):

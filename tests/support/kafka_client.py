@@ -1,5 +1,6 @@
 """A stand-in for confluent_kafka.Producer, whose broker is worked by hand."""
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ class FakeCluster:
         self.queue_limit = queue_limit
         self.clients = []
         self.log = []  # (topic, key, value, timestamp_ms, headers), in order
+        self.faults = {}  # topic → the code that refuses whatever is for it
+        self.poison = {}  # value → the code with which the batch that holds it is refused
 
     def client(self, properties, logger=None):
         client = FakeClient(self, properties)
@@ -60,6 +63,7 @@ class FakeClient:
         self.failures = deque()  # (sent, code): reported at the next poll, in the queue until then
         self.late = []  # fail at the poll after the next
         self.fatal = False
+        self.fatal_error = None  # raised by the next poll
         self.closed = False
         self.refuse = {}  # value → the code that produce raises for it
 
@@ -81,6 +85,9 @@ class FakeClient:
 
     def poll(self, timeout):
         assert timeout == 0
+        error, self.fatal_error = self.fatal_error, None
+        if error is not None:
+            raise KafkaException(KafkaError(error, "fatal", fatal=True))
         while self.failures:
             sent, code = self.failures[0]
             sent.report(KafkaError(code), sent.message)
@@ -89,15 +96,19 @@ class FakeClient:
         self.late.clear()
         return 0
 
-    def purge(self, blocking=True):
+    def purge(self, in_queue=True, in_flight=True, blocking=True):
         # As librdkafka does: the newer part of the queue first, which its main thread has; then
         # the broker threads give back what is under way, and the older part of the queue.
         queued = [(sent, KafkaError._PURGE_QUEUE) for sent in self.queue if not sent.in_flight]
-        under_way = [(sent, KafkaError._PURGE_INFLIGHT) for sent in self.queue if sent.in_flight]
+        under_way = [sent for sent in self.queue if sent.in_flight]
         half = len(queued) // 2
         self.failures.extend(queued[half:])
-        self.late.extend(under_way + queued[:half])
         self.queue.clear()
+        if in_flight:
+            self.late.extend((sent, KafkaError._PURGE_INFLIGHT) for sent in under_way)
+        else:
+            self.queue.extend(under_way)
+        self.late.extend(queued[:half])
 
     def close(self):
         assert not self.queue
@@ -115,36 +126,51 @@ class FakeClient:
         if self.fatal:
             return  # an idempotent producer's broker takes nothing behind a gap
         for sent in list(self.queue)[:count]:
+            if self._refusal(sent) is not None:
+                return
             sent.in_flight = True
             self._log(sent)
 
     def acknowledge(self, count):
-        if self.fatal:
-            return  # as in `write`
-        for _ in range(min(count, len(self.queue))):
-            if self.fatal:
-                # the broker takes nothing that follows a gap in the sequence
-                self.fail(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        """The broker answers for so many records: it writes a batch whole, or refuses it whole."""
+        while count > 0 and self.queue and not self.fatal:  # fatal: as in `write`
+            topic = self.queue[0].message.topic()
+            batch = []
+            for sent in itertools.islice(self.queue, count):
+                if sent.message.topic() != topic:
+                    break
+                batch.append(sent)
+            code = next(filter(None, map(self._refusal, batch)), None)
+            if code is not None:
+                self.fail(code, len(batch))
             else:
-                self._log(self.queue.popleft())
+                for sent in batch:
+                    self._log(sent)
+                    self.queue.popleft()
+            count -= len(batch)
 
-    def fail(self, code):
-        """The oldest record fails."""
-        if self.queue:
+    def fail(self, code, count=1):
+        """A batch of the oldest records fails; an idempotent client ends with it."""
+        for _ in range(min(count, len(self.queue))):
             self.failures.append((self.queue.popleft(), code))
+            if self.properties["enable.gapless.guarantee"] and not self.fatal:
+                self.fatal = True
+                self.fatal_error = KafkaError._GAPLESS_GUARANTEE
 
     def break_down(self):
         """A fatal error: produce refuses, and what is queued comes back."""
         self.fatal = True
+        self.fatal_error = None
         self.failures.extend(
             (sent, KafkaError._PURGE_QUEUE) for sent in self.queue if not sent.in_flight
         )
         self.queue = deque(sent for sent in self.queue if sent.in_flight)
         self.fail(KafkaError._FATAL)
 
-    def _acceptable(self, count):
-        # what is behind a record that failed for good has a gap before it: brokers refuse that
-        return [] if self.fatal else list(self.queue)[:count]
+    def _refusal(self, sent):
+        """The code that refuses a record for itself or for its topic; None where it is sound."""
+        cluster, message = self.cluster, sent.message
+        return cluster.faults.get(message.topic()) or cluster.poison.get(message.value())
 
     def _log(self, sent):
         message = sent.message

@@ -83,6 +83,9 @@ def service_status(**changes) -> ServiceStatus:
             queue_peak=70,
             spool_peak_bytes=800,
             spool_limit_bytes=1600,
+            refused=[("kite.ticks.nse", "topic_authorization_failed", 6)],
+            troubles={"kite.ticks.nse": "topic_authorization_failed"},
+            throttled_seconds=1.5,
         ),
         "latencies": Latencies(
             exchange_to_receive, receive_to_produce, produce_to_ack, Histogram(MILLISECONDS)

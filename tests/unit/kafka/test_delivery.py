@@ -1,15 +1,22 @@
 import pytest
-from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
 from connector.errors import SettingsError
-from connector.kafka.delivery import ends_the_client, new_producer
+from connector.kafka import delivery
+from connector.kafka.delivery import new_producer
 from connector.settings.models import KafkaSettings
 
 
-def made(**client):
-    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", client=client)
-    return new_producer(kafka, "test", on_error=lambda _: None, on_statistics=lambda _: None)
+def made(*, one_by_one=False, batch_bytes=None, **client):
+    return new_producer(
+        KafkaSettings(bootstrap_servers="127.0.0.1:1", client=client),
+        "test",
+        on_error=lambda _: None,
+        on_statistics=lambda _: None,
+        on_throttle=lambda _: None,
+        one_by_one=one_by_one,
+        batch_bytes=batch_bytes,
+    )
 
 
 def test_promises_cannot_be_set_away():
@@ -24,16 +31,23 @@ def test_what_librdkafka_refuses_is_a_wrong_setting():
         made(**{"compression.level": 99})
 
 
+def test_one_record_at_a_time_needs_no_client_that_ends_with_it(monkeypatch):
+    properties = []
+    monkeypatch.setattr(delivery, "Producer", lambda given, **_: properties.append(given))
+    made()
+    made(one_by_one=True)
+    batches, alone = properties
+    assert (batches["enable.idempotence"], batches["enable.gapless.guarantee"]) == (True, True)
+    assert (alone["enable.idempotence"], alone["enable.gapless.guarantee"]) == (False, False)
+    assert (alone["acks"], alone["message.timeout.ms"], alone["linger.ms"]) == ("all", 0, 0)
+
+
 @pytest.mark.parametrize(
-    ("error", "ends"),
-    [
-        (KafkaError(KafkaError._FATAL, "", True), True),
-        (KafkaError(KafkaError._PURGE_QUEUE), True),
-        (KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER), True),
-        (KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), False),
-        (KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), False),
-        (KafkaError(KafkaError._UNKNOWN_TOPIC), False),
-    ],
+    ("given", "bound", "size"),
+    [({}, 1500, 1500), ({"batch.size": 900}, 1500, 900), ({"batch.size": 90_000}, 1500, 1500)],
 )
-def test_which_failures_speak_against_a_record(error, ends):
-    assert ends_the_client(error) == ends
+def test_no_batch_is_larger_than_a_topic_accepts(monkeypatch, given, bound, size):
+    properties = []
+    monkeypatch.setattr(delivery, "Producer", lambda given, **_: properties.append(given))
+    made(batch_bytes=bound, **given)
+    assert properties[0]["batch.size"] == size

@@ -95,6 +95,13 @@ def test_peaks_and_limits(families):
     assert value(families, "kite_connector_spool_usable") == 1
 
 
+def test_what_kafka_refuses_is_counted_by_topic_and_reason(families):
+    labels = {"topic": "kite.ticks.nse", "reason": "topic_authorization_failed"}
+    assert value(families, "kite_connector_records_refused", **labels) == 6
+    assert value(families, "kite_connector_topic_in_trouble", **labels) == 1
+    assert value(families, "kite_connector_throttled_seconds") == 1.5
+
+
 def test_each_latency_is_a_histogram(families):
     histograms = {name for name, family in families.items() if family.type == "histogram"}
     assert histograms == {
@@ -125,7 +132,7 @@ def test_names_follow_the_conventions(families):
             assert all(sample.name.endswith("_total") for sample in family.samples)
         for sample in family.samples:
             assert set(sample.labels) <= {
-                "slot", "account", "exchange", "reason", "state", "kind", "le",
+                "slot", "account", "exchange", "topic", "reason", "state", "kind", "le",
                 "version", "codec", "name",
             }  # fmt: skip
 

@@ -1,6 +1,8 @@
 import asyncio
 import re
+from collections import Counter
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,7 +12,9 @@ from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, To
 from connector.kafka import acknowledgements
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts, FailedRecord
+from connector.kafka.refusals import Trouble
 from connector.kafka.spool import Dropped, Record
+from connector.kafka.topics import TopicsReport
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.logs import SecretMask
@@ -29,6 +33,9 @@ class Producer(RememberingProducer):
     last_error = None
     spool_bytes = spool_peak_bytes = spool_limit_bytes = queue_peak = 0
     spool_problem = None
+    dead_letters = Counts()
+    refusals: ClassVar = Counter()
+    troubles = ()
     health = BrokerHealth(None)
 
     def __init__(self, *_, on_failed=None, on_dropped=None, **__):
@@ -44,6 +51,12 @@ class Producer(RememberingProducer):
     def counts(self):
         produced = len(self.records)
         return Counts(produced, produced - self.in_flight, self.in_flight, 0, {}, {}, 0)
+
+    def waiting(self, topic):
+        return 0
+
+    def bound_batches(self, max_bytes):
+        self.calls.append(("bound", max_bytes))
 
     async def start(self):
         self.calls.append("start")
@@ -104,6 +117,7 @@ def outside(monkeypatch):
 
     class Outside:
         kafka = ()
+        limits: ClassVar = {}
         registry = ()
         sleeps = ()
 
@@ -115,11 +129,13 @@ def outside(monkeypatch):
             setattr(outside, name, answers[1:])
             if answers and answers[0] is not None:
                 raise answers[0]
+            if name == "kafka":
+                return TopicsReport(max_message_bytes=outside.limits)
             return {**SCHEMA_IDS, TOPICS.orders: 90, TOPICS.events: 91}
 
         return answer
 
-    monkeypatch.setattr(module, "RecordProducer", Producer)
+    monkeypatch.setattr(module, "IsolatingProducer", Producer)
     monkeypatch.setattr(module, "ensure_topics", answering("kafka"))
     monkeypatch.setattr(module, "register_schemas", answering("registry"))
     monkeypatch.setattr(module, "RETRY_MIN_SECONDS", 0.0)
@@ -291,19 +307,35 @@ def test_a_refused_record_is_kept(with_pipeline):
     assert (letter.topic, letter.key, letter.value) == (
         "kite.deadletter", b"kite.orders", record.value,
     )  # fmt: skip
-    assert dict(letter.headers) == {
-        "reason": b"msg_size_too_large",
-        "slot": b"0",
-        "receive_time_us": b"1234000",
-        "session_id": b"0",
-    }
-    assert with_pipeline._reporter.pipeline.redirected == 1
 
 
-def test_a_refused_dead_letter_is_not_kept_twice(with_pipeline):
-    record = Record("kite.deadletter", b"k", b"v", 1, None)
-    with_pipeline.producer.on_failed(FailedRecord(record, "msg_size_too_large", "too large"))
-    assert not with_pipeline.producer.records
+async def test_a_topic_in_trouble_is_not_ready_and_says_what_helps(service):
+    async with service:
+        await until(lambda: service.phase is Phase.RUNNING)
+        service.producer.troubles = [
+            Trouble("kite.ticks.nse", "TOPIC_AUTHORIZATION_FAILED", "refused", 0.0)
+        ]
+        (reason,) = service.status().not_ready
+        assert "kite.ticks.nse" in reason
+        assert "kafka-acls.sh" in reason
+        service.producer.troubles = []
+        assert service.status().ready
+
+
+async def test_what_was_lost_at_any_time_makes_the_end_lossy(service):
+    running = asyncio.create_task(service.run())
+    await until(lambda: service.phase is Phase.RUNNING)
+    service.producer.dead_letters = Counts(produced=1, dropped={"dead_letter_refused": 1})
+    service.stop()
+    assert not await running
+
+
+async def test_batches_are_bounded_by_the_least_limit_of_a_topic_that_is_written(outside):
+    outside.limits = {"kite.ticks.nse": 1500, "kite.orders": 2000, "kite.control": 100}
+    service = new_service()
+    async with service:
+        await until(lambda: service.phase is Phase.RUNNING)
+        assert ("bound", 1500) in service.producer.calls
 
 
 def test_an_event_of_no_connection_is_written(with_pipeline):

@@ -1,4 +1,6 @@
+from collections import Counter
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -6,10 +8,12 @@ from hypothesis import strategies as st
 
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts
+from connector.kafka.refusals import Trouble
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import ConnectionState
+from connector.service.dead_letters import DeadLetters
 from connector.service.status_builder import Reporter, balance
 from connector.settings.models import Settings
 from connector.simulator.wire import encode_frame, quote_packet
@@ -27,40 +31,49 @@ def counts(**values):
     )
 
 
-@given(st.data(), numbers, numbers, numbers, numbers, numbers, numbers)
-def test_the_books_balance_whatever_became_of_it(
-    data, delivered, in_flight, spooled, failed, dropped, rejected
-):
-    """Every record that the producer has is one that was received, or a copy of a refused one."""
-    redirected = data.draw(st.integers(0, failed))
-    produced = delivered + in_flight + spooled + failed + dropped
-    received = produced - redirected
-    rejected = min(rejected, received)
-    books = balance(
+@given(st.lists(numbers, min_size=5, max_size=5), st.lists(numbers, min_size=5, max_size=5))
+def test_the_balance_is_exact_whatever_became_of_it(records, dead):
+    """Every record that the producer has was received, or is a copy of a refused one."""
+    delivered, in_flight, spooled, refused, dropped = records
+    dead_delivered, dead_in_flight, dead_spooled, dead_refused, dead_dropped = dead
+    dead_letters = dead_delivered + dead_in_flight + dead_spooled + dead_refused + dead_dropped
+    redirected = min(refused, dead_letters)
+    accounting = balance(
         counts(
-            produced=produced,
+            produced=sum(records),
             delivered=delivered,
             in_flight=in_flight,
             spooled=spooled,
-            failed={"refused": failed},
+            failed={"invalid_record": refused},
             dropped={"spool_full": dropped},
         ),
-        received=received,
-        rejected=rejected,
+        counts(
+            produced=sum(dead),
+            delivered=dead_delivered,
+            in_flight=dead_in_flight,
+            spooled=dead_spooled,
+            dropped={"dead_letter_refused": dead_refused, "spool_full": dead_dropped},
+        ),
+        received=sum(records) + sum(dead) - redirected,
         redirected=redirected,
     )
-    assert books.balanced
-    assert min(books.delivered, books.in_flight, books.spooled, books.dead_lettered) >= 0
-    assert books.total_dropped == dropped + failed - redirected
+    assert accounting.balanced
+    assert (accounting.delivered, accounting.dead_lettered) == (delivered, dead_delivered)
+    assert accounting.dropped.get("refused", 0) == refused - redirected
+    assert accounting.dropped.get("dead_letter_refused", 0) == dead_refused
+    assert accounting.dropped.get("spool_full", 0) == dropped + dead_dropped
 
 
-def test_dead_letters_are_exact_when_nothing_is_under_way():
-    books = balance(counts(delivered=10), received=10, rejected=3, redirected=0)
-    assert (books.delivered, books.dead_lettered) == (7, 3)
+def test_a_dead_letter_counts_once_it_is_acknowledged():
+    refused = counts(produced=1, failed={"invalid_record": 1})
+    waits = balance(refused, counts(produced=1, spooled=1), received=1, redirected=1)
+    assert (waits.spooled, waits.dead_lettered, waits.balanced) == (1, 0, True)
+    there = balance(refused, counts(produced=1, delivered=1), received=1, redirected=1)
+    assert (there.spooled, there.dead_lettered, there.balanced) == (0, 1, True)
 
 
 def test_a_record_that_is_missing_shows():
-    assert not balance(counts(delivered=9), received=10, rejected=0, redirected=0).balanced
+    assert not balance(counts(delivered=9), counts(), received=10, redirected=0).balanced
 
 
 class Producer:
@@ -72,6 +85,9 @@ class Producer:
     spool_problem = "spool.directory /spool cannot be written: No space left on device"
     queue_peak = 700
     counts = counts(delivered=2, found=1)
+    dead_letters = Counts()
+    refusals: ClassVar = Counter({("kite.ticks.nse", "invalid_timestamp"): 4})
+    troubles = (Trouble("kite.ticks.nse", "INVALID_TIMESTAMP", "", 0.0),)
 
     def __init__(self):
         self.health = BrokerHealth(None)
@@ -95,13 +111,18 @@ class Owner:
         return {"leader": True}
 
 
+def reporter_of(settings, owner):
+    dead_letters = DeadLetters(None, "kite.deadletter", None)
+    return Reporter(settings, Producer(), owner, dead_letters)
+
+
 @pytest.fixture
 def settings():
     return Settings.model_validate({"accounts": [{"api_key": "k"}]})
 
 
 def test_before_there_is_a_pipeline(settings):
-    status = Reporter(settings, Producer(), Owner()).status("starting", ["starting"])
+    status = reporter_of(settings, Owner()).status("starting", ["starting"])
     assert status.exchanges == []
     assert not status.ready
     assert status.accounting.received == 1, "found in the spool"
@@ -110,13 +131,15 @@ def test_before_there_is_a_pipeline(settings):
     assert (producer.spool_bytes, producer.spool_peak_bytes, producer.queue_peak) == (7, 70, 700)
     assert producer.spool_limit_bytes == 900
     assert "No space left" in producer.spool_problem
+    assert producer.refused == [("kite.ticks.nse", "invalid_timestamp", 4)]
+    assert producer.troubles == {"kite.ticks.nse": "invalid_timestamp"}
     assert status.latencies.produce_to_ack.count == 1
 
 
 def test_a_snapshot_of_everything(settings):
     idle = Connection(0, StaticCredentials("k", "t"), ConnectionConfig(), pipeline().handler(0))
     stats = replace(idle.stats, state=ConnectionState.CONNECTED, last_frame_us=TIME_US)
-    reporter = Reporter(settings, Producer(), Owner([stats]))
+    reporter = reporter_of(settings, Owner([stats]))
     reporter.pipeline = pipeline()
     reporter.sample()
     reporter.pipeline.handler(0).frame(encode_frame([quote_packet(408065, 1)]), TIME_US)

@@ -1,0 +1,420 @@
+"""A producer whose topics do not suffer for one another.
+
+Where Kafka refuses records of a topic, the topic is held apart: all its records, the refused ones
+first, go through a producer of its own, with a client and a spool of its own, until it has taken
+them all and has refused nothing for a while. So the others go on meanwhile, however long the
+trouble lasts, and the order of a key holds throughout: the topic changes hands only while none of
+its records is under way.
+
+Dead letters always have a producer of their own, made with the first of them: so they are counted
+apart, when they are acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from connector.errors import SpoolError
+from connector.kafka.producer import RecordProducer
+from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
+from connector.kafka.refusals import Trouble
+from connector.kafka.spool import Dropped, Record
+from connector.kafka.spooling import MIB
+from connector.settings.models import KafkaSettings, SpoolSettings
+
+APART_SECONDS: Final = 60.0
+"""A topic stays apart for so long after its last refusal: what refuses one record a minute may not
+end the client of all the other topics each time."""
+_REST_SECONDS = 5.0  # for the last records of a topic to be acknowledged before it comes back
+_QUEUE_SHARE = 8  # the queue of a topic held apart is an eighth of the main one
+_FOLDER = "held"
+DEAD_LETTER_REFUSED: Final = "dead_letter_refused"
+
+
+class IsolatingProducer(RecordProducer):
+    """The producer of a service. Lives on one event loop, and is not thread-safe.
+
+    Args:
+        kafka: brokers, queue limits, compression.
+        spool: where records wait, and how many; topics held apart have at most half of it.
+        client_id: of the clients, for the brokers' logs.
+        dead_letter_topic: a record that it refuses is lost, with the reason DEAD_LETTER_REFUSED.
+        on_failed: called from `poll` for each record that is at fault itself.
+        on_dropped: called from `poll` with a reason when records were lost.
+        options: clocks, as for RecordProducer.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        spool: SpoolSettings,
+        *,
+        client_id: str,
+        dead_letter_topic: str,
+        on_failed: Callable[[FailedRecord], None] | None = None,
+        on_dropped: Callable[[str, Dropped], None] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kafka, spool, client_id=client_id, on_failed=on_failed, on_dropped=on_dropped, **options
+        )
+        self._dead_letter_topic = dead_letter_topic
+        self._folder = None if spool.directory is None else spool.directory / _FOLDER
+        self._max_bytes = spool.max_mib * MIB
+        self._options = options
+        self._held: dict[str, _TopicProducer] = {}
+        self._dead_letters: _TopicProducer | None = None
+        self._past = Counts()  # of topics that came back
+        self._peak_bytes = 0
+
+    # -- what the service asks -------------------------------------------------------------------
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int = 0,
+        headers: Any = None,
+    ) -> None:
+        """Accept one record, as RecordProducer does; dead letters go their own way."""
+        if topic == self._dead_letter_topic and self.state not in _AT_REST:
+            self._for_dead_letters().produce(topic, value, key, timestamp_ms, headers)
+        else:
+            super().produce(topic, value, key, timestamp_ms, headers)
+
+    @property
+    def counts(self) -> Counts:
+        """Where all records are at this moment, but dead letters."""
+        return sum((child.counts for child in self._held.values()), super().counts + self._past)
+
+    @property
+    def dead_letters(self) -> Counts:
+        """Where all dead letters are; those that Kafka refuses for good are dropped."""
+        return Counts() if self._dead_letters is None else self._dead_letters.counts
+
+    @property
+    def held_topics(self) -> list[str]:
+        """Topics that are held apart, whether they are in trouble or not any more."""
+        return sorted(self._held)
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """Topics that accept nothing, each refused for what is not a record's fault."""
+        return [trouble for child in self._apart() for trouble in child.troubles]
+
+    def waiting(self, topic: str) -> int:
+        """Records of a topic held apart that are not acknowledged."""
+        for name, child in self._named():
+            if name == topic:
+                counts = child.counts
+                return counts.in_flight + counts.spooled
+        return 0
+
+    @property
+    def spool_bytes(self) -> int:
+        """Of all files of records that wait."""
+        return super().spool_bytes + sum(child.spool_bytes for child in self._apart())
+
+    @property
+    def spool_limit_bytes(self) -> int:
+        """How large all these files can become, by the setting and by the file system."""
+        return super().spool_limit_bytes + sum(child.spool_bytes for child in self._apart())
+
+    @property
+    def spool_problem(self) -> str | None:
+        """Why a spool does not work; None when all do."""
+        problems = (super().spool_problem, *(child.spool_problem for child in self._apart()))
+        return next(filter(None, problems), None)
+
+    @property
+    def spool_peak_bytes(self) -> int:
+        """The most that `spool_bytes` was."""
+        return max(self._peak_bytes, super().spool_peak_bytes)
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Also what an earlier process left of topics that were held apart."""
+        super().open()
+        if self._folder is None or not self._folder.is_dir():
+            return
+        for path in sorted(self._folder.iterdir()):
+            if path.is_dir():
+                self._open_apart(path.name)
+
+    def poll(self) -> None:
+        """All producers', and topics come back that are well again."""
+        super().poll()
+        for child in list(self._apart()):
+            child.poll()
+        self._share_the_spool()
+        if self.state is ProducerState.DIRECT:
+            for topic, child in list(self._held.items()):
+                if child.may_end(self._monotonic()):
+                    self._bring_back(topic, child)
+
+    async def close(self, grace_seconds: float) -> bool:
+        """Also the producers of topics held apart, whose records stay in the spool.
+
+        Returns:
+            True when closing lost nothing.
+        """
+        clean = await super().close(grace_seconds)
+        for child in list(self._apart()):
+            clean = await child.close(0) and clean
+        return clean
+
+    def bound_batches(self, max_bytes: int) -> None:
+        """No batch is larger from now on, unless it is one record."""
+        super().bound_batches(max_bytes)
+        for child in self._apart():
+            child.bound_batches(max_bytes)
+
+    def _empty(self) -> bool:
+        return super()._empty() and all(child.idle for child in self._apart())
+
+    # -- between the topics ----------------------------------------------------------------------
+
+    def _hand_over(self, record: Record) -> bool:
+        child = self._held.get(record.topic)
+        if child is None and record.topic == self._dead_letter_topic:  # left by an older version
+            child = self._for_dead_letters()
+        if child is None:
+            return super()._hand_over(record)
+        self._produced -= 1
+        child.accept(record)
+        return True
+
+    def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:
+        for topic in refused:
+            if topic not in self._held:
+                self._hold(topic)
+        own: list[Record] = []
+        by_topic: dict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            (by_topic[record.topic] if record.topic in self._held else own).append(record)
+        for topic, listed in by_topic.items():
+            self._produced -= len(listed)
+            too_large = topic in self._too_large
+            self._held[topic].adopt(listed, refused=refused.get(topic, 0), too_large=too_large)
+        self._too_large.clear()
+        return own
+
+    def _confirm(self) -> bool:
+        # what was read of the spool may now be in the memory of a topic's producer alone
+        if any(child.volatile for child in self._apart()):
+            return False
+        return super()._confirm()
+
+    def _set_state(self, state: ProducerState) -> None:
+        super()._set_state(state)
+        self._fast = self._direct and not self._held
+
+    def _hold(self, topic: str) -> None:
+        self._log.warning("topic_set_apart", topic=topic)
+        self._held[topic] = self._new_child(topic)
+        self._share_the_spool()
+        self._fast = False
+
+    def _open_apart(self, topic: str) -> None:
+        child = self._new_child(topic)
+        if topic == self._dead_letter_topic:
+            self._dead_letters = child
+        elif child.counts.spooled:
+            self._held[topic] = child
+            self._fast = False
+        else:
+            self._end(topic, child)
+        self._share_the_spool()
+
+    def _bring_back(self, topic: str, child: _TopicProducer) -> None:
+        """Once the topic's producer has nothing under way: what waits there goes on from here."""
+        if not child.rest(self._monotonic()):
+            return
+        left = child.leave()
+        if left is None:
+            return
+        del self._held[topic]
+        self._fast = self._direct and not self._held
+        for record in left:
+            self._produced += 1
+            self._offer(record)
+        self._past += child.counts
+        self._end(topic, child)
+        self._share_the_spool()
+        self._log.info("topic_brought_back", topic=topic)
+
+    def _new_child(self, topic: str) -> _TopicProducer:
+        dead_letters = topic == self._dead_letter_topic
+        small = {"queue_max_messages": max(1000, self._kafka.queue_max_messages // _QUEUE_SHARE)}
+        for folder in (self._folder, None):
+            child = _TopicProducer(
+                self._kafka.model_copy(update=small),
+                SpoolSettings(
+                    directory=folder / topic if folder else None,
+                    max_mib=max(1, self._max_bytes // 2 // MIB),
+                    ephemeral=self._ephemeral,
+                ),
+                client_id=f"{self._client_id}-{topic}",
+                on_failed=None if dead_letters else self._on_failed,
+                on_dropped=self._on_dropped,
+                last_resort=dead_letters,
+                **self._options,
+            )
+            child.refusals = self.refusals
+            if self._batch_bytes is not None:
+                child.bound_batches(self._batch_bytes)
+            try:
+                child.open()
+            except SpoolError as exc:
+                if folder is None:
+                    raise
+                self._log.error("spool_unusable", topic=topic, reason=str(exc))
+            else:
+                return child
+        raise AssertionError("the loop ends by itself")
+
+    def _for_dead_letters(self) -> _TopicProducer:
+        if self._dead_letters is None:
+            self._dead_letters = self._new_child(self._dead_letter_topic)
+            self._share_the_spool()
+        return self._dead_letters
+
+    def _end(self, topic: str, child: _TopicProducer) -> None:
+        child.end()
+        if self._folder is not None:
+            _remove(self._folder / topic)
+
+    def _share_the_spool(self) -> None:
+        """Up to half of it is for topics held apart, as much for each; the rest is all others'."""
+        apart = [child for child in self._apart() if child.spool_bytes]
+        for child in apart:
+            child.limit_spool(self._max_bytes // 2 // len(apart))
+        self.limit_spool(self._max_bytes - sum(child.spool_bytes for child in apart))
+        self._peak_bytes = max(self._peak_bytes, self.spool_bytes)
+
+    def _apart(self) -> Iterator[_TopicProducer]:
+        return (child for _, child in self._named())
+
+    def _named(self) -> Iterator[tuple[str, _TopicProducer]]:
+        yield from self._held.items()
+        if self._dead_letters is not None:
+            yield self._dead_letter_topic, self._dead_letters
+
+
+_AT_REST = (ProducerState.NEW, ProducerState.CLOSED)
+
+
+class _TopicProducer(RecordProducer):
+    """The producer of one topic, polled by another one."""
+
+    def __init__(self, *arguments: Any, last_resort: bool, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._last_resort = last_resort
+        self._refused_at = self._monotonic()
+        self._resting_since: float | None = None
+        self._small_batches = False
+
+    @property
+    def idle(self) -> bool:
+        """Everything is acknowledged."""
+        return self._empty()
+
+    @property
+    def volatile(self) -> bool:
+        """Some records are in memory alone."""
+        return self._volatile and self._client is not None and len(self._client) > 0
+
+    def accept(self, record: Record) -> None:
+        """Accept a record that another producer was given."""
+        self._produced += 1
+        self._offer(record)
+
+    def adopt(self, records: list[Record], *, refused: int, too_large: bool) -> None:
+        """Accept records that another producer's client gave back, older than all that follow.
+
+        Args:
+            records: in their order.
+            refused: so many of them were refused, with others.
+            too_large: since there were too many in a batch.
+        """
+        self._produced += len(records)
+        self._alone.begin(refused)
+        if too_large:
+            self._make_smaller_batches()
+        if self._spool.waiting or self._direct:
+            for record in records:
+                self._offer(record)
+        else:
+            self._spool.prepend(records)
+
+    def may_end(self, now: float) -> bool:
+        """All that was refused is long past."""
+        well = self.state is ProducerState.DIRECT or self._resting_since is not None
+        # batches as small as this topic wants them would be dear for all the others
+        return well and not self._small_batches and now >= self._refused_at + APART_SECONDS
+
+    def rest(self, now: float) -> bool:
+        """Let newer records wait in the spool; True once nothing is under way any more."""
+        if self._resting_since is None:
+            self._resting_since = now
+            self._start_spooling()
+        elif now >= self._resting_since + _REST_SECONDS:
+            self._resting_since = None  # another time: Kafka acknowledges too slowly just now
+            return False
+        return self.state is ProducerState.SPOOLING and not (self._client and len(self._client))
+
+    def leave(self) -> list[Record] | None:
+        """Everything that still waits, oldest first, and no longer this producer's.
+
+        None where not all of it can be read just now: then it stays.
+        """
+        left: list[Record] = []
+        while records := list(self._spool.peek()):
+            self._spool.advance(len(records))
+            left += records
+        if self._spool.waiting:
+            self._spool.prepend(left)
+            return None
+        self._produced -= len(left)
+        return left
+
+    def end(self) -> None:
+        """Close, with nothing left to send."""
+        self._set_state(ProducerState.CLOSED)
+        self._client = None
+        with contextlib.suppress(OSError):
+            self._spool.confirm()
+            self._spool.close()
+
+    def _drain(self) -> None:
+        if self._resting_since is None:
+            super()._drain()
+
+    def _make_smaller_batches(self) -> None:
+        super()._make_smaller_batches()
+        self._small_batches = True
+
+    def _note_refusal(self, topic: str, error: Any) -> None:
+        super()._note_refusal(topic, error)
+        self._refused_at = self._monotonic()
+        self._resting_since = None
+
+    def _note_failure(self, failure: FailedRecord) -> None:
+        if self._last_resort:
+            time_ms = failure.record.timestamp_ms
+            self._drop(DEAD_LETTER_REFUSED, Dropped(1, time_ms, time_ms))
+        else:
+            super()._note_failure(failure)
+
+
+def _remove(folder: Path) -> None:
+    """Of a spool that is empty; whatever else is in there stays."""
+    with contextlib.suppress(OSError):
+        (folder / "lock").unlink(missing_ok=True)
+        folder.rmdir()

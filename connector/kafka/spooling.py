@@ -1,0 +1,390 @@
+"""librdkafka's client and the spool behind it: which of them records wait in, and how they get out.
+
+The lower half of `RecordProducer`. Once the queue of the client is full, the client has to be
+replaced, or nothing was acknowledged for some seconds, newer records go to the spool. It drains
+into the queue in order, a topic's refused records one by one, and is empty before a record goes
+straight again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException, Producer
+
+from connector.kafka.broker_health import BrokerHealth
+from connector.kafka.delivery import new_producer
+from connector.kafka.one_by_one import OneByOne
+from connector.kafka.producer_state import ProducerState
+from connector.kafka.purged import PurgedRecords
+from connector.kafka.spool import Dropped, Record, Spool
+from connector.kafka.spool_files import SpoolFiles
+from connector.settings.models import KafkaSettings, SpoolSettings
+
+MIB = 1024 * 1024
+
+BUSY_POLL_SECONDS = 0.002  # while the spool drains, or a client is being replaced
+
+_DRAIN_RECORDS = 2_000  # handed over in one poll, about 3 ms: the event loop has sockets to read
+_HANDOVER_RECORDS = 5_000  # at most so many leave their files before Kafka has them
+_CONFIRM_SEGMENTS = 8  # read and not confirmed; a death then doubles as many at the next start
+_BARRIER_SECONDS = 2.0
+
+_BACKOFF_SECONDS = 0.1
+_MAX_BACKOFF_SECONDS = 5.0
+_PURGE_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0  # for what is under way when a client ends: it is not sent twice then
+
+_BATCH_BYTES = 1_000_000  # librdkafka's default
+_LEAST_BATCH_BYTES = 1_000
+
+# Brokers that die are replaced sooner. What is taken back after it was sent may be written twice.
+TAKE_BACK_SECONDS = 20.0
+
+
+class SpoolingClient:
+    """A client, its spool, and the way between them; RecordProducer has the arguments."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        spool: SpoolSettings,
+        client_id: str,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        files: SpoolFiles | None,
+    ) -> None:
+        self._kafka = kafka
+        self._client_id = client_id
+        self._spool = Spool(
+            spool.directory, spool.max_mib * MIB, self._drop, files=files, monotonic=monotonic
+        )
+        self._ephemeral = spool.ephemeral
+        self._clock = clock
+        self._monotonic = monotonic
+        self._log = structlog.get_logger("connector.kafka").bind(client=client_id)
+
+        self.state = ProducerState.NEW
+        self.queue_peak = 0
+        """The most records that librdkafka's queue was seen to hold."""
+        self.health = BrokerHealth(self._log, monotonic)
+        self._client: Producer | None = None
+        self._client_produce: Callable[..., None] = no_client
+        self._direct = False  # state is DIRECT
+        self._fast = False  # so too, and no topic is held back: one look-up on the tick path
+
+        self._produced = 0
+        self._delivered = 0  # the highest seen: librdkafka's count includes its other events
+        self._dropped: Counter[str] = Counter()
+        self._sequence = 0
+        self._drops: list[tuple[str, Dropped]] = []  # for on_dropped, at the next poll
+        self._returned = PurgedRecords()
+        self._refused: dict[str, int] = {}  # topic → so many of the returned were refused
+        self._too_large: set[str] = set()  # of these, a batch was
+        self._alone = OneByOne()
+        self._batch_bytes: int | None = None
+
+        self._acknowledged = 0
+        self._acknowledged_at = 0.0
+        self._silent = False  # nothing is handed over until something is acknowledged
+        self._volatile = False  # some of the queue is nowhere else
+
+        self._unflushed = False
+        self._unpolled = 0
+        self._handed_over = 0  # from the spool, since the queue was last empty
+        self._barrier_since: float | None = None  # nothing is handed over until the queue is empty
+        self._low_water = kafka.queue_max_messages // 2
+        self._client_failures = 0
+        self._renew = False  # the next record is tried with a new client
+        self._retry_at = 0.0
+        self._recovering_since = 0.0
+
+    def limit_spool(self, max_bytes: int) -> None:
+        """The spool's files may have so many bytes from now on."""
+        self._spool.max_bytes = max_bytes
+
+    def bound_batches(self, max_bytes: int) -> None:
+        """No batch is larger from now on, unless it is one record.
+
+        Args:
+            max_bytes: the least `max.message.bytes` of all topics.
+        """
+        if self._batch_bytes is not None and self._batch_bytes <= max_bytes:
+            return
+        self._batch_bytes = max_bytes
+        self._start_recovery("its batches would be too large for a topic")
+
+    # -- what RecordProducer adds ----------------------------------------------------------------
+
+    def _hand_over(self, record: Record) -> bool:
+        """Give a record to librdkafka; False when it has no room or is broken."""
+        raise NotImplementedError
+
+    def _on_error(self, error: Any) -> None:
+        """The client's `error_cb`."""
+        raise NotImplementedError
+
+    def _count_delivered(self) -> None:
+        """Bring `_delivered` up to date."""
+        raise NotImplementedError
+
+    def _fail(self, record: Record, error: Any) -> None:
+        """A record is at fault itself."""
+        raise NotImplementedError
+
+    def _drop(self, reason: str, dropped: Dropped) -> None:
+        if not self._dropped[reason]:
+            self._log.error("records_dropped", reason=reason, first_count=dropped.count)
+        self._dropped[reason] += dropped.count
+        self._drops.append((reason, dropped))
+
+    def _now_ms(self) -> int:
+        return round(self._clock() * 1000)
+
+    # -- the client ------------------------------------------------------------------------------
+
+    def _new_client(self) -> None:
+        self._client = new_producer(
+            self._kafka,
+            self._client_id,
+            on_error=self._on_error,
+            on_statistics=self.health.statistics,
+            on_throttle=self.health.throttled,
+            batch_bytes=self._batch_bytes,
+            one_by_one=self._alone.remaining > 0,
+        )
+        self._client_produce = self._client.produce
+        self._renew = self._volatile = False
+
+    def _poll_client(self) -> None:
+        if self._client is None:
+            return
+        self._unpolled = 0
+        self.queue_peak = max(self.queue_peak, len(self._client))
+        try:
+            self._client.poll(0)
+        except KafkaException as exc:
+            # confluent-kafka raises a fatal error here instead of calling error_cb
+            self._on_error(exc.args[0])
+
+    # -- between queue and spool -----------------------------------------------------------------
+
+    def _append(self, record: Record) -> None:
+        """Put a record into the spool."""
+        if self.state in (ProducerState.NEW, ProducerState.CLOSED):
+            self._drop("not_running", Dropped(1, record.timestamp_ms, record.timestamp_ms))
+            return
+        if not record.timestamp_ms:
+            record = record._replace(timestamp_ms=self._now_ms())
+        self._unflushed = True
+        self._spool.append(record)
+
+    def _set_state(self, state: ProducerState) -> None:
+        self.state = state
+        self._direct = self._fast = state is ProducerState.DIRECT
+        self._volatile = self._volatile or self._direct
+
+    def _start_spooling(self) -> None:
+        self._set_state(ProducerState.SPOOLING)
+        self._handed_over = 0
+        self._barrier_since = None
+
+    def _watch_acknowledgements(self) -> None:
+        """Let records wait on disk, not in memory, once nothing is acknowledged for seconds."""
+        now = self._monotonic()
+        self._count_delivered()
+        if self._client is None or not len(self._client) or self._delivered > self._acknowledged:
+            self._acknowledged, self._acknowledged_at = self._delivered, now
+            self._silent = False
+            return
+        silent = now - self._acknowledged_at
+        self._silent = silent >= self._kafka.spool_after_seconds
+        if self._silent and self._direct:
+            self._log.warning("spooling", reason="Kafka acknowledges nothing", seconds=silent)
+            self._start_spooling()
+        if self._volatile and silent >= TAKE_BACK_SECONDS:
+            self._start_recovery("Kafka acknowledges nothing", under_way=True)
+
+    def _drain(self) -> None:
+        """Move records from the spool into the queue, as far as there is room."""
+        now = self._monotonic()
+        client = self._client
+        if client is None or now < self._retry_at or self._silent:
+            return
+        if not len(client):
+            self._confirm()
+            self._volatile = False
+        elif self._barrier_since is not None and now < self._barrier_since + _BARRIER_SECONDS:
+            return
+        if not len(client) or self._barrier_since is not None:
+            # not for ever: one partition without a leader must not hold up all the others
+            self._handed_over = 0
+            self._barrier_since = None
+        if self._alone.remaining:
+            self._drain_alone(now)
+            return
+        room = min(self._low_water - len(client), _DRAIN_RECORDS)
+        while room > 0 and (records := self._spool.peek()):
+            handed = 0
+            for record in records[:room]:
+                if not self._hand_over(record):
+                    break
+                handed += 1
+            self._spool.advance(handed)
+            self._handed_over += handed
+            room -= handed
+            if handed == 0 or self.state is not ProducerState.SPOOLING:
+                return
+        if not self._spool.waiting and self._handed_over <= _HANDOVER_RECORDS and self._confirm():
+            self._log.info("the spool is empty again: records go straight to Kafka")
+            self._client_failures = 0
+            self._set_state(ProducerState.DIRECT)
+        elif not self._spool.waiting or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
+            self._barrier_since = now
+
+    def _drain_alone(self, now: float) -> None:
+        """Send the spool's first record with nothing else under way, and see what becomes of it."""
+        alone, client = self._alone, self._client
+        if client is None or len(client):
+            return
+        if alone.tried is not None:  # and nothing was reported of it
+            self._advance(alone.tried)
+            if trouble := alone.accepted():
+                self._log.info("topic_accepted_again", topic=trouble.topic)
+        if not self._spool.waiting:
+            alone.remaining = 0
+        if not alone.remaining:
+            self._new_client()
+        elif now >= alone.retry_at and (records := self._spool.peek()):
+            if self._renew:
+                self._new_client()
+            alone.tried = records[0]
+            if not self._hand_over(alone.tried):
+                alone.tried = None
+
+    def _refused_alone(self, error: Any) -> None:
+        """The record under way alone is refused: it is at fault, or all that follow it wait."""
+        alone = self._alone
+        record, trouble = alone.tried, alone.trouble
+        assert record is not None  # noqa: S101 - the callers saw to it
+        if alone.refused(record.topic, error, self._monotonic()):
+            self._advance(record)
+            self._fail(record, error)
+            return
+        # what librdkafka remembers of the topic, it would say again without asking
+        self._renew = True
+        if alone.trouble is not trouble:
+            self._log.error("topic_held_back", topic=record.topic, reason=error.str())
+
+    def _advance(self, record: Record) -> None:
+        """Past the spool's first, unless that has given way to newer records meanwhile."""
+        waiting = self._spool.peek()
+        if waiting and waiting[0] == record:
+            self._spool.advance(1)
+
+    def _confirm(self) -> bool:
+        """Kafka has all that was read of the spool; False where that is not yet so."""
+        self._spool.confirm()
+        return True
+
+    def _start_recovery(
+        self, reason: str, *, under_way: bool = False, refused: bool = False
+    ) -> None:
+        """The client is of no more use: from here on the spool, until there is a new one.
+
+        Args:
+            reason: for the log.
+            under_way: take back at once what was sent and not acknowledged: it may be there twice.
+            refused: records were; that is logged for itself.
+        """
+        if self.state not in (ProducerState.DIRECT, ProducerState.SPOOLING):
+            return
+        refused = refused or bool(self._refused)
+        # an account without the right to write fails each new client: said once
+        log = self._log.debug if self._client_failures or refused else self._log.warning
+        log("the Kafka client failed and is replaced", reason=reason)
+        if not refused:
+            self.health.last_error = reason
+        self._set_state(ProducerState.RECOVERING)
+        self._recovering_since = self._monotonic()
+        if self._client is not None:
+            self._client.purge(in_flight=under_way, blocking=False)
+
+    def _recover(self) -> None:
+        """Once the failed client has given everything back: into the spool, and a new client."""
+        if self._client is None:
+            return
+        if len(self._client):
+            if self._monotonic() >= self._recovering_since + _ANSWER_SECONDS:
+                self._client.purge(blocking=False)
+            return
+        refused = bool(self._refused)
+        self._take_back()
+        if not refused:
+            self._client_failures += 1
+            backoff = min(_BACKOFF_SECONDS * 2**self._client_failures, _MAX_BACKOFF_SECONDS)
+            self._retry_at = self._monotonic() + backoff
+        self._new_client()
+        self._start_spooling()
+
+    def _take_back(self) -> None:
+        """Put the returned records before those of the spool, in the order they were produced.
+
+        What the disk does not store waits in memory for the next client.
+        """
+        refused, self._refused = self._refused, {}
+        records = self._sorted_out(self._returned.take(), refused)
+        self._spool.prepend(records)
+
+    def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:
+        """Of the records that came back those to be sent again by this producer."""
+        self._alone.begin(sum(refused.values()))
+        if self._too_large:
+            self._make_smaller_batches()
+        return records
+
+    def _make_smaller_batches(self) -> None:
+        """The topic's limit became less than it was, or nobody may read it: feel for it."""
+        self._too_large.clear()
+        self._batch_bytes = max(_LEAST_BATCH_BYTES, (self._batch_bytes or _BATCH_BYTES) // 4)
+
+    async def _give_back(self) -> None:
+        """Closing: take from librdkafka what Kafka did not acknowledge."""
+        client = self._client
+        self._set_state(ProducerState.RECOVERING)
+        if client is not None:
+            client.purge(blocking=False)
+            deadline = self._monotonic() + _PURGE_SECONDS
+            while len(client) and self._monotonic() < deadline:
+                self._poll_client()
+                await asyncio.sleep(BUSY_POLL_SECONDS)
+            if len(client):
+                self._drop("not_returned", Dropped(len(client), 0, 0))
+
+    def _close_spool(self, *, rest: bool) -> None:
+        """Put what is left on disk; it is lost where the disk goes with the process."""
+        if rest:
+            self._take_back()
+        else:
+            self._confirm()
+        try:
+            self._spool.close()
+        except OSError as exc:
+            self._log.error("spool_not_closed", reason=str(exc))
+        left = self._spool.left
+        if not left.count:
+            return
+        if not self._spool.persistent or self._ephemeral:
+            self._drop("ephemeral_spool" if self._spool.persistent else "no_spool_directory", left)
+            self._spool.forget()
+        else:
+            self._log.warning("records_stay_in_the_spool", records=left.count)
+
+
+def no_client(*_arguments: Any) -> None:
+    """`produce` where there is no client: as if its queue were full."""
+    raise BufferError

@@ -1,0 +1,329 @@
+import asyncio
+import itertools
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from connector.kafka import delivery as module
+from connector.kafka.isolating import APART_SECONDS, IsolatingProducer
+from connector.kafka.producer import ProducerState
+from connector.settings.models import KafkaSettings, SpoolSettings
+from tests.support.kafka_client import FakeCluster
+from tests.support.producers import Clock
+
+TOPICS = ("a", "b", "c")
+DEAD = "dead"
+
+
+def put_apart(producer):
+    """A dead letter for each record at fault, as the service makes them."""
+
+    def on_failed(failure):
+        record = failure.record
+        value = b"dead " + record.value
+        producer.produce(DEAD, value, record.topic.encode(), record.timestamp_ms)
+
+    producer._on_failed = on_failed
+    return producer
+
+
+def new(directory, clock, max_mib=512, **more):
+    return put_apart(
+        IsolatingProducer(
+            KafkaSettings(queue_max_messages=1000),
+            SpoolSettings(directory=directory, max_mib=max_mib),
+            client_id="test",
+            dead_letter_topic=DEAD,
+            monotonic=clock,
+            **more,
+        )
+    )
+
+
+@pytest.fixture
+async def start(clock, cluster, tmp_path):
+    started = []
+
+    async def start(**more):
+        producer = new(tmp_path, clock, **more)
+        await producer.start()
+        started.append(producer)
+        return producer
+
+    yield start
+    for producer in started:
+        await producer.close(0)
+
+
+def balanced(producer):
+    for counts in (producer.counts, producer.dead_letters):
+        parts = (counts.delivered, counts.in_flight, counts.spooled)
+        assert min(parts) >= 0
+        assert counts.produced == (
+            sum(parts) + sum(counts.failed.values()) + sum(counts.dropped.values())
+        )
+    return producer.counts
+
+
+def send(producer, topic, numbers, key=b"k"):
+    for number in numbers:
+        producer.produce_all([(topic, key, b"%s %d" % (topic.encode(), number))], 1_700_000_000_000)
+
+
+def written(cluster, topic):
+    """Numbers in a topic, each the first time that it is there."""
+    values = dict.fromkeys(value for name, _, value, _, _ in cluster.log if name == topic)
+    return [int(value.split()[-1]) for value in values]
+
+
+def go_on(producer, cluster, clock, polls=50):
+    for _ in range(polls):
+        producer.poll()
+        for client in list(cluster.clients):
+            client.acknowledge(50)
+        clock.now += 0.5
+        balanced(producer)
+
+
+def test_counts_of_a_producer_that_never_started(clock, cluster, tmp_path):
+    producer = new(tmp_path, clock)
+    producer.produce("a", b"v")
+    producer.produce(DEAD, b"v")
+    assert balanced(producer).dropped == {"not_running": 2}
+
+
+async def test_one_topic_in_trouble_does_not_stop_the_others(start, cluster, clock):
+    producer = await start()
+    cluster.faults["a"] = KafkaError.TOPIC_AUTHORIZATION_FAILED
+    for first in range(0, 60, 10):
+        for topic in TOPICS:
+            send(producer, topic, range(first, first + 10))
+        go_on(producer, cluster, clock)
+    assert written(cluster, "a") == []
+    assert written(cluster, "b") == written(cluster, "c") == list(range(60))
+    assert producer.state is ProducerState.DIRECT
+    (trouble,) = producer.troubles
+    assert (trouble.topic, producer.waiting("a")) == ("a", 60)
+    assert balanced(producer).spooled == 60
+    # the main client ended once, and no more
+    assert sum(client.properties["client.id"] == "test" for client in cluster.clients) == 2
+    cluster.faults.clear()
+    go_on(producer, cluster, clock)
+    assert producer.troubles == []
+    assert written(cluster, "a") == list(range(60))
+
+
+async def test_a_topic_that_is_well_for_a_while_comes_back_in_order(start, cluster, clock):
+    producer = await start()
+    cluster.poison[b"a 3"] = KafkaError.INVALID_RECORD
+    numbers = itertools.count()
+    while not producer.held_topics:
+        send(producer, "a", itertools.islice(numbers, 3))
+        go_on(producer, cluster, clock, 1)
+    end = clock.now + APART_SECONDS + 20
+    while clock.now < end:
+        send(producer, "a", itertools.islice(numbers, 3))
+        go_on(producer, cluster, clock, 1)
+    assert producer.held_topics == []
+    send(producer, "a", itertools.islice(numbers, 3))
+    go_on(producer, cluster, clock)
+    made = next(numbers)
+    assert written(cluster, "a") == [number for number in range(made) if number != 3]
+    assert cluster.clients[0].properties["client.id"] == "test"
+    assert balanced(producer).failed == {"invalid_record": 1}
+    assert producer.dead_letters.delivered == 1
+    assert not list((producer._folder).glob("a*"))
+
+
+async def test_a_dead_letter_counts_once_it_is_acknowledged(start, cluster, clock):
+    producer = await start()
+    producer.produce(DEAD, b"v", b"a", 5)
+    assert producer.counts.produced == 0
+    assert producer.dead_letters.in_flight == 1
+    go_on(producer, cluster, clock, 5)
+    assert producer.dead_letters.delivered == 1
+
+
+async def test_a_dead_letter_that_is_refused_for_itself_is_dropped_with_a_reason(
+    start, cluster, clock
+):
+    dropped = []
+    producer = await start(on_dropped=lambda *what: dropped.append(what))
+    cluster.poison |= dict.fromkeys([b"a 1", b"dead a 1"], KafkaError.MSG_SIZE_TOO_LARGE)
+    send(producer, "a", range(3))
+    go_on(producer, cluster, clock)
+    assert written(cluster, "a") == [0, 2]
+    assert producer.dead_letters.dropped == {"dead_letter_refused": 1}
+    assert [(reason, lost.count) for reason, lost in dropped] == [("dead_letter_refused", 1)]
+
+
+async def test_dead_letters_wait_while_their_topic_is_in_trouble(start, cluster, clock):
+    producer = await start()
+    cluster.poison[b"a 1"] = KafkaError.INVALID_RECORD
+    cluster.faults[DEAD] = KafkaError.UNKNOWN_TOPIC_OR_PART
+    send(producer, "a", range(3))
+    go_on(producer, cluster, clock)
+    assert written(cluster, "a") == [0, 2]
+    assert producer.dead_letters.spooled == 1
+    assert [trouble.topic for trouble in producer.troubles] == [DEAD]
+    assert producer.troubles[0].missing
+    cluster.faults.clear()
+    go_on(producer, cluster, clock)
+    assert producer.dead_letters.delivered == 1
+
+
+async def test_what_was_held_apart_is_sent_first_by_the_next_process(start, cluster, clock):
+    producer = await start()
+    cluster.faults |= {"a": KafkaError.INVALID_TIMESTAMP, DEAD: KafkaError.INVALID_TIMESTAMP}
+    send(producer, "a", range(10))
+    producer.produce(DEAD, b"v", b"a", 5)
+    go_on(producer, cluster, clock)
+    assert await producer.close(0)
+    cluster.faults.clear()
+    second = await start()
+    assert second.counts.found == 10
+    assert second.dead_letters.found == 1
+    send(second, "a", range(10, 20))
+    go_on(second, cluster, clock)
+    assert written(cluster, "a") == list(range(20))
+    assert second.dead_letters.delivered == 1
+
+
+async def test_topics_held_apart_have_half_of_the_spool_together(start, cluster, clock):
+    producer = await start(max_mib=4)
+    cluster.faults |= dict.fromkeys("ab", KafkaError.POLICY_VIOLATION)
+    for topic in "ab":
+        send(producer, topic, range(2))
+    go_on(producer, cluster, clock)
+    for number in range(600):
+        producer.produce_all([(topic, b"k", bytes(10_000)) for topic in "ab"], 5)
+        if number % 20 == 0:
+            go_on(producer, cluster, clock, 1)
+    counts = balanced(producer)
+    assert counts.dropped["spool_full"] > 0
+    assert 1_000_000 < producer.spool_bytes <= 2 * 1024 * 1024
+    assert counts.spooled > 100
+
+
+async def test_smaller_batches_are_for_every_client(start, cluster, clock):
+    producer = await start()
+    producer.bound_batches(1500)
+    go_on(producer, cluster, clock, 5)
+    assert cluster.current.properties["batch.size"] == 1500
+    cluster.faults["a"] = KafkaError.POLICY_VIOLATION
+    send(producer, "a", range(2))
+    go_on(producer, cluster, clock)
+    assert {client.properties.get("batch.size") for client in cluster.clients[1:]} == {1500}
+    cluster.faults.clear()
+
+
+Topic = st.sampled_from(TOPICS)
+Step = st.one_of(
+    st.tuples(st.just("stream"), Topic, st.integers(1, 20)),
+    st.tuples(st.just("stream"), Topic, st.integers(1, 20)),
+    st.tuples(st.just("fault"), st.sampled_from([*TOPICS, DEAD]), st.integers(0, 3)),
+    st.tuples(st.just("poison"), Topic, st.integers(1, 9)),
+    st.tuples(st.just("produce"), Topic, st.integers(1, 40)),
+    st.tuples(st.just("acknowledge"), Topic, st.integers(1, 80)),
+    st.tuples(st.just("send"), Topic, st.integers(1, 30)),
+    st.tuples(st.just("write"), Topic, st.integers(1, 10)),
+    st.tuples(st.just("poll"), Topic, st.integers(1, 10)),
+    st.tuples(st.just("wait"), Topic, st.integers(1, 200)),
+    st.tuples(st.just("break"), Topic, st.integers(0, 5)),
+    st.tuples(st.just("poison"), Topic, st.integers(1, 3)),
+    st.tuples(st.just("fault"), st.sampled_from([*TOPICS, DEAD]), st.integers(0, 3)),
+    st.tuples(st.just("mend"), Topic, st.just(0)),
+    st.tuples(st.just("restart"), Topic, st.just(0)),
+)
+FAULTS = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.INVALID_TIMESTAMP,
+    KafkaError.UNKNOWN,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(Step, min_size=4, max_size=30))
+def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(steps):
+    """Each record is written or a dead letter, its topic's in order, and the balance is exact."""
+    cluster, clock = FakeCluster(), Clock()
+    made = Counter()
+    poisoned = set()
+
+    async def scenario(directory):
+        producer = new(directory, clock)
+        await producer.start()
+        for step, topic, count in steps:
+            event(step)
+            clients = [client for client in cluster.clients if not client.closed]
+            client = clients[count % len(clients)]
+            if step == "stream":
+                for _ in range(count):
+                    for each in TOPICS:
+                        send(producer, each, range(made[each], made[each] + 2))
+                        made[each] += 2
+                    go_on(producer, cluster, clock, 1)
+            elif step == "produce":
+                send(producer, topic, range(made[topic], made[topic] + count))
+                made[topic] += count
+            elif step == "acknowledge":
+                client.acknowledge(count)
+            elif step == "send":
+                client.send(count)
+            elif step == "write":
+                client.write(count)
+            elif step == "poll":
+                for _ in range(count):
+                    producer.poll()
+                    balanced(producer)
+            elif step == "wait":
+                go_on(producer, cluster, clock, count)
+            elif step == "break":
+                client.break_down()
+            elif step == "poison":
+                # of records that are still to come
+                value = b"%s %d" % (topic.encode(), made[topic] + count)
+                cluster.poison[value] = KafkaError.INVALID_RECORD
+                poisoned.add(value)
+            elif step == "fault":
+                cluster.faults[topic] = FAULTS[count]
+            elif step == "mend":
+                cluster.faults.clear()
+            elif step == "restart":
+                assert await producer.close(0)
+                balanced(producer)
+                producer = new(directory, clock)
+                await producer.start()
+            clock.now += 0.5
+            balanced(producer)
+            if producer.held_topics:
+                event("a topic was held apart")
+            if producer.troubles:
+                event("a topic was in trouble")
+        cluster.faults.clear()
+        go_on(producer, cluster, clock, 400)
+        assert await producer.close(0)
+        counts, dead = balanced(producer), producer.dead_letters
+        assert (counts.spooled, counts.in_flight, dead.spooled, dead.in_flight) == (0, 0, 0, 0)
+        assert not counts.dropped
+        lost = {value for value in poisoned if int(value.split()[1]) < made[value[:1].decode()]}
+        for topic in TOPICS:
+            bad = {int(value.split()[1]) for value in lost if value[:1].decode() == topic}
+            good = [number for number in range(made[topic]) if number not in bad]
+            assert written(cluster, topic) == good
+            dead_letters = {
+                value
+                for name, key, value, *_ in cluster.log
+                if name == DEAD and key == topic.encode()
+            }
+            assert {int(value.split()[2]) for value in dead_letters} == bad
+
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Producer", cluster.client)
+        asyncio.run(scenario(Path(directory)))

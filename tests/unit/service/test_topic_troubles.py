@@ -1,0 +1,98 @@
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from connector.errors import TopicError
+from connector.kafka.broker_health import BrokerHealth
+from connector.kafka.producer_state import Counts
+from connector.kafka.refusals import Trouble
+from connector.service import topic_troubles as module
+from connector.service.topic_troubles import TopicTroubles
+from connector.settings.models import KafkaSettings
+from tests.support.waiting import until
+
+MISSING = Trouble("kite.ticks.nse", "UNKNOWN_TOPIC_OR_PART", "Unknown topic", 0.0)
+
+
+class Throttle:
+    broker_name = "broker-1"
+
+    def __init__(self, seconds):
+        self.throttle_time = seconds
+
+
+class Log:
+    def warning(self, *_, **__):
+        pass
+
+
+class Producer:
+    troubles = ()
+    counts = Counts(in_flight=3, spooled=4)
+
+    def __init__(self, *troubles):
+        self.troubles = troubles
+        self.now = 0.0
+        self.health = BrokerHealth(Log(), lambda: self.now)
+
+    def waiting(self, topic):
+        return {"kite.ticks.nse": 7}[topic]
+
+
+def reasons(producer, make=None):
+    return TopicTroubles(producer, KafkaSettings(), make).reasons()
+
+
+def test_no_trouble_has_no_reason():
+    assert reasons(Producer()) == []
+
+
+def test_a_missing_topic_is_named_with_what_helps():
+    (reason,) = reasons(Producer(MISSING))
+    assert reason == (
+        "kite.ticks.nse does not exist: create kite.ticks.nse, or turn topics.create on "
+        "(7 records for kite.ticks.nse wait)"
+    )
+    assert "it is being made again" in reasons(Producer(MISSING), make=lambda _: None)[0]
+
+
+def test_a_quota_is_named_as_long_as_it_throttles():
+    producer = Producer()
+    producer.health.throttled(Throttle(0.8))
+    (reason,) = reasons(producer)
+    assert "a quota of the brokers holds this client back, for 0.8 s" in reason
+    assert "7 records wait" in reason
+    assert "producer_byte_rate" in reason
+    producer.now += 0.8 + 5.0
+    assert reasons(producer) == []
+    producer.health.throttled(Throttle(0.2))
+    producer.health.throttled(Throttle(0))
+    assert reasons(producer) == []
+    assert producer.health.throttled_seconds == pytest.approx(1.0)
+
+
+async def test_a_missing_topic_is_made_again(monkeypatch):
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MAKE_MIN_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MAKE_MAX_SECONDS", 0.0)
+    producer = Producer(MISSING, Trouble("kite.orders", "TOPIC_AUTHORIZATION_FAILED", "", 0.0))
+    made = []
+    answers = [TopicError("kite.ticks.nse", "no"), TopicError("kite.ticks.nse", "no"), None]
+
+    async def make(topics):
+        made.append(topics)
+        answer = answers.pop(0) if answers else None
+        if answer is not None:
+            assert "no" in answer.reason
+            raise answer
+        producer.troubles = ()
+
+    troubles = TopicTroubles(producer, KafkaSettings(), make)
+    with capture_logs() as lines:
+        running = asyncio.create_task(troubles.run())
+        await until(lambda: not producer.troubles)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert made == [{"kite.ticks.nse"}] * 3
+    assert [line["event"] for line in lines] == ["topic_not_recreated", "topic_recreated"]
