@@ -47,6 +47,8 @@ _LEVELS = {
 
 # Said again at each try while a broker is away; the connector tells the edges of that itself.
 _REPEATED = frozenset({"FAIL", "ERROR", "DISCONNECT", "REQTMOUT", "COORDQUERY", "TERMINATE", "SSL"})
+# Said of each client since the connector sets this property, and of each that a refusal ends.
+_GAPLESS = ("enable.gapless.guarantee is experimental", "Gap-less ordering would not be guaranteed")
 
 
 def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
@@ -136,5 +138,6 @@ class ClientLog:
 
     def log(self, level: int, _pattern: str, facility: str, _name: str, line: str) -> None:
         """The call that confluent-kafka makes, with the arguments of `logging.Logger.log`."""
-        method = "debug" if facility in _REPEATED else _LEVELS.get(level, "debug")
+        known = facility in _REPEATED or any(words in line for words in _GAPLESS)
+        method = "debug" if known else _LEVELS.get(level, "debug")
         getattr(self._log, method)("librdkafka", facility=facility, line=line)

@@ -340,8 +340,13 @@ async def test_a_record_that_kafka_refuses_becomes_a_dead_letter():
             await until(lambda: running.status().order_repeats == 2)
             await until(lambda: running.status().accounting.total_dropped == 1)
             # the dead letter is as large, and refused as well
-            assert running.status().accounting.dropped == {"refused": 1}
+            assert running.status().accounting.dropped == {"dead_letter_refused": 1}
             assert running.status().accounting.balanced
+            told = []
+            while len(told) < 3:
+                events = (await around.records("kite.events"))["kite.events"]
+                told = [e.value["reason"] for e in events if e.value["type"] == "dropped"]
+            assert told == ["dead_letter_refused: 1 records over all slots"] * 3
 
 
 async def test_a_taken_port_is_said_before_anything_is_opened():

@@ -130,9 +130,12 @@ def test_what_librdkafka_repeats_is_for_debugging_only():
         log.log(logging.ERROR, "%s [%s] %s", "FAIL", "rdkafka#producer-1", "Connection refused")
         log.log(logging.WARNING, "%s [%s] %s", "CONFWARN", "rdkafka#producer-1", "no effect")
         log.log(logging.CRITICAL, "%s [%s] %s", "FATAL", "rdkafka#producer-1", "fenced")
+        gapless = "Local: Gap-less ordering would not be guaranteed if proceeding: Produce…"
+        log.log(logging.CRITICAL, "%s [%s] %s", "FATAL", "rdkafka#producer-1", gapless)
     assert [(line["log_level"], line["facility"], line["line"]) for line in lines] == [
         ("debug", "FAIL", "Connection refused"),
         ("warning", "CONFWARN", "no effect"),
         ("warning", "FATAL", "fenced"),
+        ("debug", "FATAL", gapless),
     ]
     assert all(line["client"] == "c" for line in lines)
