@@ -26,6 +26,8 @@
     │   ├── TopicError                 a topic is missing or differs from what was asked for
     │   ├── FencedError                another process took this one's place
     │   ├── TransactionAbortedError    a transaction came to nothing; nobody saw any of it
+    │   │   └── RecordRefusedError     … since a record of it can never be written
+    │   ├── ProducerExpiredError       the broker has forgotten this producer: open another
     │   └── NoReplyError               no leader answered a command in time
     ├── RegistryError                  the schema registry
     │   ├── RegistryUnreachableError
@@ -346,6 +348,26 @@ class FencedError(KafkaError):
 
 class TransactionAbortedError(KafkaError):
     """A transaction was given up; none of its records counts, and it may be tried again."""
+
+    retryable = True
+
+
+class RecordRefusedError(TransactionAbortedError):
+    """A transaction came to nothing, and will again as long as it holds the refused record."""
+
+    retryable = False
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ProducerExpiredError(KafkaError):
+    """The broker forgot this transactional.id, which it had not heard for too long.
+
+    By `transactional.id.expiration.ms`, a week unless it is told otherwise. Nothing was written,
+    and a new producer may write at once.
+    """
 
     retryable = True
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, Final
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 from connector.cluster.layout import layout, slots_by_account
 from connector.cluster.membership import Item, Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
+from connector.control.draft import status
 from connector.control.leader import Leader, Log
 from connector.control.state import Names, NoNames
 from connector.control.transactions import ControlLog
@@ -182,10 +184,7 @@ class Cluster:
         watchlists: dict[str, int] | None = None
         if state is not None:
             revision = state.revision
-            watchlists = {}
-            for subscription in state.subscriptions.values():
-                for name in subscription.claims:
-                    watchlists[name] = watchlists.get(name, 0) + 1
+            watchlists = status(state).watchlists
         return {
             "name": self._settings.name,
             "leader": leader is not None,
@@ -205,10 +204,12 @@ class Cluster:
             "commands": None
             if leader is None
             else {
+                "serving": leader.serving,
                 "applied": leader.commands,
                 "rejected": leader.rejected,
                 "dead_letters": leader.dead_letters,
                 "aborted": leader.aborted,
+                "refused": leader.refused,
                 "fenced": leader.fenced,
             },
         }
@@ -324,7 +325,7 @@ class Cluster:
             wanted=wanted,
             max_bytes=settings.cluster.command_max_bytes,
             time_ms=lambda: self._clock.time_us() // 1000,
-            refresh=self._blocking_refresh if self._refresh is not None else None,
+            refresh=self._begin_refresh if self._refresh is not None else None,
             on_event=self._tell if self._on_event is not None else None,
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,
         )
@@ -362,23 +363,21 @@ class Cluster:
             self._membership.group_metadata,
         )
 
-    def _blocking_refresh(self, accept_list: bool) -> None:
-        """Called in the leader's thread."""
+    def _begin_refresh(self, accept_list: bool) -> Future[None]:
+        """Called in the leader's thread, which looks at the future now and then."""
         assert self._loop is not None  # noqa: S101 - start() comes first
         assert self._refresh is not None  # noqa: S101 - only given to a leader when there is one
 
         async def refresh() -> None:
             assert self._refresh is not None  # noqa: S101
-            await self._refresh(accept_list)
+            try:
+                await asyncio.wait_for(self._refresh(accept_list), REFRESH_SECONDS)
+            except TimeoutError as error:
+                raise KafkaError(
+                    f"the instrument master was not loaded within {REFRESH_SECONDS:g} s"
+                ) from error
 
-        future = asyncio.run_coroutine_threadsafe(refresh(), self._loop)
-        try:
-            future.result(REFRESH_SECONDS)
-        except TimeoutError as error:
-            future.cancel()
-            raise KafkaError(
-                f"the instrument master was not loaded within {REFRESH_SECONDS:g} s"
-            ) from error
+        return asyncio.run_coroutine_threadsafe(refresh(), self._loop)
 
     def _tell(self, event: ConnectionEvent) -> None:
         """Called in the leader's thread."""

@@ -7,6 +7,10 @@ bytes come, the result is a command or a `Rejected` whose errors name the field 
 
 from __future__ import annotations
 
+import codecs
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,13 +29,13 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, from_json
 
+from connector.control.bounds import MAX_FIELDS, MAX_INSTRUMENTS, bounded, excerpt
+from connector.control.records import DIGEST_BYTES
 from connector.kite.wire.models import Mode
 
-MAX_INSTRUMENTS: Final = 50_000
-"""Instruments that one command may name."""
-MAX_ERRORS: Final = 20
-"""Errors that a reply lists; the rest are counted."""
 DEFAULT_WATCHLIST: Final = "default"
+_FAR_MS: Final = 10**15
+"""Beyond this on either side of 1970 no time is meant: some 31 700 years."""
 
 
 def _milliseconds(value: object) -> object:
@@ -39,6 +43,8 @@ def _milliseconds(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError("must be epoch milliseconds or an ISO 8601 time with a zone")  # noqa: TRY004
     if isinstance(value, int):
+        if abs(value) > _FAR_MS:
+            raise ValueError("is no time: epoch milliseconds have 13 digits")
         return value
     try:
         time = datetime.fromisoformat(value)
@@ -67,8 +73,11 @@ Symbol = Annotated[
     StringConstraints(strict=True, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]{1,15}:\S(.*\S)?$"),
 ]
 Instrument = Token | Symbol
-Instruments = Annotated[tuple[Instrument, ...], Field(max_length=MAX_INSTRUMENTS)]
-SomeInstruments = Annotated[tuple[Instrument, ...], Field(min_length=1, max_length=MAX_INSTRUMENTS)]
+# the first wrong one ends the check: what else is wrong `_wrong_instruments` tells within a bound
+Instruments = Annotated[tuple[Instrument, ...], Field(max_length=MAX_INSTRUMENTS, fail_fast=True)]
+SomeInstruments = Annotated[
+    tuple[Instrument, ...], Field(min_length=1, max_length=MAX_INSTRUMENTS, fail_fast=True)
+]
 ExpiresAt = Annotated[
     int,
     BeforeValidator(_milliseconds),
@@ -99,7 +108,7 @@ class CommandBase(BaseModel):
         description="Reject the command after this time: epoch milliseconds, or ISO 8601 with a "
         "zone.",
     )
-    expected_revision: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+    expected_revision: Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None = Field(
         None, description="Reject the command unless the revision is this one."
     )
 
@@ -150,7 +159,7 @@ class Reconnect(CommandBase):
     """Close the socket of a slot and open a new one."""
 
     type: Literal["reconnect"]
-    slot: int = Field(strict=True, ge=0, description="The number of the connection.")
+    slot: int = Field(strict=True, ge=0, lt=2**31, description="The number of the connection.")
 
 
 class Rebalance(CommandBase):
@@ -175,6 +184,9 @@ class Status(CommandBase):
     """Tell slots, watchlists and the revision; changes nothing and is not remembered."""
 
     type: Literal["status"]
+    after: Watchlist | None = Field(
+        None, description="Tell of the watchlists behind this one, in the order of their names."
+    )
 
 
 Command = (
@@ -192,6 +204,7 @@ COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(
     Annotated[Command, Field(discriminator="type", title="Command")]
 )
 _ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
+_INSTRUMENT: Final[TypeAdapter[int | str]] = TypeAdapter(Instrument)
 
 
 class ReplyStatus(StrEnum):
@@ -240,6 +253,9 @@ class StatusPayload(BaseModel):
     capacity: int
     slots: tuple[SlotStatus, ...]
     watchlists: dict[str, int] = Field(description="instruments claimed, by watchlist")
+    after: str | None = Field(
+        None, description="there are more watchlists: ask with this `after` for the next of them"
+    )
     modes: dict[str, int] = Field(description="instruments, by mode")
     unplaced: int = Field(description="instruments that wait for room; 0 unless an api_key went")
 
@@ -285,6 +301,16 @@ class Rejected(NamedTuple):
     errors: tuple[str, ...]
 
 
+def written(command: Command) -> bytes:
+    """The one way in which a command is written: the same for the same content."""
+    return command.model_dump_json().encode()
+
+
+def digest(command: Command) -> str:
+    """Tells a command from any other; the same however it was written."""
+    return hashlib.blake2b(written(command), digest_size=DIGEST_BYTES).hexdigest()
+
+
 def parse(data: bytes | None, max_bytes: int) -> Command | Rejected:
     """Turn the value of a control message into a command.
 
@@ -299,13 +325,48 @@ def parse(data: bytes | None, max_bytes: int) -> Command | Rejected:
     try:
         raw = from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        return Rejected(None, (f"not JSON: {error}",))
+        return Rejected(None, (f"not JSON: {_encoding(data) or error}",))
     if not isinstance(raw, dict):
         return Rejected(None, ("not a JSON object",))
+    if (twice := _repeated_key(data)) is not None:
+        # whose id is it? of two "id" each reader takes another one
+        known = None if twice == "id" else _id_of(raw)
+        return Rejected(known, (f"{excerpt(twice)}: is there twice",))
+    if len(raw) > MAX_FIELDS:
+        return Rejected(_id_of(raw), (f"has {len(raw)} fields, no command has so many",))
     try:
         return COMMAND.validate_python(raw)
     except ValidationError as error:
-        return Rejected(_id_of(raw), _readable(error.errors(include_url=False)))
+        return Rejected(_id_of(raw), _readable(error.errors(include_url=False), raw))
+
+
+class _RepeatedKeyError(Exception):
+    """Ends the reading of JSON at a key that its object has twice; its argument is the key."""
+
+
+def _repeated_key(data: bytes) -> str | None:
+    """A key that some object of the JSON has twice, of which readers take the first or the last."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> None:
+        keys = {key for key, _ in pairs}
+        if len(keys) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            raise _RepeatedKeyError(counts.most_common(1)[0][0])
+
+    try:
+        json.loads(data, object_pairs_hook=unique)
+    except _RepeatedKeyError as error:
+        return str(error.args[0])
+    return None
+
+
+def _encoding(data: bytes) -> str | None:
+    """What the bytes are where they are text of another encoding than UTF-8."""
+    if data.startswith(codecs.BOM_UTF8):
+        return "begins with a byte order mark: write UTF-8 without one"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2].count(0) == 1:
+        return "UTF-16 or UTF-32: write UTF-8"
+    return None
 
 
 def _id_of(raw: dict[str, Any]) -> str | None:
@@ -315,20 +376,34 @@ def _id_of(raw: dict[str, Any]) -> str | None:
         return None
 
 
-def _readable(details: Sequence[ErrorDetails]) -> tuple[str, ...]:
+def _readable(details: Sequence[ErrorDetails], raw: dict[str, Any]) -> tuple[str, ...]:
     """`instruments[3]: reason` for each place that is wrong; a union's alternatives are one."""
     reasons: dict[str, list[str]] = {}
+    instruments_told = False
     for detail in details:
-        place, reason = _place(detail), _reason(detail)
-        if detail["type"] == "too_short" and reasons:
+        if _place(detail).startswith("instruments["):
+            if not instruments_told:
+                reasons.update(_wrong_instruments(raw["instruments"]))
+            instruments_told = True
+            continue
+        if instruments_told and detail["type"] == "too_short":
             continue  # pydantic counts what is left without the wrong ones
+        place, reason = _place(detail), _reason(detail)
         known = reasons.setdefault(place, [])
         if reason not in known:
             known.append(reason)
-    lines = [f"{place}: {' or '.join(known)}" for place, known in reasons.items()]
-    if len(lines) > MAX_ERRORS:
-        lines = [*lines[:MAX_ERRORS], f"and {len(lines) - MAX_ERRORS} more"]
-    return tuple(lines)
+    return bounded(tuple(f"{place}: {' or '.join(known)}" for place, known in reasons.items()))
+
+
+def _wrong_instruments(instruments: Sequence[object]) -> dict[str, list[str]]:
+    """The reason for each place of the list that is no instrument."""
+    wrong = {}
+    reason = [_NO_INSTRUMENT]
+    is_instrument = _INSTRUMENT.validator.isinstance_python
+    for number, instrument in enumerate(instruments[:MAX_INSTRUMENTS]):
+        if not is_instrument(instrument):
+            wrong[f"instruments[{number}]"] = reason
+    return wrong
 
 
 def _place(detail: ErrorDetails) -> str:
@@ -337,12 +412,13 @@ def _place(detail: ErrorDetails) -> str:
         return "type"
     if len(location) > 1:
         location = location[1:]  # the union's tag, which is the type of the command
-    place = str(location[0])
+    place = excerpt(str(location[0]))
     if place == "instruments" and len(location) > 1:
         return f"instruments[{location[1]}]"
     return place
 
 
+_NO_INSTRUMENT: Final = "must be an instrument token (1 to 4294967295) or EXCHANGE:TRADINGSYMBOL"
 _TYPES: Final = ", ".join(
     (
         "subscribe",
@@ -368,8 +444,6 @@ def _reason(detail: ErrorDetails) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         return "is not a field of this command"
-    if place.startswith("instruments["):
-        return "must be an instrument token (1 to 4294967295) or EXCHANGE:TRADINGSYMBOL"
     if place == "instruments":
         return {
             "too_short": "must name at least one instrument",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from connector.control.bounds import (
+    MAX_CLAIMS,
+    MAX_CLAIMS_OF_INSTRUMENT,
+    MAX_WATCHLISTS,
+    STATUS_WATCHLISTS,
+)
 from connector.control.commands import (
     Command,
     Delete,
@@ -29,6 +35,13 @@ from connector.errors import CapacityError
 from connector.kite.clock import IST
 from connector.kite.feed import allocation
 from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode
+
+OWN: Final = "@"
+"""First character of the leader's own ids and watchlists, which no message may name."""
+_CLAIMED_BY_TOO_MANY: Final = (
+    f"{MAX_CLAIMS_OF_INSTRUMENT} watchlists claim it already, the most that may"
+)
+_TOO_MANY_CLAIMS: Final = f"there are {MAX_CLAIMS} claims already, the most there may be"
 
 
 class Answer(NamedTuple):
@@ -56,13 +69,8 @@ class Draft:
         self.names = names
         self.now_ms = now_ms
         self.revision = before.revision + 1
-        self.subscriptions = dict(before.subscriptions)
+        self.subscriptions = before.subscriptions.draft()
         self.touched: dict[int, None] = {}
-        self.loads = dict.fromkeys(self.layout.slots, 0)
-        for subscription in self.subscriptions.values():
-            if subscription.slot in self.loads:
-                self.loads[subscription.slot] += 1
-        self._known_symbols: dict[str, int] | None = None
 
     def apply(self, command: Command) -> Answer:
         """Change the draft as the command says."""
@@ -77,7 +85,7 @@ class Draft:
             case Replace():
                 return self._replace(command)
             case Delete():
-                claimed = self._claimed(command.watchlist)
+                claimed = self.subscriptions.claimed(command.watchlist)
                 if not claimed:
                     return Answer(errors=(f"watchlist: {command.watchlist} has no instruments",))
                 for token in claimed:
@@ -90,7 +98,7 @@ class Draft:
             case RefreshInstruments():
                 return self._refresh(accept_list=command.accept_list)
             case Status():
-                return Answer(payload=self._status())
+                return Answer(payload=status(self.before, command.after))
 
     def finish(self) -> tuple[State, tuple[Record, ...]]:
         """Place what waits for room, then tell the difference."""
@@ -106,7 +114,8 @@ class Draft:
                 continue
             changed = True
             if new is not None:
-                new = self.subscriptions[token] = new._replace(revision=self.revision)
+                new = new._replace(revision=self.revision)
+                self.subscriptions.put(token, new)
                 records.append(Record(new.slot, str(token), new.encoded(token)))
             if old is None:
                 continue
@@ -118,7 +127,7 @@ class Draft:
             return self.before, ()
         state = replace(
             self.before,
-            subscriptions=self.subscriptions,
+            subscriptions=self.subscriptions.finish(),
             progress=self.before.progress._replace(revision=self.revision),
         )
         return state, (*gone, *records, *moved)
@@ -152,7 +161,7 @@ class Draft:
         listed = self.names.listed(symbol)
         if len(listed) == 1:
             return listed[0]
-        known = self._known(symbol)
+        known = self.subscriptions.named(symbol)
         if not listed:
             return Refusal(symbol, "not in the instrument master") if known is None else known
         for token in (known, *listed):
@@ -161,44 +170,62 @@ class Draft:
                 return token
         return _ambiguous(symbol, listed)
 
-    def _known(self, symbol: str) -> int | None:
-        """The token under which a name is subscribed, in whatever letters it is written."""
-        if self._known_symbols is None:
-            self._known_symbols = {
-                subscription.symbol.upper(): token
-                for token, subscription in self.subscriptions.items()
-                if subscription.symbol is not None
-            }
-        return self._known_symbols.get(symbol.upper())
-
     # claims
-
-    def _claimed(self, watchlist: str) -> list[int]:
-        return [
-            token
-            for token, subscription in self.subscriptions.items()
-            if watchlist in subscription.claims
-        ]
 
     def _claim(
         self, watchlist: str, tokens: Mapping[int, int | str], mode: Mode, refused: list[Refusal]
     ) -> Answer:
+        if full := self._no_more_watchlists(watchlist):
+            return Answer(errors=(full,))
+        tokens, beyond = self._within_bounds(watchlist, tokens)
         new = [token for token in tokens if token not in self.subscriptions]
         placed, homeless = allocation.place(new, self.loads, self.layout.capacity)
         no_room = f"no room: {len(self.layout.slots)} slots carry {self.layout.capacity} each"
-        refused += [Refusal(tokens[token], no_room) for token in homeless]
+        refused += [*beyond, *(Refusal(tokens[token], no_room) for token in homeless)]
         for token, written in tokens.items():
             if (subscription := self.subscriptions.get(token)) is not None:
                 if subscription.claims.get(watchlist) is not mode:
                     claims = {**subscription.claims, watchlist: mode}
                     self._put(token, subscription._replace(claims=claims))
             elif (slot := placed.get(token)) is not None:
-                self.loads[slot] += 1
                 self._put(token, Subscription(slot, {watchlist: mode}, None, self.revision))
             else:
                 continue
             self._learn(token, written if isinstance(written, str) else None)
         return Answer(len(tokens) - len(homeless), refused)
+
+    def _no_more_watchlists(self, watchlist: str) -> str | None:
+        """Why there can be no further watchlist; None where it is no further one, or there can."""
+        known = watchlist.startswith(OWN) or self.subscriptions.has_watchlist(watchlist)
+        if known or self.subscriptions.watchlist_count() < MAX_WATCHLISTS:
+            return None
+        return f"watchlist: there are {MAX_WATCHLISTS} already, the most there may be; delete one"
+
+    def _within_bounds(
+        self, watchlist: str, tokens: Mapping[int, int | str]
+    ) -> tuple[Mapping[int, int | str], list[Refusal]]:
+        """What the watchlist may claim, and what is beyond the bounds of claims.
+
+        The settings' own watchlists have no such bounds: what the settings name is bounded by them.
+        """
+        if watchlist.startswith(OWN):
+            return tokens, []
+        left = MAX_CLAIMS - self.subscriptions.claims
+        within: dict[int, int | str] = {}
+        beyond: list[Refusal] = []
+        for token, written in tokens.items():
+            subscription = self.subscriptions.get(token)
+            claims = subscription.claims if subscription is not None else {}
+            if watchlist not in claims:
+                if len(claims) >= MAX_CLAIMS_OF_INSTRUMENT:
+                    beyond.append(Refusal(written, _CLAIMED_BY_TOO_MANY))
+                    continue
+                if left <= 0:
+                    beyond.append(Refusal(written, _TOO_MANY_CLAIMS))
+                    continue
+                left -= 1
+            within[token] = written
+        return within, beyond
 
     def _release(self, watchlist: str, token: int) -> None:
         subscription = self.subscriptions[token]
@@ -224,7 +251,7 @@ class Draft:
         watchlist, refused = command.watchlist, list[Refusal]()
         tokens: Mapping[int, int | str]
         if command.instruments is None:
-            tokens = {token: token for token in self._claimed(watchlist)}
+            tokens = {token: token for token in self.subscriptions.claimed(watchlist)}
             if not tokens:
                 return Answer(errors=(f"watchlist: {watchlist} has no instruments",))
         else:
@@ -246,7 +273,7 @@ class Draft:
         if refused and not tokens:
             # else a master that is not loaded yet would empty the watchlist
             return Answer(refused=refused)
-        for token in self._claimed(command.watchlist):
+        for token in self.subscriptions.claimed(command.watchlist):
             if token not in tokens:
                 self._release(command.watchlist, token)
         return self._claim(command.watchlist, tokens, command.mode, refused)
@@ -262,10 +289,11 @@ class Draft:
 
     def _rebalance(self) -> Answer:
         self._place_homeless()
+        loads = self.loads
         placed = {
             token: subscription.slot
-            for token, subscription in self.subscriptions.items()
-            if subscription.slot in self.loads
+            for token, subscription in self._oldest_first()
+            if subscription.slot in loads
         }
         try:
             moves = allocation.rebalance(placed, self.layout.slots, self.layout.capacity)
@@ -277,15 +305,21 @@ class Draft:
 
     def _place_homeless(self) -> None:
         """Instruments of slots that are no more go to the others as soon as there is room."""
+        loads = self.loads
+        if not (self.subscriptions.carried.keys() - loads.keys()) or not any(
+            load < self.layout.capacity for load in loads.values()
+        ):
+            return
         homeless = [
-            token
-            for token, subscription in self.subscriptions.items()
-            if subscription.slot not in self.loads
+            token for token, subscription in self._oldest_first() if subscription.slot not in loads
         ]
-        if homeless:
-            placed, _ = allocation.place(homeless, self.loads, self.layout.capacity)
-            for token, slot in placed.items():
-                self._move(token, slot)
+        placed, _ = allocation.place(homeless, loads, self.layout.capacity)
+        for token, slot in placed.items():
+            self._move(token, slot)
+
+    def _oldest_first(self) -> list[tuple[int, Subscription]]:
+        """All subscriptions, those whose last change is longest ago first: an order of the log."""
+        return sorted(self.subscriptions.items(), key=lambda entry: (entry[1].revision, entry[0]))
 
     # names
 
@@ -357,8 +391,6 @@ class Draft:
                 )
             self._put(token, present._replace(claims=claims, symbol=subscription.symbol))
             return
-        if subscription.slot in self.loads:
-            self.loads[subscription.slot] += 1
         self._put(token, subscription)
 
     def _event(
@@ -370,46 +402,53 @@ class Draft:
 
     # the draft's own bookkeeping
 
+    @property
+    def loads(self) -> dict[int, int]:
+        """Slot to the instruments that it carries, of the slots that there are."""
+        carried = self.subscriptions.carried
+        return {slot: carried.get(slot, 0) for slot in self.layout.slots}
+
     def _put(self, token: int, subscription: Subscription) -> None:
-        self.subscriptions[token] = subscription
+        self.subscriptions.put(token, subscription)
         self.touched[token] = None
 
     def _remove(self, token: int) -> None:
-        slot = self.subscriptions.pop(token).slot
+        self.subscriptions.remove(token)
         self.touched[token] = None
-        if slot in self.loads:
-            self.loads[slot] -= 1
 
     def _move(self, token: int, slot: int) -> None:
-        subscription = self.subscriptions[token]
-        if subscription.slot in self.loads:
-            self.loads[subscription.slot] -= 1
-        self.loads[slot] += 1
-        self._put(token, subscription._replace(slot=slot))
+        self._put(token, self.subscriptions[token]._replace(slot=slot))
 
-    def _status(self) -> StatusPayload:
-        watchlists: Counter[str] = Counter()
-        modes: Counter[str] = Counter()
-        carried: Counter[int] = Counter()
-        for subscription in self.subscriptions.values():
-            watchlists.update(subscription.claims.keys())
-            modes[subscription.mode] += 1
-            carried[subscription.slot] += 1
-        return StatusPayload(
-            instruments=len(self.subscriptions),
-            capacity=self.layout.total,
-            slots=tuple(
-                SlotStatus(
-                    slot=slot,
-                    instruments=carried[slot],
-                    capacity=self.layout.capacity if slot in self.loads else 0,
-                )
-                for slot in sorted({*self.layout.slots, *carried})
-            ),
-            watchlists=dict(sorted(watchlists.items())),
-            modes=dict(sorted(modes.items())),
-            unplaced=sum(count for slot, count in carried.items() if slot not in self.loads),
-        )
+
+def status(state: State, after: str | None = None) -> StatusPayload:
+    """What the cluster is to stream, counted; one page of its watchlists.
+
+    Args:
+        state: what is counted.
+        after: only watchlists behind this one, in the order of their names.
+    """
+    subscriptions, layout = state.subscriptions, state.layout
+    behind = (name for name in subscriptions.watchlists if after is None or name > after)
+    page = heapq.nsmallest(STATUS_WATCHLISTS + 1, behind)
+    more = len(page) > STATUS_WATCHLISTS
+    page = page[:STATUS_WATCHLISTS]
+    carried = subscriptions.carried
+    return StatusPayload(
+        instruments=len(subscriptions),
+        capacity=layout.total,
+        slots=tuple(
+            SlotStatus(
+                slot=slot,
+                instruments=carried.get(slot, 0),
+                capacity=layout.capacity if slot in layout.slots else 0,
+            )
+            for slot in sorted({*layout.slots, *carried})
+        ),
+        watchlists={name: len(subscriptions.watchlists[name]) for name in page},
+        after=page[-1] if more else None,
+        modes={str(mode): count for mode, count in sorted(subscriptions.modes.items())},
+        unplaced=sum(n for slot, n in carried.items() if slot not in layout.slots),
+    )
 
 
 def _day_in_india(now_ms: int) -> date:

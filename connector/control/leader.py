@@ -1,35 +1,48 @@
-"""The leader: takes commands from `kite.control`, one at a time in the topic's order.
+"""The leader: applies the commands of `kite.control`, one at a time in the topic's order.
 
-Each batch of messages is one transaction: the changed records, the replies, and the offset from
-which a next leader goes on. A state is kept only once its transaction is committed, so an aborted
-one is tried again from the state before it; after anything else that goes wrong the whole state
-is read anew, as a new leader does. A bad message is answered or put aside, and never stops it.
+What messages come to is written in transactions, each with the changed records, the replies, and
+the offset from which a next leader goes on; a transaction ends by records and bytes. A state is
+kept only once its transaction is committed, so an aborted one is tried again from the state before
+it; after anything else that goes wrong the whole state is read anew, as a new leader does.
+
+Whatever a message is, the next one is applied: a bad one is answered or put aside, and what Kafka
+can never write because of one is left out, and answered (`connector.control.work`).
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
 
+from connector.control.batch import Batch
+from connector.control.bounds import ERROR_CHARACTERS, excerpt
 from connector.control.commands import (
     Command,
     RefreshInstruments,
-    Rejected,
     Replace,
     Reply,
-    ReplyStatus,
-    parse,
 )
+from connector.control.loading import Loading
 from connector.control.records import Record
-from connector.control.reducer import Outcome, reduce, settle
+from connector.control.reducer import reduce, settle
 from connector.control.settings_claims import settings_claims
 from connector.control.state import Layout, Names, State
-from connector.control.transactions import ControlMessage, DeadLetter, Step
-from connector.errors import ConnectorError, FencedError, TransactionAbortedError
+from connector.control.transactions import ControlMessage, Step
+from connector.control.work import Desk, MessageWork, WaitingWork, Work, accepts_list
+from connector.errors import (
+    ConnectorError,
+    FencedError,
+    ProducerExpiredError,
+    RecordRefusedError,
+    TransactionAbortedError,
+)
 from connector.kite.wire.models import ConnectionEvent, Mode
 
 POLL_SECONDS: Final = 0.1
@@ -39,11 +52,13 @@ ATTEMPTS: Final = 5
 BACK_OFF_SECONDS: Final = 1.0
 FENCED_SECONDS: Final = 15.0
 """Until a fenced leader tries again: by then the group has told a stale one that it is none."""
-INTERNAL_ERROR: Final = "internal error; the leader's log has it"
 
 
 class Log(Protocol):
     """The leader's side of Kafka: `connector.control.transactions.ControlLog`."""
+
+    at_end: bool
+    """Whether the last `poll` came to the end of `kite.control`."""
 
     def open(self) -> None:
         """Fence any leader before this one."""
@@ -53,6 +68,9 @@ class Log(Protocol):
 
     def read(self) -> list[tuple[int, str, bytes | None]]:
         """All records of the state."""
+
+    def topic_id(self) -> str | None:
+        """The id of `kite.control`; None where the broker has none."""
 
     def partitions(self) -> int:
         """Slots that can be written to."""
@@ -77,9 +95,9 @@ class Leader:
         wanted: what the settings want always subscribed, by mode.
         max_bytes: longest command.
         time_ms: the clock, UTC milliseconds.
-        refresh: loads the instrument master anew and blocks until that is done; raises a
-            ConnectorError when it cannot. True: accept a list that would be held back. None: there
-            is nothing to load.
+        refresh: begins to load the instrument master anew; the future fails with a ConnectorError
+            when that cannot be. True: accept a list that would be held back. None: there is
+            nothing to load.
         on_event: told of instruments that expired or changed, from the leader's thread.
     """
 
@@ -92,7 +110,7 @@ class Leader:
         wanted: Mapping[Mode, Sequence[int | str]],
         max_bytes: int,
         time_ms: Callable[[], int],
-        refresh: Callable[[bool], None] | None = None,
+        refresh: Callable[[bool], Future[None]] | None = None,
         on_event: Callable[[ConnectionEvent], None] | None = None,
         back_off_seconds: float = BACK_OFF_SECONDS,
         fenced_seconds: float = FENCED_SECONDS,
@@ -101,9 +119,9 @@ class Leader:
         self._layout = layout
         self._names = names
         self._wanted = wanted
-        self._max_bytes = max_bytes
         self._time_ms = time_ms
-        self._refresh = refresh
+        self._loading = Loading(refresh)
+        self._desk = Desk(names, max_bytes=max_bytes, time_ms=time_ms, loads=self._loading.possible)
         self._on_event = on_event
         self._back_off_seconds = back_off_seconds
         self._fenced_seconds = fenced_seconds
@@ -115,11 +133,15 @@ class Leader:
         self.unresolved: tuple[str, ...] = ()
         """Instruments of the settings that could not be had, each with the reason."""
         self.error: str | None = None
-        """Why it hears no command at the moment, where that is not simply new."""
+        """Why it hears no command, where that is not simply new; until it has applied one again."""
+        self.serving = False
+        """Whether it has applied all that was written to `kite.control`, or does at the moment."""
         self.commands = 0
         self.rejected = 0
         self.dead_letters = 0
         self.aborted = 0
+        self.refused = 0
+        """Transactions that Kafka can never write; what they held was answered instead."""
         self.fenced = 0
 
     def stop(self) -> None:
@@ -139,39 +161,54 @@ class Leader:
                 log.open()
                 self._take_over(log)
                 self._serve(log)
+            except ProducerExpiredError as error:
+                # nobody has led for so long: there is none whom opening another could fence
+                self._log.info("leader_producer_expired", reason=str(error))
+                pause_seconds = 0.0
             except FencedError as error:
                 # opening a log again at once would fence the rightful leader in turn
                 self.fenced += 1
-                self.error = str(error)
+                self._interrupted(str(error))
                 pause_seconds = self._fenced_seconds
-                self._log.warning("leader fenced", reason=str(error))
+                self._desk.lines.write("warning", "leader_fenced", reason=str(error))
             except ConnectorError as error:
                 # while it is being stopped that is how a transaction ends that came too late
-                log_it = self._log.debug if self._stopping.is_set() else self._log.warning
-                log_it("leader interrupted", reason=str(error))
-                self.error = str(error)
+                level = "debug" if self._stopping.is_set() else "warning"
+                self._desk.lines.write(level, "leader_interrupted", reason=str(error))
+                self._interrupted(str(error))
             except Exception as error:  # noqa: BLE001 - logged; without a leader nobody steers
-                self._log.exception("leader failed")
-                self.error = repr(error)
+                self._desk.lines.write("exception", "leader_failed")
+                self._interrupted(excerpt(repr(error), ERROR_CHARACTERS))
             finally:
                 self.state = None
                 try:
                     log.close()
                 except Exception:  # noqa: BLE001 - logged; the next log is another
-                    self._log.exception("the leader's log did not close")
+                    self._desk.lines.write("exception", "leader_log_close_failed")
             self._stopping.wait(pause_seconds)
+        self._loading.close()
+
+    def _interrupted(self, reason: str) -> None:
+        self.error = reason
+        self.serving = False
+
+    def _serves(self) -> None:
+        """It applies commands: only that ends an interruption, not the mere try to go on."""
+        self.error = None
+        self.serving = True
 
     def _take_over(self, log: Log) -> None:
         """Build the state from its topic and bring it in line with the settings."""
         usable = tuple(slot for slot in self._layout.slots if slot < log.partitions())
         state, strays = State.replay(self._layout._replace(slots=usable), log.read())
         if strays:
-            self._log.warning("records that do not belong are taken away", count=len(strays))
+            self._log.warning("unexpected_records_removed", count=len(strays))
+        state = self._of_this_topic(state, log.topic_id())
         log.follow(state.progress.offset)
         settled = settle(state)
         state = self._commit(log, settled.state, [*strays, *settled.records])
         self._log.info(
-            "leader",
+            "leader_elected",
             revision=state.revision,
             offset=state.progress.offset,
             instruments=len(state.subscriptions),
@@ -182,106 +219,120 @@ class Leader:
         if len(self._names()):
             own.append(_own(RefreshInstruments(id="-", type="refresh-instruments")))
         self._apply_own(log, own + settings_claims(self._wanted))
-        self.error = None
+
+    def _of_this_topic(self, state: State, topic_id: str | None) -> State:
+        """The state as it is for a `kite.control` of this id: of another one no offset counts."""
+        progress = state.progress
+        if topic_id is None or topic_id == progress.topic_id:
+            return state
+        if progress.topic_id is not None:
+            self._log.warning("control_topic_replaced", offset=progress.offset)
+            progress = progress._replace(offset=0)
+        return replace(state, progress=progress._replace(topic_id=topic_id))
 
     def _serve(self, log: Log) -> None:
         while not self._stopping.is_set():
+            if self._present().waiting:
+                self._load(log)
             messages = log.poll(POLL_SECONDS)
             if messages:
-                self._apply(log, messages)
+                self._apply(log, (MessageWork(self._desk, message) for message in messages))
+            elif log.at_end:
+                self._serves()
+            self._desk.lines.turn()
             own: list[Command] = []
-            while not self._own.empty():
+            # what commands wait for is theirs to apply and to be told of: they come first
+            while not self._own.empty() and not self._loading.running:
                 # a new master may know names in the settings that the last one did not
                 own += [_own(self._own.get()), *settings_claims(self._wanted)]
             if own:
                 self._apply_own(log, own)
 
-    def _apply(self, log: Log, messages: Sequence[ControlMessage]) -> None:
-        """Apply messages in one transaction."""
-        state = self._present()
-        records: list[Record] = []
-        replies: list[tuple[str, bytes]] = []
-        dead_letters: list[DeadLetter] = []
-        events: list[ConnectionEvent] = []
-        for message in messages:
-            now_ms = self._time_ms()
-            command = self._parse(message)
-            if isinstance(command, Rejected):
-                self.rejected += 1
-                self._log.warning(
-                    "command rejected",
-                    id=command.id,
-                    offset=message.offset,
-                    errors=list(command.errors),
-                )
-                if command.id is None:
-                    dead_letters.append(
-                        DeadLetter(
-                            message.value or b"",
-                            "invalid_command",
-                            command.errors,
-                            message.offset,
-                            now_ms,
-                        )
-                    )
-                else:
-                    replies.append((command.id, _rejection(state, command.id, command.errors)))
-                continue
-            outcome = self._reduce(state, command, now_ms)
-            state = outcome.state
-            records += outcome.records
-            replies.append((command.id, outcome.reply))
-            events += outcome.events
-        next_offset = messages[-1].offset + 1
-        state, leader = state.applied(next_offset)
-        self._write(log, Step((*records, leader), replies, dead_letters, next_offset))
-        self.state = state
-        self.commands += len(messages)
-        self.dead_letters += len(dead_letters)
-        self._tell(events)
-
-    def _parse(self, message: ControlMessage) -> Command | Rejected:
-        try:
-            return parse(message.value, self._max_bytes)
-        except Exception:  # noqa: BLE001 - logged; one message must not stop all others
-            self._log.exception("message failed", offset=message.offset)
-            return Rejected(None, (INTERNAL_ERROR,))
-
-    def _reduce(self, state: State, command: Command, now_ms: int) -> Outcome:
-        """Reduce one command; nothing in it may stop the leader."""
-        try:
-            if (
-                isinstance(command, RefreshInstruments)
-                and not command.dry_run
-                and self._refresh is not None
-                and command.id not in state.replies
-            ):
-                self._refresh(command.accept_list)
-            outcome = reduce(state, command, now_ms, self._names())
-        except ConnectorError as error:
-            reply = _rejection(state, command.id, (str(error),), dry_run=command.dry_run)
-            outcome = Outcome(state, (), reply)
-        except Exception:  # noqa: BLE001 - logged; one command must not stop all others
-            self._log.exception("command failed", id=command.id, type=command.type)
-            outcome = Outcome(state, (), _rejection(state, command.id, (INTERNAL_ERROR,)))
-        self._log.info(
-            "command",
-            id=command.id,
-            type=command.type,
-            revision=outcome.state.revision,
-            records=len(outcome.records),
+    def _load(self, log: Log) -> None:
+        """Have the list loaded for the commands that wait; answer them once it is."""
+        waiting = self._present().waiting
+        self._loading.want(accepts=accepts_list(next(iter(waiting.values()))))
+        if not self._loading.ended():
+            return
+        failure = self._loading.failure()
+        self._apply(
+            log,
+            [
+                WaitingWork(self._desk, command_id, value, failure)
+                for command_id, value in waiting.items()
+                if self._loading.accepts or not accepts_list(value)
+            ],
         )
-        return outcome
+
+    def _apply(self, log: Log, works: Iterable[Work]) -> None:
+        """Do work in as few transactions as their bounds allow."""
+        left = deque(works)
+        while left and not self._stopping.is_set():
+            batch = Batch(self._present())
+            while left and not batch.full:
+                work = left.popleft()
+                batch.add(work, work.apply(batch.state))
+            try:
+                self._write_batch(log, batch)
+            except RecordRefusedError as error:
+                self._refused(error)
+                for work in batch.works:
+                    self._apply_alone(log, work)
+
+    def _apply_alone(self, log: Log, work: Work) -> None:
+        """Do a piece of work in a transaction of its own; answer, or pass, what cannot be written.
+
+        Raises:
+            RecordRefusedError: not even the progress can be written, so it is not about the work.
+        """
+        batch = Batch(self._present())
+        batch.add(work, work.apply(batch.state))
+        try:
+            self._write_batch(log, batch)
+            return
+        except RecordRefusedError as error:
+            reason = self._refused(error)
+        batch = Batch(self._present())
+        batch.add(work, work.refuse(batch.state, reason))
+        try:
+            self._write_batch(log, batch)
+            return
+        except RecordRefusedError as error:
+            self._refused(error)
+        batch = Batch(self._present())
+        batch.add(work, work.skip(batch.state))
+        self._write_batch(log, batch)
+
+    def _refused(self, error: RecordRefusedError) -> str:
+        self.refused += 1
+        reason = excerpt(error.reason, ERROR_CHARACTERS)
+        self._desk.lines.write("warning", "transaction_refused", reason=reason)
+        return reason
+
+    def _write_batch(self, log: Log, batch: Batch) -> None:
+        state, step = batch.finish()
+        self._write(log, step)
+        self.state = state
+        self.commands += batch.messages
+        self.rejected += batch.rejected
+        self.dead_letters += len(batch.dead_letters)
+        if batch.messages:
+            self._serves()
+        self._tell(batch.events)
 
     def _apply_own(self, log: Log, commands: Sequence[Command]) -> None:
         """Apply what the leader itself wants, a transaction each; there is nobody to reply to."""
         unresolved: list[str] = []
         for command in commands:
             outcome = reduce(self._present(), command, self._time_ms(), self._names())
-            self.state = self._commit(log, outcome.state, outcome.records)
+            try:
+                self.state = self._commit(log, outcome.state, outcome.records)
+            except RecordRefusedError as error:
+                unresolved.append(f"{command.id}: {self._refused(error)}")
+                continue
             self._tell(outcome.events)
             # what a Subscribe found no room for, the Replace after it may
-            if isinstance(command, Replace):
+            if isinstance(command, Replace) and outcome.reply is not None:
                 reply = Reply.model_validate_json(outcome.reply)
                 unresolved += [f"{one.instrument}: {one.reason}" for one in reply.refused]
         if unresolved and tuple(unresolved) != self.unresolved:
@@ -306,7 +357,12 @@ class Leader:
                 return
             except TransactionAbortedError as error:
                 self.aborted += 1
-                self._log.warning("transaction aborted", attempt=attempt, reason=str(error))
+                if isinstance(error, RecordRefusedError):
+                    raise
+                reason = excerpt(str(error), ERROR_CHARACTERS)
+                self._desk.lines.write(
+                    "warning", "transaction_aborted", attempt=attempt, reason=reason
+                )
                 if attempt == ATTEMPTS or self._stopping.wait(self._back_off_seconds * attempt / 5):
                     raise
 
@@ -324,15 +380,3 @@ def _own(command: Command, **changes: object) -> Command:
     """A command of the leader's own: its id, as its watchlist, is one that no message can have."""
     name = changes.get("watchlist", f"@{command.type}")
     return command.model_copy(update={"id": str(name), **changes})
-
-
-def _rejection(
-    state: State, command_id: str, errors: tuple[str, ...], *, dry_run: bool = False
-) -> bytes:
-    return Reply(
-        id=command_id,
-        status=ReplyStatus.REJECTED,
-        revision=state.revision,
-        errors=errors,
-        dry_run=dry_run,
-    ).encoded()

@@ -6,9 +6,12 @@ begin with `@` are the leader's own:
 
 - `@leader` (partition 0): the offset of `kite.control` from which a new leader goes on, and the
   counters. Written with every command, so it is small.
-- `@reply:<id>` (partition 0): the reply that a repeated id gets again. One record a command and a
-  tombstone for the one that falls out of the window: a list inside `@leader` would be rewritten
-  whole with each command, and would outgrow a message.
+- `@reply:<id>` (partition 0): the reply that a repeated id gets again, and a digest of the command,
+  by which another one under the same id is known. One record a command and a tombstone for the one
+  that falls out of the window: a list inside `@leader` would be rewritten whole with each command,
+  and would outgrow a message.
+- `@waiting:<id>` (partition 0): a command that is answered later, when the list of instruments has
+  been loaded. A new leader finds it here, since the offset in `@leader` is behind it.
 - `@reconnect` (partition k): tells slot k's owner to reconnect, once.
 """
 
@@ -24,8 +27,10 @@ from connector.kite.wire.models import Mode
 
 LEADER_KEY: Final = "@leader"
 REPLY_PREFIX: Final = "@reply:"
+WAITING_PREFIX: Final = "@waiting:"
 RECONNECT_KEY: Final = "@reconnect"
 LEADER_PARTITION: Final = 0
+DIGEST_BYTES: Final = 16
 MOVED_TO: Final = "moved-to"
 """Header of a tombstone whose instrument went to another slot, which the value names."""
 
@@ -56,7 +61,8 @@ class Subscription(NamedTuple):
     @property
     def mode(self) -> Mode:
         """The highest mode that anyone claims."""
-        return max(self.claims.values(), key=lambda mode: mode.rank)
+        modes = self.claims.values()
+        return next(iter(modes)) if len(modes) == 1 else max(modes, key=lambda mode: mode.rank)
 
     def encoded(self, token: int) -> bytes:
         """The record's value."""
@@ -121,6 +127,9 @@ class Progress(NamedTuple):
     revision: int = 0
     sequence: int = 0
     """Number of commands remembered so far; the order in which they are forgotten."""
+    topic_id: str | None = None
+    """Of the `kite.control` that the offset is of: of another one it says nothing. None: unknown,
+    for a broker that has no ids of topics."""
 
     def encoded(self) -> bytes:
         """The record's value."""
@@ -135,8 +144,14 @@ class Progress(NamedTuple):
         """
         try:
             raw: dict[str, Any] = json.loads(value)
-            return cls(int(raw["offset"]), int(raw["revision"]), int(raw["sequence"]))
-        except (KeyError, TypeError) as error:
+            topic_id = raw.get("topic_id")
+            return cls(
+                int(raw["offset"]),
+                int(raw["revision"]),
+                int(raw["sequence"]),
+                None if topic_id is None else str(topic_id),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a leader's record: {error!r}") from error
 
 
@@ -144,11 +159,13 @@ class Remembered(NamedTuple):
     """The record `@reply:<id>`: what a command was answered."""
 
     sequence: int
+    digest: str
+    """Of the command: the same id with another digest is another command."""
     reply: bytes
 
     def encoded(self) -> bytes:
-        """The record's value: the reply behind its number, so that neither is parsed to be kept."""
-        return b"%d %s" % (self.sequence, self.reply)
+        """The record's value: the reply behind the rest, so that neither is parsed to be kept."""
+        return b"%d %s %s" % (self.sequence, self.digest.encode(), self.reply)
 
     @classmethod
     def decode(cls, value: bytes) -> Remembered:
@@ -157,8 +174,10 @@ class Remembered(NamedTuple):
         Raises:
             ValueError: the bytes are not such a record.
         """
-        sequence, _, reply = value.partition(b" ")
-        return cls(int(sequence), reply)
+        sequence, digest, reply = value.split(b" ", 2)
+        if len(digest) != 2 * DIGEST_BYTES:
+            raise ValueError("not a remembered reply: it has no digest")
+        return cls(int(sequence), digest.decode("ascii"), reply)
 
 
 def reconnect_value(command_id: str, time_ms: int) -> bytes:

@@ -10,16 +10,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from connector.control.commands import Command, RefusedInstrument, Reply, ReplyStatus, Status
-from connector.control.draft import Answer, Draft
-from connector.control.records import LEADER_PARTITION, REPLY_PREFIX, Record, Remembered
+from connector.control.bounds import MAX_REFRESHES, bounded
+from connector.control.commands import (
+    Command,
+    RefusedInstrument,
+    Reply,
+    ReplyStatus,
+    Status,
+    digest,
+    written,
+)
+from connector.control.draft import OWN, Answer, Draft
+from connector.control.records import (
+    LEADER_PARTITION,
+    REPLY_PREFIX,
+    WAITING_PREFIX,
+    Record,
+    Remembered,
+)
 from connector.control.state import Names, NoNames, State
 from connector.kite.wire.models import ConnectionEvent
 
-REMEMBERED_COMMANDS: Final = 1000
-"""Ids that are known again; older ones count as new."""
-REMEMBERED_BYTES: Final = 8 * 1024 * 1024
-"""Replies kept for them: a new leader has to read these."""
+_OTHER_COMMAND: Final = (
+    "id: another command had this id; nothing was done: each command needs an id of its own"
+)
 
 
 class Outcome(NamedTuple):
@@ -29,7 +43,8 @@ class Outcome(NamedTuple):
     records: tuple[Record, ...]
     """In order: what is wanted no more, so that no slot is ever too full on the way; what is
     wanted; the tombstones of what moved, so that its new place comes first."""
-    reply: bytes
+    reply: bytes | None
+    """None for a command that is answered later."""
     events: tuple[ConnectionEvent, ...] = ()
     """Instruments that expired or changed their token."""
 
@@ -44,23 +59,11 @@ def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome
         names: the instrument master; where it knows no answer, the state's own names do.
 
     Returns:
-        The next state with the records that make it, and the reply. A repeated id gets the reply
-        of the first time and changes nothing.
+        The next state with the records that make it, and the reply. A repeated command gets the
+        reply of the first time and changes nothing; another command under a known id is rejected.
     """
-    if (known := state.replies.get(command.id)) is not None:
-        return Outcome(state, (), known.reply)
-    if command.expires_at is not None and now_ms > command.expires_at:
-        late = now_ms - command.expires_at
-        expired = _reply(
-            command, ReplyStatus.EXPIRED, state.revision, Answer(errors=(f"{late} ms too late",))
-        )
-        return _remember(state, command, expired, ())
-    expected = command.expected_revision
-    if expected is not None and expected != state.revision:
-        answer = Answer(errors=(f"expected_revision: the revision is {state.revision}",))
-        rejected = _reply(command, ReplyStatus.REJECTED, state.revision, answer)
-        return _remember(state, command, rejected, ())
-
+    if (early := _early(state, command, now_ms)) is not None:
+        return early
     draft = Draft(state, names, now_ms)
     answer = draft.apply(command)
     if answer.failed:
@@ -69,6 +72,45 @@ def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome
     after, records = draft.finish()
     reply = _reply(command, ReplyStatus.APPLIED, after.revision, answer)
     return _remember(after, command, reply, (*records, *answer.extra), state, answer.events)
+
+
+def wait(state: State, command: Command, now_ms: int) -> Outcome:
+    """Put a command aside until the list of instruments is loaded; `reduce` ends its waiting.
+
+    What it is refused for whatever the list says, it is refused for at once.
+    """
+    if (early := _early(state, command, now_ms)) is not None:
+        return early
+    if command.id in state.waiting:
+        return Outcome(state, (), None)
+    if len(state.waiting) >= MAX_REFRESHES:
+        full = f"{MAX_REFRESHES} commands wait for the list of instruments already"
+        return Outcome(state, (), rejection(state, command.id, (full,)))
+    value = written(command)
+    record = Record(LEADER_PARTITION, WAITING_PREFIX + command.id, value)
+    waiting = {**state.waiting, command.id: value}
+    return Outcome(replace(state, waiting=waiting), (record,), None)
+
+
+def give_up(state: State, command_id: str, errors: tuple[str, ...]) -> Outcome:
+    """Reject a command that waited; the same id may be tried again."""
+    waiting = {one: value for one, value in state.waiting.items() if one != command_id}
+    record = Record(LEADER_PARTITION, WAITING_PREFIX + command_id, None)
+    after = replace(state, waiting=waiting)
+    return Outcome(after, (record,), rejection(state, command_id, errors))
+
+
+def rejection(
+    state: State, command_id: str, errors: tuple[str, ...], *, dry_run: bool = False
+) -> bytes:
+    """The reply to what changes nothing and is not remembered."""
+    return Reply(
+        id=command_id,
+        status=ReplyStatus.REJECTED,
+        revision=state.revision,
+        errors=bounded(errors),
+        dry_run=dry_run,
+    ).encoded()
 
 
 def settle(state: State) -> Outcome:
@@ -82,7 +124,30 @@ def settle(state: State) -> Outcome:
 
 def is_internal(command: Command) -> bool:
     """Whether the leader itself made the command: no message can, for its id begins with `@`."""
-    return command.id.startswith("@")
+    return command.id.startswith(OWN)
+
+
+def _early(state: State, command: Command, now_ms: int) -> Outcome | None:
+    """What a command comes to without a look at what it asks for; None where it is to be done."""
+    known, waiting = state.replies.get(command.id), state.waiting.get(command.id)
+    if known is not None and known.digest == digest(command):
+        return Outcome(state, (), known.reply)
+    if known is not None or (waiting is not None and waiting != written(command)):
+        return Outcome(
+            state, (), rejection(state, command.id, (_OTHER_COMMAND,), dry_run=command.dry_run)
+        )
+    if command.expires_at is not None and now_ms > command.expires_at:
+        late = now_ms - command.expires_at
+        expired = _reply(
+            command, ReplyStatus.EXPIRED, state.revision, Answer(errors=(f"{late} ms too late",))
+        )
+        return _remember(state, command, expired, ())
+    expected = command.expected_revision
+    if expected is not None and expected != state.revision:
+        answer = Answer(errors=(f"expected_revision: the revision is {state.revision}",))
+        rejected = _reply(command, ReplyStatus.REJECTED, state.revision, answer)
+        return _remember(state, command, rejected, ())
+    return None
 
 
 def _reply(command: Command, status: ReplyStatus, revision: int, answer: Answer) -> bytes:
@@ -95,7 +160,7 @@ def _reply(command: Command, status: ReplyStatus, revision: int, answer: Answer)
             RefusedInstrument.model_construct(instrument=refusal.instrument, reason=refusal.reason)
             for refusal in answer.refused
         ),
-        errors=answer.errors,
+        errors=bounded(answer.errors),
         dry_run=command.dry_run,
         payload=answer.payload,
     ).encoded()
@@ -115,13 +180,14 @@ def _remember(
     if is_internal(command):
         return Outcome(after, records, reply, events)
     sequence = after.progress.sequence + 1
-    kept = dict(after.replies)
-    kept[command.id] = entry = Remembered(sequence, reply)
+    entry = Remembered(sequence, digest(command), reply)
+    replies, forgotten = after.replies.remember(command.id, entry)
     writes = [*records, Record(LEADER_PARTITION, REPLY_PREFIX + command.id, entry.encoded())]
-    size = sum(len(remembered.reply) for remembered in kept.values())
-    while len(kept) > REMEMBERED_COMMANDS or (size > REMEMBERED_BYTES and len(kept) > 1):
-        oldest = next(iter(kept))
-        size -= len(kept.pop(oldest).reply)
-        writes.append(Record(LEADER_PARTITION, REPLY_PREFIX + oldest, None))
-    state = replace(after, replies=kept, progress=after.progress._replace(sequence=sequence))
+    writes += [Record(LEADER_PARTITION, REPLY_PREFIX + oldest, None) for oldest in forgotten]
+    waiting = after.waiting
+    if command.id in waiting:
+        waiting = {one: value for one, value in waiting.items() if one != command.id}
+        writes.append(Record(LEADER_PARTITION, WAITING_PREFIX + command.id, None))
+    progress = after.progress._replace(sequence=sequence)
+    state = replace(after, replies=replies, progress=progress, waiting=waiting)
     return Outcome(state, tuple(writes), reply, events)

@@ -11,11 +11,14 @@ from connector.control.records import (
     LEADER_KEY,
     LEADER_PARTITION,
     REPLY_PREFIX,
+    WAITING_PREFIX,
     Progress,
     Record,
     Remembered,
     Subscription,
 )
+from connector.control.replies import Replies
+from connector.control.subscriptions import Subscriptions
 
 
 class Names(Protocol):
@@ -71,11 +74,11 @@ class State:
     """All that the cluster remembers."""
 
     layout: Layout
-    subscriptions: Mapping[int, Subscription] = field(default_factory=dict)
-    """By token, in the order in which they came."""
-    replies: Mapping[str, Remembered] = field(default_factory=dict)
-    """By command id, oldest first."""
+    subscriptions: Subscriptions = field(default_factory=Subscriptions)
+    replies: Replies = field(default_factory=Replies)
     progress: Progress = field(default_factory=Progress)
+    waiting: Mapping[str, bytes] = field(default_factory=dict)
+    """Commands that wait for the list of instruments, as JSON, by id, in the order they came."""
 
     @property
     def revision(self) -> int:
@@ -105,6 +108,7 @@ class State:
 
         progress = Progress()
         replies: dict[str, Remembered] = {}
+        waiting: dict[str, bytes] = {}
         found: list[tuple[int, Subscription]] = []
         strays: list[Record] = []
         for (partition, key), value in latest.items():
@@ -113,9 +117,11 @@ class State:
                     progress = Progress.decode(value)
                 elif key.startswith(REPLY_PREFIX):
                     replies[key.removeprefix(REPLY_PREFIX)] = Remembered.decode(value)
+                elif key.startswith(WAITING_PREFIX):
+                    waiting[key.removeprefix(WAITING_PREFIX)] = value
                 elif not key.startswith("@"):
                     found.append((int(key), Subscription.decode(partition, value)))
-            except ValueError:
+            except (ValueError, RecursionError):
                 strays.append(Record(partition, key, None))
 
         # the newest place of an instrument is the true one
@@ -125,8 +131,8 @@ class State:
             if (older := subscriptions.pop(token, None)) is not None:
                 strays.append(Record(older.slot, str(token), None))
             subscriptions[token] = subscription
-        ordered = dict(sorted(replies.items(), key=lambda item: item[1].sequence))
-        return cls(layout, subscriptions, ordered, progress), tuple(strays)
+        state = cls(layout, Subscriptions.of(subscriptions), Replies(replies), progress, waiting)
+        return state, tuple(strays)
 
     def applied(self, offset: int) -> tuple[State, Record]:
         """The state after all messages of `kite.control` below `offset`, and its `@leader`."""

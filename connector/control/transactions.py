@@ -7,6 +7,7 @@ the connector and its topics, so opening a second log anywhere fences this one.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -17,15 +18,25 @@ from confluent_kafka import (
     KafkaException,
     Message,
     Producer,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka import KafkaError as Code
+from confluent_kafka.admin import AdminClient
 
+from connector.control.bounds import (
+    BATCH_BYTES,
+    BATCH_MESSAGES,
+    DEAD_LETTER_BYTES,
+    bounded,
+)
 from connector.control.records import MOVED_TO, Record
 from connector.errors import (
     BrokerUnreachableError,
     FencedError,
     KafkaError,
+    ProducerExpiredError,
+    RecordRefusedError,
     TopicError,
     TransactionAbortedError,
 )
@@ -37,8 +48,13 @@ from connector.settings.models import KafkaSettings
 
 TIMEOUT_SECONDS: Final = 10.0
 """For each answer of the broker; a transaction that takes longer is tried on, not given up."""
-_MAX_BATCH: Final = 200
 _FETCH_WAIT_MS: Final = 20
+_PREFETCH_KIB: Final = 2048
+"""Of messages that librdkafka reads ahead of the leader, in records and in one answer."""
+_QUEUE_KIB: Final = 16 * 1024
+"""Of a transaction's records that librdkafka holds: producing more waits for the broker."""
+_PRODUCED_MAX_BYTES: Final = 1_000_000
+"""Longest record, key and value and headers; `MAX_RECORD_BYTES` leaves room below it."""
 
 
 class ControlMessage(NamedTuple):
@@ -49,13 +65,32 @@ class ControlMessage(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A message that nobody can be answered about."""
+    """A message that nobody can be answered about: its beginning, and what tells the whole."""
 
     value: bytes
     reason: str
     errors: tuple[str, ...]
     offset: int
     time_ms: int
+    length: int
+    sha256: str
+    """Of the whole message, in hexadecimal."""
+
+    @classmethod
+    def of(
+        cls, message: ControlMessage, errors: tuple[str, ...], time_ms: int, *, kept: bool = True
+    ) -> DeadLetter:
+        """The dead letter of a message; with `kept` off without any byte of it."""
+        value = message.value or b""
+        return cls(
+            value[:DEAD_LETTER_BYTES] if kept else b"",
+            "invalid_command",
+            bounded(errors),
+            message.offset,
+            time_ms,
+            len(value),
+            hashlib.sha256(value).hexdigest(),
+        )
 
 
 class Step(NamedTuple):
@@ -94,7 +129,9 @@ class ControlLog:
         self._producer: Producer | None = None
         self._consumer: Consumer | None = None
         # of the present transaction: topic → why a record of it was not taken
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, Code] = {}
+        self.at_end = False
+        """Whether the last `poll` came to the end of `kite.control`."""
 
     def open(self) -> None:
         """Take the transactional.id: any leader before this one is fenced from here on.
@@ -117,6 +154,8 @@ class ControlLog:
                     "enable.partition.eof": True,
                     "fetch.wait.max.ms": _FETCH_WAIT_MS,
                     "fetch.error.backoff.ms": 100,
+                    "queued.max.messages.kbytes": _PREFETCH_KIB,
+                    "fetch.max.bytes": _PREFETCH_KIB * 1024,
                 },
             ),
             logger=ClientLog("leader"),
@@ -134,7 +173,10 @@ class ControlLog:
                     "retry.backoff.ms": 10,
                     # read by every client out of the box, those without native libraries too
                     "compression.type": "gzip",
-                    "queue.buffering.max.messages": 500_000,
+                    "queue.buffering.max.messages": 100_000,
+                    "queue.buffering.max.kbytes": _QUEUE_KIB,
+                    "message.max.bytes": _PRODUCED_MAX_BYTES,
+                    "delivery.report.only.error": True,
                     "partitioner": "murmur2_random",
                 },
             ),
@@ -192,12 +234,43 @@ class ControlLog:
             last_progress = time.monotonic()
         return records
 
+    def topic_id(self) -> str | None:
+        """The id of `kite.control`, which a topic of the same name made anew does not have.
+
+        None where the broker has none (KIP-516: Kafka 2.8 and newer, not librdkafka's mock).
+
+        Raises:
+            BrokerUnreachableError: no answer in time.
+            KafkaError: the broker refuses.
+        """
+        consumer, topic = self._opened_consumer(), self._topics.control
+        try:
+            metadata = consumer.list_topics(topic, timeout=TIMEOUT_SECONDS)
+            if (metadata.cluster_id or "").startswith("mockCluster"):
+                return None  # it would wait its time out
+            admin = AdminClient(
+                client_properties(self._kafka, **{"client.id": f"{self._name}-leader"}),
+                logger=ClientLog("leader"),
+            )
+            asked = admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_SECONDS)
+            found = str(asked[topic].result(TIMEOUT_SECONDS + 1).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() in _NO_TOPIC_IDS:
+                return None
+            raise self._translated(error) from error
+        except TimeoutError as error:
+            raise BrokerUnreachableError(
+                self._kafka.bootstrap_servers, f"did not describe {topic} in time"
+            ) from error
+        return None if found == _ZERO_UUID else found
+
     def partitions(self) -> int:
         """Partitions of `kite.subscriptions`: slots beyond these cannot be used yet."""
         return self._partitions(self._topics.subscriptions)
 
     def follow(self, offset: int) -> None:
         """Go on reading `kite.control` at an offset; at the oldest where that is gone."""
+        self.at_end = False
         self._opened_consumer().assign([TopicPartition(self._topics.control, 0, offset)])
 
     def poll(self, timeout_seconds: float) -> list[ControlMessage]:
@@ -208,14 +281,19 @@ class ControlLog:
         """
         consumer = self._opened_consumer()
         messages: list[ControlMessage] = []
+        size = 0
         message = consumer.poll(timeout_seconds)
         while message is not None:
             error = message.error()
             if error is None:
+                self.at_end = False
                 messages.append(ControlMessage(message.offset() or 0, _bytes(message.value())))
+                size += len(messages[-1].value or b"")
+            elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                self.at_end = True
             else:
                 self._endured(error)
-            if len(messages) >= _MAX_BATCH:
+            if len(messages) >= BATCH_MESSAGES or size >= BATCH_BYTES:
                 break
             message = consumer.poll(0)
         return messages
@@ -225,6 +303,8 @@ class ControlLog:
 
         Raises:
             TransactionAbortedError: nothing was written; trying again may help.
+            RecordRefusedError: nothing was written, since one of the records never can be.
+            ProducerExpiredError: the broker has forgotten this producer: open another log.
             FencedError: another leader is at work; this log is of no more use.
             BrokerUnreachableError: no answer in time, and nothing is known of the outcome.
         """
@@ -257,6 +337,8 @@ class ControlLog:
                         ("receive_time_us", b"%d" % (letter.time_ms * 1000)),
                         ("errors", "; ".join(letter.errors).encode()),
                         ("offset", b"%d" % letter.offset),
+                        ("length", b"%d" % letter.length),
+                        ("sha256", letter.sha256.encode()),
                     ],
                 )
             metadata = self._group_metadata()
@@ -269,6 +351,11 @@ class ControlLog:
             self._commit(producer)
         except KafkaException as error:
             raise self._given_up(producer, error) from error
+        except (TypeError, ValueError) as error:
+            # what cannot even be handed to the client; the transaction stands open
+            with contextlib.suppress(KafkaException):
+                producer.abort_transaction(TIMEOUT_SECONDS)
+            raise RecordRefusedError(repr(error)) from error
 
     def _commit(self, producer: Producer) -> None:
         # a time-out leaves the outcome open: the same call goes on waiting for it
@@ -284,19 +371,21 @@ class ControlLog:
         """Abort what can be aborted; returns the error to raise."""
         code = error.args[0]
         translated = self._translated(error)
-        if isinstance(translated, FencedError) or code.fatal():
+        if isinstance(translated, FencedError | ProducerExpiredError) or code.fatal():
             return translated
         try:
             producer.abort_transaction(TIMEOUT_SECONDS)
         except KafkaException as second:
             return self._translated(second)
-        refused = "; ".join(f"{topic}: {reason}" for topic, reason in self._refused.items())
-        return TransactionAbortedError(refused or code.str())
+        said = "; ".join(f"{topic}: {why.str()}" for topic, why in self._refused.items())
+        if any(why.code() in _FAULTS_OF_RECORDS for why in self._refused.values()):
+            return RecordRefusedError(said)
+        return TransactionAbortedError(said or code.str())
 
     def _delivered(self, error: Code | None, message: Message) -> None:
         # what is only taken back with the rest says nothing
         if error is not None and error.code() not in _TAKEN_BACK:
-            self._refused[str(message.topic())] = error.str()
+            self._refused[str(message.topic())] = error
 
     def _produce(
         self,
@@ -324,7 +413,7 @@ class ControlLog:
             except BufferError:
                 producer.poll(0.1)
             except KafkaException as error:
-                self._refused[topic] = error.args[0].str()
+                self._refused[topic] = error.args[0]
                 raise
 
     def _partitions(self, topic: str) -> int:
@@ -349,6 +438,8 @@ class ControlLog:
 
     def _translated(self, error: KafkaException) -> KafkaError:
         code = error.args[0]
+        if code.code() in _EXPIRED:
+            return ProducerExpiredError(code.str())
         if code.code() in _FENCED:
             return FencedError(code.str())
         if code.code() in _UNREACHABLE or code.retriable():
@@ -362,6 +453,16 @@ _FENCED = {
     Code.PRODUCER_FENCED,
     Code.FENCED_INSTANCE_ID,
 }
+_EXPIRED = {Code.INVALID_PRODUCER_ID_MAPPING, Code.UNKNOWN_PRODUCER_ID}
+_FAULTS_OF_RECORDS = {
+    Code.MSG_SIZE_TOO_LARGE,
+    Code.RECORD_LIST_TOO_LARGE,
+    Code.INVALID_MSG_SIZE,
+    Code.INVALID_RECORD,
+}
+"""Reasons that lie in the record and not in the cluster: the same again is refused again."""
+_NO_TOPIC_IDS = {Code._UNSUPPORTED_FEATURE, Code.UNSUPPORTED_VERSION}  # noqa: SLF001
+_ZERO_UUID = "AAAAAAAAAAAAAAAAAAAAAA"
 _UNREACHABLE = {Code._TIMED_OUT, Code._TRANSPORT, Code._ALL_BROKERS_DOWN}  # noqa: SLF001
 _TAKEN_BACK = {Code._PURGE_QUEUE, Code._PURGE_INFLIGHT}  # noqa: SLF001
 

@@ -307,13 +307,14 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
     if commands is not None:
         yield _gauge(
             "cluster_leader_serving",
-            "Only of the leader: 1 when it has read the state and takes commands.",
-            cluster["watchlists"] is not None,
+            "Only of the leader: 1 when it applies commands, as soon as they come.",
+            commands["serving"],
         )
         for name, key, help_text in (
             ("commands", "applied", "messages of kite.control dealt with since it leads."),
             ("commands_rejected", "rejected", "those of them that are no command."),
             ("transactions_aborted", "aborted", "transactions that it had to try again."),
+            ("transactions_refused", "refused", "transactions that Kafka can never write."),
             ("leader_fenced", "fenced", "times that another leader took over unnoticed."),
         ):
             yield _counter(f"cluster_{name}", f"Only of the leader: {help_text}", commands[key])

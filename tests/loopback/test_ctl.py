@@ -89,7 +89,9 @@ def test_ctl_exit_codes_tell_the_result(run, tmp_path):
 
 def test_ctl_repeats_by_id(run):
     first = run("subscribe", "NSE:A", "--id", "same", "--json")
-    assert run("delete", "default", "--id", "same", "--json").output == first.output
+    assert run("subscribe", "NSE:A", "--id", "same", "--json").output == first.output
+    other = run("delete", "default", "--id", "same")
+    assert (other.exit_code, "another command had this id" in other.output) == (4, True)
 
 
 def test_ctl_watch_ends_after_its_time(run):

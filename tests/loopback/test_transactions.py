@@ -4,6 +4,7 @@ What the mock cannot show (that aborted records stay unseen, and that offsets st
 real one.
 """
 
+import hashlib
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka import KafkaError as Code
 
 from connector.control.records import Record
-from connector.control.transactions import ControlLog, DeadLetter, Step
+from connector.control.transactions import ControlLog, ControlMessage, DeadLetter, Step
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import (
     BrokerUnreachableError,
@@ -82,7 +83,8 @@ def test_a_tombstone_says_where_its_instrument_went(kafka, log):
 
 
 def test_replies_and_dead_letters(kafka, log):
-    letter = DeadLetter(b"\xff", "invalid_command", ("not JSON", "x"), 41, 1_767_585_600_000)
+    message = ControlMessage(41, b"\xff")
+    letter = DeadLetter.of(message, ("not JSON", "x"), 1_767_585_600_000)
     log.write(Step([], [("é 1", b'{"id":"1"}')], [letter], next_offset=42))
     (reply,) = everything(kafka, TOPICS.replies)
     assert (reply.key().decode(), json.loads(reply.value())) == ("é 1", {"id": "1"})
@@ -93,6 +95,8 @@ def test_replies_and_dead_letters(kafka, log):
         "receive_time_us": b"1767585600000000",
         "errors": b"not JSON; x",
         "offset": b"41",
+        "length": b"1",
+        "sha256": hashlib.sha256(b"\xff").hexdigest().encode(),
     }
 
 

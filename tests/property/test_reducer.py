@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -159,7 +160,7 @@ class Control(RuleBasedStateMachine):
     def add_or_remove_slots(self, slots):
         layout = Layout(tuple(range(slots)), self.state.layout.capacity)
         old = self.state
-        self.take(settle(State(layout, old.subscriptions, old.replies, old.progress)))
+        self.take(settle(replace(old, layout=layout)))
         left = [s.slot for s in self.state.subscriptions.values() if s.slot not in layout.slots]
         assert not left or self.room_for_new() == 0
 

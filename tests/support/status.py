@@ -19,7 +19,15 @@ CLUSTER = {
     "revision": 7,
     "rebalances": 3,
     "watchlists": {"algo-1": 3},
-    "commands": {"applied": 9, "rejected": 2, "dead_letters": 1, "aborted": 4, "fenced": 5},
+    "commands": {
+        "serving": True,
+        "applied": 9,
+        "rejected": 2,
+        "dead_letters": 1,
+        "aborted": 4,
+        "refused": 3,
+        "fenced": 5,
+    },
 }
 """What the leader of a cluster adds."""
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from connector.control.bounds import MAX_ERRORS
 from connector.control.commands import (
     COMMAND,
-    MAX_ERRORS,
     Rejected,
     Replace,
     Reply,

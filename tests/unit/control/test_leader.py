@@ -2,10 +2,11 @@
 
 import json
 import threading
+from concurrent.futures import Future
 
 import pytest
 
-from connector.control import leader as leader_module
+from connector.control import work as work_module
 from connector.control.leader import ATTEMPTS, Leader
 from connector.control.records import Progress, Record, Subscription
 from connector.control.state import Layout, NoNames
@@ -38,9 +39,13 @@ class FakeLog:
         self.position = None
         self.slots = 3
         self.idle = None
+        self.id = None
+        self.at_end = False
 
     def open(self):
         self.opened += 1
+        if self.opened > 50:
+            self.idle()  # a leader that fails at each try must not run for ever
 
     def close(self):
         self.closed += 1
@@ -51,11 +56,15 @@ class FakeLog:
     def partitions(self):
         return self.slots
 
+    def topic_id(self):
+        return self.id
+
     def follow(self, offset):
         self.position = offset
 
     def poll(self, timeout_seconds):
         batch = [message for message in self.messages if message.offset >= self.position]
+        self.at_end = not batch
         if not batch:
             self.idle()
             return []
@@ -111,6 +120,13 @@ def lead(log, master=MASTER, wanted=None, layout=None, until=None, watch=None, *
     leader.run()
     assert log.opened == log.closed
     return leader
+
+
+def done(error=None):
+    """A load of the list that has ended."""
+    future = Future()
+    future.set_exception(error) if error is not None else future.set_result(None)
+    return future
 
 
 def test_a_command_is_one_transaction(log):
@@ -192,14 +208,14 @@ def test_a_bug_in_one_command_stops_no_other(log, monkeypatch):
 def test_a_bug_in_reading_a_message_stops_no_other(log, monkeypatch):
     log.message(b"poison")
     log.command(id="2", type="subscribe", instruments=[A])
-    real = leader_module.parse
+    real = work_module.parse
 
     def parse(value, max_bytes):
         if value == b"poison":
             raise OverflowError
         return real(value, max_bytes)
 
-    monkeypatch.setattr(leader_module, "parse", parse)
+    monkeypatch.setattr(work_module, "parse", parse)
     lead(log)
     assert [letter.value for letter in log.dead_letters] == [b"poison"]
     assert log.replies[0][1]["status"] == "APPLIED"
@@ -372,8 +388,15 @@ def test_refresh_instruments_loads_the_master_first(log):
     def refresh(accept_list):
         loads.append(accept_list)
         master.tokens = {"NSE:A": B}
+        return done()
 
-    lead(log, master=master, refresh=refresh)
+    leaders = []
+
+    def until():
+        if len(log.replies) == 4:
+            leaders[0].stop()
+
+    lead(log, master=master, refresh=refresh, watch=leaders.append, until=until)
     assert loads == [False, True]
     assert log.subscriptions().keys() == {B}
 
@@ -381,10 +404,7 @@ def test_refresh_instruments_loads_the_master_first(log):
 def test_a_master_that_cannot_be_loaded_is_a_rejection(log):
     log.command(id="1", type="refresh-instruments")
 
-    def refresh(accept_list):
-        raise InstrumentNotFoundError("NSE:A")
-
-    lead(log, refresh=refresh)
+    lead(log, refresh=lambda accept_list: done(InstrumentNotFoundError("NSE:A")))
     (reply,) = [reply for _, reply in log.replies]
     assert reply["status"] == "REJECTED"
     assert reply["errors"][0].startswith("NSE:A is not in the instrument master")

@@ -55,10 +55,11 @@ def test_progress():
 
 
 def test_remembered_replies_are_kept_to_the_byte():
-    remembered = Remembered(41, b'{"id":"a b", "status":"APPLIED"}')
+    remembered = Remembered(41, "f" * 32, b'{"id":"a b", "status":"APPLIED"}')
     assert Remembered.decode(remembered.encoded()) == remembered
-    with pytest.raises(ValueError, match="invalid literal"):
-        Remembered.decode(b"x")
+    for value in (b"x", b"1 {}", b'41 {"id":"a b"}', b"x %s {}" % (b"f" * 32)):
+        with pytest.raises(ValueError, match=r"not|invalid"):
+            Remembered.decode(value)
 
 
 def test_reconnect():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connector.control import reducer
+from connector.control import replies
 from connector.control.commands import COMMAND
 from connector.control.records import Record
 from connector.control.reducer import is_internal, reduce, settle
@@ -17,14 +17,36 @@ def test_a_repeated_id_has_one_effect_and_the_same_reply():
     first = run.outcome.reply
     run.send("subscribe", instruments=[B])
     before = run.state.subscriptions
-    run.send("delete", id="same", watchlist="default")
+    run.send("subscribe", id="same", instruments=[A])
     assert run.outcome.reply == first
     assert run.outcome.records == ()
     assert run.state.subscriptions == before
 
 
+def test_another_command_under_a_known_id_is_rejected_and_the_first_is_still_known():
+    run = Run()
+    run.send("subscribe", id="deploy-42", instruments=[A])
+    first = run.outcome.reply
+    before = run.state
+    reply = run.send("delete", id="deploy-42", watchlist="default")
+    assert (reply["status"], reply["errors"][0][:31]) == (
+        "REJECTED",
+        "id: another command had this id",
+    )
+    assert (run.outcome.records, run.state.subscriptions) == ((), before.subscriptions)
+    run.send("subscribe", id="deploy-42", instruments=[A], mode="quote", watchlist="default")
+    assert run.outcome.reply == first  # defaults, written out, are the same command
+
+
+def test_a_dry_run_under_a_known_id_is_another_command():
+    run = Run()
+    run.send("subscribe", id="x", instruments=[A])
+    reply = run.send("subscribe", id="x", instruments=[A], dry_run=True)
+    assert (reply["status"], reply["dry_run"]) == ("REJECTED", True)
+
+
 def test_ids_are_forgotten_in_order(monkeypatch):
-    monkeypatch.setattr(reducer, "REMEMBERED_COMMANDS", 2)
+    monkeypatch.setattr(replies, "REMEMBERED_COMMANDS", 2)
     run = Run()
     for token in (A, B, C):
         run.send("subscribe", instruments=[token])
@@ -33,7 +55,7 @@ def test_ids_are_forgotten_in_order(monkeypatch):
 
 
 def test_what_is_remembered_is_bounded_in_bytes_too(monkeypatch):
-    monkeypatch.setattr(reducer, "REMEMBERED_BYTES", 200)
+    monkeypatch.setattr(replies, "REMEMBERED_BYTES", 200)
     run = Run()
     for token in (A, B, C, D):
         run.send("subscribe", instruments=[token])

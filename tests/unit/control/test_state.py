@@ -3,6 +3,7 @@ from connector.control.state import Layout, NoNames, State
 from connector.kite.wire.models import Mode
 
 LAYOUT = Layout((0, 1, 2), 3000)
+DIGEST = "0" * 32
 CLAIMS = {"a": Mode.QUOTE}
 
 
@@ -25,8 +26,8 @@ def test_the_last_record_of_a_key_counts():
             record(0, 257, 4),
             (0, "513", None),
             (0, "@leader", Progress(8, 4, 2).encoded()),
-            (0, "@reply:b", Remembered(2, b"{}").encoded()),
-            (0, "@reply:a", Remembered(1, b"[]").encoded()),
+            (0, "@reply:b", Remembered(2, DIGEST, b"{}").encoded()),
+            (0, "@reply:a", Remembered(1, DIGEST, b"[]").encoded()),
             (1, "@reconnect", b"whatever"),
         ],
     )

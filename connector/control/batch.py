@@ -1,0 +1,60 @@
+"""One transaction in the making: pieces of work on top of each other, until a bound is reached."""
+
+from __future__ import annotations
+
+from connector.control.bounds import TRANSACTION_BYTES, TRANSACTION_RECORDS
+from connector.control.records import Record
+from connector.control.state import State
+from connector.control.transactions import DeadLetter, Step
+from connector.control.work import Applied, Work
+from connector.kite.wire.models import ConnectionEvent
+
+
+class Batch:
+    """What is written together, and the state after it.
+
+    Args:
+        state: the state before.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.works: list[Work] = []
+        self.events: list[ConnectionEvent] = []
+        self.messages = 0
+        self.rejected = 0
+        self.dead_letters: list[DeadLetter] = []
+        self._records: list[Record] = []
+        self._replies: list[tuple[str, bytes]] = []
+        self._next_offset: int | None = None
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the transaction is to end here."""
+        count = len(self._records) + len(self._replies) + len(self.dead_letters)
+        return count >= TRANSACTION_RECORDS or self._bytes >= TRANSACTION_BYTES
+
+    def add(self, work: Work, applied: Applied) -> None:
+        """Put what a piece of work comes to on top."""
+        self.works.append(work)
+        self.state = applied.state
+        self._records += applied.records
+        self._bytes += applied.size
+        self.events += applied.events
+        self.rejected += applied.rejected
+        if applied.reply is not None:
+            self._replies.append(applied.reply)
+        if applied.dead_letter is not None:
+            self.dead_letters.append(applied.dead_letter)
+        if work.next_offset is not None:
+            self.messages += 1
+            self._next_offset = work.next_offset
+
+    def finish(self) -> tuple[State, Step]:
+        """The state and what is to be written for it, `@leader` last."""
+        progress = self.state.progress
+        offset = progress.offset if self._next_offset is None else self._next_offset
+        state, leader = self.state.applied(offset)
+        step = Step((*self._records, leader), self._replies, self.dead_letters, self._next_offset)
+        return state, step

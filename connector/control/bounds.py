@@ -1,0 +1,71 @@
+"""What the leader accepts at most, and what it writes at most because of a message.
+
+A message comes from outside: whatever it is, what is kept of it, answered to it, put aside and
+logged has a size that is known here, so that a record can always be written and a transaction ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from connector.control.records import Record
+
+MAX_INSTRUMENTS: Final = 50_000
+"""Instruments that one command may name."""
+MAX_FIELDS: Final = 32
+"""Fields of a message beyond which it is refused without a look at each of them."""
+MAX_ERRORS: Final = 20
+"""Errors that a reply lists; the rest are counted."""
+ERROR_CHARACTERS: Final = 300
+"""Longest error of a reply, of a dead letter or of a log line."""
+EXCERPT_CHARACTERS: Final = 64
+"""Of foreign text inside an error."""
+DEAD_LETTER_BYTES: Final = 1024
+"""Of a message that is put aside: its beginning. Its length and SHA-256 are in the headers."""
+
+MAX_WATCHLISTS: Final = 10_000
+MAX_CLAIMS_OF_INSTRUMENT: Final = 1000
+"""Watchlists that may claim one instrument: its record names them all."""
+MAX_CLAIMS: Final = 300_000
+"""Of all watchlists on all instruments: at most 25 MB of records."""
+MAX_REFRESHES: Final = 100
+"""`refresh-instruments` commands that wait for the list; the next one is rejected."""
+STATUS_WATCHLISTS: Final = 1000
+"""Watchlists in one answer to `status`; the next page begins behind the last of them."""
+
+BATCH_MESSAGES: Final = 500
+"""Messages that are read before the first of them is applied."""
+BATCH_BYTES: Final = 1 << 20
+TRANSACTION_RECORDS: Final = 5000
+"""A transaction ends with the command that reaches this, or the next bound."""
+TRANSACTION_BYTES: Final = 1 << 20
+MAX_RECORD_BYTES: Final = 950_000
+"""Key and value of any record that the leader writes: a Kafka message holds 1 MB by default."""
+
+
+def excerpt(text: str, characters: int = EXCERPT_CHARACTERS) -> str:
+    """The beginning of a foreign text, fit for a terminal, a log and UTF-8.
+
+    What is not printable (control characters, halves of surrogate pairs, marks that turn the
+    direction of writing) becomes U+FFFD. A text that is cut says how long it is.
+    """
+    kept = "".join(one if one.isprintable() else "\ufffd" for one in text[:characters])
+    return kept if len(text) <= characters else f"{kept}… ({len(text)} characters)"
+
+
+def bounded(errors: tuple[str, ...]) -> tuple[str, ...]:
+    """Errors as they may be written: so many, each cleaned and cut; the rest are counted."""
+    lines = tuple(excerpt(line, ERROR_CHARACTERS) for line in errors[:MAX_ERRORS])
+    more = len(errors) - len(lines)
+    return (*lines, f"and {more} more") if more else lines
+
+
+def oversize(records: tuple[Record, ...], reply: bytes | None) -> str | None:
+    """What of a command's outcome no message can hold; None where all of it fits."""
+    for record in records:
+        size = len(record.key.encode()) + len(record.value or b"")
+        if size > MAX_RECORD_BYTES:
+            return f"the record {excerpt(record.key)} would have {size} bytes"
+    if reply is not None and len(reply) > MAX_RECORD_BYTES:
+        return f"the reply would have {len(reply)} bytes"
+    return None

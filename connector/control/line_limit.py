@@ -1,0 +1,56 @@
+"""Log lines about what others send: some of each kind in a span of time, the rest as a count."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+LINES: Final = 20
+SECONDS: Final = 10.0
+
+
+class LineLimit:
+    """Writes at most `lines` lines of each event in `seconds`, then how many it left out.
+
+    Args:
+        log: a structlog logger.
+        now_seconds: a clock that only goes forward.
+    """
+
+    def __init__(
+        self,
+        log: Any,
+        *,
+        lines: int = LINES,
+        seconds: float = SECONDS,
+        now_seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log = log
+        self._lines = lines
+        self._seconds = seconds
+        self._now_seconds = now_seconds
+        self._began = now_seconds()
+        self._written: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
+
+    def write(self, level: str, event: str, **keys: Any) -> None:
+        """Write a line, or count it where the span has had its lines of this event."""
+        self.turn()
+        if self._written[event] < self._lines:
+            self._written[event] += 1
+            getattr(self._log, level)(event, **keys)
+        else:
+            self._left_out[event] += 1
+
+    def turn(self) -> None:
+        """Say what was left out, where a span has ended; to be called now and then."""
+        now = self._now_seconds()
+        if now - self._began < self._seconds:
+            return
+        self._began = now
+        self._written.clear()
+        left_out, self._left_out = dict(self._left_out), Counter()
+        for event, count in left_out.items():
+            self._log.info("log_lines_left_out", of=event, count=count, seconds=self._seconds)

@@ -1,0 +1,49 @@
+"""The replies that are remembered, so that a repeated command has one effect. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from connector.control.records import Remembered
+
+REMEMBERED_COMMANDS: Final = 1000
+"""Ids that are known again; older ones count as new."""
+REMEMBERED_BYTES: Final = 8 * 1024 * 1024
+"""Replies kept for them: a new leader has to read these."""
+
+
+class Replies(Mapping[str, Remembered]):
+    """Replies by command id, oldest first; immutable.
+
+    Args:
+        entries: what is remembered, in any order.
+    """
+
+    def __init__(self, entries: Mapping[str, Remembered] | None = None) -> None:
+        ordered = sorted((entries or {}).items(), key=lambda item: item[1].sequence)
+        self._entries = dict(ordered)
+        self._bytes = sum(len(entry.reply) for entry in self._entries.values())
+
+    def __getitem__(self, command_id: str) -> Remembered:
+        return self._entries[command_id]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def remember(self, command_id: str, entry: Remembered) -> tuple[Replies, list[str]]:
+        """Keep one more under an id that has none; gives the ids that are forgotten for it too."""
+        after = Replies()
+        entries = after._entries = {**self._entries, command_id: entry}
+        size = self._bytes + len(entry.reply)
+        forgotten: list[str] = []
+        for oldest in self._entries:
+            if len(entries) <= REMEMBERED_COMMANDS and size <= REMEMBERED_BYTES:
+                break
+            size -= len(entries.pop(oldest).reply)
+            forgotten.append(oldest)
+        after._bytes = size
+        return after, forgotten

@@ -1,0 +1,238 @@
+"""What a message of `kite.control`, or a command that waited, comes to: always something writable.
+
+Each piece of work has three outcomes, of which the next is used when Kafka can never write the one
+before: what was asked for; a short answer that it cannot be written; nothing but the progress. So
+whatever a message is, the next one is applied.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+
+from connector.control.bounds import MAX_RECORD_BYTES, bounded, excerpt, oversize
+from connector.control.commands import COMMAND, Command, RefreshInstruments, Rejected, parse
+from connector.control.line_limit import LineLimit
+from connector.control.records import Record
+from connector.control.reducer import Outcome, give_up, reduce, rejection, wait
+from connector.control.state import Names, State
+from connector.control.transactions import ControlMessage, DeadLetter
+from connector.kite.wire.models import ConnectionEvent
+
+INTERNAL_ERROR: Final = "internal error; the leader's log has it"
+_LOGGED_ERRORS: Final = 3
+
+
+class Applied(NamedTuple):
+    """What is to be written because of a piece of work, and the state after it."""
+
+    state: State
+    records: tuple[Record, ...] = ()
+    reply: tuple[str, bytes] | None = None
+    """(command id, reply)"""
+    dead_letter: DeadLetter | None = None
+    events: tuple[ConnectionEvent, ...] = ()
+    rejected: bool = False
+    """Whether it was no command."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is written, roughly."""
+        reply = len(self.reply[1]) if self.reply is not None else 0
+        return reply + sum(len(record.key) + len(record.value or b"") for record in self.records)
+
+
+class Work(Protocol):
+    """One piece of work; no method raises, whatever it is about."""
+
+    @property
+    def next_offset(self) -> int | None:
+        """Of `kite.control`, once it is done; None where it was passed before."""
+
+    def apply(self, state: State) -> Applied:
+        """What was asked for."""
+
+    def refuse(self, state: State, reason: str) -> Applied:
+        """A short answer instead, for what Kafka does not write."""
+
+    def skip(self, state: State) -> Applied:
+        """Nothing."""
+
+
+class Desk:
+    """What all work of one leader needs.
+
+    Args:
+        names: the list of instruments as it is now.
+        max_bytes: longest command.
+        time_ms: the clock, UTC milliseconds.
+        loads: whether `refresh-instruments` waits for a list to be loaded.
+    """
+
+    def __init__(
+        self,
+        names: Callable[[], Names],
+        *,
+        max_bytes: int,
+        time_ms: Callable[[], int],
+        loads: bool,
+    ) -> None:
+        self.names = names
+        self.max_bytes = max_bytes
+        self.time_ms = time_ms
+        self.loads = loads
+        self.log = structlog.get_logger("connector.control")
+        self.lines = LineLimit(self.log)
+
+    def do(self, state: State, command: Command, *, waited: bool = False) -> Applied:
+        """Reduce one command; what nobody foresaw, or what no message can hold, is a rejection."""
+        try:
+            outcome = self._outcome(state, command, waited=waited)
+            too_big = oversize(outcome.records, outcome.reply)
+        except Exception:
+            self.log.exception("command_failed", id=excerpt(command.id), type=command.type)
+            return self.rejected(state, command.id, INTERNAL_ERROR, dry_run=command.dry_run)
+        if too_big is not None:
+            reason = f"{too_big}, a message holds {MAX_RECORD_BYTES}: nothing was changed"
+            return self.rejected(state, command.id, reason, dry_run=command.dry_run)
+        self.lines.write(
+            "info",
+            "command_waits" if outcome.reply is None else "command_applied",
+            id=excerpt(command.id),
+            type=command.type,
+            revision=outcome.state.revision,
+            records=len(outcome.records),
+        )
+        reply = None if outcome.reply is None else (command.id, outcome.reply)
+        return Applied(outcome.state, outcome.records, reply, events=outcome.events)
+
+    def rejected(
+        self, state: State, command_id: str, reason: str, *, dry_run: bool = False
+    ) -> Applied:
+        """Answer that a command was not done; where it waited, it waits no more."""
+        if command_id in state.waiting and not dry_run:
+            outcome = give_up(state, command_id, (reason,))
+            assert outcome.reply is not None  # noqa: S101 - giving up is an answer
+            return Applied(outcome.state, outcome.records, (command_id, outcome.reply))
+        reply = rejection(state, command_id, (reason,), dry_run=dry_run)
+        return Applied(state, reply=(command_id, reply))
+
+    def _outcome(self, state: State, command: Command, *, waited: bool) -> Outcome:
+        now_ms = self.time_ms()
+        loads = self.loads and isinstance(command, RefreshInstruments) and not command.dry_run
+        if loads and not waited:
+            return wait(state, command, now_ms)
+        return reduce(state, command, now_ms, self.names())
+
+
+class MessageWork:
+    """A message of `kite.control`."""
+
+    def __init__(self, desk: Desk, message: ControlMessage) -> None:
+        self._desk = desk
+        self._message = message
+        self._told = False
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind the message."""
+        return self._message.offset + 1
+
+    def apply(self, state: State) -> Applied:
+        """Do what the command asks for; answer or put aside what is none."""
+        if isinstance(self._command, Rejected):
+            return self._put_aside(state, self._command.errors)
+        return self._desk.do(state, self._command)
+
+    def refuse(self, state: State, reason: str) -> Applied:
+        """Answer that it cannot be written, or put nothing but its description aside."""
+        if isinstance(self._command, Rejected):
+            return self._put_aside(state, (*self._command.errors[:1], reason), kept=False)
+        reason = f"Kafka refuses what it leads to: {reason}"
+        dry_run = self._command.dry_run
+        return self._desk.rejected(state, self._command.id, reason, dry_run=dry_run)
+
+    def skip(self, state: State) -> Applied:
+        """Pass it: not even an answer can be written."""
+        self._desk.log.error("control_message_passed", offset=self._message.offset)
+        return Applied(state)
+
+    def _put_aside(self, state: State, errors: tuple[str, ...], *, kept: bool = True) -> Applied:
+        rejected = self._command
+        assert isinstance(rejected, Rejected)  # noqa: S101 - the callers looked
+        if not self._told:
+            self._told = True
+            self._desk.lines.write(
+                "warning",
+                "control_message_rejected",
+                id=None if rejected.id is None else excerpt(rejected.id),
+                offset=self._message.offset,
+                errors=bounded(errors)[:_LOGGED_ERRORS],
+            )
+        if rejected.id is not None:
+            reply = rejection(state, rejected.id, errors)
+            return Applied(state, reply=(rejected.id, reply), rejected=True)
+        letter = DeadLetter.of(self._message, errors, self._desk.time_ms(), kept=kept)
+        return Applied(state, dead_letter=letter, rejected=True)
+
+    @cached_property
+    def _command(self) -> Command | Rejected:
+        try:
+            return parse(self._message.value, self._desk.max_bytes)
+        except Exception:
+            self._desk.log.exception("control_message_failed", offset=self._message.offset)
+            return Rejected(None, (INTERNAL_ERROR,))
+
+
+def accepts_list(value: bytes) -> bool:
+    """Whether a command that waits accepts a list that would be held back."""
+    try:
+        command = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(command, dict) and command.get("accept_list") is True
+
+
+class WaitingWork:
+    """A command that waited for the list of instruments, which has been loaded, or cannot be.
+
+    Args:
+        failure: why the list was not loaded; None where it was.
+    """
+
+    def __init__(self, desk: Desk, command_id: str, value: bytes, failure: str | None) -> None:
+        self._desk = desk
+        self._command_id = command_id
+        self._value = value
+        self._failure = failure
+
+    @property
+    def next_offset(self) -> None:
+        """The message was passed when it began to wait."""
+        return
+
+    def apply(self, state: State) -> Applied:
+        """Do it with the list that there is now, or say why there is none."""
+        if self._failure is not None:
+            return self.refuse(state, self._failure)
+        try:
+            command = COMMAND.validate_json(self._value)
+        except ValueError:
+            # of another version of the connector
+            self._desk.log.exception("command_failed", id=excerpt(self._command_id))
+            return self.refuse(state, INTERNAL_ERROR)
+        return self._desk.do(state, command, waited=True)
+
+    def refuse(self, state: State, reason: str) -> Applied:
+        """Answer that it was not done."""
+        return self._desk.rejected(state, self._command_id, reason)
+
+    def skip(self, state: State) -> Applied:
+        """End its waiting without an answer."""
+        self._desk.log.error("waiting_command_passed", id=excerpt(self._command_id))
+        outcome = give_up(state, self._command_id, ())
+        return Applied(outcome.state, outcome.records)
