@@ -21,13 +21,13 @@ def message(value):
 
 
 def test_an_outcome_that_no_message_holds_is_a_rejection(monkeypatch):
-    monkeypatch.setattr("connector.control.bounds.MAX_RECORD_BYTES", 150)
+    monkeypatch.setattr("connector.control.bounds.MAX_RECORD_BYTES", 100)
     value = b'{"id": "1", "type": "subscribe", "instruments": [257]}'
     applied = MessageWork(desk(), message(value)).apply(STATE)
     assert (applied.state, applied.records) == (STATE, ())
     reply = json.loads(applied.reply[1])
     assert (reply["status"], reply["revision"]) == ("REJECTED", 0)
-    assert reply["errors"][0].startswith("the record @reply:1 would have")
+    assert reply["errors"][0].startswith("the record 257 would have")
 
 
 def test_a_command_is_parsed_once_and_its_work_done_as_often_as_need_be(monkeypatch):
