@@ -50,6 +50,7 @@ _MAX_BATCH: Final = 1000
 REFUSED_SECONDS: Final = 15.0
 """How long a refusal counts: the client asks again at least as often, and is refused again."""
 _FETCH_WAIT_MS: Final = 20
+_PREFETCH_KIB: Final = 2048
 _METADATA_REFRESH_MS: Final = 10_000
 
 
@@ -183,6 +184,9 @@ class Membership:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": _FETCH_WAIT_MS,
+            # records are small and their client's overhead is not: 64 MB of them would be 300
+            "queued.max.messages.kbytes": _PREFETCH_KIB,
+            "fetch.max.bytes": _PREFETCH_KIB * 1024,
             "fetch.error.backoff.ms": 100,
             # how soon the partitions of a new api_key are seen
             "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MS,

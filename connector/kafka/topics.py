@@ -33,6 +33,11 @@ from connector.settings.models import KafkaSettings, TopicSettings
 
 _HOUR_MS = 3_600_000
 _VISIBLE_SECONDS = 0.1
+_BOUNDED = {
+    "compression.type": "uncompressed",
+    # Kafka's own default, stated: what a leader reads at once is bounded by it
+    "max.message.bytes": str(1024 * 1024 + 12),
+}
 
 
 class TopicNames:
@@ -69,6 +74,8 @@ class TopicSpec:
     too few of them are added to (no key's partition rests on their number)."""
     cleanup_is: Literal["wished", "exact"] = "wished"
     """Of a topic that exists: another cleanup.policy is only worth a warning, or loses state."""
+    bounded: bool = False
+    """Of a topic that exists: one that admits longer messages than `config` says is refused."""
 
     @property
     def compacted(self) -> bool:
@@ -114,7 +121,14 @@ def topic_specs(topics: TopicSettings, *, slots: int) -> list[TopicSpec]:
         # rare records, read by everybody: one partition, so one order
         TopicSpec(names.events, 1, kept(topics.event_retention_hours)),
         # compacted, it would lose each command but the last one under a key
-        TopicSpec(names.control, 1, control, partitions_are="exact", cleanup_is="exact"),
+        TopicSpec(
+            names.control,
+            1,
+            {**control, **_BOUNDED},
+            partitions_are="exact",
+            cleanup_is="exact",
+            bounded=True,
+        ),
         TopicSpec(names.replies, 1, control),
         TopicSpec(
             names.subscriptions, slots, compacted, partitions_are="at_least", cleanup_is="exact"
@@ -308,11 +322,40 @@ def config_differences(spec: TopicSpec, there: Mapping[str, str | None]) -> list
         policies = {one.strip() for one in policy.split(",")}
         if policies != {wanted}:
             raise TopicError(spec.name, _cleanup_fault(spec, policies, wanted))
+    if spec.bounded and (fault := _unbounded(spec, there)) is not None:
+        raise TopicError(spec.name, fault)
     return [
         f"{spec.name}: {name} is {there[name]}, the settings say {wanted}"
         for name, wanted in spec.config.items()
         if name in there and there[name] != wanted
     ]
+
+
+def _unbounded(spec: TopicSpec, there: Mapping[str, str | None]) -> str | None:
+    """How a topic admits messages without a bound, and the command that helps; None if it does not.
+
+    A broker counts the bytes of a compressed batch as they come, unless it is to store them
+    uncompressed: then what they unpack to is held against `max.message.bytes`.
+    """
+    compression, longest = there.get("compression.type"), there.get("max.message.bytes")
+    most = spec.config["max.message.bytes"]
+    if compression not in (None, "uncompressed"):
+        name, value = "compression.type", "uncompressed"
+        fault = f"is {compression} and must be {value}: the broker would not see how long a "
+        fault += "compressed message is once it is unpacked"
+    elif longest is not None and int(longest) > int(most):
+        name, value = "max.message.bytes", most
+        fault = f"is {longest} and must be at most {most}: no command is longer"
+    else:
+        return None
+    return f"{name} {fault}. Set it with {_alter(spec.name, name, value)}"
+
+
+def _alter(topic: str, name: str, value: str) -> str:
+    return (
+        "kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics "
+        f"--entity-name {topic} --add-config {name}={value}"
+    )
 
 
 def _cleanup_fault(spec: TopicSpec, policies: set[str], wanted: str) -> str:
@@ -325,8 +368,7 @@ def _cleanup_fault(spec: TopicSpec, policies: set[str], wanted: str) -> str:
         loss = "the state kept there would grow without a bound"
     return (
         f"cleanup.policy is {','.join(sorted(policies))} and must be {wanted}: {loss}. "
-        "Set it with kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics "
-        f"--entity-name {spec.name} --add-config cleanup.policy={wanted}"
+        f"Set it with {_alter(spec.name, 'cleanup.policy', wanted)}"
     )
 
 

@@ -96,3 +96,33 @@ def test_the_policy_of_records_that_are_no_state_is_the_users():
     assert config_differences(ticks, there) == [
         "kite.ticks.nse: cleanup.policy is compact,delete, the settings say delete"
     ]
+
+
+COMMANDS = {"compression.type": "uncompressed", "max.message.bytes": "1048588"}
+
+
+def test_commands_are_bounded_in_what_they_unpack_to():
+    spec = specs()["kite.control"]
+    assert {name: spec.config[name] for name in COMMANDS} == COMMANDS
+    assert config_differences(spec, COMMANDS) == []
+    assert config_differences(spec, {**COMMANDS, "max.message.bytes": "500000"}) == [
+        "kite.control: max.message.bytes is 500000, the settings say 1048588"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("compression.type", "producer", "uncompressed"),
+        ("compression.type", "zstd", "uncompressed"),
+        ("max.message.bytes", "10485880", "1048588"),
+    ],
+)
+def test_commands_without_a_bound_are_refused_with_the_command_that_helps(name, value, wanted):
+    spec = specs()["kite.control"]
+    with pytest.raises(TopicError, match=rf"{name} is {value} and must be ") as caught:
+        config_differences(spec, {**COMMANDS, name: value})
+    assert str(caught.value).endswith(
+        "kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics "
+        f"--entity-name kite.control --add-config {name}={wanted}"
+    )

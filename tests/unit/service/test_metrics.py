@@ -50,12 +50,13 @@ def test_a_leader_of_a_cluster():
         "commands": 9,
         "commands_rejected": 2,
         "transactions_aborted": 4,
+        "transactions_refused": 3,
         "leader_fenced": 5,
     }
 
 
 def test_a_leader_that_has_not_read_the_state_serves_nobody():
-    families = cluster_families({**CLUSTER, "watchlists": None})
+    families = cluster_families({**CLUSTER, "commands": {**CLUSTER["commands"], "serving": False}})
     assert value(families, "kite_connector_cluster_leader") == 1
     assert value(families, "kite_connector_cluster_leader_serving") == 0
 
