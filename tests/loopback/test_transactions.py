@@ -18,6 +18,8 @@ from connector.errors import (
     BrokerUnreachableError,
     FencedError,
     KafkaError,
+    ProducerExpiredError,
+    RecordRefusedError,
     TopicError,
     TransactionAbortedError,
 )
@@ -177,3 +179,62 @@ def test_a_closed_log_is_of_no_use(kafka):
     for use in (log.read, lambda: log.write(Step([])), lambda: log.poll(0)):
         with pytest.raises(KafkaError, match="not open"):
             use()
+
+
+def test_a_batch_of_messages_is_bounded(kafka, log, monkeypatch):
+    monkeypatch.setattr("connector.control.transactions.BATCH_MESSAGES", 4)
+    monkeypatch.setattr("connector.control.transactions.BATCH_BYTES", 1000)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 50})
+    for size in (*[10] * 8, *[600] * 8):
+        producer.produce(TOPICS.control, b"x" * size)
+    producer.flush(10)
+    log.follow(0)
+    batches = []
+    while sum(map(len, batches)) < 16:
+        batches.append([len(message.value) for message in log.poll(1)])
+    assert max(map(len, batches)) == 4
+    assert max(map(sum, batches)) <= 1000 + 600
+    while not log.at_end:
+        assert log.poll(1) == []
+
+
+ADD_PARTITIONS_TO_TXN, PRODUCE = 24, 0
+
+
+def test_a_producer_that_the_broker_forgot_says_so_and_another_writes(kafka, log):
+    kafka.push_errors(ADD_PARTITIONS_TO_TXN, Code.INVALID_PRODUCER_ID_MAPPING)
+    with pytest.raises(ProducerExpiredError):
+        log.write(Step([Record(0, "257", b"1")]))
+    again = control_log(kafka)
+    again.open()
+    again.write(Step([Record(0, "257", b"2")]))
+    assert again.read()[-1] == (0, "257", b"2")
+    again.close()
+
+
+@pytest.mark.parametrize("code", [Code.MSG_SIZE_TOO_LARGE, Code.INVALID_RECORD])
+def test_a_record_that_can_never_be_written_is_told_from_a_cluster_that_cannot_write(
+    kafka, log, code
+):
+    kafka.push_errors(PRODUCE, code)
+    with pytest.raises(RecordRefusedError, match=r"kite\.subscriptions: "):
+        log.write(Step([Record(0, "257", b"1")]))
+    again = control_log(kafka)
+    again.open()
+    kafka.push_errors(PRODUCE, Code.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(TransactionAbortedError) as caught:
+        again.write(Step([Record(0, "257", b"1")]))
+    assert not isinstance(caught.value, RecordRefusedError)
+    again.close()
+
+
+def test_a_record_that_outgrows_the_producer_is_refused_and_the_next_is_written(log):
+    with pytest.raises(RecordRefusedError, match="size too large"):
+        log.write(Step([Record(0, "257", b"x" * 1_100_000)]))
+    with pytest.raises(RecordRefusedError, match="surrogates"):
+        log.write(Step([Record(0, "\ud800", b"1")]))
+    log.write(Step([Record(0, "257", b"2")]))
+
+
+def test_a_broker_without_ids_of_topics_has_none(log):
+    assert log.topic_id() is None

@@ -3,7 +3,9 @@
 import json
 from datetime import date
 
+from connector.control.commands import COMMAND
 from connector.control.records import Record, Subscription
+from connector.control.reducer import reduce
 from connector.control.state import Layout, NoNames
 from connector.kite.wire.models import EventType, Mode
 from tests.support.masters import FakeMaster
@@ -334,3 +336,66 @@ def test_refresh_needs_a_master():
         ["the instrument master is not loaded"],
     )
     assert set(run.slots()) == {A}
+
+
+def test_there_are_no_more_watchlists_than_may_be(monkeypatch):
+    monkeypatch.setattr("connector.control.draft.MAX_WATCHLISTS", 2)
+    run = Run()
+    for name in ("x", "y"):
+        assert run.send("subscribe", watchlist=name, instruments=[A])["status"] == "APPLIED"
+    reply = run.send("subscribe", watchlist="z", instruments=[A])
+    assert (reply["status"], reply["errors"][0][:20]) == ("REJECTED", "watchlist: there are")
+    assert run.send("replace", watchlist="z", instruments=[A])["status"] == "REJECTED"
+    # those that there are may go on, and leave room
+    assert run.send("subscribe", watchlist="y", instruments=[B])["status"] == "APPLIED"
+    assert run.send("delete", watchlist="x")["status"] == "APPLIED"
+    assert run.send("subscribe", watchlist="z", instruments=[A])["status"] == "APPLIED"
+
+
+def test_an_instrument_is_claimed_by_no_more_watchlists_than_may(monkeypatch):
+    monkeypatch.setattr("connector.control.draft.MAX_CLAIMS_OF_INSTRUMENT", 2)
+    run = Run()
+    for name in ("x", "y"):
+        run.send("subscribe", watchlist=name, instruments=[A])
+    reply = run.send("subscribe", watchlist="z", instruments=["NSE:A", B])
+    assert (reply["status"], reply["accepted"]) == ("APPLIED", 1)
+    assert [refusal["instrument"] for refusal in reply["refused"]] == ["NSE:A"]
+    assert "watchlists claim it already" in reply["refused"][0]["reason"]
+    # a claim that there is may change
+    assert run.send("set-mode", watchlist="y", mode="full")["accepted"] == 1
+    assert run.send("subscribe", watchlist="y", instruments=[A], mode="ltp")["accepted"] == 1
+
+
+def test_there_are_no_more_claims_than_may_be(monkeypatch):
+    monkeypatch.setattr("connector.control.draft.MAX_CLAIMS", 3)
+    run = Run()
+    run.send("subscribe", watchlist="x", instruments=[A, B])
+    reply = run.send("subscribe", watchlist="y", instruments=[B, C, D])
+    assert (reply["accepted"], len(reply["refused"])) == (1, 2)
+    assert all("claims already" in refusal["reason"] for refusal in reply["refused"])
+    assert run.send("replace", watchlist="x", instruments=[C, D])["accepted"] == 2
+    assert run.state.subscriptions.claims == 3
+
+
+def test_what_the_settings_name_has_no_such_bounds(monkeypatch):
+    for bound in ("MAX_WATCHLISTS", "MAX_CLAIMS_OF_INSTRUMENT", "MAX_CLAIMS"):
+        monkeypatch.setattr(f"connector.control.draft.{bound}", 0)
+    run = Run()
+    command = COMMAND.validate_python(
+        {"id": "1", "type": "replace", "watchlist": "w", "instruments": [A]}
+    ).model_copy(update={"id": "@settings", "watchlist": "@settings:quote"})
+    run.take(reduce(run.state, command, 0, MASTER))
+    assert set(run.slots()) == {A}
+
+
+def test_status_tells_of_watchlists_page_by_page(monkeypatch):
+    monkeypatch.setattr("connector.control.draft.STATUS_WATCHLISTS", 2)
+    run = Run()
+    for name in "edcba":
+        run.send("subscribe", watchlist=name, instruments=[A])
+    pages, after = [], None
+    while after is not None or not pages:
+        payload = run.send("status", **({"after": after} if after else {}))["payload"]
+        pages.append(list(payload["watchlists"]))
+        after = payload.get("after")
+    assert pages == [["a", "b"], ["c", "d"], ["e"]]
