@@ -37,6 +37,7 @@ _BARRIER_SECONDS = 2.0
 _BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 5.0
 _PURGE_SECONDS = 5.0
+_DROP_LOG_SECONDS = 60.0  # between lines that tell of losses of one reason
 _ANSWER_SECONDS = 2.0  # for what is under way when a client ends: it is not sent twice then
 
 _BATCH_BYTES = 1_000_000  # librdkafka's default
@@ -80,6 +81,7 @@ class SpoolingClient:
         self._produced = 0
         self._delivered = 0  # the highest seen: librdkafka's count includes its other events
         self._dropped: Counter[str] = Counter()
+        self._drop_logged: dict[str, float] = {}  # when, by reason
         self._sequence = 0
         self._drops: list[tuple[str, Dropped]] = []  # for on_dropped, at the next poll
         self._returned = PurgedRecords()
@@ -137,9 +139,11 @@ class SpoolingClient:
         raise NotImplementedError
 
     def _drop(self, reason: str, dropped: Dropped) -> None:
-        if not self._dropped[reason]:
-            self._log.error("records_dropped", reason=reason, first_count=dropped.count)
         self._dropped[reason] += dropped.count
+        now = self._monotonic()
+        if now >= self._drop_logged.get(reason, float("-inf")) + _DROP_LOG_SECONDS:
+            self._drop_logged[reason] = now
+            self._log.error("records_dropped", reason=reason, total=self._dropped[reason])
         self._drops.append((reason, dropped))
 
     def _now_ms(self) -> int:

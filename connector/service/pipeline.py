@@ -15,6 +15,7 @@ import structlog
 
 from connector.codec import Transcoded
 from connector.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.kafka.spool import Record
 from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import (
@@ -282,17 +283,33 @@ class Pipeline:
     def tell_dropped(self, reason: str, count: int, from_ms: int, to_ms: int) -> None:
         """Say in the events that records were lost: each slot may have lost some of its own."""
         for slot in self._slots.values():
-            slot.event(
-                ConnectionEvent(
-                    EventType.DROPPED,
-                    slot.slot,
-                    self.time_us() // 1000,
-                    slot.session_id or None,
-                    reason=f"{reason}: {count} records over all slots",
-                    gap_from_ms=from_ms or None,
-                    gap_to_ms=to_ms or None,
-                )
+            slot.event(self._dropped(slot, reason, count, from_ms, to_ms))
+
+    def dropped_records(self, reason: str, count: int, from_ms: int, to_ms: int) -> list[Record]:
+        """The same as records, for when the producer is closed already; not part of `received`."""
+        return [
+            Record(
+                self.topics.events,
+                key=b"%d" % slot.slot,
+                value=self.encoder.event(event, account=slot.account),
+                timestamp_ms=event.time_ms,
             )
+            for slot in self._slots.values()
+            for event in [self._dropped(slot, reason, count, from_ms, to_ms)]
+        ]
+
+    def _dropped(
+        self, slot: SlotPipeline, reason: str, count: int, from_ms: int, to_ms: int
+    ) -> ConnectionEvent:
+        return ConnectionEvent(
+            EventType.DROPPED,
+            slot.slot,
+            self.time_us() // 1000,
+            slot.session_id or None,
+            reason=f"{reason}: {count} records over all slots",
+            gap_from_ms=from_ms or None,
+            gap_to_ms=to_ms or None,
+        )
 
     @property
     def received(self) -> int:

@@ -37,7 +37,6 @@ from connector.kafka.records import (
     RecordEncoder,
 )
 from connector.kafka.registry import register_schemas
-from connector.kafka.spool import Dropped
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics
 from connector.kite.web.instruments import InstrumentMaster
@@ -46,6 +45,7 @@ from connector.logs import SecretMask
 from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.instrument_list import InstrumentListLoader
+from connector.service.losses import Losses
 from connector.service.order_deduplicator import HOLD_SECONDS, OrderDeduplicator
 from connector.service.pipeline import Pipeline
 from connector.service.slots import SlotOwner, StaticSlots, credentials_of
@@ -59,6 +59,10 @@ _log = structlog.get_logger("connector.service.service")
 
 EXIT_CLEAN = 0
 EXIT_LOSSY = 3
+END_SECONDS = 6.0
+"""Of the grace period, though never more than a quarter of it, for what follows the flush: the rest
+goes to disk, and the slots are given up."""
+RELEASE_MIN_SECONDS = 1.0
 TRY_SECONDS = 5.0
 """How long one try to reach the brokers or the registry may take."""
 RETRY_MIN_SECONDS = 0.5
@@ -111,13 +115,14 @@ class Service:
             for credentials in self.credentials.values():
                 credentials.tell(lambda token: mask.hide(token.get_secret_value()))
         self.owner = owner or self._own_slots()
+        self._losses = Losses(settings)
         self.producer = IsolatingProducer(
             settings.kafka,
             settings.spool,
             client_id=settings.name,
             dead_letter_topic=self.topics.deadletter,
             on_failed=self._refused,
-            on_dropped=self._lost,
+            on_dropped=self._losses.add,
         )
         self._accounts = {
             slot: settings.accounts[number].name
@@ -136,7 +141,6 @@ class Service:
         )
         self._master: InstrumentListLoader | None = None
         self._publisher: InstrumentPublisher | None = None
-        self._losses: dict[str, Dropped] = {}
         self._orders_readable = True
         self._waiting_for: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -217,7 +221,8 @@ class Service:
         if self.phase in (Phase.STOPPING, Phase.STOPPED):
             return True
         self.phase = Phase.STOPPING
-        deadline = time.monotonic() + self.settings.grace_seconds
+        grace_seconds = self.settings.grace_seconds
+        deadline = time.monotonic() + grace_seconds
         _log.info("stopping", grace_seconds=self.settings.grace_seconds)
         for task in self._tasks:
             task.cancel()
@@ -225,8 +230,13 @@ class Service:
         await self.owner.stop_intake()
         if self._reporter.pipeline is not None:
             self._reporter.pipeline.order_desk.close()
-        clean = await self._close_producer(deadline)
-        await self.owner.release()
+        self._losses.report(self._reporter.pipeline)
+        clean = await self._close_producer(deadline - min(END_SECONDS, grace_seconds / 4))
+        if not self._hurry.is_set():
+            await self._losses.report_last(
+                self._reporter.pipeline, reachable=self.producer.broker_reachable
+            )
+        await self._release(deadline)
         self.phase = Phase.STOPPED
         accounting = self._reporter.accounting()
         # also of what was lost long before: each loss was an event, and the last word repeats it
@@ -480,31 +490,11 @@ class Service:
         while True:
             self._reporter.sample()
             self._nothing_taken()
-            self._tell_losses()
+            self._losses.report(self._reporter.pipeline)
             await asyncio.sleep(1.0)
 
     def _refused(self, failed: FailedRecord) -> None:
         self._dead_letters.keep(failed)
-
-    def _lost(self, reason: str, dropped: Dropped) -> None:
-        """Records were dropped; told once a second, however often that happens."""
-        before = self._losses.get(reason)
-        if before is not None:
-            dropped = Dropped(
-                before.count + dropped.count,
-                before.first_timestamp_ms,
-                max(before.last_timestamp_ms, dropped.last_timestamp_ms),
-            )
-        self._losses[reason] = dropped
-
-    def _tell_losses(self) -> None:
-        if self._reporter.pipeline is None:
-            return
-        losses, self._losses = self._losses, {}
-        for reason, lost in losses.items():
-            self._reporter.pipeline.tell_dropped(
-                reason, lost.count, lost.first_timestamp_ms, lost.last_timestamp_ms
-            )
 
     async def _close_producer(self, deadline: float) -> bool:
         """Flush until the deadline or the second signal; the rest goes to the spool."""
@@ -515,6 +505,14 @@ class Service:
             waiting.cancel()
         await asyncio.gather(flush, hurry, return_exceptions=True)
         return await self.producer.close(0)
+
+    async def _release(self, deadline: float) -> None:
+        """Give the slots up; brokers that are away must not keep the process for longer."""
+        seconds = max(RELEASE_MIN_SECONDS, deadline - time.monotonic())
+        try:
+            await asyncio.wait_for(self.owner.release(), seconds)
+        except TimeoutError:
+            _log.warning("slots_not_released", seconds=round(seconds, 1))
 
     def _spawn(self, name: str, work: Awaitable[None]) -> None:
         async def guarded() -> None:

@@ -367,7 +367,10 @@ class Settings(Section):
     instrument_master: InstrumentMasterSettings = InstrumentMasterSettings()
     http: HttpSettings = HttpSettings()
     logging: LoggingSettings = LoggingSettings()
-    grace_seconds: Seconds = Field(25.0, description="from SIGTERM to the end of the flush")
+    grace_seconds: Seconds = Field(
+        25.0,
+        description="from SIGTERM to the end: the flush, the rest to the spool, the slots given up",
+    )
 
     @field_validator("accounts")
     @classmethod

@@ -27,6 +27,7 @@ CHART_SETS = (
     "accounts",
     "http",
     "spool.directory",
+    "spool.ephemeral",
     "kafka.sasl_username",
     "kafka.sasl_password",
     "kafka.ssl_ca_file",

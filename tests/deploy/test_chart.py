@@ -272,6 +272,20 @@ def test_one_replica_has_no_disruption_budget():
     assert "PodDisruptionBudget" in {d["kind"] for d in render({"replicas": 2})}
 
 
+@pytest.mark.parametrize("persistent", [True, False])
+def test_a_spool_that_goes_with_its_pod_is_known_to_the_connector_and_to_a_drain(persistent):
+    documents = render({"replicas": 2, "spool": {"persistence": {"enabled": persistent}}})
+    (budget,) = [d for d in documents if d["kind"] == "PodDisruptionBudget"]
+    policy = budget["spec"]["unhealthyPodEvictionPolicy"]
+    assert policy == ("AlwaysAllow" if persistent else "IfHealthyBudget")
+    settings = [
+        yaml.safe_load(d["data"]["kite-connector.yaml"])
+        for d in documents
+        if d["kind"] == "ConfigMap" and "kite-connector.yaml" in d.get("data", {})
+    ]
+    assert [each["spool"]["ephemeral"] for each in settings] == [not persistent]
+
+
 def changed(path: str, value) -> dict:
     """Values with one thing set, given by its path."""
     values: dict = {}
@@ -305,6 +319,7 @@ WRONG = [
     ("settings/accounts", [{"api_key": "abc"}]),
     ("settings/http", {"port": 1}),
     ("settings/spool", {"directory": "/somewhere"}),
+    ("settings/spool", {"ephemeral": False}),
     ("settings/grace_seconds", 0),
     ("settings/instruments", [{"mode": "all", "instruments": [1]}]),
     ("settings/topics/tick_partitions", 0),

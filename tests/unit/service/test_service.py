@@ -13,7 +13,7 @@ from connector.kafka import acknowledgements
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts, FailedRecord
 from connector.kafka.refusals import Trouble
-from connector.kafka.spool import Dropped, Record
+from connector.kafka.spool import Record
 from connector.kafka.topics import TopicsReport
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import ConnectionEvent, EventType
@@ -287,17 +287,32 @@ def with_pipeline(service):
     return service
 
 
-def test_losses_are_told_once_a_second_and_slot(with_pipeline):
-    lost = with_pipeline.producer.on_dropped
-    lost("spool_full", Dropped(5, 100, 200))
-    lost("spool_full", Dropped(7, 200, 300))
-    assert not with_pipeline.producer.records
-    with_pipeline._tell_losses()
-    with_pipeline._tell_losses()
-    records = with_pipeline.producer.records
-    assert [record.key for record in records] == [b"0", b"1"]
-    assert {record.value[:14] for record in records} == {b"event dropped "}
-    assert with_pipeline._reporter.pipeline.events == 2
+async def test_slots_that_cannot_be_given_up_keep_no_process_beyond_its_time(service, monkeypatch):
+    async def never():
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(module, "RELEASE_MIN_SECONDS", 0.0)
+    service.owner.release = never
+    with capture_logs() as lines:
+        await service._release(deadline=0.0)
+    assert [line["event"] for line in lines] == ["slots_not_released"]
+
+
+async def test_the_flush_leaves_time_for_what_follows_it(service, monkeypatch):
+    given = []
+    flush = service.producer.flush
+
+    async def remembering(timeout_seconds):
+        given.append(timeout_seconds)
+        return await flush(timeout_seconds)
+
+    service.producer.flush = remembering
+    await service.start()
+    await until(lambda: service.phase is Phase.RUNNING)
+    await service.close()
+    (seconds,) = given
+    grace = service.settings.grace_seconds
+    assert grace * 0.5 < seconds <= grace - module.END_SECONDS
 
 
 def test_a_refused_record_is_kept(with_pipeline):

@@ -124,7 +124,7 @@ accounts: {{ toJson .Values.accounts }}
 {{- $own := dict
   "accounts" $accounts
   "http" (dict "host" "0.0.0.0" "port" 8090)
-  "spool" (dict "directory" "/var/lib/kite-connector/spool")
+  "spool" (dict "directory" "/var/lib/kite-connector/spool" "ephemeral" (not .Values.spool.persistence.enabled))
   "kafka" dict
   "registry" dict
 -}}
