@@ -113,7 +113,7 @@ accounts: {{ toJson .Values.accounts }}
 {{- end -}}
 
 {{/* the whole settings file: the user's part, and what follows from the chart's other values */}}
-{{- define "kite-connector.settings.models" -}}
+{{- define "kite-connector.settings" -}}
 {{- $simulated := .Values.simulator.enabled -}}
 {{- $accounts := list -}}
 {{- range (include "kite-connector.accounts" . | fromYaml).accounts -}}
