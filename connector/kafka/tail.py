@@ -25,7 +25,8 @@ from connector.kafka.config import ClientLog, client_properties, refused_propert
 from connector.kafka.diagnosis import Complaints, passing
 from connector.kafka.groups import reader_group
 from connector.kafka.records import RecordDecoder
-from connector.kafka.registry import registry_client, schema_by_id
+from connector.kafka.registry import schema_by_id
+from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME, KafkaSettings, RegistrySettings
 
@@ -199,8 +200,6 @@ class _Reader:
     def close(self) -> None:
         with self._lock:
             self._consumer.close()
-        if self._registry is not None:
-            self._registry.close()
 
     def _schema_by_id(self, schema_id: int) -> str:
         assert self._registry is not None  # noqa: S101 - given to the decoder only with one

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -50,6 +50,24 @@ def proxy_for(host: str) -> Proxy | None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = SecretStr(base64.b64encode(pair.encode()).decode())
     return Proxy(parts.hostname, parts.port or 80, authorization)
+
+
+def proxy_options(url: str) -> dict[str, Any]:
+    """How a request of aiohttp's to a URL goes through the environment's proxy, if it is HTTPS.
+
+    Not by aiohttp's `trust_env`, which would also send what ~/.netrc has for the host.
+
+    Raises:
+        ProxyError: as `proxy_for`.
+    """
+    parts = urlsplit(url)
+    proxy = proxy_for(parts.hostname or "") if parts.scheme == "https" else None
+    if proxy is None:
+        return {}
+    headers = {}
+    if proxy.authorization is not None:
+        headers["Proxy-Authorization"] = f"Basic {proxy.authorization.get_secret_value()}"
+    return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
 
 
 async def open_tunnel(proxy: Proxy, host: str, port: int) -> asyncio.Transport:

@@ -5,17 +5,16 @@ import json
 import uuid
 
 import pytest
-from confluent_kafka.schema_registry import Schema
 
 from connector.errors import RegistryError, SchemaIncompatibleError
 from connector.kafka.registry import (
     check_schemas,
     register_schemas,
-    registry_client,
     schema_by_id,
     subject_of,
     topic_schemas,
 )
+from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
 from connector.schemas import load, text
 from connector.settings.models import RegistrySettings
@@ -34,11 +33,8 @@ def names():
 
 
 async def call(settings, method, *arguments):
-    def ask():
-        with registry_client(settings) as client:
-            return getattr(client, method)(*arguments)
-
-    return await asyncio.to_thread(ask)
+    async with registry_client(settings) as client:
+        return await getattr(client, method)(*arguments)
 
 
 async def test_schemas_are_registered_with_their_compatibility(settings, names):
@@ -47,8 +43,7 @@ async def test_schemas_are_registered_with_their_compatibility(settings, names):
     for topic, name in topic_schemas(names).items():
         subject = subject_of(topic)
         assert await call(settings, "get_compatibility", subject) == "FULL_TRANSITIVE"
-        with registry_client(settings) as client:
-            found = await asyncio.to_thread(schema_by_id, client, ids[topic])
+        found = await asyncio.to_thread(schema_by_id, registry_client(settings), ids[topic])
         assert json.loads(found) == json.loads(text(name))
     assert await register_schemas(settings, names) == ids
     looking = settings.model_copy(update={"register_schemas": False})
@@ -70,7 +65,7 @@ async def test_an_incompatible_schema_stops_with_the_reason(settings, names):
     older = load("order_update")
     older["fields"].append({"name": "needed", "type": "string"})
     await call(settings, "set_compatibility", subject_of(topic), "FULL_TRANSITIVE")
-    await call(settings, "register_schema", subject_of(topic), Schema(json.dumps(older), "AVRO"))
+    await call(settings, "register_schema", subject_of(topic), json.dumps(older))
     (status,) = [s for s in await check_schemas(settings, names) if s.topic == topic]
     assert status.state == "incompatible"
     with pytest.raises(SchemaIncompatibleError) as caught:
@@ -85,8 +80,7 @@ async def test_an_older_version_may_go_on_beside_a_newer(settings, names):
     newer = load("tick")
     newer["fields"].append({"name": "later", "type": ["null", "long"], "default": None})
     topic = next(iter(names.all_ticks().values()))
-    schema = Schema(json.dumps(newer), "AVRO")
-    newer_id = await call(settings, "register_schema", subject_of(topic), schema)
+    newer_id = await call(settings, "register_schema", subject_of(topic), json.dumps(newer))
     assert newer_id != ids[topic]
     assert await register_schemas(settings, names) == ids
     (status,) = [s for s in await check_schemas(settings, names) if s.topic == topic]

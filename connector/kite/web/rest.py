@@ -6,13 +6,11 @@ Source: kite.trade/docs/connect/v3/user, /market-quotes and /exceptions.
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import stamina
@@ -20,7 +18,8 @@ from pydantic import SecretStr
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.http_body import BodyError, read_body
-from connector.kite.proxy import ProxyError, proxy_for
+from connector.http_failure import failure_reason
+from connector.kite.proxy import ProxyError, proxy_options
 from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
 
@@ -254,7 +253,7 @@ class KiteRest:
                     headers=headers,
                     # a redirect would take the secrets along to wherever it leads
                     allow_redirects=False,
-                    **_way_out(self.root),
+                    **proxy_options(self.root),
                 ) as response,
             ):
                 body = await read_body(response, max_bytes=max_bytes, max_wire_bytes=max_wire_bytes)
@@ -262,25 +261,12 @@ class KiteRest:
         except TimeoutError as error:
             raise FeedUnreachableError(self.root, f"no answer in {seconds:g} s") from error
         except (aiohttp.ClientError, BodyError, ProxyError) as error:
-            raise FeedUnreachableError(self.root, redactor.foreign(_reason(error))) from error
+            raise FeedUnreachableError(
+                self.root, redactor.foreign(failure_reason(error))
+            ) from error
         if answer.status not in {200, 304}:
             raise _kite_error(answer, redactor)
         return answer
-
-
-def _way_out(root: str) -> dict[str, Any]:
-    """How a request goes through the environment's proxy; the same one as the WebSocket's.
-
-    Not by aiohttp's `trust_env`, which would also send what ~/.netrc has for the host.
-    """
-    parts = urlsplit(root)
-    proxy = proxy_for(parts.hostname or "") if parts.scheme == "https" else None
-    if proxy is None:
-        return {}
-    headers = {}
-    if proxy.authorization is not None:
-        headers["Proxy-Authorization"] = f"Basic {proxy.authorization.get_secret_value()}"
-    return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
 
 
 def _kite_error(answer: _Answer, redactor: Redactor) -> RestError:
@@ -319,29 +305,6 @@ def _not_reached(error: Exception) -> bool:
     return isinstance(error, RestError) and (
         error.status == 429 or (error.foreign and error.status < 500)
     )
-
-
-def _reason(error: Exception) -> str:
-    """Short, and without the URL that some of aiohttp's texts have."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its TLS certificate is not trusted"
-    if isinstance(error, aiohttp.ClientConnectorSSLError):
-        # its number is OpenSSL's, and would be read as another error of the system
-        return f"no TLS connection: {getattr(error.os_error, 'reason', None) or 'refused'}"
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy answers {error.status}"
-    if isinstance(error, ProxyError):
-        return str(error)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        # asyncio's own text has the address, and says "Connect call failed" for every cause
-        number = error.os_error.errno or 0
-        known = number in errno.errorcode  # a failed look-up of the name has numbers of its own
-        return os.strerror(number) if known else error.os_error.strerror or "no connection"
-    if isinstance(error, BodyError):
-        return str(error)
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the answer is cut off"
-    return type(error).__name__
 
 
 def _plain(value: SecretStr | str) -> str:

@@ -10,10 +10,10 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from confluent_kafka.schema_registry import Schema
 
 from connector import schemas
-from connector.kafka.registry import register_schemas, registry_client, subject_of
+from connector.kafka.registry import register_schemas, subject_of
+from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings
 from tests.integration.downstream import market
@@ -69,10 +69,14 @@ class Downstream:
 
     def evolve(self) -> None:
         """Register the next version of the ticks' schema with every topic."""
-        newer = Schema(json.dumps(market.newer_schema()), "AVRO")
-        with registry_client(RegistrySettings(url=self.registry_url)) as client:
-            for topic in self.names.all_ticks().values():
-                self.newer_ids[topic] = client.register_schema(subject_of(topic), newer)
+        newer = json.dumps(market.newer_schema())
+
+        async def register() -> None:
+            async with registry_client(RegistrySettings(url=self.registry_url)) as client:
+                for topic in self.names.all_ticks().values():
+                    self.newer_ids[topic] = await client.register_schema(subject_of(topic), newer)
+
+        asyncio.run(register())
         assert set(self.newer_ids.values()).isdisjoint(self.schema_ids.values())
 
     def half_in_newer_schema(self, records: list[Record]) -> list[Record]:
