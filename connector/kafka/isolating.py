@@ -21,9 +21,10 @@ from typing import Any, Final
 from connector.errors import SpoolError
 from connector.kafka.producer import RecordProducer
 from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
-from connector.kafka.refusals import Trouble
+from connector.kafka.refusals import CLOCK, Trouble
 from connector.kafka.spool import Dropped, Record
 from connector.kafka.spooling import MIB
+from connector.kafka.timestamps import AFTER_MAX_MS
 from connector.settings.models import KafkaSettings, SpoolSettings
 
 APART_SECONDS: Final = 60.0
@@ -69,6 +70,8 @@ class IsolatingProducer(RecordProducer):
         self._held: dict[str, _TopicProducer] = {}
         self._dead_letters: _TopicProducer | None = None
         self._past = Counts()  # of topics that came back
+        self.after_max_ms: Mapping[str, int] = {}
+        """Topic → its message.timestamp.after.max.ms, where it is known."""
         self._peak_bytes = 0
 
     # -- what the service asks -------------------------------------------------------------------
@@ -254,6 +257,7 @@ class IsolatingProducer(RecordProducer):
         small = {"queue_max_messages": max(1000, self._kafka.queue_max_messages // _QUEUE_SHARE)}
         for folder in (self._folder, None):
             child = _TopicProducer(
+                topic,
                 self._kafka.model_copy(update=small),
                 SpoolSettings(
                     directory=folder / topic if folder else None,
@@ -264,6 +268,7 @@ class IsolatingProducer(RecordProducer):
                 on_failed=None if dead_letters else self._on_failed,
                 on_dropped=self._on_dropped,
                 last_resort=dead_letters,
+                after_max_ms=self.after_max_ms.get(topic, AFTER_MAX_MS),
                 **self._options,
             )
             child.refusals = self.refusals
@@ -313,8 +318,12 @@ _AT_REST = (ProducerState.NEW, ProducerState.CLOSED)
 class _TopicProducer(RecordProducer):
     """The producer of one topic, polled by another one."""
 
-    def __init__(self, *arguments: Any, last_resort: bool, **options: Any) -> None:
+    def __init__(
+        self, topic: str, *arguments: Any, after_max_ms: int, last_resort: bool, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
+        self._topic = topic
+        self._restamping.after_max_ms = after_max_ms
         self._last_resort = last_resort
         self._refused_at = self._monotonic()
         self._resting_since: float | None = None
@@ -329,6 +338,14 @@ class _TopicProducer(RecordProducer):
     def volatile(self) -> bool:
         """Some records are in memory alone."""
         return self._volatile and self._client is not None and len(self._client) > 0
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """Also a clock that is wrong, although records are written with another one."""
+        ahead_ms = self._restamping.ahead_ms
+        if ahead_ms is None or self._alone.trouble is not None:
+            return super().troubles
+        return [Trouble(self._topic, CLOCK, "", self._refused_at, ahead_ms)]
 
     def accept(self, record: Record) -> None:
         """Accept a record that another producer was given."""
@@ -356,8 +373,10 @@ class _TopicProducer(RecordProducer):
     def may_end(self, now: float) -> bool:
         """All that was refused is long past."""
         well = self.state is ProducerState.DIRECT or self._resting_since is not None
-        # batches as small as this topic wants them would be dear for all the others
-        return well and not self._small_batches and now >= self._refused_at + APART_SECONDS
+        # batches as small as this topic wants them would be dear for all the others, and times that
+        # it does not accept would end their client again and again
+        alike = not self._small_batches and self._restamping.ahead_ms is None
+        return well and alike and now >= self._refused_at + APART_SECONDS
 
     def rest(self, now: float) -> bool:
         """Let newer records wait in the spool; True once nothing is under way any more."""

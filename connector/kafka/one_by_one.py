@@ -33,6 +33,16 @@ class OneByOne:
         """A batch of so many records was refused."""
         self.remaining = max(self.remaining, records)
 
+    def again_at_once(self, trouble: Trouble) -> None:
+        """The one under way was refused for what its next try changes.
+
+        Args:
+            trouble: what is told meanwhile.
+        """
+        self.tried = None
+        self.trouble = self.trouble or trouble
+        self.remaining = 1
+
     def accepted(self) -> Trouble | None:
         """The one under way was acknowledged; returns the trouble that has so ended."""
         trouble, self.trouble = self.trouble, None

@@ -148,6 +148,8 @@ class RecordProducer(SpoolingClient):
     def _hand_over(self, record: Record) -> bool:
         """Give a record to librdkafka; False when it has no room or is broken."""
         topic, key, value, timestamp_ms, headers = record
+        if self._restamping.shift_ms is not None:
+            timestamp_ms = self._restamping.of(timestamp_ms, self._now_ms())
         self._sequence += 1
         report = functools.partial(self._report, self._sequence, timestamp_ms, headers)
         # positional, since keywords cost a tenth: the None is `on_delivery`, a second name of the
@@ -273,7 +275,8 @@ class RecordProducer(SpoolingClient):
     @property
     def troubles(self) -> list[Trouble]:
         """Topics that take nothing, each refused for what is not a record's fault."""
-        return [] if self._alone.trouble is None else [self._alone.trouble]
+        trouble = self._alone.trouble
+        return [] if trouble is None else [trouble]
 
     @property
     def spool_bytes(self) -> int:
@@ -363,6 +366,7 @@ class RecordProducer(SpoolingClient):
             if now >= self._check_at:
                 self._check_at = now + _CHECK_SECONDS
                 self._spool.check()
+                self._restamping.look(self._clock() * 1000, now * 1000)
             self._watch_acknowledgements()
             if now >= self._stuck_until:
                 self._move_on()

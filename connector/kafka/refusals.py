@@ -165,6 +165,8 @@ class Trouble:
     """The same in librdkafka's words."""
     since: float
     """Seconds of a monotonic clock."""
+    clock_ahead_ms: int | None = None
+    """About how far this machine's clock is ahead of the brokers'; records get a time of theirs."""
 
     @property
     def reason(self) -> str:
@@ -178,6 +180,14 @@ class Trouble:
 
     def explain(self, kafka: KafkaSettings) -> str:
         """What is wrong, where, and the setting or command that helps."""
+        if self.clock_ahead_ms is not None:
+            hours = abs(self.clock_ahead_ms) / 3_600_000
+            size = f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"
+            side = "ahead of" if self.clock_ahead_ms > 0 else "behind"
+            return (
+                f"this machine's clock is about {size} {side} the brokers': set both by NTP. "
+                f"Records for {self.topic} are written with the brokers' time"
+            )
         # with TLS alone it is the subject of the certificate, which the brokers may rename
         user = kafka.sasl_username or ("PRINCIPAL" if kafka.ssl_key_file else "ANONYMOUS")
         return _TOPIC.get(self.code, _UNCLEAR).format(

@@ -21,8 +21,10 @@ from connector.kafka.delivery import new_producer
 from connector.kafka.one_by_one import OneByOne
 from connector.kafka.producer_state import ProducerState
 from connector.kafka.purged import PurgedRecords
+from connector.kafka.refusals import CLOCK, Trouble
 from connector.kafka.spool import Dropped, Record, Spool
 from connector.kafka.spool_files import SpoolFiles
+from connector.kafka.timestamps import Restamping
 from connector.settings.models import KafkaSettings, SpoolSettings
 
 MIB = 1024 * 1024
@@ -88,6 +90,7 @@ class SpoolingClient:
         self._refused: dict[str, int] = {}  # topic → so many of the returned were refused
         self._too_large: set[str] = set()  # of these, a batch was
         self._alone = OneByOne()
+        self._restamping = Restamping()
         self._batch_bytes: int | None = None
 
         self._acknowledged = 0
@@ -257,6 +260,7 @@ class SpoolingClient:
             return
         if alone.tried is not None:  # and nothing was reported of it
             self._advance(alone.tried)
+            self._restamping.accepted(self._clock() * 1000, now * 1000)
             if trouble := alone.accepted():
                 self._log.info("topic_accepted_again", topic=trouble.topic)
         if not self._spool.waiting:
@@ -275,7 +279,11 @@ class SpoolingClient:
         alone = self._alone
         record, trouble = alone.tried, alone.trouble
         assert record is not None  # noqa: S101 - the callers saw to it
-        if alone.refused(record.topic, error, self._monotonic()):
+        now = self._monotonic()
+        if error.name() == CLOCK and self._restamping.refused():
+            alone.again_at_once(Trouble(record.topic, CLOCK, error.str(), now))
+            return
+        if alone.refused(record.topic, error, now):
             self._advance(record)
             self._fail(record, error)
             return

@@ -92,6 +92,8 @@ class TopicsReport:
     differences: list[str] = field(default_factory=list)
     max_message_bytes: dict[str, int] = field(default_factory=dict)
     """Topic → its largest batch, of those that tell: the topics made just now do not."""
+    timestamp_after_max_ms: dict[str, int] = field(default_factory=dict)
+    """Topic → how far a record's time may be ahead of the brokers' clock, likewise."""
 
 
 def topic_specs(topics: TopicSettings, *, slots: int) -> list[TopicSpec]:
@@ -307,6 +309,8 @@ class _Topics:
             there = {name: entry.value for name, entry in entries.items()}
             if (limit := there.get("max.message.bytes")) is not None:
                 self._report.max_message_bytes[resource.name] = int(limit)
+            if (after := there.get("message.timestamp.after.max.ms")) is not None:
+                self._report.timestamp_after_max_ms[resource.name] = int(after)
             self._report.differences += config_differences(resources[resource], there)
 
 

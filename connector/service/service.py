@@ -276,7 +276,7 @@ class Service:
                 ),
             ),
         )
-        self._bound_batches(report)
+        self._note_limits(report)
         pipeline = Pipeline(
             self.producer,
             self.topics,
@@ -326,8 +326,9 @@ class Service:
             only=only,
         )
 
-    def _bound_batches(self, report: TopicsReport) -> None:
-        """Brokers refuse a batch that is larger than its topic's max.message.bytes."""
+    def _note_limits(self, report: TopicsReport) -> None:
+        """What brokers refuse: times far ahead, batches larger than max.message.bytes."""
+        self.producer.after_max_ms = report.timestamp_after_max_ms
         topics = self.topics
         written = {*topics.all_ticks().values(), topics.orders, topics.events, topics.deadletter}
         limits = {

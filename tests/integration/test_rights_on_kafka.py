@@ -210,7 +210,7 @@ def test_without_any_one_right_the_connector_says_what_it_lacks(
     tried = {*checks, reading}
     secured.user(user, set(rights) - tried)
     environment = secured.sasl(user) | simulated_feed.environment
-    refused = r'"topic": "{}", .*uthorization failed.*Kafka refuses a record'
+    refused = r'"topic": "{}", .*uthorization failed.*record_refused'
 
     def said(running, pattern, since=0):
         """Wait for a warning or an error."""

@@ -43,6 +43,7 @@ class FakeCluster:
         self.clients = []
         self.log = []  # (topic, key, value, timestamp_ms, headers), in order
         self.faults = {}  # topic → the code that refuses whatever is for it
+        self.latest_ms = None  # records of a later time are refused
         self.poison = {}  # value → the code with which the batch that holds it is refused
 
     def client(self, properties, logger=None):
@@ -170,6 +171,8 @@ class FakeClient:
     def _refusal(self, sent):
         """The code that refuses a record for itself or for its topic; None where it is sound."""
         cluster, message = self.cluster, sent.message
+        if cluster.latest_ms is not None and message.timestamp_ms > cluster.latest_ms:
+            return KafkaError.INVALID_TIMESTAMP
         return cluster.faults.get(message.topic()) or cluster.poison.get(message.value())
 
     def _log(self, sent):

@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+import re
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -32,14 +33,14 @@ def put_apart(producer):
     return producer
 
 
-def new(directory, clock, max_mib=512, **more):
+def new(directory, monotonic, max_mib=512, **more):
     return put_apart(
         IsolatingProducer(
             KafkaSettings(queue_max_messages=1000),
             SpoolSettings(directory=directory, max_mib=max_mib),
             client_id="test",
             dead_letter_topic=DEAD,
-            monotonic=clock,
+            monotonic=monotonic,
             **more,
         )
     )
@@ -208,6 +209,48 @@ async def test_topics_held_apart_have_half_of_the_spool_together(start, cluster,
     assert counts.dropped["spool_full"] > 0
     assert 1_000_000 < producer.spool_bytes <= 2 * 1024 * 1024
     assert counts.spooled > 100
+
+
+async def test_a_clock_that_is_ahead_loses_and_stops_nothing(start, cluster, clock):
+    """Everything is written with about the brokers' time, dead letters and events too."""
+    hour = 3_600_000
+    brokers_ms = 1_700_000_000_000
+    ahead = [2 * 3600]  # seconds, of this machine's clock
+
+    def wall():
+        return brokers_ms / 1000 + ahead[0] + clock.now - 1000
+
+    cluster.latest_ms = brokers_ms + hour
+    producer = await start(clock=wall)
+    cluster.poison[b"b 3"] = KafkaError.INVALID_RECORD
+
+    def stream(first):
+        for topic in TOPICS:
+            for number in range(first, first + 10):
+                value = b"%s %d" % (topic.encode(), number)
+                producer.produce_all([(topic, b"k", value)], round(wall() * 1000))
+
+    stream(0)
+    go_on(producer, cluster, clock, 200)
+    stream(10)
+    go_on(producer, cluster, clock, 200)
+    for topic in TOPICS:
+        good = [number for number in range(20) if (topic, number) != ("b", 3)]
+        assert written(cluster, topic) == good
+    assert producer.dead_letters.delivered == 1
+    # but for the one of each topic with which a time was found
+    far = [topic for topic, *_, time_ms, _ in cluster.log if abs(time_ms - brokers_ms) > hour / 5]
+    assert len(far) == len(set(far)) <= 4
+    assert {trouble.topic for trouble in producer.troubles} == set(TOPICS)
+    text = producer.troubles[0].explain(KafkaSettings())
+    assert re.match(r"this machine's clock is about (1\.9|2\.\d) h ahead of the brokers'", text)
+    ahead[0] = 0
+    go_on(producer, cluster, clock, 200)
+    assert producer.troubles == []
+    stream(20)
+    go_on(producer, cluster, clock, 200)
+    assert producer.held_topics == []
+    assert abs(cluster.log[-1][3] - wall() * 1000) < 100_000
 
 
 async def test_smaller_batches_are_for_every_client(start, cluster, clock):

@@ -1,0 +1,83 @@
+"""The time that a record is written with, where brokers refuse its own.
+
+Brokers compare it with their clock (`message.timestamp.after.max.ms`, an hour by default, and
+`message.timestamp.before.max.ms`) and do not say what that is. So a record that is refused alone is
+tried with other times until one is accepted: first with this machine's present time, which helps
+what has waited for too long, then with times ever farther from it. Kafka's timestamp is then about
+the brokers' own; the times inside the value stay what this machine measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+_HOUR_MS = 3_600_000
+AFTER_MAX_MS: Final = _HOUR_MS
+"""Kafka's default of message.timestamp.after.max.ms."""
+_FIRST_MS = 60_000
+_GROWTH = 1.1  # how exactly the difference of the clocks is found
+# within a week no farther from one another than what brokers accept around their time
+_FINE_MS = 7 * 86_400_000
+_LAST_MS = 400 * 86_400_000
+_STEPPED_MS = 30_000  # a clock that was set, as opposed to one that drifts
+
+
+class Restamping:
+    """Searches for a shift of this machine's clock that brokers accept, and applies it.
+
+    Args:
+        after_max_ms: `message.timestamp.after.max.ms` of the topic.
+    """
+
+    def __init__(self, after_max_ms: int = AFTER_MAX_MS) -> None:
+        self.after_max_ms = after_max_ms
+        self.shift_ms: int | None = None
+        """What is added to this machine's clock; None: records keep their own times."""
+        self.ahead_ms: int | None = None
+        """About how far this machine's clock is ahead of the brokers'; negative is behind."""
+        self._search: Iterator[int] | None = None
+        self._set_at_ms = 0.0
+
+    def refused(self) -> bool:
+        """The last time was refused; False when all were tried, and the search begins anew."""
+        if self._search is None:
+            self._search = _shifts()
+        self.ahead_ms = None
+        self.shift_ms = next(self._search, None)
+        if self.shift_ms is None:
+            self._search = None
+        return self.shift_ms is not None
+
+    def accepted(self, clock_ms: float, monotonic_ms: float) -> None:
+        """The last time was accepted: it is that of the records from now on."""
+        if self._search is None or self.shift_ms is None:
+            return
+        self._search = None
+        self._set_at_ms = clock_ms - monotonic_ms
+        if self.shift_ms < 0:
+            # the latest time that they accept, so that their own is before it
+            self.shift_ms -= self.after_max_ms
+        self.ahead_ms = -self.shift_ms or None
+
+    def look(self, clock_ms: float, monotonic_ms: float) -> None:
+        """End it when this machine's clock was set, right or wrong."""
+        searching = self._search is not None
+        if self.shift_ms is None or searching:
+            return
+        if abs(clock_ms - monotonic_ms - self._set_at_ms) > _STEPPED_MS:
+            self.shift_ms = self.ahead_ms = None
+
+    def of(self, timestamp_ms: int, now_ms: int) -> int:
+        """The time to write a record with."""
+        return timestamp_ms if self.shift_ms is None else now_ms + self.shift_ms
+
+
+def _shifts() -> Iterator[int]:
+    yield 0
+    size = float(_FIRST_MS)
+    while size < _LAST_MS:
+        # ahead first: brokers accept any time in the past, unless they are told otherwise
+        yield -round(size)
+        yield round(size)
+        size = min(size * _GROWTH, size + _HOUR_MS if size < _FINE_MS else _LAST_MS)
