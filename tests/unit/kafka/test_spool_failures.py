@@ -2,7 +2,6 @@ import errno
 import os
 import resource
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from connector.kafka.spool_trouble import CALM_SECONDS, MAX_BACKOFF_SECONDS
+from tests.support.mounts import small_file_system
 from tests.support.spooling import MIB, STEP, Bench, drained, fill, numbers, record, wait_for
 
 
@@ -183,16 +183,8 @@ def test_a_file_system_that_is_smaller_than_the_spool_is_told(bench, monkeypatch
     assert spool.limit_bytes == 12 * MIB
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which needs root")
 def test_a_file_system_that_is_smaller_than_the_spool(tmp_path):
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)],
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.decode().strip()}")
-    try:
+    with small_file_system(tmp_path, "1m"):
         bench = Bench(tmp_path / "spool")
         spool = bench(max_bytes=64 * MIB, memory_bytes=100_000)
         fill(spool, range(20_000), size=100)
@@ -204,8 +196,6 @@ def test_a_file_system_that_is_smaller_than_the_spool(tmp_path):
         assert bench.found() == list(range(spool.records))
         assert len(drained(spool)) == 20_000 - lost
         spool.close()
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_files_that_may_not_grow(bench):
