@@ -29,7 +29,7 @@ class Acknowledgements:
         self._told = False
 
     def check(self, now: float, counts: Counts) -> str | None:
-        """Look once, about each second or more often.
+        """Look once, about each second; logs the edges, so it is not for whoever only asks.
 
         Args:
             now: seconds of a monotonic clock.

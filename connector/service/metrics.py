@@ -112,9 +112,13 @@ class Metrics:
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def expose(self, accept: str = "") -> tuple[bytes, str]:
-        """The page and its content type, as the Accept header asks for."""
-        encoder, content_type = choose_encoder(accept)
+    def expose(self, *, openmetrics: bool = False) -> tuple[bytes, str]:
+        """The page and its content type.
+
+        The format is the caller's choice and not made of a request's Accept header: the library
+        answers some of those with an exception, and repeats others in its own header.
+        """
+        encoder, content_type = choose_encoder("application/openmetrics-text" * openmetrics)
         return encoder(self._registry), content_type
 
 

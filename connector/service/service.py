@@ -109,7 +109,7 @@ class Service:
         self.settings = settings
         self.topics = TopicNames(settings.topics.prefix)
         self.phase = Phase.STARTING
-        self.http = StatusServer(settings.http, self.status)
+        self.http = StatusServer(settings.http, self.status, self._readiness)
         self.credentials = {account.name: credentials_of(account) for account in settings.accounts}
         if mask is not None:
             for credentials in self.credentials.values():
@@ -136,6 +136,8 @@ class Service:
         )
         self._reporter = Reporter(settings, self.producer, self.owner, self._dead_letters)
         self._acknowledgements = Acknowledgements(_log)
+        # what the last look at them came to, for readiness
+        self._silence: str | None = None
         self._troubles = TopicTroubles(
             self.producer, settings.kafka, self._make_topics if settings.topics.create else None
         )
@@ -475,22 +477,23 @@ class Service:
             reasons.append("no Kafka broker is connected" + (f": {cause}" if cause else ""))
         elif troubles := self._troubles.reasons():
             reasons += troubles
-        elif silence := self._nothing_taken():
-            reasons.append(silence)
+        elif self._silence:
+            reasons.append(self._silence)
         if problem := self.producer.spool_problem:
             reasons.append(f"{problem}. While Kafka is away, records are lost")
         if self._master is not None and self._master.held_back is not None:
             reasons.append(self._master.held_back)
         return [*reasons, *self.owner.not_ready()]
 
-    def _nothing_taken(self) -> str | None:
-        return self._acknowledgements.check(time.monotonic(), self.producer.counts)
+    def _readiness(self) -> tuple[str, list[str]]:
+        return self.phase.value, self._not_ready()
 
     async def _tick(self) -> None:
         """What is done each second."""
         while True:
             self._reporter.sample()
-            self._nothing_taken()
+            # here alone: whoever asks how the service is must change nothing and log nothing
+            self._silence = self._acknowledgements.check(time.monotonic(), self.producer.counts)
             self._losses.report(self._reporter.pipeline)
             await asyncio.sleep(1.0)
 

@@ -16,6 +16,9 @@ from connector.histogram import Histogram
 
 VERSION: Final = connector.__version__
 
+MAX_UNRESOLVED_SHOWN = 1000
+"""Instruments without a connection that /status names; all are counted."""
+
 
 @dataclass(frozen=True)
 class Accounting:
@@ -202,6 +205,9 @@ class ServiceStatus:
         }
         for name in ("connections", "exchanges"):
             document[name] = [dataclasses.asdict(part) for part in document[name]]
+        # of a whole market without names, say: a page is for people
+        document["unresolved"] = list(self.unresolved[:MAX_UNRESOLVED_SHOWN])
+        document["unresolved_count"] = len(self.unresolved)
         document["accounting"] = {
             **dataclasses.asdict(self.accounting),
             "balanced": self.accounting.balanced,

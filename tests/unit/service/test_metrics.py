@@ -143,6 +143,6 @@ def test_the_process_is_there_too(families):
 
 
 def test_openmetrics_when_asked_for():
-    page, content_type = Metrics(service_status).expose("application/openmetrics-text")
+    page, content_type = Metrics(service_status).expose(openmetrics=True)
     assert content_type.startswith("application/openmetrics-text")
     assert page.endswith(b"# EOF\n")

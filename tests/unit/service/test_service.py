@@ -260,7 +260,7 @@ async def test_connected_brokers_that_take_nothing_are_not_ready(service, monkey
         (reason,) = service.status().not_ready
         assert re.match(r"Kafka has taken no record for \d+ s, 3 wait", reason)
         service.producer.in_flight = 2
-        assert service.status().ready
+        await until(lambda: service.status().ready)
 
 
 async def test_tokens_are_told_to_the_mask(outside):

@@ -27,3 +27,10 @@ def test_the_document_is_json():
 
 def test_a_reason_makes_it_not_ready():
     assert not service_status(not_ready=("no broker",)).ready
+
+
+def test_a_market_without_names_is_counted():
+    names = [f"NSE:X{number}: not in the instrument master" for number in range(1001)]
+    document = service_status(unresolved=names).as_json()
+    assert document["unresolved"] == names[:1000]
+    assert document["unresolved_count"] == 1001

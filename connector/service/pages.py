@@ -1,0 +1,125 @@
+"""What the status server answers: the pages, made of snapshots.
+
+    /live     200 as long as the event loop runs: a reason to restart the process when it does not
+    /ready    200 when everything flows; 503 with the reasons when not
+    /metrics  for Prometheus
+    /status   everything, for people: JSON
+
+A service that waits for the day's token is alive and not ready: restarting it would not help.
+Asking changes nothing, and what is costly to make is made once a second at most.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+from connector.service.metrics import Metrics
+from connector.service.status import ServiceStatus
+
+PAGE_SECONDS: Final = 1.0
+"""How old /status and /metrics may be."""
+
+_log = structlog.get_logger("connector.http")
+
+Readiness = Callable[[], tuple[str, Sequence[str]]]
+"""The phase, and the reasons why it is not ready; cheap, and without effect."""
+
+
+class Answer(NamedTuple):
+    """One page."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Pages:
+    """Makes the pages.
+
+    Args:
+        status: makes a snapshot of everything.
+        readiness: makes that of readiness alone; out of `status` when not given.
+        monotonic: seconds, for the age of pages.
+    """
+
+    def __init__(
+        self,
+        status: Callable[[], ServiceStatus],
+        readiness: Readiness | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._status = status
+        self._readiness = readiness or self._readiness_of_status
+        self._metrics = Metrics(status)
+        self._monotonic = monotonic
+        # name of the page → (when it was made, the page)
+        self._kept: dict[str, tuple[float, Answer]] = {}
+        self._defect_logged = False
+
+    def answer(self, path: str, accept: str = "") -> Answer:
+        """The page of a path; nothing that a request may hold raises.
+
+        Args:
+            path: without a query.
+            accept: the request's Accept header; only decides the format of /metrics.
+        """
+        try:
+            return self._page(path, accept)
+        except Exception:  # noqa: BLE001 - a defect of ours, on each request: one line is enough
+            if not self._defect_logged:
+                self._defect_logged = True
+                _log.exception("status_page_failed", page=path[:20])
+            return _json(500, {"error": "this page cannot be made; the log says why"})
+
+    def _page(self, path: str, accept: str) -> Answer:
+        match path:
+            case "/live":
+                return _json(200, {"live": True})
+            case "/ready":
+                phase, reasons = self._readiness()
+                ready = not reasons
+                document = {"ready": ready, "phase": phase, "reasons": list(reasons)}
+                return _json(200 if ready else 503, document)
+            case "/metrics":
+                openmetrics = "application/openmetrics-text" in accept.lower()
+                name = "openmetrics" if openmetrics else "metrics"
+                return self._recent(name, lambda: self._exposed(openmetrics=openmetrics))
+            case "/status":
+                return self._recent("status", self._shown)
+            case "/":
+                return _json(200, {"see": ["/live", "/ready", "/metrics", "/status"]})
+        return _json(
+            404, {"error": "no such page", "see": ["/live", "/ready", "/metrics", "/status"]}
+        )
+
+    def _recent(self, name: str, make: Callable[[], Answer]) -> Answer:
+        now = self._monotonic()
+        kept = self._kept.get(name)
+        if kept is not None and now - kept[0] < PAGE_SECONDS:
+            return kept[1]
+        answer = make()
+        self._kept[name] = (now, answer)
+        return answer
+
+    def _exposed(self, *, openmetrics: bool) -> Answer:
+        page, content_type = self._metrics.expose(openmetrics=openmetrics)
+        return Answer(200, content_type, page)
+
+    def _shown(self) -> Answer:
+        return _json(200, self._status().as_json(), indent=2)
+
+    def _readiness_of_status(self) -> tuple[str, Sequence[str]]:
+        status = self._status()
+        return status.phase, status.not_ready
+
+
+def _json(status: int, document: Any, *, indent: int | None = None) -> Answer:
+    text = json.dumps(document, indent=indent, default=str)
+    body = f"{text}\n" if indent else text
+    return Answer(status, "application/json; charset=utf-8", body.encode())
