@@ -19,6 +19,8 @@ MAX_FOREIGN_CHARS = 300
 """Of somebody else's words, in errors, events and pages of ours."""
 MAX_SEARCHED_CHARS = 8 * 1024
 """Of a foreign text that is going to be cut: what is behind them is dropped unread."""
+MAX_QUOTED_CHARS = 12
+"""Of what was given where something else is expected, in the error about it."""
 MIN_SECRET_CHARS = 6
 """Shorter secrets are not searched for: they would blot out ordinary words."""
 
@@ -93,6 +95,17 @@ class Redactor:
         return cut(one_line(self.redact(text[:MAX_SEARCHED_CHARS])), max_chars)
 
 
+def quoted(value: object) -> str:
+    """What somebody gave, as an error may repeat it: its beginning, on one line, in quotes.
+
+    It may be a secret that was pasted into the wrong place.
+    """
+    if not isinstance(value, str):
+        return cut(str(value), MAX_QUOTED_CHARS + 1)
+    text = repr(value[:MAX_QUOTED_CHARS])
+    return text if len(value) <= MAX_QUOTED_CHARS else f"{text}…"
+
+
 def one_line(text: str) -> str:
     """Text with a space in place of white space, control and invisible characters."""
     return _CONTROL.sub(" ", text).strip()
@@ -105,7 +118,7 @@ def cut(text: str, max_chars: int = MAX_FOREIGN_CHARS) -> str:
 
 def _encodings(secret: str) -> Iterable[str]:
     """The secret as it may stand in a text, but for escapes of single characters."""
-    data = secret.encode()
+    data = secret.encode(errors="surrogatepass")
     yield secret
     yield data.hex()
     # its place among other bytes decides what base64 makes of it: three ways, and the characters

@@ -40,6 +40,14 @@ def run(*, settings: Settings, mask: SecretMask) -> None:
     Ends at SIGTERM or Ctrl-C after a flush; a second one ends it faster. Exit code 0: everything
     was delivered or is in the spool on disk; 3: something was lost; 2: wrong settings; 1: failed.
     """
+    import structlog
+
+    from connector.settings.clear_text import clear_text
+
+    for found in clear_text(settings):
+        structlog.get_logger("connector.settings").warning(
+            "secret_in_clear_text", setting=found.setting, reason=str(found)
+        )
     from connector.service.service import run_service
 
     raise typer.Exit(run_service(settings, mask))
@@ -48,13 +56,17 @@ def run(*, settings: Settings, mask: SecretMask) -> None:
 def check_config(config: ConfigOption = None) -> None:
     """Check the settings: explain what is wrong, else print what applies.
 
-    The output is YAML, with secrets masked and the origin of what was given. Exit code 2 when
-    something is wrong.
+    The output is YAML, with secrets masked and the origin of what was given; a secret that would
+    be sent unencrypted is a warning beside it. Exit code 2 when something is wrong.
     """
+    from connector.settings.clear_text import clear_text
     from connector.settings.reference import effective
     from connector.settings.source import load
 
-    typer.echo(effective(load(config)), nl=False)
+    loaded = load(config)
+    for found in clear_text(loaded.settings):
+        typer.echo(f"warning: {found.setting}: {found}", err=True)
+    typer.echo(effective(loaded), nl=False)
 
 
 def print_settings() -> None:

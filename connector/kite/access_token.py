@@ -13,9 +13,9 @@ import re
 MAX_TOKEN_FILE_BYTES = 4096
 """Of a file with an access_token."""
 
-# what RFC 7235 calls token68, and an underscore; signs of equality only at its end
-_BODY = re.compile(rb"[A-Za-z0-9._~+/-]*")
-_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+# what RFC 7235 calls token68, and signs that need no quotes; signs of equality only at its end
+_BODY = re.compile(rb"[A-Za-z0-9._~+/*!$-]*")
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/*!$-]+=*")
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 

@@ -7,6 +7,8 @@ into them. Secrets are `SecretStr`: no repr, log, error or status page shows the
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -23,17 +25,49 @@ from pydantic import (
     model_validator,
 )
 
+from connector.kite.access_token import usable_token
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY, ConnectionConfig, Seconds
 from connector.kite.wire.models import Exchange, Mode
+from connector.redaction import quoted
 
 DEFAULT_NAME: Final = "kite-connector"
 """Of a cluster, where nothing else is said."""
+
+
+_UNFIT = {"Cc": "control character", "Cf": "invisible character", "Cs": "broken character",
+          "Zl": "line break", "Zp": "line break"}  # fmt: skip
+
+
+def clean(value: object) -> object:
+    """Text and secrets without space around them; everything else as it is.
+
+    Raises:
+        ValueError: it holds what nobody sees and no setting has: a line break, a NUL, an escape.
+    """
+    if isinstance(value, SecretStr):
+        return SecretStr(str(clean(value.get_secret_value())))
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text.isprintable():
+        for place, character in enumerate(text, 1):
+            if unfit := _UNFIT.get(unicodedata.category(character)):
+                raise ValueError(f"holds the {unfit} U+{ord(character):04X} at place {place}")
+    return text
 
 
 class Section(BaseModel):
     """A part of the settings: frozen, and closed against unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _clean(cls, value: object) -> object:
+        """Text without the space around it that files and shells leave."""
+        if isinstance(value, list | tuple):
+            return [clean(item) for item in value]
+        return clean(value)
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -51,7 +85,7 @@ def _url(*schemes: str) -> AfterValidator:
             _ = parts.port
         except ValueError:
             raise ValueError("has a port that is none") from None
-        if not parts.hostname:
+        if not parts.hostname or _NO_HOST.search(parts.netloc):
             raise ValueError("names no host")
         return value.rstrip("/")
 
@@ -62,12 +96,21 @@ WebSocketUrl = Annotated[str, _url("wss", "ws")]
 HttpUrl = Annotated[str, _url("https", "http")]
 
 
+_NO_HOST = re.compile(r"[\s/@?#\\]")
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+
+
 def _servers(value: str) -> str:
     servers = [server.strip() for server in value.split(",")]
     for server in servers:
         host, _, port = server.rpartition(":")
-        if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ValueError(f"{server!r} must be host:port")
+        if (
+            not host
+            or _NO_HOST.search(host)
+            or not _PORT.fullmatch(port)
+            or not 0 < int(port) < 65536
+        ):
+            raise ValueError(f"{quoted(server)} must be host:port")
     return ",".join(servers)
 
 
@@ -102,6 +145,11 @@ class AccountSettings(Section):
         description="sockets of this api_key",
     )
 
+    @field_validator("api_key", "api_secret", "access_token")
+    @classmethod
+    def _usable(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(usable_token(value.get_secret_value().encode()))
+
     @model_validator(mode="after")
     def _one_token(self) -> AccountSettings:
         if self.access_token is not None and self.access_token_file is not None:
@@ -114,6 +162,7 @@ EXCHANGE_NAMES = (*(exchange.name for exchange in Exchange if exchange.tradable)
 
 
 _SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
+_WHOLE = re.compile(r"-?[0-9]+", re.ASCII)
 
 
 def _instrument(value: object) -> int | str:
@@ -122,10 +171,11 @@ def _instrument(value: object) -> int | str:
         # settings may name the whole market
         return value
     text = str(value).strip()
-    if text.lstrip("-").isdigit():
-        token = int(text)
+    if _WHOLE.fullmatch(text):
+        token = int(text[:20])
         if not 0 < token < 2**32:
-            raise ValueError(f"{token} is not an instrument token: these are 32 bits, unsigned")
+            shown = quoted(int(text[:20]))
+            raise ValueError(f"{shown} is not an instrument token: these are 32 bits, unsigned")
         try:
             Exchange.of(token)
         except ValueError:
@@ -135,9 +185,10 @@ def _instrument(value: object) -> int | str:
         return token
     exchange, colon, symbol = text.partition(":")
     if not colon or not symbol.strip():
-        raise ValueError(f"{text!r} must be an instrument token or EXCHANGE:TRADINGSYMBOL")
+        raise ValueError(f"{quoted(text)} must be an instrument token or EXCHANGE:TRADINGSYMBOL")
     if exchange.upper() not in EXCHANGE_NAMES:
-        raise ValueError(f"{text!r}: no such exchange; there are {', '.join(EXCHANGE_NAMES)}")
+        known = ", ".join(EXCHANGE_NAMES)
+        raise ValueError(f"{quoted(text)}: no such exchange; there are {known}")
     return f"{exchange.upper()}:{symbol.strip()}"
 
 
@@ -151,6 +202,12 @@ class InstrumentSettings(Section):
     instruments: tuple[Instrument, ...] = Field(
         min_length=1, description="tokens, or EXCHANGE:TRADINGSYMBOL"
     )
+
+
+def _clean_values(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {clean(key): clean(item) for key, item in value.items()}
 
 
 class KafkaSettings(Section):
@@ -190,7 +247,7 @@ class KafkaSettings(Section):
         description="so long Kafka may acknowledge nothing before ticks go to the spool: a killed "
         "process loses no more than that",
     )
-    client: dict[str, str | int | float | bool] = Field(
+    client: Annotated[dict[str, str | int | float | bool], BeforeValidator(_clean_values)] = Field(
         default_factory=dict,
         description="any other librdkafka property, for every client; the connector's own win",
     )
@@ -367,6 +424,9 @@ class Settings(Section):
     instrument_master: InstrumentMasterSettings = InstrumentMasterSettings()
     http: HttpSettings = HttpSettings()
     logging: LoggingSettings = LoggingSettings()
+    allow_insecure: bool = Field(
+        False, description="send secrets unencrypted to public hosts, too; else that ends the start"
+    )
     grace_seconds: Seconds = Field(
         25.0,
         description="from SIGTERM to the end: the flush, the rest to the spool, the slots given up",

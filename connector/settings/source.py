@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from connector.errors import SettingProblem, SettingsError
+from connector.files import UnusableFileError, read_bounded
+from connector.redaction import Redactor, cut, one_line, quoted
+from connector.settings.clear_text import clear_text
 from connector.settings.models import Settings
+from connector.settings.yaml_text import YamlTextError, read_yaml
 
 ENV_PREFIX = "KITE_"
 CONFIG_VARIABLE = "KITE_CONNECTOR_CONFIG"
@@ -36,38 +39,18 @@ SWITCHES = {CONFIG_VARIABLE, "KITE_CONNECTOR_CODEC", "KITE_CONNECTOR_BUILD"}
 _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)")
 _SERVICE_URL = re.compile(r"^(tcp|udp|sctp)://")
 
+MAX_FILE_BYTES = 16 * 2**20
+"""Of a settings file; one that names all instruments of the market has 3 MiB."""
+MAX_VARIABLE_CHARS = 128 * 1024
+"""Of a variable's value: what Linux allows."""
+MAX_NAME_CHARS = 60
+"""Of a name that is no setting's, in the error about it: it may be anything."""
+
+# misspelt ones too; a file's name is none
+_SECRET_NAME = re.compile(
+    r"(pass|pas*wo?r?d|pwd|secret|token|key|credential).*(?<!_file)$", re.IGNORECASE
+)
 _SECRET_PROPERTY = re.compile(r"password|secret|token|key\.pem|jaas|oauthbearer|user\.info")
-
-_INT = "tag:yaml.org,2002:int"
-_STR = "tag:yaml.org,2002:str"
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe, and quick where libyaml is there: a list may name the whole market."""
-
-    def resolve(self, kind: type[yaml.Node], value: str, implicit: Any) -> str:
-        """The tag of a node; what is plainly a token or a name needs no regular expressions."""
-        if kind is yaml.ScalarNode and implicit[0] and value.isascii():
-            # with a zero in front it may be octal
-            if value.isdecimal() and value[0] != "0":
-                return _INT
-            # nothing but text begins with a letter and has a colon
-            if value[:1].isalpha() and ":" in value:
-                return _STR
-        return str(super().resolve(kind, value, implicit))
-
-    def construct_sequence(self, node: yaml.Node, deep: bool = False) -> list[Any]:
-        """The items; the same as PyYAML's own, without its bookkeeping for plain ones."""
-        if not isinstance(node, yaml.SequenceNode):
-            return list(super().construct_sequence(node, deep))
-        return [
-            item.value
-            if item.tag is _STR
-            else int(item.value)
-            if item.tag is _INT
-            else self.construct_object(item, deep=deep)
-            for item in node.value
-        ]
 
 
 @contextlib.contextmanager
@@ -123,14 +106,42 @@ def load(
     if not accounts_required and isinstance(tree, dict) and not tree.get("accounts"):
         tree["accounts"] = [{"api_key": "none"}]
     settings = _validate(tree, origins, problems)
+    if settings is not None and not settings.allow_insecure:
+        problems += [
+            SettingProblem(
+                found.setting,
+                f"{found}; encrypt it, or set allow_insecure",
+                origin_of(tuple(found.setting.split(".")), origins),
+            )
+            for found in clear_text(settings)
+            if found.public
+        ]
     if problems or settings is None:
-        raise SettingsError(problems)
+        redactor = Redactor(*_secrets_in(tree, ()))
+        raise SettingsError(
+            [
+                each._replace(name=redactor.redact(each.name), reason=redactor.redact(each.reason))
+                for each in problems
+            ]
+        )
     return Loaded(settings, origins)
 
 
+def _secrets_in(tree: Any, path: SettingPath) -> Iterator[str]:
+    """Whatever stands under the name of a secret, whether the rest is right or not."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _secrets_in(value, (*path, str(key)))
+    elif isinstance(tree, list) and path and path[-1] != "instruments":
+        for number, value in enumerate(tree):
+            yield from _secrets_in(value, (*path, number))
+    elif isinstance(tree, str) and path and is_secret_name(str(path[-1])):
+        yield tree
+
+
 def name_of(path: SettingPath) -> str:
-    """The name as users write it: accounts.0.api_key."""
-    return ".".join(map(str, path))
+    """The name as users write it, accounts.0.api_key; a key that is none is cut."""
+    return ".".join(cut(one_line(str(part)), MAX_NAME_CHARS) for part in path)
 
 
 def variable_of(path: SettingPath) -> str:
@@ -148,54 +159,27 @@ def origin_of(path: SettingPath, origins: Mapping[SettingPath, str]) -> str:
 
 def _read_file(file: Path, origins: dict[SettingPath, str], problems: list[SettingProblem]) -> Any:
     try:
+        # a pipe too: the file may come out of a vault, as --config <(command)
         with _no_collection():
-            loader = _Loader(file.read_text())
-            try:
-                node = loader.get_single_node()
-                # its own constructor makes the tree from the node: the text is parsed once
-                tree = None if node is None else loader.construct_document(node)
-            finally:
-                loader.dispose()
-    except OSError as exc:
-        problems.append(SettingProblem("--config", f"cannot read {file}: {exc.strerror}"))
+            document = read_yaml(read_bounded(file, MAX_FILE_BYTES, pipe=True))
+    except UnusableFileError as exc:
+        problems.append(SettingProblem("--config", f"cannot read {file}: {exc}"))
         return {}
-    except UnicodeDecodeError:
-        problems.append(SettingProblem("--config", f"{file} is not a text file"))
+    except YamlTextError as exc:
+        where = f"{file}:{exc.line}" if exc.line else str(file)
+        problems.append(SettingProblem("--config", exc.reason, where))
         return {}
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}" if mark else str(file)
-        # `problem` is the parser's own words; str(exc) would quote the line, secrets and all
-        reason = getattr(exc, "problem", None) or "not readable"
-        problems.append(SettingProblem("--config", f"not YAML: {reason}", where))
+    if document.value is None:
         return {}
-    if node is None:
-        return {}
-    if not isinstance(node, yaml.MappingNode):
+    if not isinstance(document.value, dict):
         problems.append(SettingProblem("--config", "must be a mapping of settings", str(file)))
         return {}
-    for path, line, repeated in _walk(node, ()):
-        origin = f"{file}:{line}"
-        if repeated:
-            problems.append(SettingProblem(name_of(path), "stands twice in this mapping", origin))
-        origins[path] = origin
-    return tree
-
-
-def _walk(node: yaml.Node, path: SettingPath) -> Iterator[tuple[SettingPath, int, bool]]:
-    """(path, line, whether the key stood there before) of everything in the file."""
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            below = (*path, str(key.value))
-            yield below, key.start_mark.line + 1, below in seen
-            seen.add(below)
-            yield from _walk(value, below)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*path, index), value.start_mark.line + 1, False
-            if not isinstance(value, yaml.ScalarNode):
-                yield from _walk(value, (*path, index))
+    origins.update((path, f"{file}:{line}") for path, line in document.lines.items())
+    problems += [
+        SettingProblem(name_of(path), "stands twice in this mapping", f"{file}:{line}")
+        for path, line in document.repeated
+    ]
+    return document.value
 
 
 def _read_environment(
@@ -205,20 +189,32 @@ def _read_environment(
         text = environ[variable]
         if not variable.startswith(ENV_PREFIX) or variable in SWITCHES or not text.strip():
             continue
+        if len(text) > MAX_VARIABLE_CHARS:
+            reason = f"has more than {MAX_VARIABLE_CHARS} characters: give it in a file"
+            problems.append(SettingProblem(variable[:MAX_NAME_CHARS], reason, "environment"))
+            continue
         parts = variable.removeprefix(ENV_PREFIX).lower().split("__")
         path = tuple(int(part) if part.isdigit() else part for part in parts)
         annotation = _annotation(path)
         if annotation is None:
             if not _from_kubernetes(variable, text):
                 near = _near(variable, [*SWITCHES, *map(variable_of, leaves(Settings))])
-                problems.append(SettingProblem(variable, f"no such setting{near}", "environment"))
+                name = cut(one_line(variable), MAX_NAME_CHARS)
+                problems.append(SettingProblem(name, f"no such setting{near}", "environment"))
             continue
         if not _is_scalar(annotation):
             try:
                 # JSON is YAML, and YAML forgives a missing quote
-                yield variable, path, yaml.safe_load(text)
-            except yaml.YAMLError:
-                problems.append(SettingProblem(name_of(path), "must be JSON", variable))
+                document = read_yaml(text)
+            except YamlTextError as exc:
+                reason = f"must be JSON: {exc.reason.removeprefix('not YAML: ')}"
+                problems.append(SettingProblem(name_of(path), reason, variable))
+                continue
+            problems += [
+                SettingProblem(name_of((*path, *below)), "stands twice in this mapping", variable)
+                for below, _ in document.repeated
+            ]
+            yield variable, path, document.value
         elif text.strip() == "null" and type(None) in get_args(annotation):
             yield variable, path, None
         else:
@@ -348,6 +344,11 @@ def is_secret_property(name: str) -> bool:
     return _SECRET_PROPERTY.search(name) is not None
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what stands under a name may be a secret, even if it is no setting's."""
+    return _SECRET_NAME.search(name) is not None or is_secret_property(name)
+
+
 def is_secret(path: SettingPath) -> bool:
     """Whether a setting's value must never be shown."""
     return SecretStr in members_of(_annotation(path))
@@ -401,6 +402,7 @@ def _reason(path: SettingPath, kind: str, message: str, given: Any) -> str:
         return f"is required; set it in the file, or as {variable_of(path)}"
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     message = message[:1].lower() + message[1:].partition(", unable to parse")[0]
-    if kind == "value_error" or is_secret(path) or not isinstance(given, str | int | float):
+    unquotable = is_secret(path) or any(is_secret_name(str(part)) for part in path)
+    if kind == "value_error" or unquotable or not isinstance(given, str | int | float):
         return message
-    return f"{message}, not {given!r}"
+    return f"{message}, not {quoted(given)}"

@@ -1,3 +1,6 @@
+import contextlib
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -6,6 +9,7 @@ from connector.settings import source
 from connector.settings.models import Settings
 from connector.settings.reference import effective
 from connector.settings.source import is_secret, leaves, load, name_of, variable_of
+from tests.support.echoes import longest_in_common
 
 KEY = {"KITE_ACCOUNTS__0__API_KEY": "k"}
 
@@ -218,3 +222,177 @@ def test_scalars_are_what_yaml_says_they_are(file, text):
     path = file(f"x: [{text}, {text}:NSE, 'NSE:{text}']\n")
     origins, problems = {}, []
     assert source._read_file(path, origins, problems) == yaml.safe_load(path.read_text())
+
+
+class TestFilesThatDoHarm:
+    @pytest.mark.parametrize(
+        ("text", "line", "reason"),
+        [
+            ("kafka: " + "[" * 3000, 1, "nested more than 20 deep"),
+            ("kafka: " + "{a: " * 3000, 1, "nested more than 20 deep"),
+            ("\n".join(" " * n + f"k{n}:" for n in range(3000)), 21, "nested more than 20 deep"),
+            ("name: x\nkafka: &all\n  client: *all\n", 3, "an alias to what it is part of"),
+            ("name: x\nkafka: &all {<<: *all}\n", 2, "an alias to what it is part of"),
+            ("name: *nobody\n", 1, "alias"),
+            ("a: 1\nkafka:\n\tlinger_ms: 1\n", 3, "cannot start any token"),
+            ("name: x\nspool:\n  max_mib: 2026-13-45\n", 3, "not a value of the kind timestamp"),
+            ("name: x\n? [a, b]\n: 1\n", 2, "a key must be a name"),
+            ("name: !!python/object:os.system {}\n", 1, "a tag that is not known here"),
+            ("name: a\n---\nname: b\n", 2, "more than one document"),
+            ("name: x\nkafka: \x07\n", 2, "control characters are not allowed"),
+        ],
+    )
+    def test_each_is_told_with_its_line(self, file, text, line, reason):
+        path = file(text)
+        (problem, *_) = problems(path)
+        assert reason in problem
+        assert f"({path}:{line})" in problem
+
+    def test_bytes_of_another_encoding_are_told_with_their_line(self, tmp_path):
+        path = tmp_path / "kite.yaml"
+        path.write_bytes("name: a\n# für später\n".encode("latin-1"))
+        assert problems(path) == [f"--config: is not a text file in UTF-8 ({path}:2)"]
+        path.write_bytes(b"\xef\xbb\xbfname: a\n")
+        assert load(path, KEY).settings.name == "a"
+
+    def test_aliases_that_grow_are_stopped(self, file):
+        lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+        for n in range(1, 10):
+            lines.append(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]")  # noqa: PERF401
+        assert "more than 1000000 values" in problems(file("\n".join(lines)))[0]
+
+    def test_aliases_and_merged_mappings_that_do_not_are_read(self, file):
+        path = file(
+            "instruments:\n- mode: full\n  instruments: &some [408065]\n"
+            "- {mode: ltp, instruments: *some}\n"
+            "kafka: &k {linger_ms: 7}\nspool:\n  <<: [{max_mib: 8}]\n  directory: /s\n"
+        )
+        settings = load(path, KEY).settings
+        assert [group.instruments for group in settings.instruments] == [(408065,), (408065,)]
+        assert (settings.spool.max_mib, str(settings.spool.directory)) == (8, "/s")
+
+    def test_a_huge_file_is_not_read(self, tmp_path):
+        with (tmp_path / "huge.yaml").open("wb") as huge:
+            huge.truncate(2**40)
+        assert "has more than 16777216 bytes" in problems(tmp_path / "huge.yaml")[0]
+
+    def test_what_is_no_file_is_named(self, tmp_path):
+        assert "is a directory, not a file" in problems(tmp_path)[0]
+        assert "is a device, not a file" in problems(Path("/dev/zero"))[0]
+
+    def test_a_long_variable_is_not_read(self):
+        (problem,) = problems(environ={**KEY, "KITE_NAME": "x" * (128 * 1024 + 1)})
+        assert (
+            problem == "KITE_NAME: has more than 131072 characters: give it in a file (environment)"
+        )
+
+    @pytest.mark.parametrize("text", ["[" * 3000, "&a [*a]", "{a: 1}}", "- - \t:"])
+    def test_json_of_the_environment_is_bounded_as_well(self, text):
+        (problem, *_) = problems(environ={**KEY, "KITE_KAFKA__CLIENT": text})
+        assert problem.startswith("kafka.client: must be JSON: ")
+
+
+class TestSecretsInTheWrongPlace:
+    SECRET = "a3Vq9Lx0Zr7Tb2Nf5Wc8Yh1Kd4Pj6Gs0"
+
+    @pytest.mark.parametrize(
+        "variable",
+        [
+            "KITE_NAME", "KITE_KAFKA__BOOTSTRAP_SERVERS", "KITE_KAFKA__SECURITY_PROTOCOL",
+            "KITE_KAFKA__LINGER_MS", "KITE_FEED__ROOT", "KITE_FEED__REST", "KITE_REGISTRY__URL",
+            "KITE_TOPICS__PREFIX", "KITE_TOPICS__CREATE", "KITE_HTTP__PORT", "KITE_INSTRUMENTS",
+            "KITE_ACCOUNTS__0__NAME", "KITE_KAFKA__CLIENT", "KITE_LOGGING__LEVEL",
+            "KITE_INSTRUMENT_MASTER__REFRESH_AT",
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize(
+        "shape", ["{}", "ws://u:{}@host", "{}:9092:x", "https://{}/ ?{}", "-{}"]
+    )
+    def test_an_error_repeats_its_beginning_at_most(self, variable, shape):
+        environ = {**KEY, variable: shape.format(self.SECRET, self.SECRET)}
+        with contextlib.suppress(SettingsError):  # some take any text
+            shown = str(load(None, environ).origins)
+        with contextlib.suppress(AssertionError, pytest.fail.Exception):
+            shown = str(problems(environ=environ))
+        assert longest_in_common(shown, self.SECRET) <= 12
+
+    def test_one_that_is_known_is_not_repeated_at_all(self, file):
+        path = file(
+            f"accounts:\n- api_key: {self.SECRET}\n  name: {self.SECRET}\n{self.SECRET}: 1\n"
+        )
+        assert longest_in_common(str(problems(path, {})), self.SECRET) < 8
+
+    @pytest.mark.parametrize("name", ["sasl_pasword", "apikey_secret", "token"])
+    def test_under_the_name_of_a_secret_nothing_is_repeated(self, file, name):
+        shown = problems(file(f"kafka:\n  linger_ms: {self.SECRET}\n  {name}: {self.SECRET}\n"))
+        assert longest_in_common(str(shown), self.SECRET) < 8
+
+    def test_names_that_are_none_are_cut(self, file):
+        shown = problems(file(f"kafka:\n  {'x' * 5000}: 1\n"), {**KEY, "KITE_" + "Y" * 5000: "1"})
+        assert all(len(problem) < 300 for problem in shown)
+
+
+class TestText:
+    def test_space_around_it_does_not_count(self, file):
+        loaded = load(
+            file("name: '  a  '\nkafka:\n  client: {client.rack: ' b\n'}\n"),
+            {
+                "KITE_ACCOUNTS__0__API_KEY": "key\n",
+                "KITE_ACCOUNTS__0__ACCESS_TOKEN": " token\r\n",
+                "KITE_KAFKA__BOOTSTRAP_SERVERS": " k-1:9092 , k-2:9092\n",
+                "KITE_REGISTRY__URL": "\thttp://registry:8081\n",
+                "KITE_REGISTRY__USERNAME": "user\n",
+                "KITE_REGISTRY__PASSWORD": "pass word\n",
+                "KITE_HTTP__PORT": " 8091\n",
+            },
+        ).settings
+        account = loaded.accounts[0]
+        assert account.api_key.get_secret_value() == "key"
+        assert account.access_token.get_secret_value() == "token"
+        assert loaded.kafka.bootstrap_servers == "k-1:9092,k-2:9092"
+        assert loaded.registry.url == "http://registry:8081"
+        assert (loaded.registry.username, loaded.registry.password.get_secret_value()) == (
+            "user", "pass word",
+        )  # fmt: skip
+        assert (loaded.name, loaded.http.port) == ("a", 8091)
+        assert loaded.kafka.client == {"client.rack": "b"}
+
+    @pytest.mark.parametrize(
+        "variable",
+        [
+            "KITE_ACCOUNTS__0__API_KEY", "KITE_ACCOUNTS__0__ACCESS_TOKEN",
+            "KITE_ACCOUNTS__0__ACCESS_TOKEN_FILE", "KITE_ACCOUNTS__0__NAME", "KITE_NAME",
+            "KITE_FEED__ROOT", "KITE_KAFKA__BOOTSTRAP_SERVERS", "KITE_KAFKA__SASL_USERNAME",
+            "KITE_KAFKA__SASL_PASSWORD", "KITE_REGISTRY__URL", "KITE_REGISTRY__PASSWORD",
+            "KITE_SPOOL__DIRECTORY", "KITE_HTTP__HOST", "KITE_TOPICS__PREFIX",
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize(
+        "unfit", ["\r\n", "\n", "\x1b", "\u200b", "\u202e", "\ufeff", "\udcff"]
+    )
+    def test_what_nobody_sees_is_refused_with_the_settings_name(self, variable, unfit):
+        shown = problems(environ={**KEY, variable: f"http://a{unfit}b:1"})
+        name = variable.removeprefix("KITE_").lower().replace("__", ".")
+        assert any(
+            problem.startswith(f"{name}: holds the ") and f"U+{ord(unfit[0]):04X}" in problem
+            for problem in shown
+        ), shown
+
+    @pytest.mark.parametrize("key", ["two words", "käy", '"key"'])
+    def test_an_api_key_is_one_word(self, key):
+        (problem,) = problems(environ={"KITE_ACCOUNTS__0__API_KEY": key})
+        assert problem.startswith("accounts.0.api_key: holds ")
+
+
+class TestClearText:
+    def test_to_a_public_host_it_ends_the_start_unless_it_is_meant(self):
+        environ = {**KEY, "KITE_FEED__ROOT": "ws://feed.example.com"}
+        (problem,) = problems(environ=environ)
+        assert problem.startswith(
+            "feed.root: sends the access_token unencrypted to feed.example.com"
+        )
+        assert "allow_insecure" in problem
+        assert load(None, {**environ, "KITE_ALLOW_INSECURE": "true"}).settings.allow_insecure
+
+    def test_within_a_cluster_it_does_not(self):
+        load(None, {**KEY, "KITE_FEED__ROOT": "ws://simulator:8765"})
