@@ -1,21 +1,27 @@
 """A way out through an HTTP proxy, where the environment says that there is one.
 
-`https_proxy` and `no_proxy`, in small or capital letters, as everywhere. Only for `wss`: a token
-does not go in clear text through somebody else's machine, and `ws` is for the simulator.
+`https_proxy`, else `all_proxy`, and `no_proxy`, in small or capital letters, as everywhere. Only
+for `wss`: a token does not go in clear text through somebody else's machine, and `ws` is for the
+simulator.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import re
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pydantic import SecretStr
 
+from connector.redaction import one_line
+
 # of a proxy's answer, before it counts as garbage
-_MAX_ANSWER_BYTES = 16 * 2**10
+MAX_ANSWER_BYTES = 16 * 2**10
+_NO_HOST = re.compile(r"[\s\x00-\x1f]")
 
 
 class Proxy(NamedTuple):
@@ -36,20 +42,11 @@ def proxy_for(host: str) -> Proxy | None:
     Raises:
         ProxyError: it names one that is not of the kind `http://host:port`.
     """
-    address = getproxies().get("https")
-    if not address or proxy_bypass(host):
-        return None
-    parts = urlsplit(address if "://" in address else f"http://{address}")
-    if parts.scheme != "http" or not parts.hostname:
-        # not the address itself: it may hold a password
-        raise ProxyError(
-            f"https_proxy: {parts.scheme or 'no'} scheme; only http://host:port is known"
-        )
-    authorization = None
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        authorization = SecretStr(base64.b64encode(pair.encode()).decode())
-    return Proxy(parts.hostname, parts.port or 80, authorization)
+    found = getproxies()
+    for name in ("https", "all"):
+        if found.get(name):
+            return None if proxy_bypass(host) else _parsed(_variable(name), found[name])
+    return None
 
 
 def proxy_options(url: str) -> dict[str, Any]:
@@ -68,6 +65,29 @@ def proxy_options(url: str) -> dict[str, Any]:
     if proxy.authorization is not None:
         headers["Proxy-Authorization"] = f"Basic {proxy.authorization.get_secret_value()}"
     return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
+
+
+def _variable(name: str) -> str:
+    """The variable as it is written in the environment."""
+    wanted = f"{name}_proxy"
+    return next((each for each in os.environ if each.lower() == wanted), wanted)
+
+
+def _parsed(variable: str, address: str) -> Proxy:
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        port = parts.port or 80
+    except ValueError:
+        raise ProxyError(f"{variable}: not an address; only http://host:port is known") from None
+    if parts.scheme != "http" or not parts.hostname or _NO_HOST.search(parts.hostname):
+        # not the address itself: it may hold a password
+        scheme = one_line(parts.scheme)[:10] or "no"
+        raise ProxyError(f"{variable}: {scheme} scheme; only http://host:port is known")
+    authorization = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = SecretStr(base64.b64encode(pair.encode()).decode())
+    return Proxy(parts.hostname, port, authorization)
 
 
 async def open_tunnel(proxy: Proxy, host: str, port: int) -> asyncio.Transport:
@@ -106,9 +126,9 @@ class _Connect(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
-        if b"\r\n\r\n" not in self._answer and len(self._answer) < _MAX_ANSWER_BYTES:
+        if b"\r\n\r\n" not in self._answer and len(self._answer) < MAX_ANSWER_BYTES:
             return
-        status = self._answer.partition(b"\r\n")[0].decode(errors="replace")[:100]
+        status = one_line(self._answer.partition(b"\r\n")[0].decode(errors="replace")[:100])
         words = status.split(" ", 2)
         if words[0].startswith("HTTP/") and len(words) > 1 and words[1] == "200":
             self._end(None)

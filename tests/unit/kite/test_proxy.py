@@ -43,12 +43,33 @@ def test_its_password_is_masked(monkeypatch):
     assert proxy.authorization.get_secret_value() == "bWU6U0VAQ1JFVA=="
 
 
-@pytest.mark.parametrize("address", ["socks5://me:SECRET@proxy:1", "https://proxy:1", "http://"])
-def test_another_kind_is_refused(monkeypatch, address):
-    monkeypatch.setenv("https_proxy", address)
-    with pytest.raises(ProxyError, match="https_proxy") as caught:
+ODD = [
+    "socks5://me:SECRET@proxy:1", "socks5h://proxy", "https://proxy:1", "http://", "http://[::1",
+    "http://proxy:SECRET", "http://proxy:99999", "://", "proxy with SECRET:1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ODD)
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+def test_another_kind_is_refused_with_the_variables_name(monkeypatch, name, address):
+    monkeypatch.setenv(name, address)
+    with pytest.raises(ProxyError, match=f"^{name}: ") as caught:
         proxy_for("ws.kite.trade")
     assert "SECRET" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_for_everything_is_used_where_none_is_for_tls(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "http://all:1")
+    assert proxy_for("ws.kite.trade") == Proxy("all", 1, None)
+    monkeypatch.setenv("https_proxy", "http://tls:2")
+    assert proxy_for("ws.kite.trade") == Proxy("tls", 2, None)
+
+
+def test_one_that_is_not_needed_is_not_looked_at(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1")
+    monkeypatch.setenv("no_proxy", "kite.trade")
+    assert proxy_for("ws.kite.trade") is None
 
 
 class Transport(asyncio.Transport):

@@ -291,7 +291,7 @@ async def test_it_has_to_be_open():
 class TestProxy:
     @pytest.fixture(autouse=True)
     def environment(self, monkeypatch):
-        for name in ("https_proxy", "no_proxy", "http_proxy"):
+        for name in ("https_proxy", "no_proxy", "http_proxy", "all_proxy"):
             monkeypatch.delenv(name, raising=False)
             monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.setenv("http_proxy", "http://for-clear-text:1")
