@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from connector.settings.models import Settings
 from connector.settings.source import item_of, model_of
@@ -107,6 +108,26 @@ def test_a_bound_is_the_codes_and_tested(row):
 def test_each_bound_stands_once(column):
     counted = Counter(getattr(row, column) for row in BOUNDS)
     assert [name for name, count in counted.items() if count > 1] == []
+
+
+def memory_rows() -> list[list[str]]:
+    text = PAGE.read_text().partition("<!-- memory: begin -->")[2]
+    lines = text.partition("<!-- memory: end -->")[0].strip().split("\n")[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_bounds_of_memory_fit_what_the_chart_allows():
+    values = yaml.safe_load((ROOT / "deploy/helm/kite-connector/values.yaml").read_text())
+    allowed = int(values["resources"]["limits"]["memory"].removesuffix("Mi"))
+    assert sum(int(mebibytes) for _, mebibytes, _ in memory_rows()) <= allowed
+
+
+@pytest.mark.parametrize("row", memory_rows(), ids=lambda row: row[0])
+def test_a_share_of_memory_is_the_codes_or_measured(row):
+    _, mebibytes, origin = row
+    if not origin.startswith("measured"):
+        factor, name = re.fullmatch(r"(\d+) × `([\w.]+)`", origin).groups()
+        assert int(mebibytes) * 2**20 == int(factor) * kept(name)
 
 
 def test_the_units_of_the_table():
