@@ -230,11 +230,19 @@ class Leader:
             progress = progress._replace(offset=0)
         return replace(state, progress=progress._replace(topic_id=topic_id))
 
+    def _is_of_another_topic(self, topic_id: str | None) -> bool:
+        """Whether `kite.control` was made anew under this leader: its offsets mean nothing then."""
+        known = self._present().progress.topic_id
+        return topic_id is not None and known is not None and topic_id != known
+
     def _serve(self, log: Log) -> None:
         while not self._stopping.is_set():
             if self._present().waiting:
                 self._load(log)
             messages = log.poll(POLL_SECONDS)
+            if messages and self._is_of_another_topic(log.topic_id()):
+                # whatever was read may be of either: from here on as a new leader
+                return
             if messages:
                 self._apply(log, (MessageWork(self._desk, message) for message in messages))
             elif log.at_end:

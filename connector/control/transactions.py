@@ -130,6 +130,8 @@ class ControlLog:
         self._consumer: Consumer | None = None
         # of the present transaction: topic → why a record of it was not taken
         self._refused: dict[str, Code] = {}
+        self._admin: AdminClient | None = None
+        self._has_topic_ids = True
         self.at_end = False
         """Whether the last `poll` came to the end of `kite.control`."""
 
@@ -190,6 +192,7 @@ class ControlLog:
     def close(self) -> None:
         """Give up an open transaction and let the clients go."""
         producer, self._producer = self._producer, None
+        self._admin = None
         consumer, self._consumer = self._consumer, None
         if producer is not None:
             # a fenced producer refuses even these
@@ -243,19 +246,24 @@ class ControlLog:
             BrokerUnreachableError: no answer in time.
             KafkaError: the broker refuses.
         """
-        consumer, topic = self._opened_consumer(), self._topics.control
+        topic = self._topics.control
         try:
-            metadata = consumer.list_topics(topic, timeout=TIMEOUT_SECONDS)
-            if (metadata.cluster_id or "").startswith("mockCluster"):
-                return None  # it would wait its time out
-            admin = AdminClient(
-                client_properties(self._kafka, **{"client.id": f"{self._name}-leader"}),
-                logger=ClientLog("leader"),
+            if self._admin is None:
+                metadata = self._opened_consumer().list_topics(topic, timeout=TIMEOUT_SECONDS)
+                self._has_topic_ids = not (metadata.cluster_id or "").startswith("mockCluster")
+                self._admin = AdminClient(
+                    client_properties(self._kafka, **{"client.id": f"{self._name}-leader"}),
+                    logger=ClientLog("leader"),
+                )
+            if not self._has_topic_ids:
+                return None  # the mock would let it wait its time out
+            asked = self._admin.describe_topics(
+                TopicCollection([topic]), request_timeout=TIMEOUT_SECONDS
             )
-            asked = admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_SECONDS)
             found = str(asked[topic].result(TIMEOUT_SECONDS + 1).topic_id)
         except KafkaException as error:
             if error.args[0].code() in _NO_TOPIC_IDS:
+                self._has_topic_ids = False
                 return None
             raise self._translated(error) from error
         except TimeoutError as error:

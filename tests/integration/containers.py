@@ -119,6 +119,11 @@ class KafkaContainer:
         finally:
             container.unpause()
 
+    def run(self, command: str) -> str:
+        """What a program inside the container writes."""
+        answer = self._container.get_wrapped_container().exec_run(command)
+        return str(answer.output.decode())
+
     def close(self) -> None:
         """Delete the container and its data."""
         self._container.stop()

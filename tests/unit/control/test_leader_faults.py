@@ -137,6 +137,26 @@ def test_of_another_control_topic_no_offset_counts(log):
     assert len(log.replies) == 5
 
 
+def test_a_control_topic_that_is_made_anew_under_a_leader_is_applied_from_its_beginning(log):
+    log.id = "first"
+    for n in range(3):
+        log.command(id=f"a{n}", type="subscribe", instruments=[A])
+    leaders = []
+
+    def until():
+        if log.id == "second":
+            leaders[0].stop()
+            return
+        log.id = "second"
+        log.messages.clear()
+        for n in range(5):
+            log.command(id=f"b{n}", type="subscribe", instruments=[B])
+
+    lead(log, watch=leaders.append, until=until)
+    assert [key for key, _ in log.replies] == ["a0", "a1", "a2", "b0", "b1", "b2", "b3", "b4"]
+    assert log.opened == 2
+
+
 @pytest.mark.parametrize(("before", "after"), [(None, "first"), ("first", None), (None, None)])
 def test_where_no_id_is_known_the_offset_counts(log, before, after):
     log.id = before
