@@ -156,6 +156,8 @@ class Cluster:
                 words = slot.connection.state.value.replace("_", " ")
                 last_error = slot.connection.stats.last_error
                 reasons.append(f"{where} is {words}{f': {last_error}' if last_error else ''}")
+            elif trouble := slot.connection.stats.trouble:
+                reasons.append(f"{where}: {trouble}")
         return reasons
 
     def claims(self) -> Sequence[Claim]:

@@ -342,8 +342,9 @@ def _connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
     )
     instruments = GaugeMetricFamily(
         f"{PREFIX}connection_instruments",
-        "Instruments that the connection shall carry (desired), and those of them that sent a "
-        "packet in the mode asked for (confirmed).",
+        "Instruments that the connection shall carry (desired), those of them that sent a "
+        "packet in the mode asked for (confirmed), and those that sent none although asked for "
+        "again (unserved).",
         labels=(*_SLOT, "kind"),
     )
     last_frame = GaugeMetricFamily(
@@ -361,6 +362,13 @@ def _connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
     size = counter("received_bytes", "Size of all frames.")
     packets = counter("packets", "Packets, whether they are ticks or not.")
     connects = counter("connects", "Sockets opened.")
+    renewals = counter("renewals", "Sockets replaced since they were mute or half served.")
+    impaired = GaugeMetricFamily(
+        f"{PREFIX}connection_impaired",
+        "1 while the connection does not stream what it should in market hours although it is "
+        "open: mute, or half served. Sockets are replaced meanwhile.",
+        labels=_SLOT,
+    )
     now = time.time()
     for connection in connections:
         labels = [str(connection.slot), connection.account]
@@ -368,6 +376,9 @@ def _connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
             state.add_metric([*labels, each.value], float(connection.state == each.value))
         instruments.add_metric([*labels, "desired"], connection.desired)
         instruments.add_metric([*labels, "confirmed"], connection.confirmed)
+        instruments.add_metric([*labels, "unserved"], connection.unserved)
+        impaired.add_metric(labels, float(connection.trouble is not None))
+        renewals.add_metric(labels, connection.renewals)
         frames.add_metric(labels, connection.frames)
         heartbeats.add_metric(labels, connection.heartbeats)
         size.add_metric(labels, connection.bytes)
@@ -379,5 +390,5 @@ def _connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
         ]:
             if age is not None:
                 family.add_metric(labels, now - age)
-    yield from (state, instruments, last_frame, last_tick)
-    yield from (frames, heartbeats, size, packets, connects)
+    yield from (state, instruments, last_frame, last_tick, impaired)
+    yield from (frames, heartbeats, size, packets, connects, renewals)

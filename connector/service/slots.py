@@ -178,6 +178,8 @@ class StaticSlots:
                 words = stats.state.value.replace("_", " ")
                 cause = f": {stats.last_error}" if stats.last_error else ""
                 reasons.append(f"{where} is {words}{cause}")
+            elif stats.trouble:
+                reasons.append(f"{where}: {stats.trouble}")
         return reasons
 
     def claims(self) -> Sequence[Claim]:

@@ -65,6 +65,12 @@ class ConnectionStatus:
     """instruments it shall carry"""
     confirmed: int = 0
     """of these, how many sent a packet in the mode asked for"""
+    unserved: int = 0
+    """of these, how many sent none, although asked for again"""
+    trouble: str | None = None
+    """why it does not stream what it should in market hours, although connected"""
+    renewals: int = 0
+    """sockets replaced since they were mute or half served"""
     frames: int = 0
     bytes: int = 0
     heartbeats: int = 0

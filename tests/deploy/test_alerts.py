@@ -280,6 +280,10 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
         healthy() | {of_slot("last_tick_timestamp_seconds", "1"): f"0+60x290 17400+0x{LONG}"},
         {291: set(), OPEN: {"KiteConnectorNoTicks"}, CLOSED: set(), SATURDAY: set()},
     ),
+    "a mute or half-served connection": (
+        healthy() | {of_slot("impaired", "1"): at(290, 0, 1)},
+        {280: set(), 291: set(), OPEN: {"KiteConnectorConnectionImpaired"}},
+    ),
     "not one tick since the start": (
         without(healthy(), of_slot("last_tick_timestamp_seconds", "1")),
         {226: set(), OPEN: {"KiteConnectorNoTicks"}, CLOSED: set(), SATURDAY: set()},

@@ -15,6 +15,10 @@ tokens = st.integers(1, 20)
 modes = st.sampled_from(Mode)
 
 
+def tokens_of(request):
+    return request.value[1] if request.action == "mode" else request.value
+
+
 class Feed:
     """What Kite does with requests, seen from outside: no answers, only packets."""
 
@@ -189,11 +193,32 @@ class SessionMachine(RuleBasedStateMachine):
             assert self.feed.subscriptions == self.desired
             assert self.session.unconfirmed_count == 0
             assert self.replayed is None
-        # and there is nothing more to ask
-        before = self.feed.requests
-        self.apply(self.session.check(self.now + 100 * TIMEOUT))
-        assert self.feed.requests == before
-        self.now += 100 * TIMEOUT
+        # and there is nothing more to ask but for what was given up, and that slowly
+        for _ in range(100):
+            self.now += TIMEOUT
+            step = self.session.check(self.now)
+            asked = {token for request in step.requests for token in tokens_of(request)}
+            assert asked <= wrong
+            assert step.notices == []
+            self.apply(step)
+
+    @precondition(lambda self: self.feed is not None)
+    @rule(everything=st.booleans())
+    def a_quiet_socket_is_asked(self, everything):
+        """It changes nothing of what is subscribed, and what is known stays as it is."""
+        before = self.session.confirmed_count, self.session.given_up_count
+        step = self.session.ask_all() if everything else self.session.probe()
+        asked = {token for request in step.requests for token in tokens_of(request)}
+        assert asked == set(step.expect) <= set(self.desired)
+        subscribed = {token: mode for token, mode in self.feed.subscriptions.items()
+                      if token not in asked}  # fmt: skip
+        for request in step.requests:
+            self.feed.take(request)
+        for token, mode in subscribed.items():
+            assert self.feed.subscriptions[token] is mode
+        for token in asked:
+            assert self.feed.subscriptions[token] is self.desired[token]
+        assert (self.session.confirmed_count, self.session.given_up_count) == before
 
     @invariant()
     def desired_is_what_was_asked_for(self):
@@ -214,6 +239,9 @@ class SessionMachine(RuleBasedStateMachine):
                 self.desired
             )
             assert self.session.given_up_count <= self.session.unconfirmed_count
+            assert self.session.unserved_count <= self.session.given_up_count
+            assert self.session.wanted_of(self.session.segments) == len(self.desired)
+            assert set(self.session.segments) == {token & 0xFF for token in self.desired}
             if self.feed is not None:
                 assert set(self.session.silent_tokens()) == self.expected & set(self.desired)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime
 from enum import StrEnum
 
 from connector.kite.client.stats import ChannelId
-from connector.kite.clock import IST
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.market_hours import ticks_expected
 from connector.kite.wire.models import ConnectionState, Exchange
 
 
@@ -46,29 +46,6 @@ class ConnectionHealth:
     """Those that its instruments are of."""
     dropping: bool = False
     """Its channel loses messages."""
-
-
-# Continuous trading on ordinary days, in India's time; from a little after the opening, when the
-# first trades of everything have come. Commodities close at 23:55 in winter: the earlier end is
-# used. Holidays are not known here, so that a holiday looks like a stall.
-_EQUITY = time(9, 16), time(15, 30)
-_CURRENCY = time(9, 1), time(17, 0)
-_COMMODITY = time(9, 1), time(23, 30)
-_HOURS = {
-    Exchange.CDS: _CURRENCY,
-    Exchange.BCD: _CURRENCY,
-    Exchange.MCX: _COMMODITY,
-    Exchange.MCXSX: _COMMODITY,
-    Exchange.NCO: _COMMODITY,
-}
-_SATURDAY = 5
-
-
-def market_open(exchange: Exchange, at: datetime) -> bool:
-    """Whether ticks are to be expected of an exchange; holidays are not known."""
-    local = at.astimezone(IST)
-    opens, closes = _HOURS.get(exchange, _EQUITY)
-    return local.weekday() < _SATURDAY and opens <= local.time() < closes
 
 
 def judge(connections: Sequence[ConnectionHealth], at: datetime) -> HealthSummary:
@@ -109,11 +86,12 @@ def _complaints(connection: ConnectionHealth, at: datetime) -> list[str]:
         return [f"{words}: {stats.last_error}" if stats.last_error else words]
     complaints = []
     # else nothing comes that could confirm an instrument, but for the cached packet
-    trading = any(market_open(exchange, at) for exchange in connection.exchanges)
+    trading = any(ticks_expected(exchange, at) for exchange in connection.exchanges)
     if stats.stalled and trading:
         complaints.append("heartbeats but no ticks in market hours")
-    if stats.given_up and trading:
-        complaints.append(f"{stats.given_up} instruments do not answer as asked")
+    # in another mode than asked for is no fault: a thinly traded one sends its next packet late
+    if stats.unserved and trading:
+        complaints.append(f"{stats.unserved} instruments do not answer")
     if connection.dropping:
         complaints.append("its channel is full and drops messages: the reader is too slow")
     if stats.paused:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random as random_module
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Self
 
 from pydantic import SecretStr
@@ -33,6 +34,7 @@ from connector.kite.feed.handler import FlowControlled, Handler
 from connector.kite.feed.session import Notice, Session, Step
 from connector.kite.feed.socket import FeedSocket, SocketListener, check_root, open_socket
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.feed.stream import Stream
 from connector.kite.feed.watchdog import Verdict, Watchdog
 from connector.kite.wire.messages import TOO_LONG, parse_message
 from connector.kite.wire.models import ConnectionState, EventType, Mode, TextMessage
@@ -79,6 +81,7 @@ class Connection:
             confirm_attempts=config.confirm_attempts,
         )
         self._watchdog = Watchdog(config)
+        self._stream = Stream(self._session)
         self._task: asyncio.Task[None] | None = None
         self._socket: FeedSocket | None = None
         self._pulse_timer: Timer | None = None
@@ -216,6 +219,7 @@ class Connection:
             confirmed=self._session.confirmed_count,
             unconfirmed=self._session.unconfirmed_count,
             given_up=self._session.given_up_count,
+            unserved=self._session.unserved_count,
             frames=self._frames,
             bytes=self._bytes,
             heartbeats=self._heartbeats,
@@ -228,6 +232,8 @@ class Connection:
             last_frame_us=self._last_frame_us,
             last_tick_us=self._last_tick_us,
             stalled=self._watchdog.stalled,
+            trouble=self._stream.trouble,
+            renewals=self._stream.renewals,
             paused=self._paused,
             last_error=self._last_error,
         )
@@ -416,28 +422,43 @@ class Connection:
         if socket is None:
             return
         now = self._clock.monotonic()
+        stream = self._stream
+        stream.measure(datetime.fromtimestamp(self._clock.time_us() / 1e6, UTC))
         for verdict in self._watchdog.look(
             now,
             self._frames_of_any_kind(),
             self._frames,
             paused=self._paused,
-            expecting=bool(self._session.desired),
+            expecting=stream.wanted > 0,
+            unserved=stream.unserved > 0,
         ):
             match verdict:
                 case Verdict.PING:
                     socket.ping()
+                case Verdict.PROBE:
+                    self._apply(self._session.probe())
                 case Verdict.STALLED:
                     self._report.tell(
                         EventType.STALLED,
-                        f"frames, but no ticks for {self._config.stall_threshold:g} s",
+                        f"frames, but no ticks for {self._watchdog.quiet_seconds(now):g} s",
                         instruments=len(self._session.desired),
                     )
+                    self._apply(self._session.ask_all())
                 case Verdict.TICKS_RESUMED:
                     self._report.tell(EventType.TICKS_RESUMED)
+                case Verdict.RENEW:
+                    stream.judge(self._watchdog, now)
+                    if self._config.max_reconnect_attempts != 0:
+                        if self._watchdog.stalled:
+                            # its heartbeats were no data: the gap begins with the last tick
+                            self._last_frame_us = self._last_tick_us
+                        self._end_socket(None, stream.renewed(self._watchdog, now))
+                        return
                 case Verdict.DEAD:
                     error = SilentConnectionError(self._watchdog.silent_seconds(now))
                     self._end_socket(None, str(error))
                     return
+        stream.judge(self._watchdog, now)
         if not self._paused:  # what is held back may be the very confirmations
             self._apply(self._session.check(now))
         self._pulse_timer = self._clock.call_later(self._watchdog.interval_seconds, self._pulse)

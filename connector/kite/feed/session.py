@@ -10,14 +10,15 @@ Three states of an instrument are kept apart, since the feed acknowledges nothin
 - seen: the mode of its latest packet. Seen in the desired mode is confirmed.
 
 An instrument that stays unconfirmed is asked for again, a bounded number of times; then it is
-reported, once, and left alone until it is wanted differently or the socket is a new one.
+reported, once, and asked for with growing pauses as long as the socket lives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from connector.kite.wire.models import EventType, Mode, Request
 
@@ -28,6 +29,12 @@ CHUNK_TOKENS = 500
 
 # what the feed streams for a token that was only subscribed
 INITIAL_MODE = Mode.QUOTE
+
+
+SLOW_ASK_MAX_SECONDS: Final = 300.0
+"""The longest pause between two requests for an instrument that was given up."""
+PROBE_TOKENS: Final = 3
+"""Instruments that a quiet socket is asked for anew: one answer is enough."""
 
 
 class Notice(NamedTuple):
@@ -59,6 +66,8 @@ class _Ask:
 
     deadline: float
     repeats: int = 0
+    pause: float = 0.0
+    """Until the next request, of an instrument that was given up: doubles each time."""
 
 
 class Session:
@@ -82,7 +91,10 @@ class Session:
         self._seen: dict[int, Mode] = {}
         # while open, each desired token is in exactly one of: confirmed, _pending, _given_up
         self._pending: dict[int, _Ask] = {}
-        self._given_up: set[int] = set()
+        self._given_up: dict[int, _Ask] = {}
+        # instruments wanted, by segment
+        self._segments: Counter[int] = Counter()
+        self._probe_at = 0
         # replayed on this socket and not seen since
         self._replaying: set[int] = set()
         self._replayed = 0
@@ -104,6 +116,28 @@ class Session:
         """Of the unconfirmed: asked for as often as is allowed."""
         return len(self._given_up)
 
+    @property
+    def segments(self) -> list[int]:
+        """Segments (the low byte of a token) of the instruments that are wanted."""
+        return [segment for segment, count in self._segments.items() if count]
+
+    def wanted_of(self, segments: Collection[int]) -> int:
+        """How many instruments of these segments are wanted."""
+        return sum(self._segments[segment] for segment in segments)
+
+    def unserved_of(self, segments: Collection[int]) -> int:
+        """Of these, how many have sent no packet on this socket, although asked for again."""
+        return sum(token not in self._seen and token & 0xFF in segments for token in self._given_up)
+
+    def seen_of(self, segments: Collection[int]) -> int:
+        """Of these, how many have sent a packet on this socket, in whatever mode."""
+        return sum(token & 0xFF in segments for token in self._seen)
+
+    @property
+    def unserved_count(self) -> int:
+        """Instruments that have sent no packet on this socket, although asked for again."""
+        return sum(token not in self._seen for token in self._given_up)
+
     def silent_tokens(self) -> list[int]:
         """Instruments asked for on this socket that have sent no packet at all."""
         return [token for token in self._asked if token not in self._seen]
@@ -116,6 +150,7 @@ class Session:
         step = Step()
         for token, mode in changes.items():
             if mode is None and self.desired.pop(token, None) is not None:
+                self._segments[token & 0xFF] -= 1
                 step.forget.append(token)
         wanted: list[int] = []
         for token, mode in changes.items():
@@ -124,6 +159,7 @@ class Session:
             if token not in self.desired and len(self.desired) >= self._capacity:
                 step.refused.append(token)
             elif self.desired.get(token) is not mode:
+                self._segments[token & 0xFF] += token not in self.desired
                 self.desired[token] = mode
                 wanted.append(token)
         if self.is_open:
@@ -166,19 +202,24 @@ class Session:
             self._replaying.discard(token)
             if mode is self.desired[token]:
                 self._pending.pop(token, None)
-                self._given_up.discard(token)
+                self._given_up.pop(token, None)
             elif token not in self._pending and (first or token not in self._given_up):
                 # given up as silent, it speaks after all: it is the mode that is to be asked for
-                self._given_up.discard(token)
+                self._given_up.pop(token, None)
                 self._pending[token] = _Ask(now + self._confirm_timeout)
         return self._replay_done()
 
     def check(self, now: float) -> Step:
-        """Time has passed: ask again for what is silent, give up on what was asked for enough."""
+        """Time has passed: ask again for what is silent, more slowly for what was given up."""
         step = Step()
         silent: list[int] = []
         other_mode: list[int] = []
         given_up: list[int] = []
+        for token, ask in self._given_up.items():
+            if ask.deadline <= now:
+                ask.pause = min(ask.pause * 2, max(SLOW_ASK_MAX_SECONDS, self._confirm_timeout))
+                ask.deadline = now + ask.pause
+                (other_mode if token in self._seen else silent).append(token)
         for token, ask in self._pending.items():
             if ask.deadline > now:
                 continue
@@ -192,8 +233,9 @@ class Session:
         # the mode even where it is the initial one: a silent token's mode over there is not known
         self._request_modes(silent + other_mode, step)
         for token in given_up:
-            del self._pending[token]
-        self._given_up.update(given_up)
+            ask = self._given_up[token] = self._pending.pop(token)
+            ask.pause = 2 * self._confirm_timeout
+            ask.deadline = now + ask.pause
         for reason, tokens in [
             ("no packet", [token for token in given_up if token not in self._seen]),
             ("not in the mode asked for", [token for token in given_up if token in self._seen]),
@@ -204,6 +246,34 @@ class Session:
                 )
         return step
 
+    def probe(self) -> Step:
+        """Subscribe anew to a few instruments that have sent a packet, each time to others.
+
+        The feed then sends a snapshot, also of an instrument that nobody trades: a proof that it
+        serves the socket. What is known of the instruments stays as it is.
+        """
+        step = Step()
+        seen = list(self._seen)
+        if not seen:
+            return step
+        start = self._probe_at % len(seen)
+        tokens = (seen[start:] + seen[:start])[:PROBE_TOKENS]
+        self._probe_at = start + len(tokens)
+        step.expect += tokens
+        self._request("unsubscribe", tokens, step)
+        self._request("subscribe", tokens, step)
+        self._request_modes(tokens, step)
+        return step
+
+    def ask_all(self) -> Step:
+        """Ask for everything once more: the socket is silent."""
+        step = Step()
+        tokens = list(self._asked)
+        step.expect += tokens
+        self._request("subscribe", tokens, step)
+        self._request_modes(tokens, step)
+        return step
+
     def _ask(self, wanted: Iterable[int], step: Step, now: float) -> None:
         """The fewest requests from what was asked to what is desired."""
         # unsubscribe first: the feed must never count more than it allows
@@ -211,7 +281,7 @@ class Session:
         for token in gone:
             self._seen.pop(token, None)
             self._pending.pop(token, None)
-            self._given_up.discard(token)
+            self._given_up.pop(token, None)
             self._replaying.discard(token)
         self._request("unsubscribe", gone, step)
 
@@ -231,7 +301,7 @@ class Session:
         for token in wanted:
             mode = self.desired[token]
             self._asked[token] = mode
-            self._given_up.discard(token)
+            self._given_up.pop(token, None)
             if self._seen.get(token) is mode:
                 self._pending.pop(token, None)
             else:

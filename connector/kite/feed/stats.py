@@ -20,7 +20,7 @@ class ConnectionStats:
     confirmed: int
     unconfirmed: int
     given_up: int
-    """Of the unconfirmed: asked for as often as is allowed."""
+    """Of the unconfirmed: asked for as often as is allowed, and more slowly since."""
     frames: int
     """Binary frames that are not heartbeats."""
     bytes: int
@@ -39,7 +39,13 @@ class ConnectionStats:
     """Of any kind, heartbeats and pongs too."""
     last_tick_us: int
     stalled: bool
-    """Frames come, but no ticks."""
+    """Frames come, but no ticks, and no answer to a question."""
     paused: bool
     """The handler holds reading."""
     last_error: str
+    unserved: int = 0
+    """Of those given up: without any packet on this socket."""
+    trouble: str = ""
+    """What is wrong with the stream of an open socket, in words; "" while nothing is."""
+    renewals: int = 0
+    """Sockets replaced since they were mute or half served."""

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connector import ChannelId, ConnectionState, Exchange, HealthStatus
-from connector.kite.client.health import ConnectionHealth, judge, market_open
+from connector.kite.client.health import ConnectionHealth, judge
 from tests.unit.kite.client.test_stats import connection
 
 # 2026-01-05 is a Monday; 04:30 UTC is 10:00 in India
@@ -52,7 +52,7 @@ def test_the_reason_is_the_latest_error():
     ("trouble", "words"),
     [
         ({"stalled": True}, "heartbeats but no ticks"),
-        ({"given_up": 4}, "4 instruments do not answer"),
+        ({"given_up": 4, "unserved": 4}, "4 instruments do not answer"),
         ({"dropping": True}, "drops messages"),
         ({"paused": True}, "holds the socket"),
     ],
@@ -67,7 +67,7 @@ def test_a_connection_that_is_impaired_counts_half(trouble, words):
 
 @pytest.mark.parametrize("at", [NIGHT, SUNDAY])
 def test_outside_market_hours_no_ticks_is_no_fault(at):
-    assert judge([health(stalled=True, given_up=4)], at).status is HealthStatus.HEALTHY
+    assert judge([health(stalled=True, given_up=4, unserved=4)], at).status is HealthStatus.HEALTHY
 
 
 def test_without_connections_nothing_works():
@@ -75,25 +75,5 @@ def test_without_connections_nothing_works():
     assert (summary.status, summary.percentage) == (HealthStatus.CRITICAL, 0)
 
 
-@pytest.mark.parametrize(
-    ("exchange", "opens", "closes"),
-    [
-        (Exchange.NSE, (9, 16), (15, 30)),
-        (Exchange.BFO, (9, 16), (15, 30)),
-        (Exchange.INDICES, (9, 16), (15, 30)),
-        (Exchange.CDS, (9, 1), (17, 0)),
-        (Exchange.MCX, (9, 1), (23, 30)),
-    ],
-)
-def test_market_hours(exchange, opens, closes):
-    def at(hour, minute):
-        # India is 5:30 ahead of UTC
-        minutes = hour * 60 + minute - 330
-        return datetime(2026, 1, 5, minutes // 60, minutes % 60, tzinfo=UTC)
-
-    assert market_open(exchange, at(*opens))
-    assert not market_open(exchange, at(opens[0], opens[1] - 1))
-    assert not market_open(exchange, at(*closes))
-    assert market_open(
-        exchange, at(closes[0], closes[1] - 1) if closes[1] else at(closes[0] - 1, 59)
-    )
+def test_an_instrument_in_another_mode_is_no_fault():
+    assert judge([health(given_up=4)], OPEN).status is HealthStatus.HEALTHY

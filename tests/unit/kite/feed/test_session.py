@@ -1,7 +1,7 @@
 import pytest
 
 from connector import EventType, Mode
-from connector.kite.feed.session import Notice, Session
+from connector.kite.feed.session import SLOW_ASK_MAX_SECONDS, Notice, Session
 
 FULL, QUOTE, LTP = Mode.FULL, Mode.QUOTE, Mode.LTP
 
@@ -223,13 +223,30 @@ class TestAskingAgain:
             Notice(EventType.UNCONFIRMED, 1, (1,), "not in the mode asked for")
         ]
 
-    def test_it_is_left_alone_even_if_it_goes_on_in_another_mode(self, session):
+    def test_what_was_given_up_is_asked_for_with_growing_pauses(self, session):
+        session.update({1: FULL, 2: LTP}, 0.0)
+        session.confirm([(2, QUOTE)], 0.0)
+        asked = []
+        for now in range(5, 3000, 5):
+            step = session.check(float(now))
+            if step.requests:
+                asked.append(now)
+                assert ("subscribe", [1]) in requests(step)
+                assert ("mode", ["ltp", [2]]) in requests(step)
+        assert asked[:6] == [5, 10, 25, 45, 85, 165]
+        assert asked[-1] - asked[-2] == SLOW_ASK_MAX_SECONDS
+        # and as soon as it answers it is as any other
+        session.confirm([(1, FULL), (2, LTP)], 3000.0)
+        assert (session.confirmed_count, session.given_up_count) == (2, 0)
+        assert requests(session.check(9000.0)) == []
+
+    def test_it_is_left_alone_at_once_even_if_it_goes_on_in_another_mode(self, session):
         session.update({1: FULL}, 0.0)
         session.confirm([(1, QUOTE)], 0.0)
         for now in (5.0, 10.0, 15.0):
             session.check(now)
         session.confirm([(1, LTP)], 16.0)
-        assert requests(session.check(100.0)) == []
+        assert requests(session.check(19.0)) == []
 
     def test_a_late_packet_confirms_after_all(self, session):
         session.update({1: QUOTE}, 0.0)
