@@ -226,7 +226,9 @@ class Pipeline:
         """
         self.texts += 1
         self.rejected[reason] += 1
-        _log.debug("text_frame_rejected", slot=slot, reason=reason)
+        count = self.rejected[reason]
+        if not count & (count - 1):  # the first and each power of two: they may come in a flood
+            _log.debug("text_frame_rejected", slot=slot, reason=reason, count=count)
         topic = self.topics.orders if reason.startswith("order_") else f"{self.topics.prefix}.ticks"
         now_us = self.time_us()
         self.dead_letter(topic, reason, text.encode(errors="replace"), now_us, slot, session_id,

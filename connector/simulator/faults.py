@@ -17,6 +17,10 @@ class FaultKind(StrEnum):
     """No frame of any kind: no ticks, heartbeats, pongs or answer to a close. TCP stays up."""
     MUTE = "mute"
     """Heartbeats and pongs, but no ticks."""
+    DEAF = "deaf"
+    """Requests are ignored."""
+    HALF_SERVED = "half_served"
+    """Every second instrument (by its number) sends nothing, whatever is asked for."""
     SLOW = "slow"
     """Bytes trickle: `chunk_bytes` each `delay_seconds`."""
     HALF_FRAME = "half_frame"
@@ -25,6 +29,8 @@ class FaultKind(StrEnum):
     """A frame with packets of 12 and 492 bytes between good ones."""
     UNKNOWN_SEGMENT = "unknown_segment"
     """A frame with packets of segments that do not exist, between good ones."""
+    WILD_TIME = "wild_time"
+    """A frame with full packets whose exchange times are of 1970, 2038 and 2106."""
     GARBAGE_TEXT = "garbage_text"
     """Text frames that are not JSON, or not an object, or lack every key."""
     ERROR_FRAME = "error_frame"
@@ -41,7 +47,15 @@ class FaultKind(StrEnum):
     """The access_token of every api_key ends; sockets that are open stay."""
 
 
-LASTING = frozenset({FaultKind.SILENCE, FaultKind.MUTE, FaultKind.SLOW})
+LASTING = frozenset(
+    {
+        FaultKind.SILENCE,
+        FaultKind.MUTE,
+        FaultKind.DEAF,
+        FaultKind.HALF_SERVED,
+        FaultKind.SLOW,
+    }
+)
 """Faults that have a duration; the others are over at once."""
 
 _SHORT = re.compile(
@@ -58,10 +72,13 @@ class FaultSpec(BaseModel):
     at_seconds: float = Field(0.0, ge=0, description="after the start; 0: at once")
     every_seconds: float | None = Field(None, gt=0, description="repeat at this distance")
     seconds: float | None = Field(
-        None, gt=0, description="silence, mute, slow: how long; null: until cleared"
+        None, gt=0, description="of a lasting fault: how long; null: until cleared"
     )
     sockets: tuple[int, ...] | None = Field(
         None, description="numbers of the sockets; null: all that are open"
+    )
+    upcoming: bool = Field(
+        False, description="a lasting fault: also on sockets that open while it lasts"
     )
     count: int = Field(1, ge=1, description="frames, or refused handshakes")
     status: int = Field(503, description="refuse, gateway: the HTTP status, 400 and above")

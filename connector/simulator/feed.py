@@ -43,6 +43,8 @@ class Feed:
         self.market = market
         self.source: Source = market
         self.sockets: dict[int, SimulatedSocket] = {}
+        self.on_attach: Callable[[SimulatedSocket], None] | None = None
+        """Told of each socket before anything is sent on it."""
         self.requests: deque[SeenRequest] = deque(maxlen=_REQUEST_LOG)
         self.total_requests = 0
         self.order_updates = 0
@@ -68,6 +70,8 @@ class Feed:
     def attach(self, socket: SimulatedSocket) -> None:
         """A handshake has succeeded."""
         self.sockets[socket.number] = socket
+        if self.on_attach is not None:
+            self.on_attach(socket)
         if self._config.connect_messages:
             count = len(self.market.universe)
             meta = {"count": count, "etag": f'W/"simulated-{count}"'}
@@ -97,6 +101,8 @@ class Feed:
         except (ValueError, TypeError, KeyError):
             action = value = None
         handled = False
+        if socket.deaf:
+            action = None
         if action == "subscribe" and (tokens := _tokens(value)) is not None:
             handled = True
             self._subscribe(socket, tokens)
@@ -120,11 +126,20 @@ class Feed:
         if len(socket.subscriptions) + len(new) > limit:
             socket.send_text(error_text(f"Can't subscribe to more than {limit} instruments."))
             tokens = [token for token in tokens if token not in new]
+        if socket.half_served:
+            tokens = [token for token in tokens if served(token)]
         for token in tokens:
             socket.subscriptions.setdefault(token, "quote")
         self._ring_stale = True
         # the cached snapshot: always a quote packet, even where full was asked for before
         self._send_cached(socket, tokens, "quote")
+
+    def serve_half(self, socket: SimulatedSocket) -> None:
+        """From now on every second instrument is not served on a socket."""
+        socket.half_served = True
+        for token in [token for token in socket.subscriptions if not served(token)]:
+            del socket.subscriptions[token]
+        self._ring_stale = True
 
     def _set_mode(self, socket: SimulatedSocket, mode: str, tokens: list[int]) -> None:
         known = [token for token in tokens if token in socket.subscriptions]
@@ -211,6 +226,11 @@ class Feed:
         self.order_updates += 1
         self.order_copies += reached
         return reached
+
+
+def served(token: int) -> bool:
+    """Whether a half-served socket brings this instrument."""
+    return (token >> 8) % 2 == 0
 
 
 def _tokens(value: object) -> list[int] | None:

@@ -29,6 +29,8 @@ GARBAGE_TEXTS = (
 )
 """Text frames that a client has to survive."""
 
+WILD_TIMES = (1, 2**31 - 1, 2**32 - 1)
+"""Exchange times that exchanges and gateways have sent: 1970, 2038, 2106."""
 UNKNOWN_SEGMENTS = (0, 10, 11, 13, 200, 255)
 _UNKNOWN_LENGTHS = (12, 492)
 _STAND_IN = wire.quote_packet(408065, 157315, volume=1175986)
@@ -41,6 +43,9 @@ class Injector:
         self._feed = feed
         self._access = access
         self._timers: set[asyncio.TimerHandle] = set()
+        # lasting faults that sockets still to come meet too
+        self._upcoming: dict[FaultKind, FaultSpec] = {}
+        feed.on_attach = self._attached
 
     async def schedule(self, specs: Iterable[FaultSpec]) -> None:
         """Run faults at their times, for as long as one is left; cancel it to stop."""
@@ -72,6 +77,8 @@ class Injector:
             self._access.expire_token()
             return 0
         sockets = self._feed.chosen(spec.sockets)
+        if spec.upcoming and spec.kind in LASTING:
+            self._upcoming[spec.kind] = spec
         for socket in sockets:
             if spec.kind in LASTING:
                 self._begin(spec, socket)
@@ -85,7 +92,7 @@ class Injector:
                 *(socket.connection.close(spec.code, spec.text) for socket in sockets)
             )
         elif spec.kind in LASTING and spec.seconds is not None:
-            self._end_later(spec, [socket.number for socket in sockets])
+            self._end_later(spec, None if spec.upcoming else [one.number for one in sockets])
         await asyncio.sleep(0)
         return len(sockets)
 
@@ -96,8 +103,15 @@ class Injector:
                 socket.connection.tap.silent = False
             if kind in {None, FaultKind.MUTE}:
                 socket.muted = False
+            if kind in {None, FaultKind.DEAF}:
+                socket.deaf = False
+            if kind in {None, FaultKind.HALF_SERVED}:
+                socket.half_served = False
             if kind in {None, FaultKind.SLOW}:
                 socket.connection.tap.flow()
+        if sockets is None:
+            for ended in list(self._upcoming) if kind is None else [kind]:
+                self._upcoming.pop(ended, None)
         if kind in {None, FaultKind.REFUSE, FaultKind.GATEWAY}:
             self._access.stop_refusing()
 
@@ -112,10 +126,18 @@ class Injector:
             socket.connection.tap.silent = True
         elif spec.kind is FaultKind.MUTE:
             socket.muted = True
+        elif spec.kind is FaultKind.DEAF:
+            socket.deaf = True
+        elif spec.kind is FaultKind.HALF_SERVED:
+            self._feed.serve_half(socket)
         else:
             socket.connection.tap.trickle(spec.chunk_bytes, spec.delay_seconds)
 
-    def _end_later(self, spec: FaultSpec, numbers: list[int]) -> None:
+    def _attached(self, socket: SimulatedSocket) -> None:
+        for spec in self._upcoming.values():
+            self._begin(spec, socket)
+
+    def _end_later(self, spec: FaultSpec, numbers: list[int] | None) -> None:
         def end() -> None:
             self._timers.discard(timer)
             self.clear(spec.kind, numbers)
@@ -133,6 +155,13 @@ class Injector:
         good = self._good_packet(socket)
         if spec.kind is FaultKind.HALF_FRAME:
             payload = wire.encode_frame([good, good, good])[: -len(good) // 2]
+        elif spec.kind is FaultKind.WILD_TIME:
+            token = int.from_bytes(good[:4])
+            wild = [
+                wire.full_packet(wire.quote_packet(token, 157315), exchange_time=seconds)
+                for seconds in WILD_TIMES
+            ]
+            payload = wire.encode_frame(wild)
         elif spec.kind is FaultKind.UNKNOWN_LENGTH:
             bad = [good[:4] + bytes(length - 4) for length in _UNKNOWN_LENGTHS]
             payload = wire.encode_frame([good, bad[0], good, bad[1], good])

@@ -142,9 +142,9 @@ class SimulatedSocket:
     """One WebSocket as the simulator sees it; its counters are exact."""
 
     __slots__ = (
-        "_backlog_bytes", "api_key", "bytes", "connection", "frames", "heartbeats", "muted",
-        "number", "packets", "pending", "requests", "sent", "skipped_packets", "subscriptions",
-        "texts", "user_id",
+        "_backlog_bytes", "api_key", "bytes", "connection", "deaf", "frames", "half_served",
+        "heartbeats", "muted", "number", "packets", "pending", "requests", "sent",
+        "skipped_packets", "subscriptions", "texts", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -163,6 +163,8 @@ class SimulatedSocket:
         self.user_id = user_id
         self.subscriptions: dict[int, str] = {}  # instrument_token -> mode
         self.muted = False  # heartbeats but no data frames
+        self.deaf = False  # requests are ignored
+        self.half_served = False  # every second instrument sends nothing
         self.pending: list[bytes] = []  # length-prefixed packets for the next frames
         self.sent: deque[bytes] = deque(maxlen=log_frames)  # payloads of data frames
         self.frames = 0  # binary, without heartbeats

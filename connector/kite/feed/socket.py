@@ -47,6 +47,7 @@ CLOSE_SECONDS = 1.0
 # and nothing more is read until then.
 FRAMES_PER_TURN = 512
 _PACKETS_PER_COST = 8
+_TEXT_COST = 4
 _TEXT_BYTES_PER_COST = 64
 _BINARY = Opcode.BINARY  # looked up for each frame
 # Bytes of one read after which a turn ends in any case: libuv would read on at once.
@@ -506,7 +507,7 @@ class WebSocket(asyncio.Protocol):
             return 1 + KEPT_TEXT_BYTES // _TEXT_BYTES_PER_COST
         # an order update or a complaint goes on into Kafka and the log
         self._listener.text_received(self._redactor.redact(data.decode(errors="replace")))
-        return 1 + size // _TEXT_BYTES_PER_COST
+        return _TEXT_COST + size // _TEXT_BYTES_PER_COST
 
     def _flush(self) -> None:
         self._write(self._protocol.data_to_send())

@@ -1,0 +1,93 @@
+"""Mute and half-served sockets, over a real WebSocket and into Kafka: mended while trading."""
+
+import pytest
+
+from connector.kite.feed import stream
+from connector.simulator import FaultKind, SimulatorConfig
+from tests.support.stack import TOPICS, delivered, service, stack
+from tests.support.waiting import until
+
+# a market that moves by itself, whatever the day; thresholds that a test need not wait for
+SIMULATOR = SimulatorConfig(instruments=200, heartbeat_seconds=0.05, updates_per_second=20)
+CONNECTION = {
+    "reconnect_min_delay": 0.01, "reconnect_max_delay": 0.1, "slot_wait": 0.05,
+    "stall_threshold": 0.6, "confirm_timeout": 0.2, "confirm_attempts": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _market_hours(monkeypatch):
+    """It is always a time at which ticks are expected."""
+    monkeypatch.setattr(stream, "ticks_expected", lambda *_: True)
+
+
+def confirmed(running):
+    return all(one.confirmed == one.desired for one in running.status().connections)
+
+
+async def events(around, kind):
+    records = (await around.records(TOPICS.events))[TOPICS.events]
+    return [record.value for record in records if record.value["type"] == kind]
+
+
+async def test_a_socket_that_goes_mute_is_told_and_replaced():
+    async with stack(SIMULATOR, connection=CONNECTION) as around, service(
+        around, ready=False
+    ) as running:  # fmt: skip
+        await until(lambda: running.status().ready and confirmed(running))
+        first = {socket.number for socket in around.simulator.sockets}
+        await around.simulator.inject(FaultKind.MUTE)
+        await until(lambda: any("no ticks" in why for why in running.status().not_ready))
+        await until(lambda: running.status().ready and confirmed(running))
+        streaming = [one for one in running.status().connections if one.desired]
+        assert all(one.renewals >= 1 and one.trouble is None for one in streaming)
+        assert first.isdisjoint(
+            socket.number for socket in around.simulator.sockets if socket.subscriptions
+        )
+        around.simulator.set_market(is_open=False)
+        await delivered(running)
+        slots = {one.slot for one in streaming}
+        assert {event["slot"] for event in await events(around, "stalled")} >= slots
+        gaps = await events(around, "gap")
+        assert {gap["slot"] for gap in gaps} >= slots
+        assert all(gap["gap_to"] > gap["gap_from"] for gap in gaps)
+
+
+async def test_requests_that_are_ignored_are_repeated_until_the_feed_hears_them():
+    patient = {**CONNECTION, "stall_threshold": 60.0}
+    async with stack(SIMULATOR, connection=patient) as around:
+        await around.simulator.inject(FaultKind.DEAF, upcoming=True)
+        async with service(around, ready=False) as running:
+            await until(
+                lambda: any("have sent nothing" in why for why in running.status().not_ready)
+            )
+            assert not running.status().ready
+            around.simulator.clear_faults()
+            await until(lambda: running.status().ready and confirmed(running))
+            # on the same sockets
+            assert {one.connects for one in running.status().connections} == {1}
+
+
+async def test_a_half_served_socket_is_replaced_until_one_serves_everything():
+    async with stack(SIMULATOR, connection=CONNECTION) as around:
+        await around.simulator.inject(FaultKind.HALF_SERVED, upcoming=True)
+        async with service(around, ready=False) as running:
+            await until(lambda: sum(one.renewals for one in running.status().connections) >= 2)
+            await until(
+                lambda: any("have sent nothing" in why for why in running.status().not_ready)
+            )
+            around.simulator.clear_faults()
+            await until(lambda: running.status().ready and confirmed(running))
+
+
+async def test_wild_times_reach_kafka_and_move_no_event_time():
+    async with stack(connection=CONNECTION) as around, service(around) as running:
+        await around.simulator.inject(FaultKind.WILD_TIME)
+        await until(lambda: running.status().implausible_times >= 3)
+        await delivered(running)
+        ticks = [tick for session in (await around.ticks()).values() for tick in session]
+        wild = [tick for tick in ticks if tick["exchange_timestamp"] is not None
+                and tick["exchange_timestamp"].year in {1970, 2038, 2106}]  # fmt: skip
+        assert {tick["exchange_timestamp"].year for tick in wild} == {1970, 2038, 2106}
+        receive_years = {tick["event_time"].year for tick in wild}
+        assert receive_years.isdisjoint({1970, 2038, 2106})
