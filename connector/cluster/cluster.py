@@ -218,7 +218,9 @@ class Cluster:
 
     # Member: what the group says
 
-    def assigned(self, slots: Sequence[int], *, leads: bool) -> None:
+    def assigned(
+        self, slots: Sequence[int], *, leads: bool, last_frames_us: Mapping[int, int]
+    ) -> None:
         """Own these slots; a connection that was held goes on."""
         for number in slots:
             slot = self._slots.get(number)
@@ -235,6 +237,7 @@ class Cluster:
                 self._clock,
                 # it may come back while its old socket is still closing
                 after=slot.closed if slot is not None else None,
+                last_frame_us=last_frames_us.get(number),
             )
         if leads:
             self._start_leader()
@@ -249,12 +252,19 @@ class Cluster:
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
                 slot.take(own)
 
-    async def revoked(self, slots: Sequence[int], *, leads: bool) -> None:
+    async def revoked(self, slots: Sequence[int], *, leads: bool) -> dict[int, int]:
         """Close these slots' sockets and end a leadership, all at the same time."""
+        given_up = [slot for number in slots if (slot := self._slots.get(number)) is not None]
         ends = [self._close(slots), *([self._stop_leader()] if leads else [])]
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(outcome, Exception):
                 self._log.error("a slot or a leader did not end well", exc_info=outcome)
+        return {slot.number: slot.last_frame_us for slot in given_up if slot.last_frame_us}
+
+    def last_frames_us(self) -> dict[int, int]:
+        """When each slot's last frame came; from the member's thread."""
+        frames = {number: slot.last_frame_us for number, slot in list(self._slots.items())}
+        return {number: time_us for number, time_us in frames.items() if time_us is not None}
 
     def held(self, slots: Sequence[int]) -> None:
         """Keep streaming: nobody can take these slots over while the group cannot be reached."""

@@ -14,9 +14,9 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import structlog
 from confluent_kafka import (
@@ -29,6 +29,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import KafkaError as Code
 
+from connector.cluster.frames import SlotFrames
 from connector.cluster.refusals import refusal
 from connector.control.records import MOVED_TO, RECONNECT_KEY
 from connector.kafka.config import ClientLog, client_properties
@@ -52,6 +53,9 @@ REFUSED_SECONDS: Final = 15.0
 _FETCH_WAIT_MS: Final = 20
 _PREFETCH_KIB: Final = 2048
 _METADATA_REFRESH_MS: Final = 10_000
+
+
+_T = TypeVar("_T")
 
 
 class SlotRecord(NamedTuple):
@@ -85,14 +89,26 @@ Item = SlotRecord | Reconnect | CaughtUp
 class Member(Protocol):
     """Who owns what the group assigns. Everything is called from the event loop."""
 
-    def assigned(self, slots: Sequence[int], *, leads: bool) -> None:
-        """These slots are now owned; their records follow from the first on."""
+    def assigned(
+        self, slots: Sequence[int], *, leads: bool, last_frames_us: Mapping[int, int]
+    ) -> None:
+        """These slots are now owned; their records follow from the first on.
+
+        `last_frames_us` has when the owner before received its last frame, where that is known.
+        """
 
     def take(self, items: Sequence[Item]) -> None:
         """Records, in order within each slot."""
 
-    async def revoked(self, slots: Sequence[int], *, leads: bool) -> None:
-        """Close these slots' sockets, then return: they are given up right after."""
+    async def revoked(self, slots: Sequence[int], *, leads: bool) -> Mapping[int, int]:
+        """Close these slots' sockets, then return: they are given up right after.
+
+        Returns:
+            When the last frame of each came, UTC microseconds.
+        """
+
+    def last_frames_us(self) -> Mapping[int, int]:
+        """When the last frame of each slot came. Called from the member's thread."""
 
     def held(self, slots: Sequence[int]) -> None:
         """The group cannot be reached, so nobody else can own these either: keep streaming."""
@@ -141,6 +157,7 @@ class Membership:
         self._refusals: set[str] = set()
         self._refused_until = 0.0
         self._owned: set[int] = set()
+        self._frames = SlotFrames(topics.subscriptions, monotonic)
         self.rebalances = 0
         self.joined = False
         """Whether the group has known this member at some time."""
@@ -246,6 +263,7 @@ class Membership:
         self._metadata = consumer.consumer_group_metadata()
         while message is not None:
             error = message.error()
+            self._frames.reached(message)
             if error is None:
                 item = self._item(message)
                 if item is not None:
@@ -262,6 +280,7 @@ class Membership:
             message = consumer.poll(0)
         if items:
             self._call(self._member.take, items)
+        self._frames.keep(consumer, self._member.last_frames_us, self._owned)
         # a client may have a member id, and be refused all the same
         if self._monotonic() >= self._refused_until and consumer.memberid():
             self.joined = True
@@ -325,20 +344,22 @@ class Membership:
         if partitions:
             self.rebalances += 1
             self._log.info("assigned", slots=slots, leads=leads)
-        self._call(self._assigned, slots, leads)
+        self._call(self._assigned, slots, leads, self._frames.read(consumer, slots))
         if self._held:
             # what is not among these, others own or are about to
             self._held = self._rejoining = False
             self._call_async(self._member.not_reassigned(0))
 
-    def _assigned(self, slots: list[int], leads: bool) -> None:
-        self._member.assigned(slots, leads=leads)
+    def _assigned(self, slots: list[int], leads: bool, last_frames_us: dict[int, int]) -> None:
+        self._member.assigned(slots, leads=leads, last_frames_us=last_frames_us)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         slots, leads = self._split(partitions)
         self.rebalances += 1
         self._log.info("revoked", slots=slots, leads=leads)
-        self._wait(self._member.revoked(slots, leads=leads))
+        last_frames_us = self._wait(self._member.revoked(slots, leads=leads))
+        # while the group still knows this member as their owner
+        self._frames.hand_over(consumer, last_frames_us or {})
         self._owned.difference_update(slots)
         self._incremental(consumer.incremental_unassign, partitions)
 
@@ -396,7 +417,7 @@ class Membership:
         except RuntimeError:
             self._log.debug("the event loop has ended")
 
-    def _call_async(self, coroutine: Coroutine[Any, Any, None]) -> Any:
+    def _call_async(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         assert self._loop is not None  # noqa: S101 - set by start
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -404,18 +425,21 @@ class Membership:
             coroutine.close()
             return None
 
-    def _wait(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Let the loop run it to its end, at most `CLOSE_SECONDS`."""
+    def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T | None:
+        """Let the loop run it to its end, at most `CLOSE_SECONDS`; None: it did not."""
         future = self._call_async(coroutine)
         if future is None:
-            return
+            return None
         try:
-            future.result(CLOSE_SECONDS)
+            result: _T = future.result(CLOSE_SECONDS)
         except (TimeoutError, FutureCancelled):
             self._log.error("a slot did not close in time", seconds=CLOSE_SECONDS)
             future.cancel()
         except Exception:  # noqa: BLE001 - logged; whatever it was, the partition is given up
             self._log.exception("a slot did not close")
+        else:
+            return result
+        return None
 
 
 def _moved_to(message: Message) -> int | None:

@@ -29,11 +29,18 @@ class FeedConnection(Protocol):
     def stats(self) -> Any:
         """Its counts."""
 
+    @property
+    def last_frame_us(self) -> int:
+        """When the last frame came, UTC microseconds; 0 before the first."""
+
     def start(self) -> None:
         """Begin to connect."""
 
     async def close(self) -> None:
         """End for good."""
+
+    def continue_from(self, last_frame_us: int | None) -> None:
+        """Report what was missed since the slot's last owner."""
 
     async def reconnect(self) -> None:
         """Open a new socket."""
@@ -69,6 +76,8 @@ class Slot:
         capacity: instruments that the connection carries.
         clock: for the time that a moving instrument stays.
         after: set when an earlier connection of this slot has closed; the new one waits for it.
+        last_frame_us: when the owner before received its last frame, UTC microseconds; None where
+            that is not known.
     """
 
     def __init__(
@@ -79,6 +88,7 @@ class Slot:
         clock: Clock,
         *,
         after: asyncio.Event | None = None,
+        last_frame_us: int | None = None,
     ) -> None:
         self.number = number
         self.phase = SlotPhase.LOADING
@@ -92,6 +102,7 @@ class Slot:
         self._capacity = capacity
         self._clock = clock
         self._after = after
+        self._last_frame_us = last_frame_us
         self._desired: dict[int, Mode] = {}
         # instruments that went to another slot and are still streamed here; each batch of them
         # is let go by one timer, in one request
@@ -105,6 +116,12 @@ class Slot:
     def desired(self) -> Mapping[int, Mode]:
         """What the partition says."""
         return self._desired
+
+    @property
+    def last_frame_us(self) -> int | None:
+        """When the last frame of this slot came, here or before, UTC microseconds. Any thread."""
+        received = self.connection.last_frame_us if self.connection is not None else 0
+        return received or self._last_frame_us
 
     def reload(self) -> None:
         """The partition will be read again from its beginning; a connection goes on meanwhile."""
@@ -179,6 +196,7 @@ class Slot:
         self.phase = SlotPhase.STREAMING
         if self.connection is None:
             self.connection = self._connect()
+            self.connection.continue_from(self._last_frame_us)
             self._update(self._desired)
             if self._after is None or self._after.is_set():
                 self.connection.start()

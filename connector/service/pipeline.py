@@ -259,8 +259,8 @@ class Pipeline:
         value = self.encoder.event(event, account=account)
         self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
         # a connection logs its edges itself; what was missed is for whoever looks after the data
-        if event.type is EventType.GAP:
-            gap_ms = (event.gap_to_ms or 0) - (event.gap_from_ms or 0)
+        if event.type is EventType.GAP and event.gap_from_ms is not None:
+            gap_ms = (event.gap_to_ms or 0) - event.gap_from_ms
             _log.warning(
                 "nothing was received",
                 slot=event.slot,

@@ -138,6 +138,8 @@ class StaticSlots:
                 handler(slot),
                 root=self._settings.feed.root,
             )
+            # a process that ran before this one may have left anything or nothing
+            self._connections[slot].continue_from(None)
         self._apply()
         for connection in self._connections.values():
             connection.start()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.embedded.registry import EmbeddedRegistry
+from connector.kafka.records import RecordDecoder
 from connector.kafka.topics import TopicNames
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.chaos.feed_watch import FeedWatch
@@ -198,6 +199,18 @@ class Streaming:
             assert not any(code != -signal.SIGKILL for code, _ in ended.values()), ended
             assert loop.time() < end, f"{what}: did not come; {list(statuses.values())}"
             await asyncio.sleep(0.1)
+
+    async def events(self, *types: str) -> dict[int, list[dict[str, Any]]]:
+        """The connection events of these types, by slot, in the order of the topic."""
+        decode = RecordDecoder(self.topics).decode
+        found: dict[int, list[dict[str, Any]]] = {}
+        for message in await asyncio.to_thread(
+            read_topic, self._bootstrap_servers, self.topics.events
+        ):
+            event: Any = decode(self.topics.events, message.value()).value
+            if event["type"] in types:
+                found.setdefault(event["slot"], []).append(event)
+        return found
 
     def _ticks(self) -> list[Any]:
         with TickReader(self._bootstrap_servers, self.topics) as reader:

@@ -38,6 +38,10 @@ def tree(kafka, feed, **changes):
     return settings(kafka.bootstrap_servers, feed.ws_url, **changes)
 
 
+def gaps(handler):
+    return [event for event in handler.events if event.type == "gap"]
+
+
 async def test_replicas_share_the_slots_and_one_leads(kafka, feed, steering):
     async with replicas(tree(kafka, feed), 2) as members:
         await settled(members, [0, 1, 2])
@@ -178,6 +182,43 @@ async def test_refresh_instruments_waits_for_the_list(kafka, feed, steering):
         await until(lambda: feed.subscriptions().keys() == {B})
 
 
+async def test_a_slot_that_is_handed_over_has_a_gap_from_the_last_frame(kafka, feed):
+    async with replicas(tree(kafka, feed), 1) as (first,):
+        await settled([first], [0, 1, 2])
+        for handler in first.handlers.values():
+            # nobody had the slot before
+            assert [(gap.gap_from_ms, gap.slot) for gap in gaps(handler)] == [(None, handler.slot)]
+        await feed.heartbeat()
+        await until(lambda: all(s.last_frame_us for s in first.cluster.slots.values()))
+        before = first.cluster.slots
+        async with replicas(tree(kafka, feed), 1) as (second,):
+            await until(lambda: second.owned)
+            # some slots move, the others follow when their owner ends
+            await first.stop()
+            await settled([second], [0, 1, 2])
+            for slot, handler in second.handlers.items():
+                (gap,) = gaps(handler)
+                assert gap.gap_from_ms == before[slot].last_frame_us // 1000
+                assert gap.gap_from_ms <= gap.gap_to_ms
+
+
+async def test_after_a_kill_the_gap_begins_at_the_last_frame_that_was_kept(kafka, feed):
+    killed = Replica(tree(kafka, feed))
+    await killed.start()
+    await settled([killed], [0, 1, 2])
+    await feed.heartbeat()
+    await until(lambda: all(slot.last_frame_us for slot in killed.cluster.slots.values()))
+    frames = killed.cluster._membership._frames
+    await until(lambda: frames._kept.keys() == {0, 1, 2})
+    # a killed process hands nothing over
+    frames.hand_over = lambda *_: None
+    await killed.stop()
+    async with replicas(tree(kafka, feed), 1) as (second,):
+        await settled([second], [0, 1, 2])
+        for slot, handler in second.handlers.items():
+            assert [gap.gap_from_ms for gap in gaps(handler)] == [frames._kept[slot] // 1000]
+
+
 async def test_stopping_the_intake_keeps_the_slots(kafka, feed):
     async with replicas(tree(kafka, feed), 2) as members:
         await settled(members, [0, 1, 2])
@@ -273,5 +314,5 @@ async def test_two_api_keys(feed):
 async def test_a_slot_that_comes_while_the_replica_ends_is_not_taken_up():
     member = Replica(settings("127.0.0.1:1", "ws://127.0.0.1:1"))
     await member.cluster.stop_intake()
-    member.cluster.assigned([0, 1], leads=False)
+    member.cluster.assigned([0, 1], leads=False, last_frames_us={})
     assert member.owned == []

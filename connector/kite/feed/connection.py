@@ -110,6 +110,10 @@ class Connection:
         self._last_frame_us = 0
         self._last_tick_us = 0
 
+        # whether another process may have had this slot, and its last frame where that is known
+        self._continues = False
+        self._predecessor_frame_us: int | None = None
+
         self._connects = 0
         self._failures = 0
         self._last_error = ""
@@ -134,6 +138,16 @@ class Connection:
             loop = asyncio.get_running_loop()
             self._outcome = loop.create_future()
             self._task = loop.create_task(self._run(), name=f"kite-slot-{self.slot}")
+
+    def continue_from(self, last_frame_us: int | None) -> None:
+        """Report a GAP at the first opening too: another process had this slot before.
+
+        Args:
+            last_frame_us: when that one received its last frame, UTC microseconds; None where
+                nobody knows, and then the event has no beginning.
+        """
+        self._continues = True
+        self._predecessor_frame_us = last_frame_us
 
     async def first_outcome(self) -> FeedError | None:
         """What the first try came to since `start`: None for an open socket."""
@@ -206,6 +220,11 @@ class Connection:
     def state(self) -> ConnectionState:
         """What the connection is doing."""
         return self._report.state
+
+    @property
+    def last_frame_us(self) -> int:
+        """When the last frame came, UTC microseconds; 0 before the first. Any thread."""
+        return self._last_frame_us
 
     @property
     def stats(self) -> ConnectionStats:
@@ -385,19 +404,18 @@ class Connection:
         self._socket = socket
         now = self._clock.monotonic()
         now_ms = self._clock.time_us() // 1000
-        # a socket that never sent a frame was still there to receive from its connect on
-        gap_from_ms = max(self._last_frame_us // 1000, self._report.session_id)
+        gap_from_ms = self._gap_from_ms()
         # two sockets of a slot never share a session, not even when the clock is set back
         self._report.session_id = max(now_ms, self._report.session_id + 1)
         self._connects += 1
         self._watchdog.open(now, self._frames_of_any_kind(), self._frames)
         self._report.call(self._handler.opened, self._report.session_id)
         self._report.enter(ConnectionState.CONNECTED, EventType.CONNECTED)
-        if self._connects > 1:
+        if self._connects > 1 or self._continues:
             self._report.tell(
                 EventType.GAP,
                 gap_from_ms=gap_from_ms,
-                gap_to_ms=max(gap_from_ms, now_ms),
+                gap_to_ms=max(gap_from_ms or 0, now_ms),
                 instruments=len(self._session.desired),
             )
         self._apply(self._session.opened(now))
@@ -415,6 +433,14 @@ class Connection:
             self._socket = None
             self._session.closed()
             socket.abort()
+
+    def _gap_from_ms(self) -> int | None:
+        """When the last frame before a new socket came; None where another process knows it."""
+        if self._connects == 0:
+            known_us = self._predecessor_frame_us
+            return None if known_us is None else known_us // 1000
+        # a socket that never sent a frame was still there to receive from its connect on
+        return max(self._last_frame_us // 1000, self._report.session_id)
 
     def _pulse(self) -> None:
         """A look at the connection, about each second."""

@@ -323,7 +323,8 @@ class ConnectionEvent:
     """An edge in the life of a connection, for logs, metrics and the topic `kite.events`.
 
     `session_id` is the connect time in UTC milliseconds, None before the first connect. A GAP says
-    that nothing was received from `gap_from_ms` to `gap_to_ms` (UTC milliseconds). `code` is the
+    that nothing was received from `gap_from_ms` to `gap_to_ms` (UTC milliseconds); from None: what
+    another process received before is not known. `code` is the
     WebSocket close code of a DISCONNECTED, where the feed sent one.
     """
 

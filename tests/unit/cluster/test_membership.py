@@ -5,7 +5,7 @@ import json
 
 import pytest
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster import membership
@@ -25,6 +25,9 @@ class Message:
     topic, partition, key, value, headers, error = (
         (lambda self, n=n: self._all[n]) for n in range(6)
     )
+
+    def offset(self):
+        return 4
 
 
 class Failure:
@@ -61,6 +64,7 @@ class FakeConsumer:
         self.calls = []
         self._journal = journal
         self.member_id = "m"
+        self.left = ""
         self.owned = []
 
     def subscribe(self, topics, *, on_assign, on_revoke, on_lost):
@@ -86,6 +90,16 @@ class FakeConsumer:
     def pause(self, partitions):
         self.calls.append(("pause", [(p.topic, p.partition) for p in partitions]))
 
+    def committed(self, partitions, timeout):
+        self.calls.append(("committed", [p.partition for p in partitions]))
+        if self.left is None:
+            raise KafkaException(Code(Code._TIMED_OUT))
+        return [TopicPartition(p.topic, p.partition, 0, self.left) for p in partitions]
+
+    def commit(self, *, offsets, asynchronous):
+        assert asynchronous
+        self._journal.append(("commit", [(p.partition, p.offset, p.metadata) for p in offsets]))
+
     def consumer_group_metadata(self):
         return "metadata"
 
@@ -102,8 +116,14 @@ class FakeMember:
     def __init__(self, journal=None):
         self.said = []
         self._journal = [] if journal is None else journal
+        self.inherited = {}
+        self.frames_us = {}
 
-    def assigned(self, slots, *, leads):
+    def last_frames_us(self):
+        return dict(self.frames_us)
+
+    def assigned(self, slots, *, leads, last_frames_us):
+        self.inherited |= last_frames_us
         self.said.append(("assigned", list(slots), leads))
 
     def take(self, items):
@@ -114,6 +134,7 @@ class FakeMember:
         await asyncio.sleep(0)
         self.said.append(("closed", list(slots), leads))
         self._journal.append(self.said[-1])
+        return {slot: self.frames_us[slot] for slot in slots if slot in self.frames_us}
 
     def held(self, slots):
         self.said.append(("held", list(slots)))
@@ -151,7 +172,7 @@ def lose(*numbers, control=False):
 def run(monkeypatch):
     """Run a script to its end; returns the consumer and what the member was told."""
 
-    async def run(*script, coordinator=True, **options):
+    async def run(*script, coordinator=True, frames_us=None, **options):
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
         journal = []
@@ -161,12 +182,14 @@ def run(monkeypatch):
         monkeypatch.setattr(Membership, "_coordinator_answers", lambda _: coordinator)
         monkeypatch.setattr(membership, "POLL_SECONDS", 0)
         member = FakeMember(journal)
+        member.frames_us = frames_us or {}
         joined = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "group", member, **options)
         joined.start()
         await asyncio.wait_for(finished.wait(), 20)
         metadata = joined.group_metadata()
         await joined.stop()
         joined.journal = journal
+        joined.member = member
         return consumer, member.said, joined, metadata
 
     return run
@@ -235,6 +258,47 @@ async def test_a_slot_is_closed_before_its_partition_is_given_up(run):
         ("closed", [0], False),
         ("unassign", [(TOPICS.subscriptions, 0)]),
     ]
+
+
+async def test_a_new_owner_is_told_when_the_last_frame_came(run):
+    def left(consumer):
+        consumer.left = '{"last_frame_us": 17}'
+
+    _, _, joined, _ = await run(left, assign(0, 2))
+    assert joined.member.inherited == {0: 17, 2: 17}
+
+
+@pytest.mark.parametrize("metadata", [None, "", "{}", "17", '{"last_frame_us": "x"}', "\ud800"])
+async def test_what_nobody_has_left_is_not_known(run, metadata):
+    def left(consumer):
+        consumer.left = metadata
+
+    _, said, joined, _ = await run(left, assign(1))
+    assert ("assigned", [1], False) in said
+    assert joined.member.inherited == {}
+
+
+async def test_the_last_frame_is_handed_over_after_the_close_and_before_the_slot(run):
+    _, _, joined, _ = await run(assign(0, 1), end(1), revoke(1), frames_us={1: 5})
+    committed = ("commit", [(1, 4, '{"last_frame_us": 5}')])
+    at = joined.journal.index(("closed", [1], False))
+    assert joined.journal[at + 1 : at + 3] == [
+        committed,
+        ("unassign", [(TOPICS.subscriptions, 1)]),
+    ]
+
+
+async def test_the_last_frames_are_kept_once_a_second_where_they_change(run):
+    now = [0.0]
+
+    def later(_consumer):
+        now[0] += 1.0
+
+    script = [assign(0), NOTHING, NOTHING, later, NOTHING, later, NOTHING]
+    _, _, joined, _ = await run(*script, monotonic=lambda: now[0], frames_us={0: 5, 7: 9})
+    # slot 7 is another's; the last one is the hand-over
+    commit = ("commit", [(0, 0, '{"last_frame_us": 5}')])
+    assert [entry for entry in joined.journal if entry[0] == "commit"] == [commit, commit]
 
 
 async def test_lost_to_another_closes_first(run):

@@ -19,6 +19,11 @@ class FakeConnection:
         self.wanted = {}
         self.updates = []
         self.reconnects = 0
+        self.last_frame_us = 0
+        self.continues_from = "nothing"
+
+    def continue_from(self, last_frame_us):
+        self.continues_from = last_frame_us
 
     def start(self):
         self.state = ConnectionState.CONNECTED

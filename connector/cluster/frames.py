@@ -1,0 +1,113 @@
+"""When each slot's last frame came, kept where the next owner finds it.
+
+It stands in the metadata of the group's committed offset of the slot's partition: brokers take that
+from the present owner alone, keep it over every restart, and hand it to the next one. Written each
+second, since an owner that is killed hands nothing over, and once more when a slot is given up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+KEEP_SECONDS: Final = 1.0
+"""How old what a killed owner leaves may be, at most: a gap begins so much too early."""
+READ_SECONDS: Final = 2.0
+"""How long a new owner waits to be told; after that the gap has no beginning."""
+_FIELD: Final = "last_frame_us"
+
+
+class SlotFrames:
+    """Belongs to the member's thread, as its consumer does.
+
+    Args:
+        topic: whose partition k stands for slot k.
+        monotonic: seconds.
+    """
+
+    def __init__(self, topic: str, monotonic: Callable[[], float]) -> None:
+        self._topic = topic
+        self._monotonic = monotonic
+        self._log = structlog.get_logger("connector.cluster")
+        # the offset after what was read of each partition: what is committed with the metadata
+        self._reached: dict[int, int] = {}
+        self._kept: dict[int, int] = {}
+        self._keep_after = 0.0
+
+    def reached(self, message: Message) -> None:
+        """Note how far a partition was read, so that the group shows no lag."""
+        offset = message.offset()
+        if message.topic() == self._topic and offset is not None:
+            after = offset + (message.error() is None)
+            slot = message.partition() or 0
+            self._reached[slot] = max(after, self._reached.get(slot, 0))
+
+    def read(self, consumer: Consumer, slots: Sequence[int]) -> dict[int, int]:
+        """What the owners before have left, UTC microseconds by slot; blocks."""
+        if not slots:
+            return {}
+        try:
+            found = consumer.committed(
+                [TopicPartition(self._topic, slot) for slot in slots], timeout=READ_SECONDS
+            )
+        except (KafkaException, ValueError) as error:
+            # no answer in time, or metadata that is no text
+            self._log.warning("last_frames_unknown", slots=slots, reason=str(error))
+            return {}
+        known = {one.partition: _decoded(one.metadata) for one in found}
+        return {slot: time_us for slot, time_us in known.items() if time_us is not None}
+
+    def keep(
+        self,
+        consumer: Consumer,
+        last_frames_us: Callable[[], Mapping[int, int]],
+        owned: Collection[int],
+    ) -> None:
+        """Write the slots' times where they have changed, once a `KEEP_SECONDS`; never waits."""
+        now = self._monotonic()
+        if now < self._keep_after:
+            return
+        self._keep_after = now + KEEP_SECONDS
+        news = {
+            slot: time_us
+            for slot, time_us in last_frames_us().items()
+            if slot in owned and self._kept.get(slot) != time_us
+        }
+        self._commit(consumer, news)
+
+    def hand_over(self, consumer: Consumer, last_frames_us: Mapping[int, int]) -> None:
+        """Write the final times of slots that are about to be given up; never waits.
+
+        The request goes before the one that gives the slots up, over the same connection.
+        """
+        self._commit(consumer, last_frames_us)
+
+    def _commit(self, consumer: Consumer, times_us: Mapping[int, int]) -> None:
+        if not times_us:
+            return
+        offsets = [
+            TopicPartition(
+                self._topic, slot, self._reached.get(slot, 0), json.dumps({_FIELD: time_us})
+            )
+            for slot, time_us in times_us.items()
+        ]
+        try:
+            consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            # a group that is just forming: the next second's is as good
+            self._log.debug("last_frames_not_kept", reason=error.args[0].str())
+        else:
+            self._kept.update(times_us)
+
+
+def _decoded(metadata: str | None) -> int | None:
+    """The time in a committed offset's metadata; None where another program wrote it."""
+    try:
+        value = json.loads(metadata or "")[_FIELD]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return value if type(value) is int and 0 < value < 2**63 else None

@@ -1,0 +1,47 @@
+from confluent_kafka import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.cluster.frames import SlotFrames
+
+
+class Group:
+    """A group's committed offsets, as one coordinator keeps them."""
+
+    def __init__(self):
+        self.offsets = {}
+
+    def commit(self, *, offsets, asynchronous):
+        assert asynchronous
+        for one in offsets:
+            self.offsets[one.topic, one.partition] = (one.offset, one.metadata)
+
+    def committed(self, partitions, timeout):
+        assert timeout > 0
+        return [
+            TopicPartition(
+                p.topic, p.partition, *self.offsets.get((p.topic, p.partition), (-1001,))
+            )
+            for p in partitions
+        ]
+
+
+times = st.dictionaries(st.integers(0, 38), st.integers(1, 2**53), max_size=39)
+
+
+@given(times, times)
+def test_the_next_owner_reads_what_the_last_one_left(kept, handed_over):
+    group, old = Group(), SlotFrames("s", lambda: 0.0)
+    old.keep(group, lambda: kept, range(39))
+    old.hand_over(group, handed_over)
+    new = SlotFrames("s", lambda: 0.0)
+    assert new.read(group, range(39)) == {**kept, **handed_over}
+    # what another topic's partitions say is nothing to it
+    assert SlotFrames("other", lambda: 0.0).read(group, range(39)) == {}
+
+
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
+def test_what_another_program_left_is_no_time(metadata):
+    group = Group()
+    group.offsets["s", 3] = (0, metadata)
+    assert SlotFrames("s", lambda: 0.0).read(group, [3]) == {}
