@@ -17,6 +17,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from connector.redaction import MASK, Redactor
 from connector.settings.models import LogFormat, LogLevel
+from connector.text import printable
 
 # the query of the feed's URL, and the REST API's header: where a token would show up in a log
 _QUERY = re.compile(r"\b((?:access_token|api_key|request_token|checksum)=)[^&\s\"']+")
@@ -48,7 +49,9 @@ class SecretMask:
         """The same value without secrets; containers are looked through."""
         if isinstance(value, str):
             value = self._redactor.redact(value)
-            return _HEADER.sub(rf"\1{MASK}", _QUERY.sub(rf"\1{MASK}", value))
+            value = _HEADER.sub(rf"\1{MASK}", _QUERY.sub(rf"\1{MASK}", value))
+            # others' words must not steer the terminal; a traceback has lines
+            return printable(value, keep="\n\t")
         if isinstance(value, dict):
             return {key: self.clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):

@@ -97,4 +97,7 @@ def _discard_output() -> None:
 
 
 def _say(error: object) -> None:
-    sys.stderr.write(f"kite-connector: {error}\n")
+    from connector.text import printable
+
+    text = printable(str(error), keep="\n")
+    sys.stderr.write(f"kite-connector: {text}\n")

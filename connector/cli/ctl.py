@@ -22,6 +22,7 @@ from connector.cli import interrupt
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import JsonOption, with_options, with_settings
 from connector.errors import SettingProblem, SettingsError
+from connector.text import printable, printable_json
 
 if TYPE_CHECKING:
     from connector.control.client import Change, ControlClient
@@ -170,7 +171,7 @@ def watch(
     interrupt.is_the_end()
     with _client(settings) as client:
         for change in client.watch(timeout):
-            typer.echo(json.dumps(_document(change)) if as_json else _line(change))
+            typer.echo(printable_json(_document(change)) if as_json else printable(_line(change)))
             sys.stdout.flush()
 
 
@@ -279,7 +280,7 @@ def _print_reply(reply: Any, owners: Mapping[int | None, str] = MappingProxyType
     dry = " (dry run: nothing was changed)" if reply.dry_run else ""
     typer.echo(f"{reply.status}  revision {reply.revision}, {reply.accepted} accepted{dry}")
     for error in reply.errors:
-        typer.echo(f"  {error}")
+        typer.echo(f"  {printable(error)}")
     if reply.refused:
         typer.echo(f"refused: {len(reply.refused)}")
         _table(("instrument", "reason"), [(one.instrument, one.reason) for one in reply.refused])
@@ -289,7 +290,7 @@ def _print_reply(reply: Any, owners: Mapping[int | None, str] = MappingProxyType
         if payload.unplaced:
             typer.echo(f"{payload.unplaced} wait for room")
         if None in owners:
-            typer.echo(f"leader: {owners[None]}")
+            typer.echo(f"leader: {printable(owners[None])}")
         _table(
             ("slot", "instruments", "capacity", "owner"),
             [
@@ -326,7 +327,7 @@ def _lines(lines: Iterable[str]) -> list[str]:
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if not rows:
         return
-    text = [[str(cell) for cell in row] for row in (header, *rows)]
+    text = [[printable(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[n]) for row in text) for n in range(len(header))]
     for row in text:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -334,4 +335,4 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(printable_json(value, indent=2))

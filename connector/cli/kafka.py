@@ -12,6 +12,7 @@ from connector.cli import interrupt
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import with_settings
 from connector.errors import SettingProblem, SettingsError
+from connector.text import printable_json
 
 if TYPE_CHECKING:
     from connector.settings.models import Settings
@@ -106,12 +107,11 @@ async def _tail(
 
 def _json_line(record: Any) -> str:
     import dataclasses
-    import json
 
     document = dataclasses.asdict(record)
     if record.problem is None:
         del document["problem"]
-    return json.dumps(document, default=_as_json, ensure_ascii=False)
+    return printable_json(document, default=_as_json)
 
 
 def _as_json(value: Any) -> Any:

@@ -20,6 +20,7 @@ from rich.text import Text
 from connector.histogram import Histogram
 from connector.kafka.tail import TailRecord
 from connector.service.status import Accounting, ConnectionStatus, ServiceStatus
+from connector.text import printable
 
 UP, DOWN, SAME = "green", "red", "dim"
 # state: (the words that a narrow column has room for, style)
@@ -164,7 +165,7 @@ class View:
             reasons = [reason for status in self.statuses for reason in status.not_ready]
             table.add_row("", *([""] if several else []), Text("none", style="dim"), "", "")
             if reasons:
-                table.caption = Text(reasons[0], style="yellow", overflow="fold")
+                table.caption = Text(printable(reasons[0]), style="yellow", overflow="fold")
         return table
 
     def _replica(self, number: int) -> str:
@@ -287,16 +288,17 @@ def _record(record: TailRecord) -> Text:
     text.append(f" {record.topic:15} ", style="cyan")
     tick = record.value
     if not (isinstance(tick, dict) and "last_price" in tick and "mode" in tick):
-        text.append(f"{record.key or '':12} ")
+        text.append(f"{printable(record.key or ''):12} ")
         shown = tick if isinstance(tick, bytes) else json.dumps(tick, default=str)
         text.append(str(shown))
         if record.problem:
-            text.append(f"  {record.problem}", style="red")
+            text.append(f"  {printable(record.problem)}", style="red")
         return text
     text.no_wrap = True
     price = Price(tick["tradingsymbol"] or "")
     price.take(tick)
-    text.append(f"{tick['tradingsymbol'] or tick['instrument_token']:<20} ", style="bold")
+    name = printable(str(tick["tradingsymbol"] or tick["instrument_token"]))
+    text.append(f"{name:<20} ", style="bold")
     text.append(f"{tick['mode']:5} {price.text:>11} ")
     change = price.change
     text.append(

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from connector.cluster.layout import layout, slots_by_account
+from connector.cluster.layout import layout, partitions, slots_by_account
 from connector.cluster.membership import Item, Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
 from connector.control.draft import status
@@ -83,7 +83,12 @@ class Cluster:
         self._handler: Callable[[int], Handler] | None = None
         self._names: Names = NoNames()
         self._membership = Membership(
-            settings.kafka, settings.cluster, self._topics, settings.name, self
+            settings.kafka,
+            settings.cluster,
+            self._topics,
+            settings.name,
+            self,
+            slots=partitions(settings.accounts),
         )
         self._leader: Leader | None = None
         self._leader_done: asyncio.Future[None] | None = None

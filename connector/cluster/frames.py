@@ -1,4 +1,4 @@
-"""When each slot's last frame came, kept where the next owner finds it.
+"""When each slot's last frame came, kept where the next owner finds it, and whether it has one.
 
 It stands in the metadata of the group's committed offset of the slot's partition: brokers take that
 from the present owner alone, keep it over every restart, and hand it to the next one. Written each
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -19,6 +19,17 @@ KEEP_SECONDS: Final = 1.0
 READ_SECONDS: Final = 2.0
 """How long a new owner waits to be told; after that the gap has no beginning."""
 _FIELD: Final = "last_frame_us"
+_FREE: Final = "free"
+"""Beside it where the owner has given the slot up."""
+
+
+class Left(NamedTuple):
+    """What a slot's owner has left for the next one."""
+
+    last_frame_us: int
+    """UTC microseconds."""
+    owned: bool
+    """Whether it had the slot when it wrote this; one that was killed says so for ever."""
 
 
 class SlotFrames:
@@ -46,8 +57,8 @@ class SlotFrames:
             slot = message.partition() or 0
             self._reached[slot] = max(after, self._reached.get(slot, 0))
 
-    def read(self, consumer: Consumer, slots: Sequence[int]) -> dict[int, int]:
-        """What the owners before have left, UTC microseconds by slot; blocks."""
+    def read(self, consumer: Consumer, slots: Sequence[int]) -> dict[int, Left]:
+        """What the owners before have left, by slot; blocks."""
         if not slots:
             return {}
         try:
@@ -59,7 +70,7 @@ class SlotFrames:
             self._log.warning("last_frames_unknown", slots=slots, reason=str(error))
             return {}
         known = {one.partition: _decoded(one.metadata) for one in found}
-        return {slot: time_us for slot, time_us in known.items() if time_us is not None}
+        return {slot: left for slot, left in known.items() if left is not None}
 
     def keep(
         self,
@@ -84,14 +95,14 @@ class SlotFrames:
 
         The request goes before the one that gives the slots up, over the same connection.
         """
-        self._commit(consumer, last_frames_us)
+        self._commit(consumer, last_frames_us, **{_FREE: True})
 
-    def _commit(self, consumer: Consumer, times_us: Mapping[int, int]) -> None:
+    def _commit(self, consumer: Consumer, times_us: Mapping[int, int], **more: bool) -> None:
         if not times_us:
             return
         offsets = [
             TopicPartition(
-                self._topic, slot, self._reached.get(slot, 0), json.dumps({_FIELD: time_us})
+                self._topic, slot, self._reached.get(slot, 0), json.dumps({_FIELD: time_us, **more})
             )
             for slot, time_us in times_us.items()
         ]
@@ -104,10 +115,13 @@ class SlotFrames:
             self._kept.update(times_us)
 
 
-def _decoded(metadata: str | None) -> int | None:
-    """The time in a committed offset's metadata; None where another program wrote it."""
+def _decoded(metadata: str | None) -> Left | None:
+    """What a committed offset's metadata says; None where another program wrote it."""
     try:
-        value = json.loads(metadata or "")[_FIELD]
+        value = json.loads(metadata or "")
+        time_us = value[_FIELD]
     except (ValueError, KeyError, TypeError):
         return None
-    return value if type(value) is int and 0 < value < 2**63 else None
+    if type(time_us) is not int or not 0 < time_us < 2**63:
+        return None
+    return Left(time_us, owned=not value.get(_FREE))

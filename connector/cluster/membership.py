@@ -41,6 +41,8 @@ from connector.settings.models import ClusterSettings, KafkaSettings
 POLL_SECONDS: Final = 0.1
 REJOIN_SECONDS: Final = 5.0
 """After an error that the client cannot mend by itself."""
+JOIN_SECONDS: Final = 10.0
+"""Replicas that come while others stream join at full multiples of it."""
 CLOSE_SECONDS: Final = 10.0
 """How long a partition is held for its socket to close."""
 PROBE_SECONDS: Final = 2.0
@@ -126,7 +128,9 @@ class Membership:
         topics: the topics' names.
         name: the connector's, the first part of the group's.
         member: told of everything.
+        slots: partitions that the accounts need, to look whether others stream already.
         monotonic: seconds, for how long a refusal counts.
+        wall_clock: UTC seconds, for when to join.
     """
 
     def __init__(
@@ -137,10 +141,14 @@ class Membership:
         name: str,
         member: Member,
         *,
+        slots: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._kafka = kafka
+        self._slots = slots
         self._monotonic = monotonic
+        self._wall_clock = wall_clock
         self._cluster = cluster
         self._topics = topics
         self._name = name
@@ -241,6 +249,8 @@ class Membership:
     def _be_member(self) -> None:
         consumer = Consumer(self.properties(), logger=ClientLog("member"))
         try:
+            if not self.joined:
+                self._gather(consumer)
             consumer.subscribe(
                 [self._topics.control, self._topics.subscriptions],
                 on_assign=self._on_assign,
@@ -252,6 +262,26 @@ class Membership:
         finally:
             # revokes what is owned, through the same callback
             consumer.close()
+
+    def _gather(self, consumer: Consumer) -> None:
+        """Let replicas that start together join together, where others stream already.
+
+        Each join moves slots, and a slot that moves is closed for a moment: ten replicas that came
+        one by one would move them ten times. Nobody has to agree on anything: all wait for the
+        next full `JOIN_SECONDS` of the wall clock. A group that streams nothing is joined at once;
+        there the brokers' group.initial.rebalance.delay.ms gathers.
+        """
+        now = self._wall_clock()
+        streaming = [
+            slot
+            for slot, left in self._frames.read(consumer, range(self._slots)).items()
+            if left.owned
+            and abs(now - left.last_frame_us / 1e6) < self._cluster.session_timeout_seconds
+        ]
+        if streaming:
+            wait_seconds = JOIN_SECONDS - now % JOIN_SECONDS
+            self._log.info("join_gathers", seconds=round(wait_seconds, 1), streaming=len(streaming))
+            self._stopping.wait(wait_seconds)
 
     def _finish(self) -> None:
         if self._done is not None and not self._done.done():
@@ -344,7 +374,9 @@ class Membership:
         if partitions:
             self.rebalances += 1
             self._log.info("assigned", slots=slots, leads=leads)
-        self._call(self._assigned, slots, leads, self._frames.read(consumer, slots))
+        left = self._frames.read(consumer, slots)
+        last_frames_us = {slot: one.last_frame_us for slot, one in left.items()}
+        self._call(self._assigned, slots, leads, last_frames_us)
         if self._held:
             # what is not among these, others own or are about to
             self._held = self._rejoining = False

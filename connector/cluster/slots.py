@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -14,6 +15,8 @@ from connector.errors import CapacityError
 from connector.kite.clock import Clock, Timer
 from connector.kite.wire.models import ConnectionState, Mode
 
+RECONNECT_SECONDS: Final = 10.0
+"""The least time between two reconnects by command: each is a gap, and the feed bears few."""
 LINGER_SECONDS: Final = 2.0
 """How long an instrument that moves to another slot stays here: the other subscribes meanwhile."""
 
@@ -110,6 +113,9 @@ class Slot:
         # instruments that the connection had no room for: what makes room may come later
         self._waiting: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reconnect_after = -math.inf
+        # one reconnect waits for its time at most: it is what all later commands ask for too
+        self._reconnect_timer: Timer | None = None
         self._log = structlog.get_logger("connector.cluster").bind(slot=number)
 
     @property
@@ -160,6 +166,8 @@ class Slot:
         for timer in self._lingering.values():
             timer.cancel()
         self._lingering.clear()
+        if self._reconnect_timer is not None:
+            self._reconnect_timer.cancel()
         try:
             if self.connection is not None:
                 await self.connection.close()
@@ -241,9 +249,21 @@ class Slot:
         self._lingering.update(dict.fromkeys(tokens, timer))
 
     def _reconnect(self, command_id: str) -> None:
-        assert self.connection is not None  # noqa: S101 - STREAMING has one
-        self._log.info("reconnect", id=command_id)
-        self._later(self.connection.reconnect())
+        """Reconnect as soon as the last one is long enough ago; commands meanwhile are one."""
+        if self._reconnect_timer is not None:
+            return
+        self._log.info("slot_reconnect_asked_for", id=command_id)
+        wait_seconds = self._reconnect_after - self._clock.monotonic()
+        if wait_seconds > 0:
+            self._reconnect_timer = self._clock.call_later(wait_seconds, self._reconnect_now)
+        else:
+            self._reconnect_now()
+
+    def _reconnect_now(self) -> None:
+        self._reconnect_timer = None
+        self._reconnect_after = self._clock.monotonic() + RECONNECT_SECONDS
+        if self.connection is not None and self.phase is not SlotPhase.CLOSED:
+            self._later(self.connection.reconnect())
 
     async def _start_after(self, closed: asyncio.Event, connection: FeedConnection) -> None:
         await closed.wait()

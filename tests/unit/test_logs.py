@@ -32,6 +32,18 @@ def lines(stream):
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_words_of_others_do_not_steer_the_terminal(stream, log_format):
+    configure(log_format=log_format, stream=stream)
+    log = structlog.get_logger("kite")
+    log.warning("rejected", id="\x1b]0;mine\x07", errors=["\x9b2J", {"a": "\u202e"}])
+    logging.getLogger("other").error("%s", "\x1b[31m")
+    log.error("failed", exc_info=ValueError("\x1b[2J"))
+    written = stream.getvalue()
+    assert not set(written) & {"\x1b", "\x07", "\x9b", "\u202e"}
+    assert "x1b]0;mine" in written
+
+
 def test_json_where_no_terminal_is(stream):
     configure(stream=stream)
     structlog.get_logger("kite").info("connected", slot=1)

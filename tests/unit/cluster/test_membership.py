@@ -172,7 +172,7 @@ def lose(*numbers, control=False):
 def run(monkeypatch):
     """Run a script to its end; returns the consumer and what the member was told."""
 
-    async def run(*script, coordinator=True, frames_us=None, **options):
+    async def run(*script, coordinator=True, frames_us=None, left="", waited=None, **options):
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
         journal = []
@@ -183,7 +183,11 @@ def run(monkeypatch):
         monkeypatch.setattr(membership, "POLL_SECONDS", 0)
         member = FakeMember(journal)
         member.frames_us = frames_us or {}
+        consumer.left = left
         joined = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "group", member, **options)
+        joined.waited = []
+        if waited is not None:
+            joined._stopping.wait = joined.waited.append
         joined.start()
         await asyncio.wait_for(finished.wait(), 20)
         metadata = joined.group_metadata()
@@ -197,7 +201,8 @@ def run(monkeypatch):
 
 async def test_slots_are_read_from_their_first_record_and_control_is_only_owned(run):
     consumer, said, joined, metadata = await run(assign(0, 2, control=True))
-    assert consumer.calls[:3] == [
+    calls = [call for call in consumer.calls if call[0] != "committed"]
+    assert calls[:3] == [
         ("subscribe", [TOPICS.control, TOPICS.subscriptions]),
         (
             "assign",
@@ -280,7 +285,7 @@ async def test_what_nobody_has_left_is_not_known(run, metadata):
 
 async def test_the_last_frame_is_handed_over_after_the_close_and_before_the_slot(run):
     _, _, joined, _ = await run(assign(0, 1), end(1), revoke(1), frames_us={1: 5})
-    committed = ("commit", [(1, 4, '{"last_frame_us": 5}')])
+    committed = ("commit", [(1, 4, '{"last_frame_us": 5, "free": true}')])
     at = joined.journal.index(("closed", [1], False))
     assert joined.journal[at + 1 : at + 3] == [
         committed,
@@ -297,8 +302,33 @@ async def test_the_last_frames_are_kept_once_a_second_where_they_change(run):
     script = [assign(0), NOTHING, NOTHING, later, NOTHING, later, NOTHING]
     _, _, joined, _ = await run(*script, monotonic=lambda: now[0], frames_us={0: 5, 7: 9})
     # slot 7 is another's; the last one is the hand-over
-    commit = ("commit", [(0, 0, '{"last_frame_us": 5}')])
-    assert [entry for entry in joined.journal if entry[0] == "commit"] == [commit, commit]
+    commits = [entry[1] for entry in joined.journal if entry[0] == "commit"]
+    kept, given_up = '{"last_frame_us": 5}', '{"last_frame_us": 5, "free": true}'
+    assert commits == [[(0, 0, kept)], [(0, 0, given_up)]]
+
+
+@pytest.mark.parametrize(
+    ("left", "waits"),
+    [
+        ('{"last_frame_us": 1007000000}', 2.5),
+        ('{"last_frame_us": 1007000000, "free": true}', None),
+        # by a session timeout ago whoever had it is gone
+        ('{"last_frame_us": 990000000}', None),
+        ("", None),
+        # no answer: what cannot be told is not waited for
+        (None, None),
+    ],
+)
+async def test_replicas_that_come_while_others_stream_join_together(run, left, waits):
+    with structlog.testing.capture_logs() as log:
+        consumer, _, joined, _ = await run(
+            assign(0), slots=3, wall_clock=lambda: 1007.5, waited=0, left=left
+        )
+    gathers = [line["seconds"] for line in log if line["event"] == "join_gathers"]
+    assert gathers == ([] if waits is None else [waits])
+    assert joined.waited == ([] if waits is None else [waits])
+    assert consumer.calls[0] == ("committed", [0, 1, 2])
+    assert joined.joined
 
 
 async def test_lost_to_another_closes_first(run):

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from connector.cluster.membership import CaughtUp, Reconnect, SlotRecord
-from connector.cluster.slots import LINGER_SECONDS, Slot, SlotPhase
+from connector.cluster.slots import LINGER_SECONDS, RECONNECT_SECONDS, Slot, SlotPhase
 from connector.errors import CapacityError
 from connector.kite.wire.models import ConnectionState, Mode
 from tests.support.clock import FakeClock
@@ -151,6 +151,29 @@ async def test_reconnect_is_done_once_and_not_again_by_the_next_owner(slot, conn
     await asyncio.sleep(0)
     assert connection.reconnects == 1
     await slot.close()
+
+
+async def test_reconnects_in_a_loop_are_few(slot, connection, clock):
+    slot.take([END])
+    for number in range(40):
+        slot.take([Reconnect(4, f"{number}")])
+        await asyncio.sleep(0)
+    assert connection.reconnects == 1
+    # the others are one, when its time has come
+    await clock.advance(RECONNECT_SECONDS)
+    await asyncio.sleep(0)
+    assert connection.reconnects == 2
+    await clock.advance(RECONNECT_SECONDS)
+    await asyncio.sleep(0)
+    assert connection.reconnects == 2
+    slot.take([Reconnect(4, "later")])
+    await asyncio.sleep(0)
+    assert connection.reconnects == 3
+    slot.take([Reconnect(4, "waits")])
+    await slot.close()
+    await clock.advance(RECONNECT_SECONDS)
+    await asyncio.sleep(0)
+    assert connection.reconnects == 3
 
 
 def test_a_slot_without_an_api_key_has_no_connection(clock):
