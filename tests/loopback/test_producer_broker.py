@@ -293,6 +293,39 @@ async def test_a_killed_process_leaves_its_spool_to_the_next(broker, start, tmp_
     assert sorted(int(m.value()) for m in messages) == list(range(1000, 3000))
 
 
+async def test_a_kill_in_an_outage_loses_none_but_the_newest(broker, start, tmp_path):
+    """Once nothing was acknowledged for some time, the disk has all but what came just now."""
+    code = (
+        "import asyncio, os\n"
+        "from connector.kafka import spooling\n"
+        "from tests.loopback.test_producer_broker import *\n"
+        "spooling.TAKE_BACK_SECONDS = 1.0\n"
+        "async def main():\n"
+        "    producer = RecordProducer(\n"
+        "        KafkaSettings(bootstrap_servers='127.0.0.1:1', spool_after_seconds=0.5),\n"
+        f"        SpoolSettings(directory={str(tmp_path)!r}), client_id='killed')\n"
+        "    await producer.start()\n"
+        "    feed = Feed(producer)\n"
+        "    while producer.counts.spooled < 2000 or producer.counts.in_flight > 20:\n"
+        "        feed.send(20)\n"
+        "        await asyncio.sleep(0.005)\n"
+        "    print('made', feed.made, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())\n"
+    )
+    killed = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert killed.returncode == -9
+    made = int(killed.stdout.split("made ")[1])
+    producer = await start()
+    assert producer.counts.found >= made - 20
+    assert await producer.flush(20)
+    messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t")
+    numbers = {int(m.value()) for m in messages}
+    assert numbers == set(range(len(numbers)))
+
+
 def murmur2(data):
     """Kafka's own hash, written from its description."""
     multiplier, shift, mask = 0x5BD1E995, 24, 0xFFFFFFFF
