@@ -104,11 +104,8 @@ def status(
 
     The leader knows all but the owners, which the broker knows.
     """
-    from connector.control.client import new_id
-    from connector.control.commands import Status
-
     with _client(settings) as client:
-        reply = client.send(Status(id=new_id(), type="status"), timeout)
+        reply = client.status(timeout)
         owners = client.owners(settings.name)
     if as_json:
         document = reply.model_dump(mode="json", exclude_none=True)

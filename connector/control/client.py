@@ -22,7 +22,7 @@ from confluent_kafka import (
 from confluent_kafka import KafkaError as Code
 from confluent_kafka.admin import AdminClient
 
-from connector.control.commands import Command, Reply
+from connector.control.commands import Command, Reply, Status
 from connector.control.records import Subscription, SubscriptionRecord
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
@@ -122,6 +122,24 @@ class ControlClient:
             if message.key() == key:
                 return Reply.model_validate_json(message.value() or b"")
         raise NoReplyError(command.id, timeout_seconds)
+
+    def status(self, timeout_seconds: float = REPLY_SECONDS) -> Reply:
+        """Ask the leader for its status: all pages of watchlists, as one reply.
+
+        Raises:
+            NoReplyError, BrokerUnreachableError, TopicError: as `send`.
+        """
+        reply = self.send(Status(id=new_id(), type="status"), timeout_seconds)
+        payload = last = reply.payload
+        if payload is None or last is None:
+            return reply
+        watchlists = dict(payload.watchlists)
+        while last is not None and last.after is not None:
+            command = Status(id=new_id(), type="status", after=last.after)
+            last = self.send(command, timeout_seconds).payload
+            watchlists.update(last.watchlists if last is not None else {})
+        whole = payload.model_copy(update={"watchlists": watchlists, "after": None})
+        return reply.model_copy(update={"payload": whole})
 
     def subscriptions(self) -> dict[int, Carried]:
         """What the cluster is to stream at this moment, by token.

@@ -31,6 +31,8 @@ WAITING_PREFIX: Final = "@waiting:"
 RECONNECT_KEY: Final = "@reconnect"
 LEADER_PARTITION: Final = 0
 DIGEST_BYTES: Final = 16
+# one for all: json.dumps makes an encoder each time, which costs more than the encoding
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
 MOVED_TO: Final = "moved-to"
 """Header of a tombstone whose instrument went to another slot, which the value names."""
 
@@ -66,7 +68,7 @@ class Subscription(NamedTuple):
 
     def encoded(self, token: int) -> bytes:
         """The record's value."""
-        return json.dumps(
+        return _COMPACT(
             {
                 "token": token,
                 "mode": self.mode,
@@ -74,8 +76,7 @@ class Subscription(NamedTuple):
                 "symbol": self.symbol,
                 "revision": self.revision,
                 "expiry": self.expiry and self.expiry.isoformat(),
-            },
-            separators=(",", ":"),
+            }
         ).encode()
 
     @classmethod
@@ -133,7 +134,7 @@ class Progress(NamedTuple):
 
     def encoded(self) -> bytes:
         """The record's value."""
-        return json.dumps(self._asdict(), separators=(",", ":")).encode()
+        return _COMPACT(self._asdict()).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> Progress:

@@ -25,6 +25,7 @@ from tests.support.waiting import until
 SLOTS = (0, 1, 2)
 COMMANDS = 40
 INSTRUMENTS = 9000
+BURST = 3000
 KILLS = 5
 
 Figure = dict[str, Any]
@@ -55,6 +56,7 @@ async def measure() -> list[Figure]:
                     await until(lambda: in_charge(members, SLOTS), 60)
                     applied = [await command(steering, feed, n) for n in range(COMMANDS)]
                     replaced = await replace(steering, feed)
+                    per_second = await burst(steering)
                     gaps = [await kill(kafka, feed, members) for _ in range(KILLS)]
             finally:
                 steering.close()
@@ -66,6 +68,8 @@ async def measure() -> list[Figure]:
          "note": f"{COMMANDS} commands, max {max(applied) * 1e3:.0f} ms"},
         {"name": "9000 instruments in one replace", "value": replaced, "unit": "s", "reach": 3,
          "note": "until the sockets were asked for the last one"},
+        {"name": "commands in a burst", "value": per_second, "unit": "/s", "reach": 1000,
+         "note": f"{BURST} of one instrument each, {INSTRUMENTS} subscribed, until the last reply"},
         {"name": "take-over after SIGKILL, p50", "value": statistics.median(gaps), "unit": "s",
          "reach": SESSION_TIMEOUT_SECONDS + 2, "note": f"session timeout 6 s, {where}"},
         {"name": "take-over after SIGKILL, max", "value": max(gaps), "unit": "s",
@@ -91,6 +95,25 @@ async def replace(steering: Steering, feed: SimulatorServer) -> float:
     steering.write(json.dumps({**body, "instruments": tokens}).encode())
     await feed.until(lambda: set(feed.subscriptions()) == set(tokens), 60)
     return time.perf_counter() - started
+
+
+async def burst(steering: Steering) -> float:
+    """Commands a second, from writing the first to the reply of the last; nothing else is new."""
+    bodies = [
+        {
+            "id": f"burst-{number}",
+            "type": "subscribe",
+            "watchlist": f"burst-{number % 50}",
+            "instruments": [(600_000 + number % INSTRUMENTS) << 8 | 1],
+            "mode": "full",
+        }
+        for number in range(BURST)
+    ]
+    started = time.perf_counter()
+    for body in bodies:
+        steering.produce(json.dumps(body).encode())
+    await steering.reply(bodies[-1]["id"], 120)
+    return BURST / (time.perf_counter() - started)
 
 
 async def kill(kafka: Any, feed: SimulatorServer, members: list[ReplicaProcess]) -> float:

@@ -46,6 +46,17 @@ def test_send_returns_the_reply(client):
     assert client.send(Delete(id=new_id(), type="delete", watchlist="w")).revision == 2
 
 
+def test_status_is_one_reply_however_many_pages_the_leader_answers_in(client, monkeypatch):
+    monkeypatch.setattr("connector.control.draft.STATUS_WATCHLISTS", 2)
+    for name in "edcba":
+        command = Subscribe(id=new_id(), type="subscribe", watchlist=name, instruments=(C,))
+        client.send(command)
+    one = client.send(Status(id=new_id(), type="status")).payload
+    assert (list(one.watchlists), one.after) == (["a", "b"], "b")
+    whole = client.status().payload
+    assert (whole.watchlists, whole.after) == (dict.fromkeys("abcde", 1), None)
+
+
 def test_subscriptions_come_from_the_topic(client):
     assert client.subscriptions() == {}
     instruments = ("NSE:A", C)

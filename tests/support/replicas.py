@@ -153,8 +153,13 @@ class Steering:
         self.replies = []
 
     def write(self, value):
-        self._producer.produce(self._topics.control, value)
+        self.produce(value)
         self._producer.flush(10)
+
+    def produce(self, value):
+        """Write without waiting for the broker."""
+        self._producer.produce(self._topics.control, value)
+        self._producer.poll(0)
 
     async def send(self, kind, seconds=20.0, **fields):
         command_id = fields.pop("id", None) or str(uuid.uuid4())
