@@ -32,4 +32,5 @@ def layout(settings: Settings) -> Layout:
     return Layout(
         tuple(slots_by_account(settings.accounts)),
         settings.connection.max_symbols_per_connection,
+        settings.cluster.watchlist_max_instruments,
     )

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,6 +33,7 @@ from pydantic_core import ErrorDetails, from_json
 from connector.control.bounds import MAX_FIELDS, MAX_INSTRUMENTS, bounded, excerpt
 from connector.control.records import DIGEST_BYTES
 from connector.kite.wire.models import Mode
+from connector.text import is_printable
 
 DEFAULT_WATCHLIST: Final = "default"
 _FAR_MS: Final = 10**15
@@ -59,7 +61,17 @@ def _milliseconds(value: object) -> object:
     return round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
 
 
-Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
+def _without_controls(text: str) -> str:
+    if not is_printable(text):
+        raise ValueError("has control characters, or others that cannot be looked at")
+    return text
+
+
+Id = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=128),
+    AfterValidator(_without_controls),
+]
 Watchlist = Annotated[
     str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")
 ]
@@ -67,10 +79,15 @@ Claimant = Annotated[Watchlist, Field(description="The watchlist whose claims ar
 ClaimedMode = Annotated[
     Mode, Field(description="How much each packet carries: ltp, quote or full.")
 ]
+Unlisted = Annotated[
+    bool,
+    Field(strict=True, description="Accept tokens that the loaded list of instruments lacks."),
+]
 Token = Annotated[StrictInt, Field(ge=1, le=0xFFFF_FFFF)]
 Symbol = Annotated[
     str,
     StringConstraints(strict=True, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]{1,15}:\S(.*\S)?$"),
+    AfterValidator(_without_controls),
 ]
 Instrument = Token | Symbol
 # the first wrong one ends the check: what else is wrong `_wrong_instruments` tells within a bound
@@ -120,6 +137,7 @@ class Subscribe(CommandBase):
     watchlist: Claimant = DEFAULT_WATCHLIST
     instruments: SomeInstruments
     mode: ClaimedMode = Mode.QUOTE
+    unlisted: Unlisted = False
 
 
 class Unsubscribe(CommandBase):
@@ -146,6 +164,7 @@ class Replace(CommandBase):
     watchlist: Claimant
     instruments: Instruments
     mode: ClaimedMode = Mode.QUOTE
+    unlisted: Unlisted = False
 
 
 class Delete(CommandBase):

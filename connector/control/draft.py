@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -34,13 +35,15 @@ from connector.control.state import Names, State
 from connector.errors import CapacityError
 from connector.kite.clock import IST
 from connector.kite.feed import allocation
-from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode
+from connector.kite.wire.models import ConnectionEvent, EventType, Exchange
 
 OWN: Final = "@"
 """First character of the leader's own ids and watchlists, which no message may name."""
 _CLAIMED_BY_TOO_MANY: Final = (
     f"{MAX_CLAIMS_OF_INSTRUMENT} watchlists claim it already, the most that may"
 )
+_UNLISTED: Final = "not in the loaded list of instruments; `unlisted` accepts it all the same"
+_FULL: Final = "may claim {} instruments (cluster.watchlist_max_instruments)"
 _TOO_MANY_CLAIMS: Final = f"there are {MAX_CLAIMS} claims already, the most there may be"
 
 
@@ -77,7 +80,7 @@ class Draft:
         match command:
             case Subscribe():
                 tokens, refused = self._resolve(command.instruments, command.watchlist)
-                return self._claim(command.watchlist, tokens, command.mode, refused)
+                return self._claim(command, tokens, refused)
             case Unsubscribe():
                 return self._unsubscribe(command)
             case SetMode():
@@ -173,10 +176,16 @@ class Draft:
     # claims
 
     def _claim(
-        self, watchlist: str, tokens: Mapping[int, int | str], mode: Mode, refused: list[Refusal]
+        self,
+        command: Subscribe | Replace,
+        tokens: Mapping[int, int | str],
+        refused: list[Refusal],
     ) -> Answer:
+        watchlist, mode = command.watchlist, command.mode
         if full := self._no_more_watchlists(watchlist):
             return Answer(errors=(full,))
+        if not command.unlisted:
+            tokens = self._listed(watchlist, tokens, refused)
         tokens, beyond = self._within_bounds(watchlist, tokens)
         new = [token for token in tokens if token not in self.subscriptions]
         placed, homeless = allocation.place(new, self.loads, self.layout.capacity)
@@ -201,6 +210,27 @@ class Draft:
             return None
         return f"watchlist: there are {MAX_WATCHLISTS} already, the most there may be; delete one"
 
+    def _listed(
+        self, watchlist: str, tokens: Mapping[int, int | str], refused: list[Refusal]
+    ) -> Mapping[int, int | str]:
+        """Without invented tokens, which would use the capacity up and never send a tick.
+
+        What the settings name and what is subscribed already is never in doubt: a list may be bad.
+        """
+        if watchlist.startswith(OWN) or not len(self.names):
+            return tokens
+        known: dict[int, int | str] = {}
+        for token, written in tokens.items():
+            if (
+                isinstance(written, str)
+                or token in self.subscriptions
+                or self.names.symbol(token) is not None
+            ):
+                known[token] = written
+            else:
+                refused.append(Refusal(written, _UNLISTED))
+        return known
+
     def _within_bounds(
         self, watchlist: str, tokens: Mapping[int, int | str]
     ) -> tuple[Mapping[int, int | str], list[Refusal]]:
@@ -211,6 +241,8 @@ class Draft:
         if watchlist.startswith(OWN):
             return tokens, []
         left = MAX_CLAIMS - self.subscriptions.claims
+        quota = self.layout.watchlist_quota
+        room = math.inf if quota is None else quota - len(self.subscriptions.claimed(watchlist))
         within: dict[int, int | str] = {}
         beyond: list[Refusal] = []
         for token, written in tokens.items():
@@ -223,7 +255,11 @@ class Draft:
                 if left <= 0:
                     beyond.append(Refusal(written, _TOO_MANY_CLAIMS))
                     continue
+                if room <= 0:
+                    beyond.append(Refusal(written, f"watchlist {watchlist} {_FULL.format(quota)}"))
+                    continue
                 left -= 1
+                room -= 1
             within[token] = written
         return within, beyond
 
@@ -276,7 +312,7 @@ class Draft:
         for token in self.subscriptions.claimed(command.watchlist):
             if token not in tokens:
                 self._release(command.watchlist, token)
-        return self._claim(command.watchlist, tokens, command.mode, refused)
+        return self._claim(command, tokens, refused)
 
     # slots
 

@@ -62,6 +62,8 @@ class Layout(NamedTuple):
     slots: tuple[int, ...]
     capacity: int
     """Instruments that each slot carries."""
+    watchlist_quota: int | None = None
+    """Instruments that one watchlist may claim; None: any number."""
 
     @property
     def total(self) -> int:

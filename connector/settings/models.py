@@ -356,6 +356,9 @@ class ClusterSettings(Section):
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic", description="consumer is KIP-848, on brokers 4.0 and newer"
     )
+    watchlist_max_instruments: int | None = Field(
+        None, ge=1, description="instruments that one watchlist may claim; null: any number"
+    )
     command_max_bytes: int = Field(
         1_000_000, ge=1024, description="a longer command is refused unread"
     )

@@ -43,6 +43,8 @@ class Control(RuleBasedStateMachine):
         """Returns the reply, and the tokens that it accepts by its own words."""
         self.now_ms += 1
         raw = {"id": str(len(self.sent)), "type": kind, **fields}
+        if kind in ("subscribe", "replace"):
+            raw["unlisted"] = True
         command = COMMAND.validate_python(raw)
         before = self.state
         outcome = reduce(before, command, self.now_ms, MASTER)

@@ -24,6 +24,9 @@ class Run:
 
     def send(self, kind, now_ms=1000, **fields):
         self.sent += 1
+        if kind in ("subscribe", "replace"):
+            # most tests use more instruments than their list has
+            fields.setdefault("unlisted", True)
         command = COMMAND.validate_python({"id": f"c{self.sent}", "type": kind, **fields})
         self.take(reduce(self.state, command, now_ms, self.master))
         return json.loads(self.outcome.reply)

@@ -86,7 +86,7 @@ def test_a_batch_is_split_by_what_it_writes(monkeypatch):
                 n,
                 json.dumps(
                     {"id": str(n), "type": "replace", "watchlist": "w", "instruments": tokens,
-                     "mode": ("ltp", "full")[n % 2]}
+                     "mode": ("ltp", "full")[n % 2], "unlisted": True}
                 ).encode(),
             )
         )  # fmt: skip

@@ -221,3 +221,17 @@ def test_a_reply_fits_into_a_message_whatever_it_refuses():
     told = Reply.model_validate_json(data)
     left_out = 50_000 - len(told.refused)
     assert told.errors == (f"{left_out} more were refused, left out for length",)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J", "\x9b31m", "a\u202eb", "\x00", "\x7f", "a\rb", "\u2028"]
+)
+def test_control_characters_are_refused_in_what_is_shown_again(text):
+    """An id, an instrument and a watchlist stand on operators' terminals."""
+    good = {"id": "1", "type": "subscribe", "instruments": [INFY]}
+    for change in ({"id": text}, {"instruments": [f"NSE:A{text}B"]}, {"watchlist": f"a{text}"}):
+        refused = parse(json.dumps({**good, **change}).encode(), 1_000_000)
+        assert isinstance(refused, Rejected)
+        assert all(error.isprintable() for error in refused.errors)
+        # an answer under such an id would be no better
+        assert refused.id == (None if "id" in change else "1")

@@ -399,3 +399,35 @@ def test_status_tells_of_watchlists_page_by_page(monkeypatch):
         pages.append(list(payload["watchlists"]))
         after = payload.get("after")
     assert pages == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_tokens_that_the_list_does_not_have_are_refused_unless_told_otherwise():
+    run = Run()
+    invented = [n << 8 | 1 for n in range(1000, 1100)]
+    reply = run.send("subscribe", instruments=[A, *invented], unlisted=False)
+    assert (reply["accepted"], len(reply["refused"])) == (1, 100)
+    assert "`unlisted` accepts it" in reply["refused"][0]["reason"]
+    reply = run.send("replace", watchlist="w", instruments=invented, unlisted=False)
+    assert reply["status"] == "REJECTED"
+    assert set(run.slots()) == {A}
+    assert run.send("subscribe", instruments=[D], unlisted=True)["accepted"] == 1
+    # what is subscribed is never in doubt: the list may be a bad one
+    assert run.send("subscribe", watchlist="w", instruments=[D], unlisted=False)["accepted"] == 1
+    assert run.send("unsubscribe", watchlist="w", instruments=[D])["accepted"] == 1
+
+
+def test_without_a_list_every_token_is_accepted():
+    run = Run(master=NoNames())
+    assert run.send("subscribe", instruments=[D], unlisted=False)["accepted"] == 1
+
+
+def test_a_watchlist_has_no_more_than_its_quota():
+    run = Run(layout=Layout((0, 1, 2), 3000, watchlist_quota=3))
+    reply = run.send("subscribe", watchlist="w", instruments=[A, B, C, D])
+    assert reply["accepted"] == 3
+    assert [one["instrument"] for one in reply["refused"]] == [D]
+    assert "watchlist w may claim 3 instruments" in reply["refused"][0]["reason"]
+    # what it has it may change; another has a quota of its own
+    assert run.send("subscribe", watchlist="w", instruments=[A], mode="full")["refused"] == []
+    assert run.send("subscribe", watchlist="v", instruments=[D])["accepted"] == 1
+    assert run.send("replace", watchlist="w", instruments=[D, E, F])["refused"] == []
