@@ -36,7 +36,12 @@ def client(kafka):
 
 def test_send_returns_the_reply(client):
     command = Subscribe(
-        id=new_id(), type="subscribe", watchlist="w", instruments=("NSE:A", C), mode=Mode.FULL
+        id=new_id(),
+        type="subscribe",
+        watchlist="w",
+        instruments=("NSE:A", C),
+        mode=Mode.FULL,
+        unlisted=True,
     )
     reply = client.send(command)
     assert (reply.id, reply.status, reply.accepted) == (command.id, ReplyStatus.APPLIED, 2)
@@ -61,7 +66,7 @@ def test_subscriptions_come_from_the_topic(client):
     assert client.subscriptions() == {}
     instruments = ("NSE:A", C)
     client.send(Subscribe(id="1", type="subscribe", watchlist="w", instruments=instruments))
-    client.send(Subscribe(id="2", type="subscribe", instruments=(C,), mode=Mode.LTP))
+    client.send(Subscribe(id="2", type="subscribe", instruments=(C,), mode=Mode.LTP, unlisted=True))
     found = client.subscriptions()
     assert {token: (one.slot, one.subscription.symbol) for token, one in found.items()} == {
         A: (0, "NSE:A"),

@@ -37,7 +37,7 @@ def run(kafka):
 
 
 def test_ctl(run, tmp_path):
-    result = run("subscribe", "NSE:A", str(C), "-w", "algo-1", "-m", "full")
+    result = run("subscribe", "NSE:A", str(C), "-w", "algo-1", "-m", "full", "--unlisted")
     assert (result.exit_code, result.output) == (0, "APPLIED  revision 1, 2 accepted\n")
 
     file = tmp_path / "instruments.txt"
@@ -59,7 +59,7 @@ def test_ctl(run, tmp_path):
     assert "1 accepted" in run("set-mode", "ltp", "NSE:A", "-w", "algo-2").output
     assert "2 accepted" in run("set-mode", "ltp", "-w", "algo-1").output
     assert "1 accepted" in run("unsubscribe", str(C), "-w", "algo-1").output
-    assert "1 accepted" in run("replace", "algo-1", str(C), "-m", "quote").output
+    assert "1 accepted" in run("replace", "algo-1", str(C), "-m", "quote", "--unlisted").output
     assert "dry run" in run("delete", "algo-2", "--dry-run").output
     assert "2 accepted" in run("delete", "algo-2").output
     assert run("reconnect", "0").exit_code == 0
