@@ -28,6 +28,8 @@ class Embedded:
     outages = True
     transactions = False
     refusals = frozenset({Kind.CLOCK, Kind.RIGHT})
+    refuses_all = True
+    """What it refuses it refuses to everybody, whatever the topic."""
 
     def __init__(self, broker):
         self._broker = broker
@@ -51,6 +53,7 @@ class Given:
     outages = False
     transactions = True
     refusals = frozenset()
+    refuses_all = False
 
     def __init__(self, bootstrap_servers):
         self.bootstrap_servers = bootstrap_servers

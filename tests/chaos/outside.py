@@ -119,6 +119,9 @@ class Outside:
     async def _refused(self, action, refusal, topics):
         async with self._chaos.kafka_trouble, contextlib.AsyncExitStack() as stack:
             self._chaos.disturb(action.kind, "begins")
+            if self._chaos.broker.refuses_all:
+                await asyncio.to_thread(self._chaos.steering.hold)
+                stack.callback(self._chaos.steering.go_on)
             refusing = refusal(topics)
             await asyncio.to_thread(refusing.__enter__)
             stack.push_async_callback(asyncio.to_thread, refusing.__exit__, None, None, None)

@@ -9,6 +9,7 @@ from collections import defaultdict
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 POLL_SECONDS = 0.05
+HOLD_SECONDS = 5.0
 
 
 class Steering:
@@ -20,6 +21,7 @@ class Steering:
         self.replies = defaultdict(list)
         """id → (time, reply), as they came"""
         self.latest_reply = 0.0
+        self._held = None
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -53,13 +55,28 @@ class Steering:
         self._consumer.close()
 
     def write(self, command):
-        self._producer.produce(
-            self._topics.control, json.dumps(command).encode(), key=command["id"].encode()
-        )
+        self._write(json.dumps(command).encode(), command["id"].encode())
 
     def poison(self, value):
         """Write bytes that are no command."""
-        self._producer.produce(self._topics.control, value)
+        self._write(value)
+
+    def hold(self):
+        """Write nothing until `go_on`, for a broker that refuses whoever writes; blocks."""
+        self._held = []
+        self._producer.flush(HOLD_SECONDS)
+
+    def go_on(self):
+        """Write what was held, in order."""
+        held, self._held = self._held, None
+        for value, key in held:
+            self._write(value, key)
+
+    def _write(self, value, key=None):
+        if self._held is not None:
+            self._held.append((value, key))
+        else:
+            self._producer.produce(self._topics.control, value, key=key)
 
     def _run(self):
         while not self._stopping.is_set():
