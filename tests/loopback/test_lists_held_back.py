@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from connector.errors import InstrumentListHeldBackError
+from connector.errors import InstrumentFormatError, InstrumentListHeldBackError
 from connector.kite.web.instruments import InstrumentCache
 from connector.simulator import SimulatorConfig
 from connector.simulator.rest import instruments_csv
@@ -95,16 +95,16 @@ async def test_whatever_the_list_lacks_what_is_subscribed_is_streamed(around):
             requests = len(around.simulator.requests)
             for kind, text in BAD.items():
                 around.file.write_text(text)
-                reply = await steering.send("refresh-instruments")
-                assert reply["status"] == "REJECTED", kind
-                assert any(words in reply["errors"][0] for words in ("held back", "not a list"))
-                assert running.status().instrument_list.held_back == reply["errors"][0], kind
+                with pytest.raises((InstrumentFormatError, InstrumentListHeldBackError)) as caught:
+                    await running._master.refresh()
+                assert running.status().instrument_list.held_back == str(caught.value), kind
                 assert set(around.simulator.subscriptions()) == TOKENS, kind
-            assert len(running.status().not_ready) == 1
-            around.file.write_text(FULL)
             reply = await steering.send("refresh-instruments")
-            assert (reply["status"], reply["accepted"]) == ("APPLIED", 5)
-            assert running.status().ready
+            assert (reply["status"], reply["errors"]) == ("REJECTED", [str(caught.value)])
+            assert running.status().not_ready == [str(caught.value)]
+            around.file.write_text(FULL)
+            await running._master.refresh()
+            await until(lambda: running.status().ready)
             # nothing was unsubscribed meanwhile, nor subscribed again
             assert len(around.simulator.requests) == requests
             kinds = [
