@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.control.bounds import DEAD_LETTER_BYTES, MAX_RECORD_BYTES
+from connector.control.line_limit import LineLimit
 from connector.control.transactions import ControlMessage
 from tests.support.bad_messages import ANSWERED, BAD_MESSAGES
 from tests.unit.control.test_leader import A, B, FakeLog, lead
@@ -49,13 +50,17 @@ def test_a_bad_message_is_answered_or_put_aside_and_the_next_one_is_applied(bad)
     assert all(len(repr(line)) <= MOST_LOGGED for line in lines)
 
 
+def stop_the_lines_clock(leader):
+    leader._desk.lines = LineLimit(leader._desk.log, now_seconds=lambda: 0.0)
+
+
 def test_all_of_them_together_are_one_reply_or_letter_each():
     log = FakeLog()
     for bad in BAD_MESSAGES:
         log.message(bad.value)
     log.command(id="after", type="subscribe", instruments=[A])
     with capture_logs() as lines:
-        leader = lead(log)
+        leader = lead(log, watch=stop_the_lines_clock)
     assert len(log.replies) + len(log.dead_letters) == len(BAD_MESSAGES) + 1
     assert log.subscriptions().keys() == {A}
     assert leader.commands == len(BAD_MESSAGES) + 1
