@@ -10,8 +10,9 @@ its records come back, and the refused ones are sent again one by one, each with
 way: a record that is refused so is at fault itself and given to `on_failed`, or its topic is, and
 nothing goes on until that is mended. `IsolatingProducer` keeps this from stopping other topics.
 
-Counting costs nothing on that path: confluent-kafka calls back for failures alone
-(`delivery.report.only.error`), and whatever was produced and is neither in librdkafka's queue nor
+Counting costs nothing on that path: confluent-kafka calls Python for failures alone
+(`delivery.report.only.error`, which it keeps for itself: librdkafka reports each success to a
+function of its in C), and whatever was produced and is neither in librdkafka's queue nor
 spooled, failed or dropped has been acknowledged.
 """
 
