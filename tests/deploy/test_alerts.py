@@ -358,6 +358,7 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
         },
         {285: set(), 295: {"KiteConnectorTopicInTrouble"}},
     ),
+    # a series that a scrape finds no more ends at once
     "a topic was in trouble for seconds": (
         healthy()
         | {
@@ -366,7 +367,7 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
                 pod="kite-0",
                 topic="kite.ticks.nse",
                 reason="unknown_topic_or_part",
-            ): "_x290 1 _x30"
+            ): "_x290 1 stale"
         },
         {minute: set() for minute in range(289, 300)},
     ),
