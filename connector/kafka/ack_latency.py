@@ -4,7 +4,8 @@ Python is told of no record that went well (`delivery.report.only.error`), but l
 statistics tell of each second and broker how long records waited for their request (`int_latency`),
 the request for the socket (`outbuf_latency`), and its answer for the network and the broker
 (`rtt`): count, mean and a few percentiles of each. From these the histogram is made: count and sum
-are theirs, and how the records lie between two percentiles is guessed (evenly). """
+are theirs, and how the records lie between two percentiles is guessed (evenly).
+"""
 
 from __future__ import annotations
 
