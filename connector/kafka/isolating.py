@@ -70,6 +70,7 @@ class IsolatingProducer(RecordProducer):
         self._held: dict[str, _TopicProducer] = {}
         self._dead_letters: _TopicProducer | None = None
         self._past = Counts()  # of topics that came back
+        self._closing = False  # dead letters are accepted until all other producers are closed
         self.after_max_ms: Mapping[str, int] = {}
         """Topic → its message.timestamp.after.max.ms, where it is known."""
         self._peak_bytes = 0
@@ -85,10 +86,11 @@ class IsolatingProducer(RecordProducer):
         headers: Any = None,
     ) -> None:
         """Accept one record, as RecordProducer does; dead letters go their own way."""
-        if topic == self._dead_letter_topic and self.state not in _AT_REST:
-            self._for_dead_letters().produce(topic, value, key, timestamp_ms, headers)
-        else:
-            super().produce(topic, value, key, timestamp_ms, headers)
+        child = None
+        if topic == self._dead_letter_topic and (self._closing or self.state not in _AT_REST):
+            child = self._for_dead_letters()
+        produce = super().produce if child is None else child.produce
+        produce(topic, value, key, timestamp_ms, headers)
 
     @property
     def counts(self) -> Counts:
@@ -108,14 +110,18 @@ class IsolatingProducer(RecordProducer):
     @property
     def troubles(self) -> list[Trouble]:
         """Topics that accept nothing, each refused for what is not a record's fault."""
-        return [trouble for child in self._apart() for trouble in child.troubles]
+        apart = (trouble for child in self._apart() for trouble in child.troubles)
+        return [*super().troubles, *apart]
 
     def waiting(self, topic: str) -> int:
-        """Records of a topic held apart that are not acknowledged."""
+        """Records that are not acknowledged while a topic is in trouble."""
         for name, child in self._named():
             if name == topic:
                 counts = child.counts
                 return counts.in_flight + counts.spooled
+        if any(trouble.topic == topic for trouble in super().troubles):
+            counts = super().counts  # of all topics, which wait behind this one
+            return counts.in_flight + counts.spooled
         return 0
 
     @property
@@ -156,6 +162,9 @@ class IsolatingProducer(RecordProducer):
         for child in list(self._apart()):
             child.poll()
         self._share_the_spool()
+
+    def _move_on(self) -> None:
+        super()._move_on()
         if self.state is ProducerState.DIRECT:
             for topic, child in list(self._held.items()):
                 if child.may_end(self._monotonic()):
@@ -164,12 +173,20 @@ class IsolatingProducer(RecordProducer):
     async def close(self, grace_seconds: float) -> bool:
         """Also the producers of topics held apart, whose records stay in the spool.
 
+        Dead letters are last: each of the others may find a record at fault when it closes.
+
         Returns:
             True when closing lost nothing.
         """
-        clean = await super().close(grace_seconds)
-        for child in list(self._apart()):
-            clean = await child.close(0) and clean
+        self._closing = self.state not in _AT_REST
+        try:
+            clean = await super().close(grace_seconds)
+            for child in list(self._held.values()):
+                clean = await child.close(0) and clean
+        finally:
+            self._closing = False
+        if self._dead_letters is not None:
+            clean = await self._dead_letters.close(0) and clean
         return clean
 
     def bound_batches(self, max_bytes: int) -> None:
@@ -193,10 +210,23 @@ class IsolatingProducer(RecordProducer):
         child.accept(record)
         return True
 
+    def _refused_alone(self, error: Any) -> None:
+        record = self._alone.tried
+        if record is not None and self._hold(record.topic):  # it could not be held apart before
+            self._alone.tried = self._alone.trouble = None
+        else:
+            super()._refused_alone(error)
+
+    def _note_failure(self, failure: FailedRecord) -> None:
+        record = failure.record
+        if record.topic == self._dead_letter_topic:
+            self._drop(DEAD_LETTER_REFUSED, Dropped(1, record.timestamp_ms, record.timestamp_ms))
+        else:
+            super()._note_failure(failure)
+
     def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:
-        for topic in refused:
-            if topic not in self._held:
-                self._hold(topic)
+        # of a topic that cannot be held apart just now this producer sends them one by one itself
+        mine = {topic: count for topic, count in refused.items() if not self._hold(topic)}
         own: list[Record] = []
         by_topic: dict[str, list[Record]] = defaultdict(list)
         for record in records:
@@ -205,24 +235,38 @@ class IsolatingProducer(RecordProducer):
             self._produced -= len(listed)
             too_large = topic in self._too_large
             self._held[topic].adopt(listed, refused=refused.get(topic, 0), too_large=too_large)
-        self._too_large.clear()
-        return own
+        self._too_large &= mine.keys()
+        return super()._sorted_out(own, mine)
 
     def _confirm(self) -> bool:
-        # what was read of the spool may now be in the memory of a topic's producer alone
-        if any(child.volatile for child in self._apart()):
+        # what was read of the spool may now be in the memory of a topic's producer alone: one whose
+        # records come without end is never without some, unless newer ones wait on disk meanwhile
+        volatile = [child for child in self._apart() if child.volatile]
+        for child in volatile:
+            child.settle(self._monotonic())
+        if volatile:
             return False
+        for child in self._apart():
+            child.go_on()
         return super()._confirm()
 
     def _set_state(self, state: ProducerState) -> None:
         super()._set_state(state)
         self._fast = self._direct and not self._held
 
-    def _hold(self, topic: str) -> None:
+    def _hold(self, topic: str) -> bool:
+        """Hold a topic apart; False where that cannot be done just now."""
+        if topic in self._held:
+            return True
+        # dead letters are here only while they cannot have a producer of their own
+        child = None if topic == self._dead_letter_topic else self._child(topic)
+        if child is None:
+            return False
         self._log.warning("topic_set_apart", topic=topic)
-        self._held[topic] = self._new_child(topic)
+        self._held[topic] = child
         self._share_the_spool()
         self._fast = False
+        return True
 
     def _open_apart(self, topic: str) -> None:
         child = self._new_child(topic)
@@ -247,8 +291,8 @@ class IsolatingProducer(RecordProducer):
         for record in left:
             self._produced += 1
             self._offer(record)
-        self._past += child.counts
         self._end(topic, child)
+        self._past += child.counts
         self._share_the_spool()
         self._log.info("topic_brought_back", topic=topic)
 
@@ -284,9 +328,17 @@ class IsolatingProducer(RecordProducer):
                 return child
         raise AssertionError("the loop ends by itself")
 
-    def _for_dead_letters(self) -> _TopicProducer:
+    def _child(self, topic: str) -> _TopicProducer | None:
+        """A new one; None where it cannot be made, so that nothing is lost for want of it."""
+        try:
+            return self._new_child(topic)
+        except Exception as exc:  # noqa: BLE001 - a certificate being replaced, no descriptors left
+            self._log.error("topic_not_set_apart", topic=topic, reason=str(exc))
+            return None
+
+    def _for_dead_letters(self) -> _TopicProducer | None:
         if self._dead_letters is None:
-            self._dead_letters = self._new_child(self._dead_letter_topic)
+            self._dead_letters = self._child(self._dead_letter_topic)
             self._share_the_spool()
         return self._dead_letters
 
@@ -388,6 +440,18 @@ class _TopicProducer(RecordProducer):
             return False
         return self.state is ProducerState.SPOOLING and not (self._client and len(self._client))
 
+    def settle(self, now: float) -> None:
+        """Let newer records wait on disk until what is in memory is acknowledged, or until `go_on`.
+
+        Not for longer than a topic rests before it comes back.
+        """
+        if self.state in (ProducerState.DIRECT, ProducerState.SPOOLING):
+            self.rest(now)
+
+    def go_on(self) -> None:
+        """After `settle`."""
+        self._resting_since = None
+
     def leave(self) -> list[Record] | None:
         """Everything that still waits, oldest first, and no longer this producer's.
 
@@ -404,14 +468,18 @@ class _TopicProducer(RecordProducer):
         return left
 
     def end(self) -> None:
-        """Close, with nothing left to send."""
+        """Close, with nothing left to send; what was lost meanwhile is told."""
         self._set_state(ProducerState.CLOSED)
         self._client = None
         with contextlib.suppress(OSError):
             self._spool.confirm()
             self._spool.close()
+        self._tell()
 
     def _drain(self) -> None:
+        resting_since = self._resting_since
+        if resting_since is not None and self._monotonic() >= resting_since + _REST_SECONDS:
+            self._resting_since = None  # whoever asked for it has other troubles
         if self._resting_since is None:
             super()._drain()
 

@@ -28,7 +28,6 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Message
 
-from connector.errors import SettingsError
 from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
 from connector.kafka.refusals import Fault, Trouble, fault_of, reason_of
 from connector.kafka.spool import Dropped, Headers, Record
@@ -331,7 +330,7 @@ class RecordProducer(SpoolingClient):
         self._spool.open()
         try:
             self._new_client()
-        except SettingsError:
+        except BaseException:
             self._spool.close()
             raise
         # by the files' names: what cannot be read of them is found, too, and lost when it is read

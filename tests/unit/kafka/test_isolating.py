@@ -10,7 +10,9 @@ from confluent_kafka import KafkaError
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from connector.errors import SettingsError, SpoolError
 from connector.kafka import delivery as module
+from connector.kafka import isolating
 from connector.kafka.isolating import APART_SECONDS, IsolatingProducer
 from connector.kafka.producer import ProducerState
 from connector.settings.models import KafkaSettings, SpoolSettings
@@ -250,7 +252,8 @@ async def test_a_clock_that_is_ahead_loses_and_stops_nothing(start, cluster, clo
     stream(20)
     go_on(producer, cluster, clock, 200)
     assert producer.held_topics == []
-    assert abs(cluster.log[-1][3] - wall() * 1000) < 100_000
+    # its own, of 100 s ago
+    assert abs(cluster.log[-1][3] - wall() * 1000) <= 100_000
 
 
 async def test_smaller_batches_are_for_every_client(start, cluster, clock):
@@ -263,6 +266,143 @@ async def test_smaller_batches_are_for_every_client(start, cluster, clock):
     go_on(producer, cluster, clock)
     assert {client.properties.get("batch.size") for client in cluster.clients[1:]} == {1500}
     cluster.faults.clear()
+
+
+@pytest.mark.parametrize("error", [SettingsError("a certificate"), SpoolError("/tmp", "is full")])
+async def test_a_topic_that_cannot_be_held_apart_loses_nothing(
+    start, cluster, clock, monkeypatch, error
+):
+    """Kafka refuses it while the disk, a certificate or the descriptors fail."""
+
+    def fail(_child):
+        raise error
+
+    producer = await start()
+    cluster.faults["a"] = KafkaError.TOPIC_AUTHORIZATION_FAILED
+    with monkeypatch.context() as patch:
+        patch.setattr(isolating._TopicProducer, "open", fail)
+        for topic in TOPICS:
+            send(producer, topic, range(10))
+        go_on(producer, cluster, clock, 30)
+        assert producer.held_topics == []
+        counts = balanced(producer)
+        assert (counts.delivered, counts.spooled) == (len(cluster.log), 30 - len(cluster.log))
+        assert [trouble.topic for trouble in producer.troubles] == ["a"]
+        assert producer.waiting("a") == counts.spooled > 0
+    # as soon as it can be, it is: the others go on
+    go_on(producer, cluster, clock, 30)
+    assert producer.held_topics == ["a"]
+    assert written(cluster, "b") == written(cluster, "c") == list(range(10))
+    cluster.faults.clear()
+    go_on(producer, cluster, clock)
+    assert written(cluster, "a") == list(range(10))
+    assert balanced(producer).delivered == 30
+    assert producer.troubles == []
+
+
+async def test_dead_letters_without_a_producer_of_their_own_go_with_all_others(
+    start, cluster, clock, monkeypatch
+):
+    real = isolating._TopicProducer.open
+
+    def fail(child):
+        if child._topic == DEAD:
+            raise SpoolError("/tmp", "is full")
+        real(child)
+
+    dropped = []
+    producer = await start(on_dropped=lambda *what: dropped.append((what[0], what[1].count)))
+    cluster.poison |= dict.fromkeys([b"a 1", b"a 2", b"dead a 2"], KafkaError.INVALID_RECORD)
+    monkeypatch.setattr(isolating._TopicProducer, "open", fail)
+    send(producer, "a", range(5))
+    go_on(producer, cluster, clock)
+    assert written(cluster, "a") == [0, 3, 4]
+    assert written(cluster, DEAD) == [1]
+    assert dropped == [("dead_letter_refused", 1)]
+    assert balanced(producer).failed == {"invalid_record": 2}
+
+
+async def test_a_record_found_at_fault_while_closing_leaves_its_dead_letter(
+    start, cluster, clock, monkeypatch
+):
+    producer = await start()
+    cluster.poison[b"a 1"] = KafkaError.INVALID_RECORD
+    send(producer, "a", range(3))
+    alone = None
+    while alone is None or alone.tried is None or alone.tried.value != b"a 1":
+        go_on(producer, cluster, clock, 1)
+        child = producer._held.get("a")
+        alone = child and child._alone
+        producer.poll()
+    for client in cluster.clients:
+        client.acknowledge(50)
+    poll = isolating._TopicProducer.poll
+
+    def late(child):
+        # the refusal comes when the main producer is closed
+        if producer.state is ProducerState.CLOSED:
+            poll(child)
+
+    monkeypatch.setattr(isolating._TopicProducer, "poll", late)
+    assert await producer.close(0)
+    assert balanced(producer).failed == {"invalid_record": 1}
+    assert producer.counts.dropped == {}
+    assert producer.dead_letters.spooled == 1
+
+
+async def test_what_is_lost_while_a_topic_comes_back_is_told(start, cluster, clock):
+    dropped = []
+    producer = await start(on_dropped=lambda *what: dropped.append((what[0], what[1].count)))
+    cluster.faults["a"] = KafkaError.TOPIC_AUTHORIZATION_FAILED
+    send(producer, "a", range(3))
+    go_on(producer, cluster, clock, 10)
+    child = producer._held["a"]
+    clock.now += APART_SECONDS
+    child._start_spooling()
+    child.rest(clock.now)
+    for file in (producer._folder / "a").glob("*.spool*"):
+        file.unlink()
+    child._spool._close_reader()
+    for client in cluster.clients:
+        client.queue.clear()
+        client.failures.clear()
+    assert producer.state is ProducerState.DIRECT
+    producer.poll()
+    assert producer.held_topics == []
+    assert balanced(producer).dropped == {"spool_unreadable": 3}
+    assert dropped == [("spool_unreadable", 3)]
+
+
+async def test_a_steady_topic_held_apart_keeps_nobody_from_going_straight_again(
+    start, cluster, clock
+):
+    """The spool of all is read to its end while one apart always has something under way."""
+    producer = await start()
+    cluster.faults["a"] = KafkaError.TOPIC_AUTHORIZATION_FAILED
+    send(producer, "a", range(5))
+    go_on(producer, cluster, clock, 10)
+    assert producer.held_topics == ["a"]
+    cluster.faults.clear()
+    go_on(producer, cluster, clock, 40)
+    numbers = itertools.count(5)
+    (*_, main) = (each for each in cluster.clients if each.properties["client.id"] == "test")
+    send(producer, "b", range(5))
+    main.break_down()
+    states = []
+    for _ in range(1000):
+        under_way = [(client, len(client.queue)) for client in cluster.clients]
+        for topic, number in itertools.product(TOPICS, itertools.islice(numbers, 2)):
+            send(producer, topic, [number])
+        producer.poll()
+        for client, count in under_way:
+            client.acknowledge(count)
+        clock.now += 0.1
+        balanced(producer)
+        states.append(producer.state)
+    assert states[100:] == [ProducerState.DIRECT] * 900
+    assert producer.held_topics == []
+    go_on(producer, cluster, clock)
+    assert written(cluster, "a") == list(range(next(numbers)))
 
 
 Topic = st.sampled_from(TOPICS)
