@@ -46,6 +46,8 @@ MAX_VARIABLE_CHARS = 128 * 1024
 MAX_NAME_CHARS = 60
 """Of a name that is no setting's, in the error about it: it may be anything."""
 
+# of a list: not what Python takes for digits besides (², ٣), nor more of them than it reads
+_PLACE = re.compile(r"[0-9]{1,9}", re.ASCII)
 # misspelt ones too; a file's name is none
 _SECRET_NAME = re.compile(
     r"(pass|pas*wo?r?d|pwd|secret|token|key|credential).*(?<!_file)$", re.IGNORECASE
@@ -194,7 +196,7 @@ def _read_environment(
             problems.append(SettingProblem(variable[:MAX_NAME_CHARS], reason, "environment"))
             continue
         parts = variable.removeprefix(ENV_PREFIX).lower().split("__")
-        path = tuple(int(part) if part.isdigit() else part for part in parts)
+        path = tuple(int(part) if _PLACE.fullmatch(part) else part for part in parts)
         annotation = _annotation(path)
         if annotation is None:
             if not _from_kubernetes(variable, text):

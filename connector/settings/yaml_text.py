@@ -18,6 +18,8 @@ MAX_DEPTH: Final = 20
 """Of mappings and lists within each other; the settings need five."""
 MAX_VALUES: Final = 1_000_000
 """Values of one text, those that aliases repeat as often as they do."""
+MAX_NUMBER_CHARS: Final = 300
+"""Of a number in any notation: a longer one takes Python long to read, or cannot be shown."""
 
 ValuePath = tuple[str | int, ...]
 """Where a value stands: ("accounts", 0, "api_key")."""
@@ -26,6 +28,7 @@ ValuePath = tuple[str | int, ...]
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _MERGE = "<<"
+_NUMBER_TAGS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _COLLECTION_TAGS = {None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
@@ -103,6 +106,8 @@ class _Scalars(SafeConstructor, Resolver):
             return int(text)
         if tag in (None, "!"):
             tag = self.resolve(yaml.ScalarNode, text, event.implicit)  # type: ignore[no-untyped-call]
+        if tag in _NUMBER_TAGS and len(text) > MAX_NUMBER_CHARS:
+            raise YamlTextError(f"a number of more than {MAX_NUMBER_CHARS} characters", line)
         try:
             return self.construct_object(yaml.ScalarNode(tag, text))
         except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError):

@@ -286,6 +286,16 @@ class TestFilesThatDoHarm:
             problem == "KITE_NAME: has more than 131072 characters: give it in a file (environment)"
         )
 
+    @pytest.mark.parametrize("place", ["\u00b2", "\u0663", "1" * 5000, "-1"])
+    def test_what_is_no_place_in_a_list_is_no_setting(self, place):
+        (problem,) = problems(environ={**KEY, f"KITE_ACCOUNTS__{place}__API_KEY": "k"})
+        assert problem.startswith("KITE_ACCOUNTS__")
+        assert "no such setting" in problem
+
+    def test_a_number_without_end_is_a_reason(self, file):
+        (problem,) = problems(file(f"http:\n  port: 0x{'f' * 6000}\n"))
+        assert "a number of more than 300 characters" in problem
+
     @pytest.mark.parametrize("text", ["[" * 3000, "&a [*a]", "{a: 1}}", "- - \t:"])
     def test_json_of_the_environment_is_bounded_as_well(self, text):
         (problem, *_) = problems(environ={**KEY, "KITE_KAFKA__CLIENT": text})

@@ -65,6 +65,16 @@ def test_depth_has_a_bound():
         read_yaml("[" * (MAX_DEPTH + 1))
 
 
+@pytest.mark.parametrize(
+    "number", ["0x" + "f" * 299, "0b" + "1" * 9000, "9" * 301, "1" + ":59" * 100, "1." + "5" * 300]
+)
+def test_a_number_has_a_bound_in_any_notation(number):
+    with pytest.raises(YamlTextError, match="line 2: a number of more than 300 characters"):
+        read_yaml(f"a:\n  {number}")
+    assert read_yaml(f"'{number}'").value == number
+    assert read_yaml("9" * 300).value == int("9" * 300)
+
+
 def test_a_market_of_names_has_room():
     text = "".join(f"- NSE:NAME{number}\n" for number in range(120_000))
     assert len(read_yaml(text).value) == 120_000
