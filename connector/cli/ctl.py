@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 EXIT_REJECTED = 4
 EXIT_PARTLY = 5
+_NUMBER_DIGITS: Final = 20
 _REPLY_SECONDS: Final = {"refresh-instruments": 90.0}
 """How long a reply may take where that is not 30 s: the list is loaded first."""
 _MAX_SECONDS: Final = 86_400.0
@@ -246,7 +247,8 @@ def _command(fields: dict[str, Any]) -> Command:
 
 
 def _number_or_text(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() else text
+    # longer ones are neither a token nor a time, and Python does not read any number of digits
+    return int(text) if len(text) <= _NUMBER_DIGITS and text.isascii() and text.isdigit() else text
 
 
 def _document(change: Change) -> dict[str, Any]:

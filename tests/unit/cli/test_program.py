@@ -82,6 +82,13 @@ def test_an_error_is_one_line_with_its_exit_code(words, code, error):
     assert error is None or result.stderr == error
 
 
+def test_a_number_without_end_is_one_line():
+    result = ended("ctl", "subscribe", "1" * 5000, stdin=subprocess.DEVNULL)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "must be an instrument token" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_instruments_that_are_not_text_are_one_line():
     result = subprocess.run(
         [*PROGRAM, "ctl", "subscribe", "-"],
