@@ -413,9 +413,13 @@ class Draft:
         subscription = self.subscriptions[token]
         if subscription.symbol is None and (name := self.names.symbol(token) or symbol) is not None:
             self._put(token, subscription := subscription._replace(symbol=name))
-        expiry = self.names.expiry(token)
-        if expiry not in (None, subscription.expiry):
-            self._put(token, subscription._replace(expiry=expiry))
+        known, expiry = subscription.expiry, self.names.expiry(token)
+        if expiry is None or expiry == known:
+            return
+        today = _day_in_india(self.now_ms)
+        if known is not None and expiry < today <= known:
+            return  # a list that names it cannot mean that it was over before its day
+        self._put(token, subscription._replace(expiry=expiry))
 
     def _adopt(self, token: int, subscription: Subscription) -> None:
         """Carry on under a new token, in the same slot; where it is wanted already, as one."""

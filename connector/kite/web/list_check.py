@@ -21,7 +21,8 @@ that is a few in a thousand: shares leave an exchange, or change their series.""
 MAX_LOST_SHARE_OF_EXCHANGE: Final = 0.25
 """The same of one exchange's alone, which may be small beside all."""
 MAX_CHANGED_SHARE: Final = 0.1
-"""Of the same, those whose token has another name, or whose name has another token."""
+"""Of the same, those whose token has another name, or whose name has another token, or that
+have ended all at once: a column with wrong days would end each claim that a later list lacks."""
 MAX_LOST_CLAIMS_SHARE: Final = 0.1
 """Of the instruments that are subscribed and were listed last time."""
 MIN_LOST_CLAIMS: Final = 2
@@ -46,7 +47,7 @@ class _Lost(NamedTuple):
     gone: Counter[str]
     """Neither token nor name is in the new list."""
     changed: int
-    """The token has another name now, or the name another token."""
+    """The token has another name now, or the name another token; or it ended before its day."""
 
 
 def doubts(
@@ -88,7 +89,9 @@ def _against(new: InstrumentMaster, last: InstrumentMaster, today: date) -> list
     if not reasons and gone > MAX_LOST_SHARE * before:
         reasons.append(f"it lacks {gone} of {before} instruments that have not expired")
     if found.changed > MAX_CHANGED_SHARE * before:
-        reasons.append(f"{found.changed} of {before} instruments have another token or name")
+        reasons.append(
+            f"{found.changed} of {before} instruments have another token, name or expiry"
+        )
     return reasons
 
 
@@ -102,6 +105,7 @@ def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Los
         before[old.exchange] += 1
         same = new.get(old.instrument_token)
         if same is not None and _named_alike(same, old):
+            changed += same.expiry is not None and same.expiry < today
             continue
         listed: Sequence[int] = new.listed(old.symbol)
         if old.instrument_token in listed:

@@ -259,6 +259,17 @@ def test_what_is_listed_is_kept_however_old_the_list_says_it_is():
     assert run.send("refresh-instruments", now_ms=NEXT_DAY_MS)["accepted"] == 1
 
 
+def test_a_list_that_names_an_instrument_cannot_end_it_before_its_day():
+    run = Run(master=FakeMaster({"NSE:A": A, "NSE:B": B}, {A: date(2026, 2, 26)}))
+    run.send("subscribe", instruments=["NSE:A", "NSE:B"])
+    run.master = FakeMaster({"NSE:A": A, "NSE:B": B}, {A: date(2020, 1, 1)})
+    run.send("refresh-instruments", now_ms=NEXT_DAY_MS)
+    run.master = FakeMaster({"NSE:B": B})
+    run.send("refresh-instruments", now_ms=NEXT_DAY_MS)
+    assert set(run.slots()) == {A, B}
+    assert run.state.subscriptions[A].expiry == date(2026, 2, 26)
+
+
 def test_what_a_list_lacks_is_kept_and_found_again():
     run = Run()
     run.send("subscribe", watchlist="x", instruments=["NSE:A", "NSE:B"])

@@ -88,12 +88,20 @@ def test_one_row_of_three_is_missed():
 
 def test_other_tokens_under_the_same_names_are_not_believed():
     rows = [row._replace(instrument_token=row.instrument_token + (1 << 20)) for row in FULL]
-    assert judge(rows) == ["145 of 145 instruments have another token or name"]
+    assert judge(rows) == ["145 of 145 instruments have another token, name or expiry"]
 
 
 def test_other_names_under_the_same_tokens_are_not_believed():
     rows = [row._replace(tradingsymbol=f"X{row.tradingsymbol}") for row in FULL]
-    assert judge(rows) == ["145 of 145 instruments have another token or name"]
+    assert judge(rows) == ["145 of 145 instruments have another token, name or expiry"]
+
+
+def test_contracts_that_have_ended_before_their_day_are_not_believed():
+    ended = [
+        row._replace(expiry=TODAY - timedelta(days=400)) if row.expiry == TODAY else row
+        for row in FULL
+    ]
+    assert judge(ended) == ["45 of 145 instruments have another token, name or expiry"]
 
 
 @pytest.mark.parametrize("count", [1, 9])
