@@ -31,7 +31,8 @@ from confluent_kafka import KafkaError as Code
 
 from connector.cluster.frames import SlotFrames
 from connector.cluster.refusals import refusal
-from connector.control.records import MOVED_TO, RECONNECT_KEY
+from connector.control.bounds import excerpt
+from connector.control.records import MOVED_TO, RECONNECT_KEY, count_of, symbol_of, token_of
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.groups import cluster_group
 from connector.kafka.topics import TopicNames
@@ -346,17 +347,18 @@ class Membership:
             if text.startswith("@"):
                 return None
             if value is None:
-                return SlotRecord(slot, int(text), None, moved_to=_moved_to(message))
+                return SlotRecord(slot, token_of(text), None, moved_to=_moved_to(message))
             raw = json.loads(value)
             return SlotRecord(
                 slot,
-                int(text),
+                token_of(text),
                 Mode(raw["mode"]),
-                symbol=raw["symbol"],
-                revision=int(raw["revision"]),
+                symbol=symbol_of(raw["symbol"]),
+                revision=count_of(raw["revision"]),
             )
-        except (ValueError, KeyError, TypeError) as error:
-            self._log.warning("record not readable", slot=slot, key=str(key), reason=repr(error))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            shown = excerpt(str(key))
+            self._log.warning("record not readable", slot=slot, key=shown, reason=repr(error))
             return None
 
     # callbacks, from within poll or close

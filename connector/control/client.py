@@ -23,7 +23,7 @@ from confluent_kafka import KafkaError as Code
 from confluent_kafka.admin import AdminClient
 
 from connector.control.commands import Command, Reply, Status
-from connector.control.records import Subscription, SubscriptionRecord
+from connector.control.records import Subscription, SubscriptionRecord, token_of
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
 from connector.kafka.config import client_properties, refused_properties
@@ -119,8 +119,8 @@ class ControlClient:
         self._write(command)
         key = command.id.encode()
         for message in self._messages(time.monotonic() + timeout_seconds):
-            if message.key() == key:
-                return Reply.model_validate_json(message.value() or b"")
+            if message.key() == key and (reply := _reply(message)) is not None:
+                return reply
         raise NoReplyError(command.id, timeout_seconds)
 
     def status(self, timeout_seconds: float = REPLY_SECONDS) -> Reply:
@@ -211,19 +211,22 @@ class ControlClient:
     def watch(self, timeout_seconds: float | None = None) -> Iterator[Change]:
         """Replies and changed subscriptions as they are written, from now on.
 
+        What other programs write to these topics, and is neither, is left out.
+
         Args:
             timeout_seconds: end after so long; None: never.
         """
         self._from_the_end(self._topics.replies, self._topics.subscriptions)
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         for message in self._messages(deadline):
-            key, value = _text(message.key()), _value(message)
-            if message.topic() == self._topics.replies:
-                yield Change(reply=Reply.model_validate_json(value or b""))
-            elif key.isdigit():
-                slot, token = message.partition() or 0, int(key)
-                record = SubscriptionRecord.model_validate_json(value) if value else None
-                yield Change(slot=slot, token=token, subscription=record)
+            change: Change | None
+            if message.topic() != self._topics.replies:
+                change = _change(message)
+            else:
+                reply = _reply(message)
+                change = None if reply is None else Change(reply=reply)
+            if change is not None:
+                yield change
 
     def _properties(self, **own: Any) -> dict[str, Any]:
         # what goes wrong is raised: a log would only stand between a command line's own lines
@@ -302,6 +305,25 @@ def _record(token: int, subscription: Subscription) -> SubscriptionRecord:
         symbol=subscription.symbol,
         revision=subscription.revision,
     )
+
+
+def _reply(message: Message) -> Reply | None:
+    """The reply in a message; None where another program wrote something else there."""
+    try:
+        return Reply.model_validate_json(_value(message) or b"")
+    except ValueError:
+        return None
+
+
+def _change(message: Message) -> Change | None:
+    """A changed subscription; None for the leader's own records, and what is no subscription."""
+    value = _value(message)
+    try:
+        token = token_of(_text(message.key()))
+        record = SubscriptionRecord.model_validate_json(value) if value else None
+    except ValueError:
+        return None
+    return Change(slot=message.partition() or 0, token=token, subscription=record)
 
 
 def _text(key: str | bytes | None) -> str:

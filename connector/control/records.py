@@ -18,12 +18,13 @@ begin with `@` are the leader's own:
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from connector.kite.wire.models import Mode
+from connector.kite.wire.models import Exchange, Mode
 
 LEADER_KEY: Final = "@leader"
 REPLY_PREFIX: Final = "@reply:"
@@ -33,8 +34,44 @@ LEADER_PARTITION: Final = 0
 DIGEST_BYTES: Final = 16
 # one for all: json.dumps makes an encoder each time, which costs more than the encoding
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
+_TOKEN: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 MOVED_TO: Final = "moved-to"
 """Header of a tombstone whose instrument went to another slot, which the value names."""
+
+
+def token_of(key: str) -> int:
+    """The instrument token of a key; only the one way in which the leader writes it counts.
+
+    Raises:
+        ValueError: the key is none. Were another spelling read as the same token, the tombstone
+            that ends it would have another key.
+    """
+    if not _TOKEN.fullmatch(key) or not 0 < (token := int(key)) < 2**32:
+        raise ValueError("the key is no instrument token")
+    Exchange.of(token)
+    return token
+
+
+def count_of(value: object) -> int:
+    """A counter as it stands in a record.
+
+    Raises:
+        ValueError: it is none: a fraction, infinite, negative, or more than Kafka counts to.
+    """
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError("not a counter")
+    return value
+
+
+def symbol_of(value: object) -> str | None:
+    """A name as it stands in a record; None where it is not known.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    if value is not None and not isinstance(value, str):
+        raise ValueError("not a name")
+    return value
 
 
 class Record(NamedTuple):
@@ -95,8 +132,8 @@ class Subscription(NamedTuple):
             return cls(
                 slot,
                 claims,
-                raw["symbol"],
-                int(raw["revision"]),
+                symbol_of(raw["symbol"]),
+                count_of(raw["revision"]),
                 None if expiry is None else date.fromisoformat(expiry),
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -147,9 +184,9 @@ class Progress(NamedTuple):
             raw: dict[str, Any] = json.loads(value)
             topic_id = raw.get("topic_id")
             return cls(
-                int(raw["offset"]),
-                int(raw["revision"]),
-                int(raw["sequence"]),
+                count_of(raw["offset"]),
+                count_of(raw["revision"]),
+                count_of(raw["sequence"]),
                 None if topic_id is None else str(topic_id),
             )
         except (KeyError, TypeError, AttributeError) as error:

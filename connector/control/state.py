@@ -16,6 +16,7 @@ from connector.control.records import (
     Record,
     Remembered,
     Subscription,
+    token_of,
 )
 from connector.control.replies import Replies
 from connector.control.subscriptions import Subscriptions
@@ -122,7 +123,7 @@ class State:
                 elif key.startswith(WAITING_PREFIX):
                     waiting[key.removeprefix(WAITING_PREFIX)] = value
                 elif not key.startswith("@"):
-                    found.append((int(key), Subscription.decode(partition, value)))
+                    found.append((token_of(key), Subscription.decode(partition, value)))
             except (ValueError, RecursionError):
                 strays.append(Record(partition, key, None))
 

@@ -49,7 +49,14 @@ def test_what_is_no_subscription_says_so(value):
 def test_progress():
     progress = Progress(offset=12, revision=3, sequence=9)
     assert Progress.decode(progress.encoded()) == progress
-    for value in (b"{}", b"[]", b"x", b'{"offset": null, "revision": 1, "sequence": 1}'):
+    for value in (
+        b"{}",
+        b"[]",
+        b"x",
+        b'{"offset": null, "revision": 1, "sequence": 1}',
+        b'{"offset": 1e999, "revision": 1, "sequence": 1}',
+        b'{"offset": -5, "revision": 1, "sequence": 1}',
+    ):
         with pytest.raises(ValueError, match=r"."):
             Progress.decode(value)
 

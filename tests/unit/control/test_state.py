@@ -1,3 +1,5 @@
+import pytest
+
 from connector.control.records import Progress, Record, Remembered, Subscription
 from connector.control.state import Layout, NoNames, State
 from connector.kite.wire.models import Mode
@@ -49,6 +51,22 @@ def test_what_cannot_be_read_is_taken_away():
     state, strays = State.replay(LAYOUT, bad)
     assert state == State(LAYOUT)
     assert strays == tuple(Record(partition, key, None) for partition, key, _ in bad)
+
+
+@pytest.mark.parametrize(
+    "key", ["0", "-257", "+257", "0257", " 257", "2_57", "\u0662\u0665\u0667", "4294967553", "255"]
+)
+def test_a_key_that_the_leader_does_not_write_is_taken_away(key):
+    value = Subscription(0, CLAIMS, None, 1).encoded(257)
+    state, strays = State.replay(LAYOUT, [(0, key, value)])
+    assert (state, strays) == (State(LAYOUT), (Record(0, key, None),))
+
+
+@pytest.mark.parametrize("wrong", [b'"revision": 1e999', b'"revision": -1', b'"symbol": 5'])
+def test_a_value_that_only_looks_like_one_is_taken_away(wrong):
+    value = b'{"claims": {"a": "quote"}, "symbol": null, "revision": 1, %s}' % wrong
+    state, strays = State.replay(LAYOUT, [(0, "257", value)])
+    assert (state, strays) == (State(LAYOUT), (Record(0, "257", None),))
 
 
 def test_applied_names_the_next_offset():
