@@ -430,12 +430,13 @@ class RecordProducer(SpoolingClient):
 
     def _tell(self) -> None:
         """Call the owner back; from here, so that its own `produce` comes at a safe moment."""
-        drops, self._drops = self._drops, []
         while self._failures:
             failure = self._failures.popleft()
             self._failed[failure.reason] += 1
             if self._on_failed is not None:
                 self._on_failed(failure)
-        for reason, dropped in drops:
+        # one by one: should the owner fail, the rest is told at the next poll
+        for _ in range(len(self._drops)):
+            reason, dropped = self._drops.popleft()
             if self._on_dropped is not None:
                 self._on_dropped(reason, dropped)

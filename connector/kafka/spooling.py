@@ -9,7 +9,7 @@ straight again.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -85,7 +85,7 @@ class SpoolingClient:
         self._dropped: Counter[str] = Counter()
         self._drop_logged: dict[str, float] = {}  # when, by reason
         self._sequence = 0
-        self._drops: list[tuple[str, Dropped]] = []  # for on_dropped, at the next poll
+        self._drops: deque[tuple[str, Dropped]] = deque()  # for on_dropped, at the next poll
         self._returned = PurgedRecords()
         self._refused: dict[str, int] = {}  # topic → so many of the returned were refused
         self._too_large: set[str] = set()  # of these, a batch was

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from connector.errors import SettingsError, SpoolError
 from connector.kafka import delivery as module
 from connector.kafka.producer import ProducerState, RecordProducer
+from connector.kafka.spool import Dropped
 from connector.settings.models import KafkaSettings, SpoolSettings
 from tests.support.kafka_client import FakeCluster
 from tests.support.producers import Clock, balanced, send, settle, written
@@ -255,6 +256,23 @@ async def test_an_owner_that_fails_is_no_reason_to_stop(start, cluster, clock):
     send(producer, range(10))
     await settle(producer, cluster, clock)
     assert written(cluster) == list(range(1, 10))
+
+
+async def test_an_owner_that_fails_is_told_of_all_other_losses(start, cluster, clock):
+    dropped = []
+
+    def on_dropped(reason, lost):
+        dropped.append((reason, lost.count))
+        if len(dropped) == 1:
+            raise RuntimeError("the owner's")
+
+    producer = await start(on_dropped=on_dropped)
+    for count in (1, 2, 3):
+        producer._drop("spool_full", Dropped(count, 1, 1))
+    for _ in range(3):
+        producer.poll()
+        clock.now += 5
+    assert dropped == [("spool_full", 1), ("spool_full", 2), ("spool_full", 3)]
 
 
 async def test_a_client_that_cannot_be_made_for_a_while(start, cluster, clock, monkeypatch):
