@@ -164,7 +164,14 @@ async def ensure_topics(
         TopicError: a topic is missing and may not be made, or is of no use as it is.
     """
     specs = [spec for spec in topic_specs(topics, slots=slots) if only is None or spec.name in only]
-    return await asyncio.to_thread(_Topics(kafka, topics, timeout_seconds).ensure, specs)
+    report = await asyncio.to_thread(_Topics(kafka, topics, timeout_seconds).ensure, specs)
+    if foreign := sorted(set(only or ()) - {spec.name for spec in specs}):
+        # its records were left in the spool by a process with other settings
+        raise TopicError(
+            ", ".join(foreign),
+            f"not one of this connector's, whose topics.prefix is {topics.prefix}: create it",
+        )
+    return report
 
 
 class _Topics:
@@ -198,7 +205,8 @@ class _Topics:
             )
         if missing:
             self._create(missing, len(metadata.brokers))
-            partitions = self._visible({spec.name: 1 for spec in missing})
+            # one that somebody deletes meanwhile is made at the next look
+            partitions |= self._visible({spec.name: 1 for spec in missing})
         there = [spec for spec in specs if spec.name not in self._report.created]
         for spec in there:
             self._check_partitions(spec, partitions[spec.name])

@@ -93,10 +93,11 @@ class TopicTroubles:
                 continue
             try:
                 await self._make(missing)
-            except ConnectorError as exc:
-                if self._cannot_make != str(exc):
-                    _log.error("topic_not_recreated", topics=sorted(missing), reason=str(exc))
-                self._cannot_make = str(exc)
+            except Exception as exc:  # noqa: BLE001 - whatever it was: streaming goes on, and so does this
+                reason = str(exc) if isinstance(exc, ConnectorError) else repr(exc)
+                if self._cannot_make != reason:
+                    _log.error("topic_not_recreated", topics=sorted(missing), reason=reason)
+                self._cannot_make = reason
             else:
                 self._cannot_make = None
                 _log.warning("topic_recreated", topics=sorted(missing))

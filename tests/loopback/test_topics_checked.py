@@ -1,13 +1,14 @@
 """What can be tested of `ensure_topics` where topics cannot be created; the rest needs Kafka."""
 
 import socket
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.topics import TopicsReport, ensure_topics, topic_specs
+from connector.kafka.topics import TopicsReport, _Topics, ensure_topics, topic_specs
 from connector.settings.models import KafkaSettings, TopicSettings
 
 TOPICS = TopicSettings(create=False)
@@ -36,6 +37,40 @@ async def test_all_that_is_missing_is_named():
         await ensure_topics(kafka(broker), TOPICS, slots=3)
     assert "kite.ticks.nse, kite.ticks.nfo" in caught.value.topic
     assert "kite.orders" not in caught.value.topic.split(", ")
+
+
+async def test_a_topic_of_other_settings_is_not_called_made(broker):
+    """Its records wait in the spool of a connector that had another prefix."""
+    with pytest.raises(
+        TopicError, match=r"topic old\.ticks\.nse: .*topics\.prefix is kite"
+    ) as caught:
+        await ensure_topics(
+            kafka(broker), TOPICS, slots=3, only={"old.ticks.nse", "kite.ticks.nse"}
+        )
+    assert caught.value.topic == "old.ticks.nse"
+
+
+def test_a_topic_deleted_while_another_one_is_made_does_no_harm(broker, monkeypatch):
+    specs = [s for s in topic_specs(TOPICS, slots=3) if s.name.startswith("kite.ticks.n")][:2]
+    gone, made = (spec.name for spec in specs)
+    topics = _Topics(kafka(broker), TopicSettings(), 1.0)
+    there = [{gone}, {made}]
+
+    def list_topics():
+        found = {
+            spec.name: SimpleNamespace(partitions=range(spec.partitions), error=None)
+            for spec in specs
+            if spec.name in there[0]
+        }
+        there.pop(0)
+        return SimpleNamespace(topics=found, brokers={1: None}, cluster_id="mockCluster")
+
+    monkeypatch.setattr(topics, "_list", list_topics)
+    monkeypatch.setattr(topics, "_create", lambda missing, _brokers: made_now.extend(missing))
+    made_now = []
+    assert topics.ensure(specs).differences == []
+    assert [spec.name for spec in made_now] == [made]
+    assert there == []
 
 
 async def test_another_number_of_partitions_is_a_warning(broker):

@@ -72,6 +72,29 @@ def test_a_quota_is_named_as_long_as_it_throttles():
     assert producer.health.throttled_seconds == pytest.approx(1.0)
 
 
+async def test_whatever_making_a_topic_fails_with_it_is_told_and_tried_again(monkeypatch):
+    monkeypatch.setattr(module, "MAKE_MIN_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MAKE_MAX_SECONDS", 0.0)
+    producer = Producer(MISSING)
+    answers = [KeyError("kite.ticks.nse"), RuntimeError("a client's"), None]
+    told = []
+
+    async def make(_topics):
+        told.append(troubles.reasons())
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+        producer.troubles = ()
+
+    troubles = TopicTroubles(producer, KafkaSettings(), make)
+    running = asyncio.create_task(troubles.run())
+    await until(lambda: not producer.troubles or running.done())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert answers == []
+    assert "it is being made again" in told[0][0]
+    assert "a client's" in told[2][0]
+
+
 async def test_a_missing_topic_is_made_again(monkeypatch):
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(module, "MAKE_MIN_SECONDS", 0.0)
