@@ -31,11 +31,14 @@ _LONG_CHARS = 16
 ordinary words, so that these are masked as a whole only."""
 
 # one written character: an escape of URLs (also escaped again), of JSON and Python, of HTML; a tag,
-# which may stand between two halves; anything else
+# which may stand between two halves; anything else. Runs of backslashes are bounded: each one of
+# thousands would be followed to the end of all, which takes seconds
 _WRITTEN = re.compile(
-    r"%(?:25)*(?P<url>[0-9a-fA-F]{2})|\\+(?:u00|x)(?P<text>[0-9a-fA-F]{2})"
-    r"|&#(?:x(?P<hex>[0-9a-fA-F]{2})|(?P<decimal>\d{2,3}));|<[^<>]{0,40}>"
-    r"|\\+(?:u[0-9a-fA-F]{4}|[nrtbfv])|.",
+    r"%(?:25)*(?:[uU]00)?(?P<url>[0-9a-fA-F]{2})"
+    r"|\\{1,16}(?:(?:u00|U000000|x)(?P<text>[0-9a-fA-F]{2})"
+    r"|[ux]\{0{0,6}(?P<braced>[0-9a-fA-F]{2})\})"
+    r"|&#(?:[xX]0{0,6}(?P<hex>[0-9a-fA-F]{2})|0{0,6}(?P<decimal>[0-9]{2,3}));?|<[^<>]{0,40}>"
+    r"|\\{1,16}(?:u[0-9a-fA-F]{4}|[nrtbfv])|.",
     re.DOTALL,
 )
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\ufeff]+")
@@ -139,7 +142,7 @@ def _letters(text: str) -> tuple[list[str], list[tuple[int, int]]]:
                 spans.append((at, at + 1))
         return letters, spans
     for written in _WRITTEN.finditer(text):
-        code = written["url"] or written["text"] or written["hex"]
+        code = written["url"] or written["text"] or written["braced"] or written["hex"]
         if code is not None:
             character = unquote_to_bytes(f"%{code}").decode("latin-1")
         elif written["decimal"] is not None:

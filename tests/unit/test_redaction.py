@@ -18,6 +18,12 @@ def test_a_secret_is_taken_out_however_it_is_written(echo):
     assert shown_of(shown) < 8
 
 
+@pytest.mark.parametrize("sign", ["\\", "%", "&#", "<", "%25", "&#x", "\\u{0"])
+def test_signs_that_begin_an_escape_may_be_many(sign):
+    text = sign * 50_000
+    assert Redactor(TOKEN).redact(f"{text} {TOKEN}") == f"{text} {MASK}"
+
+
 def test_a_signed_token_is_taken_out_of_a_url():
     secret = "ab+c/d=e&f g:h%i;j-k_l.m~n"
     for written in (quote(secret, safe=""), quote(secret), secret.replace(" ", "+")):
