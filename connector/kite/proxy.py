@@ -77,7 +77,8 @@ def _parsed(variable: str, address: str) -> Proxy:
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
         port = parts.port or 80
-    except ValueError:
+        (parts.hostname or "").encode("idna")  # a name that no resolver is asked for
+    except ValueError:  # UnicodeError is one
         raise ProxyError(f"{variable}: not an address; only http://host:port is known") from None
     if parts.scheme != "http" or not parts.hostname or _NO_HOST.search(parts.hostname):
         # not the address itself: it may hold a password

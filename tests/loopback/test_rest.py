@@ -214,3 +214,9 @@ async def test_a_proxy_that_refuses_is_named(monkeypatch):
                 await client.instruments()
     assert heads[0].startswith("CONNECT api.invalid:443 HTTP/1.1\r\n")
     assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_host_that_no_resolver_is_asked_for():
+    async with KiteRest("http://rest..example", api_key="simulated_key", attempts=1) as client:
+        with pytest.raises(FeedUnreachableError, match=r"http://rest\.\.example: "):
+            await client.instruments()

@@ -127,6 +127,11 @@ async def test_a_name_that_does_not_exist():
         await open_socket("ws://does-not-exist.invalid", KEY, TOKEN, Listener(), 10)
 
 
+async def test_a_host_that_no_resolver_is_asked_for():
+    with pytest.raises(FeedUnreachableError, match=r"ws://feed\.\.example: .*label empty"):
+        await open_socket("ws://feed..example", KEY, TOKEN, Listener(), 10)
+
+
 async def test_a_server_that_never_answers():
     async def silent(reader, writer):
         await reader.read()

@@ -146,7 +146,7 @@ async def open_socket(
         socket.abort()
         reason = f"no answer within {timeout_seconds:g} s"
         raise FeedUnreachableError(address, reason) from error
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that cannot be looked up
         socket.abort()
         raise FeedUnreachableError(address, str(error) or type(error).__name__) from error
     except BaseException:

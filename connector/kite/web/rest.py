@@ -260,7 +260,8 @@ class KiteRest:
                 answer = _Answer(response.status, response.headers.get("ETag"), body)
         except TimeoutError as error:
             raise FeedUnreachableError(self.root, f"no answer in {seconds:g} s") from error
-        except (aiohttp.ClientError, BodyError, ProxyError) as error:
+        # ValueError: a host's name that cannot be looked up, say
+        except (aiohttp.ClientError, BodyError, ProxyError, ValueError) as error:
             raise FeedUnreachableError(
                 self.root, redactor.foreign(failure_reason(error))
             ) from error

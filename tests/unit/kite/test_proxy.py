@@ -46,6 +46,7 @@ def test_its_password_is_masked(monkeypatch):
 ODD = [
     "socks5://me:SECRET@proxy:1", "socks5h://proxy", "https://proxy:1", "http://", "http://[::1",
     "http://proxy:SECRET", "http://proxy:99999", "://", "proxy with SECRET:1",
+    "http://me:SECRET@proxy..example:80", f"http://{'x' * 64}:80",
 ]  # fmt: skip
 
 
