@@ -54,7 +54,9 @@ def test_send_returns_the_reply(client):
 def test_status_is_one_reply_however_many_pages_the_leader_answers_in(client, monkeypatch):
     monkeypatch.setattr("connector.control.draft.STATUS_WATCHLISTS", 2)
     for name in "edcba":
-        command = Subscribe(id=new_id(), type="subscribe", watchlist=name, instruments=(C,))
+        command = Subscribe(
+            id=new_id(), type="subscribe", watchlist=name, instruments=(C,), unlisted=True
+        )
         client.send(command)
     one = client.send(Status(id=new_id(), type="status")).payload
     assert (list(one.watchlists), one.after) == (["a", "b"], "b")
@@ -65,7 +67,9 @@ def test_status_is_one_reply_however_many_pages_the_leader_answers_in(client, mo
 def test_subscriptions_come_from_the_topic(client):
     assert client.subscriptions() == {}
     instruments = ("NSE:A", C)
-    client.send(Subscribe(id="1", type="subscribe", watchlist="w", instruments=instruments))
+    client.send(
+        Subscribe(id="1", type="subscribe", watchlist="w", instruments=instruments, unlisted=True)
+    )
     client.send(Subscribe(id="2", type="subscribe", instruments=(C,), mode=Mode.LTP, unlisted=True))
     found = client.subscriptions()
     assert {token: (one.slot, one.subscription.symbol) for token, one in found.items()} == {

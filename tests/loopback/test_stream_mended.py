@@ -48,7 +48,8 @@ async def test_a_socket_that_goes_mute_is_told_and_replaced():
         await delivered(running)
         slots = {one.slot for one in streaming}
         assert {event["slot"] for event in await events(around, "stalled")} >= slots
-        gaps = await events(around, "gap")
+        # the first socket of a slot has a gap from nobody knows when
+        gaps = [gap for gap in await events(around, "gap") if gap["gap_from"] is not None]
         assert {gap["slot"] for gap in gaps} >= slots
         assert all(gap["gap_to"] > gap["gap_from"] for gap in gaps)
 

@@ -22,6 +22,7 @@ from connector import (
     TooManyConnectionsError,
     parse_frame,
 )
+from connector.kite.feed import stream
 from connector.simulator import FaultKind, FaultSpec, SimulatorConfig, SimulatorServer
 from tests.support.waiting import until
 
@@ -156,15 +157,23 @@ async def test_after_a_loss_everything_is_as_before(fault, code):
         assert ticker.stats.reconnects == 1
 
 
-async def test_heartbeats_keep_it_alive_and_a_mute_feed_is_a_stall():
-    config = QUICK.model_copy(update={"stall_threshold": 0.5})
+@pytest.fixture
+def market_hours(monkeypatch):
+    """It is always a time at which ticks are expected."""
+    monkeypatch.setattr(stream, "ticks_expected", lambda *_: True)
+
+
+async def test_heartbeats_keep_it_alive_and_a_mute_feed_is_a_stall(market_hours):
+    # patient enough that the socket is not replaced
+    config = QUICK.model_copy(update={"stall_threshold": 0.5, "confirm_timeout": 60.0})
     feed = SimulatorConfig(instruments=50, heartbeat_seconds=0.05, updates_per_second=50)
     events = []
     async with feed_and_ticker(feed, config=config, on_event=events.append) as (server, ticker):
         subscriber = ticker.subscribe([INFY])
         await next_of(subscriber, TickMessage)
-        await server.inject(FaultSpec(kind=FaultKind.MUTE, seconds=1.5))
+        await server.inject(FaultSpec(kind=FaultKind.MUTE))
         await until(lambda: EventType.STALLED in [event.type for event in events])
+        server.clear_faults()
         await until(lambda: EventType.TICKS_RESUMED in [event.type for event in events])
         assert ticker.stats.reconnects == 0
 

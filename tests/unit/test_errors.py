@@ -28,7 +28,7 @@ def example(kind):
     if kind.__init__ is Exception.__init__:
         return kind("what happened")
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
-    names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     return kind(*[ARGUMENTS.get(name, f"<{name}>") for name in names])
 
 
@@ -59,7 +59,7 @@ def test_retryable_is_a_fact_of_the_class():
     assert {kind.__name__ for kind in CLASSES if kind.retryable} == {
         "HandshakeError", "TooManyConnectionsError", "FeedUnreachableError",
         "SilentConnectionError", "BrokerUnreachableError", "RegistryUnreachableError",
-        "TransactionAbortedError", "NoReplyError",
+        "TransactionAbortedError", "ProducerExpiredError", "NoReplyError",
     }  # fmt: skip
     assert not errors.TokenRejectedError(403).retryable
 
