@@ -194,6 +194,8 @@ class _RowReader:
     def __init__(self, header: Sequence[str]) -> None:
         self.defaulted = 0
         self._width = len(header)
+        self._name = header.index("name") if "name" in header else None
+        self._place = header.index("exchange")
         # a column that the file does not have reads as empty: a cell put at the end of each row
         self._pick = itemgetter(
             *(header.index(column) if column in header else self._width for column in COLUMNS)
@@ -209,6 +211,8 @@ class _RowReader:
             cells: of the line; the list is lengthened.
             plain: whether all of its characters are fit to be shown, and each cell is short.
         """
+        if len(cells) > self._width and not self._mend_name(cells):
+            return None
         cells += [""] * (self._width + 1 - len(cells))
         picked = self._pick(cells)
         token, exchange_token, symbol, name, price, expiry, strike, tick, lot, kind, segment, \
@@ -239,6 +243,22 @@ class _RowReader:
         if expiry and kind == _SHARE:
             return self._careful(picked)
         return instrument if instrument.exchange else None
+
+    def _mend_name(self, cells: list[str]) -> bool:
+        """Put a name with bare commas together, where a row of too many cells is of no exchange.
+
+        Only names are free text. Returns whether the exchange is one that other rows have, too.
+        """
+        if self._is_known(cells):
+            return True
+        if self._name is not None:
+            at = slice(self._name, self._name + len(cells) - self._width + 1)
+            cells[at] = [",".join(cells[at])]
+        return self._is_known(cells)
+
+    def _is_known(self, cells: Sequence[str]) -> bool:
+        exchange = cells[self._place]
+        return bool(exchange) and exchange in self._exchanges
 
     def _careful(self, picked: Sequence[str]) -> Instrument | None:
         """The same cell by cell: what is not needed gets its default."""

@@ -124,6 +124,21 @@ def test_a_lone_quote_is_a_character_and_swallows_nothing(name):
     assert (parsed.skipped, parsed.broken) == (0, 0)
 
 
+def test_a_name_with_bare_commas_moves_no_cell():
+    parsed = parse_csv(lines(INFY, OPTION, OPTION.replace(",NIFTY,", ",N, I, FTY,")))
+    assert parsed.instruments[1:] == [
+        parsed.instruments[1],
+        parsed.instruments[1]._replace(name="N, I, FTY"),
+    ]
+    assert parsed.skipped == 0
+
+
+def test_a_row_with_more_cells_is_left_out_where_it_is_of_no_known_exchange():
+    parsed = parse_csv(lines(INFY, OPTION.replace(",NIFTY,", ",N, I, FTY,"), NIFTY + ",x,,"))
+    assert [instrument.tradingsymbol for instrument in parsed.instruments] == ["INFY", "NIFTY 50"]
+    assert parsed.skipped == 1
+
+
 def test_a_quote_that_another_cell_closes_swallows_no_cell():
     odd = '769,3,ODD,"A,0,,0,0.05,1,EQ",NSE,NSE'
     assert parse_csv(lines(odd)).instruments[0].exchange == "NSE"
