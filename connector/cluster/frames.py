@@ -120,7 +120,7 @@ def _decoded(metadata: str | None) -> Left | None:
     try:
         value = json.loads(metadata or "")
         time_us = value[_FIELD]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if type(time_us) is not int or not 0 < time_us < 2**63:
         return None

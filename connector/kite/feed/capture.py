@@ -165,7 +165,7 @@ class CaptureReader:
             if magic != MAGIC:
                 raise CaptureError(str(self.path), "it does not begin as one")
             header = json.loads(file.readline(_MAX_HEADER_BYTES))
-        except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
             raise CaptureError(str(self.path), "its header cannot be read") from error
         if not isinstance(header, dict):
             raise CaptureError(str(self.path), "its header is not an object")

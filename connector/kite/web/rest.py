@@ -284,7 +284,7 @@ def _kite_error(answer: _Answer, redactor: Redactor) -> RestError:
 def _data(answer: _Answer) -> Mapping[str, Any]:
     try:
         data = json.loads(answer.body)["data"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise RestError(answer.status, "DataException", "the answer is not one of Kite's")

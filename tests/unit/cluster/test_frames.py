@@ -43,6 +43,12 @@ def test_the_next_owner_reads_what_the_last_one_left(kept, handed_over):
     assert SlotFrames("other", lambda: 0.0).read(group, range(39)) == {}
 
 
+def test_what_nests_without_end_is_no_time_either():
+    group = Group()
+    group.offsets["s", 3] = (0, "[" * 4096)
+    assert SlotFrames("s", lambda: 0.0).read(group, [3]) == {}
+
+
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
 def test_what_another_program_left_is_no_time(metadata):
     group = Group()

@@ -90,7 +90,10 @@ def test_damaged_anywhere_only_documented_errors_come_out(path):
             list(CaptureReader(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"KITECAP1\n", b"KITECAP1\n[]\n", b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"KITECAP1\n", b"KITECAP1\n[]\n", b"KITECAP1\n" + b"[" * 5000, b"\x1f\x8b"],
+)
 def test_other_files_are_refused(tmp_path, content):
     for name in ("a.cap", "a.cap.gz"):
         (tmp_path / name).write_bytes(content)

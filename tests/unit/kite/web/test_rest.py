@@ -118,7 +118,8 @@ async def test_a_login_is_tried_again_only_where_kite_was_not_reached():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b'{"data":[]}', b'{"data":{}}', b'{"data":{"access_token":""}}']
+    "body",
+    [b"", b"[" * 5000, b"[]", b'{"data":[]}', b'{"data":{}}', b'{"data":{"access_token":""}}'],
 )
 async def test_a_login_without_a_token(body):
     with pytest.raises(RestError) as caught:
