@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import fastavro
 import structlog
@@ -161,6 +161,13 @@ class Decoded:
     that a newer writer has appended are not seen then."""
 
 
+_NOT_AVRO: Final = (
+    fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, ValueError, LookupError,
+    TypeError, AttributeError, RecursionError,
+)  # fmt: skip
+"""What the text of a schema leads to that somebody else registered."""
+
+
 class RecordDecoder:
     """Decodes the value of any of the connector's topics.
 
@@ -212,6 +219,8 @@ class RecordDecoder:
                     structlog.get_logger("connector.kafka").warning(
                         "decoding with the shipped schemas", reason=str(exc)
                     )
+            except _NOT_AVRO as exc:
+                raise ValueError(f"{topic}: what has the id {schema_id} is no Avro schema") from exc
             else:
                 self._parsed[schema_id] = parsed
                 return parsed, "registry"

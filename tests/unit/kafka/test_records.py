@@ -208,3 +208,14 @@ def test_an_instrument_comes_back():
     assert decoded.value == {**OPTION._asdict(), "expiry": "2026-01-29"}
     index = decode(TOPICS.instruments, encode(INDEX)).value
     assert index == {**INDEX._asdict(), "name": None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "5", "null", "[]", '{"type":"record"}', '{"type":"zzz"}', "[" * 5000,
+     '{"type":"record","name":"a","fields":[{}]}'],
+)  # fmt: skip
+def test_an_id_of_something_else_than_a_schema_is_a_problem_of_the_record(text):
+    decoder = RecordDecoder(TOPICS, lambda _: text)
+    with pytest.raises(ValueError, match=r"no Avro schema|does not describe"):
+        decoder.decode(TOPICS.events, b"\0\0\0\0\7abc")
