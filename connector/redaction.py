@@ -26,6 +26,12 @@ MIN_SECRET_CHARS = 6
 
 _PIECE_CHARS = 8
 """Letters and digits that a text may not have in common with a long secret."""
+_OWN_WORDS = (
+    "kafkasaslusername", "kafkasaslpassword", "kafkasslkeypassword", "registrypassword",
+    "accesstokenfile", "apisecretfile", "kiteconnector",
+)  # fmt: skip
+"""Names of ours, by their letters: a piece of a secret that is one of these betrays nothing, and
+masked it would take the setting out of the advice to look at it."""
 _LONG_CHARS = 16
 """Letters and digits from which on a secret is masked in pieces: those of shorter secrets may be
 ordinary words, so that these are masked as a whole only."""
@@ -66,7 +72,9 @@ class Redactor:
                     size = _PIECE_CHARS if len(plain) >= _LONG_CHARS else len(plain)
                     if size >= MIN_SECRET_CHARS:
                         pieces = (plain[at : at + size] for at in range(len(plain) - size + 1))
-                        self._pieces.setdefault(size, set()).update(pieces)
+                        self._pieces.setdefault(size, set()).update(
+                            piece for piece in pieces if not any(piece in own for own in _OWN_WORDS)
+                        )
 
     def redact(self, text: str) -> str:
         """The same text with a mask in place of every piece of a secret."""

@@ -79,3 +79,11 @@ def test_foreign_words_are_cut_and_stand_on_one_line():
     assert shown.endswith("…")
     assert one_line(" a\u2028b\0") == "a b"
     assert cut("abc", 3) == "abc"
+
+
+def test_the_name_of_a_setting_stays_although_a_secret_has_its_words():
+    redactor = Redactor("another-wrong-password")
+    advice = "it refuses another-wrong-passw…: check kafka.sasl_password"
+    assert redactor.redact(advice).endswith("check kafka.sasl_password")
+    assert "another" not in redactor.redact(advice)
+    assert redactor.redact("another-wrong-password") == MASK
