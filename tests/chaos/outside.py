@@ -82,6 +82,7 @@ class Outside:
         self._list_file = list_file
         self._one_at_a_time = asyncio.Lock()
         self._lists = 0
+        self._topic_gone = False
         self.does = {
             Kind.MUTE: self._mute,
             Kind.CLOCK: self._clock,
@@ -132,6 +133,10 @@ class Outside:
         """Delete a topic once all that it took has been read: nothing may be missing afterwards."""
         chaos, refusing = self._chaos, self._chaos.broker.refusing
         topic = self._topics.ticks(Exchange.NSE)
+        if self._topic_gone:
+            chaos.say("  it is gone already")
+            return
+        self._topic_gone = True
         async with chaos.kafka_trouble:
             chaos.disturb(action.kind, "takes nothing")
             with contextlib.ExitStack() as stack:
@@ -149,6 +154,7 @@ class Outside:
                 # nothing is left to be undone: the new topic is as the connector makes it
                 stack.pop_all()
             await asyncio.to_thread(self._reader.enter, topic)
+        self._topic_gone = False
         chaos.disturb(action.kind, "is there again")
 
     async def _disk(self, action):
