@@ -1,17 +1,23 @@
-"""Takes known secrets out of text that somebody else wrote, however they stand in it.
+"""What may be shown of text that somebody else wrote: no secret, no control, and not all of it.
 
 An answer, a close reason or a page of a gateway may repeat the request, and with it the
 access_token: as it is, percent-encoded, in base64, hex or JSON escapes, wrapped over lines, or cut
 off in the middle. All of these are one case here. Text and secret are both reduced to their
 letters and digits, and each piece of a secret that both have in common is masked. So whoever knows
 a secret redacts first and cuts afterwards; `foreign` does both.
+
+An id, a symbol or a broker's words may also hold escape sequences that move the cursor, rename the
+window or fill the clipboard, and characters that turn the direction of writing: `printable` shows
+them as escapes.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 MASK = "***"
@@ -48,6 +54,12 @@ _WRITTEN = re.compile(
     re.DOTALL,
 )
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\ufeff]+")
+# what is no character to look at: controls of both ranges, line and paragraph separators, marks of
+# direction and other formats, halves of surrogate pairs; new lines are the writer's own
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    r"\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 class Redactor:
@@ -127,6 +139,32 @@ def cut(text: str, max_chars: int = MAX_FOREIGN_CHARS) -> str:
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
+def is_printable(text: str) -> bool:
+    """Whether every character is one that can be looked at; a space is."""
+    return _UNSEEN.search(text) is None
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""The text with an escape such as \x1b in place of each character that is none to look at.
+
+    Args:
+        text: of anybody.
+        keep: characters that stay, such as new lines where the text is laid out.
+    """
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def printable_json(
+    value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None
+) -> str:
+    """JSON for a terminal: readable in every script, and no character that is none to look at."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=default)
+    # json escapes what is below a space itself, so all that is found stands inside of strings
+    return _UNSEEN.sub(
+        lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text
+    )
+
+
 def _encodings(secret: str) -> Iterable[str]:
     """The secret as it may stand in a text, but for escapes of single characters."""
     data = secret.encode(errors="surrogatepass")
@@ -161,3 +199,7 @@ def _letters(text: str) -> tuple[list[str], list[tuple[int, int]]]:
             letters.append(character.lower()[:1])
             spans.append(written.span())
     return letters, spans
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode()

@@ -97,7 +97,7 @@ def _discard_output() -> None:
 
 
 def _say(error: object) -> None:
-    from connector.text import printable
+    from connector.redaction import printable
 
     text = printable(str(error), keep="\n")
     sys.stderr.write(f"kite-connector: {text}\n")

@@ -22,7 +22,7 @@ from connector.cli import interrupt
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import JsonOption, with_options, with_settings
 from connector.errors import SettingProblem, SettingsError
-from connector.text import printable, printable_json
+from connector.redaction import printable, printable_json
 
 if TYPE_CHECKING:
     from connector.control.client import Change, ControlClient

@@ -53,7 +53,7 @@ def demo(
     import uvloop
 
     from connector.cli.demo import DemoOptions, run_demo
-    from connector.logs import configure
+    from connector.service.logs import configure
 
     # all of it is on this machine: a proxy of the environment has no part in it
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
@@ -128,7 +128,7 @@ def simulate(
     """
     import asyncio
 
-    from connector.logs import configure
+    from connector.service.logs import configure
     from connector.simulator.config import SimulatedAccount, SimulatorConfig
 
     configure(log_format=log_format)

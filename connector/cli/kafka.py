@@ -12,7 +12,7 @@ from connector.cli import interrupt
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import with_settings
 from connector.errors import SettingProblem, SettingsError
-from connector.text import printable_json
+from connector.redaction import printable_json
 
 if TYPE_CHECKING:
     from connector.settings.models import Settings

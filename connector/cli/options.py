@@ -169,7 +169,7 @@ def with_settings(
             first()
         given = {name: arguments.pop(name, None) for name in names}
         settings = _load(arguments.pop("config", None), given, accounts_required=accounts_required)
-        from connector.logs import SecretMask, configure
+        from connector.service.logs import SecretMask, configure
         from connector.settings.source import secrets_of
 
         level: Any = log_level or settings.logging.level

@@ -10,7 +10,7 @@ import typer
 from connector.cli.options import ConfigOption, with_settings
 
 if TYPE_CHECKING:
-    from connector.logs import SecretMask
+    from connector.service.logs import SecretMask
     from connector.settings.models import Settings
 
 

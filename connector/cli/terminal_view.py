@@ -17,10 +17,10 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from connector.histogram import Histogram
+from connector.kafka.histogram import Histogram
 from connector.kafka.tail import TailRecord
+from connector.redaction import printable
 from connector.service.status import Accounting, ConnectionStatus, ServiceStatus
-from connector.text import printable
 
 UP, DOWN, SAME = "green", "red", "dim"
 # state: (the words that a narrow column has room for, style)

@@ -33,7 +33,7 @@ from pydantic_core import ErrorDetails, from_json
 from connector.control.bounds import MAX_FIELDS, MAX_INSTRUMENTS, bounded, excerpt
 from connector.control.records import DIGEST_BYTES
 from connector.kite.wire.models import Mode
-from connector.text import is_printable
+from connector.redaction import is_printable
 
 DEFAULT_WATCHLIST: Final = "default"
 _FAR_MS: Final = 10**15

@@ -26,9 +26,8 @@ from connector.errors import (
     SettingProblem,
     SettingsError,
 )
-from connector.http_body import BodyError, read_body
-from connector.http_failure import failure_reason
 from connector.kite.proxy import ProxyError, proxy_options
+from connector.kite.web.http import BodyError, failure_reason, read_body
 from connector.redaction import Redactor, cut, one_line
 from connector.settings.models import RegistrySettings
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connector.errors import SpoolError
+from connector.files import make_private_directory, open_private
 from connector.kafka.spool_format import MAGIC, seed_of, timestamp_of
-from connector.private_files import make_private_directory, open_private
 
 SUFFIX = ".spool"
 PARTIAL_SUFFIX = ".tmp"

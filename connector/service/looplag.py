@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from connector.histogram import MILLISECONDS, Histogram
+from connector.kafka.histogram import MILLISECONDS, Histogram
 
 
 class LoopLag:

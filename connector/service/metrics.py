@@ -22,7 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from connector.histogram import Histogram
+from connector.kafka.histogram import Histogram
 from connector.kite.wire.models import ConnectionState
 from connector.service.status import (
     ConnectionStatus,

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from connector.codec import Transcoded
-from connector.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.spool import Record
 from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.wire.event_time import plausible

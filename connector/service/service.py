@@ -41,10 +41,10 @@ from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics
 from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import ConnectionEvent, EventType
-from connector.logs import SecretMask
 from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.instrument_list import InstrumentListLoader
+from connector.service.logs import SecretMask
 from connector.service.losses import Losses
 from connector.service.order_deduplicator import HOLD_SECONDS, OrderDeduplicator
 from connector.service.pipeline import Pipeline

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import connector
-from connector.histogram import Histogram
+from connector.kafka.histogram import Histogram
 
 VERSION: Final = connector.__version__
 

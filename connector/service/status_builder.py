@@ -8,8 +8,8 @@ from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from connector.codec import IMPLEMENTATION
-from connector.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.broker_health import BrokerHealth
+from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.producer_state import Counts
 from connector.kafka.refusals import Trouble
 from connector.service.dead_letters import DeadLetters

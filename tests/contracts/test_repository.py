@@ -47,6 +47,12 @@ def test_every_module_has_a_test_of_its_own():
     assert not missing, "\n".join(missing)
 
 
+def test_a_module_lives_in_a_package_that_is_a_part_of_the_product():
+    assert {path.name for path in tracked("connector/*.py") if path.parent.name == "connector"} == {
+        "__init__.py", "__main__.py", "errors.py", "files.py", "redaction.py",
+    }  # fmt: skip
+
+
 def test_the_list_of_exceptions_is_current():
     assert all((ROOT / name).exists() for name in TESTED_ELSEWHERE)
 

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from connector.errors import PortInUseError, TopicError
-from connector.histogram import Histogram
+from connector.kafka.histogram import Histogram
 from connector.kite.wire.models import Exchange
 from connector.kite.wire.packets import parse_frame
 from connector.service.service import Phase, Service

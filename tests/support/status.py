@@ -1,7 +1,7 @@
 """A service's status with something in every part of it."""
 
-from connector.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.ack_latency import BOUNDS as ACK_BOUNDS
+from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kite.wire.models import ConnectionState
 from connector.service.status import (
     Accounting,

@@ -32,9 +32,9 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, cast
 
 from connector.errors import CaptureError
+from connector.files import open_private
 from connector.kite.feed.handler import Flow, FlowControlled, Handler
 from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
-from connector.private_files import open_private
 
 MAGIC = b"KITECAP1\n"
 MAX_PAYLOAD_BYTES = 16 * 2**20

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from connector.errors import InstrumentFormatError, InstrumentNotFoundError
-from connector.http_body import CHUNK_BYTES, BodyError, Gunzip
-from connector.private_files import beside, make_private_directory
+from connector.files import beside, make_private_directory
+from connector.kite.web.http import CHUNK_BYTES, BodyError, Gunzip
 
 COLUMNS = (
     "instrument_token", "exchange_token", "tradingsymbol", "name", "last_price", "expiry",

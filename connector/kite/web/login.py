@@ -25,8 +25,8 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from connector.errors import LoginError, PortInUseError, RestTokenError
+from connector.files import beside
 from connector.kite.web.rest import LOGIN_ROOT, KiteRest, KiteSession, login_url
-from connector.private_files import beside
 
 LOOPBACK: Final = "127.0.0.1"
 _STATE: Final = "state"

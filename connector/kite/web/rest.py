@@ -17,9 +17,8 @@ import stamina
 from pydantic import SecretStr
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
-from connector.http_body import BodyError, read_body
-from connector.http_failure import failure_reason
 from connector.kite.proxy import ProxyError, proxy_options
+from connector.kite.web.http import BodyError, failure_reason, read_body
 from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
 

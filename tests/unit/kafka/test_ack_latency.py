@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from connector.histogram import Histogram
 from connector.kafka.ack_latency import BOUNDS, AckLatency, window
+from connector.kafka.histogram import Histogram
 
 PERCENTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_99": 0.9999}
 NOTHING = dict.fromkeys(("min", "max", "sum", "cnt", "outofrange", *PERCENTILES), 0)

@@ -17,8 +17,8 @@ from connector.kafka.spool import Record
 from connector.kafka.topics import TopicsReport
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import ConnectionEvent, EventType
-from connector.logs import SecretMask
 from connector.service import service as module
+from connector.service.logs import SecretMask
 from connector.service.service import Phase, Service
 from connector.service.slots import StaticSlots
 from connector.settings.models import Settings

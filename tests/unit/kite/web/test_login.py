@@ -119,6 +119,6 @@ def test_a_read_only_volume_gets_advice(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("connector.private_files.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("connector.files.NamedTemporaryFile", refuse)
     with pytest.raises(LoginError, match="where the Secret is kept"):
         check_writable(tmp_path / "token")

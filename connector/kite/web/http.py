@@ -1,11 +1,14 @@
-"""What another server answers, read within bounds: bytes on the wire, bytes unpacked, and its end.
+"""What another server answers over HTTP, read within bounds; and why it did not.
 
-Neither a drip nor a flood nor a small gzip of something huge may cost more than it is worth, and
-half of an answer must not be taken for all of it.
+Bytes on the wire, bytes unpacked and the end of an answer are checked: neither a drip nor a flood
+nor a small gzip of something huge may cost more than it is worth, and half of an answer must not be
+taken for all of it.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -107,3 +110,30 @@ async def read_body(
     if unpacked is not None:
         unpacked.end()
     return b"".join(parts)
+
+
+def failure_reason(error: Exception) -> str:
+    """The cause in a few words; aiohttp's own texts have addresses, and say little else."""
+    import aiohttp
+
+    from connector.kite.proxy import ProxyError
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its TLS certificate is not trusted"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        # its number is OpenSSL's, and would be read as another error of the system
+        return f"no TLS connection: {getattr(error.os_error, 'reason', None) or 'refused'}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers {error.status}"
+    if isinstance(error, ProxyError):
+        return str(error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # asyncio's own text has the address, and says "Connect call failed" for every cause
+        number = error.os_error.errno or 0
+        known = number in errno.errorcode  # a failed look-up of the name has numbers of its own
+        return os.strerror(number) if known else error.os_error.strerror or "no connection"
+    if isinstance(error, BodyError):
+        return str(error)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer is cut off"
+    return type(error).__name__

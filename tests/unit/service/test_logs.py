@@ -5,7 +5,7 @@ import logging
 import pytest
 import structlog
 
-from connector.logs import SecretMask, configure
+from connector.service.logs import SecretMask, configure
 
 
 class Terminal(io.StringIO):

@@ -15,9 +15,8 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from connector.redaction import MASK, Redactor
+from connector.redaction import MASK, Redactor, printable
 from connector.settings.models import LogFormat, LogLevel
-from connector.text import printable
 
 # the query of the feed's URL, and the REST API's header: where a token would show up in a log
 _QUERY = re.compile(r"\b((?:access_token|api_key|request_token|checksum)=)[^&\s\"']+")

@@ -1,6 +1,6 @@
 import math
 
-from connector.histogram import Histogram
+from connector.kafka.histogram import Histogram
 
 
 def test_values_fall_into_the_bucket_of_their_upper_bound():
