@@ -9,14 +9,18 @@ vendor's registry gives.
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
 from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
-from connector.kafka.registry_client import RegistryClient, registry_client
+from connector.kafka.registry_client import Registered, RegistryClient, registry_client
 from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings
+
+_COMPARED_VERSIONS: Final = 20
+"""Of a subject, the newest; each is a request."""
 
 
 def topic_schemas(names: TopicNames) -> dict[str, str]:
@@ -114,7 +118,7 @@ async def _schema_id(
             if there is None:
                 raise
             return there.schema_id
-    registered = await client.lookup_schema(subject, schema)
+    registered = await _registered(client, subject, schema)
     if registered is None:
         raise RegistryError(
             subject,
@@ -142,12 +146,38 @@ async def _set_compatibility(
             ) from error
 
 
+async def _registered(client: RegistryClient, subject: str, schema: str) -> Registered | None:
+    """The version that a subject has of a schema, the newest of those that differ in words alone.
+
+    Registries differ in whether another `doc` or `aliases` makes another schema. For bytes it is
+    the same one, so a release that only explains a field better finds what is there.
+    """
+    found = await client.lookup_schema(subject, schema)
+    if found is not None:
+        return found
+    versions = await client.get_versions(subject)
+    for version in reversed(versions[-_COMPARED_VERSIONS:]):
+        there = await client.get_version(subject, version)
+        if there is not None and _same_but_for_words(there[1], schema):
+            return Registered(there[0], version)
+    return None
+
+
+def _same_but_for_words(there: str, shipped: str) -> bool:
+    try:
+        return bool(
+            schemas.without_words(json.loads(there)) == schemas.without_words(json.loads(shipped))
+        )
+    except (ValueError, RecursionError):
+        return False  # whatever somebody has registered, it is not ours
+
+
 async def _status(client: RegistryClient, topic: str, schema_name: str) -> SchemaStatus:
     subject, schema = subject_of(topic), schemas.text(schema_name)
     versions = tuple(await client.get_versions(subject))
     if not versions:
         return SchemaStatus(topic, subject, schema_name, "missing")
-    registered = await client.lookup_schema(subject, schema)
+    registered = await _registered(client, subject, schema)
     if registered is not None:
         return SchemaStatus(
             topic, subject, schema_name, "registered",

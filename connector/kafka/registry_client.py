@@ -159,6 +159,17 @@ class RegistryClient:
             raise self._no_registry(subject, answer)
         return versions
 
+    async def get_version(self, subject: str, version: int) -> tuple[int, str] | None:
+        """Id and text of a version of a subject; None where it does not have it."""
+        path = f"/subjects/{_quoted(subject)}/versions/{version}"
+        answer = await self._ask(subject, "GET", path, missing=True)
+        if answer is None:
+            return None
+        schema = answer.document.get("schema") if _is_object(answer) else None
+        if not isinstance(schema, str):
+            raise self._no_registry(subject, answer)
+        return self._id(subject, answer), schema
+
     async def is_compatible(self, subject: str, schema: str) -> bool:
         """Whether a schema may follow all versions of a subject, by its level."""
         path = f"/compatibility/subjects/{_quoted(subject)}/versions"
@@ -327,7 +338,12 @@ class MemoryRegistry(RegistryClient):
                 if path.endswith(f"/{number}"):
                     return _Answer(_OK, {"schema": text}, "")
         elif method == "GET":
-            count = len(self._subjects.get(subject, ()))
+            there = self._subjects.get(subject, [])
+            last = path.rpartition("/")[2]
+            if last.isdecimal():
+                text = there[int(last) - 1]
+                return _Answer(_OK, {"id": self._schemas[text], "schema": text}, "")
+            count = len(there)
             if count:
                 return _Answer(_OK, list(range(1, count + 1)), "")
         elif path.endswith("/versions"):

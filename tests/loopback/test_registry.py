@@ -1,9 +1,11 @@
 import base64
+import json
 import socket
 
 import pytest
 from aiohttp import web
 
+from connector import schemas
 from connector.embedded.registry import EmbeddedRegistry
 from connector.errors import (
     RegistryError,
@@ -12,6 +14,7 @@ from connector.errors import (
     SettingsError,
 )
 from connector.kafka.registry import check_schemas, register_schemas, topic_schemas
+from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings
 
@@ -67,6 +70,32 @@ async def test_looking_up_only(registry):
         await register_schemas(only, NAMES)
     assert registry.subjects == {}
     ids = await register_schemas(RegistrySettings(url=registry.url), NAMES)
+    assert await register_schemas(only, NAMES) == ids
+
+
+async def test_a_schema_that_differs_in_words_alone_is_the_registered_one(registry):
+    """Some registries take another doc for another schema; no reader does."""
+    other = TopicNames("other")
+    worded = schemas.load("order_update")
+    worded["doc"] = worded["fields"][0]["doc"] = "Words of another release."
+    worded["fields"][0]["aliases"] = ["time"]
+    settings = RegistrySettings(url=registry.url)
+    async with registry_client(settings) as client:
+        worded_id = await client.register_schema("other.orders-value", json.dumps(worded))
+        await client.register_schema("other.orders-value", '"string"')
+    (status,) = [s for s in await check_schemas(settings, other) if s.topic == other.orders]
+    assert status.state == "registered"
+    assert (status.schema_id, status.version, status.versions) == (worded_id, 1, (1, 2))
+
+
+async def test_looking_up_finds_a_schema_that_differs_in_words_alone(registry):
+    settings = RegistrySettings(url=registry.url)
+    ids = {}
+    async with registry_client(settings) as client:
+        for topic, name in topic_schemas(NAMES).items():
+            worded = {**schemas.load(name), "doc": "Words of another release."}
+            ids[topic] = await client.register_schema(f"{topic}-value", json.dumps(worded))
+    only = settings.model_copy(update={"register_schemas": False})
     assert await register_schemas(only, NAMES) == ids
 
 
