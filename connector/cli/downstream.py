@@ -32,6 +32,9 @@ _SOURCES: Final = {
     "connection_event": _Source("connection_events", "events", "slot_key", "time"),
     "instrument": _Source("instruments", "instruments", "token_key", None),
 }
+_VERSION_TIME: Final = """\
+  -- a row time, for temporal joins; on a replay a deleted row takes its earlier versions along:
+  -- , `vt` TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL, WATERMARK FOR `vt` AS `vt`"""
 _FLINK_TYPES: Final = {
     "boolean": "BOOLEAN",
     "int": "INT",
@@ -98,7 +101,7 @@ def flink_ddl(
         doc = field.get("doc")
         columns.append(f"{column} COMMENT {_literal(doc)}" if doc else column)
     if source.time is None:
-        columns.append(f"PRIMARY KEY ({_quoted(source.key)}) NOT ENFORCED")
+        columns.append(f"PRIMARY KEY ({_quoted(source.key)}) NOT ENFORCED\n{_VERSION_TIME}")
     else:
         time = _quoted(source.time)
         columns.append(f"WATERMARK FOR {time} AS {time} - INTERVAL '{watermark_seconds}' SECOND")
@@ -209,36 +212,40 @@ def _named_types(schema: Any) -> dict[str, Schema]:
     return found
 
 
-def _flink_type(avro: Any, named: Mapping[str, Schema]) -> str:
-    """The type, with NOT NULL unless it is a union with null: a wrong column then fails loudly."""
+def _flink_type(avro: Any, named: Mapping[str, Schema], not_null: str = " NOT NULL") -> str:
+    """The type, NOT NULL unless it is a union with null: a wrong column then fails loudly.
+
+    Below such a union nothing is NOT NULL: Flink takes `ohlc.open IS NULL` for always false where
+    `open` says NOT NULL, although there is no `open` where `ohlc` is null.
+    """
     if isinstance(avro, list):
         members = [member for member in avro if member != "null"]
         if len(members) != 1 or len(avro) != 2:
             raise ValueError(f"a union of other than null and one type: {avro}")
-        return _flink_type(members[0], named).removesuffix(" NOT NULL")
+        return _flink_type(members[0], named, "")
     if isinstance(avro, str):
         if avro in _FLINK_TYPES:
-            return f"{_FLINK_TYPES[avro]} NOT NULL"
+            return _FLINK_TYPES[avro] + not_null
         try:
             avro = named[avro.rpartition(".")[2]]
         except KeyError:
             raise ValueError(f"no type of Flink SQL for {avro!r}") from None
     logical = avro.get("logicalType")
     if logical == "timestamp-millis":
-        return "TIMESTAMP(3) NOT NULL"
+        return f"TIMESTAMP(3){not_null}"
     if logical is not None:
         # micros read as TIMESTAMP(3) are silently wrong, and finer than that fails
         raise ValueError(f"no type of Flink SQL that Spark would agree on for {logical!r}")
     kind = avro["type"]
     if kind == "record":
         fields = ", ".join(
-            f"{_quoted(field['name'])} {_flink_type(field['type'], named)}"
+            f"{_quoted(field['name'])} {_flink_type(field['type'], named, not_null)}"
             for field in avro["fields"]
         )
-        return f"ROW<{fields}> NOT NULL"
+        return f"ROW<{fields}>{not_null}"
     if kind == "array":
-        return f"ARRAY<{_flink_type(avro['items'], named)}> NOT NULL"
-    return _flink_type(kind, named)
+        return f"ARRAY<{_flink_type(avro['items'], named, not_null)}>{not_null}"
+    return _flink_type(kind, named, not_null)
 
 
 def _quoted(name: str) -> str:
@@ -252,19 +259,11 @@ def _literal(text: str) -> str:
 
 def _compact(schema: Schema) -> str:
     """The schema without its documentation, as JSON with a line for each field."""
-    bare = _without_doc(schema)
+    bare = schemas.without_words(schema)
     fields = bare.pop("fields")
     head = json.dumps(bare)[:-1]
     lines = ",\n  ".join(json.dumps(field) for field in fields)
     return f'{head}, "fields": [\n  {lines}\n]}}'
-
-
-def _without_doc(part: Any) -> Any:
-    if isinstance(part, Mapping):
-        return {name: _without_doc(value) for name, value in part.items() if name != "doc"}
-    if isinstance(part, list):
-        return [_without_doc(member) for member in part]
-    return part
 
 
 _SPARK_READER: Final = '''\

@@ -39,7 +39,7 @@ cdef enum:
     # Room for the parts of a value. Copying all of a small one is cheaper than calling memcpy for
     # its true length; what is too much is then overwritten by the part that follows.
     HEAD_BYTES = 32  # at most 25: framing, event_time, receive_time_us
-    TAIL_BYTES = 512  # at most 340: from mode to snapshot of a full packet
+    TAIL_BYTES = 512  # at most 370: from mode to best_ask_quantity of a full packet
     SESSION_BYTES = 20
     MODE_BYTES = 8  # at most 7: mode and tradable
     LONG_BYTES = 10  # a varint at its longest
@@ -218,6 +218,12 @@ cdef inline char *put_full(
             level += 12
         out = put_byte(out, 0)
     return out
+
+
+cdef inline char *put_best(char *out, const uint8_t *level, double divisor) noexcept nogil:
+    # price and quantity of a side's first level, both nullable
+    out = put_double(put_byte(out, 2), uint32_at(level + 4) / divisor)
+    return put_some_count(out, uint32_at(level))
 
 
 cdef inline char *put_index(
@@ -488,23 +494,14 @@ cdef class Transcoder:
                 instrument.mode = mode
             route.ticks += 1
             self.sequence += 1
-            records.append((
-                <object>route.topic,
-                <object>instrument.key,
-                self.value(packet, length, route, instrument, &received_us, snapshot),
-            ))
+            value = self.value(packet, length, route, instrument, &received_us, snapshot)
+            records.append((<object>route.topic, <object>instrument.key, value))
         if start < end:
             rejected = with_reject(rejected, REASON_TRAILING, data + start, end - start)
         if records:
             self.last_tick_us = receive_time_us
-        self.packets += len(records)
-        if rejected is not None:
-            self.packets += len(rejected)
-        return (
-            records,
-            NOTHING if confirmed is None else confirmed,
-            NOTHING if rejected is None else rejected,
-        )
+        self.packets += len(records) + (0 if rejected is None else len(rejected))
+        return records, confirmed or NOTHING, rejected or NOTHING
 
     cdef list reject(self, list rejected, str reason, const uint8_t *packet, Py_ssize_t length):
         if rejected is None:
@@ -538,13 +535,16 @@ cdef class Transcoder:
         elif length == 44:
             out = put_nulls(put_quote(out, packet, route.divisor), 6)
         elif length == 8:
-            out = put_double(out, uint32_at(packet + 4) / route.divisor)
-            out = put_nulls(out, 12)
+            out = put_nulls(put_double(out, uint32_at(packet + 4) / route.divisor), 12)
         else:
             out = put_index(out, packet, &self.timestamp_ms, route.divisor)
         memcpy(out, self.session, SESSION_BYTES)
         out += self.session_bytes
         out = put_byte(put_long(out, self.sequence), snapshot)
+        if length == 184:
+            out = put_best(put_best(out, packet + 64, route.divisor), packet + 124, route.divisor)
+        else:
+            out = put_nulls(out, 4)
         tail_bytes = out - tail
 
         out = head

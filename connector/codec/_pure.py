@@ -28,6 +28,7 @@ _doubles = Struct("<4d").pack
 _NULL = b"\x00"  # branch 0 of ["null", T]
 _SOME = b"\x02"  # branch 1, the value follows
 _FALSE, _TRUE = b"\x00", b"\x01"
+_NO_BEST = _NULL * 4  # bid and ask, price and quantity
 _FIVE = b"\x0a"  # an array's only block has five items
 _END = b"\x00"  # of an array
 
@@ -176,7 +177,7 @@ class Transcoder:
                 instrument.mode = mode
             self._sequence += 1
             route.count += 1
-            timestamp, measures = _measures(packet, route.divisor)
+            timestamp, measures, best = _measures(packet, route.divisor)
             if timestamp and not plausible(timestamp * 1000, receive_ms):
                 self.implausible_times += 1
                 timestamp = 0
@@ -191,6 +192,7 @@ class Transcoder:
                     self._session,
                     _varint(self._sequence << 1),
                     snapshot,
+                    best,
                 )
             )
             records.append((route.topic, instrument.key, value))
@@ -218,21 +220,24 @@ class Transcoder:
         return instrument.identity
 
 
-def _measures(packet: bytes, divisor: float) -> tuple[int, bytes]:
-    """(exchange timestamp in seconds or 0, the body's fields from last_price to depth)."""
+def _measures(packet: bytes, divisor: float) -> tuple[int, bytes, bytes]:
+    """What the body has of the packet: (exchange timestamp in seconds or 0, fields, more fields).
+
+    The first fields are last_price to depth, the others best_bid_price to best_ask_quantity.
+    """
     length = len(packet)
     if length == 184:
         return _full(packet, divisor)
     if length == 44:
-        return 0, _quote(QUOTE.unpack(packet), divisor) + _NULL * 6
+        return 0, _quote(QUOTE.unpack(packet), divisor) + _NULL * 6, _NO_BEST
     if length == 8:
-        return 0, _double(LTP.unpack(packet)[1] / divisor) + _NULL * 12
+        return 0, _double(LTP.unpack(packet)[1] / divisor) + _NULL * 12, _NO_BEST
     if length == 32:
         _, last, high, low, open_, close, timestamp = INDEX_FULL.unpack(packet)
     else:
         _, last, high, low, open_, close = INDEX_QUOTE.unpack(packet)
         timestamp = 0
-    return timestamp, b"".join(
+    measures = b"".join(
         (
             _double(last / divisor),
             _NULL * 5,
@@ -243,6 +248,7 @@ def _measures(packet: bytes, divisor: float) -> tuple[int, bytes]:
             _NULL * 4,
         )
     )
+    return timestamp, measures, _NO_BEST
 
 
 def _quote(fields: tuple[int, ...], divisor: float) -> bytes:
@@ -267,7 +273,7 @@ def _quote(fields: tuple[int, ...], divisor: float) -> bytes:
     )
 
 
-def _full(packet: bytes, divisor: float) -> tuple[int, bytes]:
+def _full(packet: bytes, divisor: float) -> tuple[int, bytes, bytes]:
     fields = FULL.unpack(packet)
     trade_time, oi, oi_high, oi_low, timestamp = fields[11:16]
     parts = [
@@ -282,9 +288,11 @@ def _full(packet: bytes, divisor: float) -> tuple[int, bytes]:
         _varint(oi_low << 1),
         _SOME,
     ]
+    best = b""
     for side in (fields[16:31], fields[31:]):
         parts.append(_FIVE)
+        best += _SOME + _double(side[1] / divisor) + _SOME + _varint(side[0] << 1)
         for quantity, price, orders in zip(side[::3], side[1::3], side[2::3], strict=True):
             parts += (_varint(quantity << 1), _double(price / divisor), _varint(orders << 1))
         parts.append(_END)
-    return timestamp, b"".join(parts)
+    return timestamp, b"".join(parts), best

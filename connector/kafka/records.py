@@ -7,6 +7,7 @@ framed by `connector.codec`; all others are too few for that, and go through fas
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -80,6 +81,14 @@ class RecordEncoder:
             "payload": _json(order.payload),
             "slot": slot,
             "session_id": session_id,
+            "algo_id": order.algo_id,
+            "guid": order.guid,
+            "market_protection": order.market_protection,
+            "exchange_update_timestamp": _millis(order.exchange_update_timestamp),
+            "placed_by": order.placed_by,
+            "disclosed_quantity": order.disclosed_quantity,
+            "status_message_raw": order.status_message_raw,
+            "meta": None if order.meta is None else _json(order.meta),
         }
         return self._order_prefix + _body(self._order_schema, row)
 
@@ -158,7 +167,7 @@ class Decoded:
     schema_id: int | None = None
     source: Literal["registry", "shipped", "json", "raw"] = "raw"
     """Whose schema; shipped is this version's own, for a registry that does not answer: fields
-    that a newer writer has appended are not seen then."""
+    that a newer writer has appended are not seen then, those that an older one lacks are null."""
 
 
 _NOT_AVRO: Final = (
@@ -199,11 +208,20 @@ class RecordDecoder:
             raise ValueError(f"{topic}: a value without Confluent's framing")
         schema_id = int.from_bytes(value[1:_PREFIX_BYTES], "big")
         schema, source = self._schema(topic, schema_id)
+        encoded = value[_PREFIX_BYTES:]
+        if source == "shipped":
+            encoded += self._appended_nulls(topic)
         try:
-            body = fastavro.schemaless_reader(io.BytesIO(value[_PREFIX_BYTES:]), schema, None)
+            body = fastavro.schemaless_reader(io.BytesIO(encoded), schema, None)
         except (EOFError, ValueError, OverflowError, LookupError, TypeError) as exc:
             raise ValueError(f"{topic}: a value that schema {schema_id} does not describe") from exc
         return Decoded(body, schema_id, source)
+
+    def _appended_nulls(self, topic: str) -> bytes:
+        """What an older version's body lacks: a null, one zero byte, for each appended field."""
+        fields = schemas.load(self._shipped[topic])["fields"]
+        appended = itertools.takewhile(lambda field: "null" in field["type"], reversed(fields))
+        return b"\x00" * len(list(appended))
 
     def _schema(self, topic: str, schema_id: int) -> tuple[Any, Literal["registry", "shipped"]]:
         parsed = self._parsed.get(schema_id)

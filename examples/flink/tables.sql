@@ -15,17 +15,21 @@ CREATE TABLE `ticks` (
   `volume_traded` BIGINT COMMENT 'Cumulative volume of the day. Null in ltp mode and for an index.',
   `total_buy_quantity` BIGINT COMMENT 'Quantity of all pending buy orders. Null in ltp mode and for an index.',
   `total_sell_quantity` BIGINT COMMENT 'Quantity of all pending sell orders. Null in ltp mode and for an index.',
-  `ohlc` ROW<`open` DOUBLE NOT NULL, `high` DOUBLE NOT NULL, `low` DOUBLE NOT NULL, `close` DOUBLE NOT NULL> COMMENT 'Null in ltp mode.',
+  `ohlc` ROW<`open` DOUBLE, `high` DOUBLE, `low` DOUBLE, `close` DOUBLE> COMMENT 'Null in ltp mode.',
   `last_trade_time` TIMESTAMP(3) COMMENT 'Time of the last trade, full mode only; null where the wire has 0.',
   `exchange_timestamp` TIMESTAMP(3) COMMENT 'The exchange''s time of the packet, full mode only; null where the wire has 0.',
   `oi` BIGINT COMMENT 'Open interest, full mode only; null for an index.',
   `oi_day_high` BIGINT COMMENT 'Highest open interest of the day, full mode only; null for an index.',
   `oi_day_low` BIGINT COMMENT 'Lowest open interest of the day, full mode only; null for an index.',
-  `depth` ROW<`buy` ARRAY<ROW<`quantity` BIGINT NOT NULL, `price` DOUBLE NOT NULL, `orders` INT NOT NULL> NOT NULL> NOT NULL, `sell` ARRAY<ROW<`quantity` BIGINT NOT NULL, `price` DOUBLE NOT NULL, `orders` INT NOT NULL> NOT NULL> NOT NULL> COMMENT 'Full mode only; null for an index.',
+  `depth` ROW<`buy` ARRAY<ROW<`quantity` BIGINT, `price` DOUBLE, `orders` INT>>, `sell` ARRAY<ROW<`quantity` BIGINT, `price` DOUBLE, `orders` INT>>> COMMENT 'Full mode only; null for an index.',
   `slot` INT NOT NULL COMMENT 'The connection that the tick came over.',
   `session_id` BIGINT NOT NULL COMMENT 'When that connection was opened: UTC milliseconds since 1970.',
   `sequence` BIGINT NOT NULL COMMENT 'Number of the tick in its session, from 1, without gaps.',
   `snapshot` BOOLEAN NOT NULL COMMENT 'True for the first packet after a subscription: the feed''s cached state, not news.',
+  `best_bid_price` DOUBLE COMMENT 'Price of depth''s first bid; null without depth, 0 after market hours and where nobody bids.',
+  `best_bid_quantity` BIGINT COMMENT 'Quantity of depth''s first bid; null without depth.',
+  `best_ask_price` DOUBLE COMMENT 'Price of depth''s first offer; null without depth, 0 after market hours and where nobody offers.',
+  `best_ask_quantity` BIGINT COMMENT 'Quantity of depth''s first offer; null without depth.',
   WATERMARK FOR `event_time` AS `event_time` - INTERVAL '5' SECOND
 ) WITH (
   'connector' = 'kafka',
@@ -71,6 +75,14 @@ CREATE TABLE `orders` (
   `payload` STRING NOT NULL COMMENT 'The update as Kite sent it, a JSON object: fields that have no name here are in it.',
   `slot` INT NOT NULL COMMENT 'The connection whose copy came first.',
   `session_id` BIGINT NOT NULL COMMENT 'When that connection was opened: UTC milliseconds since 1970.',
+  `algo_id` STRING COMMENT 'The exchange''s identifier of the algorithm that placed the order.',
+  `guid` STRING COMMENT 'Kite''s identifier of the request that placed the order.',
+  `market_protection` DOUBLE COMMENT 'Protection of a market order in percent; 0 without, -1 for Kite''s own choice.',
+  `exchange_update_timestamp` TIMESTAMP(3) COMMENT 'When the exchange last changed the order; null where it never got there.',
+  `placed_by` STRING COMMENT 'Who placed the order: the account, or a dealer for it.',
+  `disclosed_quantity` BIGINT COMMENT 'Quantity that the market is shown; 0 for all.',
+  `status_message_raw` STRING COMMENT 'The reason as the order management system or the exchange gave it.',
+  `meta` STRING COMMENT 'What Kite keeps with the order, such as the legs of an iceberg: a JSON object.',
   WATERMARK FOR `event_time` AS `event_time` - INTERVAL '5' SECOND
 ) WITH (
   'connector' = 'kafka',
@@ -127,6 +139,8 @@ CREATE TABLE `instruments` (
   `segment` STRING NOT NULL COMMENT 'Such as NSE, NFO-OPT, INDICES; expect words that are not listed.',
   `exchange` STRING NOT NULL COMMENT 'Such as NSE; an index stands under the exchange that computes it, with segment INDICES. The topic of its ticks goes by the token, not by this.',
   PRIMARY KEY (`token_key`) NOT ENFORCED
+  -- a row time, for temporal joins; on a replay a deleted row takes its earlier versions along:
+  -- , `vt` TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL, WATERMARK FOR `vt` AS `vt`
 ) WITH (
   'connector' = 'upsert-kafka',
   'topic-pattern' = 'kite\.instruments',

@@ -39,7 +39,11 @@ SCHEMA = r"""{"type": "record", "name": "Tick", "namespace": "kite", "fields": [
   {"name": "slot", "type": "int"},
   {"name": "session_id", "type": "long"},
   {"name": "sequence", "type": "long"},
-  {"name": "snapshot", "type": "boolean"}
+  {"name": "snapshot", "type": "boolean"},
+  {"name": "best_bid_price", "type": ["null", "double"], "default": null},
+  {"name": "best_bid_quantity", "type": ["null", "long"], "default": null},
+  {"name": "best_ask_price", "type": ["null", "double"], "default": null},
+  {"name": "best_ask_quantity", "type": ["null", "long"], "default": null}
 ]}"""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +17,12 @@ from connector.kafka.registry import (
 )
 from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
+from connector.kite.wire.models import Exchange
 from connector.schemas import load, text
 from connector.settings.models import RegistrySettings
 
 pytestmark = pytest.mark.integration
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -85,6 +88,39 @@ async def test_an_older_version_may_go_on_beside_a_newer(settings, names):
     assert await register_schemas(settings, names) == ids
     (status,) = [s for s in await check_schemas(settings, names) if s.topic == topic]
     assert (status.state, status.version, status.versions) == ("registered", 1, (1, 2))
+
+
+async def test_version_2_is_registered_beside_version_1(settings, names):
+    older = {"tick": names.all_ticks()[Exchange.NSE], "order_update": names.orders}
+    first = {}
+    for name, topic in older.items():
+        subject = subject_of(topic)
+        await call(settings, "set_compatibility", subject, "FULL_TRANSITIVE")
+        schema = (GOLDEN / f"{name}.v1.avsc").read_text("utf-8")
+        first[topic] = await call(settings, "register_schema", subject, schema)
+    ids = await register_schemas(settings, names)
+    states = {status.topic: status for status in await check_schemas(settings, names)}
+    for topic, number in first.items():
+        assert ids[topic] != number
+        assert (states[topic].state, states[topic].version) == ("registered", 2)
+        assert states[topic].versions == (1, 2)
+        # whoever reads an older record finds the schema that it was written with
+        found = await asyncio.to_thread(schema_by_id, registry_client(settings), number)
+        assert "best_bid_price" not in found
+        assert "algo_id" not in found
+    assert states[names.events].versions == (1,)
+
+
+async def test_another_doc_is_no_other_schema(settings, names):
+    ids = {}
+    for topic, name in topic_schemas(names).items():
+        worded = load(name)
+        worded["doc"] = worded["fields"][0]["doc"] = "Words of another release."
+        ids[topic] = await call(settings, "register_schema", subject_of(topic), json.dumps(worded))
+    states = await check_schemas(settings, names)
+    assert {status.state for status in states} == {"registered"}
+    looking = settings.model_copy(update={"register_schemas": False})
+    assert await register_schemas(looking, names) == ids
 
 
 async def test_compatibility_is_left_alone_when_asked(settings, names):

@@ -75,6 +75,14 @@ def assert_same(tick: Tick, decoded):
     assert decoded["exchange"] == tick.exchange.name
     assert decoded["mode"] == tick.mode.value
     assert decoded["ohlc"] == (tick.ohlc and tick.ohlc._asdict())
+    best = [
+        level and getattr(level, name)
+        for level in (tick.depth and tick.depth.buy[0], tick.depth and tick.depth.sell[0])
+        for name in ("price", "quantity")
+    ]
+    assert best == [
+        decoded[f"best_{side}_{name}"] for side in ("bid", "ask") for name in ("price", "quantity")
+    ]
     assert decoded["depth"] == (
         tick.depth
         and {

@@ -1,9 +1,10 @@
 """The schemas are contracts: what was ever shipped stays readable, in both directions.
 
-tests/golden has the first version of each. A new version is added beside it, never in its place.
+tests/golden has every version of each. A new one is added beside the others, never in their place.
 """
 
 import io
+import itertools
 import json
 import tomllib
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ VALUES = {
         {
             "event_time": AT, "receive_time_us": 5, "order_id": "1", "status": "COMPLETE",
             "price": 5.25, "exchange_timestamp": AT, "payload": "{}", "slot": 0, "session_id": 1,
+            "market_protection": -1.0, "exchange_update_timestamp": AT, "meta": "{}",
         },
     ],
     "instrument": [
@@ -67,30 +69,128 @@ def name_of(version):
     return version.split(".")[0]
 
 
-def without_docs(schema):
-    if isinstance(schema, dict):
-        return {key: without_docs(value) for key, value in schema.items() if key != "doc"}
-    if isinstance(schema, list):
-        return [without_docs(item) for item in schema]
-    return schema
+def versions_of(name):
+    found = [version for version in VERSIONS if name_of(version) == name]
+    return sorted(found, key=lambda version: int(version.split(".")[1].removeprefix("v")))
 
 
-def test_every_schema_has_a_golden_version():
-    assert {name_of(version) for version in VERSIONS} == set(schemas.NAMES)
+def changed(was, now):
+    """What is not just a nullable field appended to the top: field by field, in words."""
+    was, now = schemas.without_words(was), schemas.without_words(now)
+    old, new = was.pop("fields"), now.pop("fields")
+    problems = [] if was == now else ["the record itself"]
+    problems += [
+        field["name"]
+        for field, other in itertools.zip_longest(old, new[: len(old)])
+        if field != other
+    ]
+    for field in new[len(old) :]:
+        members = field["type"]
+        if not isinstance(members, list) or len(members) != 2 or members[0] != "null":
+            problems.append(f"{field['name']} is not nullable")
+        elif field.get("default", "none") is not None:
+            problems.append(f"{field['name']} has no default null")
+    return problems
+
+
+@pytest.mark.parametrize("name", schemas.NAMES)
+def test_the_last_golden_version_is_the_schema(name):
+    newest = golden(versions_of(name)[-1])
+    assert schemas.without_words(newest) == schemas.without_words(schemas.load(name))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_only_nullable_fields_were_appended(version):
-    was, now = without_docs(golden(version)), without_docs(schemas.load(name_of(version)))
-    added = now["fields"][len(was["fields"]) :]
-    assert now["fields"][: len(was["fields"])] == was["fields"]
-    assert {key: now[key] for key in now if key != "fields"} == {
-        key: was[key] for key in was if key != "fields"
-    }
-    for field in added:
-        assert field["type"][0] == "null", field
-        assert len(field["type"]) == 2, field
-        assert field["default"] is None, field
+    assert changed(golden(version), schemas.load(name_of(version))) == []
+
+
+def changed_tick(change):
+    schema = schemas.load("tick")
+    fields = {field["name"]: field for field in schema["fields"]}
+    change(schema, fields)
+    return schema
+
+
+def _micros(_, fields):
+    fields["event_time"]["type"]["logicalType"] = "timestamp-micros"
+
+
+def _no_logical_type(_, fields):
+    fields["last_trade_time"]["type"][1] = "long"
+
+
+def _bytes(_, fields):
+    fields["mode"]["type"] = "bytes"
+
+
+def _swapped_union(_, fields):
+    fields["oi"]["type"].reverse()
+
+
+def _another_namespace(schema, _):
+    schema["namespace"] = "other"
+
+
+def _another_order(schema, _):
+    schema["fields"][:2] = reversed(schema["fields"][:2])
+
+
+def _another_name(_, fields):
+    fields["slot"]["name"] = "connection"
+
+
+def _appended_within(_, fields):
+    # Avro allows it, and ClickHouse reads no record whose tuple has another number of fields
+    added = {"name": "change", "type": ["null", "double"], "default": None}
+    fields["ohlc"]["type"][1]["fields"].append(added)
+
+
+def _appended_with_a_value(schema, _):
+    schema["fields"].append({"name": "phase", "type": ["null", "long"]})
+
+
+def _appended_and_required(schema, _):
+    schema["fields"].append({"name": "phase", "type": "long", "default": 0})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (_micros, "event_time"),
+        (_no_logical_type, "last_trade_time"),
+        (_bytes, "mode"),
+        (_swapped_union, "oi"),
+        (_another_namespace, "the record itself"),
+        (_another_order, "event_time"),
+        (_another_name, "slot"),
+        (_appended_within, "ohlc"),
+        (_appended_with_a_value, "phase has no default null"),
+        (_appended_and_required, "phase is not nullable"),
+    ],
+)
+def test_what_a_registry_would_let_pass_is_a_change(change, problem):
+    assert problem in changed(schemas.load("tick"), changed_tick(change))
+
+
+def test_words_are_no_change():
+    def words(schema, fields):
+        schema["doc"] = fields["oi"]["doc"] = "Other words."
+        fields["oi"]["aliases"] = ["open_interest"]
+
+    assert changed(schemas.load("tick"), changed_tick(words)) == []
+
+
+def test_a_value_of_an_older_version_is_the_beginning_of_the_newer_one():
+    # so whoever knows version 1 alone may read what it knows, and leave the rest
+    old = fastavro.parse_schema(golden("tick.v1.avsc"))
+    for value in VALUES["tick"]:
+        bodies = []
+        for schema in (old, fastavro.parse_schema(schemas.load("tick"))):
+            written = io.BytesIO()
+            fastavro.schemaless_writer(written, schema, value)
+            bodies.append(written.getvalue())
+        assert bodies[1].startswith(bodies[0])
+        assert len(bodies[1]) > len(bodies[0])
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -173,6 +173,14 @@ class Order:
     average_price: float | None = None
     order_timestamp: datetime | None = None
     exchange_timestamp: datetime | None = None
+    algo_id: str | None = None
+    guid: str | None = None
+    market_protection: float | None = None
+    exchange_update_timestamp: datetime | None = None
+    placed_by: str | None = None
+    disclosed_quantity: int | None = None
+    status_message_raw: str | None = None
+    meta: Mapping[str, Any] | None = None
     payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 

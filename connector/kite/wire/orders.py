@@ -47,6 +47,14 @@ def parse_order(payload: Mapping[str, Any]) -> Order:
         average_price=_number(payload, "average_price"),
         order_timestamp=_time(payload, "order_timestamp"),
         exchange_timestamp=_time(payload, "exchange_timestamp"),
+        algo_id=_text(payload, "algo_id"),
+        guid=_text(payload, "guid"),
+        market_protection=_number(payload, "market_protection"),
+        exchange_update_timestamp=_time(payload, "exchange_update_timestamp"),
+        placed_by=_text(payload, "placed_by"),
+        disclosed_quantity=_whole(payload, "disclosed_quantity"),
+        status_message_raw=_text(payload, "status_message_raw"),
+        meta=_object(payload, "meta"),
         payload=dict(payload),
     )
 
@@ -108,6 +116,11 @@ def _text(payload: Mapping[str, Any], name: str) -> str | None:
         return None
     # JSON can name half a character, which no other encoding can hold
     return str(value).encode(errors="replace").decode()
+
+
+def _object(payload: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    value = payload.get(name)
+    return value if isinstance(value, dict) else None
 
 
 def _whole(payload: Mapping[str, Any], name: str) -> int | None:

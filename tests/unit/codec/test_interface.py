@@ -27,6 +27,7 @@ NOT_IN_LTP = (
 )  # fmt: skip
 ONLY_IN_FULL = (
     "last_trade_time", "exchange_timestamp", "oi", "oi_day_high", "oi_day_low", "depth",
+    "best_bid_price", "best_bid_quantity", "best_ask_price", "best_ask_quantity",
 )  # fmt: skip
 
 
@@ -90,7 +91,17 @@ def test_full_has_interest_and_depth_in_wire_order(transcoder):
 
 def test_a_depth_of_zeros_is_a_depth(transcoder):
     side = [{"quantity": 0, "price": 0.0, "orders": 0}] * 5
-    assert tick(transcoder, full(NSE))["depth"] == {"buy": side, "sell": side}
+    got = tick(transcoder, full(NSE))
+    assert got["depth"] == {"buy": side, "sell": side}
+    assert (got["best_bid_price"], got["best_bid_quantity"]) == (0.0, 0)
+    assert (got["best_ask_price"], got["best_ask_quantity"]) == (0.0, 0)
+
+
+def test_the_flat_book_is_the_first_level_of_each_side(transcoder):
+    levels = [Level(10 + i, 100_00 + i, 1 + i) for i in range(10)]
+    got = tick(transcoder, full(NSE, depth=levels))
+    assert (got["best_bid_price"], got["best_bid_quantity"]) == (100.00, 10)
+    assert (got["best_ask_price"], got["best_ask_quantity"]) == (100.05, 15)
 
 
 def test_ltp(transcoder):
@@ -210,7 +221,7 @@ def test_a_time_of_zero_is_none_and_never_1970(transcoder):
 
 def test_the_shortest_value(twin):
     (record,), _, _ = twin(TOPICS, SCHEMA_IDS, 0).transcode(frame(ltp(1, 0)), 0)
-    assert len(record[2]) == 42
+    assert len(record[2]) == 46
     assert decode(record[2])[1]["instrument_token"] == 1
 
 

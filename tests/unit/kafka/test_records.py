@@ -1,6 +1,9 @@
+import io
 import json
 from datetime import UTC, date, datetime
+from pathlib import Path
 
+import fastavro
 import pytest
 
 from connector.errors import RegistryError, RegistryUnreachableError
@@ -11,6 +14,7 @@ from connector.kite.wire.models import (
     ConnectionEvent,
     ConnectionState,
     EventType,
+    Exchange,
     Order,
     OrderStatus,
     OrderTransactionType,
@@ -21,6 +25,7 @@ from connector.schemas import text
 TOPICS = TopicNames("kite")
 IDS = {TOPICS.orders: 77, TOPICS.events: 0x01020304}
 EXCHANGE_TIME = datetime(2026, 1, 5, 4, 0, 1, 250_000, tzinfo=UTC)
+GOLDEN = Path(__file__).parents[2] / "golden"
 RECEIVE_TIME = datetime(2026, 1, 5, 4, 0, 1, 500_000, tzinfo=UTC)
 
 
@@ -71,6 +76,58 @@ def test_an_order_comes_back(encoder):
     assert (row["quantity"], row["price"], row["filled_quantity"]) == (10, 1500.05, None)
     assert (row["slot"], row["session_id"]) == (2, 1_767_585_000_000)
     assert json.loads(row["payload"]) == payload
+
+
+def test_an_order_keeps_who_placed_it_and_what_the_exchange_said(encoder):
+    value = encoder.order(
+        order(
+            algo_id="7",
+            guid="0108rft9dnfyOYG",
+            market_protection=-1.0,
+            exchange_update_timestamp=EXCHANGE_TIME,
+            placed_by="AB1234",
+            disclosed_quantity=5,
+            status_message_raw="RMS:Margin Exceeds",
+            meta={"iceberg": {"leg": 1}},
+        ),
+        slot=2,
+        session_id=1,
+        receive_time_us=1_767_585_601_500_000,
+    )
+    row = decode(TOPICS.orders, value).value
+    assert json.loads(row.pop("meta")) == {"iceberg": {"leg": 1}}
+    wanted = {
+        "algo_id": "7",
+        "guid": "0108rft9dnfyOYG",
+        "market_protection": -1.0,
+        "exchange_update_timestamp": EXCHANGE_TIME,
+        "placed_by": "AB1234",
+        "disclosed_quantity": 5,
+        "status_message_raw": "RMS:Margin Exceeds",
+    }
+    assert {name: row[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("name", ["tick.v1", "order_update.v1"])
+def test_an_older_version_is_read_without_a_registry(name):
+    # its body ends where the fields begin that were appended since: those are null
+    older = json.loads((GOLDEN / f"{name}.avsc").read_text("utf-8"))
+    topic = TOPICS.orders if name.startswith("order") else TOPICS.all_ticks()[Exchange.NSE]
+    values = {"string": "x", "boolean": True, "double": 1.5, "long": 5, "int": 5}
+    row = {
+        field["name"]: values[field["type"]]
+        for field in older["fields"]
+        if isinstance(field["type"], str)
+    }
+    row["event_time"] = EXCHANGE_TIME
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(older), row)
+    framed = b"\0\0\0\0\1" + body.getvalue()
+    read = decode(topic, framed).value
+    assert {name: read[name] for name in row} == row
+    assert {read[name] for name in read.keys() - row.keys()} == {None}
+    with pytest.raises(ValueError, match="does not describe"):
+        decode(topic, framed[:-1])
 
 
 @pytest.mark.parametrize(

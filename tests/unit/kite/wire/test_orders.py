@@ -30,7 +30,18 @@ def test_the_documented_payload():
     # 09:24:25 in India is 03:54:25 UTC, not 09:24:25 UTC
     assert order.order_timestamp == datetime(2022, 3, 3, 3, 54, 25, tzinfo=UTC)
     assert order.exchange_timestamp == order.order_timestamp
+    assert order.exchange_update_timestamp == order.order_timestamp
+    assert (order.placed_by, order.guid, order.algo_id) == ("AB1234", "XXXXXX", None)
+    assert (order.disclosed_quantity, order.market_protection, order.meta) == (0, 0.0, {})
+    assert order.status_message_raw is None
     assert order.payload == PAYLOAD
+
+
+def test_meta_is_an_object_or_nothing():
+    meta = {"iceberg": {"leg": 1, "legs": 3}}
+    assert parse_order({**PAYLOAD, "meta": meta}).meta == meta
+    for odd in (None, "text", [1], 5):
+        assert parse_order({**PAYLOAD, "meta": odd}).meta is None
 
 
 def test_an_order_that_never_reached_the_exchange():
