@@ -202,6 +202,22 @@ class Feed:
             socket.flush(per_frame)
         return moved
 
+    def trade(self, token: int, price: float, quantity: int) -> int:
+        """Trade an instrument at a price in rupees; returns how many sockets its packet went to.
+
+        Raises:
+            ValueError: the market has no such instrument, or it cannot have such a price.
+        """
+        quote = self.market.quote(token)
+        if quote is None:
+            raise ValueError(f"the market has no instrument {token}")
+        self.market.trade(quote, price, quantity, int(self._clock()))
+        watchers = [socket for socket in self.sockets.values() if token in socket.subscriptions]
+        for socket in watchers:
+            socket.pending.append(quote.packet(socket.subscriptions[token]))
+            socket.flush(self._config.packets_per_frame)
+        return len(watchers)
+
     def heartbeat(self, numbers: Iterable[int] | None = None) -> None:
         """The 1-byte frame, on every socket or those named."""
         for socket in self.chosen(numbers):

@@ -117,6 +117,20 @@ class Quote:
             row[23], price + 5 * tick, row[24],
         )  # fmt: skip
 
+    def trade(self, price: float, row: tuple[int, ...], now: int) -> None:
+        """Trade at a price in rupees, whatever the day's circuit; the rest as `advance` does.
+
+        Raises:
+            ValueError: the book has no room below the price, or the wire none above it.
+        """
+        at = round(price * self.listing.feed_exchange.divisor)
+        if not 6 * self._tick < at < MAX_UINT32 - 6 * self._tick:
+            raise ValueError(f"{self.listing.tradingsymbol} cannot trade at {price}")
+        self._price = at
+        self._low_limit = min(self._low_limit, at)
+        self._high_limit = max(self._high_limit, at)
+        self.advance((0, *row[1:]), now)
+
     def shut(self) -> None:
         """After the market's close the book is empty."""
         if not self.index:
@@ -171,6 +185,11 @@ class Market:
         """One step of one instrument."""
         row = self._row = self._row + 1 if self._row + 1 < _TABLE_SIZE else 0
         quote.advance(self._rows[row], now)
+
+    def trade(self, quote: Quote, price: float, quantity: int, now: int) -> None:
+        """Trade one instrument at a price in rupees; raises as `Quote.trade` does."""
+        row = self._rows[quote.token % _TABLE_SIZE]
+        quote.trade(price, (0, quantity, 0, *row[3:]), now)
 
     def set_open(self, *, is_open: bool) -> None:
         """Open or shut the market; shut, every book is empty."""

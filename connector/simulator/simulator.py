@@ -30,7 +30,7 @@ from connector.simulator.remote import RemoteControl
 from connector.simulator.replay import Replay, ReplayResult
 from connector.simulator.rest import KiteRestApi, kite_errors
 from connector.simulator.sockets import SimulatedSocket
-from connector.simulator.universe import Universe
+from connector.simulator.universe import Listing, Universe
 
 _REST_SHUTDOWN_SECONDS = 1.0
 
@@ -43,16 +43,21 @@ class SimulatorServer:
     Args:
         config: what it is like.
         clock: UTC seconds, for the packets' times.
+        listings: the market's instruments, in place of `config.instruments` made-up ones.
     """
 
     def __init__(
-        self, config: SimulatorConfig | None = None, *, clock: Callable[[], float] = time.time
+        self,
+        config: SimulatorConfig | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        listings: Iterable[Listing] = (),
     ) -> None:
         self.config = config or SimulatorConfig()
         self.clock = clock
         now = clock()
         today = self.config.today or datetime.fromtimestamp(now, IST).date()
-        self.universe = Universe(self.config.instruments, today)
+        self.universe = Universe(self.config.instruments, today, listings)
         self.market = Market(self.universe, self.config.seed, int(now))
         self.market.set_open(is_open=self.config.market_open)
         self.access = Access(
@@ -299,6 +304,19 @@ class SimulatorServer:
         moved = self.feed.emit(updates)
         await asyncio.sleep(0)
         return moved
+
+    async def trade(self, token: int, price: float, quantity: int = 1) -> int:
+        """Trade an instrument at a price in rupees, and send its packet to who subscribes to it.
+
+        Returns:
+            how many sockets it went to.
+
+        Raises:
+            ValueError: the market has no such instrument, or it cannot have such a price.
+        """
+        reached = self.feed.trade(token, price, quantity)
+        await asyncio.sleep(0)
+        return reached
 
     async def flood(
         self,

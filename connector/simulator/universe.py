@@ -9,8 +9,8 @@ segment, as on the real feed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import count, islice
 
@@ -96,6 +96,8 @@ _ALUMINI_TOKEN = 31132428
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKLY_MONTHS = "123456789OND"
+# Kite's exchange_tokens have 24 bits; those of the invented markets end far below
+_CHOSEN_FROM = 9_000_001
 _TUESDAY, _THURSDAY, _FRIDAY = 1, 3, 4
 
 
@@ -127,11 +129,12 @@ class Universe:
     Args:
         size: how many instruments.
         today: the trading day; the first expiry is not before it.
+        listings: these instruments in place of the simulator's own.
     """
 
-    def __init__(self, size: int, today: date) -> None:
+    def __init__(self, size: int, today: date, listings: Iterable[Listing] = ()) -> None:
         self.today = today
-        self.listings = tuple(islice(_mixed(today), size))
+        self.listings = tuple(listings) or tuple(islice(_mixed(today), size))
         self.by_token = {listing.instrument_token: listing for listing in self.listings}
         self._by_name: dict[tuple[str, str], Listing] = {}
 
@@ -143,6 +146,30 @@ class Universe:
         if not self._by_name:
             self._by_name = {(one.exchange, one.tradingsymbol): one for one in self.listings}
         return self._by_name.get((exchange, tradingsymbol))
+
+
+def chosen(prices: Mapping[str, float]) -> Iterator[Listing]:
+    """Yield a listing for each EXCHANGE:TRADINGSYMBOL, at a price in rupees.
+
+    Well-known instruments have Kite's own tokens; the others are equities, or what their segment
+    trades, under tokens counted up from 9 000 001 × 256, where the simulator's own market has none.
+
+    Raises:
+        ValueError: a name is not EXCHANGE:TRADINGSYMBOL, or no exchange of the feed's.
+    """
+    known = {
+        f"{one.exchange}:{one.tradingsymbol}": one
+        for one in (*_indices(), *islice(_nse(), len(_STOCKS)), *islice(_bse(), len(_STOCKS)))
+    }
+    for number, (symbol, price) in enumerate(prices.items()):
+        exchange, colon, name = symbol.partition(":")
+        if not (colon and name and exchange in Exchange.__members__):
+            raise ValueError(f"{symbol!r}: write an instrument as EXCHANGE:TRADINGSYMBOL")
+        if symbol in known:
+            yield replace(known[symbol], price=price)
+        else:
+            token = _token(Exchange[exchange], _CHOSEN_FROM + number)
+            yield Listing(token, name, name, exchange, exchange, "EQ", 0.05, 1, price)
 
 
 def expiries(today: date, weekday: int, months: int) -> list[date]:

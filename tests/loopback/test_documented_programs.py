@@ -8,6 +8,7 @@ import types
 import pytest
 
 import connector
+import connector.testing
 from connector import KiteTickerAsync, KiteTickerManager, Mode
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.support.documented import block_after
@@ -114,6 +115,12 @@ async def test_the_simulator_in_a_test():
             ("    ...  # connect", "    await connect(server)  # connect"),
         )
         await run(text, {"connect": connect})
+
+
+@pytest.mark.parametrize("words", ["## Tests of your program", "A user's test of time"])
+async def test_tests_of_a_users_program(words):
+    names = {name: getattr(connector.testing, name) for name in connector.testing.__all__}
+    await run(block_after("docs/library.md", words).text, names)
 
 
 def test_a_command_in_python():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import connector
+from connector import testing
 
 GUIDE = Path(__file__).parents[2] / "docs" / "library.md"
 
@@ -18,6 +19,12 @@ def test_the_public_names_are_those_of_the_guide():
     assert len(set(listed)) == len(listed)
 
 
+def test_the_guide_names_all_of_testing():
+    section = GUIDE.read_text().split("## Tests of your program")[1].split("## Every name")[0]
+    assert set(testing.__all__) <= set(re.findall(r"\w+", section))
+    assert all(getattr(testing, name).__doc__ for name in testing.__all__)
+
+
 def test_every_public_name_exists_and_is_documented():
     for name in connector.__all__:
         value = getattr(connector, name)
@@ -26,7 +33,17 @@ def test_every_public_name_exists_and_is_documented():
 
 
 def test_nothing_else_is_public():
-    modules = {"cluster", "codec", "control", "errors", "kafka", "kite", "ops", "simulator"}
+    modules = {
+        "cluster",
+        "codec",
+        "control",
+        "errors",
+        "kafka",
+        "kite",
+        "ops",
+        "simulator",
+        "testing",
+    }
     public = {
         name
         for name, value in vars(connector).items()
