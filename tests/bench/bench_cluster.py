@@ -18,9 +18,9 @@ from typing import Any
 
 from connector.kafka.topics import ensure_topics
 from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.testing import until
 from tests.support.processes import ReplicaProcess, in_charge, replica_processes
 from tests.support.replicas import SESSION_TIMEOUT_SECONDS, Steering, broker, settings
-from tests.support.waiting import until
 
 SLOTS = (0, 1, 2)
 COMMANDS = 40

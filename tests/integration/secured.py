@@ -30,10 +30,10 @@ from testcontainers.core.container import DockerContainer
 
 from connector.kafka.topics import TopicsReport, ensure_topics
 from connector.settings.models import KafkaSettings, TopicSettings
+from connector.testing import wait_until
 from tests.integration.containers import KAFKA_IMAGE, START_SECONDS, require_engine
 from tests.support.certificates import Authority
 from tests.support.ports import free_ports
-from tests.support.waiting import wait_until
 
 PASSWORD = "not-a-real-password"
 PLAIN_USER = "plain"

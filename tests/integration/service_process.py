@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from connector.testing import wait_until
 from tests.support.ports import free_ports
-from tests.support.waiting import wait_until
 
 CLI = str(Path(sys.executable).with_name("kite-connector"))
 API_KEY, TOKEN = "simulated_key", "simulated_token"

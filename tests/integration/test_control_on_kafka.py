@@ -20,9 +20,9 @@ from connector.errors import FencedError
 from connector.kafka.groups import cluster_group, leader_transactional_id
 from connector.kafka.topics import TopicNames, ensure_topics
 from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.testing import until
 from tests.support.processes import in_charge, replica_processes
 from tests.support.replicas import Steering, settings
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 

@@ -16,12 +16,12 @@ import pytest
 
 from connector.control.client import ControlClient
 from connector.kafka.topics import TopicNames, ensure_topics
+from connector.testing import wait_until
 from tests.integration.downstream.engines import BUILD, documented, typed, user_folder
 from tests.support.documented import block_after
 from tests.support.leaders import leader
 from tests.support.masters import FakeMaster
 from tests.support.replicas import settings
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

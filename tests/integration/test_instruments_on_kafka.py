@@ -16,7 +16,7 @@ from connector.kite.web.instruments import InstrumentMaster
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.simulator.rest import instruments_csv
 from connector.simulator.universe import Universe
-from tests.support.waiting import until
+from connector.testing import until
 
 pytestmark = pytest.mark.integration
 

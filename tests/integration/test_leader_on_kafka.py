@@ -24,12 +24,12 @@ from connector.control.bounds import DEAD_LETTER_BYTES
 from connector.control.state import NoNames
 from connector.kafka.groups import leader_transactional_id
 from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.testing import until, wait_until
 from tests.integration.containers import kafka_container
 from tests.integration.test_control_on_kafka import Kafka
 from tests.support.bad_messages import ANSWERED, BAD_MESSAGES, numbered
 from tests.support.leaders import leader
 from tests.support.processes import in_charge, replica_processes
-from tests.support.waiting import until, wait_until
 
 pytestmark = pytest.mark.integration
 

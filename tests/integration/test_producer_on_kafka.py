@@ -13,8 +13,8 @@ from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, ensure_topics
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.settings.models import KafkaSettings, RegistrySettings, SpoolSettings, TopicSettings
+from connector.testing import until
 from tests.support.reading import by_key, read_topic
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 

@@ -23,9 +23,9 @@ from connector.kite.wire.models import Exchange
 from connector.service.dead_letters import DeadLetters
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import KafkaSettings, SpoolSettings, TopicSettings
+from connector.testing import until
 from tests.integration.secured import Right, kafka_settings
 from tests.support.reading import by_key, read_topic
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 

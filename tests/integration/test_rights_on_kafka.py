@@ -16,9 +16,9 @@ from connector.kafka.config import client_properties
 from connector.kafka.groups import cluster_group
 from connector.kafka.topics import TopicNames
 from connector.settings.models import AccountSettings
+from connector.testing import wait_until
 from tests.integration.secured import Right, documented, kafka_settings
 from tests.integration.service_process import CLI, connector, ctl
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from connector.testing import wait_until
 from tests.integration.secured import PASSWORD, PLAIN_USER, documented
 from tests.integration.service_process import CLI, connector, ctl
 from tests.support.certificates import Authority
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

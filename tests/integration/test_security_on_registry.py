@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
+from connector.testing import wait_until
 from tests.integration.service_process import CLI, connector
 from tests.support.certificates import Authority
 from tests.support.registry_guard import RegistryGuard
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,8 @@ import sys
 import aiohttp
 import yaml
 
+from connector.testing import until
 from tests.support.stack import raw_settings, stack
-from tests.support.waiting import until
 
 COMMAND = [sys.executable, "-m", "connector.cli"]
 

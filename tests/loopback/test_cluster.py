@@ -7,9 +7,9 @@ import pytest
 
 from connector.kite.wire.models import ConnectionState
 from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.testing import until
 from tests.support.masters import FakeMaster
 from tests.support.replicas import Replica, Steering, broker, replicas, settings, settled
-from tests.support.waiting import until
 
 A, B, C, D, E, F = (n << 8 | 1 for n in range(1, 7))
 KEY = "simulated_key"

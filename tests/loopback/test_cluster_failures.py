@@ -5,9 +5,9 @@ import signal
 import pytest
 
 from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.testing import until
 from tests.support.processes import in_charge, replica_processes
 from tests.support.replicas import Steering, broker
-from tests.support.waiting import until
 
 TOKENS = [n << 8 | 1 for n in range(1, 31)]
 KEY = "simulated_key"

@@ -11,9 +11,9 @@ from aiohttp import web
 from websockets.asyncio.server import serve
 from websockets.http11 import Response
 
+from connector.testing import until
 from tests.support.echoes import ECHOES, TOKEN, shown_of
 from tests.support.stack import TOPICS, service, stack
-from tests.support.waiting import until
 
 
 class EchoingFeed:

@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError as Code
 from connector.embedded import broker as embedded
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import KafkaError, TopicError
+from connector.testing import until
 from tests.support.reading import read_topic
-from tests.support.waiting import until
 
 
 @pytest.fixture

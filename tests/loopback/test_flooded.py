@@ -4,8 +4,8 @@ import aiohttp
 import pytest
 
 from connector.simulator.wire import BINARY, TEXT, websocket_frame
+from connector.testing import until
 from tests.support.stack import delivered, service, stack
-from tests.support.waiting import until
 
 
 def rejected(status):

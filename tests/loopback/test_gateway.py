@@ -3,8 +3,8 @@
 import pytest
 
 from connector.simulator import FaultKind, FaultSpec
+from connector.testing import until
 from tests.support.stack import TOPICS, delivered, service, stack, streaming
-from tests.support.waiting import until
 
 WORDS = "Access denied by the Example Gateway"
 

@@ -17,10 +17,10 @@ from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME
 from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.testing import until
 from tests.support.replicas import Steering, replicas, settings, settled
 from tests.support.stack import TOPICS, stack
 from tests.support.stack import service as running
-from tests.support.waiting import until
 
 MODULES = (
     "connector.kafka.tail",

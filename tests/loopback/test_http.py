@@ -13,9 +13,9 @@ from connector.errors import PortInUseError, SettingsError
 from connector.service import http as status_http
 from connector.service.http import StatusServer
 from connector.settings.models import HttpSettings
+from connector.testing import until
 from tests.support.stack import raw_settings, stack
 from tests.support.status import service_status
-from tests.support.waiting import until
 
 ANY_PORT = HttpSettings(port=0)
 

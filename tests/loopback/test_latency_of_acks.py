@@ -3,7 +3,7 @@
 from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.producer import RecordProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
-from tests.support.waiting import until
+from connector.testing import until
 
 
 async def test_it_shows_how_long_the_broker_takes(tmp_path):

@@ -15,9 +15,9 @@ from connector.kite.web.instruments import InstrumentCache
 from connector.simulator import SimulatorConfig
 from connector.simulator.rest import instruments_csv
 from connector.simulator.universe import Universe
+from connector.testing import until
 from tests.support.replicas import Steering
 from tests.support.stack import TOPICS, service, stack
-from tests.support.waiting import until
 
 # whose contracts all end long after these tests run
 TODAY = date(2126, 1, 5)

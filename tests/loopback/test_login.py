@@ -17,8 +17,8 @@ from connector.errors import ConnectorError, LoginError, PortInUseError
 from connector.kite.web.login import LoginReceiver
 from connector.kite.web.rest import login_url
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
+from connector.testing import until
 from tests.support.stack import service, stack, streaming
-from tests.support.waiting import until
 
 KEY = "simulated_key"
 

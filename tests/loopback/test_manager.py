@@ -24,7 +24,7 @@ from connector.simulator import (
     SimulatorServer,
 )
 from connector.simulator.wire import encode_frame, quote_packet
-from tests.support.waiting import until
+from connector.testing import until
 
 KEY, TOKEN = "simulated_key", "simulated_token"
 STEPPED = SimulatorConfig(stepped=True, instruments=12_000, connect_messages=False)

@@ -6,8 +6,8 @@ from datetime import date
 from connector.simulator import SimulatorConfig
 from connector.simulator.rest import instruments_csv
 from connector.simulator.universe import Universe
+from connector.testing import until
 from tests.support.stack import TOPICS, delivered, service, stack, streaming
-from tests.support.waiting import until
 
 TODAY = date(2026, 1, 5)
 MARKET = Universe(300, TODAY)

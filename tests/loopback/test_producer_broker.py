@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError as Code
 from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
+from connector.testing import until
 from tests.support.reading import by_key, read_topic
-from tests.support.waiting import until
 
 TIME_MS = 1_700_000_000_000
 KEYS = 20

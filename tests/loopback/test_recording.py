@@ -6,8 +6,8 @@ from connector.kite.feed.capture import CaptureReader, CaptureWriter, PayloadKin
 from connector.kite.wire.packets import parse_frame
 from connector.service.recording import record
 from connector.simulator import SimulatorConfig
+from connector.testing import until
 from tests.support.stack import stack
-from tests.support.waiting import until
 
 
 async def test_what_the_feed_sends_is_in_the_file(tmp_path):

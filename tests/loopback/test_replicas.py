@@ -6,8 +6,8 @@ import json
 
 from connector.service.service import Service
 from connector.simulator import SimulatorConfig
+from connector.testing import until
 from tests.support.stack import TOPICS, stack
-from tests.support.waiting import until
 
 TOKENS = [number * 256 + 1 for number in range(1000, 1030)]
 CLUSTER = {"session_timeout_seconds": 6.0}

@@ -13,8 +13,8 @@ from connector.kite.wire.packets import parse_frame
 from connector.service.service import Phase, Service
 from connector.simulator import SimulatorConfig
 from connector.simulator.wire import encode_frame, quote_packet
+from connector.testing import until
 from tests.support.stack import TOPICS, delivered, service, stack, streaming
-from tests.support.waiting import until
 
 REMEMBERING = SimulatorConfig(stepped=True, instruments=4000, sent_log_frames=10_000)
 ACCOUNT = {"api_key": "simulated_key"}

@@ -6,9 +6,9 @@ import shutil
 from structlog.testing import capture_logs
 
 from connector.service.service import Service
+from connector.testing import until
 from tests.support.mounts import small_file_system
 from tests.support.stack import TOPICS, delivered, service, stack, streaming
-from tests.support.waiting import until
 
 
 def small_queue(around, **more):

@@ -4,8 +4,8 @@ import pytest
 
 from connector.kite.feed import stream
 from connector.simulator import FaultKind, SimulatorConfig
+from connector.testing import until
 from tests.support.stack import TOPICS, delivered, service, stack
-from tests.support.waiting import until
 
 # a market that moves by itself, whatever the day; thresholds that a test need not wait for
 SIMULATOR = SimulatorConfig(instruments=200, heartbeat_seconds=0.05, updates_per_second=20)

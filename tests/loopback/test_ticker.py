@@ -24,7 +24,7 @@ from connector import (
 )
 from connector.kite.feed import stream
 from connector.simulator import FaultKind, FaultSpec, SimulatorConfig, SimulatorServer
-from tests.support.waiting import until
+from connector.testing import until
 
 KEY, TOKEN = "simulated_key", "simulated_token"
 INFY, RELIANCE, NIFTY = 408065, 738561, 256265

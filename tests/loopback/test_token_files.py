@@ -4,9 +4,9 @@ import os
 
 import pytest
 
+from connector.testing import until
 from tests.support.stack import service, stack, streaming
 from tests.support.unusable_tokens import UNUSABLE
-from tests.support.waiting import until
 
 ACCOUNT = {"api_key": "simulated_key"}
 

@@ -1,13 +1,6 @@
 """A producer over a broker that is worked by hand."""
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 def balanced(producer):
     counts = producer.counts
     numbers = (counts.delivered, counts.in_flight, counts.spooled)

@@ -1,34 +1,13 @@
-"""A producer and an encoder that only remember, and a pipeline made of them."""
-
-from typing import NamedTuple
+"""A pipeline whose producer records and whose encoder writes plain text."""
 
 from connector.codec import Transcoder
 from connector.kafka.topics import TopicNames
 from connector.service.pipeline import Pipeline
+from connector.testing import RecordingProducer
 
 TIME_US = 1_767_585_600_000_000
 TOPICS = TopicNames("kite")
 SCHEMA_IDS = {topic: number for number, topic in enumerate(TOPICS.all_ticks().values(), 1)}
-
-
-class Produced(NamedTuple):
-    topic: str
-    value: bytes
-    key: bytes
-    timestamp_ms: int
-    headers: list
-
-
-class RememberingProducer:
-    def __init__(self):
-        self.records = []
-
-    def produce_all(self, records, timestamp_ms):
-        for topic, key, value in records:
-            self.produce(topic, value, key, timestamp_ms)
-
-    def produce(self, topic, value, key, timestamp_ms=0, headers=None):
-        self.records.append(Produced(topic, value, key, timestamp_ms, headers))
 
 
 class PlainEncoder:
@@ -41,7 +20,7 @@ class PlainEncoder:
 
 def pipeline(producer=None, time_us=lambda: TIME_US, transcoder=Transcoder, **more):
     return Pipeline(
-        producer or RememberingProducer(),
+        producer or RecordingProducer(),
         TOPICS,
         PlainEncoder(),
         lambda slot: transcoder(TOPICS.all_ticks(), SCHEMA_IDS, slot),

@@ -16,7 +16,7 @@ from connector.kafka.topics import TopicNames
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.packets import parse_frame
 from connector.settings.models import Settings
-from tests.support.waiting import until
+from connector.testing import until
 
 TOPICS = TopicNames()
 SESSION_TIMEOUT_SECONDS = 6.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from connector.kafka.spool import READ_PATIENCE_SECONDS, Record, Spool
-from tests.support.clock import FakeClock
+from connector.testing import FakeClock
 from tests.support.disk import Disk
 
 MIB = 1024 * 1024

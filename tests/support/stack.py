@@ -11,7 +11,7 @@ from connector.kafka.topics import TopicNames, topic_specs
 from connector.service.service import Service
 from connector.settings.models import Settings
 from connector.simulator import SimulatorConfig, SimulatorServer
-from tests.support.waiting import until
+from connector.testing import until
 
 TOPICS = TopicNames("kite")
 

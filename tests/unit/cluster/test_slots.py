@@ -6,7 +6,7 @@ from connector.cluster.membership import CaughtUp, Reconnect, SlotRecord
 from connector.cluster.slots import LINGER_SECONDS, RECONNECT_SECONDS, Slot, SlotPhase
 from connector.errors import CapacityError
 from connector.kite.wire.models import ConnectionState, Mode
-from tests.support.clock import FakeClock
+from connector.testing import FakeClock
 
 A, B, C = 257, 513, 769
 

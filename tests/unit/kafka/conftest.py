@@ -3,8 +3,8 @@ import pytest
 from connector.kafka import delivery
 from connector.kafka.producer import RecordProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
+from connector.testing import FakeClock
 from tests.support.kafka_client import FakeCluster
-from tests.support.producers import Clock
 from tests.support.spooling import Bench
 
 
@@ -24,7 +24,7 @@ def spool(bench):
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture

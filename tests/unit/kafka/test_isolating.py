@@ -16,8 +16,8 @@ from connector.kafka import isolating
 from connector.kafka.isolating import APART_SECONDS, IsolatingProducer
 from connector.kafka.producer import ProducerState
 from connector.settings.models import KafkaSettings, SpoolSettings
+from connector.testing import FakeClock
 from tests.support.kafka_client import FakeCluster
-from tests.support.producers import Clock
 
 TOPICS = ("a", "b", "c")
 DEAD = "dead"
@@ -435,7 +435,7 @@ FAULTS = (
 @given(st.lists(Step, min_size=4, max_size=30))
 def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(steps):
     """Each record is written or a dead letter, its topic's in order, and the balance is exact."""
-    cluster, clock = FakeCluster(), Clock()
+    cluster, clock = FakeCluster(), FakeClock()
     made = Counter()
     poisoned = set()
 

@@ -14,8 +14,9 @@ from connector.kafka import delivery as module
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.kafka.spool import Dropped
 from connector.settings.models import KafkaSettings, SpoolSettings
+from connector.testing import FakeClock
 from tests.support.kafka_client import FakeCluster
-from tests.support.producers import Clock, balanced, send, settle, written
+from tests.support.producers import balanced, send, settle, written
 
 
 def fail_with(error):
@@ -398,7 +399,7 @@ Step = st.one_of(
 @given(st.lists(Step, max_size=40))
 def test_nothing_is_lost_and_keys_keep_their_order(steps):
     """Whatever happens to client, broker and process: each record is written, and in order."""
-    cluster, clock = FakeCluster(), Clock()
+    cluster, clock = FakeCluster(), FakeClock()
     refused = []
 
     async def scenario(directory):

@@ -4,7 +4,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from connector.kafka.spool_trouble import CALM_SECONDS, MAX_BACKOFF_SECONDS, Pace, Trouble
-from tests.support.clock import FakeClock
+from connector.testing import FakeClock
 
 
 def trouble(clock):

@@ -3,13 +3,13 @@ from connector.kafka.records import RecordDecoder, RecordEncoder
 from connector.kafka.spool import Record
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.service.dead_letters import DeadLetters
-from tests.support.producing import SCHEMA_IDS, TOPICS, RememberingProducer
+from tests.support.producing import SCHEMA_IDS, TOPICS, RecordingProducer
 
 IDS = {**SCHEMA_IDS, TOPICS.orders: 90, TOPICS.events: 91}
 
 
 def kept(*records):
-    producer = RememberingProducer()
+    producer = RecordingProducer()
     letters = DeadLetters(producer.produce, TOPICS.deadletter, RecordDecoder(TOPICS))
     for record in records:
         letters.keep(FailedRecord(record, "msg_size_too_large", "too large"))

@@ -15,7 +15,7 @@ from connector.kite.web.list_check import Claim
 from connector.kite.web.rest import InstrumentDump
 from connector.service.instrument_list import InstrumentListLoader, last_refresh_ms
 from connector.settings.models import InstrumentMasterSettings
-from tests.support.clock import settle
+from connector.testing import settle
 
 HEAD = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,"

@@ -5,12 +5,12 @@ from connector.kafka.spool import Dropped
 from connector.service import losses as module
 from connector.service.losses import Losses
 from connector.settings.models import Settings
-from tests.support.producing import RememberingProducer, pipeline
+from tests.support.producing import RecordingProducer, pipeline
 
 
 @pytest.fixture
 def producer():
-    return RememberingProducer()
+    return RecordingProducer()
 
 
 @pytest.fixture

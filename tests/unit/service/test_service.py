@@ -22,11 +22,11 @@ from connector.service.logs import SecretMask
 from connector.service.service import Phase, Service
 from connector.service.slots import StaticSlots
 from connector.settings.models import Settings
-from tests.support.producing import SCHEMA_IDS, TOPICS, RememberingProducer, pipeline
-from tests.support.waiting import until
+from connector.testing import until
+from tests.support.producing import SCHEMA_IDS, TOPICS, RecordingProducer, pipeline
 
 
-class Producer(RememberingProducer):
+class Producer(RecordingProducer):
     """The producer as the service sees it, without Kafka."""
 
     broker_reachable = True

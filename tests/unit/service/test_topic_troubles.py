@@ -10,7 +10,7 @@ from connector.kafka.refusals import Trouble
 from connector.service import topic_troubles as module
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import KafkaSettings
-from tests.support.waiting import until
+from connector.testing import until
 
 MISSING = Trouble("kite.ticks.nse", "UNKNOWN_TOPIC_OR_PART", "Unknown topic", 0.0)
 

@@ -13,7 +13,7 @@ from connector import (
     Tick,
     TickMessage,
 )
-from tests.support.clock import settle
+from connector.testing import settle
 
 DROP_OLDEST, DROP_NEWEST, BLOCK = ChannelPolicy
 

@@ -18,8 +18,8 @@ from connector import (
 )
 from connector.kite.client.channel_handler import ChannelHandler
 from connector.kite.feed.handler import FlowControlled
+from connector.testing import FakeClock
 from tests.support import packets
-from tests.support.clock import FakeClock
 
 NSE, NFO = packets.NSE, packets.NFO
 

@@ -11,7 +11,7 @@ from connector import (
     Tick,
     TickMessage,
 )
-from tests.support.clock import FakeClock
+from connector.testing import FakeClock
 
 FULL, QUOTE, LTP = Mode.FULL, Mode.QUOTE, Mode.LTP
 

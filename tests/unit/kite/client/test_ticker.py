@@ -1,4 +1,5 @@
 import asyncio
+import functools
 
 import pytest
 
@@ -16,49 +17,37 @@ from connector import (
     FrameMessage,
     KiteTickerAsync,
     Mode,
-    StaticCredentials,
     TickMessage,
     TokenRejectedError,
 )
 from connector.kite.client.ticker import Connecting
+from connector.testing import settle
 from tests.support import packets
-from tests.support.clock import FakeClock, settle
-from tests.support.feed_socket import FakeFeed
 
 FULL, QUOTE, LTP = Mode.FULL, Mode.QUOTE, Mode.LTP
 NSE, NFO, BSE = packets.NSE, packets.NFO, packets.BSE
 
 
-class Kit:
-    def __init__(self, *answers, config=None, **options):
-        self.clock = FakeClock()
-        self.feed = FakeFeed(*answers)
-        self.events = []
-        self.ticker = KiteTickerAsync(
-            StaticCredentials("SECRET-K", "SECRET-T"), config, root="ws://feed",
-            on_event=self.events.append, clock=self.clock, random=lambda: 0.5, opener=self.feed,
-            **options,
-        )  # fmt: skip
+@pytest.fixture
+def make(over_feed):
+    return functools.partial(over_feed, "ticker")
 
 
 @pytest.fixture
-async def make():
-    kits = []
-
-    async def make(*answers, **options):
-        kits.append(Kit(*answers, **options))
-        return kits[-1]
-
-    yield make
-    for kit in kits:
-        await kit.ticker.close()
+async def feed_and_ticker(make):
+    feed, ticker = make()
+    await ticker.open()
+    return feed, ticker
 
 
 @pytest.fixture
-async def kit(make):
-    kit = await make()
-    await kit.ticker.open()
-    return kit
+def feed(feed_and_ticker):
+    return feed_and_ticker[0]
+
+
+@pytest.fixture
+def ticker(feed_and_ticker):
+    return feed_and_ticker[1]
 
 
 def drain(subscriber):
@@ -74,48 +63,48 @@ def tokens(messages):
 
 class TestConnecting:
     async def test_awaited(self, make):
-        kit = await make()
-        ticker = await Connecting(kit.ticker)
+        _feed, ticker = make()
+        ticker = await Connecting(ticker)
         assert ticker.is_connected()
         assert ticker.state is ConnectionState.CONNECTED
 
     async def test_entered(self, make):
-        kit = await make()
-        async with Connecting(kit.ticker) as ticker:
+        _feed, ticker = make()
+        async with Connecting(ticker) as ticker:
             assert ticker.is_connected()
         assert ticker.state is ConnectionState.CLOSED
 
     async def test_the_ticker_itself_entered(self, make):
-        kit = await make()
-        async with kit.ticker as ticker:
+        _feed, ticker = make()
+        async with ticker as ticker:
             assert ticker.is_connected()
         assert not ticker.is_connected()
 
     async def test_entered_after_it_was_awaited(self, make):
-        kit = await make()
-        async with await Connecting(kit.ticker) as ticker:
+        feed, ticker = make()
+        async with await Connecting(ticker) as ticker:
             assert ticker.is_connected()
-        assert len(kit.feed.sockets) == 1
+        assert len(feed.sockets) == 1
 
     @pytest.mark.parametrize(
         "error", [TokenRejectedError(403), FeedUnreachableError("ws://feed", "refused")]
     )
     async def test_the_first_try_raises_and_leaves_nothing_behind(self, make, error):
-        kit = await make(error)
+        feed, ticker = make(error)
         with pytest.raises(type(error)):
-            await Connecting(kit.ticker)
-        assert kit.ticker.state is ConnectionState.CLOSED
-        assert kit.clock.pending == []
+            await Connecting(ticker)
+        assert ticker.state is ConnectionState.CLOSED
+        assert feed.clock.pending == []
 
     async def test_cancelled_it_leaves_nothing_behind(self, make):
-        kit = await make()
-        kit.feed.never = True
-        opening = asyncio.create_task(kit.ticker.open())
+        feed, ticker = make()
+        feed.never = True
+        opening = asyncio.create_task(ticker.open())
         await settle()
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-        assert kit.ticker.state is ConnectionState.CLOSED
+        assert ticker.state is ConnectionState.CLOSED
 
     async def test_connect_builds_the_ticker(self):
         connecting = KiteTickerAsync.connect("SECRET-K", "SECRET-T", root="ws://feed", raw=True)
@@ -124,19 +113,19 @@ class TestConnecting:
 
 
 class TestSubscribers:
-    async def test_one(self, kit):
-        subscriber = kit.ticker.subscribe([NSE, NFO], FULL)
-        assert kit.feed.socket.subscriptions == {NSE: FULL, NFO: FULL}
-        kit.feed.socket.deliver(packets.quote(NSE), packets.full(NFO))
+    async def test_one(self, feed, ticker):
+        subscriber = ticker.subscribe([NSE, NFO], FULL)
+        assert feed.socket.subscriptions == {NSE: FULL, NFO: FULL}
+        feed.socket.deliver(packets.quote(NSE), packets.full(NFO))
         message = await subscriber.next_message()
         assert isinstance(message, TickMessage)
         assert tokens([message]) == [[NSE, NFO]]
 
-    async def test_the_highest_mode_wins_and_nobody_takes_it_from_another(self, kit):
-        low = kit.ticker.subscribe([NSE], LTP)
-        high = kit.ticker.subscribe([NSE, NFO], FULL)
-        socket = kit.feed.socket
-        assert socket.subscriptions == {NSE: FULL, NFO: FULL} == kit.ticker.get_subscribed()
+    async def test_the_highest_mode_wins_and_nobody_takes_it_from_another(self, feed, ticker):
+        low = ticker.subscribe([NSE], LTP)
+        high = ticker.subscribe([NSE, NFO], FULL)
+        socket = feed.socket
+        assert socket.subscriptions == {NSE: FULL, NFO: FULL} == ticker.get_subscribed()
         low.set_mode([NSE], QUOTE)
         assert socket.subscriptions[NSE] is FULL
         high.unsubscribe([NSE])
@@ -146,89 +135,89 @@ class TestSubscribers:
         high.close()
         assert socket.subscriptions == {}
 
-    async def test_each_gets_its_own_ticks_and_all_get_messages(self, kit):
-        first, second = kit.ticker.subscribe([NSE]), kit.ticker.subscribe([NFO, BSE])
-        kit.feed.socket.deliver(packets.ltp(NSE), packets.ltp(NFO), packets.ltp(BSE))
-        kit.feed.socket.deliver(packets.ltp(NFO))
-        kit.feed.socket.text({"type": "error", "data": "no"})
+    async def test_each_gets_its_own_ticks_and_all_get_messages(self, feed, ticker):
+        first, second = ticker.subscribe([NSE]), ticker.subscribe([NFO, BSE])
+        feed.socket.deliver(packets.ltp(NSE), packets.ltp(NFO), packets.ltp(BSE))
+        feed.socket.deliver(packets.ltp(NFO))
+        feed.socket.text({"type": "error", "data": "no"})
         *ticks, error = drain(first)
         assert (tokens(ticks), error) == ([[NSE]], ErrorMessage("no"))
         *ticks, error = drain(second)
         assert (tokens(ticks), error) == ([[NFO, BSE], [NFO]], ErrorMessage("no"))
 
-    async def test_a_lone_one_gets_no_packet_that_was_under_way_for_another(self, kit):
-        stays, leaves = kit.ticker.subscribe([NSE]), kit.ticker.subscribe([NFO])
+    async def test_a_lone_one_gets_no_packet_that_was_under_way_for_another(self, feed, ticker):
+        stays, leaves = ticker.subscribe([NSE]), ticker.subscribe([NFO])
         leaves.close()
-        kit.feed.socket.deliver(packets.ltp(NFO))
-        kit.feed.socket.deliver(packets.ltp(NFO), packets.ltp(NSE))
+        feed.socket.deliver(packets.ltp(NFO))
+        feed.socket.deliver(packets.ltp(NFO), packets.ltp(NSE))
         assert tokens(drain(stays)) == [[NSE]]
 
     async def test_more_than_a_connection_carries(self, make):
-        kit = await make(config=ConnectionConfig(max_symbols_per_connection=2))
-        async with kit.ticker as ticker:
+        feed, ticker = make(config=ConnectionConfig(max_symbols_per_connection=2))
+        async with ticker as ticker:
             first = ticker.subscribe([1])
             with pytest.raises(CapacityError) as caught:
                 ticker.subscribe([2, 3])
             # all or nothing where there is no subscriber to show for it
             assert caught.value.refused == [3]
-            assert kit.feed.socket.subscriptions == {1: QUOTE}
+            assert feed.socket.subscriptions == {1: QUOTE}
             with pytest.raises(CapacityError):
                 first.subscribe([2, 3])
             assert first.get_subscribed() == {1: QUOTE, 2: QUOTE} == ticker.get_subscribed()
 
-    async def test_an_empty_one_gets_messages(self, kit):
-        subscriber = kit.ticker.subscribe()
-        kit.feed.socket.text({"type": "message", "data": "hello"})
+    async def test_an_empty_one_gets_messages(self, feed, ticker):
+        subscriber = ticker.subscribe()
+        feed.socket.text({"type": "message", "data": "hello"})
         assert (await subscriber.next_message()).data == "hello"
 
-    async def test_on_a_closed_ticker_there_is_none(self, kit):
-        subscriber = kit.ticker.subscribe([NSE])
-        await kit.ticker.close()
+    async def test_on_a_closed_ticker_there_is_none(self, feed, ticker):
+        subscriber = ticker.subscribe([NSE])
+        await ticker.close()
         with pytest.raises(ConnectionClosedError):
-            kit.ticker.subscribe([1])
+            ticker.subscribe([1])
         assert await subscriber.next_message() is None
         subscriber.close()
 
 
 class TestRaw:
     async def test_frames_come_whole_and_still_confirm(self, make):
-        kit = await make(raw=True)
-        async with kit.ticker as ticker:
+        feed, ticker = make(raw=True)
+        async with ticker as ticker:
             first, second = ticker.subscribe([NSE], FULL), ticker.subscribe([NFO])
             frame = packets.frame(packets.full(NSE), packets.quote(NFO), b"strange")
-            kit.feed.socket.listener.binary_received(frame)
-            expected = FrameMessage(frame, kit.clock.time_us())
+            feed.socket.listener.binary_received(frame)
+            expected = FrameMessage(frame, feed.clock.time_us())
             assert await first.next_frame() == expected
             assert await second.next_frame() == expected
             assert ticker.stats.confirmed == 2
 
 
 class TestLosses:
-    async def test_a_lost_socket_is_a_message_and_everything_comes_back(self, kit):
-        subscriber = kit.ticker.subscribe([NSE], FULL)
-        kit.feed.socket.drop(1006, "gone")
-        await kit.clock.advance(1)
+    async def test_a_lost_socket_is_a_message_and_everything_comes_back(self, feed, ticker):
+        subscriber = ticker.subscribe([NSE], FULL)
+        feed.socket.drop(1006, "gone")
+        await feed.clock.advance(1)
         assert drain(subscriber) == [ClosingMessage(1006, "gone")]
-        assert kit.feed.socket.subscriptions == {NSE: FULL}
-        kit.feed.socket.confirm()
+        assert feed.socket.subscriptions == {NSE: FULL}
+        feed.socket.confirm()
         assert tokens(drain(subscriber)) == [[NSE]]
-        assert EventType.GAP in [event.type for event in kit.events]
+        assert EventType.GAP in [event.type for event in feed.events]
 
     async def test_without_reconnecting_the_stream_ends(self, make):
-        kit = await make(config=ConnectionConfig(max_reconnect_attempts=0))
-        async with kit.ticker as ticker:
+        feed, ticker = make(config=ConnectionConfig(max_reconnect_attempts=0))
+        async with ticker as ticker:
             subscriber = ticker.subscribe([NSE])
-            kit.feed.socket.drop()
+            feed.socket.drop()
             await settle()
             assert [type(message) async for message in subscriber] == [ClosingMessage]
             with pytest.raises(ConnectionClosedError, match="failed"):
                 ticker.subscribe([NSE])
 
     async def test_a_new_token_is_taken_at_run_time(self, make):
-        kit = await make(None, TokenRejectedError(403))
-        async with kit.ticker as ticker:
-            kit.feed.socket.drop()
-            await kit.clock.advance(1)
+        feed, ticker = make(None, TokenRejectedError(403))
+        async with ticker as ticker:
+            feed.socket.drop()
+            await feed.clock.advance(1)
             assert ticker.state is ConnectionState.WAITING_FOR_TOKEN
             ticker.set_access_token("new")
             await settle()
@@ -242,10 +231,10 @@ class TestLosses:
 
 class TestBlocking:
     async def test_one_full_subscriber_holds_reading_until_it_has_caught_up(self, make):
-        kit = await make(channel_size=2, channel_policy=ChannelPolicy.BLOCK)
-        async with kit.ticker as ticker:
+        feed, ticker = make(channel_size=2, channel_policy=ChannelPolicy.BLOCK)
+        async with ticker as ticker:
             slow, quick = ticker.subscribe([NSE]), ticker.subscribe([NSE])
-            socket = kit.feed.socket
+            socket = feed.socket
             for _ in range(2):
                 socket.deliver(packets.ltp(NSE))
             assert socket.paused
@@ -255,23 +244,23 @@ class TestBlocking:
             assert not socket.paused
 
     async def test_closing_the_slow_one_releases_it(self, make):
-        kit = await make(channel_size=1, channel_policy=ChannelPolicy.BLOCK)
-        async with kit.ticker as ticker:
+        feed, ticker = make(channel_size=1, channel_policy=ChannelPolicy.BLOCK)
+        async with ticker as ticker:
             slow = ticker.subscribe([NSE])
-            kit.feed.socket.deliver(packets.ltp(NSE))
-            assert kit.feed.socket.paused
+            feed.socket.deliver(packets.ltp(NSE))
+            assert feed.socket.paused
             slow.close()
-            assert not kit.feed.socket.paused
+            assert not feed.socket.paused
 
 
-async def test_pings(kit):
-    assert kit.ticker.ping()
-    assert kit.feed.socket.pings == 1
-    await kit.ticker.close()
-    assert not kit.ticker.ping()
+async def test_pings(feed, ticker):
+    assert ticker.ping()
+    assert feed.socket.pings == 1
+    await ticker.close()
+    assert not ticker.ping()
 
 
-async def test_repr_shows_no_secret(kit):
-    kit.ticker.subscribe([NSE])
-    assert repr(kit.ticker) == "KiteTickerAsync(connected, subscribers=1)"
-    assert "SECRET" not in repr(vars(kit.ticker))
+async def test_repr_shows_no_secret(feed, ticker):
+    ticker.subscribe([NSE])
+    assert repr(ticker) == "KiteTickerAsync(connected, subscribers=1)"
+    assert "SECRET" not in repr(vars(ticker))

@@ -3,8 +3,7 @@ import structlog
 
 from connector import ConnectionState, EventType
 from connector.kite.feed.connection_events import Reporter
-from tests.support.clock import FakeClock
-from tests.support.feed_socket import RecordingHandler
+from connector.testing import FakeClock, RecordingHandler
 
 
 @pytest.fixture

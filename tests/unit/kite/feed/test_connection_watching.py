@@ -12,20 +12,20 @@ NSE, NFO = packets.NSE, packets.NFO
 
 class TestWatching:
     async def test_silence_ends_the_socket(self, make):
-        kit = make(liveness_threshold=6)
-        socket = await kit.open()
-        await kit.clock.advance(6)
-        assert kit.state is ConnectionState.CONNECTED
-        await kit.clock.advance(1)
+        feed, connection = make(liveness_threshold=6)
+        socket = await feed.open(connection)
+        await feed.clock.advance(6)
+        assert connection.state is ConnectionState.CONNECTED
+        await feed.clock.advance(1)
         assert socket.aborted
-        assert kit.stats.last_error == "no frame for 7.0 s: the connection is dead"
-        await kit.clock.advance(1)
-        assert len(kit.feed.sockets) == 2
+        assert connection.stats.last_error == "no frame for 7.0 s: the connection is dead"
+        await feed.clock.advance(1)
+        assert len(feed.sockets) == 2
 
     @pytest.mark.parametrize("sign", ["heartbeat", "pong", "text", "ticks"])
     async def test_any_frame_is_life(self, make, sign):
-        kit = make()
-        socket = await kit.open()
+        feed, connection = make()
+        socket = await feed.open(connection)
         for _ in range(30):
             match sign:
                 case "heartbeat":
@@ -36,51 +36,51 @@ class TestWatching:
                     socket.text({"type": "x"})
                 case "ticks":
                     socket.deliver(packets.ltp(NSE))
-            await kit.clock.advance(5)
-        assert len(kit.feed.sockets) == 1
+            await feed.clock.advance(5)
+        assert len(feed.sockets) == 1
 
     async def test_it_pings_by_itself(self, make):
-        kit = make(ping_interval=2.5)
-        socket = await kit.open()
-        await kit.advance_alive(30)
+        feed, connection = make(ping_interval=2.5)
+        socket = await feed.open(connection)
+        await feed.advance_alive(30)
         assert socket.pings == 10
-        assert kit.connection.ping()
+        assert connection.ping()
         assert socket.pings == 11
 
     async def test_a_stall_is_told_apart_from_death(self, make):
-        kit = make(stall_threshold=60)
-        socket = await kit.open()
-        kit.connection.update({NSE: Mode.QUOTE})
+        feed, connection = make(stall_threshold=60)
+        socket = await feed.open(connection)
+        connection.update({NSE: Mode.QUOTE})
         socket.confirm()
-        await kit.advance_alive(62)
-        assert kit.handler.event_types[-1] == "stalled"
-        assert kit.stats.stalled
-        assert kit.state is ConnectionState.CONNECTED
+        await feed.advance_alive(62)
+        assert feed.handler.event_types[-1] == "stalled"
+        assert connection.stats.stalled
+        assert connection.state is ConnectionState.CONNECTED
         socket.deliver(packets.quote(NSE))
-        await kit.advance_alive(1)
-        assert kit.handler.event_types[-1] == "ticks_resumed"
-        assert not kit.stats.stalled
+        await feed.advance_alive(1)
+        assert feed.handler.event_types[-1] == "ticks_resumed"
+        assert not connection.stats.stalled
 
     async def test_a_held_socket_is_not_dead_and_its_instruments_not_silent(self, make):
-        kit = make(confirm_timeout=5)
-        socket = await kit.open()
-        kit.connection.update({NSE: Mode.QUOTE})
+        feed, connection = make(confirm_timeout=5)
+        socket = await feed.open(connection)
+        connection.update({NSE: Mode.QUOTE})
         asked = len(socket.requests)
-        kit.connection.pause_reading()
+        connection.pause_reading()
         assert socket.paused
-        assert kit.stats.paused
-        await kit.clock.advance(100)
-        assert len(kit.feed.sockets) == 1
+        assert connection.stats.paused
+        await feed.clock.advance(100)
+        assert len(feed.sockets) == 1
         assert len(socket.requests) == asked
-        kit.connection.resume_reading()
+        connection.resume_reading()
         assert not socket.paused
 
     async def test_a_socket_opened_while_held_stays_held(self, make):
-        kit = make()
-        kit.connection.pause_reading()
-        socket = await kit.open()
+        feed, connection = make()
+        connection.pause_reading()
+        socket = await feed.open(connection)
         assert socket.paused
         # a socket that is only not resumed yet goes on reading, and keeps all that it reads
         assert socket.pauses == 1
-        kit.connection.resume_reading()
+        connection.resume_reading()
         assert not socket.paused

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from connector import FileCredentials, StaticCredentials
-from tests.support.clock import settle
+from connector.testing import settle
 from tests.support.unusable_tokens import UNUSABLE
 
 

@@ -17,7 +17,7 @@ from connector import (
 )
 from connector.kite.feed import socket as socket_module
 from connector.kite.feed.socket import MAX_FRAME_BYTES, WebSocket, check_root
-from tests.support.clock import settle
+from connector.testing import settle
 from tests.support.echoes import ECHOES, shown_of
 from tests.support.echoes import TOKEN as LONG_TOKEN
 
