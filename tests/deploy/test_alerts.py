@@ -113,6 +113,7 @@ REJECTED = "kite_connector_packets_rejected_total"
 REFUSED = "kite_connector_records_refused_total"
 DEAD_LETTERS = "kite_connector_records_dead_lettered_total"
 THROTTLED = "kite_connector_throttled_seconds_total"
+TRANSACTIONS = "kite_connector_cluster_transactions_refused_total"
 
 # name -> (series, {minute: alerts that fire then})
 SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
@@ -258,6 +259,18 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "the leader cannot write": (
         healthy() | {name_of("kite_connector_cluster_leader_serving", pod="kite-1"): at(290, 1, 0)},
         {292: set(), 295: {"KiteConnectorLeaderNotServing"}},
+    ),
+    "a command leads to what Kafka refuses": (
+        healthy() | {name_of(TRANSACTIONS, pod="kite-1"): at(290, 1, 2)},
+        {280: set(), 295: {"KiteConnectorTransactionsRefused"}, 320: set()},
+    ),
+    "another replica leads, and Kafka has refused nothing": (
+        healthy() | {name_of(TRANSACTIONS, pod="kite-0"): f"_x290 0x{LONG}"},
+        {280: set(), 295: set()},
+    ),
+    "the first command of a new leader leads to what Kafka refuses": (
+        healthy() | {name_of(TRANSACTIONS, pod="kite-0"): f"_x290 1x{LONG}"},
+        {280: set(), 295: {"KiteConnectorTransactionsRefused"}, 320: set()},
     ),
     "a cluster starts without brokers": (
         healthy()
