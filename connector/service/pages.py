@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from connector.service.accept import prefers_openmetrics
 from connector.service.metrics import Metrics
 from connector.service.status import ServiceStatus
 
@@ -87,7 +88,7 @@ class Pages:
                 document = {"ready": ready, "phase": phase, "reasons": list(reasons)}
                 return _json(200 if ready else 503, document)
             case "/metrics":
-                openmetrics = "application/openmetrics-text" in accept.lower()
+                openmetrics = prefers_openmetrics(accept)
                 name = "openmetrics" if openmetrics else "metrics"
                 return self._recent(name, lambda: self._exposed(openmetrics=openmetrics))
             case "/status":
