@@ -1,63 +1,22 @@
-"""The status server: HTTP for probes, Prometheus and people, on a network that may be hostile.
-
-Few connections, each with little time for the head of a request and for reading the answer; when
-all places are taken the oldest of whoever has most of them makes room, so that a probe of /live is
-answered in any crowd and the feed never lacks a descriptor. A connection gets one answer at a time.
-Only GET and HEAD are known, bodies are not read, and nothing that is asked is logged. h11 reads the
-protocol; `pages` makes the answers.
-"""
+"""The status server: the pages of `pages` for probes, Prometheus and people."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
-import resource
-import socket
-from collections import Counter
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self, cast
-
-import h11
 
 from connector.errors import PortInUseError, SettingProblem, SettingsError
-from connector.service.pages import Answer, Pages, Readiness
+from connector.kite.web.http_server import HttpServer
+from connector.service.pages import Pages, Readiness
 from connector.service.status import ServiceStatus
 from connector.settings.models import HttpSettings
 
-MAX_CONNECTIONS: Final = 64
-"""Connections at a time; fewer where the process may open less than four times as many files."""
-MAX_HEAD_BYTES: Final = 16 * 1024
-"""Of a request's line and headers."""
-HEAD_SECONDS: Final = 5.0
-"""From the first byte, or the connect, to the end of a request's head."""
-IDLE_SECONDS: Final = 75.0
-"""From an answer to the next request of a connection: longer than Prometheus' usual interval."""
-ANSWER_SECONDS: Final = 10.0
-"""Until a reader has taken the whole answer."""
-LINGER_SECONDS: Final = 1.0
-"""How long what still comes is thrown away after the last answer, so that it can be read."""
-PACE_SECONDS: Final = 0.01
-"""Between an answer and the next one on the same connection."""
-_BACKLOG = 128
-_ACCEPTED_A_TURN = 8
 
-_METHODS = (b"GET", b"HEAD")
-_ODD_ANSWERS = {
-    400: "not a request that can be understood",
-    405: "only GET and HEAD are known here",
-    413: "a request without a body, please",
-    431: "the head of the request is too long",
-    501: "not a transfer encoding that is known here",
-}
-
-
-class StatusServer:
+class StatusServer(HttpServer):
     """Serves the status; an async context manager.
 
     Args:
-        http: where to listen; port 0 takes any free one, see `port`.
+        http: where to listen; port 0 takes any free one, see `url`.
         status: makes a snapshot of everything, once a second at most.
         readiness: makes that of readiness; out of `status` when not given.
     """
@@ -69,13 +28,12 @@ class StatusServer:
         readiness: Readiness | None = None,
     ) -> None:
         self.pages = Pages(status, readiness)
-        self._http = http
-        self._port = http.port
-        self._listening: list[socket.socket] = []
-        # in the order of their coming; those that are being cut as well, until they are gone
-        self._connections: dict[Connection, None] = {}
-        self._entering: set[asyncio.Task[None]] = set()
-        self.max_connections = MAX_CONNECTIONS
+        super().__init__(
+            http.host,
+            http.port,
+            lambda request: self.pages.answer(request.path, request.accept),
+        )
+        self._settings = http
 
     async def start(self) -> None:
         """Begin to listen.
@@ -84,287 +42,13 @@ class StatusServer:
             PortInUseError: another program has the port.
             SettingsError: the host is not this machine's, or the port is not for everybody.
         """
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if files != resource.RLIM_INFINITY:
-            self.max_connections = max(8, min(MAX_CONNECTIONS, files // 4))
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(
-                self._http.host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-            for family, address in dict.fromkeys((each[0], each[4]) for each in found):
-                self._listen(family, (address[0], self._port, *address[2:]))
+            await super().start()
         except OSError as exc:
-            await self.close()
+            host, port = self._settings.host, self._settings.port
             if exc.errno == errno.EADDRINUSE:
-                raise PortInUseError("http.port", self._http.host, self._http.port) from exc
+                raise PortInUseError("http.port", host, port) from exc
             where = "http.port" if exc.errno == errno.EACCES else "http.host"
             raise SettingsError(
-                [SettingProblem(where, f"cannot listen on {self._http.host}: {exc.strerror}")]
+                [SettingProblem(where, f"cannot listen on {host}: {exc.strerror}")]
             ) from exc
-
-    def _listen(self, family: int, address: tuple[str | int, ...]) -> None:
-        listening = socket.create_server(
-            cast(tuple[str, int], address), family=family, backlog=_BACKLOG
-        )
-        listening.setblocking(False)
-        self._listening.append(listening)
-        self._port = listening.getsockname()[1]
-        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
-
-    async def close(self) -> None:
-        """Stop listening and cut all connections."""
-        loop = asyncio.get_running_loop()
-        for listening in self._listening:
-            loop.remove_reader(listening)
-            listening.close()
-        self._listening.clear()
-        for task in self._entering:
-            task.cancel()
-        for connection in list(self._connections):
-            connection.cut()
-        while self._connections:  # noqa: ASYNC110 - they leave in the next turns of the loop
-            await asyncio.sleep(0)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    @property
-    def url(self) -> str:
-        """Where to ask, without a path."""
-        host = self._http.host
-        if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-            host = "127.0.0.1"
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
-
-    @property
-    def open_connections(self) -> int:
-        """Descriptors that clients have."""
-        return len(self._connections) + len(self._entering)
-
-    def _accept(self, listening: socket.socket) -> None:
-        """Let some of those in who wait; the loop calls again while there are more."""
-        for _ in range(_ACCEPTED_A_TURN):
-            if self.open_connections >= self.max_connections:
-                self._make_room(listening)
-                return
-            try:
-                accepted, address = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError:  # no descriptor to be had, for another reason than our clients
-                self._make_room(listening)
-                return
-            accepted.setblocking(False)
-            task = asyncio.get_running_loop().create_task(self._enter(accepted, str(address[0])))
-            self._entering.add(task)
-            task.add_done_callback(self._entering.discard)
-
-    async def _enter(self, accepted: socket.socket, peer: str) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Connection(self.pages, peer, self._connections), accepted
-            )
-        except (OSError, asyncio.CancelledError):
-            accepted.close()
-
-    def _make_room(self, listening: socket.socket) -> None:
-        """Cut the oldest connections of the peers that have most; let others in once they left."""
-        staying = [connection for connection in self._connections if not connection.cut_off]
-        # those go first that have had their answer, and last those that are getting it
-        staying.sort(key=lambda each: each.answering - each.ended)
-        for _ in range(min(_ACCEPTED_A_TURN, len(staying))):
-            crowd = Counter(each.peer for each in staying).most_common(1)[0][0]
-            victim = next(each for each in staying if each.peer == crowd)
-            staying.remove(victim)
-            victim.cut()
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(listening)
-        loop.call_later(PACE_SECONDS, self._accept_again, listening)
-
-    def _accept_again(self, listening: socket.socket) -> None:
-        if listening in self._listening:
-            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
-
-
-class Connection(asyncio.Protocol):
-    """One client: reads a request, answers it, and waits for the next one.
-
-    Args:
-        pages: makes the answers.
-        peer: the client's address.
-        among: all open connections; this one is there from its connect to its loss.
-    """
-
-    def __init__(
-        self, pages: Pages, peer: str, among: dict[Connection, None] | None = None
-    ) -> None:
-        self.peer = peer
-        self.answering = False
-        """An answer is on its way."""
-        self.ended = False
-        """There will be no further answer."""
-        self.cut_off = False
-        """It is being closed without more ado."""
-        self._pages = pages
-        self._among = {} if among is None else among
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._idle = True
-        self._head_only = False
-
-    # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for a request."""
-        self._transport = cast(asyncio.Transport, transport)
-        # told of everything that is not yet sent
-        self._transport.set_write_buffer_limits(high=0)
-        self._among[self] = None
-        self._expect(HEAD_SECONDS)
-
-    def data_received(self, data: bytes) -> None:
-        """Part of a request, or something else."""
-        if self.ended:
-            return  # thrown away, so that the answer before can be read
-        self._http.receive_data(data)
-        if self._idle:
-            self._idle = False
-            self._expect(HEAD_SECONDS)
-        if self.answering:
-            # what comes with or behind a request waits for its turn; the kernel keeps the rest
-            if self._transport is not None:
-                self._transport.pause_reading()
-        else:
-            self._advance()
-
-    def eof_received(self) -> bool:
-        """The client sends no more; it may still wait for its answer."""
-        if not self.answering:
-            self.cut()
-        self.ended = True
-        return True
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """The client is gone."""
-        self.ended = True
-        self._among.pop(self, None)
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def resume_writing(self) -> None:
-        """The answer has been sent as a whole."""
-        self._answered()
-
-    def cut(self) -> None:
-        """End it at once."""
-        self.ended = self.cut_off = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    # inside
-
-    def _advance(self) -> None:
-        """Answer the request, if it is there as a whole."""
-        try:
-            event = self._http.next_event()
-            if isinstance(event, h11.Request):
-                self._answer(event, self._http.next_event())
-            elif event is not h11.NEED_DATA:
-                self.cut()
-        except h11.RemoteProtocolError as error:
-            self._refuse(error.error_status_hint)
-
-    def _answer(self, request: h11.Request, follows: object) -> None:
-        self._head_only = request.method == b"HEAD"
-        size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
-        if size > MAX_HEAD_BYTES:  # h11 looks only at what is not there as a whole
-            self._refuse(431)
-        elif request.method not in _METHODS:
-            self._refuse(405)
-        elif not isinstance(follows, h11.EndOfMessage):
-            self._refuse(413)
-        else:
-            path = request.target.partition(b"?")[0].decode("ascii", "replace")
-            accept = b",".join(value for name, value in request.headers if name == b"accept")
-            self._send(self._pages.answer(path, accept.decode("latin-1")))
-
-    def _refuse(self, status: int) -> None:
-        """The last answer, to what is no request for a page."""
-        if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            self.cut()
-            return
-        reason = _ODD_ANSWERS.get(status, _ODD_ANSWERS[400])
-        answer = Answer(status, "text/plain; charset=utf-8", f"{reason}\n".encode())
-        self._send(answer, ("Connection", "close"), ("Allow", "GET, HEAD"))
-
-    def _send(self, answer: Answer, *more: tuple[str, str]) -> None:
-        transport = self._transport
-        if transport is None:
-            return
-        self.answering = True
-        headers = [
-            ("Content-Type", answer.content_type),
-            ("Content-Length", str(len(answer.body))),
-            ("Cache-Control", "no-store"),
-            *more,
-        ]
-        events: list[h11.Event] = [h11.Response(status_code=answer.status, headers=headers)]
-        if not self._head_only:
-            events.append(h11.Data(data=answer.body))
-        events.append(h11.EndOfMessage())
-        self._expect(ANSWER_SECONDS)
-        transport.writelines([self._http.send(event) or b"" for event in events])
-        if transport.get_write_buffer_size() == 0:
-            self._answered()
-
-    def _answered(self) -> None:
-        if not self.answering or self._transport is None:
-            return
-        self.answering = False
-        if self.ended or h11.MUST_CLOSE in {self._http.our_state, self._http.their_state}:
-            self._linger()
-        elif self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-            self._idle = True
-            self._expect(IDLE_SECONDS)
-            asyncio.get_running_loop().call_later(PACE_SECONDS, self._next)
-        else:
-            self._linger()
-
-    def _next(self) -> None:
-        """Take up what has come meanwhile."""
-        if self.ended or self.answering or self._transport is None:
-            return
-        self._transport.resume_reading()
-        if self._http.trailing_data[0]:
-            self._idle = False
-            self._expect(HEAD_SECONDS)
-            self._advance()
-
-    def _linger(self) -> None:
-        """Close, but only once the client has had the time to read the answer."""
-        self.ended = True
-        if self._transport is None or self._transport.is_closing():
-            return
-        self._expect(LINGER_SECONDS)
-        with contextlib.suppress(OSError, RuntimeError):
-            self._transport.resume_reading()
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
-
-    def _expect(self, seconds: float) -> None:
-        """Whatever is waited for must come within so many seconds."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.cut)

@@ -14,10 +14,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 
+from connector.kite.web.http_server import Answer
 from connector.service.accept import prefers_openmetrics
 from connector.service.metrics import Metrics
 from connector.service.status import ServiceStatus
@@ -29,14 +30,6 @@ _log = structlog.get_logger("connector.http")
 
 Readiness = Callable[[], tuple[str, Sequence[str]]]
 """The phase, and the reasons why it is not ready; cheap, and without effect."""
-
-
-class Answer(NamedTuple):
-    """One page."""
-
-    status: int
-    content_type: str
-    body: bytes
 
 
 class Pages:

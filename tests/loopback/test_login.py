@@ -1,6 +1,7 @@
 """`kite-connector login` against the simulated Kite, up to the service that waits for its token."""
 
 import asyncio
+import contextlib
 import re
 import socket
 import stat
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from connector.errors import ConnectorError, LoginError, PortInUseError
-from connector.kite.web.login import LoginReceiver
+from connector.kite.web.login import MAX_PARAMETERS, LoginReceiver
 from connector.kite.web.rest import login_url
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
 from connector.testing import until
@@ -235,6 +236,34 @@ async def test_the_listener_says_that_its_port_is_taken():
         receiver = LoginReceiver(other.getsockname()[1])
         with pytest.raises(PortInUseError, match="--listen"):
             await receiver.__aenter__()
+
+
+async def test_a_crowd_at_the_listener_keeps_nobody_from_logging_in(server):
+    async with LoginReceiver(0) as receiver, contextlib.AsyncExitStack() as crowd:
+        for begin in (
+            b"",
+            b"GET / HTTP/1.1\r\nX: ",
+            b"\x16\x03\x01",
+            b"GET /" + b"a" * 20_000,
+        ) * 25:
+            half_open = crowd.enter_context(
+                socket.create_connection(("127.0.0.1", urlsplit(receiver.redirect_url).port))
+            )
+            with contextlib.suppress(OSError):
+                half_open.sendall(begin)
+            await asyncio.sleep(0)
+        http = await crowd.enter_async_context(aiohttp.ClientSession())
+        many = "&".join(f"a{number}=b" for number in range(MAX_PARAMETERS + 1))
+        async with http.get(f"{receiver.redirect_url}?{many}") as response:
+            assert response.status == 404
+        async with http.post(receiver.redirect_url, data=b"x" * 100_000) as response:
+            assert response.status == 405
+        query = urlsplit(await redirect_of(receiver.login_url(KEY, server.rest_url))).query
+        async with http.get(f"{receiver.redirect_url}any/path?{query}") as response:
+            assert response.status == 200
+            assert "may be closed" in await response.text()
+        token = await receiver.request_token(60)
+        assert token.get_secret_value() == parse_qs(query)["request_token"][0]
 
 
 async def test_a_service_that_waits_takes_the_token_at_once(tmp_path):

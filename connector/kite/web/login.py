@@ -21,15 +21,18 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qs
 
-from aiohttp import web
 from pydantic import SecretStr
 
 from connector.errors import LoginError, PortInUseError, RestTokenError
 from connector.files import beside
+from connector.kite.web.http_server import Answer, HttpServer, Request
 from connector.kite.web.rest import LOGIN_ROOT, KiteRest, KiteSession, login_url
 
 LOOPBACK: Final = "127.0.0.1"
+MAX_PARAMETERS: Final = 50
+"""Of an address; Kite's redirect has four or five."""
 _STATE: Final = "state"
+_TEXT: Final = "text/plain; charset=utf-8"
 _BARE_TOKEN = re.compile(r"[A-Za-z0-9_-]{4,128}")
 
 
@@ -47,8 +50,7 @@ def request_token_of(text: str) -> SecretStr:
             "no request_token was given: log in at the address that `kite-connector login --url` "
             "prints"
         )
-    query = text.partition("#")[0].rpartition("?")[2]
-    return _of_query({name: values[-1] for name, values in parse_qs(query).items()})
+    return _of_query(_parameters(text.partition("#")[0].rpartition("?")[2]))
 
 
 def _of_query(query: Mapping[str, str]) -> SecretStr:
@@ -160,23 +162,15 @@ class LoginReceiver:
         self._port = port
         self._state = secrets.token_urlsafe(16)
         self._redirect: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
-        self._runner: web.AppRunner | None = None
+        self._server = HttpServer(LOOPBACK, port, self._redirected)
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", self._redirected)
-        # no access log: it would have the request_token
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        self._runner = runner
         try:
-            await web.TCPSite(runner, LOOPBACK, self._port).start()
+            await self._server.start()
         except OSError as error:
-            await runner.cleanup()
             if error.errno == errno.EADDRINUSE:
                 raise PortInUseError("--listen", LOOPBACK, self._port) from error
             raise LoginError(f"cannot listen on port {self._port}: {error.strerror}") from error
-        self._port = runner.addresses[0][1]
         return self
 
     async def __aexit__(
@@ -185,13 +179,13 @@ class LoginReceiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        # an answer is with the kernel before whoever waits for the redirect goes on
+        await self._server.close()
 
     @property
     def redirect_url(self) -> str:
         """Where Kite has to redirect to."""
-        return f"http://{LOOPBACK}:{self._port}/"
+        return f"{self._server.url}/"
 
     def login_url(self, api_key: SecretStr, root: str = LOGIN_ROOT) -> str:
         """Where the human logs in."""
@@ -209,13 +203,23 @@ class LoginReceiver:
             raise LoginError(f"nobody logged in within {timeout_seconds:g} s") from None
         return _of_query(query)
 
-    async def _redirected(self, request: web.Request) -> web.Response:
-        query = dict(request.query)
-        if not hmac.compare_digest(query.get(_STATE, ""), self._state):
-            return web.Response(status=404, text="Not the redirect that is waited for.\n")
+    def _redirected(self, request: Request) -> Answer:
+        """Any path: Kite adds its parameters to whatever address the app has."""
+        query = _parameters(request.query)
+        if not hmac.compare_digest(query.get(_STATE, "").encode(), self._state.encode()):
+            return Answer(404, _TEXT, b"Not the redirect that is waited for.\n")
         if not self._redirect.done():
             self._redirect.set_result(query)
-        text = "Back to the terminal: the login goes on there. This page may be closed.\n"
+        text = b"Back to the terminal: the login goes on there. This page may be closed.\n"
         # neither kept by the browser nor sent on to any other site
-        headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-        return web.Response(text=text, headers=headers)
+        headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
+        return Answer(200, _TEXT, text, headers)
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """Of an address, the last one of each name; none where there are far too many."""
+    try:
+        found = parse_qs(query, max_num_fields=MAX_PARAMETERS)
+    except ValueError:
+        return {}
+    return {name: values[-1] for name, values in found.items()}
