@@ -22,6 +22,8 @@ from typing import IO
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+MAX_PEM_BYTES = 4 * 2**20
+"""Of a file of certificates or a key: all public authorities together have a quarter of a MiB."""
 PIPE_SECONDS = 10.0
 """How long whoever writes into a pipe may take; only pipes that are asked for are read."""
 
@@ -59,6 +61,28 @@ def read_bounded(path: Path, max_bytes: int, *, pipe: bool = False) -> bytes:
     if len(content) > max_bytes:
         raise UnusableFileError(f"has more than {max_bytes} bytes")
     return content
+
+
+def check_file(path: Path, max_bytes: int | None = None) -> None:
+    """Before somebody else opens a file, who would wait for a pipe or read without end.
+
+    What is not there, or not readable, is for whoever opens it to tell.
+
+    Args:
+        path: symbolic links are followed.
+        max_bytes: a longer one is refused; None where it is read in parts.
+
+    Raises:
+        UnusableFileError: it is something else than a file, or too long.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise UnusableFileError(f"is {_kind(status.st_mode)}, not a file")
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise UnusableFileError(f"has more than {max_bytes} bytes")
 
 
 def open_private(path: Path, flags: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
@@ -22,6 +22,7 @@ from connector.cli import interrupt
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import JsonOption, with_options, with_settings
 from connector.errors import SettingProblem, SettingsError
+from connector.files import UnusableFileError, read_bounded
 from connector.redaction import printable, printable_json
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 EXIT_REJECTED = 4
 EXIT_PARTLY = 5
+MAX_INPUT_BYTES: Final = 16 * 2**20
+"""Of a file of instruments or of standard input: the whole market has 3 MiB."""
 _NUMBER_DIGITS: Final = 20
 _REPLY_SECONDS: Final = {"refresh-instruments": 90.0}
 """How long a reply may take where that is not 30 s: the list is loaded first."""
@@ -306,19 +309,35 @@ def _instruments(arguments: Sequence[str] | None, file: Path | None) -> list[int
     place = "standard input"
     try:
         for argument in arguments or ():
-            written += _lines(sys.stdin or ()) if argument == "-" else [argument.strip()]
+            written += _lines(_standard_input()) if argument == "-" else [argument.strip()]
         if file is not None:
             place = f"--file {file}"
-            written += _lines(file.read_text(encoding="utf-8").splitlines())
+            written += _lines(read_bounded(file, MAX_INPUT_BYTES, pipe=True))
     except UnicodeDecodeError as exc:
         raise SettingsError([SettingProblem(place, "is not UTF-8 text")]) from exc
     except OSError as exc:
-        raise SettingsError([SettingProblem(place, f"cannot be read: {exc.strerror}")]) from exc
+        reason = exc.strerror or str(exc)
+        raise SettingsError([SettingProblem(place, f"cannot be read: {reason}")]) from exc
     return [_number_or_text(text) for text in written]
 
 
-def _lines(lines: Iterable[str]) -> list[str]:
+def _standard_input() -> bytes:
+    """All of it; whoever types ends it with Ctrl-D.
+
+    Raises:
+        UnusableFileError: it does not end.
+    """
+    if sys.stdin is None:
+        return b""
+    data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+    if len(data) > MAX_INPUT_BYTES:
+        raise UnusableFileError(f"has more than {MAX_INPUT_BYTES} bytes")
+    return data
+
+
+def _lines(text: bytes) -> list[str]:
     """One instrument a line: a name may have spaces, as NSE:NIFTY 50 has."""
+    lines = text.decode("utf-8-sig").splitlines()
     stripped = (line.partition("#")[0].strip() for line in lines)
     return [line for line in stripped if line]
 

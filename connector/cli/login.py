@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from connector.settings.models import AccountSettings, FeedSettings, Settings
 
+_LINE_CHARS = 8192  # of an address, as browsers have them
+
 
 @with_settings(accounts_required=True)
 def login(
@@ -153,7 +155,7 @@ def _given(argument: str | None, page: str) -> str:
         _say("log in at")
         typer.echo(page)
         return str(typer.prompt("address after the login, or its request_token", err=True))
-    return sys.stdin.readline()
+    return sys.stdin.readline(_LINE_CHARS)
 
 
 def _say(text: str) -> None:

@@ -33,6 +33,7 @@ from connector.cluster.frames import SlotFrames
 from connector.cluster.refusals import refusal
 from connector.control.bounds import excerpt
 from connector.control.records import MOVED_TO, RECONNECT_KEY, count_of, symbol_of, token_of
+from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.groups import cluster_group
 from connector.kafka.topics import TopicNames
@@ -235,6 +236,9 @@ class Membership:
                         # of this client alone: the next one may not meet it
                         self.error = error.args[0].str()
                         self._log.warning("membership_failed", reason=self.error)
+                except ConnectorError as error:  # a file of certificates that is being replaced
+                    self.error = str(error)
+                    self._log.warning("membership_failed", reason=self.error)
                 except Exception as error:  # noqa: BLE001 - a bug; without a member nobody streams
                     self.error = repr(error)
                     self._log.exception("membership_failed")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from datetime import date
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -125,7 +126,8 @@ class Subscription(NamedTuple):
         """
         try:
             raw = json.loads(value)
-            claims = {str(name): Mode(mode) for name, mode in raw["claims"].items()}
+            # a watchlist's name stands in thousands of records, and is kept once
+            claims = {sys.intern(name): Mode(mode) for name, mode in raw["claims"].items()}
             if not claims:
                 raise ValueError("nobody claims it")
             expiry = raw.get("expiry")

@@ -17,6 +17,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from connector.errors import SettingProblem, SettingsError
+from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
 from connector.settings.models import KafkaSettings
 
 _DEFAULTS: dict[str, Any] = {
@@ -33,6 +34,7 @@ _FILES = {
     "ssl.certificate.location": "ssl_certificate_file",
     "ssl.key.location": "ssl_key_file",
 }
+_FOLDERS = frozenset({"ssl.ca.location"})  # may be one, too
 _REFUSED_FILE = re.compile(r"(ssl\.\w+\.location) failed")
 
 # syslog's severities, as librdkafka counts and confluent-kafka hands them on
@@ -60,6 +62,9 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
 
     Returns:
         A new dict, secrets in clear: never to be logged.
+
+    Raises:
+        SettingsError: librdkafka would wait for ever where a file of certificates should be.
     """
     fixed: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap_servers,
@@ -78,7 +83,25 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
                 fixed[name] = str(value)
         if kafka.ssl_key_password is not None:
             fixed["ssl.key.password"] = kafka.ssl_key_password.get_secret_value()
-    return {**_DEFAULTS, **kafka.client, **fixed, **own}
+    properties = {**_DEFAULTS, **kafka.client, **fixed, **own}
+    if kafka.security_protocol.endswith("SSL"):
+        _check_files(properties)
+    return properties
+
+
+def _check_files(properties: Mapping[str, Any]) -> None:
+    """See what librdkafka is about to open, in whatever thread makes the client."""
+    for name, value in properties.items():
+        if not (name.startswith("ssl.") and name.endswith(".location")):
+            continue
+        path = Path(str(value))
+        if name in _FOLDERS and path.is_dir():
+            continue
+        try:
+            check_file(path, MAX_PEM_BYTES)
+        except UnusableFileError as exc:
+            setting = _FILES.get(name, f"client.{name}")
+            raise SettingsError([SettingProblem(f"kafka.{setting}", f"{path} {exc}")]) from exc
 
 
 def overridden(kafka: KafkaSettings, properties: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from confluent_kafka import KafkaException
 
 from connector.errors import BrokerUnreachableError
+from connector.files import MAX_PEM_BYTES, check_file
 from connector.settings.models import KafkaSettings
 
 PROBE_SECONDS: Final = 2.0
@@ -159,6 +160,8 @@ def certificate_fault(kafka: KafkaSettings, address: str) -> str | None:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
+        if kafka.ssl_ca_file is not None:
+            check_file(kafka.ssl_ca_file, MAX_PEM_BYTES)
         context = ssl.create_default_context(cafile=kafka.ssl_ca_file)
         # as librdkafka does, whatever this Python's default is
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT

@@ -7,6 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
+from connector.errors import SettingsError
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.spool import Record
 from connector.settings.models import KafkaSettings
@@ -52,6 +53,6 @@ def send_last(
         if left:
             client.purge()
             client.flush(0)
-    except KafkaException:
+    except (KafkaException, SettingsError):
         return False
     return left == 0 and not failed

@@ -26,6 +26,7 @@ from connector.errors import (
     SettingProblem,
     SettingsError,
 )
+from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
 from connector.kite.proxy import ProxyError, proxy_options
 from connector.kite.web.http import BodyError, failure_reason, read_body
 from connector.redaction import Redactor, cut, one_line
@@ -273,7 +274,12 @@ class RegistryClient:
 
 def _tls(settings: RegistrySettings) -> ssl.SSLContext:
     try:
+        if settings.ca_file is not None:
+            check_file(settings.ca_file, MAX_PEM_BYTES)
         return ssl.create_default_context(cafile=settings.ca_file)
+    except UnusableFileError as exc:
+        fault = f"{settings.ca_file} {exc}"
+        raise SettingsError([SettingProblem("registry.ca_file", fault)]) from exc
     except ssl.SSLError as exc:
         fault = f"{settings.ca_file} holds no certificate in PEM"
         raise SettingsError([SettingProblem("registry.ca_file", fault)]) from exc

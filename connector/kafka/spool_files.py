@@ -41,12 +41,13 @@ class SpoolFiles:
         make_private_directory(path)
 
     def sizes(self, directory: Path) -> dict[str, int]:
-        """Name → size of all files."""
+        """Name → size of all files; whatever else stands there is nobody's to read."""
         sizes = {}
         with os.scandir(directory) as entries:
             for entry in entries:
                 try:
-                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+                    if entry.is_file(follow_symlinks=False):
+                        sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
                 except FileNotFoundError:  # gone since it was listed
                     continue
         return sizes

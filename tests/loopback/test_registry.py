@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 import socket
 
 import pytest
@@ -13,6 +14,7 @@ from connector.errors import (
     SchemaIncompatibleError,
     SettingsError,
 )
+from connector.files import MAX_PEM_BYTES
 from connector.kafka.registry import check_schemas, register_schemas, topic_schemas
 from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
@@ -220,10 +222,18 @@ async def test_credentials_are_sent_and_not_shown(answering):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("none", "cannot be read: No such file"), ("text", "no certificate in PEM")],
+    [
+        ("none", "cannot be read: No such file"),
+        ("text", "no certificate in PEM"),
+        ("pipe", "is a pipe, not a file"),
+        ("huge", "has more than 4194304 bytes"),
+    ],
 )
 async def test_an_authority_that_is_of_no_use_is_a_wrong_setting(tmp_path, name, reason):
     (tmp_path / "text").write_text("no PEM")
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(MAX_PEM_BYTES + 1)
     settings = RegistrySettings(url="https://localhost:1", ca_file=tmp_path / name)
     with pytest.raises(SettingsError, match=rf"registry\.ca_file: \S+{name} .*{reason}"):
         await register_schemas(settings, NAMES)

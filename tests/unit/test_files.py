@@ -10,6 +10,7 @@ from connector import files
 from connector.files import (
     UnusableFileError,
     beside,
+    check_file,
     make_private_directory,
     open_private,
     read_bounded,
@@ -49,6 +50,25 @@ def test_whatever_else_stands_there_is_named_and_never_waited_for(tmp_path):
     assert fault(tmp_path / "loop") == "too many levels of symbolic links"
     assert fault(tmp_path / ("x" * 300)) == "file name too long"
     assert "null" in fault(tmp_path / "a\0b")
+
+
+def test_what_somebody_else_opens_is_looked_at_before(tmp_path):
+    def refused(path, max_bytes=10):
+        with pytest.raises(UnusableFileError) as caught:
+            check_file(path, max_bytes)
+        return str(caught.value)
+
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "file").write_bytes(b"0123456789")
+    (tmp_path / "link").symlink_to("fifo")
+    for name in ("fifo", "link"):
+        assert refused(tmp_path / name) == refused(tmp_path / name, None) == "is a pipe, not a file"
+    assert refused(tmp_path) == "is a directory, not a file"
+    assert refused(Path("/dev/zero")) == "is a device, not a file"
+    assert refused(tmp_path / "file", 9) == "has more than 9 bytes"
+    for path in (tmp_path / "file", tmp_path / "none", tmp_path / ("x" * 300), Path("a\0b")):
+        check_file(path, 10)
+    check_file(tmp_path / "file")
 
 
 def test_a_pipe_is_read_where_it_is_asked_for(tmp_path):

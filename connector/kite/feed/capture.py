@@ -32,15 +32,16 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, cast
 
 from connector.errors import CaptureError
-from connector.files import open_private
+from connector.files import UnusableFileError, check_file, open_private
 from connector.kite.feed.handler import Flow, FlowControlled, Handler
 from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
 
 MAGIC = b"KITECAP1\n"
 MAX_PAYLOAD_BYTES = 16 * 2**20
+MAX_HEADER_BYTES = 64 * 1024
+"""Of the line that says what the file is."""
 
 _HEAD = struct.Struct(">QHBI")
-_MAX_HEADER_BYTES = 64 * 1024
 _FLUSH_BYTES = 256 * 1024  # what a killed recorder loses at most, before compression
 
 
@@ -164,7 +165,8 @@ class CaptureReader:
             magic = file.read(len(MAGIC))
             if magic != MAGIC:
                 raise CaptureError(str(self.path), "it does not begin as one")
-            header = json.loads(file.readline(_MAX_HEADER_BYTES))
+            line = file.readline(MAX_HEADER_BYTES)
+            header = json.loads(line) if line.endswith(b"\n") else None
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
             raise CaptureError(str(self.path), "its header cannot be read") from error
         if not isinstance(header, dict):
@@ -256,6 +258,10 @@ class RecordingHandler:
 
 
 def _open(path: Path) -> BinaryIO:
+    try:
+        check_file(path)  # it is read as often as wanted: no pipe is
+    except UnusableFileError as error:
+        raise CaptureError(str(path), str(error)) from error
     if path.suffix == ".gz":
         return cast("BinaryIO", gzip.open(path, "rb"))
     return path.open("rb")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from connector.errors import InstrumentFormatError, InstrumentNotFoundError
-from connector.files import beside, make_private_directory
+from connector.files import beside, check_file, make_private_directory
 from connector.kite.web.http import CHUNK_BYTES, BodyError, Gunzip
 
 COLUMNS = (
@@ -528,6 +528,7 @@ class InstrumentCache:
 
     def _unpacked(self) -> bytes:
         unpacked, parts = Gunzip(MAX_CACHE_BYTES), []
+        check_file(self.path)
         with self.path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 parts.append(unpacked.feed(chunk))

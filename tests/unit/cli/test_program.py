@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from connector.cli.ctl import MAX_INPUT_BYTES
 from connector.cli.program import UsageError, run
 
 PROGRAM = [sys.executable, "-m", "connector"]
@@ -48,7 +49,7 @@ def test_wrong_words_are_one_line_that_names_them(words, names):
         (
             ["ctl", "subscribe", "-f", "/none"],
             2,
-            "kite-connector: --file /none: cannot be read: No such file or directory\n",
+            "kite-connector: --file /none: cannot be read: no such file\n",
         ),
         (
             ["ctl", "subscribe", "INFY", "NSE:A", "0"],
@@ -98,6 +99,27 @@ def test_instruments_that_are_not_text_are_one_line():
     assert result.returncode == 2
     # Python reads standard input of a locale without UTF-8 in another way
     assert result.stderr.decode().count("\n") == 1
+
+
+def test_a_file_without_end_is_not_read(tmp_path):
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.truncate(MAX_INPUT_BYTES + 1)
+    result = ended("ctl", "subscribe", "-f", str(huge), stdin=subprocess.DEVNULL)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"kite-connector: --file {huge}: cannot be read: has more than {MAX_INPUT_BYTES} bytes\n"
+    )
+    with huge.open("rb") as file:
+        result = ended("ctl", "subscribe", "-", stdin=file)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"kite-connector: standard input: cannot be read: has more than {MAX_INPUT_BYTES} bytes\n"
+    )
+    device = ended("ctl", "subscribe", "-f", "/dev/zero", stdin=subprocess.DEVNULL)
+    assert device.stderr == (
+        "kite-connector: --file /dev/zero: cannot be read: is a device, not a file\n"
+    )
 
 
 def test_no_words_show_the_help():

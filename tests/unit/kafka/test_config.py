@@ -1,5 +1,6 @@
 import contextlib
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from connector.errors import SettingsError
+from connector.files import MAX_PEM_BYTES
 from connector.kafka.config import (
     ClientLog,
     client_properties,
@@ -80,6 +82,43 @@ def test_what_librdkafka_refuses_is_a_wrong_setting(name, value, reason):
     properties = client_properties(kafka, **{name: value})
     with pytest.raises(SettingsError, match=f"kafka: .*{reason}"), refused_properties(kafka):
         Producer(properties)
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("ssl_ca_file", "kafka.ssl_ca_file"),
+        ("ssl_certificate_file", "kafka.ssl_certificate_file"),
+        ("ssl_key_file", "kafka.ssl_key_file"),
+        ("ssl.crl.location", "kafka.client.ssl.crl.location"),
+        ("ssl.ca.location", "kafka.ssl_ca_file"),
+    ],
+)
+def test_librdkafka_is_given_no_pipe_and_no_huge_file(tmp_path, setting, named):
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(MAX_PEM_BYTES + 1)
+    for name, reason in [
+        ("pipe", "is a pipe, not a file"),
+        ("huge", "has more than 4194304 bytes"),
+    ]:
+        path = tmp_path / name
+        given = {"client": {setting: str(path)}} if "." in setting else {setting: path}
+        if setting in ("ssl_certificate_file", "ssl_key_file"):
+            given = {
+                "ssl_certificate_file": tmp_path / "none",
+                "ssl_key_file": tmp_path / "none",
+                **given,
+            }
+        kafka = KafkaSettings(security_protocol="SSL", **given)
+        with pytest.raises(SettingsError) as caught:
+            client_properties(kafka)
+        assert str(caught.value).endswith(f"{named}: {path} {reason}")
+
+
+def test_authorities_may_be_a_folder(tmp_path):
+    kafka = KafkaSettings(security_protocol="SSL", ssl_ca_file=tmp_path)
+    assert client_properties(kafka)["ssl.ca.location"] == str(tmp_path)
 
 
 @pytest.mark.parametrize(

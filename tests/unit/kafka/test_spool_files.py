@@ -57,6 +57,16 @@ def test_other_names_are_not_ours(name):
     assert Segment.named(Path(), name, 8) == (None, False)
 
 
+def test_what_is_no_file_is_not_there(tmp_path):
+    """A pipe, say, whose opening would wait for ever."""
+    written = segment(tmp_path, 5)
+    os.mkfifo(written.closed_path)
+    written.closed_path.with_name("folder.spool").mkdir()
+    written.closed_path.with_name("link.spool").symlink_to(written.closed_path)
+    (tmp_path / "file").write_bytes(b"abc")
+    assert SpoolFiles().sizes(tmp_path) == {"file": 3}
+
+
 def test_no_two_segments_have_one_name(tmp_path):
     assert Segment.new(tmp_path, 7).path != Segment.new(tmp_path, 7).path
 

@@ -30,7 +30,8 @@ def test_openmetrics_is_for_those_who_want_it_most(accept):
     [
         "", ",", "*/*", "text/plain", "text/*", "text/html", "application/json", "nonsense",
         f"{OPENMETRICS};q=0", f"{OPENMETRICS};q=0.0", f"{OPENMETRICS}; q = 0.000",
-        f"{OPENMETRICS};q=0,*/*", f"{OPENMETRICS};q=0,text/plain;q=0", f"text/plain,{OPENMETRICS};q=0.9",
+        f"{OPENMETRICS};q=0,*/*", f"{OPENMETRICS};q=0,text/plain;q=0",
+        f"text/plain,{OPENMETRICS};q=0.9",
         f"*/*,{OPENMETRICS};q=0.5", f"text/*;q=0.8,{OPENMETRICS};q=0.7", f"x{OPENMETRICS}",
         f'text/plain;x="{OPENMETRICS}"', f'text/plain;x=",{OPENMETRICS},"', f"{OPENMETRICS}x",
         f'text/plain;x="\\",{OPENMETRICS}', f"application/*;q=0,{OPENMETRICS};q=0",

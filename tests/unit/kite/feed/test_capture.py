@@ -7,6 +7,8 @@ import pytest
 
 from connector.errors import CaptureError
 from connector.kite.feed.capture import (
+    MAGIC,
+    MAX_HEADER_BYTES,
     CaptureReader,
     CaptureWriter,
     PayloadKind,
@@ -99,6 +101,26 @@ def test_other_files_are_refused(tmp_path, content):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CaptureError):
             list(CaptureReader(tmp_path / name))
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    for name in ("a.cap", "a.cap.gz"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(CaptureError, match="is a pipe, not a file"):
+            list(CaptureReader(tmp_path / name))
+
+
+def test_a_header_without_end_is_none(tmp_path):
+    for size, good in ((MAX_HEADER_BYTES, True), (MAX_HEADER_BYTES + 1, False)):
+        header = b'{"comment":"' + b"a" * (size - 15) + b'"}\n'
+        (tmp_path / "a.cap").write_bytes(MAGIC + header)
+        expected = (
+            contextlib.nullcontext()
+            if good
+            else pytest.raises(CaptureError, match="its header is not an object")
+        )
+        with expected:
+            assert list(CaptureReader(tmp_path / "a.cap")) == []
 
 
 def test_a_writer_has_limits(tmp_path):

@@ -318,6 +318,12 @@ def test_a_cache_that_unpacks_to_far_too_much_is_none(cache, monkeypatch):
     assert cache.load() is None
 
 
+def test_a_pipe_in_the_place_of_the_cache_is_none(cache):
+    cache.path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(cache.path)
+    assert cache.load() is None
+
+
 def test_a_failed_save_leaves_the_old_list(cache, monkeypatch):
     cache.save(lines(INFY), fetched_ms=7)
 
