@@ -13,6 +13,7 @@ apart, when they are acknowledged.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ end the client of all the other topics each time."""
 _REST_SECONDS = 5.0  # for the last records of a topic to be acknowledged before it comes back
 _QUEUE_SHARE = 8  # the queue of a topic held apart is an eighth of the main one
 _FOLDER = "held"
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as brokers have it
 DEAD_LETTER_REFUSED: Final = "dead_letter_refused"
 
 
@@ -74,6 +76,8 @@ class IsolatingProducer(RecordProducer):
         self.after_max_ms: Mapping[str, int] = {}
         """Topic → its message.timestamp.after.max.ms, where it is known."""
         self._peak_bytes = 0
+        self._unopened: list[str] = []
+        """What an earlier process left of topics held apart and this one cannot read, in words."""
 
     # -- what the service asks -------------------------------------------------------------------
 
@@ -138,7 +142,7 @@ class IsolatingProducer(RecordProducer):
     def spool_problem(self) -> str | None:
         """Why a spool does not work; None when all do."""
         problems = (super().spool_problem, *(child.spool_problem for child in self._apart()))
-        return next(filter(None, problems), None)
+        return next(filter(None, problems), None) or "; ".join(self._unopened) or None
 
     @property
     def spool_peak_bytes(self) -> int:
@@ -150,11 +154,12 @@ class IsolatingProducer(RecordProducer):
     def open(self) -> None:
         """Also what an earlier process left of topics that were held apart."""
         super().open()
-        if self._folder is None or not self._folder.is_dir():
-            return
-        for path in sorted(self._folder.iterdir()):
-            if path.is_dir():
-                self._open_apart(path.name)
+        self._unopened.clear()
+        for topic in self._left_apart():
+            try:
+                self._open_apart(topic)
+            except SpoolError as exc:
+                self._cannot_open(exc.directory, exc.reason)
 
     def poll(self) -> None:
         """All producers', and topics come back that are well again."""
@@ -268,8 +273,29 @@ class IsolatingProducer(RecordProducer):
         self._fast = False
         return True
 
+    def _left_apart(self) -> list[str]:
+        """Topics that have a folder; others that may stand there, as lost+found, are nobody's."""
+        if self._folder is None:
+            return []
+        try:
+            names = sorted(path.name for path in self._folder.iterdir() if path.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            self._cannot_open(str(self._folder), exc.strerror or str(exc))
+            return []
+        return [name for name in names if _TOPIC_NAME.fullmatch(name)]
+
+    def _cannot_open(self, folder: str, reason: str) -> None:
+        """What waits there cannot be sent before newer records any more: say so until a start."""
+        self._log.error("held_records_unreadable", folder=folder, reason=reason)
+        self._unopened.append(
+            f"what waits in {folder} cannot be read: {reason}. Let this user read and write it, or "
+            "delete it, and start the replica again"
+        )
+
     def _open_apart(self, topic: str) -> None:
-        child = self._new_child(topic)
+        child = self._new_child(topic, anywhere=False)
         if topic == self._dead_letter_topic:
             self._dead_letters = child
         elif child.counts.spooled:
@@ -296,10 +322,16 @@ class IsolatingProducer(RecordProducer):
         self._share_the_spool()
         self._log.info("topic_brought_back", topic=topic)
 
-    def _new_child(self, topic: str) -> _TopicProducer:
+    def _new_child(self, topic: str, *, anywhere: bool = True) -> _TopicProducer:
+        """Open one; in a temporary folder where its own is of no use, if it may be `anywhere`.
+
+        Raises:
+            SpoolError: there is no folder for it.
+            SettingsError: librdkafka refuses a property.
+        """
         dead_letters = topic == self._dead_letter_topic
         small = {"queue_max_messages": max(1000, self._kafka.queue_max_messages // _QUEUE_SHARE)}
-        for folder in (self._folder, None):
+        for folder in (self._folder, None) if anywhere else (self._folder,):
             child = _TopicProducer(
                 topic,
                 self._kafka.model_copy(update=small),
@@ -321,7 +353,7 @@ class IsolatingProducer(RecordProducer):
             try:
                 child.open()
             except SpoolError as exc:
-                if folder is None:
+                if folder is None or not anywhere:
                     raise
                 self._log.error("spool_unusable", topic=topic, reason=str(exc))
             else:

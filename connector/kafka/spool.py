@@ -178,7 +178,10 @@ class Spool:
             return None
         for doing, trouble in (("written", self._writing), ("read", self._reading)):
             if trouble.reason is not None:
-                return f"spool.directory {self.directory} cannot be {doing}: {trouble.reason}"
+                return (
+                    f"spool.directory {self.directory} cannot be {doing}: {trouble.reason}. While "
+                    "Kafka is away, records are lost"
+                )
         return None
 
     # -- life -----------------------------------------------------------------------------------

@@ -480,7 +480,7 @@ class Service:
         elif self._silence:
             reasons.append(self._silence)
         if problem := self.producer.spool_problem:
-            reasons.append(f"{problem}. While Kafka is away, records are lost")
+            reasons.append(problem)
         if self._master is not None and self._master.held_back is not None:
             reasons.append(self._master.held_back)
         return [*reasons, *self.owner.not_ready()]

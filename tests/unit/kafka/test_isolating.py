@@ -197,6 +197,49 @@ async def test_what_was_held_apart_is_sent_first_by_the_next_process(start, clus
     assert second.dead_letters.delivered == 1
 
 
+async def test_what_cannot_be_read_of_an_earlier_process_is_told_until_the_next_start(
+    start, cluster, clock, tmp_path
+):
+    producer = await start()
+    cluster.faults["a"] = KafkaError.TOPIC_AUTHORIZATION_FAILED
+    send(producer, "a", range(10))
+    go_on(producer, cluster, clock)
+    assert await producer.close(0)
+    cluster.faults.clear()
+    lock = tmp_path / "held/a/lock"
+    lock.unlink()
+    lock.mkdir()  # it cannot be owned, whoever runs this
+    (tmp_path / "held/lost+found").mkdir()
+    second = await start()
+    assert second.spool_problem == (
+        f"what waits in {tmp_path}/held/a cannot be read: [Errno 21] Is a directory: '{lock}'. Let "
+        "this user read and write it, or delete it, and start the replica again"
+    )
+    # everything else goes on, also when the topic is to be held apart anew
+    send(second, "a", range(10, 20))
+    go_on(second, cluster, clock)
+    assert written(cluster, "a") == list(range(10, 20))
+    cluster.poison[b"a 21"] = KafkaError.INVALID_RECORD
+    send(second, "a", range(20, 30))
+    go_on(second, cluster, clock, 5)
+    assert second.held_topics == ["a"]
+    go_on(second, cluster, clock, 200)
+    assert second.spool_problem.startswith(f"what waits in {tmp_path}/held/a cannot be read")
+    assert await second.close(0)
+    lock.rmdir()
+    third = await start()
+    assert third.spool_problem is None
+    go_on(third, cluster, clock)
+    assert sorted(written(cluster, "a")) == [number for number in range(30) if number != 21]
+    assert (tmp_path / "held/lost+found").is_dir()
+
+
+async def test_a_folder_of_held_topics_that_is_none_is_told(start, tmp_path):
+    (tmp_path / "held").write_text("a file")
+    producer = await start()
+    assert producer.spool_problem.startswith(f"what waits in {tmp_path}/held cannot be read: Not a")
+
+
 async def test_topics_held_apart_have_half_of_the_spool_together(start, cluster, clock):
     producer = await start(max_mib=4)
     cluster.faults |= dict.fromkeys("ab", KafkaError.POLICY_VIOLATION)

@@ -22,7 +22,8 @@ def test_a_failed_write_costs_nothing_while_there_is_memory(spool, bench, code):
     fill(spool, range(10, 20))
     assert (spool.records, spool.held, bench.found()) == (10, 10, list(range(10)))
     assert spool.problem == (
-        f"spool.directory {bench.directory} cannot be written: {os.strerror(code)}"
+        f"spool.directory {bench.directory} cannot be written: {os.strerror(code)}. While Kafka is "
+        "away, records are lost"
     )
     bench.disk.mend()
     bench.clock.now += MAX_BACKOFF_SECONDS
