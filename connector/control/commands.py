@@ -260,7 +260,9 @@ class SlotStatus(BaseModel):
 
     slot: int
     instruments: int
-    capacity: int = Field(description="0: the slot has no api_key any more")
+    capacity: int = Field(
+        description="How many instruments the slot has room for; 0 when its api_key is gone."
+    )
 
 
 class StatusPayload(BaseModel):
@@ -271,12 +273,14 @@ class StatusPayload(BaseModel):
     instruments: int
     capacity: int
     slots: tuple[SlotStatus, ...]
-    watchlists: dict[str, int] = Field(description="instruments claimed, by watchlist")
+    watchlists: dict[str, int] = Field(description="How many instruments each watchlist claims.")
     after: str | None = Field(
-        None, description="there are more watchlists: ask with this `after` for the next of them"
+        None, description="There are more watchlists: ask with this `after` for the next ones."
     )
-    modes: dict[str, int] = Field(description="instruments, by mode")
-    unplaced: int = Field(description="instruments that wait for room; 0 unless an api_key went")
+    modes: dict[str, int] = Field(description="How many instruments are subscribed in each mode.")
+    unplaced: int = Field(
+        description="How many instruments wait for room; 0 unless an api_key is gone."
+    )
 
 
 class Reply(BaseModel):
@@ -289,12 +293,12 @@ class Reply(BaseModel):
 
     id: str
     status: ReplyStatus
-    revision: int = Field(description="of the subscriptions, after the command")
-    accepted: int = Field(0, description="instruments for which the command holds now")
+    revision: int = Field(description="The revision of the subscriptions after the command.")
+    accepted: int = Field(0, description="The command now holds for so many instruments.")
     refused: tuple[RefusedInstrument, ...] = ()
     errors: tuple[str, ...] = ()
     dry_run: bool = False
-    payload: StatusPayload | None = Field(None, description="the answer to `status`")
+    payload: StatusPayload | None = Field(None, description="The answer to a `status` command.")
 
     def encoded(self) -> bytes:
         """The JSON that goes into Kafka, never longer than `MAX_BYTES`."""

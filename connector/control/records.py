@@ -148,14 +148,18 @@ class SubscriptionRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", title="Subscription")
 
     token: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] = Field(
-        description="the instrument token, as in the key"
+        description="The instrument token, as in the key."
     )
-    mode: Mode = Field(description="the highest mode that a watchlist claims")
-    claims: dict[str, Mode] = Field(min_length=1, description="mode by watchlist")
+    mode: Mode = Field(description="The highest mode that a watchlist claims.")
+    claims: dict[str, Mode] = Field(
+        min_length=1, description="The mode that each watchlist claims."
+    )
     symbol: str | None = Field(description="EXCHANGE:TRADINGSYMBOL, where it is known")
-    revision: int = Field(ge=1, description="of the subscriptions when this was last changed")
+    revision: int = Field(
+        ge=1, description="The revision of the subscriptions when this was last changed."
+    )
     expiry: date | None = Field(
-        None, description="last trading day, where the instrument has one and it is known"
+        None, description="The last trading day, where the instrument has one and it is known."
     )
 
 

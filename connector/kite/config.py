@@ -26,33 +26,48 @@ class ConnectionConfig(BaseModel):
         MAX_SYMBOLS_PER_CONNECTION,
         ge=1,
         le=MAX_SYMBOLS_PER_CONNECTION,
-        description="instruments a connection carries at most",
+        description="A connection carries at most so many instruments.",
     )
-    connection_timeout: Seconds = Field(10.0, description="seconds for a handshake")
-    liveness_threshold: Seconds = Field(
-        6.0, description="seconds without a frame of any kind after which the socket is dead"
+    connection_timeout_seconds: Seconds = Field(
+        10.0, description="A handshake that takes longer, seconds, has failed."
     )
-    stall_threshold: Seconds = Field(
-        60.0, description="seconds of heartbeats without a tick after which it counts as stalled"
+    liveness_threshold_seconds: Seconds = Field(
+        6.0, description="A socket without a frame of any kind for so many seconds is dead."
     )
-    ping_interval: Seconds = Field(2.5, description="seconds between our own pings")
-    confirm_timeout: Seconds = Field(
-        5.0, description="seconds after which a silent instrument is asked for again"
+    stall_threshold_seconds: Seconds = Field(
+        60.0,
+        description="A connection with heartbeats and no tick for so many seconds has stalled.",
     )
-    confirm_attempts: int = Field(3, ge=0, description="how often to ask again")
-    reconnect_min_delay: Seconds = Field(0.5, description="seconds, the first delay before jitter")
-    reconnect_max_delay: Seconds = Field(30.0, description="seconds, the delay's cap")
+    ping_interval_seconds: Seconds = Field(
+        2.5, description="Send a ping of our own every so many seconds."
+    )
+    confirm_timeout_seconds: Seconds = Field(
+        5.0, description="Ask for an instrument again that is silent for so many seconds."
+    )
+    confirm_attempts: int = Field(
+        3, ge=0, description="Ask for a silent instrument again at most so many times."
+    )
+    reconnect_min_delay_seconds: Seconds = Field(
+        0.5, description="The first reconnect waits up to so many seconds, at random."
+    )
+    reconnect_max_delay_seconds: Seconds = Field(
+        30.0, description="No reconnect waits longer than so many seconds."
+    )
     max_reconnect_attempts: int | None = Field(
-        None, ge=0, description="failures in a row after which it gives up; null: never"
+        None, ge=0, description="Give up after so many failures in a row; null means never."
     )
-    slot_wait: Seconds = Field(2.0, description="seconds between tries after HTTP 429")
+    slot_wait_seconds: Seconds = Field(
+        2.0, description="Try again so many seconds after the feed answered HTTP 429."
+    )
 
     @model_validator(mode="after")
     def _delays_in_order(self) -> ConnectionConfig:
-        if self.reconnect_min_delay > self.reconnect_max_delay:
-            raise ValueError("reconnect_min_delay must not exceed reconnect_max_delay")
-        if self.ping_interval >= self.liveness_threshold:
-            raise ValueError("ping_interval must be below liveness_threshold")
+        if self.reconnect_min_delay_seconds > self.reconnect_max_delay_seconds:
+            raise ValueError(
+                "reconnect_min_delay_seconds must not exceed reconnect_max_delay_seconds"
+            )
+        if self.ping_interval_seconds >= self.liveness_threshold_seconds:
+            raise ValueError("ping_interval_seconds must be below liveness_threshold_seconds")
         return self
 
 
@@ -74,13 +89,20 @@ class KiteManagerConfig(ConnectionConfig):
         MAX_CONNECTIONS_PER_KEY,
         ge=1,
         le=MAX_CONNECTIONS_PER_KEY,
-        description="sockets an api_key",
+        description="Open so many sockets for each api_key.",
     )
     channel_size: int = Field(
-        10_000, ge=1, description="messages (frames) that a connection's channel holds"
+        10_000,
+        ge=1,
+        description="The channel of a connection holds so many messages, each of one frame.",
     )
     channel_policy: ChannelPolicy = Field(
-        ChannelPolicy.DROP_OLDEST, description="what a full channel does"
+        ChannelPolicy.DROP_OLDEST,
+        description="A full channel drops its oldest ticks, drops the newest, or blocks.",
     )
-    default_mode: Mode = Field(Mode.QUOTE, description="where subscribe_symbols names no mode")
-    health_check_interval: Seconds = Field(5.0, description="seconds between health checks")
+    default_mode: Mode = Field(
+        Mode.QUOTE, description="The mode of an instrument for which subscribe_symbols names none."
+    )
+    health_check_interval_seconds: Seconds = Field(
+        5.0, description="Check the health of the connections every so many seconds."
+    )

@@ -31,7 +31,7 @@ from connector.kite.wire.models import Exchange, Mode
 from connector.redaction import quoted
 
 DEFAULT_NAME: Final = "kite-connector"
-"""Of a cluster, where nothing else is said."""
+"""The default name of a connector, and so of its cluster."""
 
 
 _UNFIT = {"Cc": "control character", "Cf": "invisible character", "Cs": "broken character",
@@ -117,9 +117,9 @@ def _servers(value: str) -> str:
 class FeedSettings(Section):
     """Where Kite is. Point both at the simulator to run without an account."""
 
-    root: WebSocketUrl = Field("wss://ws.kite.trade", description="WebSocket root")
-    rest: HttpUrl = Field("https://api.kite.trade", description="REST root")
-    login: HttpUrl = Field("https://kite.zerodha.com", description="where a human logs in")
+    root: WebSocketUrl = Field("wss://ws.kite.trade", description="Open WebSockets at this URL.")
+    rest: HttpUrl = Field("https://api.kite.trade", description="Call the REST API at this URL.")
+    login: HttpUrl = Field("https://kite.zerodha.com", description="A human logs in at this URL.")
 
 
 class AccountSettings(Section):
@@ -128,21 +128,24 @@ class AccountSettings(Section):
     name: str = Field(
         "main",
         pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$",
-        description="a short name for logs and metrics, instead of the api_key",
+        description="Logs and metrics show this short name in place of the api_key.",
     )
-    api_key: SecretStr = Field(min_length=1, description="the app's api_key")
-    api_secret: SecretStr | None = Field(None, description="only for `kite-connector login`")
+    api_key: SecretStr = Field(min_length=1, description="The api_key of the Kite Connect app.")
+    api_secret: SecretStr | None = Field(
+        None, description="The app's api_secret, which only `kite-connector login` needs."
+    )
     access_token: SecretStr | None = Field(
-        None, description="the day's token; a file is better, since it can change"
+        None, description="The access_token of the day; a file is better, since it can change."
     )
     access_token_file: Path | None = Field(
-        None, description="a file that holds the token and is watched; a mounted Secret, say"
+        None,
+        description="A file that holds the access_token and is watched, such as a mounted Secret.",
     )
     connections: int = Field(
         MAX_CONNECTIONS_PER_KEY,
         ge=1,
         le=MAX_CONNECTIONS_PER_KEY,
-        description="sockets of this api_key",
+        description="Open so many sockets with this api_key.",
     )
 
     @field_validator("api_key", "api_secret", "access_token")
@@ -198,9 +201,12 @@ Instrument = Annotated[int | str, BeforeValidator(_instrument)]
 class InstrumentSettings(Section):
     """A group of instruments that is always subscribed, in one mode."""
 
-    mode: Mode = Field(Mode.QUOTE, description="ltp, quote or full")
+    mode: Mode = Field(
+        Mode.QUOTE, description="Subscribe the group in this mode: ltp, quote or full."
+    )
     instruments: tuple[Instrument, ...] = Field(
-        min_length=1, description="tokens, or EXCHANGE:TRADINGSYMBOL"
+        min_length=1,
+        description="The instruments of the group, as tokens or EXCHANGE:TRADINGSYMBOL.",
     )
 
 
@@ -219,37 +225,59 @@ class KafkaSettings(Section):
         description="Brokers to begin with, as host:port; several with commas.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how brokers are spoken to"
+        "PLAINTEXT", description="Speak to brokers with this protocol."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="for the SASL protocols"
+        None, description="Log in with this mechanism; the SASL protocols need one."
     )
-    sasl_username: str | None = Field(None, description="for the SASL protocols")
-    sasl_password: SecretStr | None = Field(None, description="for the SASL protocols")
-    ssl_ca_file: Path | None = Field(None, description="PEM; the system's own when not given")
-    ssl_certificate_file: Path | None = Field(None, description="PEM; for mutual TLS")
-    ssl_key_file: Path | None = Field(None, description="PEM; for mutual TLS")
-    ssl_key_password: SecretStr | None = Field(None, description="of ssl_key_file")
+    sasl_username: str | None = Field(None, description="Log in to brokers under this name.")
+    sasl_password: SecretStr | None = Field(
+        None, description="The password that belongs to sasl_username."
+    )
+    ssl_ca_file: Path | None = Field(
+        None,
+        description="Trust brokers by the authorities in this PEM file; null means the system's.",
+    )
+    ssl_certificate_file: Path | None = Field(
+        None, description="Prove who we are with the certificate in this PEM file (mutual TLS)."
+    )
+    ssl_key_file: Path | None = Field(
+        None, description="The key of ssl_certificate_file, in this PEM file."
+    )
+    ssl_key_password: SecretStr | None = Field(
+        None, description="The password that ssl_key_file is encrypted with."
+    )
     compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = Field(
-        "lz4", description="of batches, by the producer"
+        "lz4", description="The producer compresses batches with this codec."
     )
     linger_ms: float = Field(
-        20.0, ge=0, le=1000, description="how long a batch may wait: a longer one costs less CPU"
+        20.0,
+        ge=0,
+        le=1000,
+        description="A batch waits so many milliseconds for more records; a longer wait costs "
+        "less CPU.",
     )
     queue_max_messages: int = Field(
-        200_000, ge=1000, description="ticks that the producer holds before it spools"
+        200_000,
+        ge=1000,
+        description="The producer holds at most so many records in memory; more go to the spool.",
     )
-    queue_max_mib: int = Field(128, ge=1, description="the same, in MiB")
+    queue_max_mib: int = Field(
+        128,
+        ge=1,
+        description="The producer holds at most so many MiB in memory; more go to the spool.",
+    )
     spool_after_seconds: float = Field(
         3.0,
         ge=0.5,
         le=60,
-        description="so long Kafka may acknowledge nothing before ticks go to the spool: a killed "
-        "process loses no more than that",
+        description="Records go to the spool when Kafka has acknowledged nothing for so many "
+        "seconds: "
+        "a killed process loses no more than that.",
     )
     client: Annotated[dict[str, str | int | float | bool], BeforeValidator(_clean_values)] = Field(
         default_factory=dict,
-        description="any other librdkafka property, for every client; the connector's own win",
+        description="Any other librdkafka properties, for every client; the connector's own win.",
     )
 
     @model_validator(mode="after")
@@ -275,18 +303,45 @@ class TopicSettings(Section):
         pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,100}$",
         description="First part of every topic's name.",
     )
-    create: bool = Field(True, description="create what is missing; false: only check")
-    replication_factor: int = Field(3, ge=1, le=32767, description="of topics it creates")
-    min_insync_replicas: int | None = Field(
-        None, ge=1, description="null: replication_factor - 1, at least 1"
+    create: bool = Field(
+        True, description="Create the topics that are missing; false only checks them."
     )
-    tick_partitions: int = Field(6, ge=1, le=10_000, description="of each kite.ticks.<exchange>")
-    order_partitions: int = Field(3, ge=1, le=10_000, description="of kite.orders")
-    tick_retention_hours: float = Field(72.0, gt=0, description="of each kite.ticks.<exchange>")
-    order_retention_hours: float = Field(720.0, gt=0, description="of kite.orders")
-    event_retention_hours: float = Field(720.0, gt=0, description="of kite.events")
-    control_retention_hours: float = Field(168.0, gt=0, description="of kite.control and replies")
-    deadletter_retention_hours: float = Field(336.0, gt=0, description="of kite.deadletter")
+    replication_factor: int = Field(
+        3, ge=1, le=32767, description="Topics are created with so many replicas."
+    )
+    min_insync_replicas: int | None = Field(
+        None,
+        ge=1,
+        description="Topics are created with this min.insync.replicas; null means "
+        "replication_factor - 1, "
+        "and at least 1.",
+    )
+    tick_partitions: int = Field(
+        6,
+        ge=1,
+        le=10_000,
+        description="Each kite.ticks.<exchange> is created with so many partitions.",
+    )
+    order_partitions: int = Field(
+        3, ge=1, le=10_000, description="kite.orders is created with so many partitions."
+    )
+    tick_retention_hours: float = Field(
+        72.0, gt=0, description="Each kite.ticks.<exchange> keeps its records for so many hours."
+    )
+    order_retention_hours: float = Field(
+        720.0, gt=0, description="kite.orders keeps its records for so many hours."
+    )
+    event_retention_hours: float = Field(
+        720.0, gt=0, description="kite.events keeps its records for so many hours."
+    )
+    control_retention_hours: float = Field(
+        168.0,
+        gt=0,
+        description="kite.control and kite.control.replies keep their records for so many hours.",
+    )
+    deadletter_retention_hours: float = Field(
+        336.0, gt=0, description="kite.deadletter keeps its records for so many hours."
+    )
 
     @model_validator(mode="after")
     def _satisfiable(self) -> TopicSettings:
@@ -302,10 +357,18 @@ class RegistrySettings(Section):
         "http://localhost:8081",
         description="Schema registry; a URL of mock:// keeps schemas inside the process.",
     )
-    register_schemas: bool = Field(True, description="false: only look them up")
-    username: str | None = Field(None, description="for basic authentication")
-    password: SecretStr | None = Field(None, description="for basic authentication")
-    ca_file: Path | None = Field(None, description="PEM; the system's own when not given")
+    register_schemas: bool = Field(
+        True, description="Register the schemas; false only looks them up."
+    )
+    username: str | None = Field(
+        None, description="Log in to the registry under this name (basic authentication)."
+    )
+    password: SecretStr | None = Field(None, description="The password that belongs to username.")
+    ca_file: Path | None = Field(
+        None,
+        description="Trust the registry by the authorities in this PEM file; null means the "
+        "system's.",
+    )
     compatibility: (
         Literal[
             "BACKWARD",
@@ -317,7 +380,10 @@ class RegistrySettings(Section):
             "NONE",
         ]
         | None
-    ) = Field("FULL_TRANSITIVE", description="set per subject; null: leave as it is")
+    ) = Field(
+        "FULL_TRANSITIVE",
+        description="Set this compatibility for each subject; null leaves it as it is.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> RegistrySettings:
@@ -329,12 +395,22 @@ class RegistrySettings(Section):
 class SpoolSettings(Section):
     """Where ticks wait while Kafka is away."""
 
-    directory: Path | None = Field(None, description="null: a temporary one, lost with the process")
-    max_mib: int = Field(512, ge=1, description="full: the oldest are dropped and counted")
+    directory: Path | None = Field(
+        None,
+        description="Records wait in this directory; null means a temporary one, lost with the "
+        "process.",
+    )
+    max_mib: int = Field(
+        512,
+        ge=1,
+        description="The spool holds at most so many MiB; when it is full the oldest records are "
+        "dropped and counted.",
+    )
     ephemeral: bool = Field(
         False,
-        description="true: the directory goes with the pod or the container, so what waits in it "
-        "at a stop counts as lost",
+        description="The directory goes with the pod or the container, so what waits in it at a "
+        "stop "
+        "counts as lost.",
     )
 
 
@@ -343,24 +419,29 @@ class ClusterSettings(Section):
 
     enabled: bool = Field(
         True,
-        description="false: this process has all slots for itself, carries the instruments of "
-        "the settings, and takes no commands",
+        description="Share the slots with other replicas and take commands; false gives this "
+        "process "
+        "all slots, and the instruments of the settings alone.",
     )
     session_timeout_seconds: float = Field(
         10.0,
         ge=6,
         le=300,
-        description="a replica silent for so long loses its slots; with group_protocol consumer "
-        "the brokers' group.consumer.session.timeout.ms says how long",
+        description="A replica that is silent for so many seconds loses its slots; with "
+        "group_protocol "
+        "consumer the brokers' group.consumer.session.timeout.ms says how long.",
     )
     group_protocol: Literal["classic", "consumer"] = Field(
-        "classic", description="consumer is KIP-848, on brokers 4.0 and newer"
+        "classic",
+        description="The protocol of the group; consumer is KIP-848, on brokers 4.0 and newer.",
     )
     watchlist_max_instruments: int | None = Field(
-        None, ge=1, description="instruments that one watchlist may claim; null: any number"
+        None,
+        ge=1,
+        description="One watchlist may claim at most so many instruments; null means any number.",
     )
     command_max_bytes: int = Field(
-        1_000_000, ge=1024, description="a longer command is refused unread"
+        1_000_000, ge=1024, description="A command of more bytes is refused unread."
     )
 
 
@@ -372,18 +453,26 @@ def _time_of_day(value: object) -> object:
 class InstrumentMasterSettings(Section):
     """The daily list of instruments."""
 
-    load: bool = Field(True, description="false: tokens only, no symbols")
-    refresh_at: Annotated[str, BeforeValidator(_time_of_day)] = Field(
-        "08:35", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="time of day, IST"
+    load: bool = Field(
+        True, description="Load the list each day; false allows tokens only, no tradingsymbols."
     )
-    cache_file: Path | None = Field(None, description="null: not kept between starts")
+    refresh_at: Annotated[str, BeforeValidator(_time_of_day)] = Field(
+        "08:35",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="Load the list at this time of day, IST.",
+    )
+    cache_file: Path | None = Field(
+        None, description="Keep the list in this file between starts; null keeps it nowhere."
+    )
 
 
 class HttpSettings(Section):
     """The status server."""
 
-    host: str = Field("127.0.0.1", description="0.0.0.0 in a container")
-    port: int = Field(8090, ge=0, le=65535, description="0: any free port")
+    host: str = Field("127.0.0.1", description="Listen on this address; a container needs 0.0.0.0.")
+    port: int = Field(
+        8090, ge=0, le=65535, description="Listen on this port; 0 takes any free one."
+    )
 
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -413,11 +502,11 @@ class Settings(Section):
     )
     feed: FeedSettings = FeedSettings()
     accounts: tuple[AccountSettings, ...] = Field(
-        min_length=1, description="the api_keys; each brings connections of its own"
+        min_length=1, description="The api_keys, each with connections of its own."
     )
     connection: ConnectionConfig = ConnectionConfig()
     instruments: tuple[InstrumentSettings, ...] = Field(
-        (), description="what is always subscribed; the highest mode wins where groups overlap"
+        (), description="Always subscribe these groups; the highest mode wins where they overlap."
     )
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
@@ -428,11 +517,14 @@ class Settings(Section):
     http: HttpSettings = HttpSettings()
     logging: LoggingSettings = LoggingSettings()
     allow_insecure: bool = Field(
-        False, description="send secrets unencrypted to public hosts, too; else that ends the start"
+        False,
+        description="Send secrets unencrypted even to public hosts; false ends the start there.",
     )
     grace_seconds: Seconds = Field(
         25.0,
-        description="from SIGTERM to the end: the flush, the rest to the spool, the slots given up",
+        description="A stop takes at most so many seconds from SIGTERM on: flush, spool the rest, "
+        "give "
+        "up the slots.",
     )
 
     @field_validator("accounts")

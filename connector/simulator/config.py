@@ -20,19 +20,25 @@ class SimulatedAccount(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    api_key: str = Field("simulated_key", min_length=1, description="the app's api_key")
+    api_key: str = Field("simulated_key", min_length=1, description="The api_key of the app.")
     api_secret: str = Field(
-        "simulated_secret", min_length=1, repr=False, description="for the login's checksum"
+        "simulated_secret",
+        min_length=1,
+        repr=False,
+        description="The app's api_secret, for the checksum of a login.",
     )
     access_token: str | None = Field(
         "simulated_token",
         min_length=1,
         repr=False,
-        description="the token that is good at the start; null: nobody has logged in yet",
+        description="This access_token is good at the start; null means nobody has logged in.",
     )
-    user_id: str = Field("SIM001", min_length=1, description="whose orders its sockets are told")
+    user_id: str = Field(
+        "SIM001", min_length=1, description="The sockets bring the orders of this user."
+    )
     redirect_url: str = Field(
-        "http://127.0.0.1/", description="where a login sends the browser with its request_token"
+        "http://127.0.0.1/",
+        description="A login sends the browser to this URL, with its request_token.",
     )
 
 
@@ -45,7 +51,7 @@ class SimulatorConfig(BaseModel):
     ws_port: int = Field(0, ge=0, le=65535, description="WebSocket port; 0 takes any free one.")
     rest_port: int = Field(0, ge=0, le=65535, description="REST port; 0 takes any free one.")
     accounts: tuple[SimulatedAccount, ...] = Field(
-        (SimulatedAccount(),), min_length=1, description="the api_keys that may come in"
+        (SimulatedAccount(),), min_length=1, description="The accounts whose api_keys are good."
     )
 
     instruments: int = Field(
@@ -59,7 +65,7 @@ class SimulatorConfig(BaseModel):
         True, description="A closed market sends snapshots and heartbeats only."
     )
     stepped: bool = Field(
-        False, description="nothing goes out by itself, not even heartbeats: tests call step()"
+        False, description="Nothing goes out by itself, not even heartbeats: tests call step()."
     )
 
     updates_per_second: NotNegative = Field(
@@ -102,7 +108,7 @@ class SimulatorConfig(BaseModel):
         16.0, description="Leave packets out, and count them, above so many unsent MiB of a socket."
     )
     sent_log_frames: int = Field(
-        0, ge=0, description="data frames that each socket remembers, for tests"
+        0, ge=0, description="Each socket remembers so many data frames, for tests."
     )
 
     replay: Path | None = Field(None, description="Send this capture instead of the random market.")
@@ -126,7 +132,7 @@ class SimulatorConfig(BaseModel):
         "day; a file that is replaced is another day's.",
     )
 
-    faults: tuple[FaultSpec, ...] = Field((), description="faults with their times")
+    faults: tuple[FaultSpec, ...] = Field((), description="Do these faults, each at its time.")
 
     @model_validator(mode="after")
     def _distinct_keys(self) -> SimulatorConfig:

@@ -68,24 +68,38 @@ class FaultSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: FaultKind = Field(description="what goes wrong")
-    at_seconds: float = Field(0.0, ge=0, description="after the start; 0: at once")
-    every_seconds: float | None = Field(None, gt=0, description="repeat at this distance")
+    kind: FaultKind = Field(description="The kind of the fault.")
+    at_seconds: float = Field(
+        0.0, ge=0, description="Begin so many seconds after the start; 0 is at once."
+    )
+    every_seconds: float | None = Field(
+        None, gt=0, description="Repeat the fault every so many seconds."
+    )
     seconds: float | None = Field(
-        None, gt=0, description="of a lasting fault: how long; null: until cleared"
+        None,
+        gt=0,
+        description="A lasting fault lasts so many seconds; null means until it is cleared.",
     )
     sockets: tuple[int, ...] | None = Field(
-        None, description="numbers of the sockets; null: all that are open"
+        None, description="Meet the sockets of these numbers; null means all that are open."
     )
     upcoming: bool = Field(
-        False, description="a lasting fault: also on sockets that open while it lasts"
+        False, description="A lasting fault meets sockets that open while it lasts, too."
     )
-    count: int = Field(1, ge=1, description="frames, or refused handshakes")
-    status: int = Field(503, description="refuse, gateway: the HTTP status, 400 and above")
-    code: int = Field(1011, description="close: the WebSocket code")
-    text: str = Field("simulated fault", max_length=120, description="error_frame, close, gateway")
-    delay_seconds: float = Field(0.1, gt=0, le=60, description="slow: pause between chunks")
-    chunk_bytes: int = Field(64, ge=1, description="slow: bytes in a chunk")
+    count: int = Field(1, ge=1, description="Send so many frames, or refuse so many handshakes.")
+    status: int = Field(
+        503, description="refuse and gateway answer with this HTTP status, 400 and above."
+    )
+    code: int = Field(1011, description="close sends this WebSocket code.")
+    text: str = Field(
+        "simulated fault",
+        max_length=120,
+        description="error_frame, close and gateway bring this text.",
+    )
+    delay_seconds: float = Field(
+        0.1, gt=0, le=60, description="slow pauses for so many seconds between chunks."
+    )
+    chunk_bytes: int = Field(64, ge=1, description="slow sends so many bytes in a chunk.")
 
     @field_validator("status")
     @classmethod

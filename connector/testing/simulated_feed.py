@@ -14,7 +14,11 @@ from connector.simulator.config import SimulatorConfig
 from connector.simulator.simulator import SimulatorServer
 from connector.simulator.universe import chosen
 
-_QUICK = {"reconnect_min_delay": 0.01, "reconnect_max_delay": 0.1, "slot_wait": 0.05}
+_QUICK = {
+    "reconnect_min_delay_seconds": 0.01,
+    "reconnect_max_delay_seconds": 0.1,
+    "slot_wait_seconds": 0.05,
+}
 
 
 class SimulatedFeed(SimulatorServer):

@@ -277,7 +277,7 @@ async def streaming(
             "feed": {"root": server.ws_url, "rest": server.rest_url},
             "accounts": [{"api_key": "simulated_key", "access_token": "simulated_token"}],
             "instruments": [{"mode": "full", "instruments": tokens}],
-            "connection": {"slot_wait": 0.2, "reconnect_min_delay": 0.05},
+            "connection": {"slot_wait_seconds": 0.2, "reconnect_min_delay_seconds": 0.05},
             "registry": {"url": registry.url},
             "instrument_master": {"load": False},
             "http": {"port": 0},

@@ -270,7 +270,10 @@ async def test_the_broker_tells_who_owns_what(kafka, feed):
 async def test_an_api_key_is_added_and_removed(kafka, feed, steering):
     one = {"name": "one", "api_key": KEY, "access_token": "simulated_token"}
     two = {"name": "two", "api_key": "second_key", "access_token": "simulated_token"}
-    small = {**kafka.changes, "connection": {"max_symbols_per_connection": 5, "slot_wait": 0.2}}
+    small = {
+        **kafka.changes,
+        "connection": {"max_symbols_per_connection": 5, "slot_wait_seconds": 0.2},
+    }
     async with replica_processes(kafka, feed, 1, **small, accounts=[one]) as old:
         await until(lambda: in_charge(old, range(3)), 60)
         reply = await steering.send("subscribe", watchlist="w", instruments=TOKENS)

@@ -32,7 +32,10 @@ STEPPED = SimulatorConfig(stepped=True, instruments=12_000, connect_messages=Fal
 
 def quick(**changes):
     return KiteManagerConfig(
-        reconnect_min_delay=0.01, reconnect_max_delay=0.05, slot_wait=0.02, **changes
+        reconnect_min_delay_seconds=0.01,
+        reconnect_max_delay_seconds=0.05,
+        slot_wait_seconds=0.02,
+        **changes,
     )
 
 

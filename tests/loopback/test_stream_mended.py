@@ -10,8 +10,9 @@ from tests.support.stack import TOPICS, delivered, service, stack
 # a market that moves by itself, whatever the day; thresholds that a test need not wait for
 SIMULATOR = SimulatorConfig(instruments=200, heartbeat_seconds=0.05, updates_per_second=20)
 CONNECTION = {
-    "reconnect_min_delay": 0.01, "reconnect_max_delay": 0.1, "slot_wait": 0.05,
-    "stall_threshold": 0.6, "confirm_timeout": 0.2, "confirm_attempts": 2,
+    "reconnect_min_delay_seconds": 0.01, "reconnect_max_delay_seconds": 0.1,
+    "slot_wait_seconds": 0.05,
+    "stall_threshold_seconds": 0.6, "confirm_timeout_seconds": 0.2, "confirm_attempts": 2,
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ async def test_a_socket_that_goes_mute_is_told_and_replaced():
 
 
 async def test_requests_that_are_ignored_are_repeated_until_the_feed_hears_them():
-    patient = {**CONNECTION, "stall_threshold": 60.0}
+    patient = {**CONNECTION, "stall_threshold_seconds": 60.0}
     async with stack(SIMULATOR, connection=patient) as around:
         await around.simulator.inject(FaultKind.DEAF, upcoming=True)
         async with service(around, ready=False) as running:

@@ -30,8 +30,9 @@ KEY, TOKEN = "simulated_key", "simulated_token"
 INFY, RELIANCE, NIFTY = 408065, 738561, 256265
 STEPPED = SimulatorConfig(stepped=True, instruments=50, connect_messages=False)
 QUICK = ConnectionConfig(
-    reconnect_min_delay=0.01, reconnect_max_delay=0.05, slot_wait=0.02, confirm_timeout=0.2,
-    liveness_threshold=0.4, ping_interval=0.1,
+    reconnect_min_delay_seconds=0.01, reconnect_max_delay_seconds=0.05, slot_wait_seconds=0.02,
+    confirm_timeout_seconds=0.2,
+    liveness_threshold_seconds=0.4, ping_interval_seconds=0.1,
 )  # fmt: skip
 
 
@@ -165,7 +166,9 @@ def market_hours(monkeypatch):
 
 async def test_heartbeats_keep_it_alive_and_a_mute_feed_is_a_stall(market_hours):
     # patient enough that the socket is not replaced
-    config = QUICK.model_copy(update={"stall_threshold": 0.5, "confirm_timeout": 60.0})
+    config = QUICK.model_copy(
+        update={"stall_threshold_seconds": 0.5, "confirm_timeout_seconds": 60.0}
+    )
     feed = SimulatorConfig(instruments=50, heartbeat_seconds=0.05, updates_per_second=50)
     events = []
     async with feed_and_ticker(feed, config=config, on_event=events.append) as (server, ticker):

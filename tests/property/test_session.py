@@ -55,7 +55,10 @@ class SessionMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.session = Session(
-            capacity=CAPACITY, confirm_timeout=TIMEOUT, confirm_attempts=ATTEMPTS, chunk_tokens=4
+            capacity=CAPACITY,
+            confirm_timeout_seconds=TIMEOUT,
+            confirm_attempts=ATTEMPTS,
+            chunk_tokens=4,
         )
         self.now = 0.0
         self.feed = None

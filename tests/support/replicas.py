@@ -61,7 +61,7 @@ def settings(bootstrap_servers, feed, **changes):
         "accounts": [{"api_key": "simulated_key", "access_token": "simulated_token"}],
         "feed": {"root": feed},
         "kafka": {"bootstrap_servers": bootstrap_servers},
-        "connection": {"slot_wait": 0.2, "reconnect_min_delay": 0.05},
+        "connection": {"slot_wait_seconds": 0.2, "reconnect_min_delay_seconds": 0.05},
         "cluster": {"session_timeout_seconds": SESSION_TIMEOUT_SECONDS},
         "topics": {"replication_factor": 1},
     }

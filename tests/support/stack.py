@@ -67,7 +67,11 @@ def raw_settings(simulator, broker, registry, **changes):
             {"mode": "quote", "instruments": [779521, "NSE:TCS"]},
         ],
         # quick, so that tests of reconnecting are
-        "connection": {"reconnect_min_delay": 0.01, "reconnect_max_delay": 0.1, "slot_wait": 0.05},
+        "connection": {
+            "reconnect_min_delay_seconds": 0.01,
+            "reconnect_max_delay_seconds": 0.1,
+            "slot_wait_seconds": 0.05,
+        },
         "kafka": {
             "bootstrap_servers": broker.bootstrap_servers,
             "client": {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 50},

@@ -108,7 +108,7 @@ class KiteTickerManager:
         for connection in self._connections:
             connection.start()
         self._health_timer = self._clock.call_later(
-            self.config.health_check_interval, self._check_health
+            self.config.health_check_interval_seconds, self._check_health
         )
 
     async def stop(self) -> None:
@@ -383,5 +383,5 @@ class KiteTickerManager:
                 "health", status=summary.status.value, reasons=list(summary.reasons)
             )
         self._health_timer = self._clock.call_later(
-            self.config.health_check_interval, self._check_health
+            self.config.health_check_interval_seconds, self._check_health
         )

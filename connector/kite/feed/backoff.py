@@ -18,8 +18,8 @@ def backoff_seconds(attempt: int, config: ConnectionConfig, random: Callable[[],
         random: 0 ≤ x < 1.
     """
     # the exponent is bounded, or a float overflows after days of tries
-    ceiling = config.reconnect_min_delay * 2.0 ** min(attempt - 1, 32)
-    return random() * min(ceiling, config.reconnect_max_delay)
+    ceiling = config.reconnect_min_delay_seconds * 2.0 ** min(attempt - 1, 32)
+    return random() * min(ceiling, config.reconnect_max_delay_seconds)
 
 
 TOKEN_RETRY_MIN_SECONDS = 30.0
@@ -40,5 +40,5 @@ def token_seconds(attempt: int, random: Callable[[], float]) -> float:
 
 
 def slot_seconds(config: ConnectionConfig, random: Callable[[], float]) -> float:
-    """From half to one and a half of `slot_wait`: connections of one account wait for slots."""
-    return config.slot_wait * (0.5 + random())
+    """Draw from half to one and a half of `slot_wait_seconds`, since connections wait together."""
+    return config.slot_wait_seconds * (0.5 + random())

@@ -77,7 +77,7 @@ class Connection:
         self._report = Reporter(slot, credentials.name, handler, clock)
         self._session = Session(
             capacity=config.max_symbols_per_connection,
-            confirm_timeout=config.confirm_timeout,
+            confirm_timeout_seconds=config.confirm_timeout_seconds,
             confirm_attempts=config.confirm_attempts,
         )
         self._watchdog = Watchdog(config)
@@ -356,7 +356,7 @@ class Connection:
                 code, self._last_error = await self._serve(socket)
                 if self._closing:
                     return
-                if self._clock.monotonic() - opened_at >= self._config.liveness_threshold:
+                if self._clock.monotonic() - opened_at >= self._config.liveness_threshold_seconds:
                     # it was a working connection, not one that a sick server drops at once
                     self._attempts = 0
                 if self._reconnect_now:
@@ -389,7 +389,7 @@ class Connection:
                 self.credentials.api_key,
                 token,
                 self,
-                self._config.connection_timeout,
+                self._config.connection_timeout_seconds,
             )
         except FeedError:
             raise

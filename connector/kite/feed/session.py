@@ -77,14 +77,14 @@ class Session:
         self,
         *,
         capacity: int,
-        confirm_timeout: float,
+        confirm_timeout_seconds: float,
         confirm_attempts: int,
         chunk_tokens: int = CHUNK_TOKENS,
     ) -> None:
         self.desired: dict[int, Mode] = {}
         self.is_open = False
         self._capacity = capacity
-        self._confirm_timeout = confirm_timeout
+        self._confirm_timeout = confirm_timeout_seconds
         self._confirm_attempts = confirm_attempts
         self._chunk_tokens = chunk_tokens
         self._asked: dict[int, Mode] = {}

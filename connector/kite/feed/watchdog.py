@@ -28,11 +28,11 @@ class Verdict(Enum):
     PING = auto()
     """Our own ping is due; its pong is a frame like any other."""
     DEAD = auto()
-    """No frame of any kind for longer than `liveness_threshold`."""
+    """No frame of any kind for longer than `liveness_threshold_seconds`."""
     PROBE = auto()
     """No tick for a while: ask for some instruments anew, whose snapshots prove that it serves."""
     STALLED = auto()
-    """Frames, but no tick for longer than `stall_threshold`, and no answer; said once."""
+    """Frames, but no tick for longer than `stall_threshold_seconds`, and no answer; said once."""
     TICKS_RESUMED = auto()
     """A tick after STALLED; said once."""
     RENEW = auto()
@@ -45,7 +45,9 @@ class Watchdog:
     def __init__(self, config: ConnectionConfig) -> None:
         self._config = config
         # fine enough that a silence is noticed at most a quarter of the threshold late
-        self.interval_seconds = min(config.ping_interval, config.liveness_threshold / 4, 1.0)
+        self.interval_seconds = min(
+            config.ping_interval_seconds, config.liveness_threshold_seconds / 4, 1.0
+        )
         self.stalled = False
         # sockets in a row that were replaced without that the next one served
         self._renewals = 0
@@ -60,7 +62,7 @@ class Watchdog:
         self._opened_at = now
         self._well_since = now
         self._unserved_since: float | None = None
-        self._probe_after = self._config.stall_threshold / 2
+        self._probe_after = self._config.stall_threshold_seconds / 2
         self._probed = False
         self.stalled = False
 
@@ -101,21 +103,21 @@ class Watchdog:
         self._ticked_at += late
         if frames != self._frames or paused:
             self._frames, self._alive_at = frames, now
-        if now - self._alive_at > config.liveness_threshold:
+        if now - self._alive_at > config.liveness_threshold_seconds:
             return [Verdict.DEAD]
         verdicts = self._stream(now, ticks, waits=paused or not expecting)
         unserved = unserved and expecting and not paused
         if self._renew(now, unserved=unserved):
             self._renewals += 1
             return [*verdicts, Verdict.RENEW]
-        if now - self._pinged_at >= config.ping_interval:
+        if now - self._pinged_at >= config.ping_interval_seconds:
             self._pinged_at = now
             verdicts.append(Verdict.PING)
         return verdicts
 
     def _stream(self, now: float, ticks: int, *, waits: bool) -> list[Verdict]:
         """Whether ticks come, and what to do where they do not."""
-        half = self._config.stall_threshold / 2
+        half = self._config.stall_threshold_seconds / 2
         if ticks != self._ticks or waits:
             # an answer to a question tells of a quiet market, a tick by itself of a lively one
             answered = self._probed and not waits
@@ -140,8 +142,8 @@ class Watchdog:
         """Whether the socket is to be replaced; sockets live the longer, the less that helps."""
         config = self._config
         longest = MUTE_MAX_SECONDS if self.stalled else HALF_SERVED_MAX_SECONDS
-        patience = config.stall_threshold * 2.0 ** min(self._renewals, 16)
-        patience = min(patience, max(longest, config.stall_threshold))
+        patience = config.stall_threshold_seconds * 2.0 ** min(self._renewals, 16)
+        patience = min(patience, max(longest, config.stall_threshold_seconds))
         if not unserved:
             self._unserved_since = None
         elif self._unserved_since is None:
@@ -155,9 +157,9 @@ class Watchdog:
             return False
         if self.stalled:
             # everything was asked for once more when it stalled
-            stalled_after = self._probe_after + config.stall_threshold / 2
-            return now - self._ticked_at > stalled_after + config.confirm_timeout
+            stalled_after = self._probe_after + config.stall_threshold_seconds / 2
+            return now - self._ticked_at > stalled_after + config.confirm_timeout_seconds
         return (
             self._unserved_since is not None
-            and now - self._unserved_since >= config.stall_threshold
+            and now - self._unserved_since >= config.stall_threshold_seconds
         )

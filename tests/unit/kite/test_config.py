@@ -19,11 +19,11 @@ def test_the_defaults_are_what_the_feed_allows():
         {"max_connections": 0},
         {"max_symbols_per_connection": 3001},
         {"channel_size": 0},
-        {"ping_interval": 0},
-        {"liveness_threshold": float("inf")},
-        {"slot_wait": -1},
-        {"reconnect_min_delay": 31},
-        {"ping_interval": 6.0},
+        {"ping_interval_seconds": 0},
+        {"liveness_threshold_seconds": float("inf")},
+        {"slot_wait_seconds": -1},
+        {"reconnect_min_delay_seconds": 31},
+        {"ping_interval_seconds": 6.0},
         {"confirm_attempts": -1},
         {"default_mode": "tick"},
         {"unheard_of": 1},
@@ -36,7 +36,7 @@ def test_what_cannot_be_is_refused(wrong):
 
 def test_it_cannot_be_changed_afterwards():
     with pytest.raises(ValidationError):
-        ConnectionConfig().ping_interval = 1
+        ConnectionConfig().ping_interval_seconds = 1
 
 
 def test_every_option_is_described():

@@ -182,7 +182,7 @@ def test_every_setting_has_one_name():
     names = [variable_of(path) for path in leaves(Settings)]
     assert len(set(names)) == len(names)
     assert "KITE_ACCOUNTS__0__API_KEY" in names
-    assert "KITE_CONNECTION__PING_INTERVAL" in names
+    assert "KITE_CONNECTION__PING_INTERVAL_SECONDS" in names
     assert {name_of(path) for path in leaves(Settings) if is_secret(path)} == {
         "accounts.0.api_key",
         "accounts.0.api_secret",

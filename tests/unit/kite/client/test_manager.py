@@ -341,7 +341,7 @@ class TestHealth:
 
     async def test_a_stall_counts_in_market_hours(self, make):
         # the fake clock stands at 09:30 of a Monday in India
-        feed, manager = make(stall_threshold=5, max_connections=1)
+        feed, manager = make(stall_threshold_seconds=5, max_connections=1)
         await feed.start(manager)
         manager.subscribe_symbols([token(1)])
         for _ in range(8):
@@ -350,7 +350,7 @@ class TestHealth:
         assert "no ticks" in manager.get_health().reasons[0]
 
     async def test_edges_are_logged_once(self, make):
-        feed, manager = make(health_check_interval=5)
+        feed, manager = make(health_check_interval_seconds=5)
         await feed.start(manager)
         with structlog.testing.capture_logs() as logs:
             for _ in range(3):

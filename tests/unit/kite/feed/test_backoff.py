@@ -3,7 +3,9 @@ import pytest
 from connector import ConnectionConfig
 from connector.kite.feed.backoff import backoff_seconds, slot_seconds
 
-CONFIG = ConnectionConfig(reconnect_min_delay=0.5, reconnect_max_delay=30, slot_wait=2)
+CONFIG = ConnectionConfig(
+    reconnect_min_delay_seconds=0.5, reconnect_max_delay_seconds=30, slot_wait_seconds=2
+)
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ class TestUpdating:
         assert socket.subscriptions == {1: QUOTE, 2: QUOTE}
 
     async def test_silent_instruments_are_asked_for_again_and_then_reported(self, make):
-        feed, connection = make(confirm_timeout=5, confirm_attempts=2)
+        feed, connection = make(confirm_timeout_seconds=5, confirm_attempts=2)
         socket = await feed.open(connection)
         connection.update({NSE: QUOTE})
         asked = len(socket.requests)
@@ -250,7 +250,7 @@ class TestReconnecting:
         assert connection.state is ConnectionState.CONNECTED
 
     async def test_a_socket_that_lived_sets_the_delay_back(self, make):
-        feed, connection = make(*[UNREACHABLE] * 5, random=1.0, liveness_threshold=6)
+        feed, connection = make(*[UNREACHABLE] * 5, random=1.0, liveness_threshold_seconds=6)
         await feed.start(connection)
         await feed.clock.advance(100)
         await feed.advance_alive(6)
@@ -364,7 +364,7 @@ class TestToken:
         assert connection.state is ConnectionState.WAITING_FOR_TOKEN
 
     async def test_a_good_token_that_was_refused_by_mistake_streams_again(self, make):
-        feed, connection = make(*[TokenRejectedError(403)] * 2, liveness_threshold=1000)
+        feed, connection = make(*[TokenRejectedError(403)] * 2, liveness_threshold_seconds=1000)
         await feed.start(connection)
         await feed.clock.advance(3 * TOKEN_RETRY_MIN_SECONDS)
         assert connection.state is ConnectionState.CONNECTED
@@ -423,7 +423,7 @@ class TestToken:
         assert len(feed.sockets) == 1
 
     async def test_credentials_that_cannot_be_watched_are_tried_now_and_then(self, make):
-        feed, connection = make(TokenRejectedError(403), reconnect_max_delay=30)
+        feed, connection = make(TokenRejectedError(403), reconnect_max_delay_seconds=30)
 
         async def broken(since):
             raise OSError("too many watches")
@@ -453,8 +453,8 @@ class TestToken:
 
 class TestSlot:
     async def test_429_waits_for_the_slot_as_often_as_it_takes(self, make):
-        feed, connection = make(*[TooManyConnectionsError(429)] * 20, slot_wait=2, random=0.5,
-                   max_reconnect_attempts=3)  # fmt: skip
+        answers = [TooManyConnectionsError(429)] * 20
+        feed, connection = make(*answers, slot_wait_seconds=2, max_reconnect_attempts=3)
         await feed.start(connection)
         assert connection.state is ConnectionState.WAITING_FOR_SLOT
         assert feed.clock.pending == [2]

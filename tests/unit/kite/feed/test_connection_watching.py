@@ -12,7 +12,7 @@ NSE, NFO = packets.NSE, packets.NFO
 
 class TestWatching:
     async def test_silence_ends_the_socket(self, make):
-        feed, connection = make(liveness_threshold=6)
+        feed, connection = make(liveness_threshold_seconds=6)
         socket = await feed.open(connection)
         await feed.clock.advance(6)
         assert connection.state is ConnectionState.CONNECTED
@@ -40,7 +40,7 @@ class TestWatching:
         assert len(feed.sockets) == 1
 
     async def test_it_pings_by_itself(self, make):
-        feed, connection = make(ping_interval=2.5)
+        feed, connection = make(ping_interval_seconds=2.5)
         socket = await feed.open(connection)
         await feed.advance_alive(30)
         assert socket.pings == 10
@@ -48,7 +48,7 @@ class TestWatching:
         assert socket.pings == 11
 
     async def test_a_stall_is_told_apart_from_death(self, make):
-        feed, connection = make(stall_threshold=60)
+        feed, connection = make(stall_threshold_seconds=60)
         socket = await feed.open(connection)
         connection.update({NSE: Mode.QUOTE})
         socket.confirm()
@@ -62,7 +62,7 @@ class TestWatching:
         assert not connection.stats.stalled
 
     async def test_a_held_socket_is_not_dead_and_its_instruments_not_silent(self, make):
-        feed, connection = make(confirm_timeout=5)
+        feed, connection = make(confirm_timeout_seconds=5)
         socket = await feed.open(connection)
         connection.update({NSE: Mode.QUOTE})
         asked = len(socket.requests)

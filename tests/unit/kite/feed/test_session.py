@@ -8,7 +8,10 @@ FULL, QUOTE, LTP = Mode.FULL, Mode.QUOTE, Mode.LTP
 
 def make(capacity=3000, attempts=2, chunk_tokens=500):
     return Session(
-        capacity=capacity, confirm_timeout=5, confirm_attempts=attempts, chunk_tokens=chunk_tokens
+        capacity=capacity,
+        confirm_timeout_seconds=5,
+        confirm_attempts=attempts,
+        chunk_tokens=chunk_tokens,
     )
 
 

@@ -11,7 +11,9 @@ from connector.kite.feed.watchdog import (
     Watchdog,
 )
 
-CONFIG = ConnectionConfig(liveness_threshold=6, stall_threshold=60, ping_interval=2.5)
+CONFIG = ConnectionConfig(
+    liveness_threshold_seconds=6, stall_threshold_seconds=60, ping_interval_seconds=2.5
+)
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def look(watchdog, now, frames=0, ticks=0, *, paused=False, expecting=True, unse
 
 def test_the_interval_is_fine_enough_for_the_thresholds():
     assert Watchdog(CONFIG).interval_seconds == 1.0
-    quick = ConnectionConfig(liveness_threshold=0.2, ping_interval=0.1)
+    quick = ConnectionConfig(liveness_threshold_seconds=0.2, ping_interval_seconds=0.1)
     assert Watchdog(quick).interval_seconds == 0.05
 
 
