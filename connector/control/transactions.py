@@ -170,6 +170,9 @@ class ControlLog:
                     "transactional.id": leader_transactional_id(self._name, self._topics.prefix),
                     "transaction.timeout.ms": 30_000,
                     "linger.ms": 0,
+                    # a leader that has no state of this producer admits any batch as the first:
+                    # were the first one refused with a second under way, it would never be stored
+                    "max.in.flight.requests.per.connection": 1,
                     # a transaction right after another is told to wait for its markers: not for
                     # the usual 100 ms, which is longer than all else together
                     "retry.backoff.ms": 10,

@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 import structlog
 from confluent_kafka import KafkaError as Code
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names, not re-exported
     AdminClient,
     ClusterMetadata,
     ConfigResource,
     NewPartitions,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
@@ -38,6 +39,17 @@ _BOUNDED = {
     # Kafka's own default, stated: what a leader reads at once is bounded by it
     "max.message.bytes": str(1024 * 1024 + 12),
 }
+
+_NOT_YET = {
+    Code.NOT_LEADER_FOR_PARTITION,
+    Code.LEADER_NOT_AVAILABLE,
+    Code.UNKNOWN_TOPIC_OR_PART,
+    Code.REPLICA_NOT_AVAILABLE,
+    Code.FENCED_LEADER_EPOCH,
+    Code.UNKNOWN_LEADER_EPOCH,
+    Code._TIMED_OUT,  # noqa: SLF001 - librdkafka's own name
+}
+"""What a broker says of a partition whose leader is not known to everybody yet."""
 
 
 class TopicNames:
@@ -213,6 +225,7 @@ class _Topics:
         # librdkafka's mock cluster answers no request of AdminClient: each would wait its time out
         if not (metadata.cluster_id or "").startswith("mockCluster"):
             self._check_configs(there)
+            self._served([*(spec.name for spec in missing), *self._report.extended])
         for difference in self._report.differences:
             self._log.warning("topic differs from the settings", difference=difference)
         return self._report
@@ -240,6 +253,40 @@ class _Topics:
                     self._kafka.bootstrap_servers, f"does not know {late[0]} yet, made just now"
                 )
             time.sleep(_VISIBLE_SECONDS)
+
+    def _served(self, topics: list[str]) -> None:
+        """Wait until each partition of new topics is served; one that has no leader is logged.
+
+        Metadata tells of a new topic before its leaders have heard of it. A leader refuses the
+        first batch then and admits the second, and never takes the first again, which librdkafka
+        reports as delivered (Kafka issue 15591; seen with Kafka 4.4.0 and librdkafka 2.16.0).
+        """
+        partitions = _partitions(self._list()) if topics else {}
+        waiting = [
+            TopicPartition(name, number)
+            for name in topics
+            for number in range(partitions.get(name, 0))
+        ]
+        latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        end = time.monotonic() + self._timeout
+        while waiting:
+            futures = self._admin.list_offsets(
+                dict.fromkeys(waiting, latest), request_timeout=self._timeout
+            )
+            errors = {partition: _failure(future) for partition, future in futures.items()}
+            # what waiting does not change (a right, say) is found by whoever produces
+            waiting = [one for one, error in errors.items() if error and error.code() in _NOT_YET]
+            if waiting and time.monotonic() > end:
+                first = waiting[0]
+                self._log.warning(
+                    "partitions_without_leader",
+                    count=len(waiting),
+                    first=f"{first.topic} [{first.partition}]",
+                    reason=errors[first].str(),
+                )
+                return
+            if waiting:
+                time.sleep(_VISIBLE_SECONDS)
 
     def _create(self, missing: list[TopicSpec], brokers: int) -> None:
         replication = self._topics.replication_factor

@@ -2,8 +2,10 @@
 
 import asyncio
 import uuid
+from collections import defaultdict
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -90,6 +92,37 @@ async def test_replicas_may_start_at_once(kafka, topics):
     reports = await asyncio.gather(*(ensure_topics(kafka, topics, slots=3) for _ in range(4)))
     made = sorted(name for report in reports for name in report.created)
     assert made == sorted(spec.name for spec in topic_specs(topics, slots=3))
+
+
+async def test_topics_that_were_made_take_the_first_records(kafka, topics):
+    await ensure_topics(kafka, topics, slots=3)
+    offsets = defaultdict(list)
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "enable.idempotence": True,
+            "batch.num.messages": 1,
+            "linger.ms": 0,
+        }
+    )
+    partitions = [
+        (spec.name, number)
+        for spec in topic_specs(topics, slots=3)
+        for number in range(spec.partitions)
+    ]
+    for topic, partition in partitions * 5:
+        producer.produce(
+            topic,
+            b"record",
+            b"key",
+            partition=partition,
+            on_delivery=lambda error, sent: offsets[sent.topic(), sent.partition()].append(
+                (error, sent.offset())
+            ),
+        )
+    assert await asyncio.to_thread(producer.flush, 60) == 0
+    # a success without an offset is one that a leader took for a repetition: it was lost
+    assert offsets == {one: [(None, offset) for offset in range(5)] for one in partitions}
 
 
 async def test_more_api_keys_are_more_slots(kafka, topics, admin):
