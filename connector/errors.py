@@ -52,6 +52,11 @@ class ConnectorError(Exception):
     retryable: ClassVar[bool] = False
 
 
+def reason_of(error: Exception) -> str:
+    """Return what went wrong, for a log or a page; of what nobody expected, the class as well."""
+    return str(error) if isinstance(error, ConnectorError | OSError) else repr(error)
+
+
 class SettingProblem(NamedTuple):
     """What is wrong with one setting; `origin` is the file and line, or the variable."""
 

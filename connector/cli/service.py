@@ -48,7 +48,7 @@ def run(*, settings: Settings, mask: SecretMask) -> None:
         structlog.get_logger("connector.settings").warning(
             "secret_in_clear_text", setting=found.setting, reason=str(found)
         )
-    from connector.service.service import run_service
+    from connector.service.process import run_service
 
     raise typer.Exit(run_service(settings, mask))
 

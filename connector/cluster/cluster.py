@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -40,6 +40,37 @@ REFRESH_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 4.0
 
 
+class Handlers(Protocol):
+    """Gives each slot's connection its handler."""
+
+    def handler(self, slot: int) -> Handler:
+        """Return the handler of a slot's connection; the same one each time."""
+
+
+class Intake(Handlers, Protocol):
+    """What the slots' connections are for. Everything is called from the event loop."""
+
+    def event(self, event: ConnectionEvent) -> None:
+        """Take note of an instrument that expired or changed its token."""
+
+    async def drained(self, slot: int) -> None:
+        """Wait until Kafka has what a slot received, which is closed by now.
+
+        Only then is the slot given up, and another replica writes its first ticks.
+        """
+
+    @property
+    def can_refresh(self) -> bool:
+        """Whether there is a list of instruments to load."""
+
+    async def refresh(self, accept_list: bool) -> None:
+        """Load the list of instruments anew and hand it to `set_master`, for a command.
+
+        Args:
+            accept_list: accept one that would be held back.
+        """
+
+
 class Cluster:
     """One replica: a `connector.service.slots.SlotOwner`.
 
@@ -48,12 +79,6 @@ class Cluster:
     Args:
         settings: the whole tree.
         credentials: by the accounts' names.
-        refresh: loads the instrument master anew and hands it to `set_master`; a
-            `refresh-instruments` command waits for it. True: accept a list that would be held back.
-            None: there is none to load.
-        on_event: told of instruments that expired or changed their token.
-        drained: awaited after a slot's socket is closed and before the slot is given up: the place
-            to let its last ticks reach Kafka before another replica writes its first.
         connect: makes a slot's connection; the default is a real one.
         clock: for timers and times.
     """
@@ -63,24 +88,18 @@ class Cluster:
         settings: Settings,
         credentials: Mapping[str, Credentials],
         *,
-        refresh: Callable[[bool], Awaitable[None]] | None = None,
-        on_event: Callable[[ConnectionEvent], None] | None = None,
-        drained: Callable[[int], Awaitable[None]] | None = None,
         connect: Callable[[int], FeedConnection] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
-        self._refresh = refresh
-        self._on_event = on_event
-        self._drained = drained
         self._connect = connect or self._connection
         self._clock = clock
         self._log = structlog.get_logger("connector.cluster")
         self._topics = TopicNames(settings.topics.prefix)
         self._accounts = slots_by_account(settings.accounts)
         self._slots: dict[int, Slot] = {}
-        self._handler: Callable[[int], Handler] | None = None
+        self._intake: Intake | None = None
         self._names: Names = NoNames()
         self._membership = Membership(
             settings.kafka,
@@ -100,10 +119,10 @@ class Cluster:
 
     # life
 
-    async def start(self, handler: Callable[[int], Handler]) -> None:
+    async def start(self, intake: Intake) -> None:
         """Join the group; slots come as it assigns them, and each gets its handler."""
         self._loop = asyncio.get_running_loop()
-        self._handler = handler
+        self._intake = intake
         self._membership.start()
 
     async def stop_intake(self) -> None:
@@ -290,19 +309,22 @@ class Cluster:
 
     # slots
 
+    def _started(self) -> Intake:
+        assert self._intake is not None  # noqa: S101 - start() comes first
+        return self._intake
+
     def _connector(self, number: int) -> Callable[[], FeedConnection] | None:
         if number not in self._accounts:
             return None
         return lambda: self._connect(number)
 
     def _connection(self, number: int) -> FeedConnection:
-        assert self._handler is not None  # noqa: S101 - start() comes first
         account = self._settings.accounts[self._accounts[number]]
         return Connection(
             number,
             self._credentials[account.name],
             self._settings.connection,
-            self._handler(number),
+            self._started().handler(number),
             root=self._settings.feed.root,
             clock=self._clock,
         )
@@ -317,9 +339,9 @@ class Cluster:
             if slot is None:
                 return
             await slot.close()
-            if self._drained is not None and slot.connection is not None:
+            if self._intake is not None and slot.connection is not None:
                 try:
-                    await asyncio.wait_for(self._drained(number), DRAIN_SECONDS)
+                    await asyncio.wait_for(self._intake.drained(number), DRAIN_SECONDS)
                 except TimeoutError:
                     self._log.warning("slot given up before its last ticks were", slot=number)
             if self._slots.get(number) is slot:
@@ -342,8 +364,8 @@ class Cluster:
             wanted=wanted,
             max_bytes=settings.cluster.command_max_bytes,
             time_ms=lambda: self._clock.time_us() // 1000,
-            refresh=self._begin_refresh if self._refresh is not None else None,
-            on_event=self._tell if self._on_event is not None else None,
+            refresh=self._begin_refresh if self._started().can_refresh else None,
+            on_event=self._tell,
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,
         )
         done: asyncio.Future[None] = loop.create_future()
@@ -383,12 +405,11 @@ class Cluster:
     def _begin_refresh(self, accept_list: bool) -> Future[None]:
         """Called in the leader's thread, which looks at the future now and then."""
         assert self._loop is not None  # noqa: S101 - start() comes first
-        assert self._refresh is not None  # noqa: S101 - only given to a leader when there is one
+        intake = self._started()
 
         async def refresh() -> None:
-            assert self._refresh is not None  # noqa: S101
             try:
-                await asyncio.wait_for(self._refresh(accept_list), REFRESH_SECONDS)
+                await asyncio.wait_for(intake.refresh(accept_list), REFRESH_SECONDS)
             except TimeoutError as error:
                 raise KafkaError(
                     f"the instrument master was not loaded within {REFRESH_SECONDS:g} s"
@@ -399,5 +420,4 @@ class Cluster:
     def _tell(self, event: ConnectionEvent) -> None:
         """Called in the leader's thread."""
         assert self._loop is not None  # noqa: S101 - start() comes first
-        assert self._on_event is not None  # noqa: S101 - only given to a leader when there is one
-        self._loop.call_soon_threadsafe(self._on_event, event)
+        self._loop.call_soon_threadsafe(self._started().event, event)

@@ -20,10 +20,12 @@ class Acknowledgements:
 
     Args:
         log: a structlog logger.
+        silent_seconds: without an acknowledgement, from which on it is worth a word.
     """
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, silent_seconds: float = SILENT_SECONDS) -> None:
         self._log = log
+        self._silent_seconds = silent_seconds
         self._delivered = 0
         self._since: float | None = None
         self._told = False
@@ -38,7 +40,7 @@ class Acknowledgements:
         Returns:
             What is wrong, for a human; None where records are taken or there are none.
         """
-        waiting = counts.in_flight + counts.spooled
+        waiting = counts.waiting
         if not waiting or counts.delivered > self._delivered or self._since is None:
             self._delivered = counts.delivered
             self._since = now
@@ -47,7 +49,7 @@ class Acknowledgements:
                 self._log.info("Kafka takes records again")
             return None
         silent = now - self._since
-        if silent < SILENT_SECONDS:
+        if silent < self._silent_seconds:
             return None
         if not self._told:
             self._told = True

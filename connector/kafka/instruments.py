@@ -13,7 +13,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -22,6 +22,7 @@ from connector.errors import BrokerUnreachableError, ConnectorError, KafkaError,
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.diagnosis import passing
 from connector.kafka.groups import reader_group
+from connector.kafka.producer_state import Counts, all_written
 from connector.kite.web.instruments import Instrument
 from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
@@ -40,22 +41,6 @@ Change: TypeAlias = tuple[bytes, bytes | None]
 """Key and value of a record; None is a tombstone."""
 Held: TypeAlias = Mapping[bytes, int]
 """What the topic holds: key → `hash` of the value, which is enough to see a difference."""
-
-
-class Backlog(Protocol):
-    """The part of the producer's counts that is looked at."""
-
-    @property
-    def produced(self) -> int:
-        """Records that were taken."""
-
-    @property
-    def in_flight(self) -> int:
-        """Not acknowledged yet."""
-
-    @property
-    def spooled(self) -> int:
-        """On disk."""
 
 
 def differences(
@@ -199,7 +184,7 @@ class InstrumentPublisher:
         encode: Callable[[Instrument], bytes],
         read_held: Callable[[threading.Event], Held],
         produce: Callable[[Sequence[Change]], None],
-        backlog: Callable[[], Backlog],
+        backlog: Callable[[], Counts],
         leads: Callable[[], bool],
         *,
         room: int,
@@ -247,7 +232,8 @@ class InstrumentPublisher:
             await self._sleep(pause_seconds)
 
     async def _publish(self, instruments: Collection[Instrument]) -> None:
-        await self._all_written()
+        # a reader does not see what is still under way
+        await all_written(self._backlog, POLL_SECONDS, self._sleep)
         held = await self._held()
         written = removed = 0
         for changes in differences(instruments, self._encode, held):
@@ -263,15 +249,6 @@ class InstrumentPublisher:
         self._published = instruments
         log = self._log.info if written or removed else self._log.debug
         log("instruments published", written=written, removed=removed, before=len(held))
-
-    async def _all_written(self) -> None:
-        """Wait until the topic has what was produced before: a reader does not see the rest."""
-        produced = self._backlog().produced
-        while True:
-            backlog = self._backlog()
-            if backlog.produced - backlog.in_flight - backlog.spooled >= produced:
-                return
-            await self._sleep(POLL_SECONDS)
 
     def _has_room(self) -> bool:
         backlog = self._backlog()

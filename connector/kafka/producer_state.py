@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -47,6 +48,11 @@ class Counts:
     found: int = 0
     """Of the produced: left by an earlier process in the spool."""
 
+    @property
+    def waiting(self) -> int:
+        """Records that Kafka has not acknowledged yet and may still get."""
+        return self.in_flight + self.spooled
+
     def __add__(self, other: Counts) -> Counts:
         """Both together."""
         return Counts(
@@ -67,3 +73,20 @@ class FailedRecord:
     record: Record
     reason: str
     detail: str
+
+
+async def all_written(
+    counts: Callable[[], Counts],
+    poll_seconds: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Wait until Kafka has whatever was produced so far, or will never have it.
+
+    Args:
+        counts: of the producer.
+        poll_seconds: between two looks at them.
+        sleep: waits; tests have their own.
+    """
+    produced = counts().produced
+    while (now := counts()).produced - now.waiting < produced:
+        await sleep(poll_seconds)

@@ -13,7 +13,6 @@ on with tokens and without symbols.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NoReturn
@@ -21,8 +20,8 @@ from typing import NoReturn
 import structlog
 
 from connector.errors import ConnectorError, InstrumentFormatError, InstrumentListHeldBackError
-from connector.kite.clock import IST
-from connector.kite.feed.credentials import Credentials
+from connector.kafka.retry import retry_forever
+from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.web.instruments import InstrumentCache, InstrumentMaster
 from connector.kite.web.list_check import Claim, doubts, is_listed
 from connector.kite.web.rest import InstrumentDump, KiteRest
@@ -34,7 +33,6 @@ _log = structlog.get_logger("connector.service.instrument_list")
 RETRY_MIN_SECONDS = 5.0
 RETRY_MAX_SECONDS = 300.0
 ANNOUNCED_SECONDS = 300.0
-"""After a try so long nothing is loaded for an announcement."""
 _DAY_MS = 24 * 3_600_000
 
 
@@ -43,8 +41,7 @@ class InstrumentListLoader:
 
     Args:
         settings: when, and where it is cached.
-        rest_root: of Kite's REST API.
-        credentials: of any account: the list is the same for all.
+        open_rest: makes a client of Kite's REST API, to be entered for one request.
         on_master: called with each good list, from the event loop.
         claims: what is subscribed, as far as this process knows; the same object while nothing
             changes.
@@ -52,21 +49,22 @@ class InstrumentListLoader:
             is compared with when there is neither one in use nor one in the cache.
         on_held_back: called with the reason when a list is held back, with another one when that
             changes, and with None when a good list has come.
-        now_ms: the clock, UTC milliseconds.
+        announced_seconds: after a try, so long nothing is loaded for an announcement.
+        clock: says when it is morning.
         sleep: waits; tests have their own.
     """
 
     def __init__(
         self,
         settings: InstrumentMasterSettings,
-        rest_root: str,
-        credentials: Credentials,
+        open_rest: Callable[[], KiteRest],
         on_master: Callable[[InstrumentMaster], None],
         *,
         claims: Callable[[], Sequence[Claim]] = lambda: (),
         published: Callable[[], Awaitable[InstrumentMaster | None]] | None = None,
         on_held_back: Callable[[str | None], None] | None = None,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        announced_seconds: float = ANNOUNCED_SECONDS,
+        clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.error: str | None = None
@@ -76,13 +74,13 @@ class InstrumentListLoader:
         self.tried = asyncio.Event()
         """Set once the first try has ended, well or not."""
         self._settings = settings
-        self._rest_root = rest_root
-        self._credentials = credentials
+        self._open_rest = open_rest
         self._on_master = on_master
         self._claims = claims
         self._published = published
         self._on_held_back = on_held_back
-        self._now_ms = now_ms
+        self._announced_seconds = announced_seconds
+        self._clock = clock
         self._sleep = sleep
         self._master: InstrumentMaster | None = None  # in use
         self._origin = ""
@@ -134,29 +132,29 @@ class InstrumentListLoader:
 
     async def run(self) -> NoReturn:
         """Keep the list until cancelled."""
-        delay = RETRY_MIN_SECONDS
         fresh = await self._from_cache()
         while True:
             if not fresh:
-                try:
-                    await self._fetch()
-                except Exception as exc:  # noqa: BLE001 - whatever it was: the list is asked for again
-                    reason = str(exc) if isinstance(exc, ConnectorError | OSError) else repr(exc)
-                    if self.error is None:
-                        _log.warning(
-                            "instrument_list_not_loaded", reason=reason, loaded=self.loaded
-                        )
-                    self.error = reason
-                    await self._use_published()
-                    self.tried.set()
-                    await self._sleep(delay)
-                    delay = min(delay * 2, RETRY_MAX_SECONDS)
-                    continue
+                await retry_forever(
+                    self._fetch,
+                    self._not_loaded,
+                    min_seconds=RETRY_MIN_SECONDS,
+                    max_seconds=RETRY_MAX_SECONDS,
+                    whatever=True,  # a list that is wrong now may be right in a minute
+                    sleep=self._sleep,
+                    random=lambda: 1.0,
+                )
             self.tried.set()
             self.error = None
-            delay = RETRY_MIN_SECONDS
             fresh = False
             await self._until_due()
+
+    async def _not_loaded(self, reason: str) -> None:
+        if self.error is None:
+            _log.warning("instrument_list_not_loaded", reason=reason, loaded=self.loaded)
+        self.error = reason
+        await self._use_published()
+        self.tried.set()
 
     async def refresh(self, *, accept: bool = False) -> None:
         """Load the list now, whatever the time.
@@ -191,7 +189,7 @@ class InstrumentListLoader:
         while True:
             due_ms = morning_ms
             if self._another_is_announced():
-                due_ms = min(due_ms, self._tried_ms + round(ANNOUNCED_SECONDS * 1000))
+                due_ms = min(due_ms, self._tried_ms + round(self._announced_seconds * 1000))
             seconds = (due_ms - self._now_ms()) / 1000
             if seconds <= 0:
                 return
@@ -210,6 +208,9 @@ class InstrumentListLoader:
         finally:
             for wait in waits:
                 wait.cancel()
+
+    def _now_ms(self) -> int:
+        return self._clock.time_us() // 1000
 
     async def _from_cache(self) -> bool:
         """Use the cached list; True where Kite has not made another since."""
@@ -245,11 +246,7 @@ class InstrumentListLoader:
     async def _fetch(self, *, accept: bool = False) -> None:
         async with self._loading:  # a command and the morning may come together
             announced, self._tried_ms = self._announced, self._now_ms()
-            async with KiteRest(
-                self._rest_root,
-                api_key=self._credentials.api_key,
-                access_token=self._credentials.access_token(),
-            ) as rest:
+            async with self._open_rest() as rest:
                 dump = await rest.instruments(etag=None if accept else self._etag)
             if dump is not None:  # else it is still the list of the etag
                 try:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from connector.kafka.last_words import send_last
-from connector.kafka.spool import Dropped
+from connector.kafka.spool import Dropped, Record
 from connector.service.pipeline import Pipeline
-from connector.settings.models import Settings
-
-LAST_SECONDS = 2.0
-"""How long what the end itself loses may take to be said."""
 
 _log = structlog.get_logger("connector.service")
 
@@ -21,11 +16,11 @@ class Losses:
     """Adds losses up until they are reported.
 
     Args:
-        settings: the brokers, and the name of the service.
+        send_last: sends records when the producer is closed; False where they did not arrive.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, send_last: Callable[[Sequence[Record]], Awaitable[bool]]) -> None:
+        self._send_last = send_last
         self._losses: dict[str, Dropped] = {}
 
     def add(self, reason: str, dropped: Dropped) -> None:
@@ -39,20 +34,18 @@ class Losses:
             )
         self._losses[reason] = dropped
 
-    def report(self, pipeline: Pipeline | None) -> None:
-        """Write an event of each reason; what comes before there is a pipeline waits for it."""
-        if pipeline is None:
-            return
+    def report(self, pipeline: Pipeline) -> None:
+        """Write an event of each reason; what came before there was a pipeline too."""
         losses, self._losses = self._losses, {}
         for reason, lost in losses.items():
             pipeline.tell_dropped(
                 reason, lost.count, lost.first_timestamp_ms, lost.last_timestamp_ms
             )
 
-    async def report_last(self, pipeline: Pipeline | None, *, reachable: bool) -> None:
+    async def report_last(self, pipeline: Pipeline, *, reachable: bool) -> None:
         """The same when the producer is closed already, where a broker still answers."""
         losses, self._losses = self._losses, {}
-        if pipeline is None or not losses or not reachable:
+        if not losses or not reachable:
             return
         records = [
             record
@@ -61,7 +54,5 @@ class Losses:
                 reason, lost.count, lost.first_timestamp_ms, lost.last_timestamp_ms
             )
         ]
-        if records and not await asyncio.to_thread(
-            send_last, self._settings.kafka, self._settings.name, records, LAST_SECONDS
-        ):
+        if records and not await self._send_last(records):
             _log.warning("last_losses_not_in_events", reasons=sorted(losses))

@@ -10,13 +10,21 @@ Told twice only when Kafka is away longer than a writer lives: at least once com
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
+from typing import NoReturn
 
+import structlog
+
+from connector.errors import reason_of
+from connector.kafka.tail import TailRecord
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
 from connector.kite.wire.models import Order
 from connector.kite.wire.orders import REMEMBERED_UPDATES, update_identity
+
+_log = structlog.get_logger("connector.service.orders")
 
 HOLD_SECONDS = 1.0
 """What a copy waits for each lower slot that another replica may own; an update is in the topic
@@ -67,11 +75,6 @@ class OrderDeduplicator:
         self._capacity = capacity
         self._done: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._held: dict[tuple[str, bytes], _Held] = {}
-
-    @property
-    def holding(self) -> int:
-        """Updates that wait for another replica to write them."""
-        return len(self._held)
 
     def take(self, update: Update) -> None:
         """A socket brought an update."""
@@ -139,3 +142,53 @@ class OrderDeduplicator:
         self._done[identity] = None
         if len(self._done) > self._capacity:
             self._done.popitem(last=False)
+
+
+class OrdersTopic:
+    """Tells a deduplicator what the replicas write, and how time passes.
+
+    Args:
+        desk: the deduplicator.
+        read: reads the topic of order updates from now on.
+        reachable: whether a broker is connected.
+        retry_seconds: between a reading that failed and the next one.
+    """
+
+    def __init__(
+        self,
+        desk: OrderDeduplicator,
+        read: Callable[[], AsyncIterator[TailRecord]],
+        reachable: Callable[[], bool],
+        *,
+        retry_seconds: float,
+    ) -> None:
+        self._desk = desk
+        self._read = read
+        self._reachable = reachable
+        self._retry_seconds = retry_seconds
+        self._readable = True
+
+    async def run(self) -> NoReturn:
+        """Watch the topic until cancelled."""
+        reading = asyncio.create_task(self.read_on(), name="orders-topic")
+        try:
+            while True:
+                self._desk.pass_time(topic_seen=self._reachable() and self._readable)
+                await asyncio.sleep(HOLD_SECONDS / 4)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def read_on(self) -> NoReturn:
+        """Read until cancelled, whatever stands there: what nobody reads is written twice."""
+        while True:
+            try:
+                async for record in self._read():
+                    self._readable = True
+                    if isinstance(record.value, dict):
+                        self._desk.written(record.value["payload"])
+            except Exception as exc:  # noqa: BLE001 - whatever it was, the topic is read again
+                _log.warning("cannot read the orders of other replicas", reason=reason_of(exc))
+                self._readable = False
+                await asyncio.sleep(self._retry_seconds)
+                self._readable = True

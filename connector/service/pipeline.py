@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
 
 import structlog
 
-from connector.codec import Transcoded
+from connector.codec import Twin
 from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.kafka.isolating import IsolatingProducer
+from connector.kafka.records import RecordEncoder
 from connector.kafka.spool import Record
-from connector.kite.clock import SYSTEM_CLOCK
+from connector.kafka.topics import TopicNames
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import (
     ConnectionEvent,
@@ -24,7 +26,6 @@ from connector.kite.wire.models import (
     EventType,
     Exchange,
     Mode,
-    Order,
     OrderMessage,
     TextMessage,
     TickerMessage,
@@ -46,86 +47,6 @@ ORDER_UNENCODABLE = "order_unencodable"
 # where a packet that begins a frame has the exchange's time, by its length
 _TIMESTAMP_AT = {184: 64, 32: 32}
 
-Headers = Sequence[tuple[str, bytes | None]]
-
-
-class Producer(Protocol):
-    """The part of the producer that the pipeline needs; neither call raises nor waits."""
-
-    def produce_all(self, records: list[tuple[str, bytes, bytes]], timestamp_ms: int) -> None:
-        """Take (topic, key, value) of one moment: what `produce` does for each, but cheaper."""
-
-    def produce(
-        self,
-        topic: str,
-        value: bytes | None,
-        key: bytes | None = None,
-        timestamp_ms: int = 0,
-        headers: Headers | None = None,
-    ) -> None:
-        """Take one record, whatever Kafka's state is."""
-
-
-class FrameTranscoder(Protocol):
-    """The part of the codec that the pipeline needs."""
-
-    @property
-    def packets(self) -> int:
-        """Packets so far: ticks, and whatever was rejected."""
-
-    @property
-    def last_tick_us(self) -> int:
-        """Receive time of the last frame that had a tick; 0 before the first."""
-
-    @property
-    def implausible_times(self) -> int:
-        """Ticks whose exchange timestamp could not be their event_time."""
-
-    @property
-    def unkept(self) -> int:
-        """Packets that are no ticks, and more in one frame than are kept."""
-
-    def counts(self) -> dict[Exchange, int]:
-        """Ticks so far by exchange."""
-
-    def open_session(self, session_id: int) -> None:
-        """A new socket."""
-
-    def expect(self, tokens: Iterable[int]) -> None:
-        """The next packet of each is a snapshot."""
-
-    def forget(self, tokens: Iterable[int]) -> None:
-        """No longer wanted."""
-
-    def set_symbols(self, symbols: Mapping[int, str]) -> None:
-        """Replace the tradingsymbols by token."""
-
-    def transcode(self, frame: bytes, receive_time_us: int) -> Transcoded:
-        """Records of a frame."""
-
-
-class LowRateEncoder(Protocol):
-    """Frames what is too rare to need a codec of its own."""
-
-    def order(self, order: Order, *, slot: int, session_id: int, receive_time_us: int) -> bytes:
-        """An order update's value."""
-
-    def event(self, event: ConnectionEvent, *, account: str) -> bytes:
-        """A connection event's value."""
-
-
-class PipelineTopics(Protocol):
-    """The names of the topics that the pipeline writes to."""
-
-    prefix: str
-    orders: str
-    events: str
-    instruments: str
-    deadletter: str
-
-    def all_ticks(self) -> Mapping[Exchange, str]:
-        """The tick topic of every exchange."""
-
 
 class Pipeline:
     """All slots of this process: gives each its handler, and holds what they have in common.
@@ -138,29 +59,29 @@ class Pipeline:
         account_of: names a slot's account, for events and logs.
         owned: slots of this process where others own some; None: it is alone.
         announced: told the etag of the list of instruments that the feed announces.
-        time_us: the clock, UTC microseconds.
-        monotonic: seconds, for durations.
+        clock: for times of records, and for how long an order update is held.
     """
 
     def __init__(
         self,
-        producer: Producer,
-        topics: PipelineTopics,
-        encoder: LowRateEncoder,
-        transcoder: Callable[[int], FrameTranscoder],
+        producer: IsolatingProducer,
+        topics: TopicNames,
+        encoder: RecordEncoder,
+        transcoder: Callable[[int], Twin],
         account_of: Callable[[int], str],
         *,
         owned: Callable[[], Collection[int]] | None = None,
         announced: Callable[[str], None] | None = None,
-        time_us: Callable[[], int] = SYSTEM_CLOCK.time_us,
-        monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.producer = producer
         self.topics = topics
         self.encoder = encoder
-        self.time_us = time_us
+        self.time_us = clock.time_us
         self.orders = 0
-        self.order_desk = OrderDeduplicator(self._write_order, owned=owned, monotonic=monotonic)
+        self.order_desk = OrderDeduplicator(
+            self._write_order, owned=owned, monotonic=clock.monotonic
+        )
         self.texts = 0
         """Text frames that cannot be read, each a dead letter."""
         self.events = 0
@@ -352,9 +273,7 @@ class Pipeline:
 class SlotPipeline:
     """The handler of one connection; implements `connector.kite.feed.handler.Handler`."""
 
-    def __init__(
-        self, pipeline: Pipeline, slot: int, account: str, transcoder: FrameTranscoder
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, slot: int, account: str, transcoder: Twin) -> None:
         self.slot = slot
         self.account = account
         self.session_id = 0

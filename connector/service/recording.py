@@ -16,10 +16,10 @@ from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.feed.capture import CaptureWriter, RecordingHandler
 from connector.kite.wire.models import ConnectionEvent, ConnectionState, Mode, TickerMessage
 from connector.service.instrument_list import InstrumentListLoader
+from connector.service.outside import Outside
 from connector.service.slots import StaticSlots, credentials_of
 from connector.settings.models import Settings
 
-MASTER_WAIT_SECONDS = 20.0
 PROGRESS_SECONDS = 1.0
 
 
@@ -52,6 +52,34 @@ class ConfirmingHandler:
         """Nothing to do: a connection logs its own edges."""
 
 
+class Recorders:
+    """Gives each slot's connection a handler that records.
+
+    Args:
+        writer: of the file.
+        text: record text frames, too.
+    """
+
+    def __init__(self, writer: CaptureWriter, *, text: bool) -> None:
+        self._writer = writer
+        self._text = text
+        self.all: list[RecordingHandler] = []
+        """Those that were given; one has an error once the file cannot be written."""
+
+    def handler(self, slot: int) -> RecordingHandler:
+        """Make a slot's handler."""
+        self.all.append(
+            RecordingHandler(
+                slot,
+                ConfirmingHandler(),
+                self._writer,
+                clock_us=SYSTEM_CLOCK.time_us,
+                text=self._text,
+            )
+        )
+        return self.all[-1]
+
+
 async def record(
     settings: Settings,
     path: Path,
@@ -78,37 +106,26 @@ async def record(
         OSError: the file cannot be written.
     """
     credentials = {account.name: credentials_of(account) for account in settings.accounts}
-    slots = StaticSlots(settings, credentials)
+    slots, outside = StaticSlots(settings, credentials), Outside(settings)
     writer = CaptureWriter(path, created_us=SYSTEM_CLOCK.time_us(), comment=comment)
     with writer:
         async with contextlib.AsyncExitStack() as stack:
             if settings.instrument_master.load:
+                account = next(iter(credentials.values()))
                 keeper = InstrumentListLoader(
-                    settings.instrument_master,
-                    settings.feed.rest,
-                    next(iter(credentials.values())),
-                    slots.set_master,
+                    settings.instrument_master, lambda: outside.rest(account), slots.set_master
                 )
                 task = asyncio.create_task(keeper.run())
                 stack.callback(task.cancel)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(keeper.tried.wait(), MASTER_WAIT_SECONDS)
-            handlers: list[RecordingHandler] = []
-
-            def handler(slot: int) -> RecordingHandler:
-                handlers.append(
-                    RecordingHandler(
-                        slot, ConfirmingHandler(), writer, clock_us=SYSTEM_CLOCK.time_us, text=text
-                    )
-                )
-                return handlers[-1]
-
-            await slots.start(handler)
+                    await asyncio.wait_for(keeper.tried.wait(), outside.list_wait_seconds)
+            recorders = Recorders(writer, text=text)
+            await slots.start(recorders)
             stack.push_async_callback(slots.stop_intake)
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), PROGRESS_SECONDS)
-                if error := next((one.error for one in handlers if one.error), None):
+                if error := next((one.error for one in recorders.all if one.error), None):
                     raise error
                 if on_progress is not None:
                     states = [stats.state for stats in slots.stats()]

@@ -7,20 +7,20 @@ the list comes over the control topic, is another implementation of it and chang
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Protocol
 
 import structlog
 
+from connector.cluster.cluster import Handlers, Intake
 from connector.cluster.layout import slots_by_account
 from connector.control.state import Names
 from connector.errors import CapacityError
-from connector.kite.clock import IST
+from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.feed.allocation import place
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
-from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.web.list_check import Claim
 from connector.kite.wire.models import ConnectionState, Mode
@@ -36,11 +36,11 @@ class SlotOwner(Protocol):
     def leads(self) -> bool:
         """Whether this process does what only one of them may."""
 
-    async def start(self, handler: Callable[[int], Handler]) -> None:
+    async def start(self, intake: Intake) -> None:
         """Open what is to be open; returns without waiting for the sockets.
 
         Args:
-            handler: gives a slot's connection its handler.
+            intake: what the slots' connections are for.
         """
 
     async def stop_intake(self) -> None:
@@ -107,10 +107,10 @@ class StaticSlots:
         settings: Settings,
         credentials: Mapping[str, Credentials],
         *,
-        today: Callable[[], date] = lambda: datetime.now(IST).date(),
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settings = settings
-        self._today = today
+        self._clock = clock
         self._credentials = credentials
         self._connections: dict[int, Connection] = {}
         self._slot_of: dict[int, int] = {}
@@ -127,7 +127,7 @@ class StaticSlots:
         """Always: there is no other."""
         return True
 
-    async def start(self, handler: Callable[[int], Handler]) -> None:
+    async def start(self, intake: Handlers) -> None:
         """Open every slot at once; each connects by itself and for ever."""
         accounts = self._settings.accounts
         for slot, number in slots_by_account(accounts).items():
@@ -135,8 +135,9 @@ class StaticSlots:
                 slot,
                 self._credentials[accounts[number].name],
                 self._settings.connection,
-                handler(slot),
+                intake.handler(slot),
                 root=self._settings.feed.root,
+                clock=self._clock,
             )
             # a process that ran before this one may have left anything or nothing
             self._connections[slot].continue_from(None)
@@ -209,6 +210,9 @@ class StaticSlots:
             self._expiries[name] = master.expiry(self._names[name]) or self._expiries.get(name)
         elif (expiry := self._expiries.get(name)) is not None and expiry < self._today():
             del self._names[name]
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._clock.time_us() / 1e6, IST).date()
 
     def _why_unknown(self, name: str) -> str:
         if self._master is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import connector
-from connector.kafka.histogram import Histogram
+from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 
 VERSION: Final = connector.__version__
 
@@ -147,11 +147,10 @@ class InstrumentListStatus:
 class Latencies:
     """How long things take, in seconds."""
 
-    exchange_to_receive: Histogram
-    receive_to_produce: Histogram
-    produce_to_ack: Histogram
-    event_loop_lag: Histogram
-    event_loop_lag_last: float = 0.0
+    exchange_to_receive: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    receive_to_produce: Histogram = field(default_factory=lambda: Histogram(MILLISECONDS))
+    produce_to_ack: Histogram = field(default_factory=lambda: Histogram(MILLISECONDS))
+    event_loop_lag: Histogram = field(default_factory=lambda: Histogram(MILLISECONDS))
 
 
 @dataclass(frozen=True)
@@ -167,11 +166,12 @@ class ServiceStatus:
     """what it is doing: starting, running, stopping"""
     not_ready: Sequence[str]
     """why it is not ready; empty when it is"""
-    connections: Sequence[ConnectionStatus]
-    exchanges: Sequence[ExchangeStatus]
     accounting: Accounting
     producer: ProducerStatus
     latencies: Latencies
+    connections: Sequence[ConnectionStatus] = ()
+    """while it starts, and where no slot is owned, none"""
+    exchanges: Sequence[ExchangeStatus] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
     """packets that were no ticks, by reason"""
     unkept: int = 0

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from typing import Protocol
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any
 
 from connector.codec import IMPLEMENTATION
-from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import Counts
-from connector.kafka.refusals import Trouble
 from connector.service.dead_letters import DeadLetters
-from connector.service.instrument_list import InstrumentListLoader
 from connector.service.looplag import LoopLag
 from connector.service.pipeline import Pipeline
 from connector.service.rates import Rates
+from connector.service.readiness import Progress, Snapshot, not_ready
 from connector.service.slots import SlotOwner
 from connector.service.status import (
     VERSION,
@@ -27,99 +26,78 @@ from connector.service.status import (
     ProducerStatus,
     ServiceStatus,
 )
+from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import Settings
 
 
-class CountingProducer(Protocol):
-    """The part of the producer that is reported."""
-
-    @property
-    def counts(self) -> Counts:
-        """Where all records are, but dead letters."""
-
-    @property
-    def dead_letters(self) -> Counts:
-        """Where all dead letters are."""
-
-    refusals: Counter[tuple[str, str]]
-    """Records by topic and reason, each time that Kafka refused them."""
-
-    @property
-    def troubles(self) -> Sequence[Trouble]:
-        """Topics that accept nothing."""
-
-    @property
-    def broker_reachable(self) -> bool:
-        """A broker is connected."""
-
-    @property
-    def last_error(self) -> str | None:
-        """What the client complained of last."""
-
-    @property
-    def spool_bytes(self) -> int:
-        """Of the spool's files."""
-
-    @property
-    def spool_peak_bytes(self) -> int:
-        """The most that they ever were."""
-
-    @property
-    def spool_limit_bytes(self) -> int:
-        """How large they can become."""
-
-    @property
-    def spool_problem(self) -> str | None:
-        """Why the spool does not work."""
-
-    @property
-    def queue_peak(self) -> int:
-        """The most records that librdkafka's queue was seen to hold."""
-
-    @property
-    def health(self) -> BrokerHealth:
-        """What librdkafka's statistics tell of the brokers."""
-
-
 class Reporter:
-    """Knows where everything is counted; `status` is a snapshot of it all."""
+    """Knows where everything is counted; looking changes nothing and logs nothing.
+
+    Args:
+        settings: the name of the service, and where its brokers are.
+        producer: counts what became of records.
+        owner: knows the connections.
+        dead_letters: counts the refused records that became some.
+        troubles: knows the topics that accept nothing.
+        progress: how far the service has come.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        producer: CountingProducer,
+        producer: IsolatingProducer,
         owner: SlotOwner,
         dead_letters: DeadLetters,
+        troubles: TopicTroubles,
+        progress: Progress,
     ) -> None:
-        self.pipeline: Pipeline | None = None
-        """Set once there is one."""
-        self.instrument_list: InstrumentListLoader | None = None
-        """Set once there is one."""
         self.lag = LoopLag()
         self._settings = settings
         self._producer = producer
         self._owner = owner
         self._dead_letters = dead_letters
+        self._troubles = troubles
+        self._progress = progress
         self._rates = Rates()
         self._started = time.monotonic()
         self._started_ms = time.time_ns() // 1_000_000
 
-    def sample(self) -> None:
+    def sample(self, pipeline: Pipeline) -> None:
         """Note the counters for the rates; to be called about once a second."""
-        if self.pipeline is not None:
-            counts: dict[Hashable, int] = dict(self.pipeline.ticks.items())
-            for slot in self.pipeline.slots:
-                counts[slot] = self.pipeline.packets(slot)
-            self._rates.sample(time.monotonic(), counts)
+        counts: dict[Hashable, int] = dict(pipeline.ticks.items())
+        for slot in pipeline.slots:
+            counts[slot] = pipeline.packets(slot)
+        self._rates.sample(time.monotonic(), counts)
+
+    def readiness(self) -> tuple[str, list[str]]:
+        """Return the phase, and why the service is not ready."""
+        progress, producer = self._progress, self._producer
+        instruments = progress.running.instruments if progress.running is not None else None
+        snapshot = Snapshot(
+            phase=progress.phase,
+            waiting_for=progress.waiting_for,
+            broker_reachable=producer.broker_reachable,
+            last_error=producer.last_error,
+            troubles=self._troubles.reasons(),
+            silence=progress.silence,
+            spool_problem=producer.spool_problem,
+            list_held_back=instruments.list.held_back if instruments is not None else None,
+            slots=self._owner.not_ready(),
+        )
+        return progress.phase.value, not_ready(snapshot)
 
     def accounting(self) -> Accounting:
-        """Where everything is that was received.
+        """Return where everything is that was received.
 
         The two sides come from different counters: what was received from the pipeline's, what
         became of it from the producer's.
         """
-        counts, dead = self._producer.counts, self._producer.dead_letters
-        received = self.pipeline.received if self.pipeline else 0
+        counts, dead, running = (
+            self._producer.counts,
+            self._producer.dead_letters,
+            self._progress.running,
+        )
+        received = running.pipeline.received if running is not None else 0
         return balance(
             counts,
             dead,
@@ -127,42 +105,64 @@ class Reporter:
             redirected=self._dead_letters.redirected,
         )
 
-    def status(self, phase: str, not_ready: Sequence[str]) -> ServiceStatus:
-        """Everything at this moment."""
-        pipeline = self.pipeline
-        return ServiceStatus(
+    def status(self) -> ServiceStatus:
+        """Return everything at this moment."""
+        phase, reasons = self.readiness()
+        status = ServiceStatus(
             name=self._settings.name,
             version=VERSION,
             codec=IMPLEMENTATION,
             started_ms=self._started_ms,
             uptime_seconds=round(time.monotonic() - self._started, 1),
             phase=phase,
-            not_ready=not_ready,
-            connections=self._connections(),
-            exchanges=self._exchanges(),
+            not_ready=reasons,
             accounting=self.accounting(),
             producer=self._producer_status(),
             latencies=Latencies(
-                pipeline.exchange_to_receive if pipeline else Histogram(SECONDS),
-                pipeline.receive_to_produce if pipeline else Histogram(MILLISECONDS),
-                self._producer.health.acknowledgement.histogram,
-                self.lag.histogram,
-                self.lag.last_seconds,
+                produce_to_ack=self._producer.health.acknowledgement.histogram,
+                event_loop_lag=self.lag.histogram,
             ),
-            rejected=dict(pipeline.rejected) if pipeline else {},
-            unkept=pipeline.unkept if pipeline else 0,
-            implausible_times=pipeline.implausible_times if pipeline else 0,
-            orders=pipeline.orders if pipeline else 0,
-            order_repeats=pipeline.order_desk.repeats if pipeline else 0,
-            events=pipeline.events if pipeline else 0,
-            instruments=pipeline.instruments if pipeline else 0,
             unresolved=self._owner.unresolved(),
-            instrument_list=self.instrument_list.status() if self.instrument_list else None,
             cluster=self._owner.status(),
         )
+        running = self._progress.running
+        if running is None:
+            return status
+        instruments = running.instruments
+        return replace(
+            status,
+            **self._received(running.pipeline, status.latencies),
+            instrument_list=instruments.list.status() if instruments is not None else None,
+        )
 
-    def _connections(self) -> list[ConnectionStatus]:
-        pipeline = self.pipeline
+    def _received(self, pipeline: Pipeline, latencies: Latencies) -> dict[str, Any]:
+        """The part of the status that tells of what was received."""
+        return {
+            "connections": self._connections(pipeline),
+            "exchanges": [
+                ExchangeStatus(
+                    exchange.name,
+                    pipeline.tick_topics[exchange],
+                    count,
+                    self._rates.per_second(exchange),
+                )
+                for exchange, count in pipeline.ticks.items()
+            ],
+            "latencies": replace(
+                latencies,
+                exchange_to_receive=pipeline.exchange_to_receive,
+                receive_to_produce=pipeline.receive_to_produce,
+            ),
+            "rejected": dict(pipeline.rejected),
+            "unkept": pipeline.unkept,
+            "implausible_times": pipeline.implausible_times,
+            "orders": pipeline.orders,
+            "order_repeats": pipeline.order_desk.repeats,
+            "events": pipeline.events,
+            "instruments": pipeline.instruments,
+        }
+
+    def _connections(self, pipeline: Pipeline) -> list[ConnectionStatus]:
         now_us = time.time_ns() // 1000
         return [
             ConnectionStatus(
@@ -175,7 +175,7 @@ class Reporter:
                 frames=stats.frames,
                 bytes=stats.bytes,
                 heartbeats=stats.heartbeats,
-                packets=pipeline.packets(stats.slot) if pipeline else 0,
+                packets=pipeline.packets(stats.slot),
                 unserved=stats.unserved,
                 trouble=stats.trouble or None,
                 connects=stats.connects,
@@ -186,19 +186,6 @@ class Reporter:
                 last_error=stats.last_error or None,
             )
             for stats in self._owner.stats()
-        ]
-
-    def _exchanges(self) -> list[ExchangeStatus]:
-        if self.pipeline is None:
-            return []
-        return [
-            ExchangeStatus(
-                exchange.name,
-                self.pipeline.tick_topics[exchange],
-                count,
-                self._rates.per_second(exchange),
-            )
-            for exchange, count in self.pipeline.ticks.items()
         ]
 
     def _producer_status(self) -> ProducerStatus:

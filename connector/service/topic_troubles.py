@@ -1,41 +1,25 @@
-"""Topics that accept nothing: said in `/ready`, and made again where one is missing."""
+"""What topics do not accept: said in `/ready`; those that are missing are made again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
 
 import structlog
 
-from connector.errors import ConnectorError
-from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.producer_state import Counts
-from connector.kafka.refusals import Trouble
+from connector.errors import reason_of
+from connector.kafka.isolating import IsolatingProducer
+from connector.kafka.topics import TopicNames, TopicsReport
 from connector.settings.models import KafkaSettings
 
 _log = structlog.get_logger("connector.service")
 
+SMALL_BATCH_BYTES: Final = 64 * 1024
+"""Batches below cost CPU: a topic that wants them is named in the log."""
 LOOK_SECONDS: Final = 1.0
 MAKE_MIN_SECONDS: Final = 1.0
 MAKE_MAX_SECONDS: Final = 30.0
-
-
-class RefusedProducer(Protocol):
-    """The part of the producer that knows what Kafka refuses."""
-
-    health: BrokerHealth
-
-    @property
-    def troubles(self) -> Sequence[Trouble]:
-        """Topics that accept nothing."""
-
-    @property
-    def counts(self) -> Counts:
-        """Where all records are."""
-
-    def waiting(self, topic: str) -> int:
-        """Records of one of these topics."""
 
 
 class TopicTroubles:
@@ -45,17 +29,21 @@ class TopicTroubles:
         producer: whose.
         kafka: for the commands that help.
         make: makes these topics; raises ConnectorError. None where the connector makes no topics.
+        sleep: waits; tests have their own.
     """
 
     def __init__(
         self,
-        producer: RefusedProducer,
+        producer: IsolatingProducer,
         kafka: KafkaSettings,
         make: Callable[[Collection[str]], Awaitable[object]] | None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._producer = producer
         self._kafka = kafka
         self._make = make
+        self._sleep = sleep
         self._cannot_make: str | None = None
 
     def reasons(self) -> list[str]:
@@ -68,11 +56,9 @@ class TopicTroubles:
             waiting = self._producer.waiting(trouble.topic)
             reasons.append(f"{reason} ({waiting} records for {trouble.topic} wait)")
         if throttled := self._producer.health.throttled_seconds_now():
-            counts = self._producer.counts
-            waiting = counts.in_flight + counts.spooled
             reasons.append(
                 f"a quota of the brokers holds this client back, for {throttled:.1f} s at a time, "
-                f"and {waiting} records wait: raise producer_byte_rate for "
+                f"and {self._producer.counts.waiting} records wait: raise producer_byte_rate for "
                 f"{self._kafka.sasl_username or 'this client.id'} with kafka-configs.sh --alter"
             )
         return reasons
@@ -86,7 +72,7 @@ class TopicTroubles:
         """Make missing topics again, for as long as this runs."""
         pause = MAKE_MIN_SECONDS
         while True:
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
             missing = {trouble.topic for trouble in self._producer.troubles if trouble.missing}
             if not missing or self._make is None:
                 pause, self._cannot_make = LOOK_SECONDS, None
@@ -94,7 +80,7 @@ class TopicTroubles:
             try:
                 await self._make(missing)
             except Exception as exc:  # noqa: BLE001 - whatever it was: streaming goes on, and so does this
-                reason = str(exc) if isinstance(exc, ConnectorError) else repr(exc)
+                reason = reason_of(exc)
                 if self._cannot_make != reason:
                     _log.error("topic_not_recreated", topics=sorted(missing), reason=reason)
                 self._cannot_make = reason
@@ -103,3 +89,16 @@ class TopicTroubles:
                 _log.warning("topic_recreated", topics=sorted(missing))
             # not at once again: the producer notices within seconds that it is there
             pause = min(max(pause, MAKE_MIN_SECONDS) * 2, MAKE_MAX_SECONDS)
+
+
+def heed_limits(producer: IsolatingProducer, topics: TopicNames, report: TopicsReport) -> None:
+    """Tell a producer what brokers refuse: times far ahead, batches above max.message.bytes."""
+    producer.after_max_ms = report.timestamp_after_max_ms
+    written = {*topics.all_ticks().values(), topics.orders, topics.events, topics.deadletter,
+               topics.instruments}  # fmt: skip
+    limits = [(size, topic) for topic, size in report.max_message_bytes.items() if topic in written]
+    if limits:
+        size, topic = min(limits)
+        if size < SMALL_BATCH_BYTES:
+            _log.warning("small_batches", topic=topic, max_message_bytes=size)
+        producer.bound_batches(size)

@@ -25,7 +25,7 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import Mode
 from connector.service.pipeline import Pipeline, SlotPipeline
-from connector.service.service import GC_THRESHOLD
+from connector.service.process import GC_THRESHOLD
 from connector.settings.models import KafkaSettings, SpoolSettings
 from tests.bench.feed import SLOTS, VOLUME_OFFSET, age_us, tokens_of
 from tests.bench.peer import cpu_seconds

@@ -32,6 +32,11 @@ NAMES = [f"{one.exchange}:{one.tradingsymbol}" for one in CLAIMED]
 TOKENS = {one.instrument_token for one in CLAIMED}
 
 
+def instruments(running):
+    """The loader of a service's list; None before Kafka and the registry have answered."""
+    return running.running and running.running.instruments.list
+
+
 def without(*exchanges):
     return "".join(line for line in LINES if line.strip().rpartition(",")[2] not in exchanges)
 
@@ -96,14 +101,14 @@ async def test_whatever_the_list_lacks_what_is_subscribed_is_streamed(around):
             for kind, text in BAD.items():
                 around.file.write_text(text)
                 with pytest.raises((InstrumentFormatError, InstrumentListHeldBackError)) as caught:
-                    await running._master.refresh()
+                    await instruments(running).refresh()
                 assert running.status().instrument_list.held_back == str(caught.value), kind
                 assert set(around.simulator.subscriptions()) == TOKENS, kind
             reply = await steering.send("refresh-instruments")
             assert (reply["status"], reply["errors"]) == ("REJECTED", [str(caught.value)])
             assert running.status().not_ready == [str(caught.value)]
             around.file.write_text(FULL)
-            await running._master.refresh()
+            await instruments(running).refresh()
             await until(lambda: running.status().ready)
             # nothing was unsubscribed meanwhile, nor subscribed again
             assert len(around.simulator.requests) == requests
@@ -126,7 +131,7 @@ async def test_it_is_said_on_every_page_and_an_operator_may_accept_it(around):
             await steering.send("subscribe", instruments=NAMES[2:], mode="full")
             around.file.write_text(without("MCX"))
             with pytest.raises(InstrumentListHeldBackError):
-                await running._master.refresh()
+                await instruments(running).refresh()
             said = "it has nothing of MCX"
             code, text = await asyncio.to_thread(page, running, "ready")
             assert (code, said in text) == (503, True)
@@ -171,7 +176,7 @@ async def test_a_start_without_a_cache_compares_with_what_is_published(around):
         await until(lambda: running.status().instruments == len(MARKET))
     around.file.write_text("".join(LINES[:100]))
     async with service(around, settings, ready=False) as running:
-        await until(lambda: running._master is not None and running._master.held_back)
+        await until(lambda: instruments(running) is not None and instruments(running).held_back)
         assert running.status().instrument_list.origin == "kite.instruments"
         await until(lambda: len(around.simulator.subscriptions()) == 2)
     # and no row of it was taken away

@@ -29,8 +29,7 @@ def name(listing):
     return f"{listing.exchange}:{listing.tradingsymbol}"
 
 
-async def test_nothing_is_streamed_under_yesterdays_name(tmp_path, monkeypatch):
-    monkeypatch.setattr("connector.service.instrument_list.ANNOUNCED_SECONDS", 0.0)
+async def test_nothing_is_streamed_under_yesterdays_name(tmp_path):
     file = tmp_path / "instruments.csv"
     file.write_text(instruments_csv(TWO_DAYS[0]))
     config = SimulatorConfig(stepped=True, instruments=300, today=TODAY, instruments_file=file)
@@ -39,7 +38,7 @@ async def test_nothing_is_streamed_under_yesterdays_name(tmp_path, monkeypatch):
         cluster={"enabled": True, "session_timeout_seconds": 6.0},
         instruments=[{"mode": "full", "instruments": [name(one) for one in CARRIED]}],
     )
-    async with around as around, service(around) as running:
+    async with around as around, service(around, announced_seconds=0.0) as running:
         feed = around.simulator
         await until(lambda: len(feed.subscriptions()) == len(CARRIED))
         await streaming(around, running)

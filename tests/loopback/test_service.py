@@ -10,7 +10,8 @@ from connector.errors import PortInUseError, TopicError
 from connector.kafka.histogram import Histogram
 from connector.kite.wire.models import Exchange
 from connector.kite.wire.packets import parse_frame
-from connector.service.service import Phase, Service
+from connector.service.readiness import Phase
+from connector.service.service import Service
 from connector.simulator import SimulatorConfig
 from connector.simulator.wire import encode_frame, quote_packet
 from connector.testing import until
@@ -226,11 +227,10 @@ async def test_names_that_nobody_knows_are_reported_and_no_hindrance():
         assert running.status().ready
 
 
-async def test_a_rest_api_that_is_away_costs_the_names_alone(monkeypatch):
-    monkeypatch.setattr("connector.service.service.MASTER_WAIT_SECONDS", 0.01)
+async def test_a_rest_api_that_is_away_costs_the_names_alone():
     async with stack(feed={"root": "ws://127.0.0.1:1"}) as around:
         feed = {"root": around.simulator.ws_url, "rest": "http://127.0.0.1:1"}
-        async with service(around, around.changed(feed=feed)) as running:
+        async with service(around, around.changed(feed=feed), list_wait_seconds=0.01) as running:
             status = running.status()
             assert status.unresolved == ["NSE:TCS: the instrument master is not loaded yet"]
             assert sum(connection.desired for connection in status.connections) == 4

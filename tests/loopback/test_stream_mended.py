@@ -1,10 +1,8 @@
 """Mute and half-served sockets, over a real WebSocket and into Kafka: mended while trading."""
 
-import pytest
-
-from connector.kite.feed import stream
 from connector.simulator import FaultKind, SimulatorConfig
 from connector.testing import until
+from tests.support.clock import TradingClock
 from tests.support.stack import TOPICS, delivered, service, stack
 
 # a market that moves by itself, whatever the day; thresholds that a test need not wait for
@@ -14,12 +12,6 @@ CONNECTION = {
     "slot_wait_seconds": 0.05,
     "stall_threshold_seconds": 0.6, "confirm_timeout_seconds": 0.2, "confirm_attempts": 2,
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _market_hours(monkeypatch):
-    """It is always a time at which ticks are expected."""
-    monkeypatch.setattr(stream, "ticks_expected", lambda *_: True)
 
 
 def confirmed(running):
@@ -33,7 +25,7 @@ async def events(around, kind):
 
 async def test_a_socket_that_goes_mute_is_told_and_replaced():
     async with stack(SIMULATOR, connection=CONNECTION) as around, service(
-        around, ready=False
+        around, ready=False, clock=TradingClock()
     ) as running:  # fmt: skip
         await until(lambda: running.status().ready and confirmed(running))
         first = {socket.number for socket in around.simulator.sockets}
@@ -59,7 +51,7 @@ async def test_requests_that_are_ignored_are_repeated_until_the_feed_hears_them(
     patient = {**CONNECTION, "stall_threshold_seconds": 60.0}
     async with stack(SIMULATOR, connection=patient) as around:
         await around.simulator.inject(FaultKind.DEAF, upcoming=True)
-        async with service(around, ready=False) as running:
+        async with service(around, ready=False, clock=TradingClock()) as running:
             await until(
                 lambda: any("have sent nothing" in why for why in running.status().not_ready)
             )
@@ -73,7 +65,7 @@ async def test_requests_that_are_ignored_are_repeated_until_the_feed_hears_them(
 async def test_a_half_served_socket_is_replaced_until_one_serves_everything():
     async with stack(SIMULATOR, connection=CONNECTION) as around:
         await around.simulator.inject(FaultKind.HALF_SERVED, upcoming=True)
-        async with service(around, ready=False) as running:
+        async with service(around, ready=False, clock=TradingClock()) as running:
             await until(lambda: sum(one.renewals for one in running.status().connections) >= 2)
             await until(
                 lambda: any("have sent nothing" in why for why in running.status().not_ready)

@@ -22,9 +22,9 @@ from connector import (
     TooManyConnectionsError,
     parse_frame,
 )
-from connector.kite.feed import stream
 from connector.simulator import FaultKind, FaultSpec, SimulatorConfig, SimulatorServer
 from connector.testing import until
+from tests.support.clock import TradingClock
 
 KEY, TOKEN = "simulated_key", "simulated_token"
 INFY, RELIANCE, NIFTY = 408065, 738561, 256265
@@ -158,20 +158,16 @@ async def test_after_a_loss_everything_is_as_before(fault, code):
         assert ticker.stats.reconnects == 1
 
 
-@pytest.fixture
-def market_hours(monkeypatch):
-    """It is always a time at which ticks are expected."""
-    monkeypatch.setattr(stream, "ticks_expected", lambda *_: True)
-
-
-async def test_heartbeats_keep_it_alive_and_a_mute_feed_is_a_stall(market_hours):
+async def test_heartbeats_keep_it_alive_and_a_mute_feed_is_a_stall():
     # patient enough that the socket is not replaced
     config = QUICK.model_copy(
         update={"stall_threshold_seconds": 0.5, "confirm_timeout_seconds": 60.0}
     )
     feed = SimulatorConfig(instruments=50, heartbeat_seconds=0.05, updates_per_second=50)
     events = []
-    async with feed_and_ticker(feed, config=config, on_event=events.append) as (server, ticker):
+    async with feed_and_ticker(
+        feed, config=config, on_event=events.append, clock=TradingClock()
+    ) as (server, ticker):
         subscriber = ticker.subscribe([INFY])
         await next_of(subscriber, TickMessage)
         await server.inject(FaultSpec(kind=FaultKind.MUTE))

@@ -27,7 +27,7 @@ async def test_a_service_starts_with_what_is_no_token_and_waits(tmp_path, name):
     async with stack(accounts=accounts) as around, service(around, ready=False) as running:
         await until(lambda: waits(running))
         # each morning's look at the list of instruments uses the same file
-        await running._refresh(accept_list=False)
+        await running.running.refresh(accept_list=False)
         assert f"no usable token in {path}" in str(running.status().not_ready)
         assert "yesterdays" not in str(running.status().as_json())
         assert around.simulator.max_open_sockets() == 0, "nothing was sent"

@@ -3,7 +3,7 @@
 from connector.codec import Transcoder
 from connector.kafka.topics import TopicNames
 from connector.service.pipeline import Pipeline
-from connector.testing import RecordingProducer
+from connector.testing import FakeClock, RecordingProducer
 
 TIME_US = 1_767_585_600_000_000
 TOPICS = TopicNames("kite")
@@ -18,6 +18,14 @@ class PlainEncoder:
         return f"event {event.type} {event.slot} {account}".encode()
 
 
+class StandingClock(FakeClock):
+    """UTC microseconds come from a function."""
+
+    def __init__(self, time_us):
+        super().__init__()
+        self.time_us = time_us
+
+
 def pipeline(producer=None, time_us=lambda: TIME_US, transcoder=Transcoder, **more):
     return Pipeline(
         producer or RecordingProducer(),
@@ -25,6 +33,6 @@ def pipeline(producer=None, time_us=lambda: TIME_US, transcoder=Transcoder, **mo
         PlainEncoder(),
         lambda slot: transcoder(TOPICS.all_ticks(), SCHEMA_IDS, slot),
         lambda slot: f"account-{slot // 3}",
-        time_us=time_us,
+        clock=StandingClock(time_us),
         **more,
     )

@@ -82,19 +82,40 @@ def broker(accounts=1, **options):
 
 
 class Replica:
-    def __init__(self, tree, master=None, **options):
+    """A member of the cluster, and the intake of its slots."""
+
+    def __init__(self, tree, master=None, refresh=None, drained=None, **options):
         self.handlers = {}
+        self._refresh = refresh
+        self._drained = drained
         self.events = []
         credentials = {
             account.name: StaticCredentials(account.api_key, account.access_token, account.name)
             for account in tree.accounts
         }
-        self.cluster = Cluster(tree, credentials, on_event=self.events.append, **options)
+        self.cluster = Cluster(tree, credentials, **options)
         if master is not None:
             self.cluster.set_master(master)
 
     async def start(self):
-        await self.cluster.start(lambda slot: self.handlers.setdefault(slot, CountingHandler(slot)))
+        await self.cluster.start(self)
+
+    def handler(self, slot):
+        return self.handlers.setdefault(slot, CountingHandler(slot))
+
+    def event(self, event):
+        self.events.append(event)
+
+    async def drained(self, slot):
+        if self._drained is not None:
+            await self._drained(slot)
+
+    @property
+    def can_refresh(self):
+        return self._refresh is not None
+
+    async def refresh(self, accept_list):
+        await self._refresh(accept_list)
 
     async def stop(self):
         await self.cluster.stop_intake()

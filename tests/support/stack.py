@@ -8,6 +8,7 @@ from connector.embedded.broker import EmbeddedBroker
 from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, topic_specs
+from connector.service.outside import Outside
 from connector.service.service import Service
 from connector.settings.models import Settings
 from connector.simulator import SimulatorConfig, SimulatorServer
@@ -105,9 +106,16 @@ async def stack(simulator=None, **changes):
 
 
 @contextlib.asynccontextmanager
-async def service(around, settings=None, *, ready=True):
-    """A service, running; waits until it is ready and everything is confirmed."""
-    async with Service(settings or around.settings) as running:
+async def service(around, settings=None, *, ready=True, **outside):
+    """A service, running; waits until it is ready and everything is confirmed.
+
+    Args:
+        outside: attributes of `Outside` that are other than usual.
+    """
+    settings = settings or around.settings
+    reached = Outside(settings)
+    vars(reached).update(outside)
+    async with Service(settings, outside=reached) as running:
         if ready:
             await streaming(around, running)
         yield running

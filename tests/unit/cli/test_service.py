@@ -96,7 +96,7 @@ def test_run_returns_what_the_service_came_to(kite, monkeypatch):
         assert mask.clean("sesame-sesame") == "***"
         return 3
 
-    monkeypatch.setattr("connector.service.service.run_service", run_service)
+    monkeypatch.setattr("connector.service.process.run_service", run_service)
     assert kite("run", "--log-format", "json", "--log-level", "error")[0] == 3
     assert len(seen) == 1
 
@@ -133,5 +133,5 @@ def test_a_signal_before_the_service_listens_ends_it_clean(kite, monkeypatch, tm
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("it went on")
 
-    monkeypatch.setattr("connector.service.service.run_service", asked_to_end)
+    monkeypatch.setattr("connector.service.process.run_service", asked_to_end)
     assert kite("run", "--config", str(config))[0] == 0

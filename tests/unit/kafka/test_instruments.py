@@ -59,6 +59,14 @@ def test_only_what_differs_is_written(topic, wanted, changes):
     assert before == held(*topic)
 
 
+class Backlog(SimpleNamespace):
+    """The producer's counts, to be changed while it runs."""
+
+    @property
+    def waiting(self):
+        return self.in_flight + self.spooled
+
+
 class Kafka:
     """The topic and the producer, and the time; ends the publisher when `until` holds."""
 
@@ -69,7 +77,7 @@ class Kafka:
         self.sleeps = []
         self.leads = True
         self.fails = []
-        self.counts = SimpleNamespace(produced=0, in_flight=0, spooled=0)
+        self.counts = Backlog(produced=0, in_flight=0, spooled=0)
         self.during_sleep = []
         self.publisher = InstrumentPublisher(
             encode, self.read, self.produce, lambda: self.counts, lambda: self.leads,

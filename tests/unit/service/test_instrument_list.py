@@ -9,7 +9,6 @@ from connector.errors import (
     InstrumentListHeldBackError,
     RestTokenError,
 )
-from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.web.instruments import InstrumentCache, InstrumentMaster
 from connector.kite.web.list_check import Claim
 from connector.kite.web.rest import InstrumentDump
@@ -34,13 +33,12 @@ class Kite:
     An answer that can be called happens during the next sleep instead.
     """
 
-    def __init__(self, monkeypatch):
+    def __init__(self):
         self.answers = []
         self.etags = []
         self.sleeps = []
         self.masters = []
         self.now_ms = NOW_MS
-        monkeypatch.setattr("connector.service.instrument_list.KiteRest", lambda *_, **__: self)
 
     async def __aenter__(self):
         return self
@@ -55,6 +53,9 @@ class Kite:
             raise answer
         return answer
 
+    def time_us(self):
+        return self.now_ms * 1000
+
     async def sleep(self, seconds):
         self.sleeps.append(seconds)
         while self.answers and callable(self.answers[0]):
@@ -67,10 +68,9 @@ class Kite:
     def keeper(self, **settings):
         self.made = InstrumentListLoader(
             InstrumentMasterSettings(**settings),
-            "http://127.0.0.1:9",
-            StaticCredentials("k", "t"),
+            lambda: self,
             self.masters.append,
-            now_ms=lambda: self.now_ms,
+            clock=self,
             sleep=self.sleep,
         )
         return self.made
@@ -86,8 +86,8 @@ class Kite:
 
 
 @pytest.fixture
-def kite(monkeypatch):
-    return Kite(monkeypatch)
+def kite():
+    return Kite()
 
 
 async def test_it_is_loaded_and_loaded_again_the_next_morning(kite):

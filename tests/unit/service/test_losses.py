@@ -2,9 +2,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.kafka.spool import Dropped
-from connector.service import losses as module
 from connector.service.losses import Losses
-from connector.settings.models import Settings
 from tests.support.producing import RecordingProducer, pipeline
 
 
@@ -22,25 +20,22 @@ def slots(producer):
 
 
 @pytest.fixture
-def losses():
-    return Losses(Settings.model_validate({"accounts": [{"api_key": "k"}]}))
+def losses(sent):
+    return Losses(sent.send)
 
 
 @pytest.fixture
-def sent(monkeypatch):
+def sent():
     """What goes out after the producer was closed; `sent.reached` says whether it arrives."""
 
     class Sent(list):
         reached = True
 
-    sent = Sent()
+        async def send(self, records):
+            self.extend(records)
+            return self.reached
 
-    def send_last(_kafka, _client_id, records, _timeout_seconds):
-        sent.extend(records)
-        return sent.reached
-
-    monkeypatch.setattr(module, "send_last", send_last)
-    return sent
+    return Sent()
 
 
 def test_losses_are_told_once_a_second_and_slot(losses, slots, producer):
@@ -56,7 +51,6 @@ def test_losses_are_told_once_a_second_and_slot(losses, slots, producer):
 
 def test_losses_before_there_is_a_pipeline_are_told_once_there_is(losses, slots, producer):
     losses.add("spool_unreadable", Dropped(1, 0, 0))
-    losses.report(None)
     losses.report(slots)
     assert len(producer.records) == 2
 

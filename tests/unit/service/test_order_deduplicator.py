@@ -1,9 +1,17 @@
+import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from connector.kite.wire.orders import parse_order
-from connector.service.order_deduplicator import HOLD_SECONDS, OrderDeduplicator, Update
+from connector.service.order_deduplicator import (
+    HOLD_SECONDS,
+    OrderDeduplicator,
+    OrdersTopic,
+    Update,
+)
 
 
 class Desk:
@@ -65,7 +73,7 @@ def test_others_wait_and_leave_out_what_they_see():
     desk = Desk({1})
     desk.take(1)
     assert not desk.written
-    assert desk.desk.holding == 1
+    assert len(desk.desk._held) == 1
     desk.seen()
     desk.wait(10 * HOLD_SECONDS)
     assert not desk.written
@@ -108,7 +116,7 @@ def test_a_copy_over_a_lower_slot_shortens_the_wait():
     desk.owned = {0, 2}
     desk.take(0)
     assert desk.slots == [0]
-    assert desk.desk.holding == 0
+    assert len(desk.desk._held) == 0
 
 
 def test_slots_of_other_accounts_do_not_count():
@@ -141,7 +149,7 @@ def test_nothing_held_is_lost_at_the_end():
     desk.take(1)
     desk.desk.close()
     assert desk.slots == [1]
-    assert desk.desk.holding == 0
+    assert len(desk.desk._held) == 0
 
 
 def test_memory_is_bounded():
@@ -157,4 +165,25 @@ def test_what_is_held_is_bounded_too():
         desk.take(1, str(number))
         desk.wait(10 * HOLD_SECONDS, topic_seen=False)
     assert [update.order.order_id for update in desk.written] == ["0", "1"]
-    assert desk.desk.holding == 3
+    assert len(desk.desk._held) == 3
+
+
+async def test_the_orders_are_read_on_whatever_stands_there():
+    """Else every copy would be written again, by each replica, without a word of why."""
+    readings = [
+        [SimpleNamespace(value={"another": "program's"}), SimpleNamespace(value={"payload": "x"})],
+        [SimpleNamespace(value=b"\0"), SimpleNamespace(value={"payload": "mine"})],
+    ]
+
+    async def tail(*_, **__):
+        for record in readings.pop(0) if readings else ():
+            yield record
+        if not readings:
+            raise asyncio.CancelledError
+
+    desk = SimpleNamespace(seen=[])
+    desk.written = desk.seen.append
+    with capture_logs() as log, pytest.raises(asyncio.CancelledError):
+        await OrdersTopic(desk, tail, lambda: True, retry_seconds=0.0).read_on()
+    assert desk.seen == ["mine"]
+    assert [line["event"] for line in log] == ["cannot read the orders of other replicas"]

@@ -1,77 +1,33 @@
 import asyncio
 import re
-from collections import Counter
-from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 from structlog.testing import capture_logs
 
 from connector.cluster.cluster import Cluster
 from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, TopicError
-from connector.kafka import acknowledgements
-from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts, FailedRecord
 from connector.kafka.refusals import Trouble
 from connector.kafka.spool import Record
 from connector.kafka.topics import TopicsReport
 from connector.kite.feed.credentials import StaticCredentials
-from connector.kite.wire.models import ConnectionEvent, EventType
-from connector.service import service as module
 from connector.service.logs import SecretMask
-from connector.service.service import Phase, Service
+from connector.service.outside import Outside
+from connector.service.readiness import Phase
+from connector.service.running import Running
+from connector.service.service import END_SECONDS, Service
 from connector.service.slots import StaticSlots
 from connector.settings.models import Settings
 from connector.testing import until
-from tests.support.producing import SCHEMA_IDS, TOPICS, RecordingProducer, pipeline
+from tests.support.producing import SCHEMA_IDS, TOPICS, PlainEncoder, RecordingProducer
 
 
 class Producer(RecordingProducer):
-    """The producer as the service sees it, without Kafka."""
+    """The producer as the service makes it, without Kafka."""
 
-    broker_reachable = True
-    last_error = None
-    spool_bytes = spool_peak_bytes = spool_limit_bytes = queue_peak = 0
-    spool_problem = None
-    dead_letters = Counts()
-    refusals: ClassVar = Counter()
-    troubles = ()
-    health = BrokerHealth(None)
-
-    def __init__(self, *_, on_failed=None, on_dropped=None, **__):
+    def __init__(self, on_failed, on_dropped):
         super().__init__()
         self.on_failed, self.on_dropped = on_failed, on_dropped
-        self.calls = []
-        self.in_flight = 0
-        self.clean = True
-        self.flushes = asyncio.Event()
-        self.flushes.set()
-
-    @property
-    def counts(self):
-        produced = len(self.records)
-        return Counts(produced, produced - self.in_flight, self.in_flight, 0, {}, {}, 0)
-
-    def waiting(self, topic):
-        return 0
-
-    def bound_batches(self, max_bytes):
-        self.calls.append(("bound", max_bytes))
-
-    async def start(self):
-        self.calls.append("start")
-
-    async def flush(self, timeout_seconds):
-        self.calls.append("flush")
-        try:
-            await asyncio.wait_for(self.flushes.wait(), timeout_seconds)
-        except TimeoutError:
-            return False
-        return True
-
-    async def close(self, grace_seconds):
-        self.calls.append("close")
-        return self.clean
 
 
 class Owner:
@@ -111,41 +67,41 @@ class Owner:
         return None
 
 
-@pytest.fixture
-def outside(monkeypatch):
+class FakeOutside(Outside):
     """Kafka and registry: each call takes the next answer, an error or None for well."""
 
-    class Outside:
-        kafka = ()
-        limits: ClassVar = {}
-        registry = ()
-        sleeps = ()
+    retry_min_seconds = retry_max_seconds = 0.0
 
-    outside = Outside()
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.kafka = []
+        self.limits = {}
+        self.registry = []
 
-    def answering(name):
-        async def answer(*_, **__):
-            answers = list(getattr(outside, name))
-            setattr(outside, name, answers[1:])
-            if answers and answers[0] is not None:
-                raise answers[0]
-            if name == "kafka":
-                return TopicsReport(max_message_bytes=outside.limits)
-            return {**SCHEMA_IDS, TOPICS.orders: 90, TOPICS.events: 91}
+    def producer(self, on_failed, on_dropped):
+        return Producer(on_failed, on_dropped)
 
-        return answer
+    async def make_topics(self, only=None):
+        self._next(self.kafka)
+        return TopicsReport(max_message_bytes=self.limits)
 
-    monkeypatch.setattr(module, "IsolatingProducer", Producer)
-    monkeypatch.setattr(module, "ensure_topics", answering("kafka"))
-    monkeypatch.setattr(module, "register_schemas", answering("registry"))
-    monkeypatch.setattr(module, "RETRY_MIN_SECONDS", 0.0)
-    monkeypatch.setattr(module, "RETRY_MAX_SECONDS", 0.0)
-    return outside
+    async def register_schemas(self):
+        self._next(self.registry)
+        return {**SCHEMA_IDS, TOPICS.orders: 90, TOPICS.events: 91}
+
+    def _next(self, answers):
+        if answers and (answer := answers.pop(0)) is not None:
+            raise answer
 
 
 @pytest.fixture
-def service(outside):
+def service():
     return new_service()
+
+
+@pytest.fixture
+def outside(service):
+    return service._outside
 
 
 def new_service(**given):
@@ -156,7 +112,8 @@ def new_service(**given):
         "cluster": {"enabled": False},
         **given,
     }
-    return Service(Settings.model_validate(tree), owner=Owner())
+    settings = Settings.model_validate(tree)
+    return Service(settings, owner=Owner(), outside=FakeOutside(settings))
 
 
 def away(reason="refused"):
@@ -178,8 +135,8 @@ async def test_slots_are_opened_once_everything_is_there(service, outside):
     ]
 
 
-async def test_the_reason_is_shown_while_it_waits(service, outside, monkeypatch):
-    monkeypatch.setattr(module, "RETRY_MIN_SECONDS", 3600.0)
+async def test_the_reason_is_shown_while_it_waits(service, outside):
+    outside.retry_min_seconds = 3600.0
     outside.kafka = [away()]
     async with service:
         await until(lambda: service.status().not_ready != ["starting"])
@@ -225,9 +182,9 @@ async def test_losses_are_what_the_producer_says(service):
     assert not await running
 
 
-async def test_a_second_stop_does_not_wait_for_the_flush(outside):
+async def test_a_second_stop_does_not_wait_for_the_flush():
     service = new_service(grace_seconds=3600.0)
-    service.producer.flushes.clear()
+    service.producer.flushed.clear()
     running = asyncio.create_task(service.run())
     await until(lambda: service.phase is Phase.RUNNING)
     service.stop()
@@ -250,8 +207,8 @@ async def test_ready_is_the_broker_and_the_slots(service):
         ]
 
 
-async def test_connected_brokers_that_take_nothing_are_not_ready(service, monkeypatch):
-    monkeypatch.setattr(acknowledgements, "SILENT_SECONDS", 0.0)
+async def test_connected_brokers_that_take_nothing_are_not_ready(service, outside):
+    outside.silent_seconds = 0.0
     async with service:
         await until(lambda: service.phase is Phase.RUNNING)
         service.producer.records += [("t", b"k", b"v", 0, None)] * 3
@@ -263,7 +220,7 @@ async def test_connected_brokers_that_take_nothing_are_not_ready(service, monkey
         await until(lambda: service.status().ready)
 
 
-async def test_tokens_are_told_to_the_mask(outside):
+async def test_tokens_are_told_to_the_mask():
     mask = SecretMask()
     service = Service(new_service().settings, owner=Owner(), mask=mask)
     assert mask.clean("todays-token") == "***"
@@ -271,7 +228,7 @@ async def test_tokens_are_told_to_the_mask(outside):
     assert mask.clean("tomorrows-token") == "***"
 
 
-async def test_the_settings_say_who_owns_the_slots(outside):
+async def test_the_settings_say_who_owns_the_slots():
     shared = new_service(cluster={"enabled": True}).settings
     assert isinstance(Service(shared).owner, Cluster)
     owner = Service(new_service().settings).owner
@@ -279,19 +236,26 @@ async def test_the_settings_say_who_owns_the_slots(outside):
     assert isinstance(owner._credentials["main"], StaticCredentials)
 
 
-@pytest.fixture
-def with_pipeline(service):
-    service._reporter.pipeline = pipeline(service.producer)
-    service._reporter.pipeline.handler(0)
-    service._reporter.pipeline.handler(1)
+def receiving(service):
+    ids = {**SCHEMA_IDS, TOPICS.orders: 90, TOPICS.events: 91}
+    running = Running(service._outside, service.producer, service.owner, service.credentials, ids)
+    running.pipeline.encoder = PlainEncoder()
+    running.handler(0)
+    running.handler(1)
+    service._progress.running = running
     return service
 
 
-async def test_slots_that_cannot_be_given_up_keep_no_process_beyond_its_time(service, monkeypatch):
+@pytest.fixture
+def with_pipeline(service):
+    return receiving(service)
+
+
+async def test_slots_that_cannot_be_given_up_keep_no_process_beyond_its_time(service, outside):
     async def never():
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(module, "RELEASE_MIN_SECONDS", 0.0)
+    outside.release_min_seconds = 0.0
     service.owner.release = never
     with capture_logs() as lines:
         await service._release(deadline=0.0)
@@ -312,7 +276,7 @@ async def test_the_flush_leaves_time_for_what_follows_it(service, monkeypatch):
     await service.close()
     (seconds,) = given
     grace = service.settings.grace_seconds
-    assert grace * 0.5 < seconds <= grace - module.END_SECONDS
+    assert grace * 0.5 < seconds <= grace - END_SECONDS
 
 
 def test_a_refused_record_is_kept(with_pipeline):
@@ -345,49 +309,8 @@ async def test_what_was_lost_at_any_time_makes_the_end_lossy(service):
     assert not await running
 
 
-async def test_batches_are_bounded_by_the_least_limit_of_a_topic_that_is_written(outside):
+async def test_batches_are_bounded_by_the_least_limit_of_a_topic_that_is_written(service, outside):
     outside.limits = {"kite.ticks.nse": 1500, "kite.orders": 2000, "kite.control": 100}
-    service = new_service()
     async with service:
         await until(lambda: service.phase is Phase.RUNNING)
         assert ("bound", 1500) in service.producer.calls
-
-
-def test_an_event_of_no_connection_is_written(with_pipeline):
-    with_pipeline._take_event(ConnectionEvent(EventType.INSTRUMENT_EXPIRED, 1, 5))
-    assert with_pipeline.producer.records[0].value == b"event instrument_expired 1 main"
-
-
-async def test_a_slot_is_drained_when_its_records_are_settled(with_pipeline):
-    producer = with_pipeline.producer
-    producer.produce("t", b"v", b"k")
-    producer.in_flight = 1
-    waiting = asyncio.create_task(with_pipeline._drained(0))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    # of newer ones, any number may be under way
-    producer.produce("t", b"v", b"k")
-    await waiting
-
-
-async def test_the_orders_are_read_on_whatever_stands_there(service, monkeypatch):
-    """Else every copy would be written again, by each replica, without a word of why."""
-    readings = [
-        [SimpleNamespace(value={"another": "program's"}), SimpleNamespace(value={"payload": "x"})],
-        [SimpleNamespace(value=b"\0"), SimpleNamespace(value={"payload": "mine"})],
-    ]
-
-    async def tail(*_, **__):
-        for record in readings.pop(0) if readings else ():
-            yield record
-        if not readings:
-            raise asyncio.CancelledError
-
-    monkeypatch.setattr(module, "tail", tail)
-    monkeypatch.setattr(module, "RETRY_MAX_SECONDS", 0.0)
-    desk = SimpleNamespace(seen=[])
-    desk.written = desk.seen.append
-    with capture_logs() as log, pytest.raises(asyncio.CancelledError):
-        await service._read_orders(desk)
-    assert desk.seen == ["mine"]
-    assert [line["event"] for line in log] == ["cannot read the orders of other replicas"]

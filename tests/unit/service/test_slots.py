@@ -7,6 +7,7 @@ from connector.kite.feed.credentials import FileCredentials, StaticCredentials
 from connector.kite.wire.models import ConnectionState, Mode
 from connector.service.slots import StaticSlots, credentials_of, resolve
 from connector.settings.models import AccountSettings, Settings
+from connector.testing import FakeClock
 from tests.support.masters import FakeMaster
 from tests.support.producing import pipeline
 
@@ -34,7 +35,7 @@ async def open_slots():
             given, {account.name: credentials_of(account) for account in given.accounts}
         )
         opened.append(slots)
-        await slots.start(pipeline().handler)
+        await slots.start(pipeline())
         return slots
 
     yield start
@@ -111,17 +112,18 @@ async def test_a_name_with_another_token_moves_to_it(open_slots):
 
 
 async def test_a_name_that_a_list_lacks_keeps_its_token_until_it_has_expired(open_slots):
-    future, days = 1000 * 256 + 2, [date(2026, 1, 29)]
+    future = 1000 * 256 + 2
     given = settings(("full", ["NFO:FUT", "NSE:INFY"]))
-    slots = StaticSlots(given, {"main": credentials_of(given.accounts[0])}, today=lambda: days[0])
+    clock = FakeClock(1_769_655_600_000_000)  # 2026-01-29, 08:30 in India
+    slots = StaticSlots(given, {"main": credentials_of(given.accounts[0])}, clock=clock)
     tokens = {"NFO:FUT": future, "NSE:INFY": INFY}
     slots.set_master(FakeMaster(tokens, {future: date(2026, 1, 29)}))
-    await slots.start(pipeline().handler)
+    await slots.start(pipeline())
     try:
         slots.set_master(FakeMaster({"NSE:SBIN": SBIN}))
         assert {token for one in carried(slots).values() for token in one} == {future, INFY}
         assert slots.unresolved() == []
-        days[0] = date(2026, 1, 30)
+        await clock.advance(24 * 3600)
         slots.set_master(FakeMaster({"NSE:SBIN": SBIN}))
         assert {token for one in carried(slots).values() for token in one} == {INFY}
         assert slots.unresolved() == ["NFO:FUT: not in the instrument master"]
@@ -145,7 +147,7 @@ async def test_a_master_before_the_start(open_slots):
     given = settings(("full", ["NSE:INFY"]))
     slots = StaticSlots(given, {"main": credentials_of(given.accounts[0])})
     slots.set_master(FakeMaster({"NSE:INFY": INFY}))
-    await slots.start(pipeline().handler)
+    await slots.start(pipeline())
     assert carried(slots)[0] == {INFY: Mode.FULL}
     await slots.stop_intake()
 

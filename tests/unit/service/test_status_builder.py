@@ -1,5 +1,6 @@
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -14,6 +15,7 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import ConnectionState
 from connector.service.dead_letters import DeadLetters
+from connector.service.readiness import Phase, Progress
 from connector.service.status_builder import Reporter, balance
 from connector.settings.models import Settings
 from connector.simulator.wire import encode_frame, quote_packet
@@ -104,6 +106,9 @@ class Owner:
     def claims(self):
         return ()
 
+    def not_ready(self):
+        return []
+
     def unresolved(self):
         return ["NSE:NONE: not in the instrument master"]
 
@@ -113,7 +118,9 @@ class Owner:
 
 def reporter_of(settings, owner):
     dead_letters = DeadLetters(None, "kite.deadletter", None)
-    return Reporter(settings, Producer(), owner, dead_letters)
+    producer = Producer()
+    troubles = SimpleNamespace(reasons=list)
+    return Reporter(settings, producer, owner, dead_letters, troubles, Progress())
 
 
 @pytest.fixture
@@ -122,8 +129,9 @@ def settings():
 
 
 def test_before_there_is_a_pipeline(settings):
-    status = reporter_of(settings, Owner()).status("starting", ["starting"])
-    assert status.exchanges == []
+    status = reporter_of(settings, Owner()).status()
+    assert status.exchanges == ()
+    assert (status.phase, status.not_ready) == ("starting", ["starting"])
     assert not status.ready
     assert status.accounting.received == 1, "found in the spool"
     assert status.cluster == {"leader": True}
@@ -140,10 +148,13 @@ def test_a_snapshot_of_everything(settings):
     idle = Connection(0, StaticCredentials("k", "t"), ConnectionConfig(), pipeline().handler(0))
     stats = replace(idle.stats, state=ConnectionState.CONNECTED, last_frame_us=TIME_US)
     reporter = reporter_of(settings, Owner([stats]))
-    reporter.pipeline = pipeline()
-    reporter.sample()
-    reporter.pipeline.handler(0).frame(encode_frame([quote_packet(408065, 1)]), TIME_US)
-    status = reporter.status("running", [])
+    receiving = pipeline()
+    reporter._progress.phase = Phase.RUNNING
+    reporter._progress.running = SimpleNamespace(pipeline=receiving, instruments=None)
+    reporter._producer.spool_problem = None
+    reporter.sample(receiving)
+    receiving.handler(0).frame(encode_frame([quote_packet(408065, 1)]), TIME_US)
+    status = reporter.status()
     (connection,) = status.connections
     assert (connection.slot, connection.state, connection.packets) == (0, "connected", 1)
     assert connection.last_frame_age_seconds > 0

@@ -7,12 +7,15 @@ from connector.errors import TopicError
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts
 from connector.kafka.refusals import Trouble
-from connector.service import topic_troubles as module
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import KafkaSettings
 from connector.testing import until
 
 MISSING = Trouble("kite.ticks.nse", "UNKNOWN_TOPIC_OR_PART", "Unknown topic", 0.0)
+
+
+async def at_once(_seconds):
+    await asyncio.sleep(0)
 
 
 class Throttle:
@@ -72,9 +75,7 @@ def test_a_quota_is_named_as_long_as_it_throttles():
     assert producer.health.throttled_seconds == pytest.approx(1.0)
 
 
-async def test_whatever_making_a_topic_fails_with_it_is_told_and_tried_again(monkeypatch):
-    monkeypatch.setattr(module, "MAKE_MIN_SECONDS", 0.0)
-    monkeypatch.setattr(module, "MAKE_MAX_SECONDS", 0.0)
+async def test_whatever_making_a_topic_fails_with_it_is_told_and_tried_again():
     producer = Producer(MISSING)
     answers = [KeyError("kite.ticks.nse"), RuntimeError("a client's"), None]
     told = []
@@ -85,7 +86,7 @@ async def test_whatever_making_a_topic_fails_with_it_is_told_and_tried_again(mon
             raise answer
         producer.troubles = ()
 
-    troubles = TopicTroubles(producer, KafkaSettings(), make)
+    troubles = TopicTroubles(producer, KafkaSettings(), make, sleep=at_once)
     running = asyncio.create_task(troubles.run())
     await until(lambda: not producer.troubles or running.done())
     running.cancel()
@@ -95,10 +96,7 @@ async def test_whatever_making_a_topic_fails_with_it_is_told_and_tried_again(mon
     assert "a client's" in told[2][0]
 
 
-async def test_a_missing_topic_is_made_again(monkeypatch):
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(module, "MAKE_MIN_SECONDS", 0.0)
-    monkeypatch.setattr(module, "MAKE_MAX_SECONDS", 0.0)
+async def test_a_missing_topic_is_made_again():
     producer = Producer(MISSING, Trouble("kite.orders", "TOPIC_AUTHORIZATION_FAILED", "", 0.0))
     made = []
     answers = [TopicError("kite.ticks.nse", "no"), TopicError("kite.ticks.nse", "no"), None]
@@ -111,7 +109,7 @@ async def test_a_missing_topic_is_made_again(monkeypatch):
             raise answer
         producer.troubles = ()
 
-    troubles = TopicTroubles(producer, KafkaSettings(), make)
+    troubles = TopicTroubles(producer, KafkaSettings(), make, sleep=at_once)
     with capture_logs() as lines:
         running = asyncio.create_task(troubles.run())
         await until(lambda: not producer.troubles)

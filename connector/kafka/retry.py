@@ -1,0 +1,55 @@
+"""Trying again what may work later: with pauses that grow, and only where waiting can help."""
+
+from __future__ import annotations
+
+import asyncio
+import random as random_module
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from connector.errors import ConnectorError, reason_of
+
+_T = TypeVar("_T")
+
+RETRY_MIN_SECONDS: Final = 0.5
+RETRY_MAX_SECONDS: Final = 15.0
+
+
+async def retry_forever(
+    step: Callable[[], Awaitable[_T]],
+    failed: Callable[[str], Awaitable[None] | None],
+    *,
+    min_seconds: float = RETRY_MIN_SECONDS,
+    max_seconds: float = RETRY_MAX_SECONDS,
+    whatever: bool = False,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    random: Callable[[], float] = random_module.random,
+) -> _T:
+    """Do a step again and again until it works; the pauses double up to a cap.
+
+    Half of a pause is chance: replicas that start together must not ask together.
+
+    Args:
+        step: what is tried.
+        failed: told the reason after each try that failed, before the pause; may be a coroutine.
+        min_seconds: the first pause at most.
+        max_seconds: the longest pause.
+        whatever: also after errors that are not `retryable`, where the world may change by itself.
+        sleep: waits; tests have their own.
+        random: 0 ≤ x < 1; always 1 makes whole pauses.
+
+    Raises:
+        Exception: what is not retryable, unless `whatever`.
+    """
+    pause_seconds = min_seconds
+    while True:
+        try:
+            return await step()
+        except Exception as error:
+            if not (whatever or (isinstance(error, ConnectorError) and error.retryable)):
+                raise
+            told = failed(reason_of(error))
+            if told is not None:
+                await told
+        await sleep(pause_seconds * (0.5 + random() / 2))
+        pause_seconds = min(pause_seconds * 2, max_seconds)

@@ -1,0 +1,80 @@
+"""Today's instruments: where a new list goes, and who is told when one is held back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from connector.kafka.instruments import InstrumentPublisher
+from connector.kafka.isolating import IsolatingProducer
+from connector.kafka.records import InstrumentEncoder
+from connector.kite.feed.credentials import Credentials
+from connector.kite.web.instruments import InstrumentMaster
+from connector.kite.wire.models import EventType
+from connector.service.instrument_list import InstrumentListLoader
+from connector.service.outside import Outside
+from connector.service.pipeline import Pipeline
+from connector.service.slots import SlotOwner
+
+
+class Instruments:
+    """Gives each list to the ticks, to the slots and, where this process leads, to Kafka.
+
+    Args:
+        outside: REST API and brokers.
+        credentials: of any account: the list is the same for all.
+        producer: how much it has to do decides how fast the list is published.
+        owner: of the slots.
+        pipeline: gives ticks their names, and writes the records.
+        encoder: of the records.
+        on_event: told when a list is held back or accepted.
+    """
+
+    def __init__(
+        self,
+        outside: Outside,
+        credentials: Credentials,
+        producer: IsolatingProducer,
+        owner: SlotOwner,
+        pipeline: Pipeline,
+        encoder: InstrumentEncoder,
+        on_event: Callable[[EventType, str], None],
+    ) -> None:
+        settings = outside.settings
+        self._owner = owner
+        self._pipeline = pipeline
+        self._on_event = on_event
+        self.list = InstrumentListLoader(
+            settings.instrument_master,
+            lambda: outside.rest(credentials),
+            self._use,
+            claims=owner.claims,
+            published=outside.published_instruments,
+            on_held_back=self._held_back,
+            announced_seconds=outside.announced_seconds,
+        )
+        self._publisher = InstrumentPublisher(
+            encoder.encode,
+            outside.held_instruments,
+            pipeline.take_instruments,
+            lambda: producer.counts,
+            lambda: owner.leads,
+            room=settings.kafka.queue_max_messages // 4,
+        )
+
+    def works(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """Return what has to run all the time, each with a name."""
+        return [
+            ("instruments-topic", self._publisher.run()),
+            ("instrument-list", self.list.run()),
+        ]
+
+    def _use(self, master: InstrumentMaster) -> None:
+        self._pipeline.set_symbols(master.symbols())
+        self._owner.set_master(master)
+        self._publisher.set_instruments(master)
+
+    def _held_back(self, reason: str | None) -> None:
+        """Tell the consumers, too; each replica loads its own list, and tells of that."""
+        kind = EventType.INSTRUMENT_LIST_HELD_BACK if reason else EventType.INSTRUMENT_LIST_ACCEPTED
+        self._on_event(kind, reason or "")

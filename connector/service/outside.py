@@ -1,0 +1,174 @@
+"""What the service reaches outside of its process: brokers, registry, Kite's REST API, and time.
+
+A test gives the service another one. Only the slots' sockets do not go through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+import structlog
+
+from connector.cluster.layout import partitions
+from connector.kafka.acknowledgements import SILENT_SECONDS
+from connector.kafka.instruments import read_held, read_latest
+from connector.kafka.isolating import IsolatingProducer
+from connector.kafka.last_words import send_last
+from connector.kafka.producer_state import FailedRecord
+from connector.kafka.records import InstrumentDecoder
+from connector.kafka.registry import register_schemas
+from connector.kafka.retry import retry_forever
+from connector.kafka.spool import Dropped, Record
+from connector.kafka.tail import TailRecord, tail
+from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics
+from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite.feed.credentials import Credentials
+from connector.kite.web.instruments import InstrumentMaster
+from connector.kite.web.rest import KiteRest
+from connector.settings.models import Settings
+
+_T = TypeVar("_T")
+_log = structlog.get_logger("connector.service.outside")
+
+
+class Outside:
+    """The world as the settings describe it, and how long the service waits for it."""
+
+    try_seconds = 5.0
+    """One try to reach the brokers or the registry."""
+    retry_min_seconds = 0.5
+    """Between the first two tries."""
+    retry_max_seconds = 15.0
+    list_wait_seconds = 20.0
+    """Connections wait so long for the list of instruments, so that the first ticks have names."""
+    announced_seconds = 300.0
+    """After a try to load the list, so long none is loaded since the feed announced one."""
+    silent_seconds = SILENT_SECONDS
+    last_words_seconds = 2.0
+    """What the end itself loses has so long to be reported."""
+    release_min_seconds = 1.0
+    """Slots have at least so long to be given up."""
+    clock: Clock = SYSTEM_CLOCK
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.topics = TopicNames(settings.topics.prefix)
+
+    def producer(
+        self,
+        on_failed: Callable[[FailedRecord], None],
+        on_dropped: Callable[[str, Dropped], None],
+    ) -> IsolatingProducer:
+        """Make the producer of everything that is received."""
+        return IsolatingProducer(
+            self.settings.kafka,
+            self.settings.spool,
+            client_id=self.settings.name,
+            dead_letter_topic=self.topics.deadletter,
+            on_failed=on_failed,
+            on_dropped=on_dropped,
+        )
+
+    async def make_topics(self, only: Collection[str] | None = None) -> TopicsReport:
+        """Make missing topics and check the others; `ensure_topics` has the errors."""
+        return await ensure_topics(
+            self.settings.kafka,
+            self.settings.topics,
+            slots=partitions(self.settings.accounts),
+            timeout_seconds=self.try_seconds,
+            only=only,
+        )
+
+    async def register_schemas(self) -> dict[str, int]:
+        """Register the values' schemas: topic → id; `register_schemas` has the errors."""
+        return await register_schemas(
+            self.settings.registry, self.topics, timeout_seconds=self.try_seconds
+        )
+
+    async def answers(self, waiting_for: dict[str, str]) -> tuple[TopicsReport, dict[str, int]]:
+        """Wait until both Kafka and the registry have answered; the first failure ends it.
+
+        Args:
+            waiting_for: has, meanwhile, what has not answered and why.
+
+        Raises:
+            ConnectorError: what waiting cannot mend.
+        """
+        topics = asyncio.create_task(self._tried("Kafka", self.make_topics, waiting_for))
+        schemas = asyncio.create_task(
+            self._tried("schema registry", self.register_schemas, waiting_for)
+        )
+        try:
+            return await asyncio.gather(topics, schemas)
+        finally:
+            topics.cancel()
+            schemas.cancel()
+
+    async def _tried(
+        self, what: str, step: Callable[[], Awaitable[_T]], waiting_for: dict[str, str]
+    ) -> _T:
+        """Try until it works; the log has a line for each new reason, and when it works."""
+
+        def failed(reason: str) -> None:
+            if waiting_for.get(what) != reason:
+                _log.warning("waiting", what=what, reason=reason)
+            waiting_for[what] = reason
+
+        result = await retry_forever(
+            step, failed, min_seconds=self.retry_min_seconds, max_seconds=self.retry_max_seconds
+        )
+        if waiting_for.pop(what, None) is not None:
+            _log.info("there", what=what)
+        return result
+
+    def orders(self) -> AsyncIterator[TailRecord]:
+        """Read what replicas write to the topic of order updates, from now on."""
+        return tail(
+            self.settings.kafka,
+            None,
+            self.topics,
+            [self.topics.orders],
+            # in a thread, which a stop has to wait for
+            timeout_seconds=self.try_seconds,
+            name=self.settings.name,
+        )
+
+    def held_instruments(self, stop: threading.Event) -> Mapping[bytes, int]:
+        """Read what `kite.instruments` holds, as `read_held` does; blocks, until `stop` is set."""
+        return read_held(
+            self.settings.kafka, self.topics.instruments, stop, name=self.settings.name
+        )
+
+    async def published_instruments(self) -> InstrumentMaster | None:
+        """Read the list that `kite.instruments` holds; None where it holds none."""
+        decoder, stop = InstrumentDecoder(self.topics), threading.Event()
+        try:
+            held = await asyncio.to_thread(
+                read_latest,
+                self.settings.kafka,
+                self.topics.instruments,
+                stop,
+                decoder.decode,
+                timeout_seconds=self.try_seconds,
+                name=self.settings.name,
+            )
+        finally:
+            stop.set()  # cancelled: the thread must not outlive the service
+        rows = [row for row in held.values() if row is not None]
+        return InstrumentMaster(rows) if rows else None
+
+    def rest(self, credentials: Credentials) -> KiteRest:
+        """Open Kite's REST API with an account's present token; to be entered."""
+        return KiteRest(
+            self.settings.feed.rest,
+            api_key=credentials.api_key,
+            access_token=credentials.access_token(),
+        )
+
+    async def send_last(self, records: Sequence[Record]) -> bool:
+        """Send records when the producer is closed already; False where they did not arrive."""
+        settings, seconds = self.settings, self.last_words_seconds
+        return await asyncio.to_thread(send_last, settings.kafka, settings.name, records, seconds)

@@ -1,0 +1,131 @@
+"""What there is once Kafka and the registry have answered: connections feed it, Kafka gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from connector.cluster.layout import slots_by_account
+from connector.codec import Transcoder
+from connector.kafka.isolating import IsolatingProducer
+from connector.kafka.producer_state import all_written
+from connector.kafka.records import InstrumentEncoder, RecordEncoder
+from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.handler import Handler
+from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.service.instruments import Instruments
+from connector.service.order_deduplicator import OrdersTopic
+from connector.service.outside import Outside
+from connector.service.pipeline import Pipeline
+from connector.service.slots import SlotOwner
+
+DRAIN_POLL_SECONDS = 0.01
+
+
+class Running:
+    """Implements `connector.cluster.cluster.Intake` for the owner of the slots.
+
+    Args:
+        outside: brokers and REST API.
+        producer: takes the records.
+        owner: of the slots.
+        credentials: by the accounts' names.
+        schema_ids: topic → the registry's id of its values' schema.
+    """
+
+    def __init__(
+        self,
+        outside: Outside,
+        producer: IsolatingProducer,
+        owner: SlotOwner,
+        credentials: Mapping[str, Credentials],
+        schema_ids: Mapping[str, int],
+    ) -> None:
+        settings, topics = outside.settings, outside.topics
+        clustered = settings.cluster.enabled
+        self._clock = outside.clock
+        self._producer = producer
+        self._owner = owner
+        self._accounts = {
+            slot: settings.accounts[number].name
+            for slot, number in slots_by_account(settings.accounts).items()
+        }
+        self.pipeline = Pipeline(
+            producer,
+            topics,
+            RecordEncoder(topics, schema_ids),
+            lambda slot: Transcoder(topics.all_ticks(), schema_ids, slot),
+            self._accounts.__getitem__,
+            owned=self._owned if clustered else None,
+            announced=self._announced,
+            clock=outside.clock,
+        )
+        self.orders = OrdersTopic(
+            self.pipeline.order_desk,
+            outside.orders,
+            lambda: producer.broker_reachable,
+            retry_seconds=outside.retry_max_seconds,
+        )
+        self.instruments: Instruments | None = None
+        """None where the settings load no list."""
+        if settings.instrument_master.load:
+            self.instruments = Instruments(
+                outside,
+                next(iter(credentials.values())),
+                producer,
+                owner,
+                self.pipeline,
+                InstrumentEncoder(topics, schema_ids),
+                self._event_of_all,
+            )
+        self._clustered = clustered
+
+    def works(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """Return what has to run all the time, each with a name."""
+        works = self.instruments.works() if self.instruments is not None else []
+        return [*works, ("orders", self.orders.run())] if self._clustered else works
+
+    async def list_tried(self) -> None:
+        """Wait until there is a list of instruments, or a first try to load one has failed."""
+        if self.instruments is not None:
+            await self.instruments.list.tried.wait()
+
+    # Intake
+
+    def handler(self, slot: int) -> Handler:
+        """Return the handler of a slot's connection; the same one each time."""
+        return self.pipeline.handler(slot)
+
+    def event(self, event: ConnectionEvent) -> None:
+        """Write an event that is no connection's own: an instrument that expired, say."""
+        self.pipeline.take_event(event, self._accounts.get(event.slot, ""))
+
+    async def drained(self, _slot: int) -> None:
+        """Wait until whatever was produced so far is in Kafka, or will never be.
+
+        The producer does not count by slot: this waits for the other slots' records of the same
+        moment too, which are on their way as well.
+        """
+        await all_written(lambda: self._producer.counts, DRAIN_POLL_SECONDS)
+
+    @property
+    def can_refresh(self) -> bool:
+        """Whether there is a list of instruments that a command may have loaded."""
+        return self.instruments is not None
+
+    async def refresh(self, accept_list: bool) -> None:
+        """Load today's list, as a command asks for it; `InstrumentListLoader.refresh` raises."""
+        if self.instruments is not None:
+            await self.instruments.list.refresh(accept=accept_list)
+
+    def _owned(self) -> set[int]:
+        return {stats.slot for stats in self._owner.stats()}
+
+    def _announced(self, etag: str) -> None:
+        if self.instruments is not None:
+            self.instruments.list.announced(etag)
+
+    def _event_of_all(self, kind: EventType, reason: str) -> None:
+        """Write an event of the whole process, under its lowest slot."""
+        now_ms = self._clock.time_us() // 1000
+        self.event(ConnectionEvent(kind, min(self._owned(), default=0), now_ms, reason=reason))

@@ -1,0 +1,34 @@
+import asyncio
+
+import pytest
+
+from connector.kite.wire.models import ConnectionEvent, EventType
+from tests.unit.service.test_service import new_service, receiving
+
+
+@pytest.fixture
+def service():
+    return receiving(new_service())
+
+
+def test_an_event_of_no_connection_is_written(service):
+    service.running.event(ConnectionEvent(EventType.INSTRUMENT_EXPIRED, 1, 5))
+    assert service.producer.records[0].value == b"event instrument_expired 1 main"
+
+
+async def test_a_slot_is_drained_when_its_records_are_settled(service):
+    producer = service.producer
+    producer.produce("t", b"v", b"k")
+    producer.in_flight = 1
+    waiting = asyncio.create_task(service.running.drained(0))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    # of newer ones, any number may be under way
+    producer.produce("t", b"v", b"k")
+    await waiting
+
+
+async def test_without_a_list_there_is_none_to_refresh_or_to_wait_for(service):
+    assert not service.running.can_refresh
+    await service.running.list_tried()
+    assert service.running.works() == []
