@@ -1,1 +1,1 @@
-"""Which replica owns which connection slot."""
+"""Membership of the cluster: which replica owns which connection slot."""

@@ -35,7 +35,7 @@ from connector.kite.wire.models import ConnectionEvent, ConnectionState, Mode
 from connector.settings.models import Settings
 
 LEADER_STOP_SECONDS: Final = 5.0
-"""How long a leader may finish its transaction; after that the next leader fences it."""
+"""A leader gets so many seconds to finish its transaction; then the next leader fences it."""
 REFRESH_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 4.0
 
@@ -126,7 +126,7 @@ class Cluster:
         self._membership.start()
 
     async def stop_intake(self) -> None:
-        """Close every socket but stay a member: nobody takes the slots over before `release`."""
+        """Close every socket but stay a member: nobody owns the slots anew before `release`."""
         self._intake_stopped = True
         await asyncio.gather(*(slot.close() for slot in self._slots.values()))
 
@@ -137,7 +137,7 @@ class Cluster:
         await self.revoked(list(self._slots), leads=True)
 
     def set_master(self, master: Names) -> None:
-        """Take today's names; a leader gives every symbol its token of today."""
+        """Use today's names; a leader gives every symbol its token of today."""
         self._names = master
         if self._leader is not None:
             self._leader.refreshed()
@@ -155,7 +155,7 @@ class Cluster:
         return dict(self._slots)
 
     def stats(self) -> list[ConnectionStats]:
-        """The connections of this replica, by slot."""
+        """The counts of this replica's connections, in order of their slots."""
         return [
             slot.connection.stats
             for _, slot in sorted(self._slots.items())
@@ -163,7 +163,7 @@ class Cluster:
         ]
 
     def not_ready(self) -> list[str]:
-        """Why this replica does not do its part; a standby does."""
+        """Explain why this replica does not do its part; a standby does its part by waiting."""
         if self._membership.error is not None:
             return [f"no member of the cluster: {self._membership.error}"]
         if not self._membership.joined:
@@ -185,7 +185,7 @@ class Cluster:
         return reasons
 
     def claims(self) -> Sequence[Claim]:
-        """What is subscribed; only a leader knows."""
+        """The instruments that are subscribed; only a leader knows them."""
         leader = self._leader
         state = leader.state if leader is not None else None
         if state is None:
@@ -199,11 +199,11 @@ class Cluster:
         return self._claims
 
     def unresolved(self) -> list[str]:
-        """Instruments of the settings that have no slot; only a leader knows."""
+        """The instruments of the settings that have no slot; only a leader knows them."""
         return list(self._leader.unresolved) if self._leader is not None else []
 
     def status(self) -> dict[str, Any]:
-        """What this replica knows, for the status page."""
+        """Describe what this replica knows of the cluster, for the status page."""
         leader = self._leader
         state = leader.state if leader is not None else None
         revision = max((slot.revision for slot in self._slots.values()), default=0)
@@ -266,15 +266,15 @@ class Cluster:
         if leads:
             self._start_leader()
 
-    def take(self, items: Sequence[Item]) -> None:
-        """Give each slot its records."""
+    def apply(self, items: Sequence[Item]) -> None:
+        """Give each slot the records of its partition."""
         by_slot: dict[int, list[Item]] = {}
         for item in items:
             by_slot.setdefault(item.slot, []).append(item)
         for number, own in by_slot.items():
             slot = self._slots.get(number)
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
-                slot.take(own)
+                slot.apply(own)
 
     async def revoked(self, slots: Sequence[int], *, leads: bool) -> dict[int, int]:
         """Close these slots' sockets and end a leadership, all at the same time."""
@@ -282,11 +282,11 @@ class Cluster:
         ends = [self._close(slots), *([self._stop_leader()] if leads else [])]
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(outcome, Exception):
-                self._log.error("a slot or a leader did not end well", exc_info=outcome)
+                self._log.error("close_failed", exc_info=outcome)
         return {slot.number: slot.last_frame_us for slot in given_up if slot.last_frame_us}
 
     def last_frames_us(self) -> dict[int, int]:
-        """When each slot's last frame came; from the member's thread."""
+        """When each slot's last frame came, UTC microseconds; called from the member's thread."""
         frames = {number: slot.last_frame_us for number, slot in list(self._slots.items())}
         return {number: time_us for number, time_us in frames.items() if time_us is not None}
 
@@ -297,14 +297,14 @@ class Cluster:
                 slot.hold()
 
     async def not_reassigned(self, after_seconds: float) -> None:
-        """The group is back: what it does not give back by then is not ours any more."""
+        """Close the held slots that the group, which is back, has not assigned to us again."""
         if after_seconds:
             waited = asyncio.Event()
             self._clock.call_later(after_seconds, waited.set)
             await waited.wait()
         held = [n for n, slot in self._slots.items() if slot.phase is SlotPhase.HELD]
         if held:
-            self._log.warning("held slots went to others", slots=held)
+            self._log.warning("slots_reassigned", slots=held)
             await self._close(held)
 
     # slots
@@ -343,7 +343,7 @@ class Cluster:
                 try:
                     await asyncio.wait_for(self._intake.drained(number), DRAIN_SECONDS)
                 except TimeoutError:
-                    self._log.warning("slot given up before its last ticks were", slot=number)
+                    self._log.warning("slot_released_undrained", slot=number)
             if self._slots.get(number) is slot:
                 del self._slots[number]
 
@@ -365,7 +365,7 @@ class Cluster:
             max_bytes=settings.cluster.command_max_bytes,
             time_ms=lambda: self._clock.time_us() // 1000,
             refresh=self._begin_refresh if self._started().can_refresh else None,
-            on_event=self._tell,
+            on_event=self._publish_event,
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,
         )
         done: asyncio.Future[None] = loop.create_future()
@@ -392,7 +392,11 @@ class Cluster:
         leader.stop()
         finished, _ = await asyncio.wait([done], timeout=LEADER_STOP_SECONDS)
         if not finished:
-            self._log.warning("the leader's transaction is still open; the next leader fences it")
+            self._log.warning(
+                "leader_not_stopped",
+                seconds=LEADER_STOP_SECONDS,
+                consequence="the next leader fences it",
+            )
 
     def _open_log(self) -> Log:
         return ControlLog(
@@ -403,7 +407,7 @@ class Cluster:
         )
 
     def _begin_refresh(self, accept_list: bool) -> Future[None]:
-        """Called in the leader's thread, which looks at the future now and then."""
+        """Begin to load the list; called in the leader's thread, which polls the future."""
         assert self._loop is not None  # noqa: S101 - start() comes first
         intake = self._started()
 
@@ -417,7 +421,7 @@ class Cluster:
 
         return asyncio.run_coroutine_threadsafe(refresh(), self._loop)
 
-    def _tell(self, event: ConnectionEvent) -> None:
-        """Called in the leader's thread."""
+    def _publish_event(self, event: ConnectionEvent) -> None:
+        """Hand an event to the event loop; called in the leader's thread."""
         assert self._loop is not None  # noqa: S101 - start() comes first
         self._loop.call_soon_threadsafe(self._started().event, event)

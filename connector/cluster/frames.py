@@ -15,21 +15,21 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 KEEP_SECONDS: Final = 1.0
-"""How old what a killed owner leaves may be, at most: a gap begins so much too early."""
+"""What a killed owner leaves is at most so old: a gap begins so much too early."""
 READ_SECONDS: Final = 2.0
-"""How long a new owner waits to be told; after that the gap has no beginning."""
+"""A new owner waits so long for the answer; after that the gap has no beginning."""
 _FIELD: Final = "last_frame_us"
 _FREE: Final = "free"
-"""Beside it where the owner has given the slot up."""
+"""The mark beside the time of a slot whose owner has released it."""
 
 
 class Left(NamedTuple):
     """What a slot's owner has left for the next one."""
 
     last_frame_us: int
-    """UTC microseconds."""
+    """When the slot's last frame came, UTC microseconds; None before the first."""
     owned: bool
-    """Whether it had the slot when it wrote this; one that was killed says so for ever."""
+    """Whether the writer owned the slot at that time; one that was killed says so for ever."""
 
 
 class SlotFrames:
@@ -58,7 +58,7 @@ class SlotFrames:
             self._reached[slot] = max(after, self._reached.get(slot, 0))
 
     def read(self, consumer: Consumer, slots: Sequence[int]) -> dict[int, Left]:
-        """What the owners before have left, by slot; blocks."""
+        """Read what the owners before have left, by slot; blocks up to `READ_SECONDS`."""
         if not slots:
             return {}
         try:
@@ -83,12 +83,12 @@ class SlotFrames:
         if now < self._keep_after:
             return
         self._keep_after = now + KEEP_SECONDS
-        news = {
+        changed = {
             slot: time_us
             for slot, time_us in last_frames_us().items()
             if slot in owned and self._kept.get(slot) != time_us
         }
-        self._commit(consumer, news)
+        self._commit(consumer, changed)
 
     def hand_over(self, consumer: Consumer, last_frames_us: Mapping[int, int]) -> None:
         """Write the final times of slots that are about to be given up; never waits.
@@ -116,7 +116,7 @@ class SlotFrames:
 
 
 def _decoded(metadata: str | None) -> Left | None:
-    """What a committed offset's metadata says; None where another program wrote it."""
+    """Read a committed offset's metadata; None where another program wrote it."""
     try:
         value = json.loads(metadata or "")
         time_us = value[_FIELD]

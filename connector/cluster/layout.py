@@ -14,7 +14,7 @@ from connector.settings.models import AccountSettings, Settings
 
 
 def slots_by_account(accounts: Sequence[AccountSettings]) -> dict[int, int]:
-    """Slot to the number of its account, of every slot that may have a connection."""
+    """Map each slot that may have a connection to the number of its account."""
     return {
         number * MAX_CONNECTIONS_PER_KEY + connection: number
         for number, account in enumerate(accounts)
@@ -23,12 +23,12 @@ def slots_by_account(accounts: Sequence[AccountSettings]) -> dict[int, int]:
 
 
 def partitions(accounts: Sequence[AccountSettings]) -> int:
-    """Partitions that `kite.subscriptions` needs."""
+    """Return how many partitions `kite.subscriptions` needs."""
     return len(accounts) * MAX_CONNECTIONS_PER_KEY
 
 
 def layout(settings: Settings) -> Layout:
-    """Where the leader may place instruments."""
+    """Return where the leader may place instruments, and how many."""
     return Layout(
         tuple(slots_by_account(settings.accounts)),
         settings.connection.max_symbols_per_connection,

@@ -42,11 +42,11 @@ from connector.settings.models import ClusterSettings, KafkaSettings
 
 POLL_SECONDS: Final = 0.1
 REJOIN_SECONDS: Final = 5.0
-"""After an error that the client cannot mend by itself."""
+"""A member joins again so long after an error that the client cannot mend by itself."""
 JOIN_SECONDS: Final = 10.0
 """Replicas that come while others stream join at full multiples of it."""
 CLOSE_SECONDS: Final = 10.0
-"""How long a partition is held for its socket to close."""
+"""A partition is held for at most so long until its socket is closed."""
 PROBE_SECONDS: Final = 2.0
 REASSIGN_SECONDS: Final = 5.0
 """How long slots that were held wait for an assignment once a coordinator has answered, on top of
@@ -63,19 +63,19 @@ _T = TypeVar("_T")
 
 
 class SlotRecord(NamedTuple):
-    """A record of a slot's partition."""
+    """What one record of a slot's partition wants of one instrument."""
 
     slot: int
     token: int
     mode: Mode | None
-    """None: not wanted any more."""
+    """The mode that is wanted; None when the instrument is not wanted any more."""
     symbol: str | None = None
     moved_to: int | None = None
     revision: int = 0
 
 
 class Reconnect(NamedTuple):
-    """A command to a slot's owner."""
+    """A command to a slot's owner to open a new socket."""
 
     slot: int
     command_id: str
@@ -91,7 +91,7 @@ Item = SlotRecord | Reconnect | CaughtUp
 
 
 class Member(Protocol):
-    """Who owns what the group assigns. Everything is called from the event loop."""
+    """The owner of what the group assigns; every method is called from the event loop."""
 
     def assigned(
         self, slots: Sequence[int], *, leads: bool, last_frames_us: Mapping[int, int]
@@ -101,8 +101,8 @@ class Member(Protocol):
         `last_frames_us` has when the owner before received its last frame, where that is known.
         """
 
-    def take(self, items: Sequence[Item]) -> None:
-        """Records, in order within each slot."""
+    def apply(self, items: Sequence[Item]) -> None:
+        """Apply records, which are in order within each slot."""
 
     async def revoked(self, slots: Sequence[int], *, leads: bool) -> Mapping[int, int]:
         """Close these slots' sockets, then return: they are given up right after.
@@ -112,13 +112,13 @@ class Member(Protocol):
         """
 
     def last_frames_us(self) -> Mapping[int, int]:
-        """When the last frame of each slot came. Called from the member's thread."""
+        """When the last frame of each slot came; called from the member's thread."""
 
     def held(self, slots: Sequence[int]) -> None:
-        """The group cannot be reached, so nobody else can own these either: keep streaming."""
+        """Keep streaming: the group cannot be reached, so nobody else can own these either."""
 
     async def not_reassigned(self, after_seconds: float) -> None:
-        """The group is back: close whatever was held and is not assigned again by then."""
+        """Close whatever was held and is not assigned again by then: the group is back."""
 
 
 class Membership:
@@ -175,7 +175,7 @@ class Membership:
         """Why it is no member at the moment, where that is not simply new."""
 
     def start(self) -> None:
-        """Join; returns at once."""
+        """Join the group; returns at once."""
         self._loop = asyncio.get_running_loop()
         self._done = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="cluster-member", daemon=True)
@@ -197,7 +197,7 @@ class Membership:
         return self._metadata
 
     def properties(self) -> dict[str, Any]:
-        """The consumer's properties."""
+        """The properties of the member's consumer, as librdkafka has them."""
         timeout_ms = round(self._cluster.session_timeout_seconds * 1000)
         own: dict[str, Any] = {
             "group.id": cluster_group(self._name, self._topics.prefix),
@@ -314,7 +314,7 @@ class Membership:
                 break
             message = consumer.poll(0)
         if items:
-            self._call(self._member.take, items)
+            self._call(self._member.apply, items)
         self._frames.keep(consumer, self._member.last_frames_us, self._owned)
         # a client may have a member id, and be refused all the same
         if self._monotonic() >= self._refused_until and consumer.memberid():
@@ -340,7 +340,7 @@ class Membership:
         return True
 
     def _item(self, message: Message) -> Item | None:
-        """A record as the slot's owner needs it; the leader's own records are not for it."""
+        """Read a record as the slot's owner needs it; the leader's own records are not for it."""
         key, value, slot = message.key(), message.value(), message.partition() or 0
         if message.topic() != self._topics.subscriptions or key is None:
             return None
@@ -362,7 +362,9 @@ class Membership:
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             shown = excerpt(str(key))
-            self._log.warning("record not readable", slot=slot, key=shown, reason=repr(error))
+            self._log.warning(
+                "subscription_record_unreadable", slot=slot, key=shown, reason=repr(error)
+            )
             return None
 
     # callbacks, from within poll or close
@@ -379,7 +381,7 @@ class Membership:
         self._owned.update(slots)
         if partitions:
             self.rebalances += 1
-            self._log.info("assigned", slots=slots, leads=leads)
+            self._log.info("partitions_assigned", slots=slots, leads=leads)
         left = self._frames.read(consumer, slots)
         last_frames_us = {slot: one.last_frame_us for slot, one in left.items()}
         self._call(self._assigned, slots, leads, last_frames_us)
@@ -394,7 +396,7 @@ class Membership:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         slots, leads = self._split(partitions)
         self.rebalances += 1
-        self._log.info("revoked", slots=slots, leads=leads)
+        self._log.info("partitions_revoked", slots=slots, leads=leads)
         last_frames_us = self._wait(self._member.revoked(slots, leads=leads))
         # while the group still knows this member as their owner
         self._frames.hand_over(consumer, last_frames_us or {})
@@ -405,10 +407,10 @@ class Membership:
         slots, leads = self._split(partitions)
         self.rebalances += 1
         if self._stopping.is_set() or self._coordinator_answers():
-            self._log.warning("lost", slots=slots, leads=leads)
+            self._log.warning("partitions_lost", slots=slots, leads=leads)
             self._wait(self._member.revoked(slots, leads=leads))
         else:
-            self._log.warning("broker away: streaming goes on", slots=slots, leads=leads)
+            self._log.warning("coordinator_unreachable", slots=slots, leads=leads)
             self._held = True
             self._call(self._member.held, slots)
             if leads:
@@ -428,7 +430,7 @@ class Membership:
         try:
             probe.committed([TopicPartition(self._topics.control, 0)], timeout=PROBE_SECONDS)
         except KafkaException as error:
-            self._log.debug("no coordinator", reason=error.args[0].str())
+            self._log.debug("coordinator_probe_failed", reason=error.args[0].str())
             return False
         finally:
             probe.close()
@@ -444,7 +446,7 @@ class Membership:
             change(partitions)
         except KafkaException as error:
             # a rebalance that was overtaken by the next one: librdkafka settles it itself
-            self._log.debug("assignment", reason=error.args[0].str())
+            self._log.debug("assignment_superseded", reason=error.args[0].str())
 
     # to the event loop
 
@@ -453,7 +455,7 @@ class Membership:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            self._log.debug("the event loop has ended")
+            self._log.debug("event_loop_ended")
 
     def _call_async(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         assert self._loop is not None  # noqa: S101 - set by start
@@ -464,17 +466,17 @@ class Membership:
             return None
 
     def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T | None:
-        """Let the loop run it to its end, at most `CLOSE_SECONDS`; None: it did not."""
+        """Let the loop run a coroutine, at most `CLOSE_SECONDS`; None where it did not end."""
         future = self._call_async(coroutine)
         if future is None:
             return None
         try:
             result: _T = future.result(CLOSE_SECONDS)
         except (TimeoutError, FutureCancelled):
-            self._log.error("a slot did not close in time", seconds=CLOSE_SECONDS)
+            self._log.error("slot_close_timed_out", seconds=CLOSE_SECONDS)
             future.cancel()
         except Exception:  # noqa: BLE001 - logged; whatever it was, the partition is given up
-            self._log.exception("a slot did not close")
+            self._log.exception("slot_close_failed")
         else:
             return result
         return None

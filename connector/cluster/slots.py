@@ -16,9 +16,9 @@ from connector.kite.clock import Clock, Timer
 from connector.kite.wire.models import ConnectionState, Mode
 
 RECONNECT_SECONDS: Final = 10.0
-"""The least time between two reconnects by command: each is a gap, and the feed bears few."""
+"""Reconnects by command are at least so far apart: each is a gap, and the feed bears few."""
 LINGER_SECONDS: Final = 2.0
-"""How long an instrument that moves to another slot stays here: the other subscribes meanwhile."""
+"""An instrument that moves to another slot stays so long, until the other has subscribed."""
 
 
 class FeedConnection(Protocol):
@@ -26,37 +26,37 @@ class FeedConnection(Protocol):
 
     @property
     def state(self) -> ConnectionState:
-        """What it is doing."""
+        """The state of the connection, as its events name it."""
 
     @property
     def stats(self) -> Any:
-        """Its counts."""
+        """The counts of the connection since its start."""
 
     @property
     def last_frame_us(self) -> int:
         """When the last frame came, UTC microseconds; 0 before the first."""
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Begin to connect; returns at once."""
 
     async def close(self) -> None:
-        """End for good."""
+        """Close the socket and stop for good."""
 
     def continue_from(self, last_frame_us: int | None) -> None:
         """Report what was missed since the slot's last owner."""
 
     async def reconnect(self) -> None:
-        """Open a new socket."""
+        """Close the socket and open a new one."""
 
     def update(self, changes: Mapping[int, Mode | None]) -> None:
-        """Change what is streamed."""
+        """Change what is streamed; None removes an instrument."""
 
     def desired(self) -> dict[int, Mode]:
-        """What is streamed."""
+        """Return what is to be streamed: token to mode."""
 
 
 class SlotPhase(StrEnum):
-    """Where an owned slot stands."""
+    """The phases of a slot that this process owns."""
 
     LOADING = "loading"
     """The partition is being read; a connection, if any, streams what it did before."""
@@ -67,7 +67,7 @@ class SlotPhase(StrEnum):
     IDLE = "idle"
     """There is no api_key for this slot: it is owned, but has no connection."""
     CLOSED = "closed"
-    """Given up."""
+    """The slot was released, and its connection is closed."""
 
 
 class Slot:
@@ -120,7 +120,7 @@ class Slot:
 
     @property
     def desired(self) -> Mapping[int, Mode]:
-        """What the partition says."""
+        """What the partition says: token to mode."""
         return self._desired
 
     @property
@@ -130,16 +130,16 @@ class Slot:
         return received or self._last_frame_us
 
     def reload(self) -> None:
-        """The partition will be read again from its beginning; a connection goes on meanwhile."""
+        """Expect the partition from its beginning again; a connection goes on meanwhile."""
         self.phase = SlotPhase.LOADING
         self._desired = {}
         self.symbols = {}
 
     def hold(self) -> None:
-        """Go on as it is; nothing more is heard for now."""
+        """Go on as it is: no record comes while the group cannot be reached."""
         self.phase = SlotPhase.HELD
 
-    def take(self, items: Sequence[Item]) -> None:
+    def apply(self, items: Sequence[Item]) -> None:
         """Apply items in order; those of one batch reach the connection together."""
         changes: dict[int, Mode | None] = {}
         moved: set[int] = set()
@@ -199,7 +199,7 @@ class Slot:
         if self._connect is None:
             self.phase = SlotPhase.IDLE
             if self._desired:
-                self._log.warning("no api_key for this slot", instruments=len(self._desired))
+                self._log.warning("slot_without_api_key", instruments=len(self._desired))
             return
         self.phase = SlotPhase.STREAMING
         if self.connection is None:
@@ -210,7 +210,7 @@ class Slot:
                 self.connection.start()
             else:
                 self._later(self._start_after(self._after, self.connection))
-            self._log.info("slot opened", instruments=len(self._desired))
+            self._log.info("slot_opened", instruments=len(self._desired))
             return
         before = self.connection.desired()
         changes: dict[int, Mode | None] = {
@@ -218,7 +218,7 @@ class Slot:
         }
         changes |= dict.fromkeys(before.keys() - self._desired.keys() - self._lingering.keys())
         self._update(changes)
-        self._log.info("slot taken up again", changed=len(changes))
+        self._log.info("slot_resumed", changed=len(changes))
 
     def _update(self, changes: Mapping[int, Mode | None]) -> None:
         assert self.connection is not None  # noqa: S101 - STREAMING has one
@@ -234,7 +234,7 @@ class Slot:
             )
         except CapacityError as error:
             self._waiting.update(error.refused)
-            self._log.error("slot overfull", reason=str(error))
+            self._log.error("slot_over_capacity", reason=str(error))
 
     def _linger(self, tokens: set[int]) -> None:
         def let_go() -> None:
@@ -252,7 +252,7 @@ class Slot:
         """Reconnect as soon as the last one is long enough ago; commands meanwhile are one."""
         if self._reconnect_timer is not None:
             return
-        self._log.info("slot_reconnect_asked_for", id=command_id)
+        self._log.info("slot_reconnect_requested", id=command_id)
         wait_seconds = self._reconnect_after - self._clock.monotonic()
         if wait_seconds > 0:
             self._reconnect_timer = self._clock.call_later(wait_seconds, self._reconnect_now)

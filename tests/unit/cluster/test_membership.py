@@ -126,7 +126,7 @@ class FakeMember:
         self.inherited |= last_frames_us
         self.said.append(("assigned", list(slots), leads))
 
-    def take(self, items):
+    def apply(self, items):
         self.said += items
 
     async def revoked(self, slots, *, leads):
@@ -450,7 +450,7 @@ async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monke
     with structlog.testing.capture_logs() as log:
         _, said, _, _ = await run(assign(0), fatal, assign(1), revoke(1))
     assert ("assigned", [1], False) in said
-    assert "a slot did not close" in [line["event"] for line in log]
+    assert "slot_close_failed" in [line["event"] for line in log]
 
 
 async def test_a_loop_that_has_ended_stops_nobody():

@@ -78,9 +78,9 @@ END = CaughtUp(4)
 
 
 def test_nothing_opens_before_the_partition_was_read(slot, connection):
-    slot.take([wanted(A), wanted(B), gone(A)])
+    slot.apply([wanted(A), wanted(B), gone(A)])
     assert (slot.phase, slot.connection) == (SlotPhase.LOADING, None)
-    slot.take([wanted(B, Mode.FULL, revision=7, symbol="NSE:B"), END])
+    slot.apply([wanted(B, Mode.FULL, revision=7, symbol="NSE:B"), END])
     assert (slot.phase, slot.connection) == (SlotPhase.STREAMING, connection)
     assert connection.wanted == {B: Mode.FULL}
     assert connection.state is ConnectionState.CONNECTED
@@ -88,20 +88,20 @@ def test_nothing_opens_before_the_partition_was_read(slot, connection):
 
 
 def test_a_batch_is_one_update(slot, connection):
-    slot.take([END])
-    slot.take([wanted(A), wanted(B), wanted(A, Mode.FULL), gone(B), END])
+    slot.apply([END])
+    slot.apply([wanted(A), wanted(B), wanted(A, Mode.FULL), gone(B), END])
     assert connection.updates[1:] == [{A: Mode.FULL, B: None}]
     assert slot.desired == {A: Mode.FULL}
 
 
 def test_records_before_and_after_the_end_in_one_batch(slot, connection):
-    slot.take([wanted(A), END, wanted(B)])
+    slot.apply([wanted(A), END, wanted(B)])
     assert connection.wanted == {A: Mode.QUOTE, B: Mode.QUOTE}
 
 
 async def test_a_moving_instrument_stays_until_the_other_slot_has_it(slot, connection, clock):
-    slot.take([wanted(A), wanted(B), wanted(C), END])
-    slot.take([gone(A, moved_to=0), gone(B)])
+    slot.apply([wanted(A), wanted(B), wanted(C), END])
+    slot.apply([gone(A, moved_to=0), gone(B)])
     assert connection.wanted.keys() == {A, C}
     assert slot.desired.keys() == {C}
     await clock.advance(LINGER_SECONDS)
@@ -110,19 +110,19 @@ async def test_a_moving_instrument_stays_until_the_other_slot_has_it(slot, conne
 
 
 async def test_an_instrument_that_moves_back_is_not_let_go(slot, connection, clock):
-    slot.take([wanted(A), END])
-    slot.take([gone(A, moved_to=0)])
-    slot.take([wanted(A, Mode.FULL)])
+    slot.apply([wanted(A), END])
+    slot.apply([gone(A, moved_to=0)])
+    slot.apply([wanted(A, Mode.FULL)])
     await clock.advance(LINGER_SECONDS)
     assert connection.wanted == {A: Mode.FULL}
 
 
 async def test_an_instrument_that_moves_twice_stays_from_the_second_time(slot, connection, clock):
-    slot.take([wanted(A), END])
-    slot.take([gone(A, moved_to=0)])
+    slot.apply([wanted(A), END])
+    slot.apply([gone(A, moved_to=0)])
     await clock.advance(LINGER_SECONDS / 2)
-    slot.take([wanted(A)])
-    slot.take([gone(A, moved_to=1)])
+    slot.apply([wanted(A)])
+    slot.apply([gone(A, moved_to=1)])
     await clock.advance(LINGER_SECONDS / 2)
     assert connection.wanted.keys() == {A}
     await clock.advance(LINGER_SECONDS / 2)
@@ -130,33 +130,33 @@ async def test_an_instrument_that_moves_twice_stays_from_the_second_time(slot, c
 
 
 async def test_room_is_worth_more_than_an_overlap(slot, connection, clock):
-    slot.take([wanted(A), wanted(B), END])
-    slot.take([gone(A, moved_to=0), gone(B, moved_to=1)])
-    slot.take([wanted(1), wanted(2)])
+    slot.apply([wanted(A), wanted(B), END])
+    slot.apply([gone(A, moved_to=0), gone(B, moved_to=1)])
+    slot.apply([wanted(1), wanted(2)])
     assert connection.wanted.keys() == {1, 2}
     await clock.advance(LINGER_SECONDS)
     assert connection.wanted.keys() == {1, 2}
 
 
 def test_moves_that_happened_before_are_history(slot, connection):
-    slot.take([wanted(A), gone(A, moved_to=0), END])
+    slot.apply([wanted(A), gone(A, moved_to=0), END])
     assert connection.wanted == {}
 
 
 async def test_reconnect_is_done_once_and_not_again_by_the_next_owner(slot, connection):
-    slot.take([Reconnect(4, "old"), END])
+    slot.apply([Reconnect(4, "old"), END])
     await asyncio.sleep(0)
     assert connection.reconnects == 0
-    slot.take([Reconnect(4, "new")])
+    slot.apply([Reconnect(4, "new")])
     await asyncio.sleep(0)
     assert connection.reconnects == 1
     await slot.close()
 
 
 async def test_reconnects_in_a_loop_are_few(slot, connection, clock):
-    slot.take([END])
+    slot.apply([END])
     for number in range(40):
-        slot.take([Reconnect(4, f"{number}")])
+        slot.apply([Reconnect(4, f"{number}")])
         await asyncio.sleep(0)
     assert connection.reconnects == 1
     # the others are one, when its time has come
@@ -166,10 +166,10 @@ async def test_reconnects_in_a_loop_are_few(slot, connection, clock):
     await clock.advance(RECONNECT_SECONDS)
     await asyncio.sleep(0)
     assert connection.reconnects == 2
-    slot.take([Reconnect(4, "later")])
+    slot.apply([Reconnect(4, "later")])
     await asyncio.sleep(0)
     assert connection.reconnects == 3
-    slot.take([Reconnect(4, "waits")])
+    slot.apply([Reconnect(4, "waits")])
     await slot.close()
     await clock.advance(RECONNECT_SECONDS)
     await asyncio.sleep(0)
@@ -178,32 +178,32 @@ async def test_reconnects_in_a_loop_are_few(slot, connection, clock):
 
 def test_a_slot_without_an_api_key_has_no_connection(clock):
     slot = Slot(4, None, 3, clock)
-    slot.take([wanted(A), END])
+    slot.apply([wanted(A), END])
     assert (slot.phase, slot.connection) == (SlotPhase.IDLE, None)
-    slot.take([gone(A), Reconnect(4, "x")])
+    slot.apply([gone(A), Reconnect(4, "x")])
     assert slot.desired == {}
 
 
 def test_too_many_instruments_are_logged_and_the_rest_streams(slot, connection):
-    slot.take([wanted(n) for n in range(1, 5)] + [END])
+    slot.apply([wanted(n) for n in range(1, 5)] + [END])
     assert connection.wanted.keys() == {1, 2, 3}
 
 
 def test_a_held_slot_goes_on_and_is_taken_up_again(slot, connection):
-    slot.take([wanted(A), wanted(B), END])
+    slot.apply([wanted(A), wanted(B), END])
     slot.hold()
     assert slot.phase is SlotPhase.HELD
     slot.reload()
-    slot.take([wanted(B, Mode.FULL), wanted(C)])
+    slot.apply([wanted(B, Mode.FULL), wanted(C)])
     assert connection.wanted == {A: Mode.QUOTE, B: Mode.QUOTE}
-    slot.take([END])
+    slot.apply([END])
     assert connection.updates[-1] == {A: None, B: Mode.FULL, C: Mode.QUOTE}
     assert slot.phase is SlotPhase.STREAMING
 
 
 async def test_close_ends_the_connection_and_what_lingers(slot, connection, clock):
-    slot.take([wanted(A), END])
-    slot.take([gone(A, moved_to=0)])
+    slot.apply([wanted(A), END])
+    slot.apply([gone(A, moved_to=0)])
     await slot.close()
     assert (slot.phase, connection.state) == (SlotPhase.CLOSED, ConnectionState.CLOSED)
     assert clock.pending == []
@@ -222,11 +222,11 @@ class SlowToClose(FakeConnection):
 async def test_a_slot_that_comes_back_waits_for_its_old_socket(clock, connection):
     old = SlowToClose()
     before = Slot(4, lambda: old, 3, clock)
-    before.take([wanted(A), END])
+    before.apply([wanted(A), END])
     closing = asyncio.create_task(before.close())
     await asyncio.sleep(0)
     after = Slot(4, lambda: connection, 3, clock, after=before.closed)
-    after.take([wanted(A), END])
+    after.apply([wanted(A), END])
     await asyncio.sleep(0)
     assert (old.state, connection.state) == (ConnectionState.CONNECTED, ConnectionState.IDLE)
     old.may_close.set()
@@ -239,7 +239,7 @@ async def test_a_slot_that_comes_back_waits_for_its_old_socket(clock, connection
 async def test_a_slot_that_goes_again_never_opens(clock, connection):
     closed = asyncio.Event()
     slot = Slot(4, lambda: connection, 3, clock, after=closed)
-    slot.take([wanted(A), END])
+    slot.apply([wanted(A), END])
     closing = asyncio.create_task(slot.close())
     await asyncio.sleep(0)
     closed.set()
@@ -253,9 +253,9 @@ async def test_close_before_it_was_read(slot):
 
 
 def test_what_found_no_room_is_taken_up_when_there_is_some(slot, connection):
-    slot.take([wanted(A), wanted(B), wanted(C), END])
-    slot.take([wanted(1025), wanted(1281)])
+    slot.apply([wanted(A), wanted(B), wanted(C), END])
+    slot.apply([wanted(1025), wanted(1281)])
     assert connection.wanted.keys() == {A, B, C}
-    slot.take([gone(B)])
-    slot.take([gone(C), gone(1281)])
+    slot.apply([gone(B)])
+    slot.apply([gone(C), gone(1281)])
     assert connection.wanted.keys() == {A, 1025}
