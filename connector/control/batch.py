@@ -11,7 +11,7 @@ from connector.kite.wire.models import ConnectionEvent
 
 
 class Batch:
-    """What is written together, and the state after it.
+    """The records of one transaction, and the state after it.
 
     Args:
         state: the state before.
@@ -31,12 +31,12 @@ class Batch:
 
     @property
     def full(self) -> bool:
-        """Whether the transaction is to end here."""
+        """Whether a bound is reached, so that the transaction is to end here."""
         count = len(self._records) + len(self._replies) + len(self.dead_letters)
         return count >= TRANSACTION_RECORDS or self._bytes >= TRANSACTION_BYTES
 
     def add(self, work: Work, applied: Applied) -> None:
-        """Put what a piece of work comes to on top."""
+        """Add what a piece of work comes to, on top of what is there."""
         self.works.append(work)
         self.state = applied.state
         self._records += applied.records
@@ -52,7 +52,7 @@ class Batch:
             self._next_offset = work.next_offset
 
     def finish(self) -> tuple[State, Step]:
-        """The state and what is to be written for it, `@leader` last."""
+        """Return the state and the records to be written for it, `@leader` last."""
         progress = self.state.progress
         offset = progress.offset if self._next_offset is None else self._next_offset
         state, leader = self.state.applied(offset)

@@ -11,30 +11,30 @@ from typing import Final
 from connector.control.records import Record
 
 MAX_INSTRUMENTS: Final = 50_000
-"""Instruments that one command may name."""
+"""One command may name at most so many instruments."""
 MAX_FIELDS: Final = 32
-"""Fields of a message beyond which it is refused without a look at each of them."""
+"""A message of more fields is refused without a look at each of them."""
 MAX_ERRORS: Final = 20
-"""Errors that a reply lists; the rest are counted."""
+"""A reply lists at most so many errors; the rest are counted."""
 ERROR_CHARACTERS: Final = 300
-"""Longest error of a reply, of a dead letter or of a log line."""
+"""An error in a reply, a dead letter or a log line is cut to so many characters."""
 EXCERPT_CHARACTERS: Final = 64
-"""Of foreign text inside an error."""
+"""Foreign text inside an error is cut to so many characters."""
 DEAD_LETTER_BYTES: Final = 1024
-"""Of a message that is put aside: its beginning. Its length and SHA-256 are in the headers."""
+"""A dead letter keeps so many bytes of the message; its length and SHA-256 are in the headers."""
 
 MAX_WATCHLISTS: Final = 10_000
 MAX_CLAIMS_OF_INSTRUMENT: Final = 1000
-"""Watchlists that may claim one instrument: its record names them all."""
+"""At most so many watchlists may claim one instrument: its record names them all."""
 MAX_CLAIMS: Final = 300_000
-"""Of all watchlists on all instruments: at most 25 MB of records."""
+"""All watchlists may have at most so many claims: at most 25 MB of records."""
 MAX_REFRESHES: Final = 100
-"""`refresh-instruments` commands that wait for the list; the next one is rejected."""
+"""At most so many `refresh-instruments` wait for the list; the next one is rejected."""
 STATUS_WATCHLISTS: Final = 1000
-"""Watchlists in one answer to `status`; the next page begins behind the last of them."""
+"""One answer to `status` has so many watchlists; the next page begins behind the last one."""
 
 BATCH_MESSAGES: Final = 500
-"""Messages that are read before the first of them is applied."""
+"""At most so many messages are read before the first of them is applied."""
 BATCH_BYTES: Final = 1 << 20
 TRANSACTION_RECORDS: Final = 5000
 """A transaction ends with the command that reaches this, or the next bound."""
@@ -54,14 +54,14 @@ def excerpt(text: str, characters: int = EXCERPT_CHARACTERS) -> str:
 
 
 def bounded(errors: tuple[str, ...]) -> tuple[str, ...]:
-    """Errors as they may be written: so many, each cleaned and cut; the rest are counted."""
+    """Return so many errors as a reply may list, each cleaned and cut; the rest are counted."""
     lines = tuple(excerpt(line, ERROR_CHARACTERS) for line in errors[:MAX_ERRORS])
     more = len(errors) - len(lines)
     return (*lines, f"and {more} more") if more else lines
 
 
 def oversize(records: tuple[Record, ...], reply: bytes | None) -> str | None:
-    """What of a command's outcome no message can hold; None where all of it fits."""
+    """Name what of a command's outcome no message can hold; None where all of it fits."""
     for record in records:
         size = len(record.key.encode()) + len(record.value or b"")
         if size > MAX_RECORD_BYTES:

@@ -33,12 +33,12 @@ from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
 REPLY_SECONDS: Final = 30.0
-"""A new leader may have to be found first: a session timeout, and reading the state."""
+"""A reply may take so long: a new leader is found after a session timeout and reads the state."""
 BROKER_SECONDS: Final = 10.0
 
 
 class Carried(NamedTuple):
-    """An instrument as the cluster has it: in which slot, and the record itself."""
+    """An instrument as the cluster has it: its slot, and the record itself."""
 
     slot: int
     subscription: SubscriptionRecord
@@ -54,7 +54,7 @@ class Change(NamedTuple):
 
 
 def new_id() -> str:
-    """An id that no other command has."""
+    """Return an id that no other command has."""
     return str(uuid.uuid4())
 
 

@@ -37,7 +37,7 @@ from connector.redaction import is_printable
 
 DEFAULT_WATCHLIST: Final = "default"
 _FAR_MS: Final = 10**15
-"""Beyond this on either side of 1970 no time is meant: some 31 700 years."""
+"""No time beyond this is meant, on either side of 1970: some 31 700 years."""
 
 
 def _milliseconds(value: object) -> object:
@@ -110,7 +110,7 @@ ExpiresAt = Annotated[
 
 
 class CommandBase(BaseModel):
-    """What every command has."""
+    """The fields that every command has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -200,7 +200,7 @@ class RefreshInstruments(CommandBase):
 
 
 class Status(CommandBase):
-    """Tell slots, watchlists and the revision; changes nothing and is not remembered."""
+    """Report slots, watchlists and the revision; changes nothing and is not remembered."""
 
     type: Literal["status"]
     after: Watchlist | None = Field(
@@ -227,18 +227,18 @@ _INSTRUMENT: Final[TypeAdapter[int | str]] = TypeAdapter(Instrument)
 
 
 class ReplyStatus(StrEnum):
-    """What became of a command."""
+    """The outcome of a command, in one word."""
 
     APPLIED = "APPLIED"
-    """Done, but for what `refused` lists."""
+    """The command was applied, but for what `refused` lists."""
     REJECTED = "REJECTED"
     """Nothing was changed: `errors`, or `refused` for each instrument, says why."""
     EXPIRED = "EXPIRED"
-    """It came after its `expires_at`; nothing was changed."""
+    """The command came after its `expires_at`; nothing was changed."""
 
 
 class Refusal(NamedTuple):
-    """An instrument as the command wrote it, and why it was not accepted."""
+    """An instrument as the command wrote it, and the reason why it was refused."""
 
     instrument: int | str
     reason: str
@@ -289,7 +289,7 @@ class Reply(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     MAX_BYTES: ClassVar[int] = 900_000
-    """A Kafka message holds 1 MB by default: a longer list of refusals is cut, and says so."""
+    """A longer list of refusals is cut, and says so: a Kafka message holds 1 MB by default."""
 
     id: str
     status: ReplyStatus
@@ -318,19 +318,19 @@ class Reply(BaseModel):
 
 
 class Rejected(NamedTuple):
-    """A message that is no command. Without an `id` nobody can be answered."""
+    """A message that is no command; without an `id` nobody can be answered."""
 
     id: str | None
     errors: tuple[str, ...]
 
 
 def written(command: Command) -> bytes:
-    """The one way in which a command is written: the same for the same content."""
+    """Write a command as JSON, always in the same way for the same content."""
     return command.model_dump_json().encode()
 
 
 def digest(command: Command) -> str:
-    """Tells a command from any other; the same however it was written."""
+    """Return a digest that differs between commands, and not between ways to write one."""
     return hashlib.blake2b(written(command), digest_size=DIGEST_BYTES).hexdigest()
 
 
@@ -368,7 +368,7 @@ class _RepeatedKeyError(Exception):
 
 
 def _repeated_key(data: bytes) -> str | None:
-    """A key that some object of the JSON has twice, of which readers take the first or the last."""
+    """Find a key that an object of the JSON has twice: readers differ in which one counts."""
 
     def unique(pairs: list[tuple[str, Any]]) -> None:
         keys = {key for key, _ in pairs}
@@ -384,7 +384,7 @@ def _repeated_key(data: bytes) -> str | None:
 
 
 def _encoding(data: bytes) -> str | None:
-    """What the bytes are where they are text of another encoding than UTF-8."""
+    """Name the encoding of the bytes where they are text in another one than UTF-8."""
     if data.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark: write UTF-8 without one"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2].count(0) == 1:
@@ -400,7 +400,7 @@ def _id_of(raw: dict[str, Any]) -> str | None:
 
 
 def _readable(details: Sequence[ErrorDetails], raw: dict[str, Any]) -> tuple[str, ...]:
-    """`instruments[3]: reason` for each place that is wrong; a union's alternatives are one."""
+    """Return `instruments[3]: reason` for each place that is wrong; a union counts as one."""
     reasons: dict[str, list[str]] = {}
     instruments_told = False
     for detail in details:
@@ -419,7 +419,7 @@ def _readable(details: Sequence[ErrorDetails], raw: dict[str, Any]) -> tuple[str
 
 
 def _wrong_instruments(instruments: Sequence[object]) -> dict[str, list[str]]:
-    """The reason for each place of the list that is no instrument."""
+    """Return the reason for each place of the list that is no instrument."""
     wrong = {}
     reason = [_NO_INSTRUMENT]
     is_instrument = _INSTRUMENT.validator.isinstance_python

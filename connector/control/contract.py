@@ -18,7 +18,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schemas() -> dict[str, str]:
-    """File name to the text of the schema."""
+    """Return the text of each schema by the name of its file."""
     models: dict[str, dict[str, Any]] = {
         "command": COMMAND.json_schema(),
         "reply": Reply.model_json_schema(mode="serialization"),

@@ -38,7 +38,7 @@ from connector.kite.feed import allocation
 from connector.kite.wire.models import ConnectionEvent, EventType, Exchange
 
 OWN: Final = "@"
-"""First character of the leader's own ids and watchlists, which no message may name."""
+"""The first character of the leader's own ids and watchlists, which no message may name."""
 _CLAIMED_BY_TOO_MANY: Final = (
     f"{MAX_CLAIMS_OF_INSTRUMENT} watchlists claim it already, the most that may"
 )
@@ -48,7 +48,7 @@ _TOO_MANY_CLAIMS: Final = f"there are {MAX_CLAIMS} claims already, the most ther
 
 
 class Answer(NamedTuple):
-    """What one type of command came to, before it is a reply."""
+    """The outcome of one type of command, before it is a reply."""
 
     accepted: int = 0
     refused: Sequence[Refusal] = ()
@@ -104,8 +104,8 @@ class Draft:
                 return Answer(payload=status(self.before, command.after))
 
     def finish(self) -> tuple[State, tuple[Record, ...]]:
-        """Place what waits for room, then tell the difference."""
-        self._place_homeless()
+        """Place the instruments that wait for room, then return the difference."""
+        self._place_unplaced()
         before = self.before.subscriptions
         records: list[Record] = []
         gone: list[Record] = []
@@ -140,7 +140,7 @@ class Draft:
     def _resolve(
         self, instruments: Iterable[int | str], watchlist: str
     ) -> tuple[dict[int, int | str], list[Refusal]]:
-        """Token to the instrument as the watchlist's command wrote it, and what is none."""
+        """Return each token with the instrument as it was written, and what is no instrument."""
         tokens: dict[int, int | str] = {}
         refused: list[Refusal] = []
         for instrument in instruments:
@@ -160,7 +160,7 @@ class Draft:
         return tokens, refused
 
     def _named(self, symbol: str, watchlist: str) -> int | Refusal:
-        """The token that a name means; of several, the one that the watchlist claims already."""
+        """Return the token of a name; of several, the one that the watchlist claims already."""
         listed = self.names.listed(symbol)
         if len(listed) == 1:
             return listed[0]
@@ -188,9 +188,9 @@ class Draft:
             tokens = self._listed(watchlist, tokens, refused)
         tokens, beyond = self._within_bounds(watchlist, tokens)
         new = [token for token in tokens if token not in self.subscriptions]
-        placed, homeless = allocation.place(new, self.loads, self.layout.capacity)
+        placed, unplaced = allocation.place(new, self.loads, self.layout.capacity)
         no_room = f"no room: {len(self.layout.slots)} slots carry {self.layout.capacity} each"
-        refused += [*beyond, *(Refusal(tokens[token], no_room) for token in homeless)]
+        refused += [*beyond, *(Refusal(tokens[token], no_room) for token in unplaced)]
         for token, written in tokens.items():
             if (subscription := self.subscriptions.get(token)) is not None:
                 if subscription.claims.get(watchlist) is not mode:
@@ -201,10 +201,10 @@ class Draft:
             else:
                 continue
             self._learn(token, written if isinstance(written, str) else None)
-        return Answer(len(tokens) - len(homeless), refused)
+        return Answer(len(tokens) - len(unplaced), refused)
 
     def _no_more_watchlists(self, watchlist: str) -> str | None:
-        """Why there can be no further watchlist; None where it is no further one, or there can."""
+        """Explain why there can be no further watchlist; None where that is not so."""
         known = watchlist.startswith(OWN) or self.subscriptions.has_watchlist(watchlist)
         if known or self.subscriptions.watchlist_count() < MAX_WATCHLISTS:
             return None
@@ -324,7 +324,7 @@ class Draft:
         return Answer(1, extra=(Record(command.slot, RECONNECT_KEY, value),))
 
     def _rebalance(self) -> Answer:
-        self._place_homeless()
+        self._place_unplaced()
         loads = self.loads
         placed = {
             token: subscription.slot
@@ -339,22 +339,22 @@ class Draft:
             self._move(token, slot)
         return Answer(len(moves))
 
-    def _place_homeless(self) -> None:
-        """Instruments of slots that are no more go to the others as soon as there is room."""
+    def _place_unplaced(self) -> None:
+        """Move the instruments of slots that are no more to others, as soon as there is room."""
         loads = self.loads
         if not (self.subscriptions.carried.keys() - loads.keys()) or not any(
             load < self.layout.capacity for load in loads.values()
         ):
             return
-        homeless = [
+        unplaced = [
             token for token, subscription in self._oldest_first() if subscription.slot not in loads
         ]
-        placed, _ = allocation.place(homeless, loads, self.layout.capacity)
+        placed, _ = allocation.place(unplaced, loads, self.layout.capacity)
         for token, slot in placed.items():
             self._move(token, slot)
 
     def _oldest_first(self) -> list[tuple[int, Subscription]]:
-        """All subscriptions, those whose last change is longest ago first: an order of the log."""
+        """Return all subscriptions, least recently changed first: an order of the log."""
         return sorted(self.subscriptions.items(), key=lambda entry: (entry[1].revision, entry[0]))
 
     # names
@@ -444,7 +444,7 @@ class Draft:
 
     @property
     def loads(self) -> dict[int, int]:
-        """Slot to the instruments that it carries, of the slots that there are."""
+        """The number of instruments in each slot that there is."""
         carried = self.subscriptions.carried
         return {slot: carried.get(slot, 0) for slot in self.layout.slots}
 

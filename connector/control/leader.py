@@ -46,12 +46,12 @@ from connector.errors import (
 from connector.kite.wire.models import ConnectionEvent, Mode
 
 POLL_SECONDS: Final = 0.1
-"""How long a stop, or a wish of the leader's own process, may wait."""
+"""A stop, or a request of the leader's own process, waits at most so long."""
 ATTEMPTS: Final = 5
-"""Tries at one transaction before the state is read anew."""
+"""One transaction is tried so often before the state is read anew."""
 BACK_OFF_SECONDS: Final = 1.0
 FENCED_SECONDS: Final = 15.0
-"""Until a fenced leader tries again: by then the group has told a stale one that it is none."""
+"""A fenced leader tries again after so long: by then the group has told a stale one."""
 
 
 class Log(Protocol):
@@ -61,28 +61,28 @@ class Log(Protocol):
     """Whether the last `poll` came to the end of `kite.control`."""
 
     def open(self) -> None:
-        """Fence any leader before this one."""
+        """Open the producer, which fences any leader before this one."""
 
     def close(self) -> None:
-        """Let go."""
+        """Close the clients, whatever their state."""
 
     def read(self) -> list[tuple[int, str, bytes | None]]:
-        """All records of the state."""
+        """Read all records of the state."""
 
     def topic_id(self) -> str | None:
-        """The id of `kite.control`; None where the broker has none."""
+        """Return the id of `kite.control`; None where the broker has no ids."""
 
     def partitions(self) -> int:
-        """Slots that can be written to."""
+        """Return how many slots can be written to."""
 
     def follow(self, offset: int) -> None:
-        """Go on at an offset."""
+        """Go on reading `kite.control` at an offset."""
 
     def poll(self, timeout_seconds: float) -> list[ControlMessage]:
-        """The next messages."""
+        """Return the next messages of `kite.control`."""
 
     def write(self, step: Step) -> None:
-        """One transaction."""
+        """Write a step in one transaction."""
 
 
 class Leader:
@@ -149,7 +149,7 @@ class Leader:
         self._stopping.set()
 
     def refreshed(self) -> None:
-        """Say that the instrument master was loaded anew: symbols get their tokens of today."""
+        """Note that the instrument master was loaded anew: symbols get their tokens of today."""
         self._own.put(RefreshInstruments(id="-", type="refresh-instruments"))
 
     def run(self) -> None:
@@ -193,20 +193,20 @@ class Leader:
         self.serving = False
 
     def _serves(self) -> None:
-        """It applies commands: only that ends an interruption, not the mere try to go on."""
+        """Note that commands are applied: only that ends an interruption."""
         self.error = None
         self.serving = True
 
     def _take_over(self, log: Log) -> None:
         """Build the state from its topic and bring it in line with the settings."""
         usable = tuple(slot for slot in self._layout.slots if slot < log.partitions())
-        state, strays = State.replay(self._layout._replace(slots=usable), log.read())
-        if strays:
-            self._log.warning("unexpected_records_removed", count=len(strays))
+        state, unexpected = State.replay(self._layout._replace(slots=usable), log.read())
+        if unexpected:
+            self._log.warning("unexpected_records_removed", count=len(unexpected))
         state = self._of_this_topic(state, log.topic_id())
         log.follow(state.progress.offset)
         settled = settle(state)
-        state = self._commit(log, settled.state, [*strays, *settled.records])
+        state = self._commit(log, settled.state, [*unexpected, *settled.records])
         self._log.info(
             "leader_elected",
             revision=state.revision,
@@ -221,7 +221,7 @@ class Leader:
         self._apply_own(log, own + settings_claims(self._wanted))
 
     def _of_this_topic(self, state: State, topic_id: str | None) -> State:
-        """The state as it is for a `kite.control` of this id: of another one no offset counts."""
+        """Return the state for a `kite.control` of this id: of another one no offset counts."""
         progress = state.progress
         if topic_id is None or topic_id == progress.topic_id:
             return state
@@ -231,7 +231,7 @@ class Leader:
         return replace(state, progress=progress._replace(topic_id=topic_id))
 
     def _is_of_another_topic(self, topic_id: str | None) -> bool:
-        """Whether `kite.control` was made anew under this leader: its offsets mean nothing then."""
+        """Whether `kite.control` was made anew under this leader: its offsets are void."""
         known = self._present().progress.topic_id
         return topic_id is not None and known is not None and topic_id != known
 
@@ -257,7 +257,7 @@ class Leader:
                 self._apply_own(log, own)
 
     def _load(self, log: Log) -> None:
-        """Have the list loaded for the commands that wait; answer them once it is."""
+        """Load the list for the commands that wait, and answer them once it is there."""
         waiting = self._present().waiting
         self._loading.want(accepts=accepts_list(next(iter(waiting.values()))))
         if not self._loading.ended():
@@ -273,7 +273,7 @@ class Leader:
         )
 
     def _apply(self, log: Log, works: Iterable[Work]) -> None:
-        """Do work in as few transactions as their bounds allow."""
+        """Apply work in as few transactions as their bounds allow."""
         left = deque(works)
         while left and not self._stopping.is_set():
             batch = Batch(self._present())
@@ -326,10 +326,10 @@ class Leader:
         self.dead_letters += len(batch.dead_letters)
         if batch.messages:
             self._serves()
-        self._tell(batch.events)
+        self._publish(batch.events)
 
     def _apply_own(self, log: Log, commands: Sequence[Command]) -> None:
-        """Apply what the leader itself wants, a transaction each; there is nobody to reply to."""
+        """Apply the leader's own commands, a transaction each; there is nobody to reply to."""
         unresolved: list[str] = []
         for command in commands:
             outcome = reduce(self._present(), command, self._time_ms(), self._names())
@@ -338,21 +338,21 @@ class Leader:
             except RecordRefusedError as error:
                 unresolved.append(f"{command.id}: {self._refused(error)}")
                 continue
-            self._tell(outcome.events)
+            self._publish(outcome.events)
             # what a Subscribe found no room for, the Replace after it may
             if isinstance(command, Replace) and outcome.reply is not None:
                 reply = Reply.model_validate_json(outcome.reply)
                 unresolved += [f"{one.instrument}: {one.reason}" for one in reply.refused]
         if unresolved and tuple(unresolved) != self.unresolved:
             self._log.warning(
-                "instruments of the settings cannot be had",
+                "settings_instruments_refused",
                 count=len(unresolved),
                 first=unresolved[:10],
             )
         self.unresolved = tuple(unresolved)
 
     def _commit(self, log: Log, state: State, records: Sequence[Record]) -> State:
-        """Write records that no message asked for; none is no transaction."""
+        """Write records that no message asked for; without records there is no transaction."""
         if records:
             state, leader = state.applied(state.progress.offset)
             self._write(log, Step((*records, leader)))
@@ -378,13 +378,13 @@ class Leader:
         assert self.state is not None  # noqa: S101 - set by _take_over, which comes first
         return self.state
 
-    def _tell(self, events: Sequence[ConnectionEvent]) -> None:
+    def _publish(self, events: Sequence[ConnectionEvent]) -> None:
         if self._on_event is not None:
             for event in events:
                 self._on_event(event)
 
 
 def _own(command: Command, **changes: object) -> Command:
-    """A command of the leader's own: its id, as its watchlist, is one that no message can have."""
+    """Make a command of the leader's own: no message can have its id or its watchlist."""
     name = changes.get("watchlist", f"@{command.type}")
     return command.model_copy(update={"id": str(name), **changes})

@@ -45,7 +45,7 @@ class LineLimit:
             self._left_out[event] += 1
 
     def turn(self) -> None:
-        """Say what was left out, where a span has ended; to be called now and then."""
+        """Log how many lines were left out, where a span has ended; to be called now and then."""
         now = self._now_seconds()
         if now - self._began < self._seconds:
             return

@@ -16,7 +16,7 @@ from connector.control.bounds import ERROR_CHARACTERS, excerpt
 from connector.errors import ConnectorError
 
 PAUSE_SECONDS: Final = 10.0
-"""Between the beginnings of two loads: commands that come sooner wait for the next one."""
+"""Loads begin at least so far apart: commands that come sooner wait for the next one."""
 INTERNAL_ERROR: Final = "internal error; the leader's log has it"
 
 
@@ -69,11 +69,11 @@ class Loading:
         self._running = self._load(accepts)
 
     def ended(self) -> bool:
-        """Whether a load has ended; then `failure` is asked, once."""
+        """Whether a load has ended; then ask for `failure` once."""
         return self._running is not None and self._running.done()
 
     def failure(self) -> str | None:
-        """Why the load that has ended came to nothing; None where it did not."""
+        """Return why the load that has ended failed; None where it did not."""
         assert self._running is not None  # noqa: S101 - `ended` was asked
         running, self._running = self._running, None
         try:
@@ -86,7 +86,7 @@ class Loading:
         return None
 
     def close(self) -> None:
-        """Let go of a load that is under way."""
+        """Forget a load that is under way."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()

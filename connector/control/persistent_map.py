@@ -38,7 +38,7 @@ class PersistentMap(Mapping[K, V]):
 
     # the inherited one asks for an exception where there is nothing, which costs more than all else
     def get(self, key: Any, default: Any = None) -> Any:
-        """The value of a key, or the default."""
+        """Return the value of a key, or the default."""
         buckets = self._buckets
         return buckets[_place(key, len(buckets))].get(key, default)
 
@@ -54,11 +54,11 @@ class PersistentMap(Mapping[K, V]):
             yield from bucket
 
     def items(self) -> ItemsView[K, V]:
-        """The entries; quicker than a look for the value of each key."""
+        """Return the entries; quicker than a look for the value of each key."""
         return _Items(self)
 
     def draft(self) -> MapDraft[K, V]:
-        """A changeable copy, which leaves this one as it is."""
+        """Return a changeable copy, which leaves this one as it is."""
         return MapDraft(self)
 
 
@@ -83,7 +83,7 @@ class MapDraft(MutableMapping[K, V]):
         return buckets[_place(key, len(buckets))][key]
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """The value of a key, or the default."""
+        """Return the value of a key, or the default."""
         buckets = self._buckets
         return buckets[_place(key, len(buckets))].get(key, default)
 
@@ -108,11 +108,11 @@ class MapDraft(MutableMapping[K, V]):
             yield from bucket
 
     def items(self) -> ItemsView[K, V]:
-        """The entries; quicker than a look for the value of each key."""
+        """Return the entries; quicker than a look for the value of each key."""
         return _Items(self)
 
     def finish(self) -> PersistentMap[K, V]:
-        """The mapping with the changes, or the base where there are none; then use it no more."""
+        """Return the mapping with the changes, or the base where there are none."""
         if self._own is None:
             return self._base
         changed: PersistentMap[K, V] = PersistentMap.__new__(PersistentMap)
@@ -125,7 +125,7 @@ class MapDraft(MutableMapping[K, V]):
         return changed
 
     def _bucket(self, key: K) -> dict[K, V]:
-        """The bucket of a key, which nobody else has."""
+        """Return the bucket of a key, copied unless it is this draft's own."""
         place = _place(key, len(self._buckets))
         if self._own is None:
             self._buckets, self._own = list(self._buckets), {}
@@ -150,7 +150,7 @@ def _place(key: object, buckets: int) -> int:
 
 
 def _count(size: int, buckets: int) -> int:
-    """How many buckets there should be: a power of two near the root, which seldom changes."""
+    """Return how many buckets there should be: a power of two near the root."""
     while size > 4 * buckets * buckets:
         buckets *= 2
     while buckets > 1 and 8 * size < buckets * buckets:

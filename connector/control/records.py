@@ -37,7 +37,7 @@ DIGEST_BYTES: Final = 16
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
 _TOKEN: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 MOVED_TO: Final = "moved-to"
-"""Header of a tombstone whose instrument went to another slot, which the value names."""
+"""The header of a tombstone whose instrument went to another slot; its value names the slot."""
 
 
 def token_of(key: str) -> int:
@@ -54,7 +54,7 @@ def token_of(key: str) -> int:
 
 
 def count_of(value: object) -> int:
-    """A counter as it stands in a record.
+    """Read a counter of a record.
 
     Raises:
         ValueError: it is none: a fraction, infinite, negative, or more than Kafka counts to.
@@ -65,7 +65,7 @@ def count_of(value: object) -> int:
 
 
 def symbol_of(value: object) -> str | None:
-    """A name as it stands in a record; None where it is not known.
+    """Read a name of a record; None where it is not known.
 
     Raises:
         ValueError: it is no text.
@@ -89,11 +89,11 @@ class Subscription(NamedTuple):
 
     slot: int
     claims: dict[str, Mode]
-    """By watchlist; never empty, never changed in place."""
+    """The mode that each watchlist claims; never empty, never changed in place."""
     symbol: str | None
     """EXCHANGE:TRADINGSYMBOL, the name that outlives the token."""
     revision: int
-    """Of the state that this was last changed in."""
+    """The revision of the state in which this was last changed."""
     expiry: date | None = None
     """Last trading day; None where it does not expire, or no list has said so yet. Kept here, so
     that a leader without a list, or with a list that lacks the instrument, knows it too."""
@@ -105,7 +105,7 @@ class Subscription(NamedTuple):
         return next(iter(modes)) if len(modes) == 1 else max(modes, key=lambda mode: mode.rank)
 
     def encoded(self, token: int) -> bytes:
-        """The record's value."""
+        """Return the value of the record, as JSON."""
         return _COMPACT(
             {
                 "token": token,
@@ -164,19 +164,19 @@ class SubscriptionRecord(BaseModel):
 
 
 class Progress(NamedTuple):
-    """The record `@leader`: where a new leader goes on."""
+    """The record `@leader`, from which a new leader goes on."""
 
     offset: int = 0
-    """Of the first message of `kite.control` that is not applied yet."""
+    """The offset of the first message of `kite.control` that is not applied yet."""
     revision: int = 0
     sequence: int = 0
-    """Number of commands remembered so far; the order in which they are forgotten."""
+    """How many commands have been remembered; they are forgotten in this order."""
     topic_id: str | None = None
-    """Of the `kite.control` that the offset is of: of another one it says nothing. None: unknown,
-    for a broker that has no ids of topics."""
+    """The id of the `kite.control` that the offset counts in; it says nothing of another topic.
+    None is unknown: the broker has no ids of topics."""
 
     def encoded(self) -> bytes:
-        """The record's value."""
+        """Return the value of the record, as JSON."""
         return _COMPACT(self._asdict()).encode()
 
     @classmethod
@@ -200,15 +200,15 @@ class Progress(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """The record `@reply:<id>`: what a command was answered."""
+    """The record `@reply:<id>`: the answer to a command."""
 
     sequence: int
     digest: str
-    """Of the command: the same id with another digest is another command."""
+    """The digest of the command: another one under the same id is another command."""
     reply: bytes
 
     def encoded(self) -> bytes:
-        """The record's value: the reply behind the rest, so that neither is parsed to be kept."""
+        """Return the value of the record: the reply, behind the rest, is not parsed."""
         return b"%d %s %s" % (self.sequence, self.digest.encode(), self.reply)
 
     @classmethod
@@ -225,5 +225,5 @@ class Remembered(NamedTuple):
 
 
 def reconnect_value(command_id: str, time_ms: int) -> bytes:
-    """The value under `@reconnect`."""
+    """Return the value of the record `@reconnect`."""
     return json.dumps({"id": command_id, "time_ms": time_ms}, separators=(",", ":")).encode()

@@ -41,12 +41,13 @@ class Outcome(NamedTuple):
 
     state: State
     records: tuple[Record, ...]
-    """In order: what is wanted no more, so that no slot is ever too full on the way; what is
-    wanted; the tombstones of what moved, so that its new place comes first."""
+    """The records in the order in which they are written: removals, so that no slot is ever too
+    full on the way; then what is wanted; then the tombstones of what moved, so that its new place
+    comes first."""
     reply: bytes | None
-    """None for a command that is answered later."""
+    """The reply as JSON; None for a command that is answered later."""
     events: tuple[ConnectionEvent, ...] = ()
-    """Instruments that expired or changed their token."""
+    """The instruments that expired or changed their token."""
 
 
 def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome:
@@ -103,7 +104,7 @@ def give_up(state: State, command_id: str, errors: tuple[str, ...]) -> Outcome:
 def rejection(
     state: State, command_id: str, errors: tuple[str, ...], *, dry_run: bool = False
 ) -> bytes:
-    """The reply to what changes nothing and is not remembered."""
+    """Return the reply to what changes nothing and is not remembered."""
     return Reply(
         id=command_id,
         status=ReplyStatus.REJECTED,
@@ -128,7 +129,7 @@ def is_internal(command: Command) -> bool:
 
 
 def _early(state: State, command: Command, now_ms: int) -> Outcome | None:
-    """What a command comes to without a look at what it asks for; None where it is to be done."""
+    """Answer a command without a look at what it asks for; None where it is to be applied."""
     known, waiting = state.replies.get(command.id), state.waiting.get(command.id)
     if known is not None and known.digest == digest(command):
         return Outcome(state, (), known.reply)

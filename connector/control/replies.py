@@ -8,9 +8,9 @@ from typing import Final
 from connector.control.records import Remembered
 
 REMEMBERED_COMMANDS: Final = 1000
-"""Ids that are known again; older ones count as new."""
+"""So many ids are known again; older ones count as new."""
 REMEMBERED_BYTES: Final = 8 * 1024 * 1024
-"""Replies kept for them: a new leader has to read these."""
+"""The replies kept have at most so many bytes: a new leader has to read them."""
 
 
 class Replies(Mapping[str, Remembered]):
@@ -35,7 +35,7 @@ class Replies(Mapping[str, Remembered]):
         return iter(self._entries)
 
     def remember(self, command_id: str, entry: Remembered) -> tuple[Replies, list[str]]:
-        """Keep one more under an id that has none; gives the ids that are forgotten for it too."""
+        """Remember one more reply under a new id; returns the ids that are forgotten for it too."""
         after = Replies()
         entries = after._entries = {**self._entries, command_id: entry}
         size = self._bytes + len(entry.reply)

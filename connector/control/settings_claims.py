@@ -13,9 +13,9 @@ from connector.control.commands import Command, Replace, Subscribe
 from connector.kite.wire.models import Mode
 
 SETTINGS_WATCHLIST: Final = "@settings:"
-"""Prefix of the watchlists that the settings fill, one for each mode; no message may name them."""
+"""The prefix of the watchlists that the settings fill, one a mode; no message may name them."""
 PART_INSTRUMENTS: Final = 10_000
-"""Instruments that one transaction claims: about 1.5 MB of records."""
+"""One transaction claims so many instruments: about 1.5 MB of records."""
 
 
 def settings_claims(wanted: Mapping[Mode, Sequence[int | str]]) -> list[Command]:

@@ -23,34 +23,34 @@ from connector.control.subscriptions import Subscriptions
 
 
 class Names(Protocol):
-    """The instrument master, as far as commands need it."""
+    """The part of the instrument master that commands need."""
 
     def listed(self, symbol: str) -> Sequence[int]:
-        """Tokens that the list has under EXCHANGE:TRADINGSYMBOL; several make it ambiguous."""
+        """Return the tokens listed under EXCHANGE:TRADINGSYMBOL; several make it ambiguous."""
 
     def symbol(self, token: int) -> str | None:
-        """Today's EXCHANGE:TRADINGSYMBOL of a token; None where it is unknown."""
+        """Return today's EXCHANGE:TRADINGSYMBOL of a token; None where it is unknown."""
 
     def expiry(self, token: int) -> date | None:
-        """The last trading day of a token; None where it does not expire or is unknown."""
+        """Return the last trading day of a token; None where it has none or is unknown."""
 
     def __len__(self) -> int:
-        """Instruments it has; 0 where it is not loaded."""
+        """Return how many instruments it has; 0 where it is not loaded."""
 
 
 class NoNames:
     """An instrument master that is not loaded."""
 
     def listed(self, symbol: str) -> Sequence[int]:  # noqa: ARG002
-        """Nothing is known."""
+        """Return no token, since nothing is known."""
         return ()
 
     def symbol(self, token: int) -> str | None:  # noqa: ARG002
-        """Nothing is known."""
+        """Return no name, since nothing is known."""
         return None
 
     def expiry(self, token: int) -> date | None:  # noqa: ARG002
-        """Nothing is known."""
+        """Return no day, since nothing is known."""
         return None
 
     def __len__(self) -> int:
@@ -58,17 +58,17 @@ class NoNames:
 
 
 class Layout(NamedTuple):
-    """Where instruments may be: what the settings say, not the log."""
+    """Where instruments may be placed: from the settings, not from the log."""
 
     slots: tuple[int, ...]
     capacity: int
-    """Instruments that each slot carries."""
+    """How many instruments each slot carries."""
     watchlist_quota: int | None = None
-    """Instruments that one watchlist may claim; None: any number."""
+    """How many instruments one watchlist may claim; None is unlimited."""
 
     @property
     def total(self) -> int:
-        """Instruments that all slots carry."""
+        """How many instruments all slots carry."""
         return len(self.slots) * self.capacity
 
 
@@ -81,11 +81,11 @@ class State:
     replies: Replies = field(default_factory=Replies)
     progress: Progress = field(default_factory=Progress)
     waiting: Mapping[str, bytes] = field(default_factory=dict)
-    """Commands that wait for the list of instruments, as JSON, by id, in the order they came."""
+    """The commands that wait for the list of instruments: id to JSON, in the order they came."""
 
     @property
     def revision(self) -> int:
-        """Number of changes so far."""
+        """How many changes there have been so far."""
         return self.progress.revision
 
     @classmethod
@@ -113,7 +113,7 @@ class State:
         replies: dict[str, Remembered] = {}
         waiting: dict[str, bytes] = {}
         found: list[tuple[int, Subscription]] = []
-        strays: list[Record] = []
+        unexpected: list[Record] = []
         for (partition, key), value in latest.items():
             try:
                 if key == LEADER_KEY:
@@ -125,17 +125,17 @@ class State:
                 elif not key.startswith("@"):
                     found.append((token_of(key), Subscription.decode(partition, value)))
             except (ValueError, RecursionError):
-                strays.append(Record(partition, key, None))
+                unexpected.append(Record(partition, key, None))
 
         # the newest place of an instrument is the true one
         found.sort(key=lambda item: item[1].revision)
         subscriptions: dict[int, Subscription] = {}
         for token, subscription in found:
             if (older := subscriptions.pop(token, None)) is not None:
-                strays.append(Record(older.slot, str(token), None))
+                unexpected.append(Record(older.slot, str(token), None))
             subscriptions[token] = subscription
         state = cls(layout, Subscriptions.of(subscriptions), Replies(replies), progress, waiting)
-        return state, tuple(strays)
+        return state, tuple(unexpected)
 
     def applied(self, offset: int) -> tuple[State, Record]:
         """The state after all messages of `kite.control` below `offset`, and its `@leader`."""

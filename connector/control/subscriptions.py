@@ -21,17 +21,17 @@ class _Indexed(Mapping[int, Subscription]):
     _by_token: Mapping[int, Subscription]
     _by_symbol: Mapping[str, tuple[int, ...]]
     carried: Mapping[int, int]
-    """Slot to the number of its instruments; slots without any are left out."""
+    """How many instruments each slot carries; slots without any are left out."""
     modes: Mapping[Mode, int]
-    """Mode to the number of instruments that are wanted in it."""
+    """How many instruments are wanted in each mode."""
     claims: int
-    """Of all watchlists on all instruments."""
+    """How many claims all watchlists have on all instruments."""
 
     def __getitem__(self, token: int) -> Subscription:
         return self._by_token[token]
 
     def get(self, token: Any, default: Any = None) -> Any:
-        """The subscription of a token, or the default."""
+        """Return the subscription of a token, or the default."""
         return self._by_token.get(token, default)
 
     def __contains__(self, token: object) -> bool:
@@ -44,11 +44,11 @@ class _Indexed(Mapping[int, Subscription]):
         return iter(self._by_token)
 
     def items(self) -> ItemsView[int, Subscription]:
-        """Token and subscription of each instrument, in no particular order."""
+        """Return each token with its subscription, in no particular order."""
         return self._by_token.items()
 
     def named(self, symbol: str) -> int | None:
-        """The token under which a name is carried, in whatever letters it is written."""
+        """Return the token under which a name is carried, in whatever letters it is written."""
         tokens = self._by_symbol.get(symbol.upper())
         return tokens[-1] if tokens else None
 
@@ -79,19 +79,19 @@ class Subscriptions(_Indexed):
     def of(
         cls, entries: Mapping[int, Subscription] | Iterable[tuple[int, Subscription]]
     ) -> Subscriptions:
-        """The subscriptions with these entries; of a repeated token the last counts."""
+        """Return the subscriptions with these entries; of a repeated token the last counts."""
         draft = cls().draft()
         for token, subscription in dict(entries).items():
             draft.put(token, subscription)
         return draft.finish()
 
     def draft(self) -> SubscriptionsDraft:
-        """A changeable copy, which leaves this one as it is."""
+        """Return a changeable copy, which leaves this one as it is."""
         return SubscriptionsDraft(self)
 
     @property
     def watchlists(self) -> Mapping[str, PersistentMap[int, None]]:
-        """Watchlist to the tokens that it claims; none is empty."""
+        """The tokens that each watchlist claims; none is empty."""
         return self._by_watchlist
 
 
@@ -118,7 +118,7 @@ class SubscriptionsDraft(_Indexed):
         self.claims = base.claims
 
     def put(self, token: int, subscription: Subscription) -> None:
-        """Want this of an instrument, whatever was wanted before."""
+        """Set what is wanted of an instrument, whatever was wanted before."""
         old = self._by_token.get(token)
         self._by_token[token] = subscription
         self._reindex(token, old, subscription)
@@ -134,7 +134,7 @@ class SubscriptionsDraft(_Indexed):
         return old
 
     def claimed(self, watchlist: str) -> list[int]:
-        """The tokens that a watchlist claims."""
+        """Return the tokens that a watchlist claims."""
         return list(self._tokens(watchlist))
 
     def has_watchlist(self, watchlist: str) -> bool:
@@ -142,13 +142,13 @@ class SubscriptionsDraft(_Indexed):
         return bool(self._tokens(watchlist))
 
     def watchlist_count(self) -> int:
-        """How many watchlists claim any instrument."""
+        """Return how many watchlists claim any instrument."""
         known = self._base.watchlists
         changes = (bool(tokens) - (name in known) for name, tokens in self._touched.items())
         return len(known) + sum(changes)
 
     def finish(self) -> Subscriptions:
-        """The subscriptions with the changes; then use the draft no more."""
+        """Return the subscriptions with the changes; then the draft is over."""
         watchlists = self._base._by_watchlist.draft()  # noqa: SLF001
         for name, tokens in self._touched.items():
             if tokens:

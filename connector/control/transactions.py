@@ -47,18 +47,18 @@ from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
 TIMEOUT_SECONDS: Final = 10.0
-"""For each answer of the broker; a transaction that takes longer is tried on, not given up."""
+"""Each answer of the broker may take so long; a longer transaction is retried, not given up."""
 _FETCH_WAIT_MS: Final = 20
 _PREFETCH_KIB: Final = 2048
-"""Of messages that librdkafka reads ahead of the leader, in records and in one answer."""
+"""So many KiB of messages librdkafka fetches ahead of the leader, in records and in one answer."""
 _QUEUE_KIB: Final = 16 * 1024
-"""Of a transaction's records that librdkafka holds: producing more waits for the broker."""
+"""So many KiB of a transaction librdkafka queues: producing more waits for the broker."""
 _PRODUCED_MAX_BYTES: Final = 1_000_000
-"""Longest record, key and value and headers; `MAX_RECORD_BYTES` leaves room below it."""
+"""The longest record, with key and headers; `MAX_RECORD_BYTES` leaves room below it."""
 
 
 class ControlMessage(NamedTuple):
-    """A message of `kite.control`."""
+    """A message of `kite.control`, with its offset."""
 
     offset: int
     value: bytes | None
@@ -74,13 +74,13 @@ class DeadLetter(NamedTuple):
     time_ms: int
     length: int
     sha256: str
-    """Of the whole message, in hexadecimal."""
+    """The SHA-256 of the whole message, in hexadecimal."""
 
     @classmethod
     def of(
         cls, message: ControlMessage, errors: tuple[str, ...], time_ms: int, *, kept: bool = True
     ) -> DeadLetter:
-        """The dead letter of a message; with `kept` off without any byte of it."""
+        """Make the dead letter of a message; with `kept` off it has no byte of it."""
         value = message.value or b""
         return cls(
             value[:DEAD_LETTER_BYTES] if kept else b"",
@@ -94,14 +94,14 @@ class DeadLetter(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one transaction writes."""
+    """The records and replies that one transaction writes."""
 
     records: Sequence[Record]
     replies: Sequence[tuple[str, bytes]] = ()
-    """(command id, reply)"""
+    """The replies, each as (command id, JSON)."""
     dead_letters: Sequence[DeadLetter] = ()
     next_offset: int | None = None
-    """Of `kite.control`, for the group's committed offset; None where no message was consumed."""
+    """The offset of `kite.control` to commit for the group; None where no message was consumed."""
 
 
 class ControlLog:
@@ -276,7 +276,7 @@ class ControlLog:
         return None if found == _ZERO_UUID else found
 
     def partitions(self) -> int:
-        """Partitions of `kite.subscriptions`: slots beyond these cannot be used yet."""
+        """Return how many partitions `kite.subscriptions` has: the slots usable now."""
         return self._partitions(self._topics.subscriptions)
 
     def follow(self, offset: int) -> None:
@@ -471,7 +471,7 @@ _FAULTS_OF_RECORDS = {
     Code.INVALID_MSG_SIZE,
     Code.INVALID_RECORD,
 }
-"""Reasons that lie in the record and not in the cluster: the same again is refused again."""
+"""The reasons that lie in the record and not in the cluster: a retry is refused again."""
 _NO_TOPIC_IDS = {Code._UNSUPPORTED_FEATURE, Code.UNSUPPORTED_VERSION}  # noqa: SLF001
 _ZERO_UUID = "AAAAAAAAAAAAAAAAAAAAAA"
 _UNREACHABLE = {Code._TIMED_OUT, Code._TRANSPORT, Code._ALL_BROKERS_DOWN}  # noqa: SLF001

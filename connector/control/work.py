@@ -28,43 +28,43 @@ _LOGGED_ERRORS: Final = 3
 
 
 class Applied(NamedTuple):
-    """What is to be written because of a piece of work, and the state after it."""
+    """What is to be written for a piece of work, and the state after it."""
 
     state: State
     records: tuple[Record, ...] = ()
     reply: tuple[str, bytes] | None = None
-    """(command id, reply)"""
+    """The reply as (command id, JSON); None where nobody can be answered."""
     dead_letter: DeadLetter | None = None
     events: tuple[ConnectionEvent, ...] = ()
     rejected: bool = False
-    """Whether it was no command."""
+    """Whether the message was no command."""
 
     @property
     def size(self) -> int:
-        """Bytes of all that is written, roughly."""
+        """The size in bytes of all that is written, roughly."""
         reply = len(self.reply[1]) if self.reply is not None else 0
         return reply + sum(len(record.key) + len(record.value or b"") for record in self.records)
 
 
 class Work(Protocol):
-    """One piece of work; no method raises, whatever it is about."""
+    """One piece of work of the leader; no method raises, whatever it is about."""
 
     @property
     def next_offset(self) -> int | None:
-        """Of `kite.control`, once it is done; None where it was passed before."""
+        """The offset of `kite.control` behind this work; None where it was passed before."""
 
     def apply(self, state: State) -> Applied:
-        """What was asked for."""
+        """Do what was asked for."""
 
     def refuse(self, state: State, reason: str) -> Applied:
-        """A short answer instead, for what Kafka does not write."""
+        """Write a short answer in place of what Kafka does not write."""
 
     def skip(self, state: State) -> Applied:
-        """Nothing."""
+        """Write nothing but the progress."""
 
 
 class Desk:
-    """What all work of one leader needs.
+    """The collaborators of all work of one leader.
 
     Args:
         names: the list of instruments as it is now.
@@ -130,7 +130,7 @@ class Desk:
 
 
 class MessageWork:
-    """A message of `kite.control`."""
+    """The work of one message of `kite.control`."""
 
     def __init__(self, desk: Desk, message: ControlMessage) -> None:
         self._desk = desk
@@ -149,7 +149,7 @@ class MessageWork:
         return self._desk.do(state, self._command)
 
     def refuse(self, state: State, reason: str) -> Applied:
-        """Answer that it cannot be written, or put nothing but its description aside."""
+        """Answer that the outcome cannot be written, or dead-letter nothing but a description."""
         if isinstance(self._command, Rejected):
             return self._put_aside(state, (*self._command.errors[:1], reason), kept=False)
         reason = f"Kafka refuses what it leads to: {reason}"
@@ -157,7 +157,7 @@ class MessageWork:
         return self._desk.rejected(state, self._command.id, reason, dry_run=dry_run)
 
     def skip(self, state: State) -> Applied:
-        """Pass it: not even an answer can be written."""
+        """Pass the message: not even an answer can be written."""
         self._desk.log.error("control_message_passed", offset=self._message.offset)
         return Applied(state)
 
@@ -212,11 +212,11 @@ class WaitingWork:
 
     @property
     def next_offset(self) -> None:
-        """The message was passed when it began to wait."""
+        """None: the message was passed when it began to wait."""
         return
 
     def apply(self, state: State) -> Applied:
-        """Do it with the list that there is now, or say why there is none."""
+        """Apply the command with the list that there is now, or answer why there is none."""
         if self._failure is not None:
             return self.refuse(state, self._failure)
         try:
@@ -228,11 +228,11 @@ class WaitingWork:
         return self._desk.do(state, command, waited=True)
 
     def refuse(self, state: State, reason: str) -> Applied:
-        """Answer that it was not done."""
+        """Answer that the command was not applied."""
         return self._desk.rejected(state, self._command_id, reason)
 
     def skip(self, state: State) -> Applied:
-        """End its waiting without an answer."""
+        """End the waiting without an answer."""
         self._desk.log.error("waiting_command_passed", id=excerpt(self._command_id))
         outcome = give_up(state, self._command_id, ())
         return Applied(outcome.state, outcome.records)
