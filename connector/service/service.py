@@ -66,7 +66,7 @@ class Service:
         self.credentials = {account.name: credentials_of(account) for account in settings.accounts}
         if mask is not None:
             for credentials in self.credentials.values():
-                credentials.tell(lambda token: mask.hide(token.get_secret_value()))
+                credentials.add_listener(lambda token: mask.hide(token.get_secret_value()))
         kind = Cluster if settings.cluster.enabled else StaticSlots
         self.owner = owner or kind(settings, self.credentials, clock=outside.clock)
         self._losses = Losses(outside.send_last)

@@ -201,7 +201,7 @@ class SimulatorServer:
                     self.feed, reader, speed=config.replay_speed, route=config.replay_route
                 )
             except (CaptureError, OSError) as error:
-                log.error("replay failed", reason=str(error))  # noqa: TRY400 - the reason says it
+                log.error("replay_failed", reason=str(error))  # noqa: TRY400 - the reason says it
                 return
             self.replayed.append(result)
             self._notify()
@@ -423,7 +423,7 @@ class SimulatorServer:
 def _report(task: asyncio.Task[None]) -> None:
     """A task that dies of a mistake must not look like a quiet market."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("a task of the simulator died", task=task.get_name(), exc_info=error)
+        log.error("simulator_task_failed", task=task.get_name(), exc_info=error)
 
 
 async def run_simulator(
@@ -443,7 +443,7 @@ async def run_simulator(
         PortInUseError: another program has one of the ports.
     """
     async with SimulatorServer(config) as server:
-        log.info("simulator ready", ws=server.ws_url, rest=server.rest_url)
+        log.info("simulator_ready", ws=server.ws_url, rest=server.rest_url)
         if on_ready is not None:
             on_ready(server)
         await (stop or asyncio.Event()).wait()

@@ -85,15 +85,15 @@ class DropWatch:
                 self.dropping = True
                 stats = channel.stats
                 self._before = stats.dropped - 1
-                edge_log(slot=self._slot).warning("channel full, dropping", capacity=stats.capacity)
-                self._tell(f"channel full at {stats.capacity} messages")
+                edge_log(slot=self._slot).warning("channel_full", capacity=stats.capacity)
+                self._report(f"channel full at {stats.capacity} messages")
         elif self.dropping and len(channel) * 2 <= channel.capacity:
             self.dropping = False
             lost = channel.stats.dropped - self._before
-            edge_log(slot=self._slot).info("channel keeps up again", dropped=lost)
-            self._tell(f"{lost} messages dropped")
+            edge_log(slot=self._slot).info("channel_recovered", dropped=lost)
+            self._report(f"{lost} messages dropped")
 
-    def _tell(self, reason: str) -> None:
+    def _report(self, reason: str) -> None:
         if self._on_event is not None:
             time_ms = self._clock.time_us() // 1000
             self._on_event(ConnectionEvent(EventType.DROPPED, self._slot, time_ms, reason=reason))

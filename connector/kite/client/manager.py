@@ -380,7 +380,7 @@ class KiteTickerManager:
             self._health = summary.status
             log = edge_log()
             (log.info if summary.status is HealthStatus.HEALTHY else log.warning)(
-                "health", status=summary.status.value, reasons=list(summary.reasons)
+                "health_changed", status=summary.status.value, reasons=list(summary.reasons)
             )
         self._health_timer = self._clock.call_later(
             self.config.health_check_interval_seconds, self._check_health

@@ -63,15 +63,15 @@ def rebalance(placed: Mapping[int, int], slots: Sequence[int], capacity: int) ->
     if len(placed) > room:
         raise CapacityError(list(placed)[room:], room)
     on: dict[int, list[int]] = {slot: [] for slot in slots}
-    homeless: list[int] = []
+    unplaced: list[int] = []
     for token, slot in placed.items():
-        on.get(slot, homeless).append(token)
+        on.get(slot, unplaced).append(token)
 
     # the fullest slots keep the remainder of the division: that is what makes the moves fewest
     even, remainder = divmod(len(placed), len(slots)) if slots else (0, 0)
     fullest_first = sorted(on, key=lambda slot: (-len(on[slot]), slot))
     target = {slot: even + (rank < remainder) for rank, slot in enumerate(fullest_first)}
     for slot in fullest_first:
-        homeless += on[slot][target[slot] :]
+        unplaced += on[slot][target[slot] :]
     free = iter([slot for slot in sorted(on) for _ in range(target[slot] - len(on[slot]))])
-    return dict(zip(homeless, free, strict=True))
+    return dict(zip(unplaced, free, strict=True))

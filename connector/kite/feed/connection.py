@@ -296,7 +296,7 @@ class Connection:
             self._report.handler_failed()
             return
         if confirmed:
-            self._tell(self._session.confirm(confirmed, self._clock.monotonic()))
+            self._emit(self._session.confirm(confirmed, self._clock.monotonic()))
 
     def text_received(self, text: str) -> None:
         """Decode a text frame; nothing that it may hold does harm."""
@@ -327,7 +327,7 @@ class Connection:
             await self._supervise()
         except Exception as error:  # noqa: BLE001
             # a defect of this module: a slot that stands still must at least be seen to
-            self._report.defect("the supervisor failed", error)
+            self._report.defect("supervisor_failed", error)
             self._report.enter(
                 ConnectionState.FAILED, EventType.FAILED, f"internal error: {type(error).__name__}"
             )
@@ -374,7 +374,7 @@ class Connection:
         try:
             token = self.credentials.access_token()
         except Exception as error:  # noqa: BLE001 -- a vault that is away, say: it may come back
-            self._report.defect("reading the access_token failed", error)
+            self._report.defect("access_token_read_failed", error)
             raise FeedUnreachableError("the access_token's source", type(error).__name__) from None
         # after the token, since looking may be what notices a change
         self._token_version = self.credentials.version
@@ -395,7 +395,7 @@ class Connection:
             raise
         except Exception as error:  # noqa: BLE001
             # unforeseen, but no reason to leave the slot without a connection for ever
-            self._report.defect("opening a socket failed", error)
+            self._report.defect("socket_open_failed", error)
             raise FeedUnreachableError(self._root, type(error).__name__) from None
 
     async def _serve(self, socket: FeedSocket) -> tuple[int | None, str]:
@@ -412,7 +412,7 @@ class Connection:
         self._report.call(self._handler.opened, self._report.session_id)
         self._report.enter(ConnectionState.CONNECTED, EventType.CONNECTED)
         if self._connects > 1 or self._continues:
-            self._report.tell(
+            self._report.emit(
                 EventType.GAP,
                 gap_from_ms=gap_from_ms,
                 gap_to_ms=max(gap_from_ms or 0, now_ms),
@@ -464,14 +464,14 @@ class Connection:
                 case Verdict.PROBE:
                     self._apply(self._session.probe())
                 case Verdict.STALLED:
-                    self._report.tell(
+                    self._report.emit(
                         EventType.STALLED,
                         f"frames, but no ticks for {self._watchdog.quiet_seconds(now):g} s",
                         instruments=len(self._session.desired),
                     )
                     self._apply(self._session.ask_all())
                 case Verdict.TICKS_RESUMED:
-                    self._report.tell(EventType.TICKS_RESUMED)
+                    self._report.emit(EventType.TICKS_RESUMED)
                 case Verdict.RENEW:
                     stream.judge(self._watchdog, now)
                     if self._config.max_reconnect_attempts != 0:
@@ -500,7 +500,7 @@ class Connection:
         limit = self._config.max_reconnect_attempts
         if limit is not None and self._attempts >= limit:
             if event is EventType.DISCONNECTED:
-                self._report.tell(event, reason, code=code)
+                self._report.emit(event, reason, code=code)
             self._report.enter(ConnectionState.FAILED, EventType.FAILED, reason)
             return False
         self._attempts += 1
@@ -549,7 +549,7 @@ class Connection:
             await asyncio.wait([changed, wake], return_when=asyncio.FIRST_COMPLETED)
             failure = None if not changed.done() or changed.cancelled() else changed.exception()
             if isinstance(failure, Exception):
-                self._report.defect("watching the credentials failed", failure)
+                self._report.defect("credentials_watch_failed", failure)
                 await wake
         finally:
             timer.cancel()
@@ -567,11 +567,11 @@ class Connection:
         if self._socket is not None:
             for request in step.requests:
                 self._socket.send(str(request))
-        self._tell(step.notices)
+        self._emit(step.notices)
 
-    def _tell(self, notices: Iterable[Notice]) -> None:
+    def _emit(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
-            self._report.tell(
+            self._report.emit(
                 notice.type,
                 notice.reason,
                 instruments=notice.instruments,

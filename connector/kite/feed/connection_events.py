@@ -37,9 +37,9 @@ class Reporter:
     ) -> None:
         """Change the state and tell of it."""
         self.state = state
-        self.tell(event, reason, **details)
+        self.emit(event, reason, **details)
 
-    def tell(
+    def emit(
         self, event: EventType, reason: str = "", *, seconds: float | None = None, **details: Any
     ) -> None:
         """Tell the handler of an edge, and log it unless the last line said just the same.
@@ -61,7 +61,7 @@ class Reporter:
             }
             log = self._log()
             (log.info if event in _CALM else log.warning)(
-                event.value.replace("_", " "),
+                f"connection_{event.value}",
                 **{name: value for name, value in shown.items() if value is not None},
             )
         self.call(
@@ -89,11 +89,11 @@ class Reporter:
         self.handler_errors += 1
         # the first and each power of two: it may fail on every frame
         if self.handler_errors & (self.handler_errors - 1) == 0:
-            self._log().exception("the handler failed", count=self.handler_errors)
+            self._log().exception("handler_failed", count=self.handler_errors)
 
-    def defect(self, what: str, error: Exception) -> None:
+    def defect(self, name: str, error: Exception) -> None:
         """Log what should not have happened; the type alone, since its text is not known."""
-        self._log().error(what, error=type(error).__name__)
+        self._log().error(name, error=type(error).__name__)
 
     def _log(self) -> Any:
         return edge_log(slot=self._slot, account=self._account)

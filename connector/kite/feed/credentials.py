@@ -40,12 +40,12 @@ class Credentials(ABC):
         self._version = 0
         self._listeners: list[Callable[[SecretStr], None]] = []
 
-    def tell(self, listener: Callable[[SecretStr], None]) -> None:
+    def add_listener(self, listener: Callable[[SecretStr], None]) -> None:
         """Call back with the token that is there, and with each new one before anybody uses it."""
         self._listeners.append(listener)
-        self._tell(self.access_token())
+        self._notify(self.access_token())
 
-    def _tell(self, token: SecretStr | None) -> None:
+    def _notify(self, token: SecretStr | None) -> None:
         if token is not None:
             for listener in self._listeners:
                 listener(token)
@@ -92,7 +92,7 @@ class StaticCredentials(Credentials):
         """
         self._token = _token(access_token)
         self._version += 1
-        self._tell(self._token)
+        self._notify(self._token)
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()
 
@@ -129,7 +129,7 @@ class FileCredentials(Credentials):
         self._token = self._read()
         if (self._token, self.problem) != (seen, problem):
             self._version += 1
-            self._tell(self._token)
+            self._notify(self._token)
         return self._token
 
     async def changed(self, since: int) -> None:

@@ -38,6 +38,6 @@ def load(choice: str, package: str) -> tuple[str, ModuleType]:
             if choice == "native":
                 raise CodecUnavailableError(str(error)) from error
             logging.getLogger(package).warning(
-                "the compiled codec is missing, ticks take the slow path in Python: %s", error
+                "compiled_codec_missing: ticks take the slow path in Python: %s", error
             )
     return "pure", importlib.import_module(f"{package}._pure")

@@ -359,7 +359,7 @@ class TestHealth:
                 socket.drop()
             feed.never = True
             await feed.clock.advance(20)
-        lines = [entry for entry in logs if entry["event"] == "health"]
+        lines = [entry for entry in logs if entry["event"] == "health_changed"]
         assert [entry["status"] for entry in lines] == ["critical"]
         assert len(lines[0]["reasons"]) == 3
 

@@ -158,7 +158,7 @@ class TestFrames:
         assert connection.state is ConnectionState.CONNECTED
         assert socket.subscriptions == {}
         assert connection.stats.handler_errors >= 1
-        assert any(entry["event"] == "the handler failed" for entry in logs)
+        assert any(entry["event"] == "handler_failed" for entry in logs)
 
 
 class TestUpdating:
@@ -543,7 +543,7 @@ async def test_a_defect_of_the_supervisor_is_seen(make):
     with structlog.testing.capture_logs() as logs:
         await feed.start(connection)
     assert connection.state is ConnectionState.FAILED
-    assert "the supervisor failed" in [entry["event"] for entry in logs]
+    assert "supervisor_failed" in [entry["event"] for entry in logs]
 
 
 async def test_no_secret_is_shown(make):

@@ -35,9 +35,9 @@ def test_before_the_first_socket_there_is_no_session(reporter, handler):
 
 def test_the_log_has_slot_account_and_reason(reporter):
     with structlog.testing.capture_logs() as logs:
-        reporter.tell(EventType.DISCONNECTED, "gone", code=1006, seconds=1.26)
+        reporter.emit(EventType.DISCONNECTED, "gone", code=1006, seconds=1.26)
     assert logs == [
-        {"log_level": "warning", "event": "disconnected", "slot": 3, "account": "main",
+        {"log_level": "warning", "event": "connection_disconnected", "slot": 3, "account": "main",
          "reason": "gone", "code": 1006, "next_try_seconds": 1.3}
     ]  # fmt: skip
 

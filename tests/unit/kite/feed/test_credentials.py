@@ -73,12 +73,12 @@ async def test_the_same_token_set_again_is_a_change():
 async def test_each_token_is_told(tmp_path):
     told = []
     credentials = StaticCredentials("k", None)
-    credentials.tell(lambda token: told.append(token.get_secret_value()))
+    credentials.add_listener(lambda token: told.append(token.get_secret_value()))
     credentials.set_access_token("1")
     path = tmp_path / "token"
     path.write_text("2")
     credentials = FileCredentials("k", path)
-    credentials.tell(lambda token: told.append(token.get_secret_value()))
+    credentials.add_listener(lambda token: told.append(token.get_secret_value()))
     for content in ("3", "", "4", "4\n"):
         path.write_text(content)
         credentials.access_token()

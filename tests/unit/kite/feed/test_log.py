@@ -37,8 +37,8 @@ def test_a_traceback_is_kept(unconfigured, caplog):
         try:
             int("why")
         except ValueError:
-            edge_log().exception("the handler failed", count=1)
+            edge_log().exception("handler_failed", count=1)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage().startswith("the handler failed count=1\nTraceback")
+    assert record.getMessage().startswith("handler_failed count=1\nTraceback")
     assert "ValueError: invalid" in record.getMessage()
