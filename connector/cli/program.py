@@ -31,6 +31,7 @@ class _Program(CommandGroup):
                 "check-config": "service:check_config",
                 "settings": "service:print_settings",
                 "version": "service:version",
+                "calendar": "calendar:calendar",
                 "login": "login:login",
                 "ctl": "ctl:ctl",
                 "demo": "feed:demo",

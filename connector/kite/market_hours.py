@@ -1,41 +1,43 @@
-"""When each exchange trades, in India's time. Pure: the time is an argument.
+"""When each exchange trades, in India's time: ordinary hours, holidays and special sessions.
 
-Ordinary days only: neither holidays nor special sessions are known, so that a holiday looks like a
-day on which nothing trades. Sources, looked up on 2026-11-28:
-
-- NSE, BSE: 09:15 to 15:30. From 2026-08-03 shares that have derivatives go into a closing auction
-  at 15:15 (orders, then matching until 15:35), during which they may be silent; other shares trade
-  until 15:30. NSE's and BSE's circulars on the closing auction session.
-- NFO, BFO: 09:15 to 15:30, from 2026-08-03 to 15:40. The same circulars.
-- CDS, BCD: 09:00 to 17:00. NSE, currency derivatives.
-- MCX, NCO: 09:00 to 23:30 during the summer time of the USA (second Sunday of March to first Sunday
-  of November), else to 23:55; agricultural contracts end at 17:00 or 21:00. MCX, trading hours.
-
-One calendar package names a second step on 2026-12-07 (auction 15:30 to 15:40, derivatives until
-15:45); no circular or report of it was found, so it is not here.
+All dates and hours are in `trading_days.csv` with their sources; here is how they are read. Pure
+but for `shipped`, which reads that file once: the time is an argument. No package on PyPI has these
+days right (on 2026-11-28 two lack the weekend sessions, one has 2026-02-01 closed, and none has the
+evenings of MCX).
 """
 
 from __future__ import annotations
 
+import csv
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
+from importlib import resources
 from typing import Final, NamedTuple
 
 from connector.kite.clock import IST
 from connector.kite.wire.models import Exchange
 
-CLOSING_AUCTION_FROM: Final = date(2026, 8, 3)
-"""The first day with the closing auction, and with derivatives until 15:40."""
 FIRST_TRADES_MINUTES: Final = 1
-"""After the opening, until the first trades of everything have come."""
+"""After an opening, until the first trades of everything have come."""
 
-_SATURDAY = 5
-_SHARES = frozenset({Exchange.NSE, Exchange.BSE, Exchange.INDICES})
-_DERIVATIVES = frozenset({Exchange.NFO, Exchange.BFO})
-_CURRENCIES = frozenset({Exchange.CDS, Exchange.BCD})
+_SATURDAY: Final = 5
+_ALIKE: Final = {
+    "NSE": (Exchange.NSE, Exchange.BSE, Exchange.INDICES),
+    "NFO": (Exchange.NFO, Exchange.BFO),
+    "CDS": (Exchange.CDS, Exchange.BCD),
+    "MCX": (Exchange.MCX, Exchange.MCXSX, Exchange.NCO),
+}
+"""Exchanges that trade alike, by the name that stands for them in a file."""
+_FIELDS: Final = 6
+_REMEMBERED: Final = 64
+"""Days of exchanges that were looked up last: those of today, as a rule."""
+_KINDS: Final = ("from", "planned", "day", "known")
 
 
 class Hours(NamedTuple):
-    """One day of an exchange."""
+    """One session of an exchange."""
 
     opens: time
     steady_until: time
@@ -43,34 +45,183 @@ class Hours(NamedTuple):
     closes: time
 
 
-def hours(exchange: Exchange, day: date) -> Hours:
-    """The hours of an exchange on an ordinary weekday."""
-    if exchange in _SHARES:
-        if day < CLOSING_AUCTION_FROM:
-            return Hours(time(9, 15), time(15, 30), time(15, 30))
-        return Hours(time(9, 15), time(15, 15), time(15, 35))
-    if exchange in _DERIVATIVES:
-        closes = time(15, 30) if day < CLOSING_AUCTION_FROM else time(15, 40)
-        return Hours(time(9, 15), closes, closes)
-    if exchange in _CURRENCIES:
-        return Hours(time(9), time(17), time(17))
-    closes = time(23, 30) if us_summer_time(day) else time(23, 55)
-    return Hours(time(9), closes, closes)
+class Day(NamedTuple):
+    """The sessions of one exchange on one day, and what is known of it."""
+
+    sessions: tuple[Hours, ...]
+    """In order; empty where the exchange is closed."""
+    reason: str
+    """Why it is not an ordinary day, or what is to be said of the ordinary hours."""
+    source: str
+    listed: bool
+    """Whether exceptions of this exchange are listed for that time at all."""
 
 
-def market_open(exchange: Exchange, at: datetime) -> bool:
-    """Whether an exchange trades at a time (aware); holidays are not known."""
-    local = at.astimezone(IST)
-    opens, _, closes = hours(exchange, local.date())
-    return local.weekday() < _SATURDAY and opens <= local.time() < closes
+class _Entry(NamedTuple):
+    begins: date
+    sessions: str
+    reason: str
+    source: str
 
 
-def ticks_expected(exchange: Exchange, at: datetime) -> bool:
-    """Whether silence of all of an exchange's instruments is strange at a time (aware)."""
-    local = at.astimezone(IST)
-    opens, steady_until, _ = hours(exchange, local.date())
-    begins = time(opens.hour, opens.minute + FIRST_TRADES_MINUTES)
-    return local.weekday() < _SATURDAY and begins <= local.time() < steady_until
+class MarketHours:
+    """The hours of all exchanges, by the lines of one or more files in the form of the shipped one.
+
+    Args:
+        lines: of the files, one after the other; a later line wins.
+
+    Raises:
+        ValueError: a line cannot be read; it names the line's number and says what it should be.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._ordinary: dict[Exchange, list[_Entry]] = {exchange: [] for exchange in Exchange}
+        self._days: dict[tuple[Exchange, date], _Entry] = {}
+        self._known: dict[Exchange, list[tuple[date, date]]] = {one: [] for one in Exchange}
+        self._today = functools.lru_cache(_REMEMBERED)(self.day)  # asked for each second
+        for number, line in enumerate(lines, 1):
+            if line.strip() and not line.startswith("#"):
+                try:
+                    self._add(next(csv.reader([line])))
+                except (ValueError, StopIteration) as exc:
+                    raise ValueError(f"line {number}: {exc}") from None
+        for entries in self._ordinary.values():
+            entries.sort(key=lambda entry: entry.begins)
+
+    def _add(self, fields: Sequence[str]) -> None:
+        if len(fields) != _FIELDS:
+            raise ValueError(f"has {len(fields)} fields, not {_FIELDS}: kind, date, exchanges, "
+                             "sessions, why, source")  # fmt: skip
+        kind, day, names, sessions, reason, source = (field.strip() for field in fields)
+        if kind not in _KINDS:
+            raise ValueError(f"begins with {kind!r}, not with one of {', '.join(_KINDS)}")
+        begins = _date(day)
+        exchanges = [exchange for name in names.split() for exchange in _exchanges(name)]
+        if not exchanges:
+            raise ValueError("names no exchange")
+        if kind == "known":
+            for exchange in exchanges:
+                self._known[exchange].append((begins, _date(sessions)))
+            return
+        entry = _Entry(begins, sessions, reason, source)
+        for exchange in exchanges:
+            # as a check: what cannot be read is found here, not on that day
+            _sessions(sessions, begins, Hours(time(9), time(9), time(9)))
+            if kind == "from":
+                self._ordinary[exchange].append(entry)
+            elif kind == "day":
+                self._days[exchange, begins] = entry
+
+    def ordinary(self, exchange: Exchange, day: date) -> Hours:
+        """The hours of an ordinary day at that time.
+
+        Raises:
+            LookupError: the files have no ordinary hours for it.
+        """
+        entry = self._in_force(exchange, day)
+        return _sessions(entry.sessions, day, None)[0]
+
+    def day(self, exchange: Exchange, day: date) -> Day:
+        """The sessions of an exchange on a day.
+
+        Raises:
+            LookupError: the files have no ordinary hours for that time.
+        """
+        listed = any(first <= day <= last for first, last in self._known[exchange])
+        entry = self._days.get((exchange, day))
+        if entry is not None:
+            sessions = _sessions(entry.sessions, day, self.ordinary(exchange, day))
+            return Day(sessions, entry.reason, entry.source, listed)
+        entry = self._in_force(exchange, day)
+        if day.weekday() >= _SATURDAY:
+            return Day((), "weekend", "", listed)
+        return Day(_sessions(entry.sessions, day, None), entry.reason, entry.source, listed)
+
+    def market_open(self, exchange: Exchange, at: datetime) -> bool:
+        """Whether an exchange trades at a time (aware)."""
+        local = at.astimezone(IST)
+        sessions = self._today(exchange, local.date()).sessions
+        return any(one.opens <= local.time() < one.closes for one in sessions)
+
+    def ticks_expected(self, exchange: Exchange, at: datetime) -> bool:
+        """Whether silence of all of an exchange's instruments is strange at a time (aware)."""
+        local = at.astimezone(IST)
+        for opens, steady_until, _ in self._today(exchange, local.date()).sessions:
+            first_trades = datetime.combine(local.date(), opens) + timedelta(
+                minutes=FIRST_TRADES_MINUTES
+            )
+            if first_trades.time() <= local.time() < steady_until:
+                return True
+        return False
+
+    @property
+    def listed_until(self) -> date:
+        """The last day for which the exceptions of every exchange are listed that has any."""
+        ends = [max(last for _, last in known) for known in self._known.values() if known]
+        return min(ends, default=date.min)
+
+    def _in_force(self, exchange: Exchange, day: date) -> _Entry:
+        for entry in reversed(self._ordinary[exchange]):
+            if entry.begins <= day:
+                return entry
+        raise LookupError(f"no ordinary hours of {exchange.name} on {day}")
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"has {text!r} for a date, which is not like 2026-01-26") from None
+
+
+def _exchanges(name: str) -> Sequence[Exchange]:
+    """Of a name in a file: the exchanges that it stands for.
+
+    A file names an exchange alone by putting "=" before it: "=BSE" is BSE without NSE.
+    """
+    if name.startswith("=") and name[1:] in Exchange.__members__:
+        return (Exchange[name[1:]],)
+    if name not in _ALIKE:
+        raise ValueError(f"has {name!r} for an exchange, which is none of {', '.join(_ALIKE)}")
+    return _ALIKE[name]
+
+
+def _sessions(text: str, day: date, ordinary: Hours | None) -> tuple[Hours, ...]:
+    if text == "closed":
+        return ()
+    sessions = tuple(_session(part, day, ordinary) for part in text.split("+"))
+    for earlier, later in itertools.pairwise(sessions):
+        if later.opens < earlier.closes:
+            raise ValueError(f"has sessions {text!r} that overlap or are not in order")
+    return sessions
+
+
+def _session(text: str, day: date, ordinary: Hours | None) -> Hours:
+    parts = [part.strip() for part in text.split("-")]
+    if len(parts) not in (2, 3):
+        raise ValueError(f"has {text.strip()!r} for a session, which is not like 09:15-15:30")
+    opens = _time(parts[0], day, ordinary.opens if ordinary else None)
+    closes = _time(parts[-1], day, ordinary.closes if ordinary else None)
+    steady_until = closes
+    if len(parts) == 3:
+        steady_until = _time(parts[1], day, ordinary.steady_until if ordinary else None)
+    elif parts[-1] == "*" and ordinary:
+        steady_until = ordinary.steady_until
+    if "*" not in parts and not opens < steady_until <= closes:
+        raise ValueError(f"has the session {text.strip()!r}, which does not end after it begins")
+    return Hours(opens, steady_until, closes)
+
+
+def _time(text: str, day: date, ordinary: time | None) -> time:
+    if text == "*" and ordinary is not None:
+        return ordinary
+    summer, slash, winter = text.partition("/")
+    if slash:
+        text = summer if us_summer_time(day) else winter
+    try:
+        return time.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"has {text!r} for a time, which is not like 09:15") from None
 
 
 def us_summer_time(day: date) -> bool:
@@ -79,3 +230,30 @@ def us_summer_time(day: date) -> bool:
     begins = march + timedelta(days=(6 - march.weekday()) % 7)
     ends = november + timedelta(days=(6 - november.weekday()) % 7)
     return begins <= day < ends
+
+
+@functools.cache
+def shipped() -> MarketHours:
+    """The hours that come with the connector."""
+    return MarketHours(shipped_lines())
+
+
+def shipped_lines() -> list[str]:
+    """The lines of the file that comes with the connector."""
+    file = resources.files("connector.kite").joinpath("trading_days.csv")
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+def hours(exchange: Exchange, day: date) -> Hours:
+    """The hours of an exchange on an ordinary weekday at that time."""
+    return shipped().ordinary(exchange, day)
+
+
+def market_open(exchange: Exchange, at: datetime) -> bool:
+    """Whether an exchange trades at a time (aware), by the hours that come with the connector."""
+    return shipped().market_open(exchange, at)
+
+
+def ticks_expected(exchange: Exchange, at: datetime) -> bool:
+    """Whether silence of all of an exchange's instruments is strange at a time (aware)."""
+    return shipped().ticks_expected(exchange, at)

@@ -1,4 +1,5 @@
-from datetime import UTC, date, datetime, timedelta
+import csv
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,15 @@ from hypothesis import strategies as st
 
 from connector import Exchange
 from connector.kite.clock import IST
-from connector.kite.market_hours import hours, market_open, ticks_expected, us_summer_time
+from connector.kite.market_hours import (
+    MarketHours,
+    hours,
+    market_open,
+    shipped,
+    shipped_lines,
+    ticks_expected,
+    us_summer_time,
+)
 
 BEFORE, AFTER = date(2026, 7, 31), date(2026, 8, 3)  # a Friday and the Monday behind it
 WINTER, SUMMER = date(2026, 1, 5), date(2026, 6, 1)  # Mondays
@@ -72,3 +81,108 @@ def test_the_summer_time_of_the_usa(year, begins, ends):
     assert not us_summer_time(first - timedelta(days=1))
     assert us_summer_time(last - timedelta(days=1))
     assert not us_summer_time(last)
+
+
+EQUITIES = {Exchange.NSE, Exchange.BSE, Exchange.INDICES, Exchange.NFO, Exchange.BFO}
+COMMODITIES = {Exchange.MCX, Exchange.MCXSX, Exchange.NCO}
+CLOSED, EVENING, MORNING = (), ((17, 0), (23, 55)), ((9, 0), (17, 0))
+
+
+@pytest.mark.parametrize(
+    ("day", "exchange", "sessions"),
+    [
+        # weekend sessions, which calendar packages lack or have closed
+        (date(2024, 1, 20), Exchange.NSE, [((9, 15), (15, 30))]),
+        (date(2025, 2, 1), Exchange.BFO, [((9, 15), (15, 30))]),
+        (date(2026, 2, 1), Exchange.NSE, [((9, 15), (15, 30))]),
+        (date(2026, 2, 1), Exchange.MCX, [MORNING]),
+        (date(2024, 5, 18), Exchange.NFO, [((9, 15), (10, 0)), ((11, 30), (12, 30))]),
+        # Muhurat
+        (date(2024, 11, 1), Exchange.INDICES, [((18, 0), (19, 0))]),
+        (date(2025, 10, 21), Exchange.MCX, [((13, 45), (14, 45))]),
+        (date(2026, 11, 8), Exchange.NSE, [((18, 0), (19, 0))]),
+        # holidays, on which MCX has its evening
+        (date(2026, 11, 24), Exchange.NSE, CLOSED),
+        (date(2026, 11, 24), Exchange.CDS, CLOSED),
+        (date(2026, 11, 24), Exchange.NCO, [EVENING]),
+        (date(2026, 5, 28), Exchange.MCX, [((17, 0), (23, 30))]),
+        (date(2026, 1, 1), Exchange.MCX, [MORNING]),
+        (date(2026, 1, 1), Exchange.NSE, [((9, 15), (15, 30))]),
+        (date(2026, 12, 25), Exchange.MCX, CLOSED),
+        (date(2026, 11, 28), Exchange.MCX, CLOSED),
+    ],
+)
+def test_the_sessions_of_a_day(day, exchange, sessions):
+    found = shipped().day(exchange, day)
+    assert [(one.opens, one.closes) for one in found.sessions] == [
+        (time(*opens), time(*closes)) for opens, closes in sessions
+    ]
+    assert found.reason
+
+
+def test_a_holiday_and_the_time_between_two_sessions_are_silent():
+    assert not market_open(Exchange.NSE, at(date(2026, 11, 24), 10, 0))
+    assert not ticks_expected(Exchange.MCX, at(date(2026, 11, 24), 10, 0))
+    assert ticks_expected(Exchange.MCX, at(date(2026, 11, 24), 18, 0))
+    drill = date(2024, 3, 2)
+    assert ticks_expected(Exchange.NSE, at(drill, 9, 30))
+    assert not market_open(Exchange.NSE, at(drill, 10, 30))
+    assert ticks_expected(Exchange.NSE, at(drill, 11, 45))
+
+
+def test_each_day_that_is_shipped_says_why_and_by_what_source():
+    days = [
+        fields
+        for fields in csv.reader(line for line in shipped_lines() if not line.startswith("#"))
+        if fields[0] == "day"
+    ]
+    assert all(reason and source for *_, reason, source in days)
+    # each in force: none is overridden by a later line on the same day
+    dated = [(fields[1], name) for fields in days for name in fields[2].split()]
+    assert len(set(dated)) == len(dated)
+    for _, day, _, _, reason, source in days:
+        found = [shipped().day(exchange, date.fromisoformat(day)) for exchange in Exchange]
+        assert (reason, source) in [(one.reason, one.source) for one in found]
+    assert shipped().listed_until == date(2026, 12, 31)
+
+
+@given(st.sampled_from(Exchange), st.dates(date(2024, 1, 1), date(2027, 12, 31)))
+def test_sessions_are_in_order_and_within_the_day(exchange, day):
+    found = shipped().day(exchange, day)
+    ends = time(0)
+    for opens, steady_until, closes in found.sessions:
+        assert ends <= opens < steady_until <= closes
+        ends = closes
+    # neither the bank holidays of currencies nor the evenings of MCX in 2024
+    unlisted = exchange not in EQUITIES and (exchange not in COMMODITIES or day.year < 2025)
+    assert found.listed == (day.year < 2027 and not unlisted)
+
+
+def test_an_operators_own_lines_win():
+    mine = ["# a sudden holiday", "", "day,2026-11-30,NSE,closed,mourning,NSE circular"]
+    planned = ["from,2026-12-07,=NFO,09:15-15:45,second step,us"]
+    hours = MarketHours([*shipped_lines(), *mine, *planned])
+    assert hours.day(Exchange.BSE, date(2026, 11, 30)).sessions == ()
+    assert hours.day(Exchange.NFO, date(2026, 11, 30)).sessions
+    assert hours.ordinary(Exchange.NFO, date(2026, 12, 7)).closes == time(15, 45)
+    assert hours.ordinary(Exchange.BFO, date(2026, 12, 7)).closes == time(15, 40)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("day,2026-11-30,NSE,closed", "has 4 fields, not 6"),
+        ("holiday,2026-11-30,NSE,closed,a,b", "begins with 'holiday'"),
+        ("day,30.11.2026,NSE,closed,a,b", "has '30.11.2026' for a date"),
+        ("day,2026-11-30,NYSE,closed,a,b", "has 'NYSE' for an exchange"),
+        ("day,2026-11-30,,closed,a,b", "names no exchange"),
+        ("day,2026-11-30,NSE,09:15,a,b", "has '09:15' for a session"),
+        ("day,2026-11-30,NSE,09:15-25:00,a,b", "has '25:00' for a time"),
+        ("day,2026-11-30,NSE,15:00-09:00,a,b", "does not end after it begins"),
+        ("day,2026-11-30,NSE,09:00-11:00 + 10:00-12:00,a,b", "overlap or are not in order"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(line, says):
+    with pytest.raises(ValueError, match=r"^line 2: ") as error:
+        MarketHours(["# mine", line])
+    assert says in str(error.value)
