@@ -32,7 +32,7 @@ from confluent_kafka import KafkaError as Code
 from connector.cluster.frames import SlotFrames
 from connector.cluster.refusals import refusal
 from connector.control.bounds import excerpt
-from connector.control.records import MOVED_TO, RECONNECT_KEY, count_of, symbol_of, token_of
+from connector.control.records import MOVED_TO, RECONNECT_KEY, Subscription, token_of
 from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.groups import cluster_group
@@ -352,13 +352,13 @@ class Membership:
                 return None
             if value is None:
                 return SlotRecord(slot, token_of(text), None, moved_to=_moved_to(message))
-            raw = json.loads(value)
+            wanted = Subscription.decode(slot, value)
             return SlotRecord(
                 slot,
                 token_of(text),
-                Mode(raw["mode"]),
-                symbol=symbol_of(raw["symbol"]),
-                revision=count_of(raw["revision"]),
+                wanted.mode,
+                symbol=wanted.symbol,
+                revision=wanted.revision,
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             shown = excerpt(str(key))

@@ -11,30 +11,25 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
-from confluent_kafka import KafkaError as Code
+from confluent_kafka import KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from connector.control.commands import Command, Reply, Status
 from connector.control.records import Subscription, SubscriptionRecord, token_of
 from connector.control.state import Layout, State
-from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
+from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError
 from connector.kafka.config import client_properties, refused_properties
-from connector.kafka.diagnosis import Complaints
-from connector.kafka.groups import cluster_group, reader_group
+from connector.kafka.groups import cluster_group
+from connector.kafka.reader import Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
 REPLY_SECONDS: Final = 30.0
 """A reply may take so long: a new leader is found after a session timeout and reads the state."""
 BROKER_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.2
+_QUIET: Final = {"log_level": 0}
+"""What goes wrong is raised: a log would only stand between a command line's own lines."""
 
 
 class Carried(NamedTuple):
@@ -65,35 +60,35 @@ class ControlClient:
         kafka: how brokers are reached.
         topics: the topics' names.
         name: the connector's; group and client id begin with it.
+        broker_seconds: for each answer of the brokers.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, topics: TopicNames, *, name: str = DEFAULT_NAME
+        self,
+        kafka: KafkaSettings,
+        topics: TopicNames,
+        *,
+        name: str = DEFAULT_NAME,
+        broker_seconds: float = BROKER_SECONDS,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
         self._name = name
+        self._broker_seconds = broker_seconds
         self._producer: Producer | None = None
-        self._consumer: Consumer | None = None
-        self._complaints = Complaints(kafka)
+        self._reader: Reader | None = None
 
     def __enter__(self) -> Self:
         with refused_properties(self._kafka):
             self._producer = Producer(self._properties(**{"linger.ms": 0, "acks": "all"}))
-            self._consumer = Consumer(
-                self._properties(
-                    **{
-                        # never joins: partitions are assigned by hand and nothing is committed
-                        "group.id": reader_group(self._name, "ctl"),
-                        "error_cb": self._complaints,
-                        "enable.auto.commit": False,
-                        "auto.offset.reset": "earliest",
-                        "isolation.level": "read_committed",
-                        "enable.partition.eof": True,
-                        "fetch.wait.max.ms": 20,
-                    },
-                )
-            )
+        self._reader = Reader(
+            self._kafka,
+            self._name,
+            "ctl",
+            timeout_seconds=self._broker_seconds,
+            **_QUIET,
+            **{"fetch.wait.max.ms": 20},
+        )
         return self
 
     def __exit__(
@@ -102,9 +97,9 @@ class ControlClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._consumer is not None:
-            self._consumer.close()
-        self._producer = self._consumer = None
+        if self._reader is not None:
+            self._reader.close()
+        self._producer = self._reader = None
 
     def send(self, command: Command, timeout_seconds: float = REPLY_SECONDS) -> Reply:
         """Write a command and wait for its reply.
@@ -148,29 +143,13 @@ class ControlClient:
             BrokerUnreachableError: the topic could not be read to its end.
             TopicError: it is missing.
         """
-        topic = self._topics.subscriptions
-        consumer, count = self._open(), self._partitions(topic)
-        consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(count)])
-        missing = set(range(count))
-        records: list[tuple[int, str, bytes | None]] = []
-        deadline = time.monotonic() + BROKER_SECONDS
-        while missing:
-            message = consumer.poll(0.1)
-            if message is None:
-                if time.monotonic() > deadline:
-                    raise BrokerUnreachableError(
-                        self._kafka.bootstrap_servers, f"{topic} could not be read to its end"
-                    )
-                continue
-            error = message.error()
-            if error is None:
-                deadline = time.monotonic() + BROKER_SECONDS
-                records.append((message.partition() or 0, _text(message.key()), _value(message)))
-            elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
-                missing.discard(message.partition() or 0)
+        records = [
+            (message.partition() or 0, text_of(message.key()), bytes_of(message.value()))
+            for message in self._open().read_to_end(self._topics.subscriptions)
+        ]
         state, _ = State.replay(Layout((), 0), records)
         return {
-            token: Carried(subscription.slot, _record(token, subscription))
+            token: Carried(subscription.slot, SubscriptionRecord.of(token, subscription))
             for token, subscription in state.subscriptions.items()
         }
 
@@ -189,11 +168,11 @@ class ControlClient:
         admin = AdminClient(self._properties())
         group = cluster_group(name, self._topics.prefix)
         try:
-            metadata = admin.list_topics(timeout=BROKER_SECONDS)
+            metadata = admin.list_topics(timeout=self._broker_seconds)
             if (metadata.cluster_id or "").startswith("mockCluster"):
                 return None  # it would wait its time out
-            answer = admin.describe_consumer_groups([group], request_timeout=BROKER_SECONDS)
-            members = answer[group].result(BROKER_SECONDS).members
+            answer = admin.describe_consumer_groups([group], request_timeout=self._broker_seconds)
+            members = answer[group].result(self._broker_seconds).members
         except (KafkaException, TimeoutError):
             return None
         owned: dict[int | None, str] = {}
@@ -229,10 +208,7 @@ class ControlClient:
                 yield change
 
     def _properties(self, **own: Any) -> dict[str, Any]:
-        # what goes wrong is raised: a log would only stand between a command line's own lines
-        return client_properties(
-            self._kafka, **{"client.id": f"{self._name}-ctl", "log_level": 0, **own}
-        )
+        return client_properties(self._kafka, **{"client.id": f"{self._name}-ctl", **_QUIET, **own})
 
     def _write(self, command: Command) -> None:
         producer = self._producer
@@ -250,7 +226,7 @@ class ControlClient:
             key=command.id.encode(),
             on_delivery=delivered,
         )
-        if producer.flush(BROKER_SECONDS):
+        if producer.flush(self._broker_seconds):
             producer.purge()
             producer.flush(1)
             failures = ["the command was not acknowledged in time, and was taken back"]
@@ -258,78 +234,37 @@ class ControlClient:
             raise BrokerUnreachableError(self._kafka.bootstrap_servers, failures[0])
 
     def _from_the_end(self, *topics: str) -> None:
-        consumer = self._open()
-        partitions = []
-        for topic in topics:
-            for number in range(self._partitions(topic)):
-                partition = TopicPartition(topic, number)
-                try:
-                    _, end = consumer.get_watermark_offsets(partition, timeout=BROKER_SECONDS)
-                except KafkaException as error:
-                    raise self._unreachable(error) from error
-                partitions.append(TopicPartition(topic, number, end))
-        consumer.assign(partitions)
+        reader = self._open()
+        reader.tail_from([place for topic in topics for place in reader.ends(topic)])
 
     def _messages(self, deadline: float | None) -> Iterator[Message]:
-        consumer = self._open()
+        reader = self._open()
         while deadline is None or time.monotonic() < deadline:
-            left = 0.2 if deadline is None else min(0.2, max(0.0, deadline - time.monotonic()))
-            message = consumer.poll(left)
-            if message is not None and message.error() is None:
+            left = _POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            message = reader.next(min(_POLL_SECONDS, max(0.0, left)))
+            if message is not None:
                 yield message
 
-    def _partitions(self, topic: str) -> int:
-        try:
-            metadata = self._open().list_topics(topic, timeout=BROKER_SECONDS)
-        except KafkaException as error:
-            raise self._unreachable(error) from error
-        found = metadata.topics[topic]
-        if found.error is not None:
-            raise TopicError(topic, f"{found.error.str()}; has the connector been started?")
-        return len(found.partitions)
-
-    def _open(self) -> Consumer:
-        if self._consumer is None:
+    def _open(self) -> Reader:
+        if self._reader is None:
             raise KafkaError("the control client is not open")
-        return self._consumer
-
-    def _unreachable(self, error: KafkaException) -> BrokerUnreachableError:
-        return self._complaints.unreachable(error, self._open())
-
-
-def _record(token: int, subscription: Subscription) -> SubscriptionRecord:
-    return SubscriptionRecord(
-        token=token,
-        mode=subscription.mode,
-        claims=subscription.claims,
-        symbol=subscription.symbol,
-        revision=subscription.revision,
-    )
+        return self._reader
 
 
 def _reply(message: Message) -> Reply | None:
     """The reply in a message; None where another program wrote something else there."""
     try:
-        return Reply.model_validate_json(_value(message) or b"")
+        return Reply.model_validate_json(bytes_of(message.value()) or b"")
     except ValueError:
         return None
 
 
 def _change(message: Message) -> Change | None:
     """A changed subscription; None for the leader's own records, and what is no subscription."""
-    value = _value(message)
+    slot, value = message.partition() or 0, bytes_of(message.value())
     try:
-        token = token_of(_text(message.key()))
-        record = SubscriptionRecord.model_validate_json(value) if value else None
+        token = token_of(text_of(message.key()))
+        record = SubscriptionRecord.of(token, Subscription.decode(slot, value)) if value else None
     except ValueError:
         return None
-    return Change(slot=message.partition() or 0, token=token, subscription=record)
-
-
-def _text(key: str | bytes | None) -> str:
-    return key.decode(errors="replace") if isinstance(key, bytes) else key or ""
-
-
-def _value(message: Message) -> bytes | None:
-    value = message.value()
-    return value.encode() if isinstance(value, str) else value
+    return Change(slot=slot, token=token, subscription=record)

@@ -57,8 +57,9 @@ FENCED_SECONDS: Final = 15.0
 class Log(Protocol):
     """The leader's side of Kafka: `connector.control.transactions.ControlLog`."""
 
-    at_end: bool
-    """Whether the last `poll` came to the end of `kite.control`."""
+    @property
+    def at_end(self) -> bool:
+        """Whether the last `poll` came to the end of `kite.control`."""
 
     def open(self) -> None:
         """Open the producer, which fences any leader before this one."""

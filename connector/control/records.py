@@ -162,6 +162,18 @@ class SubscriptionRecord(BaseModel):
         None, description="The last trading day, where the instrument has one and it is known."
     )
 
+    @classmethod
+    def of(cls, token: int, subscription: Subscription) -> SubscriptionRecord:
+        """Return the record of a subscription, as other programs see it."""
+        return cls(
+            token=token,
+            mode=subscription.mode,
+            claims=subscription.claims,
+            symbol=subscription.symbol,
+            revision=subscription.revision,
+            expiry=subscription.expiry,
+        )
+
 
 class Progress(NamedTuple):
     """The record `@leader`, from which a new leader goes on."""

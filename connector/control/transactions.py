@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from confluent_kafka import KafkaError as Code
 from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
     KafkaException,
     Message,
     Producer,
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka import KafkaError as Code
 from confluent_kafka.admin import AdminClient
 
 from connector.control.bounds import (
@@ -37,17 +34,15 @@ from connector.errors import (
     KafkaError,
     ProducerExpiredError,
     RecordRefusedError,
-    TopicError,
     TransactionAbortedError,
 )
 from connector.kafka.config import ClientLog, client_properties
-from connector.kafka.diagnosis import passing
-from connector.kafka.groups import leader_transactional_id, reader_group
+from connector.kafka.diagnosis import translated
+from connector.kafka.groups import leader_transactional_id
+from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
-TIMEOUT_SECONDS: Final = 10.0
-"""Each answer of the broker may take so long; a longer transaction is retried, not given up."""
 _FETCH_WAIT_MS: Final = 20
 _PREFETCH_KIB: Final = 2048
 """So many KiB of messages librdkafka fetches ahead of the leader, in records and in one answer."""
@@ -113,6 +108,10 @@ class ControlLog:
         name: the connector's, the first part of its group and transactional.id.
         group_metadata: of the member that owns the control partition, None when it has none; a
             transaction fails when the group has given the partition to another.
+        timeout_seconds: for each answer of the broker; a transaction that takes longer is tried
+            on, not given up.
+        batch_messages: how many messages a `poll` returns at most.
+        batch_bytes: of messages, from which on a `poll` returns.
     """
 
     def __init__(
@@ -121,19 +120,29 @@ class ControlLog:
         topics: TopicNames,
         name: str,
         group_metadata: Callable[[], object | None],
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        batch_messages: int = BATCH_MESSAGES,
+        batch_bytes: int = BATCH_BYTES,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
         self._name = name
         self._group_metadata = group_metadata
+        self._timeout_seconds = timeout_seconds
+        self._batch_messages = batch_messages
+        self._batch_bytes = batch_bytes
         self._producer: Producer | None = None
-        self._consumer: Consumer | None = None
+        self._reader: Reader | None = None
         # of the present transaction: topic → why a record of it was not taken
         self._refused: dict[str, Code] = {}
         self._admin: AdminClient | None = None
         self._has_topic_ids = True
-        self.at_end = False
+
+    @property
+    def at_end(self) -> bool:
         """Whether the last `poll` came to the end of `kite.control`."""
+        return self._opened_reader().at_end
 
     def open(self) -> None:
         """Take the transactional.id: any leader before this one is fenced from here on.
@@ -142,25 +151,17 @@ class ControlLog:
             BrokerUnreachableError: no coordinator answered in time; trying again may help.
             KafkaError: the broker refuses; the text says why.
         """
-        self._consumer = Consumer(
-            client_properties(
-                self._kafka,
-                **{
-                    # never joins: partitions are assigned by hand and nothing is committed
-                    "group.id": reader_group(self._name, "leader"),
-                    "client.id": f"{self._name}-leader",
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
-                    "auto.offset.reset": "earliest",
-                    "isolation.level": "read_committed",
-                    "enable.partition.eof": True,
-                    "fetch.wait.max.ms": _FETCH_WAIT_MS,
-                    "fetch.error.backoff.ms": 100,
-                    "queued.max.messages.kbytes": _PREFETCH_KIB,
-                    "fetch.max.bytes": _PREFETCH_KIB * 1024,
-                },
-            ),
-            logger=ClientLog("leader"),
+        self._reader = Reader(
+            self._kafka,
+            self._name,
+            "leader",
+            timeout_seconds=self._timeout_seconds,
+            **{
+                "fetch.wait.max.ms": _FETCH_WAIT_MS,
+                "fetch.error.backoff.ms": 100,
+                "queued.max.messages.kbytes": _PREFETCH_KIB,
+                "fetch.max.bytes": _PREFETCH_KIB * 1024,
+            },
         )
         self._producer = Producer(
             client_properties(
@@ -188,7 +189,7 @@ class ControlLog:
             logger=ClientLog("leader"),
         )
         try:
-            self._producer.init_transactions(TIMEOUT_SECONDS)
+            self._producer.init_transactions(self._timeout_seconds)
         except KafkaException as error:
             raise self._translated(error) from error
 
@@ -196,15 +197,15 @@ class ControlLog:
         """Give up an open transaction and let the clients go."""
         producer, self._producer = self._producer, None
         self._admin = None
-        consumer, self._consumer = self._consumer, None
+        reader, self._reader = self._reader, None
         if producer is not None:
             # a fenced producer refuses even these
             with contextlib.suppress(KafkaException):
                 producer.abort_transaction(1.0)
             with contextlib.suppress(KafkaException):
                 producer.flush(0)
-        if consumer is not None:
-            consumer.close()
+        if reader is not None:
+            reader.close()
 
     def read(self) -> list[tuple[int, str, bytes | None]]:
         """All of `kite.subscriptions`: (partition, key, value), in order within each partition.
@@ -213,32 +214,11 @@ class ControlLog:
             BrokerUnreachableError: the end was not reached in time.
             TopicError: there is no such topic.
         """
-        consumer, topic = self._opened_consumer(), self._topics.subscriptions
-        count = self._partitions(topic)
-        consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(count)])
-        missing = set(range(count))
-        records: list[tuple[int, str, bytes | None]] = []
-        last_progress = time.monotonic()
-        while missing:
-            message = consumer.poll(0.1)
-            if message is None:
-                if time.monotonic() - last_progress > TIMEOUT_SECONDS:
-                    raise BrokerUnreachableError(
-                        self._kafka.bootstrap_servers, f"{topic} could not be read to its end"
-                    )
-                continue
-            error = message.error()
-            if error is None:
-                key = message.key()
-                if key is not None:
-                    text = key.decode(errors="replace") if isinstance(key, bytes) else key
-                    records.append((message.partition() or 0, text, _bytes(message.value())))
-            elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
-                missing.discard(message.partition() or 0)
-            else:
-                self._endured(error)
-            last_progress = time.monotonic()
-        return records
+        return [
+            (message.partition() or 0, text_of(key), bytes_of(message.value()))
+            for message in self._opened_reader().read_to_end(self._topics.subscriptions)
+            if (key := message.key()) is not None
+        ]
 
     def topic_id(self) -> str | None:
         """The id of `kite.control`, which a topic of the same name made anew does not have.
@@ -252,7 +232,9 @@ class ControlLog:
         topic = self._topics.control
         try:
             if self._admin is None:
-                metadata = self._opened_consumer().list_topics(topic, timeout=TIMEOUT_SECONDS)
+                metadata = self._opened_reader().consumer.list_topics(
+                    topic, timeout=self._timeout_seconds
+                )
                 self._has_topic_ids = not (metadata.cluster_id or "").startswith("mockCluster")
                 self._admin = AdminClient(
                     client_properties(self._kafka, **{"client.id": f"{self._name}-leader"}),
@@ -261,9 +243,9 @@ class ControlLog:
             if not self._has_topic_ids:
                 return None  # the mock would let it wait its time out
             asked = self._admin.describe_topics(
-                TopicCollection([topic]), request_timeout=TIMEOUT_SECONDS
+                TopicCollection([topic]), request_timeout=self._timeout_seconds
             )
-            found = str(asked[topic].result(TIMEOUT_SECONDS + 1).topic_id)
+            found = str(asked[topic].result(self._timeout_seconds + 1).topic_id)
         except KafkaException as error:
             if error.args[0].code() in _NO_TOPIC_IDS:
                 self._has_topic_ids = False
@@ -277,12 +259,11 @@ class ControlLog:
 
     def partitions(self) -> int:
         """Return how many partitions `kite.subscriptions` has: the slots usable now."""
-        return self._partitions(self._topics.subscriptions)
+        return self._opened_reader().partitions(self._topics.subscriptions)
 
     def follow(self, offset: int) -> None:
         """Go on reading `kite.control` at an offset; at the oldest where that is gone."""
-        self.at_end = False
-        self._opened_consumer().assign([TopicPartition(self._topics.control, 0, offset)])
+        self._opened_reader().tail_from([TopicPartition(self._topics.control, 0, offset)])
 
     def poll(self, timeout_seconds: float) -> list[ControlMessage]:
         """The next messages of `kite.control`; waits for the first one only.
@@ -290,23 +271,16 @@ class ControlLog:
         Raises:
             KafkaError: the topic cannot be read any more.
         """
-        consumer = self._opened_consumer()
+        reader = self._opened_reader()
         messages: list[ControlMessage] = []
         size = 0
-        message = consumer.poll(timeout_seconds)
+        message = reader.next(timeout_seconds)
         while message is not None:
-            error = message.error()
-            if error is None:
-                self.at_end = False
-                messages.append(ControlMessage(message.offset() or 0, _bytes(message.value())))
-                size += len(messages[-1].value or b"")
-            elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
-                self.at_end = True
-            else:
-                self._endured(error)
-            if len(messages) >= BATCH_MESSAGES or size >= BATCH_BYTES:
+            messages.append(ControlMessage(message.offset() or 0, bytes_of(message.value())))
+            size += len(messages[-1].value or b"")
+            if len(messages) >= self._batch_messages or size >= self._batch_bytes:
                 break
-            message = consumer.poll(0)
+            message = reader.next()
         return messages
 
     def write(self, step: Step) -> None:
@@ -357,7 +331,7 @@ class ControlLog:
                 producer.send_offsets_to_transaction(
                     [TopicPartition(topics.control, 0, step.next_offset)],
                     metadata,
-                    TIMEOUT_SECONDS,
+                    self._timeout_seconds,
                 )
             self._commit(producer)
         except KafkaException as error:
@@ -365,14 +339,14 @@ class ControlLog:
         except (TypeError, ValueError) as error:
             # what cannot even be handed to the client; the transaction stands open
             with contextlib.suppress(KafkaException):
-                producer.abort_transaction(TIMEOUT_SECONDS)
+                producer.abort_transaction(self._timeout_seconds)
             raise RecordRefusedError(repr(error)) from error
 
     def _commit(self, producer: Producer) -> None:
         # a time-out leaves the outcome open: the same call goes on waiting for it
         for attempt in range(3):
             try:
-                producer.commit_transaction(TIMEOUT_SECONDS)
+                producer.commit_transaction(self._timeout_seconds)
                 return
             except KafkaException as error:
                 if attempt == 2 or not error.args[0].retriable():
@@ -385,7 +359,7 @@ class ControlLog:
         if isinstance(translated, FencedError | ProducerExpiredError) or code.fatal():
             return translated
         try:
-            producer.abort_transaction(TIMEOUT_SECONDS)
+            producer.abort_transaction(self._timeout_seconds)
         except KafkaException as second:
             return self._translated(second)
         said = "; ".join(f"{topic}: {why.str()}" for topic, why in self._refused.items())
@@ -427,44 +401,15 @@ class ControlLog:
                 self._refused[topic] = error.args[0]
                 raise
 
-    def _partitions(self, topic: str) -> int:
-        try:
-            metadata = self._opened_consumer().list_topics(topic, timeout=TIMEOUT_SECONDS)
-        except KafkaException as error:
-            raise self._translated(error) from error
-        found = metadata.topics[topic]
-        if found.error is not None:
-            raise TopicError(topic, found.error.str())
-        return len(found.partitions)
-
-    def _endured(self, error: Code) -> None:
-        """Go on after what librdkafka tries again by itself; anything else ends the reading."""
-        if error.code() != Code._PARTITION_EOF and not passing(error):  # noqa: SLF001
-            raise self._translated(KafkaException(error))
-
-    def _opened_consumer(self) -> Consumer:
-        if self._consumer is None:
+    def _opened_reader(self) -> Reader:
+        if self._reader is None:
             raise KafkaError("the control log is not open")
-        return self._consumer
+        return self._reader
 
     def _translated(self, error: KafkaException) -> KafkaError:
-        code = error.args[0]
-        if code.code() in _EXPIRED:
-            return ProducerExpiredError(code.str())
-        if code.code() in _FENCED:
-            return FencedError(code.str())
-        if code.code() in _UNREACHABLE or code.retriable():
-            return BrokerUnreachableError(self._kafka.bootstrap_servers, code.str())
-        return KafkaError(code.str())
+        return translated(error, self._kafka.bootstrap_servers)
 
 
-_FENCED = {
-    Code._FENCED,  # noqa: SLF001
-    Code.INVALID_PRODUCER_EPOCH,
-    Code.PRODUCER_FENCED,
-    Code.FENCED_INSTANCE_ID,
-}
-_EXPIRED = {Code.INVALID_PRODUCER_ID_MAPPING, Code.UNKNOWN_PRODUCER_ID}
 _FAULTS_OF_RECORDS = {
     Code.MSG_SIZE_TOO_LARGE,
     Code.RECORD_LIST_TOO_LARGE,
@@ -474,9 +419,4 @@ _FAULTS_OF_RECORDS = {
 """The reasons that lie in the record and not in the cluster: a retry is refused again."""
 _NO_TOPIC_IDS = {Code._UNSUPPORTED_FEATURE, Code.UNSUPPORTED_VERSION}  # noqa: SLF001
 _ZERO_UUID = "AAAAAAAAAAAAAAAAAAAAAA"
-_UNREACHABLE = {Code._TIMED_OUT, Code._TRANSPORT, Code._ALL_BROKERS_DOWN}  # noqa: SLF001
 _TAKEN_BACK = {Code._PURGE_QUEUE, Code._PURGE_INFLIGHT}  # noqa: SLF001
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value

@@ -11,9 +11,10 @@ import socket
 import ssl
 from typing import Any, Final, Protocol
 
+from confluent_kafka import KafkaError as Code
 from confluent_kafka import KafkaException
 
-from connector.errors import BrokerUnreachableError
+from connector.errors import BrokerUnreachableError, FencedError, KafkaError, ProducerExpiredError
 from connector.files import MAX_PEM_BYTES, check_file
 from connector.settings.models import KafkaSettings
 
@@ -65,6 +66,13 @@ _SILENT: Final = (
     "broker expects at this port"
 )
 _PASSING: Final = frozenset({"_TRANSPORT", "_RESOLVE", "_TIMED_OUT", "_ALL_BROKERS_DOWN"})
+_FENCED: Final = {
+    Code._FENCED,  # noqa: SLF001 - librdkafka's own name
+    Code.INVALID_PRODUCER_EPOCH,
+    Code.PRODUCER_FENCED,
+    Code.FENCED_INSTANCE_ID,
+}
+_EXPIRED_PRODUCER: Final = {Code.INVALID_PRODUCER_ID_MAPPING, Code.UNKNOWN_PRODUCER_ID}
 # of OpenSSL's verification: X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH, _CERT_HAS_EXPIRED
 _OTHER_NAME: Final = frozenset({62, 64})
 _EXPIRED: Final = 10
@@ -76,6 +84,23 @@ def passing(error: Any) -> bool:
     Its own `retriable()` says nothing here: it is meant for transactional calls.
     """
     return error.name() in _PASSING
+
+
+def translated(error: KafkaException, bootstrap_servers: str) -> KafkaError:
+    """Return our error for one of librdkafka's: whether to try again is a fact of its class.
+
+    Args:
+        error: what a call raised.
+        bootstrap_servers: the brokers that were called.
+    """
+    code = error.args[0]
+    if code.code() in _EXPIRED_PRODUCER:
+        return ProducerExpiredError(code.str())
+    if code.code() in _FENCED:
+        return FencedError(code.str())
+    if code.name() in _PASSING or code.retriable():
+        return BrokerUnreachableError(bootstrap_servers, code.str())
+    return KafkaError(code.str())
 
 
 class _Polled(Protocol):

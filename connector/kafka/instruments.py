@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NoReturn, TypeAlias, TypeVar
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from connector.errors import BrokerUnreachableError, ConnectorError, KafkaError, TopicError
-from connector.kafka.config import ClientLog, client_properties
-from connector.kafka.diagnosis import passing
-from connector.kafka.groups import reader_group
+from connector.errors import ConnectorError
 from connector.kafka.producer_state import Counts, all_written
+from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, in_thread
 from connector.kite.web.instruments import Instrument
 from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
@@ -33,9 +29,6 @@ PAUSE_SECONDS: Final = 0.005
 """Between two goes: 117 000 rows take 13 s."""
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
-TIMEOUT_SECONDS: Final = 10.0
-"""Without a word from the brokers."""
-_BATCH: Final = 500
 
 Change: TypeAlias = tuple[bytes, bytes | None]
 """Key and value of a record; None is a tombstone."""
@@ -71,18 +64,6 @@ def differences(
         yield [(key, None) for key in gone[start : start + rows]]
 
 
-def read_held(
-    kafka: KafkaSettings,
-    topic: str,
-    stop: threading.Event,
-    *,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-    name: str = DEFAULT_NAME,
-) -> dict[bytes, int]:
-    """What `differences` needs of a compacted topic; see `read_latest`."""
-    return read_latest(kafka, topic, stop, hash, timeout_seconds=timeout_seconds, name=name)
-
-
 def read_latest(
     kafka: KafkaSettings,
     topic: str,
@@ -98,7 +79,7 @@ def read_latest(
         kafka: the brokers.
         topic: what to read.
         stop: ends it early, with an error.
-        keep: makes of a value what is returned for its key.
+        keep: makes of a value what is returned for its key; `hash` is enough for `differences`.
         timeout_seconds: without a word from the brokers.
         name: the connector's, with which the reader's group begins.
 
@@ -106,64 +87,19 @@ def read_latest(
         BrokerUnreachableError: the end was not reached; trying again may help.
         TopicError: there is no such topic, or it may not be read.
     """
-    consumer = Consumer(
-        client_properties(
-            kafka,
-            **{
-                # never joins: partitions are assigned by hand and nothing is committed
-                "group.id": reader_group(name, "instruments"),
-                "client.id": f"{name}-instruments",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "queued.max.messages.kbytes": 4096,
-            },
-        ),
-        logger=ClientLog("instruments"),
-    )
     held: dict[bytes, _T] = {}
-    try:
-        partitions = _partitions(consumer, kafka, topic, timeout_seconds)
-        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
-        heard = time.monotonic()
-        while partitions and not stop.is_set():
-            messages = consumer.consume(_BATCH, 0.2)
-            if messages:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > timeout_seconds:
-                raise BrokerUnreachableError(
-                    kafka.bootstrap_servers, f"{topic} could not be read to its end"
-                )
-            for message in messages:
-                error, key, value = message.error(), message.key(), message.value()
-                if error is not None:
-                    if error.name() == "_PARTITION_EOF":
-                        partitions.discard(message.partition() or 0)
-                    elif not passing(error):
-                        raise TopicError(topic, error.str())
-                elif isinstance(key, bytes):
-                    if value is None:
-                        held.pop(key, None)
-                    else:
-                        held[key] = keep(value)
-    finally:
-        consumer.close()
-    if partitions:
-        raise KafkaError(f"{topic} was not read to its end")
+    little_ahead = {"queued.max.messages.kbytes": 4096}
+    with Reader(
+        kafka, name, "instruments", timeout_seconds=timeout_seconds, **little_ahead
+    ) as reader:
+        for message in reader.read_to_end(topic, stop):
+            key, value = message.key(), bytes_of(message.value())
+            if isinstance(key, bytes):
+                if value is None:
+                    held.pop(key, None)
+                else:
+                    held[key] = keep(value)
     return held
-
-
-def _partitions(
-    consumer: Consumer, kafka: KafkaSettings, topic: str, timeout_seconds: float
-) -> set[int]:
-    try:
-        found = consumer.list_topics(topic, timeout=timeout_seconds).topics[topic]
-    except KafkaException as exc:
-        raise BrokerUnreachableError(kafka.bootstrap_servers, exc.args[0].str()) from exc
-    if found.error is not None:
-        raise TopicError(topic, found.error.str())
-    return set(found.partitions)
 
 
 class InstrumentPublisher:
@@ -234,7 +170,7 @@ class InstrumentPublisher:
     async def _publish(self, instruments: Collection[Instrument]) -> None:
         # a reader does not see what is still under way
         await all_written(self._backlog, POLL_SECONDS, self._sleep)
-        held = await self._held()
+        held = await in_thread(self._read_held)
         written = removed = 0
         for changes in differences(instruments, self._encode, held):
             while not self._has_room():
@@ -253,10 +189,3 @@ class InstrumentPublisher:
     def _has_room(self) -> bool:
         backlog = self._backlog()
         return not backlog.spooled and backlog.in_flight < self._room
-
-    async def _held(self) -> Held:
-        stop = threading.Event()
-        try:
-            return await asyncio.to_thread(self._read_held, stop)
-        finally:
-            stop.set()  # cancelled: the thread must not outlive the service

@@ -11,19 +11,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
-    Consumer,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Message
 
-from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.config import ClientLog, client_properties, refused_properties
-from connector.kafka.diagnosis import Complaints, passing
-from connector.kafka.groups import reader_group
+from connector.kafka.reader import BEGINNING, END, Reader
 from connector.kafka.records import RecordDecoder
 from connector.kafka.registry import schema_by_id
 from connector.kafka.registry_client import registry_client
@@ -82,14 +72,15 @@ async def tail(
         BrokerUnreachableError: no broker answers.
         TopicError: a topic is not there.
     """
-    reader = _Reader(kafka, registry, names, keys, name)
+    reader = Reader(kafka, name, "tail", timeout_seconds=timeout_seconds)
+    decoding = _Decoding(reader, registry, names, keys)
     try:
-        await asyncio.to_thread(reader.open, topics, start, timeout_seconds)
-        while follow or not reader.at_end:
-            for record in await asyncio.to_thread(reader.read):
+        await asyncio.to_thread(decoding.open, topics, BEGINNING if start == "earliest" else END)
+        while follow or reader.unfinished:
+            for record in await asyncio.to_thread(decoding.read):
                 yield record
     finally:
-        await asyncio.to_thread(reader.close)
+        await asyncio.to_thread(decoding.close)
 
 
 async def written_records(
@@ -101,105 +92,60 @@ async def written_records(
         BrokerUnreachableError: no broker answers.
         TopicError: a topic is not there.
     """
-    reader = _Reader(kafka, None, TopicNames(), None)
-    try:
-        return await asyncio.to_thread(reader.written, topics, timeout_seconds)
-    finally:
-        await asyncio.to_thread(reader.close)
+
+    def count() -> dict[str, int]:
+        with Reader(kafka, DEFAULT_NAME, "tail", timeout_seconds=timeout_seconds) as reader:
+            return {topic: sum(end.offset for end in reader.ends(topic)) for topic in topics}
+
+    return await asyncio.to_thread(count)
 
 
-class _Reader:
-    """The blocking half."""
+class _Decoding:
+    """The blocking half: reads, and decodes.
+
+    Args:
+        reader: of the topics.
+        registry: where schemas are; None takes the shipped ones.
+        names: tells which topics are Avro.
+        keys: only the records of these keys; None: all.
+    """
 
     def __init__(
         self,
-        kafka: KafkaSettings,
+        reader: Reader,
         registry: RegistrySettings | None,
         names: TopicNames,
         keys: Collection[str] | None,
-        name: str = DEFAULT_NAME,
     ) -> None:
-        self._kafka = kafka
+        self.reader = reader
         self._keys = None if keys is None else frozenset(key.encode() for key in keys)
         self._registry = (
             None if registry is None else registry_client(registry, timeout_seconds=3.0)
         )
         self._decoder = RecordDecoder(names, self._schema_by_id if self._registry else None)
-        self._complaints = Complaints(kafka)
-        properties = client_properties(
-            kafka,
-            **{
-                "error_cb": self._complaints,
-                # librdkafka wants one, even where no group is joined
-                "group.id": reader_group(name, "tail"),
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 50,
-                "auto.offset.reset": "earliest",
-            },
-        )
-        with refused_properties(kafka):
-            self._consumer = Consumer(properties, logger=ClientLog("tail"))
-        # a reader that is cancelled leaves its `read` running in a thread: `close` waits for it
+        # one that is cancelled leaves its `read` running in a thread: `close` waits for it
         self._lock = threading.Lock()
-        self._unfinished: set[tuple[str, int]] = set()
 
-    @property
-    def at_end(self) -> bool:
-        return not self._unfinished
-
-    def open(self, topics: Sequence[str], start: str, timeout_seconds: float) -> None:
-        offset = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
-        partitions = self._partitions(topics, offset, timeout_seconds)
-        self._unfinished = {(p.topic, p.partition) for p in partitions}
-        self._consumer.assign(partitions)
-
-    def written(self, topics: Sequence[str], timeout_seconds: float) -> dict[str, int]:
-        counts = dict.fromkeys(topics, 0)
-        for partition in self._partitions(topics, OFFSET_END, timeout_seconds):
-            try:
-                _, end = self._consumer.get_watermark_offsets(partition, timeout_seconds)
-            except KafkaException as exc:
-                raise BrokerUnreachableError(
-                    self._kafka.bootstrap_servers, exc.args[0].str()
-                ) from exc
-            counts[partition.topic] += end
-        return counts
-
-    def _partitions(
-        self, topics: Sequence[str], offset: int, timeout_seconds: float
-    ) -> list[TopicPartition]:
-        try:
-            metadata = self._consumer.list_topics(timeout=timeout_seconds)
-        except KafkaException as exc:
-            raise self._complaints.unreachable(exc, self._consumer) from exc
-        partitions = []
-        for topic in topics:
-            found = metadata.topics.get(topic)
-            if found is None or found.error is not None:
-                raise TopicError(topic, "is not there")
-            partitions += [TopicPartition(topic, number, offset) for number in found.partitions]
-        return partitions
+    def open(self, topics: Sequence[str], offset: int) -> None:
+        self.reader.tail_from(
+            [place for topic in topics for place in self.reader.every(topic, offset)]
+        )
 
     def read(self) -> list[TailRecord]:
+        """Wait a moment for the next records."""
         with self._lock:
-            messages = self._consumer.consume(_BATCH, _WAIT_SECONDS)
-        records = []
-        for message in messages:
-            error = message.error()
-            if error is None:
-                if self._keys is None or message.key() in self._keys:
-                    records.append(self._record(message))
-            elif error.name() == "_PARTITION_EOF":
-                self._unfinished.discard((str(message.topic()), message.partition() or 0))
-            elif not passing(error):
-                raise TopicError(str(message.topic()), error.str())
-        return records
+            messages = []
+            message = self.reader.next(_WAIT_SECONDS)
+            while message is not None:
+                messages.append(message)
+                message = self.reader.next() if len(messages) < _BATCH else None
+        return [
+            self._record(one) for one in messages if self._keys is None or one.key() in self._keys
+        ]
 
     def close(self) -> None:
         with self._lock:
-            self._consumer.close()
+            self.reader.close()
 
     def _schema_by_id(self, schema_id: int) -> str:
         assert self._registry is not None  # noqa: S101 - given to the decoder only with one

@@ -8,8 +8,8 @@ exchange, reason, state.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -27,6 +27,7 @@ from connector.kite.wire.models import ConnectionState
 from connector.service.status import (
     ConnectionStatus,
     InstrumentListStatus,
+    Latencies,
     ProducerStatus,
     ServiceStatus,
 )
@@ -66,40 +67,7 @@ class StatusCollector(Collector):
         if status.instrument_list is not None:
             yield from _instrument_list(status.instrument_list)
         yield from _cluster(status.cluster)
-        latencies = status.latencies
-        for name, help_text, histogram in [
-            (
-                "exchange_to_receive_seconds",
-                (
-                    "From the exchange's timestamp, which is whole seconds, to the socket; "
-                    "one tick of each frame."
-                ),
-                latencies.exchange_to_receive,
-            ),
-            (
-                "receive_to_produce_seconds",
-                "From the socket to the producer, for the last tick of each frame.",
-                latencies.receive_to_produce,
-            ),
-            (
-                "produce_to_ack_seconds",
-                (
-                    "From the producer to the brokers' acknowledgement, without time in the spool. "
-                    "Count and mean are librdkafka's own, the buckets are interpolated between "
-                    "the percentiles that it tells of each second."
-                ),
-                latencies.produce_to_ack,
-            ),
-            (
-                "event_loop_lag_seconds",
-                (
-                    "What a timer of the event loop waits beyond its time: more than some "
-                    "milliseconds is a lack of CPU."
-                ),
-                latencies.event_loop_lag,
-            ),
-        ]:
-            yield _histogram(name, help_text, histogram)
+        yield from _latencies(status.latencies)
 
 
 class Metrics:
@@ -122,20 +90,61 @@ class Metrics:
         return encoder(self._registry), content_type
 
 
-def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
+_Rows: TypeAlias = Iterable[tuple[Sequence[str], float]]
+"""The series of a family: the values of its labels, and the number."""
+
+
+def _gauge(name: str, help_text: str, value: float) -> Metric:
     return GaugeMetricFamily(PREFIX + name, help_text, value=float(value))
 
 
-def _counter(name: str, help_text: str, value: float) -> CounterMetricFamily:
+def _gauges(name: str, help_text: str, labels: Sequence[str], rows: _Rows) -> Metric:
+    return _filled(GaugeMetricFamily(PREFIX + name, help_text, labels=labels), rows)
+
+
+def _counter(name: str, help_text: str, value: float) -> Metric:
     return CounterMetricFamily(PREFIX + name, help_text, value=float(value))
 
 
-def _histogram(name: str, help_text: str, histogram: Histogram) -> HistogramMetricFamily:
-    return HistogramMetricFamily(
-        PREFIX + name,
-        help_text,
-        buckets=histogram.cumulative(),
-        sum_value=histogram.total,
+def _counters(name: str, help_text: str, labels: Sequence[str], rows: _Rows) -> Metric:
+    return _filled(CounterMetricFamily(PREFIX + name, help_text, labels=labels), rows)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: _Rows) -> Metric:
+    for labels, value in rows:
+        family.add_metric(labels, float(value))
+    return family
+
+
+def _histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
+    buckets, total = histogram.cumulative(), histogram.total
+    return HistogramMetricFamily(PREFIX + name, help_text, buckets=buckets, sum_value=total)
+
+
+def _latencies(latencies: Latencies) -> Iterator[Metric]:
+    yield _histogram(
+        "exchange_to_receive_seconds",
+        "From the exchange's timestamp, which is whole seconds, to the socket; of one frame in "
+        "10 ms a slot.",
+        latencies.exchange_to_receive,
+    )
+    yield _histogram(
+        "receive_to_produce_seconds",
+        "From the socket to the producer, for the last tick of one frame in 10 ms a slot.",
+        latencies.receive_to_produce,
+    )
+    yield _histogram(
+        "produce_to_ack_seconds",
+        "From the producer to the brokers' acknowledgement, without time in the spool. Count and "
+        "mean are librdkafka's own, the buckets are interpolated between the percentiles that it "
+        "tells of each second.",
+        latencies.produce_to_ack,
+    )
+    yield _histogram(
+        "event_loop_lag_seconds",
+        "What a timer of the event loop waits beyond its time: more than some milliseconds is a "
+        "lack of CPU.",
+        latencies.event_loop_lag,
     )
 
 
@@ -158,20 +167,18 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
         "Records in kite.deadletter: bytes that are no tick, and what Kafka refused.",
         accounting.dead_lettered,
     )
-    dropped = CounterMetricFamily(
-        f"{PREFIX}records_dropped", "Records lost for good.", labels=["reason"]
+    yield _counters(
+        "records_dropped",
+        "Records lost for good.",
+        ["reason"],
+        [([reason], count) for reason, count in accounting.dropped.items()],
     )
-    for reason, count in accounting.dropped.items():
-        dropped.add_metric([reason], count)
-    yield dropped
-    rejected = CounterMetricFamily(
-        f"{PREFIX}packets_rejected",
+    yield _counters(
+        "packets_rejected",
         "Packets that are no ticks, and text frames that cannot be read.",
-        labels=["reason"],
+        ["reason"],
+        [([reason], count) for reason, count in status.rejected.items()],
     )
-    for reason, count in status.rejected.items():
-        rejected.add_metric([reason], count)
-    yield rejected
     yield _counter(
         "packets_unkept",
         "Packets that are no ticks and in no dead letter: of a frame 65 are kept.",
@@ -208,23 +215,19 @@ def _producer(producer: ProducerStatus) -> Iterator[Metric]:
         "The most records that the producer's queue in memory was seen to hold since the start.",
         producer.queue_peak,
     )
-    refused = CounterMetricFamily(
-        f"{PREFIX}records_refused",
+    yield _counters(
+        "records_refused",
         "Records that Kafka refused, each time, with a batch or alone; what is at fault itself "
         "becomes a dead letter, all else is sent again.",
-        labels=["topic", "reason"],
+        ["topic", "reason"],
+        [([topic, reason], count) for topic, reason, count in producer.refused],
     )
-    for topic, reason, count in producer.refused:
-        refused.add_metric([topic, reason], count)
-    yield refused
-    trouble = GaugeMetricFamily(
-        f"{PREFIX}topic_in_trouble",
+    yield _gauges(
+        "topic_in_trouble",
         "1 for each topic that accepts nothing; its records wait, /ready says what helps.",
-        labels=["topic", "reason"],
+        ["topic", "reason"],
+        [([topic, reason], 1) for topic, reason in producer.troubles.items()],
     )
-    for topic, reason in producer.troubles.items():
-        trouble.add_metric([topic, reason], 1.0)
-    yield trouble
     yield _counter(
         "throttled_seconds",
         "How long quotas of the brokers held the producer back.",
@@ -263,19 +266,17 @@ def _instrument_list(found: InstrumentListStatus) -> Iterator[Metric]:
             "When Kite last gave or confirmed the list of instruments in use.",
             found.confirmed_ms / 1000,
         )
-    faults = GaugeMetricFamily(
-        f"{PREFIX}instrument_list_faults",
+    yield _gauges(
+        "instrument_list_faults",
         "What is wrong in the list of instruments in use, without making it useless.",
-        labels=["kind"],
+        ["kind"],
+        [
+            (["unreadable_row"], found.unreadable_rows),
+            (["defaulted_cell"], found.defaulted_cells),
+            (["repeated_token"], found.repeated_tokens),
+            (["ambiguous_name"], found.ambiguous_names),
+        ],
     )
-    for kind, count in (
-        ("unreadable_row", found.unreadable_rows),
-        ("defaulted_cell", found.defaulted_cells),
-        ("repeated_token", found.repeated_tokens),
-        ("ambiguous_name", found.ambiguous_names),
-    ):
-        faults.add_metric([kind], count)
-    yield faults
     yield _gauge(
         "instruments_missing",
         "Subscribed instruments that the list in use does not have: their claims are kept. Known "
@@ -325,70 +326,64 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
 
 
 def _exchanges(status: ServiceStatus) -> Iterator[Metric]:
-    ticks = CounterMetricFamily(f"{PREFIX}ticks", "Ticks received.", labels=["exchange"])
-    for exchange in status.exchanges:
-        ticks.add_metric([exchange.exchange], exchange.ticks)
-    yield ticks
+    ticks = [([exchange.exchange], exchange.ticks) for exchange in status.exchanges]
+    yield _counters("ticks", "Ticks received.", ["exchange"], ticks)
+
+
+_OF_A_CONNECTION: Final = (
+    ("frames", "frames", "Frames with packets."),
+    ("heartbeats", "heartbeats", "Frames without packets: the feed is alive."),
+    ("received_bytes", "bytes", "Size of all frames."),
+    ("packets", "packets", "Packets, whether they are ticks or not."),
+    ("connects", "connects", "Sockets opened."),
+    ("renewals", "renewals", "Sockets replaced since they were mute or half served."),
+)
+"""Counters: the metric's name, the field of a `ConnectionStatus`, the help text."""
 
 
 def _connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
-    def counter(name: str, help_text: str) -> CounterMetricFamily:
-        return CounterMetricFamily(f"{PREFIX}connection_{name}", help_text, labels=_SLOT)
-
-    state = GaugeMetricFamily(
-        f"{PREFIX}connection_state",
+    labelled = [([str(one.slot), one.account], one) for one in connections]
+    yield _gauges(
+        "connection_state",
         "1 for the connection's present state, 0 for all others.",
-        labels=(*_SLOT, "state"),
+        (*_SLOT, "state"),
+        [
+            ([*labels, state.value], one.state == state.value)
+            for labels, one in labelled
+            for state in ConnectionState
+        ],
     )
-    instruments = GaugeMetricFamily(
-        f"{PREFIX}connection_instruments",
+    yield _gauges(
+        "connection_instruments",
         "Instruments that the connection shall carry (desired), those of them that sent a "
         "packet in the mode asked for (confirmed), and those that sent none although asked for "
         "again (unserved).",
-        labels=(*_SLOT, "kind"),
-    )
-    last_frame = GaugeMetricFamily(
-        f"{PREFIX}connection_last_frame_timestamp_seconds",
-        "When any frame came last, heartbeats too.",
-        labels=_SLOT,
-    )
-    last_tick = GaugeMetricFamily(
-        f"{PREFIX}connection_last_tick_timestamp_seconds",
-        "When a frame with ticks came last.",
-        labels=_SLOT,
-    )
-    frames = counter("frames", "Frames with packets.")
-    heartbeats = counter("heartbeats", "Frames without packets: the feed is alive.")
-    size = counter("received_bytes", "Size of all frames.")
-    packets = counter("packets", "Packets, whether they are ticks or not.")
-    connects = counter("connects", "Sockets opened.")
-    renewals = counter("renewals", "Sockets replaced since they were mute or half served.")
-    impaired = GaugeMetricFamily(
-        f"{PREFIX}connection_impaired",
-        "1 while the connection does not stream what it should in market hours although it is "
-        "open: mute, or half served. Sockets are replaced meanwhile.",
-        labels=_SLOT,
+        (*_SLOT, "kind"),
+        [
+            ([*labels, kind], getattr(one, kind))
+            for labels, one in labelled
+            for kind in ("desired", "confirmed", "unserved")
+        ],
     )
     now = time.time()
-    for connection in connections:
-        labels = [str(connection.slot), connection.account]
-        for each in ConnectionState:
-            state.add_metric([*labels, each.value], float(connection.state == each.value))
-        instruments.add_metric([*labels, "desired"], connection.desired)
-        instruments.add_metric([*labels, "confirmed"], connection.confirmed)
-        instruments.add_metric([*labels, "unserved"], connection.unserved)
-        impaired.add_metric(labels, float(connection.trouble is not None))
-        renewals.add_metric(labels, connection.renewals)
-        frames.add_metric(labels, connection.frames)
-        heartbeats.add_metric(labels, connection.heartbeats)
-        size.add_metric(labels, connection.bytes)
-        packets.add_metric(labels, connection.packets)
-        connects.add_metric(labels, connection.connects)
-        for family, age in [
-            (last_frame, connection.last_frame_age_seconds),
-            (last_tick, connection.last_tick_age_seconds),
-        ]:
-            if age is not None:
-                family.add_metric(labels, now - age)
-    yield from (state, instruments, last_frame, last_tick, impaired)
-    yield from (frames, heartbeats, size, packets, connects, renewals)
+    for kind, help_text in (
+        ("last_frame", "When any frame came last, heartbeats too."),
+        ("last_tick", "When a frame with ticks came last."),
+    ):
+        ages = [(labels, getattr(one, f"{kind}_age_seconds")) for labels, one in labelled]
+        yield _gauges(
+            f"connection_{kind}_timestamp_seconds",
+            help_text,
+            _SLOT,
+            [(labels, now - age) for labels, age in ages if age is not None],
+        )
+    yield _gauges(
+        "connection_impaired",
+        "1 while the connection does not stream what it should in market hours although it is "
+        "open: mute, or half served. Sockets are replaced meanwhile.",
+        _SLOT,
+        [(labels, one.trouble is not None) for labels, one in labelled],
+    )
+    for name, attribute, help_text in _OF_A_CONNECTION:
+        rows = [(labels, getattr(one, attribute)) for labels, one in labelled]
+        yield _counters(f"connection_{name}", help_text, _SLOT, rows)

@@ -14,10 +14,11 @@ import structlog
 
 from connector.cluster.layout import partitions
 from connector.kafka.acknowledgements import SILENT_SECONDS
-from connector.kafka.instruments import read_held, read_latest
+from connector.kafka.instruments import read_latest
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.last_words import send_last
 from connector.kafka.producer_state import FailedRecord
+from connector.kafka.reader import in_thread
 from connector.kafka.records import InstrumentDecoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.retry import retry_forever
@@ -137,26 +138,23 @@ class Outside:
         )
 
     def held_instruments(self, stop: threading.Event) -> Mapping[bytes, int]:
-        """Read what `kite.instruments` holds, as `read_held` does; blocks, until `stop` is set."""
-        return read_held(
-            self.settings.kafka, self.topics.instruments, stop, name=self.settings.name
+        """Read what `kite.instruments` holds, for `differences`; blocks, until `stop` is set."""
+        return read_latest(
+            self.settings.kafka, self.topics.instruments, stop, hash, name=self.settings.name
         )
 
     async def published_instruments(self) -> InstrumentMaster | None:
         """Read the list that `kite.instruments` holds; None where it holds none."""
-        decoder, stop = InstrumentDecoder(self.topics), threading.Event()
-        try:
-            held = await asyncio.to_thread(
-                read_latest,
+        held = await in_thread(
+            lambda stop: read_latest(
                 self.settings.kafka,
                 self.topics.instruments,
                 stop,
-                decoder.decode,
+                InstrumentDecoder(self.topics).decode,
                 timeout_seconds=self.try_seconds,
                 name=self.settings.name,
             )
-        finally:
-            stop.set()  # cancelled: the thread must not outlive the service
+        )
         rows = [row for row in held.values() if row is not None]
         return InstrumentMaster(rows) if rows else None
 

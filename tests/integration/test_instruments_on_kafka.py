@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connector.kafka.instruments import InstrumentPublisher, read_held
+from connector.kafka.instruments import InstrumentPublisher, read_latest
 from connector.kafka.producer import RecordProducer
 from connector.kafka.records import InstrumentEncoder
 from connector.kafka.topics import TopicNames
@@ -59,7 +59,7 @@ async def publish(kafka, topics, producer, listings):
 
     publisher = InstrumentPublisher(
         InstrumentEncoder(topics, {topics.instruments: 1}).encode,
-        lambda stop: read_held(kafka, topics.instruments, stop),
+        lambda stop: read_latest(kafka, topics.instruments, stop, hash),
         produce,
         lambda: producer.counts,
         lambda: True,
@@ -82,6 +82,6 @@ async def test_only_changes_are_written_whoever_led_before(kafka, topics, produc
     assert await publish(kafka, topics, producer, LISTINGS[1000:]) == 1000
 
     keys = {b"%d" % listing.instrument_token for listing in LISTINGS[1000:]}
-    held = await asyncio.to_thread(read_held, kafka, topics.instruments, threading.Event())
+    held = await asyncio.to_thread(read_latest, kafka, topics.instruments, threading.Event(), hash)
     assert set(held) == keys
     assert await publish(kafka, topics, producer, LISTINGS) == 1000

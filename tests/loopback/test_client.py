@@ -24,8 +24,9 @@ def kafka():
         yield running
 
 
-def client_of(kafka):
-    return ControlClient(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), TOPICS)
+def client_of(kafka, **options):
+    brokers = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
+    return ControlClient(brokers, TOPICS, **options)
 
 
 @pytest.fixture
@@ -117,17 +118,16 @@ def test_without_a_leader_there_is_no_reply(kafka):
         client.send(Status(id="7", type="status"), 0.2)
 
 
-def test_without_topics_it_says_so(monkeypatch):
+def test_without_topics_it_says_so():
     with EmbeddedBroker({"other": 1}) as kafka, client_of(kafka) as client:
         kafka.set_topic_error(TOPICS.replies, 3)  # UNKNOWN_TOPIC_OR_PART
         with pytest.raises(TopicError, match="has the connector been started"):
             client.send(Status(id="7", type="status"))
 
 
-def test_without_a_broker_it_says_so(kafka, monkeypatch):
-    monkeypatch.setattr("connector.control.client.BROKER_SECONDS", 0.3)
+def test_without_a_broker_it_says_so(kafka):
     kafka.set_down()
-    with client_of(kafka) as client:
+    with client_of(kafka, broker_seconds=0.3) as client:
         for use in (client.subscriptions, lambda: client.send(Status(id="7", type="status"))):
             with pytest.raises(BrokerUnreachableError):
                 use()

@@ -12,7 +12,7 @@ from connector.cli import app
 from connector.control.client import ControlClient
 from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.groups import cluster_group, leader_transactional_id, reader_group
-from connector.kafka.instruments import read_held
+from connector.kafka.instruments import read_latest
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME
@@ -22,13 +22,7 @@ from tests.support.replicas import Steering, replicas, settings, settled
 from tests.support.stack import TOPICS, stack
 from tests.support.stack import service as running
 
-MODULES = (
-    "connector.kafka.tail",
-    "connector.kafka.instruments",
-    "connector.control.client",
-    "connector.control.transactions",
-    "connector.cluster.membership",
-)
+MODULES = ("connector.kafka.reader", "connector.cluster.membership")
 
 
 @pytest.fixture
@@ -63,7 +57,7 @@ async def test_the_name_of_the_settings_is_the_prefix(groups, monkeypatch):
             await until(lambda: len(kinds(groups)) == 4)
 
         def read():
-            read_held(settings.kafka, TOPICS.instruments, threading.Event(), name="trading")
+            read_latest(settings.kafka, TOPICS.instruments, threading.Event(), hash, name="trading")
             with ControlClient(settings.kafka, TOPICS, name="trading") as client:
                 client.subscriptions()
 

@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, KafkaError, TopicError
-from connector.kafka.instruments import read_held
+from connector.kafka.instruments import read_latest
 from connector.settings.models import KafkaSettings
 
 TOPIC = "kite.instruments"
@@ -33,17 +33,19 @@ def write(broker, *records):
 
 
 def test_the_last_record_of_each_key_counts(broker, kafka):
-    assert read_held(kafka, TOPIC, threading.Event()) == {}
+    assert read_latest(kafka, TOPIC, threading.Event(), hash) == {}
     write(broker, (b"1", b"old"), (b"2", b"two"), (b"3", b"three"), (None, b"no key"))
     write(broker, (b"1", b"new"), (b"2", None), (b"4", None))
-    found = read_held(kafka, TOPIC, threading.Event())
+    found = read_latest(kafka, TOPIC, threading.Event(), hash)
     assert found == {b"1": hash(b"new"), b"3": hash(b"three")}
 
 
 def test_many_records(broker, kafka):
     keys = [b"%d" % number for number in range(5000)]
     write(broker, *((key, key * 5) for key in keys))
-    assert read_held(kafka, TOPIC, threading.Event()) == {key: hash(key * 5) for key in keys}
+    assert read_latest(kafka, TOPIC, threading.Event(), hash) == {
+        key: hash(key * 5) for key in keys
+    }
 
 
 def test_half_of_it_is_not_taken_for_all(broker, kafka):
@@ -51,12 +53,12 @@ def test_half_of_it_is_not_taken_for_all(broker, kafka):
     stop = threading.Event()
     stop.set()
     with pytest.raises(KafkaError, match="not read to its end"):
-        read_held(kafka, TOPIC, stop)
+        read_latest(kafka, TOPIC, stop, hash)
 
 
 def test_no_broker_and_no_topic(broker, kafka):
     with pytest.raises(TopicError, match="nowhere"):
-        read_held(kafka, "nowhere", threading.Event())
+        read_latest(kafka, "nowhere", threading.Event(), hash)
     broker.set_down()
     with pytest.raises(BrokerUnreachableError):
-        read_held(kafka, TOPIC, threading.Event(), timeout_seconds=0.3)
+        read_latest(kafka, TOPIC, threading.Event(), hash, timeout_seconds=0.3)

@@ -32,9 +32,9 @@ def kafka():
         yield running
 
 
-def control_log(kafka, group_metadata=lambda: None):
+def control_log(kafka, group_metadata=lambda: None, **options):
     tree = settings(kafka.bootstrap_servers, "ws://127.0.0.1:1")
-    return ControlLog(tree.kafka, TOPICS, "test", group_metadata)
+    return ControlLog(tree.kafka, TOPICS, "test", group_metadata, **options)
 
 
 @pytest.fixture
@@ -159,16 +159,14 @@ def test_without_its_topic_it_says_so():
         log.close()
 
 
-def test_without_a_broker_it_can_be_tried_again(kafka, monkeypatch):
-    monkeypatch.setattr("connector.control.transactions.TIMEOUT_SECONDS", 0.3)
+def test_without_a_broker_it_can_be_tried_again(kafka):
     kafka.set_down()
-    log = control_log(kafka)
+    log = control_log(kafka, timeout_seconds=0.3)
     with pytest.raises(BrokerUnreachableError):
         log.open()
     log.close()
     kafka.set_up()
     again = control_log(kafka)
-    monkeypatch.undo()
     again.open()
     again.write(Step([Record(0, "257", b"1")]))
     again.close()
@@ -181,9 +179,9 @@ def test_a_closed_log_is_of_no_use(kafka):
             use()
 
 
-def test_a_batch_of_messages_is_bounded(kafka, log, monkeypatch):
-    monkeypatch.setattr("connector.control.transactions.BATCH_MESSAGES", 4)
-    monkeypatch.setattr("connector.control.transactions.BATCH_BYTES", 1000)
+def test_a_batch_of_messages_is_bounded(kafka):
+    log = control_log(kafka, batch_messages=4, batch_bytes=1000)
+    log.open()
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 50})
     for size in (*[10] * 8, *[600] * 8):
         producer.produce(TOPICS.control, b"x" * size)
@@ -196,6 +194,7 @@ def test_a_batch_of_messages_is_bounded(kafka, log, monkeypatch):
     assert max(map(sum, batches)) <= 1000 + 600
     while not log.at_end:
         assert log.poll(1) == []
+    log.close()
 
 
 ADD_PARTITIONS_TO_TXN, PRODUCE = 24, 0

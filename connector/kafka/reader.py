@@ -1,0 +1,220 @@
+"""Reading topics by assignment: to the end that they have now, or on from a place.
+
+No group is joined and nothing is committed: a reader leaves nothing behind on the brokers. What
+librdkafka tries again by itself is passed over; whatever else a consumer is told ends the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from connector.errors import BrokerUnreachableError, KafkaError, TopicError
+from connector.kafka.config import ClientLog, client_properties, refused_properties
+from connector.kafka.diagnosis import Complaints, passing
+from connector.kafka.groups import reader_group
+from connector.settings.models import KafkaSettings
+
+_T = TypeVar("_T")
+
+TIMEOUT_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.2
+BEGINNING: Final = OFFSET_BEGINNING
+END: Final = OFFSET_END
+
+
+class Reader:
+    """One consumer; blocks, and belongs to one thread at a time. A context manager, or `close` it.
+
+    Args:
+        kafka: how brokers are reached.
+        name: the connector's, with which the group begins that librdkafka wants of everybody.
+        purpose: who reads: tail, ctl, instruments, leader; the end of its name in brokers' logs.
+        timeout_seconds: for each answer of the brokers, and without a word from them.
+        own: librdkafka properties of this reader.
+
+    Raises:
+        SettingsError: librdkafka refuses a property.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        name: str,
+        purpose: str,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        **own: Any,
+    ) -> None:
+        self.at_end = False
+        """Whether the last thing that came was the end of a partition."""
+        self.unfinished: set[tuple[str, int]] = set()
+        """(topic, partition) of those assigned whose end was not reached yet."""
+        self._kafka = kafka
+        self._timeout_seconds = timeout_seconds
+        self._complaints = Complaints(kafka)
+        properties = client_properties(
+            kafka,
+            **{
+                "group.id": reader_group(name, purpose),
+                "client.id": f"{name}-{purpose}",
+                "error_cb": self._complaints,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 50,
+                **own,
+            },
+        )
+        with refused_properties(kafka):
+            self.consumer = Consumer(properties, logger=ClientLog(purpose))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the consumer go."""
+        self.consumer.close()
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has.
+
+        Raises:
+            BrokerUnreachableError: no broker answers.
+            TopicError: the topic is not there, or may not be read.
+        """
+        try:
+            found = self.consumer.list_topics(topic, timeout=self._timeout_seconds).topics[topic]
+        except KafkaException as exc:
+            raise self._complaints.unreachable(exc, self.consumer) from exc
+        if found.error is not None:
+            raise _unreadable(topic, found.error)
+        return len(found.partitions)
+
+    def ends(self, topic: str) -> list[TopicPartition]:
+        """Return the end of each partition, as a place to read on from.
+
+        Raises:
+            BrokerUnreachableError, TopicError: as `partitions`.
+        """
+        places = []
+        for number in range(self.partitions(topic)):
+            place = TopicPartition(topic, number)
+            try:
+                _, end = self.consumer.get_watermark_offsets(place, timeout=self._timeout_seconds)
+            except KafkaException as exc:
+                raise self._complaints.unreachable(exc, self.consumer) from exc
+            places.append(TopicPartition(topic, number, end))
+        return places
+
+    def every(self, topic: str, offset: int) -> list[TopicPartition]:
+        """Return the same place of each partition: an offset, `BEGINNING` or `END`.
+
+        Raises:
+            BrokerUnreachableError, TopicError: as `partitions`.
+        """
+        return [TopicPartition(topic, number, offset) for number in range(self.partitions(topic))]
+
+    def tail_from(self, places: Iterable[TopicPartition]) -> None:
+        """Read on from these places, and from no others."""
+        places = list(places)
+        self.at_end = False
+        self.unfinished = {(place.topic, place.partition) for place in places}
+        self.consumer.assign(places)
+
+    def next(self, timeout_seconds: float = 0.0) -> Message | None:
+        """Return the next record; None when none came in time, or an end was reached first.
+
+        Raises:
+            TopicError: a topic cannot be read any more.
+        """
+        message = self.consumer.poll(timeout_seconds)
+        while message is not None:
+            error = message.error()
+            if error is None:
+                self.at_end = False
+                return message
+            topic = str(message.topic())
+            if error.name() == "_PARTITION_EOF":
+                self.at_end = True
+                self.unfinished.discard((topic, message.partition() or 0))
+            elif not passing(error):
+                raise _unreadable(topic, error)
+            message = self.consumer.poll(0)
+        return None
+
+    def read_to_end(self, topic: str, stop: threading.Event | None = None) -> Iterator[Message]:
+        """Yield all that a topic holds now, each partition in order.
+
+        Args:
+            topic: its name.
+            stop: ends it early, with an error.
+
+        Raises:
+            BrokerUnreachableError: the end was not reached; trying again may help.
+            TopicError: the topic is not there, or may not be read.
+            KafkaError: it was stopped.
+        """
+        self.tail_from(self.every(topic, BEGINNING))
+        heard = time.monotonic()
+        while self.unfinished:
+            if stop is not None and stop.is_set():
+                raise KafkaError(f"{topic} was not read to its end")
+            left = len(self.unfinished)
+            message = self.next(_POLL_SECONDS)
+            if message is not None:
+                yield message
+            if message is not None or len(self.unfinished) < left:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > self._timeout_seconds:
+                raise BrokerUnreachableError(
+                    self._kafka.bootstrap_servers, f"{topic} could not be read to its end"
+                )
+
+
+async def in_thread(read: Callable[[threading.Event], _T]) -> _T:
+    """Read in a thread; when this is cancelled, the event is set and the thread ends soon."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(read, stop)
+    finally:
+        stop.set()
+
+
+def _unreadable(topic: str, error: Any) -> TopicError:
+    if error.name() == "UNKNOWN_TOPIC_OR_PART":
+        return TopicError(topic, "is not there; has the connector been started?")
+    return TopicError(topic, error.str())
+
+
+def text_of(key: str | bytes | None) -> str:
+    """Return a record's key as text; what is no UTF-8 in it is replaced."""
+    return key.decode(errors="replace") if isinstance(key, bytes) else key or ""
+
+
+def bytes_of(value: str | bytes | None) -> bytes | None:
+    """Return a record's value as bytes, whatever the client's types allow."""
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,86 @@
+"""Reading by assignment: to the end that a topic has, and on from a place."""
+
+import threading
+
+import pytest
+from confluent_kafka import Producer
+
+from connector.embedded.broker import EmbeddedBroker
+from connector.errors import BrokerUnreachableError, KafkaError, TopicError
+from connector.kafka.reader import BEGINNING, Reader, bytes_of, text_of
+from connector.settings.models import KafkaSettings
+
+TOPIC = "kite.events"
+
+
+@pytest.fixture
+def broker():
+    with EmbeddedBroker({TOPIC: 2}) as running:
+        yield running
+
+
+@pytest.fixture
+def reader(broker):
+    with reader_of(broker) as opened:
+        yield opened
+
+
+def reader_of(broker, **options):
+    return Reader(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), "k", "t", **options)
+
+
+def write(broker, *values):
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "linger.ms": 0})
+    for value in values:
+        producer.produce(TOPIC, value.encode())
+    assert producer.flush(10) == 0
+
+
+def test_it_ends_at_the_end_that_the_topic_has(broker, reader):
+    assert list(reader.read_to_end(TOPIC)) == []
+    write(broker, "a", "b", "c")
+    assert {bytes_of(message.value()) for message in reader.read_to_end(TOPIC)} == {
+        b"a",
+        b"b",
+        b"c",
+    }
+    assert not reader.unfinished
+
+
+def test_it_reads_on_from_the_end(broker, reader):
+    write(broker, "before")
+    ends = reader.ends(TOPIC)
+    assert sum(end.offset for end in ends) == 1
+    reader.tail_from(ends)
+    write(broker, "after")
+    message = reader.next(20.0)
+    while message is None:
+        message = reader.next(1.0)
+    assert message.value() == b"after"
+    assert not reader.at_end
+    while not reader.at_end:
+        assert reader.next(1.0) is None
+
+
+def test_one_that_is_stopped_has_not_read_to_the_end(broker, reader):
+    write(broker, "a")
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(KafkaError, match="was not read to its end"):
+        list(reader.read_to_end(TOPIC, stop))
+
+
+def test_a_topic_that_is_not_there_is_named(reader):
+    with pytest.raises(TopicError, match="nowhere: is not there"):
+        reader.every("nowhere", BEGINNING)
+
+
+def test_without_a_broker_it_says_so(broker):
+    broker.set_down()
+    with reader_of(broker, timeout_seconds=0.3) as reader, pytest.raises(BrokerUnreachableError):
+        list(reader.read_to_end(TOPIC))
+
+
+def test_keys_and_values_have_one_type_whatever_the_client_gives():
+    assert [text_of(key) for key in (b"257", "257", None, b"\xff")] == ["257", "257", "", "\ufffd"]
+    assert [bytes_of(value) for value in (b"v", "v", None)] == [b"v", b"v", None]
