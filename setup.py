@@ -23,6 +23,6 @@ setup(
             extra_compile_args=["-O3"],
             optional=build == "auto",
         )
-        for package in ("connector.codec", "connector.kite.wire")
+        for package in ("connector.codec", "connector.kite.wire", "connector.kite.feed")
     ]
 )

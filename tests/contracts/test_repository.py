@@ -11,6 +11,8 @@ MAX_LINES = 600
 
 # modules whose behaviour is tested elsewhere; each with where
 TESTED_ELSEWHERE = {
+    "connector/kite/feed/framing.py": "tests/unit/kite/feed/test_frame_reader.py",
+    "connector/kite/feed/_pure.py": "tests/unit/kite/feed/test_frame_reader.py",
     "connector/kite/feed/handler.py": "a Protocol without code",
     "connector/kite/feed/stats.py": "data without code; tests/unit/kite/client/test_stats.py",
     "connector/kite/wire/layout.py": "tests/unit/kite/wire/test_packets.py",

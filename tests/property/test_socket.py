@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.kite.feed import socket as socket_module
 from connector.kite.feed.socket import MAX_TEXT_BYTES
+from tests.support.frame_readers import name_of, twins
 from tests.unit.kite.feed.test_socket import Kit
 
 payloads = st.binary(max_size=300) | st.integers(60_000, 70_000).map(bytes)
@@ -14,10 +17,13 @@ messages = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.parametrize("twin", twins(), ids=name_of)
+@settings(max_examples=100, deadline=None)
 @given(messages, st.lists(st.integers(1, 5000), max_size=40), st.data())
-def test_messages(messages, cuts, data):
-    asyncio.run(check(messages, cuts, data))
+def test_messages(twin, messages, cuts, data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket_module, "FrameReader", twin)
+        asyncio.run(check(messages, cuts, data))
 
 
 async def check(messages, cuts, data):
@@ -44,7 +50,7 @@ async def check(messages, cuts, data):
 
     kit.listener.on_binary = lambda: data.draw(st.booleans()) and kit.socket.pause()
     for cut in [*cuts, len(stream) or 1]:
-        kit.socket.data_received(stream[:cut])
+        kit.read(stream[:cut])
         stream = stream[cut:]
         assert kit.listener.received == expected[: len(kit.listener.received)]
         if data.draw(st.booleans()):
@@ -61,17 +67,20 @@ async def check(messages, cuts, data):
     assert kit.listener.lost == [(None, "closed without a word")]
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.parametrize("twin", twins(), ids=name_of)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=8))
-def test_any_bytes_at_all_end_in_order(chunks):
+def test_any_bytes_at_all_end_in_order(twin, chunks):
     """Garbage raises nothing: it ends the socket, once."""
 
     async def garbage():
         kit = Kit()
         kit.accept()
         for chunk in chunks:
-            kit.socket.data_received(chunk)
+            kit.read(chunk)
         kit.socket.connection_lost(None)
         assert len(kit.listener.lost) == 1
 
-    asyncio.run(garbage())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket_module, "FrameReader", twin)
+        asyncio.run(garbage())

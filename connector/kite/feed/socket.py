@@ -1,7 +1,9 @@
 """One WebSocket to the feed: the only module of this package that knows `websockets`.
 
 The protocol is websockets' own sans-I/O `ClientProtocol`, and this driver calls the listener
-straight from `data_received`: no reader task, no queue, no task switch between socket and handler.
+straight from the transport's callback: no reader task, no queue, no task switch between socket and
+handler. Whole binary frames, which are nearly all that the feed sends, do not even pass through
+websockets: `FrameReader` takes them from the read buffer.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ from connector.errors import (
     TokenRejectedError,
     TooManyConnectionsError,
 )
+from connector.kite.feed.frame_reader import FrameReader
+from connector.kite.feed.framing import FRAMES_PER_TURN, MAX_FRAME_BYTES, turn_cost
 from connector.kite.proxy import open_tunnel, proxy_for
 from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
 
-# 3000 full packets of 186 bytes are 558 000 bytes; a frame over this is not from the feed
-MAX_FRAME_BYTES = 4 * 2**20
 MAX_TEXT_BYTES = 32 * 2**10
 """Of a text frame that is read: order updates have 2 KiB. Of a longer one the beginning is kept."""
 KEPT_TEXT_BYTES = 4 * 2**10
@@ -41,20 +43,10 @@ KEPT_TEXT_BYTES = 4 * 2**10
 # seconds that a peer has to answer our close frame before the socket is cut
 CLOSE_SECONDS = 1.0
 
-# What one turn of the event loop does for one socket, so that a flood never keeps timers, the
-# status server or the other sockets waiting for more than some milliseconds. A frame costs 1 of
-# these, and more the more packets or text it has; what is left goes on with the loop's next turn,
-# and nothing more is read until then.
-FRAMES_PER_TURN = 512
-_PACKETS_PER_COST = 8
 _TEXT_COST = 4
 _TEXT_BYTES_PER_COST = 64
 _BINARY = Opcode.BINARY  # looked up for each frame
-# Bytes of one read after which a turn ends in any case: libuv would read on at once.
-_READ_BYTES_PER_TURN = 64 * 2**10
-# Bytes that are parsed at once. Tiny frames are many: they are parsed in smaller pieces.
-_PIECE_BYTES = 16 * 2**10
-_SMALL_PIECE_BYTES = 2 * 2**10
+_ANSWER_END = b"\r\n\r\n"
 
 # `websockets` logs the request line, and with it the token, at DEBUG. This logger is in no
 # hierarchy, so that no configuration of the program can switch that on.
@@ -178,8 +170,8 @@ async def _join(socket: WebSocket, host: str, port: int | None, *, secure: bool)
     socket.connection_made(transport)
 
 
-class WebSocket(asyncio.Protocol):
-    """Moves bytes between the transport and websockets' protocol object."""
+class WebSocket(asyncio.BufferedProtocol):
+    """Moves bytes between the transport, the frame reader and websockets' protocol object."""
 
     def __init__(
         self, root: str, api_key: SecretStr, access_token: SecretStr, listener: SocketListener
@@ -209,13 +201,15 @@ class WebSocket(asyncio.Protocol):
         self._reading = True
         # the transport's buffer is full: who floods us and does not read is not read either
         self._write_blocked = False
-        # read and not parsed yet, and how much of the first was: one read is the most
-        self._unread: deque[bytes] = deque()
-        self._parsed_bytes = 0
-        self._piece_bytes = _PIECE_BYTES
+        # what is read and not worked on yet: one read is the most
+        reader = self._reader = FrameReader(listener.binary_received, self._read)
+        # asyncio calls the reader itself
+        self.get_buffer = reader.get_buffer  # type: ignore[method-assign]
+        self.buffer_updated = reader.buffer_updated  # type: ignore[method-assign]
+        # the last bytes of the handshake's answer so far
+        self._answer = b""
         # parsed and not delivered yet
         self._held: deque[Frame] = deque()
-        self._working = False
         # the call by which the loop's next turn goes on
         self._next_turn: asyncio.Handle | None = None
         # the peer's close frame or a violation of the protocol: nothing after it counts
@@ -233,7 +227,7 @@ class WebSocket(asyncio.Protocol):
         """The loop's next turn goes on with what this one has read."""
         return self._next_turn is not None
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the handshake."""
@@ -244,15 +238,9 @@ class WebSocket(asyncio.Protocol):
         self._protocol.send_request(request)
         self._write(self._protocol.data_to_send())
 
-    def data_received(self, data: bytes) -> None:
-        """Parse and deliver, as much as one turn of the loop may do."""
-        self._unread.append(data)
-        if self._next_turn is None:
-            self._work(large=len(data) >= _READ_BYTES_PER_TURN)
-
     def eof_received(self) -> None:
         """The peer closed its side: the transport closes by itself."""
-        if not self._unread:
+        if not self._reader.ready():
             self._protocol.receive_eof()
             self._flush()
 
@@ -266,7 +254,7 @@ class WebSocket(asyncio.Protocol):
             self._protocol.receive_eof()
             if not self.handshaken.done():
                 self.handshaken.set_result(None)
-        if not self._working:
+        if not self._reader.working:
             self._work()
 
     def pause_writing(self) -> None:
@@ -296,6 +284,7 @@ class WebSocket(asyncio.Protocol):
     def pause(self) -> None:
         """Deliver nothing more and stop reading: TCP then holds the feed back."""
         self._paused = True
+        self._reader.direct = False
         if self._open:
             self._held_back = True
             self._update_reading()
@@ -305,7 +294,7 @@ class WebSocket(asyncio.Protocol):
         if not self._paused:
             return
         self._paused = self._held_back = False
-        if not self._working:  # else called by the listener itself: whoever delivers goes on
+        if not self._reader.working:  # else called by the listener itself: whoever delivers goes on
             self._work()
 
     async def close(self) -> None:
@@ -326,8 +315,7 @@ class WebSocket(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut it: for a peer that does not answer. What is not delivered yet is dropped."""
-        self._unread.clear()
-        self._parsed_bytes = 0
+        self._reader.clear()
         self._held.clear()
         self._cut()
 
@@ -365,28 +353,35 @@ class WebSocket(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _work(self, *, large: bool = False) -> None:
-        """One turn: parse and deliver in wire order, up to `FRAMES_PER_TURN`."""
+    def _read(self, left: int, large: bool) -> None:
+        """Go on where the reader ended: something came that is no whole binary frame, or much."""
+        if self._next_turn is None:
+            self._work(left, large=large)
+
+    def _work(self, left: int = FRAMES_PER_TURN, *, large: bool = False) -> None:
+        """One turn: parse and deliver in wire order, what may cost so much."""
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
-        self._working = True
-        held, unread, deliver = self._held, self._unread, self._deliver
-        left = FRAMES_PER_TURN
+        reader, held = self._reader, self._held
+        reader.working = True
         try:
             while left > 0:
                 if held and not self._paused:
-                    left -= deliver(held.popleft())
-                elif unread and self._may_parse():
-                    left -= 1
-                    self._parse()
-                else:
+                    left -= self._deliver(held.popleft())
+                elif not self._may_parse():
                     break
+                elif (after := self._deliver_binary(left)) < left:
+                    left = after
+                else:
+                    left -= 1
+                    self._parse(self._next_piece())
         finally:
-            self._working = False
+            reader.working = False
             # almost always there is nothing left
-            if held or unread or large or self._gone or not self._reading:
+            if held or reader or large or self._gone or not self._reading:
                 self._turn_over(large=large)
+            reader.direct = self._next_turn is None and not held and self._may_pass()
 
     def _turn_over(self, *, large: bool) -> None:
         """Go on with the next turn, or stop or end where nothing more can be done."""
@@ -399,35 +394,52 @@ class WebSocket(asyncio.Protocol):
 
     def _may_parse(self) -> bool:
         """Whether there is something to parse, and nobody who would have to wait for it."""
-        return bool(self._unread) and (self._closing or not (self._open and self._paused))
+        waits = self._open and self._paused and not self._closing
+        return not waits and self._reader.ready()
 
-    def _parse(self) -> None:
-        """Parse the next piece of what was read."""
-        data, start = self._unread[0], self._parsed_bytes
-        stop = start + self._piece_bytes
-        piece = data[start:stop] if start or stop < len(data) else data
-        if stop < len(data):
-            self._parsed_bytes = stop
-        else:
-            self._unread.popleft()
-            self._parsed_bytes = 0
-        protocol = self._protocol
+    def _may_pass(self) -> bool:
+        """Whether binary frames may pass websockets by."""
+        return self._open and not self._paused and self._reader.at_boundary
+
+    def _deliver_binary(self, left: int) -> int:
+        """Let binary frames that come next pass websockets by; returns what is left of the turn."""
+        if not self._may_pass():
+            return left
+        self._reader.direct = True
+        return self._reader.deliver_binary(left)
+
+    def _next_piece(self) -> bytes:
+        """What websockets gets next: of one frame, or of the handshake's answer alone."""
+        reader = self._reader
+        if self._shaken:
+            return reader.next_piece()
+        answer = self._answer + reader.peek()
+        end = answer.find(_ANSWER_END)
+        if end >= 0:
+            answer = answer[: end + len(_ANSWER_END)]
+        size = len(answer) - len(self._answer)
+        self._answer = answer[1 - len(_ANSWER_END) :]
+        return reader.take(size)
+
+    def _parse(self, piece: bytes) -> None:
+        """Give websockets some bytes, and keep what it makes of them."""
+        protocol, reader = self._protocol, self._reader
         protocol.receive_data(piece)
         if outgoing := protocol.data_to_send():
             self._write(outgoing)
-        events = protocol.events_received()
-        for event in events:
+        for event in protocol.events_received():
             if isinstance(event, Frame):
                 self._held.append(event)
             else:
                 self._open = protocol.handshake_exc is None
-        self._piece_bytes = _SMALL_PIECE_BYTES if len(events) > FRAMES_PER_TURN else _PIECE_BYTES
         if not self._shaken and (self._open or protocol.handshake_exc is not None):
             self._shaken = True
+            reader.framed = self._open
             if not self.handshaken.done():
                 self.handshaken.set_result(None)
         if not self._ended and (protocol.close_rcvd or protocol.parser_exc):
             self._ended = True
+            reader.framed = False
             # the peer closes TCP first; one that does not is cut
             asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._cut)
 
@@ -435,7 +447,7 @@ class WebSocket(asyncio.Protocol):
         """Read exactly while what is read can be worked on."""
         if self._transport is None or self._gone:
             return
-        waiting = self._held_back or (self._open and self._paused and (self._held or self._unread))
+        waiting = self._held_back or (self._open and self._paused and (self._held or self._reader))
         wanted = (
             self._next_turn is None and not self._write_blocked and (self._closing or not waiting)
         )
@@ -495,9 +507,7 @@ class WebSocket(asyncio.Protocol):
 
     def _binary_received(self, data: bytes) -> int:
         self._listener.binary_received(data)
-        # a packet has two bytes at least: one that lies about its packets costs what it can hold
-        size = len(data)
-        return 1 if size < 32 else 1 + min(data[0] << 8 | data[1], size >> 1) // _PACKETS_PER_COST
+        return turn_cost(data)
 
     def _text_received(self, data: bytes) -> int:
         size = len(data)

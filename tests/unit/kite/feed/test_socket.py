@@ -100,6 +100,14 @@ class Kit:
         self.server = ServerProtocol(logger=logging.Logger("server", logging.ERROR))  # noqa: LOG001
         self.socket.connection_made(self.transport)
 
+    def read(self, data):
+        """Bytes from the network, as asyncio's transports give them to a buffered protocol."""
+        while data:
+            room = self.socket.get_buffer(-1)
+            size = min(len(data), len(room))
+            room[:size], data = data[:size], data[size:]
+            self.socket.buffer_updated(size)
+
     def take(self):
         """What the client wrote, as the server's events."""
         data, self.transport.written = self.transport.written, b""
@@ -110,7 +118,7 @@ class Kit:
         """What the server wrote, to the client; `cut` at a time."""
         data = b"".join(self.server.data_to_send())
         for start in range(0, len(data), cut or len(data) or 1):
-            self.socket.data_received(data[start : start + (cut or len(data))])
+            self.read(data[start : start + (cut or len(data))])
 
     async def worked(self):
         """Let the loop turn until everything that was read is worked on."""
@@ -127,7 +135,7 @@ class Kit:
 
 
 @pytest.fixture
-async def kit():
+async def kit(frame_reader):
     kit = Kit()
     yield kit
     kit.socket.connection_lost(None)
@@ -182,10 +190,10 @@ class TestHandshake:
     async def test_refusals(self, kit, status, kind, cut):
         kit.take()
         body = b"no SECRET-K&y, no SECRET-T=n"
-        kit.socket.data_received(b"")
+        kit.read(b"")
         answer = b"HTTP/1.1 %d Nope\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
         for start in range(0, len(answer), cut or len(answer)):
-            kit.socket.data_received(answer[start : start + (cut or len(answer))])
+            kit.read(answer[start : start + (cut or len(answer))])
         with pytest.raises(kind) as caught:
             kit.socket.check_handshake("ws://feed")
         assert type(caught.value) is kind
@@ -198,7 +206,7 @@ class TestHandshake:
 
     async def test_a_refusal_without_a_body_has_the_phrase(self, kit):
         kit.take()
-        kit.socket.data_received(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        kit.read(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
         with pytest.raises(TokenRejectedError) as caught:
             kit.socket.check_handshake("ws://feed")
         assert caught.value.reason == "Forbidden"
@@ -232,7 +240,7 @@ class TestHandshake:
         kit.take()
         head = f"HTTP/1.1 {status} {'Forbidden' if status == 403 else 'Other'}\r\n"
         answer = f"{head}Content-Length: {len(body)}\r\n\r\n{body}"
-        kit.socket.data_received(answer.encode())
+        kit.read(answer.encode())
         with pytest.raises(HandshakeError) as caught:
             kit.socket.check_handshake("ws://feed")
         assert type(caught.value) is (TokenRejectedError if rejected else HandshakeError)
@@ -256,7 +264,7 @@ class TestHandshake:
     async def test_what_is_no_websocket_server(self, kit, answer):
         kit.take()
         if answer:
-            kit.socket.data_received(answer)
+            kit.read(answer)
         kit.socket.connection_lost(None)
         assert kit.socket.handshaken.done()
         with pytest.raises(FeedUnreachableError) as caught:
@@ -273,6 +281,7 @@ class TestReceiving:
         opened.server.send_binary(bytes(size))
         opened.server.send_binary(b"next")
         opened.give(cut=cut)
+        await opened.worked()
         assert opened.listener.received == [bytes(size), b"next"]
         assert all(type(data) is bytes for data in opened.listener.received)
 
@@ -329,8 +338,8 @@ class TestReceiving:
     async def test_violations_end_the_socket(self, opened, bad, code):
         opened.server.send_binary(b"good")
         data = b"".join(opened.server.data_to_send())
-        opened.socket.data_received(data + bad + b"\x82\x01y")
-        opened.socket.data_received(b"\x82\x01z")
+        opened.read(data + bad + b"\x82\x01y")
+        opened.read(b"\x82\x01z")
         assert opened.listener.received == [b"good"]
         (event,) = opened.take()
         assert Close.parse(event.data).code == code
@@ -515,7 +524,7 @@ async def test_frames_read_before_a_loss_are_delivered_after_the_first_resume(ki
     assert kit.listener.lost == [(1001, "bye")]
 
 
-async def test_debug_logging_of_everything_shows_no_secret(caplog):
+async def test_debug_logging_of_everything_shows_no_secret(frame_reader, caplog):
     # set by the fixture, which takes it back: later tests must not hear more
     for name in ("", "websockets", "websockets.client", "connector"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -530,7 +539,7 @@ async def test_debug_logging_of_everything_shows_no_secret(caplog):
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
 class TestAFeedThatRepeatsTheToken:
     @pytest.fixture
-    async def kit(self):
+    async def kit(self, frame_reader):
         kit = Kit(SecretStr(LONG_TOKEN))
         yield kit
         kit.socket.connection_lost(None)
@@ -552,7 +561,7 @@ class TestAFeedThatRepeatsTheToken:
         kit.take()
         body = f"{'x' * padding}: {echo}".encode()
         head = b"HTTP/1.1 403 No %s\r\nContent-Length: %d\r\n\r\n"
-        kit.socket.data_received(head % (LONG_TOKEN.encode(), len(body)) + body)
+        kit.read(head % (LONG_TOKEN.encode(), len(body)) + body)
         with pytest.raises(HandshakeError) as caught:
             kit.socket.check_handshake("ws://feed")
         assert shown_of(f"{caught.value} {caught.value!r}") < 8

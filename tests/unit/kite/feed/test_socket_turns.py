@@ -11,20 +11,11 @@ from connector.kite.feed.socket import (
     MAX_TEXT_BYTES,
 )
 from tests.support import packets
+from tests.support.server_frames import server_frame
 from tests.unit.kite.feed.test_socket import Kit
 
 READ_BYTES = 256 * 2**10
 """The most that uvloop reads at once."""
-
-
-def server_frame(opcode, payload, *, fin=True):
-    size = len(payload)
-    head = bytes([fin << 7 | opcode])
-    if size < 126:
-        return head + bytes([size]) + payload
-    if size < 2**16:
-        return head + b"\x7e" + size.to_bytes(2) + payload
-    return head + b"\x7f" + size.to_bytes(8) + payload
 
 
 BINARY, TEXT, PING, PONG = (lambda data, opcode=opcode: server_frame(opcode, data)
@@ -48,7 +39,7 @@ FLOODS = {
 
 
 @pytest.fixture
-async def kit():
+async def kit(frame_reader):
     kit = Kit()
     kit.accept()
     yield kit
@@ -79,7 +70,7 @@ class Turns:
 async def test_no_flood_takes_more_than_its_part_of_a_turn(kit, frame):
     read = (frame * (READ_BYTES // len(frame) + 1))[:READ_BYTES]
     turns = Turns(kit.listener)
-    kit.socket.data_received(read)
+    kit.read(read)
     # whatever else is due comes before the rest of a flood
     assert len(kit.listener.received) <= FRAMES_PER_TURN
     assert kit.socket.behind
@@ -95,19 +86,19 @@ async def test_a_frame_of_many_packets_or_a_long_text_costs_more_of_a_turn(kit):
     big, text = FLOODS["many packets"], TEXT(b"x" * MAX_TEXT_BYTES)
     for frame in (big, text):
         before = len(kit.listener.received)
-        kit.socket.data_received(frame * 4)
+        kit.read(frame * 4)
         assert len(kit.listener.received) - before <= 2
         await kit.worked()
         assert len(kit.listener.received) - before == 4
 
 
 async def test_a_frame_that_lies_about_its_packets_costs_what_it_can_hold(kit):
-    kit.socket.data_received(BINARY(b"\xff\xffx") * FRAMES_PER_TURN)
+    kit.read(BINARY(b"\xff\xffx") * FRAMES_PER_TURN)
     assert len(kit.listener.received) > FRAMES_PER_TURN // 2
 
 
 async def test_few_frames_are_delivered_at_once(kit):
-    kit.socket.data_received(FLOODS["one packet"] * 100)
+    kit.read(FLOODS["one packet"] * 100)
     assert len(kit.listener.received) == 100
     assert not kit.socket.behind
     assert kit.transport.reading
@@ -115,14 +106,14 @@ async def test_few_frames_are_delivered_at_once(kit):
 
 async def test_order_is_kept_over_turns_and_reads(kit):
     for read in range(3):
-        kit.socket.data_received(b"".join(BINARY(b"%d %d" % (read, i)) for i in range(2000)))
+        kit.read(b"".join(BINARY(b"%d %d" % (read, i)) for i in range(2000)))
     await kit.worked()
     assert kit.listener.received == [b"%d %d" % (read, i) for read in range(3) for i in range(2000)]
 
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_what_was_read_before_the_end_is_delivered_before_it(kit, reset):
-    kit.socket.data_received(BINARY(b"x") * 5000 + server_frame(8, b"\x03\xe9bye"))
+    kit.read(BINARY(b"x") * 5000 + server_frame(8, b"\x03\xe9bye"))
     if not reset:
         kit.socket.eof_received()
     kit.socket.connection_lost(ConnectionResetError() if reset else None)
@@ -134,7 +125,7 @@ async def test_what_was_read_before_the_end_is_delivered_before_it(kit, reset):
 
 async def test_a_listener_may_pause_in_the_middle_of_a_flood(kit):
     kit.listener.on_binary = kit.socket.pause
-    kit.socket.data_received(BINARY(b"x") * 5000)
+    kit.read(BINARY(b"x") * 5000)
     assert kit.listener.received == [b"x"]
     assert not kit.socket.behind
     assert not kit.transport.reading
@@ -146,10 +137,10 @@ async def test_a_listener_may_pause_in_the_middle_of_a_flood(kit):
 
 
 async def test_a_close_delivers_what_was_read(kit):
-    kit.socket.data_received(BINARY(b"x") * 5000)
+    kit.read(BINARY(b"x") * 5000)
     closing = asyncio.create_task(kit.socket.close())
     await asyncio.sleep(0)
-    kit.socket.data_received(server_frame(8, b"\x03\xe8"))
+    kit.read(server_frame(8, b"\x03\xe8"))
     kit.socket.connection_lost(None)
     await closing
     assert kit.listener.received == [b"x"] * 5000
@@ -157,7 +148,7 @@ async def test_a_close_delivers_what_was_read(kit):
 
 
 async def test_an_abort_drops_the_rest(kit):
-    kit.socket.data_received(BINARY(b"x") * 5000)
+    kit.read(BINARY(b"x") * 5000)
     before = len(kit.listener.received)
     kit.socket.abort()
     kit.socket.connection_lost(None)
@@ -180,10 +171,10 @@ async def test_who_does_not_read_is_not_read(kit):
     assert kit.transport.reading
 
 
-async def test_before_the_first_resume_one_read_is_kept_and_no_more():
+async def test_before_the_first_resume_one_read_is_kept_and_no_more(frame_reader):
     kit = Kit()
     kit.accept(resume=False)
-    kit.socket.data_received(BINARY(b"x") * 5000)
+    kit.read(BINARY(b"x") * 5000)
     assert not kit.transport.reading
     assert kit.listener.received == []
     kit.socket.resume()
@@ -194,7 +185,7 @@ async def test_before_the_first_resume_one_read_is_kept_and_no_more():
 
 
 async def test_a_text_that_is_too_long_is_not_read(kit):
-    kit.socket.data_received(TEXT(b"y" * MAX_TEXT_BYTES) + TEXT(b"z" * (MAX_TEXT_BYTES + 1)))
+    kit.read(TEXT(b"y" * MAX_TEXT_BYTES) + TEXT(b"z" * (MAX_TEXT_BYTES + 1)))
     await kit.worked()
     assert kit.listener.received == [
         "y" * MAX_TEXT_BYTES, ("z" * KEPT_TEXT_BYTES, MAX_TEXT_BYTES + 1)
@@ -202,14 +193,14 @@ async def test_a_text_that_is_too_long_is_not_read(kit):
 
 
 async def test_fragments_without_end_take_no_memory_and_too_long_ones_end_the_socket(kit):
-    kit.socket.data_received(server_frame(2, b"", fin=False))
+    kit.read(server_frame(2, b"", fin=False))
     for _ in range(3):
-        kit.socket.data_received(server_frame(0, b"", fin=False) * 10_000)
+        kit.read(server_frame(0, b"", fin=False) * 10_000)
         await kit.worked()
     assert kit.listener.received == []
     part = server_frame(0, bytes(MAX_FRAME_BYTES // 4), fin=False)
     for _ in range(5):
-        kit.socket.data_received(part)
+        kit.read(part)
         await kit.worked()
     assert kit.listener.received == []
     assert b"1009" not in kit.transport.written
