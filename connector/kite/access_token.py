@@ -11,7 +11,7 @@ import codecs
 import re
 
 MAX_TOKEN_FILE_BYTES = 4096
-"""Of a file with an access_token."""
+"""A file with an access_token is read only up to so many bytes."""
 
 # what RFC 7235 calls token68, and signs that need no quotes; signs of equality only at its end
 _BODY = re.compile(rb"[A-Za-z0-9._~+/*!$-]*")

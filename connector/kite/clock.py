@@ -20,13 +20,13 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """What a connection needs of time."""
+    """The source of time for whatever waits or measures."""
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards: for durations."""
+        """Return seconds that never go backwards: for durations."""
 
     def time_us(self) -> int:
-        """UTC microseconds since 1970: for what others read."""
+        """Return UTC microseconds since 1970: for what others read."""
 
     def call_later(self, delay_seconds: float, callback: Callable[[], None]) -> Timer:
         """Call once, from the event loop, after a delay."""
@@ -39,7 +39,7 @@ class SystemClock:
 
     @staticmethod
     def time_us() -> int:
-        """UTC microseconds since 1970."""
+        """Return UTC microseconds since 1970."""
         return time.time_ns() // 1000
 
     @staticmethod

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from connector.kite.wire.models import Mode
 
 MAX_CONNECTIONS_PER_KEY = 3
-"""Sockets that the feed allows an api_key."""
+"""The feed allows so many sockets for an api_key."""
 MAX_SYMBOLS_PER_CONNECTION = 3000
-"""Instruments that the feed allows a socket."""
+"""The feed allows so many instruments on a socket."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -72,12 +72,12 @@ class ConnectionConfig(BaseModel):
 
 
 class ChannelPolicy(StrEnum):
-    """What a full channel does with one more message. Each drop is counted."""
+    """The policies of a full channel for one more message; each drop is counted."""
 
     DROP_OLDEST = "drop_oldest"
-    """The reader is behind: it gets the newest data."""
+    """The oldest message is lost: a reader that is behind gets the newest data."""
     DROP_NEWEST = "drop_newest"
-    """What is queued stays; what comes is lost."""
+    """The new message is lost: what is queued stays."""
     BLOCK = "block"
     """Nothing is lost: reading of the socket pauses, and TCP holds the feed back."""
 

@@ -25,7 +25,7 @@ _NO_HOST = re.compile(r"[\s\x00-\x1f]")
 
 
 class Proxy(NamedTuple):
-    """Where the proxy is, and who we are to it."""
+    """The proxy's address, and the credentials that it wants."""
 
     host: str
     port: int
@@ -68,7 +68,7 @@ def proxy_options(url: str) -> dict[str, Any]:
 
 
 def _variable(name: str) -> str:
-    """The variable as it is written in the environment."""
+    """Return the variable as it is written in the environment."""
     wanted = f"{name}_proxy"
     return next((each for each in os.environ if each.lower() == wanted), wanted)
 

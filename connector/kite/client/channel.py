@@ -25,15 +25,15 @@ class ChannelStats:
     capacity: int
     queued: int
     peak: int
-    """The most that was ever queued."""
+    """The most messages that were ever queued."""
     received: int
     delivered: int
     dropped: int
-    """Messages lost because the channel was full."""
+    """How many messages were lost because the channel was full."""
     dropped_ticks: int
-    """Ticks in them; a raw frame counts as one."""
+    """How many ticks were in the lost messages; a raw frame counts as one."""
     blocked: bool
-    """Reading of the socket is paused until the reader catches up."""
+    """Whether reading of the socket is paused until the reader catches up."""
 
 
 class Channel:
@@ -88,7 +88,7 @@ class Channel:
         return dropped
 
     def close(self) -> None:
-        """No more messages: readers get what is queued, then the end."""
+        """End the stream: readers get what is queued, then the end."""
         self._closed = True
         for reader in self._readers:
             if not reader.done():
@@ -120,7 +120,7 @@ class Channel:
         return self._take()
 
     def get_nowait(self) -> TickerMessage | None:
-        """The next message if there is one."""
+        """Return the next message if there is one."""
         return self._take() if self._queue else None
 
     def __aiter__(self) -> AsyncIterator[TickerMessage]:
@@ -137,12 +137,12 @@ class Channel:
 
     @property
     def capacity(self) -> int:
-        """Messages that it holds."""
+        """How many messages the channel holds."""
         return self._capacity
 
     @property
     def closed(self) -> bool:
-        """No more messages will come; some may still be queued."""
+        """Whether no more messages will come; some may still be queued."""
         return self._closed
 
     @property

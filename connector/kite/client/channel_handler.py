@@ -32,16 +32,16 @@ class ModeTracker:
         self._modes: dict[int, Mode] = {}
 
     def clear(self) -> None:
-        """A new socket: everything is new."""
+        """Forget all: everything on a new socket is new."""
         self._modes.clear()
 
     def drop(self, tokens: Iterable[int]) -> None:
-        """These tokens are new again."""
+        """Forget these tokens: they are new again."""
         for token in tokens:
             self._modes.pop(token, None)
 
     def of_ticks(self, ticks: Iterable[Tick]) -> Sequence[tuple[int, Mode]]:
-        """What changed with these ticks; empty in steady state."""
+        """Return what changed with these ticks; empty in steady state."""
         modes = self._modes
         changed: list[tuple[int, Mode]] = []
         for tick in ticks:
@@ -133,19 +133,19 @@ class ChannelHandler:
         self.channel.hold_with(flow.pause_reading, flow.resume_reading)
 
     def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
-        """Nothing was seen on the new socket."""
+        """Forget what was seen: the socket is new."""
         self._modes.clear()
 
     def expect(self, tokens: Iterable[int]) -> None:
-        """The next packet of each is a first one."""
+        """Treat the next packet of each token as its first."""
         self._modes.drop(tokens)
 
     def forget(self, tokens: Iterable[int]) -> None:
-        """No longer wanted."""
+        """Forget tokens that are no longer wanted."""
         self._modes.drop(tokens)
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
-        """Parse, queue, and say which tokens are new."""
+        """Parse and queue a frame, and return which tokens are new."""
         if self._raw:
             self._watch.put(FrameMessage(data, receive_time_us))
             return self._modes.of_frame(data)
@@ -165,7 +165,7 @@ class ChannelHandler:
             self._on_order(message, raw)
 
     def event(self, event: ConnectionEvent) -> None:
-        """Pass it on; the end of a socket is a message too."""
+        """Pass an event on; the end of a socket is a message too."""
         if event.type is EventType.DISCONNECTED:
             self._watch.put(ClosingMessage(event.code, event.reason))
         if self._on_event is not None:

@@ -14,14 +14,14 @@ from connector.kite.wire.models import ConnectionState, Exchange
 
 
 class HealthStatus(StrEnum):
-    """What a summary comes to."""
+    """The state of all connections together, in one word."""
 
     HEALTHY = "healthy"
     """Every connection streams what it should."""
     DEGRADED = "degraded"
     """Something is lost or late, but at least half works."""
     CRITICAL = "critical"
-    """Less than half works."""
+    """Less than half of the connections work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class HealthSummary:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionHealth:
-    """What a judgement needs to know of one connection."""
+    """The facts of one connection that health depends on."""
 
     slot: ChannelId
     stats: ConnectionStats
     exchanges: Collection[Exchange]
-    """Those that its instruments are of."""
+    """The exchanges of its instruments."""
     dropping: bool = False
-    """Its channel loses messages."""
+    """Whether its channel loses messages."""
 
 
 def judge(connections: Sequence[ConnectionHealth], at: datetime) -> HealthSummary:

@@ -233,7 +233,7 @@ class KiteTickerManager:
         return {token: ChannelId(slot) for token, slot in moves.items()}
 
     def subscriptions(self) -> dict[int, Mode]:
-        """Every instrument that is wanted, and its mode."""
+        """Return every instrument that is wanted, and its mode."""
         return {
             token: mode
             for connection in self._connections
@@ -241,7 +241,7 @@ class KiteTickerManager:
         }
 
     def get_symbol_distribution(self) -> dict[ChannelId, list[int]]:
-        """Which instruments each connection carries."""
+        """Return the instruments that each connection carries."""
         return {
             ChannelId(slot): list(connection.desired())
             for slot, connection in enumerate(self._connections)
@@ -249,7 +249,7 @@ class KiteTickerManager:
 
     @property
     def capacity(self) -> int:
-        """Instruments that all connections carry at most."""
+        """How many instruments all connections carry at most."""
         return len(self._connections) * self.config.max_symbols_per_connection
 
     # streams
@@ -265,7 +265,7 @@ class KiteTickerManager:
         return self._handlers[channel_id].channel
 
     def get_all_channels(self) -> dict[ChannelId, Channel]:
-        """The streams of all connections."""
+        """Return the streams of all connections."""
         return {ChannelId(slot): handler.channel for slot, handler in enumerate(self._handlers)}
 
     async def orders(self) -> AsyncIterator[OrderMessage]:
@@ -277,7 +277,7 @@ class KiteTickerManager:
     # looking at it
 
     def get_stats(self) -> ManagerStats:
-        """Counts of everything, by connection."""
+        """Return the counts of everything, by connection."""
         return ManagerStats(
             connections={
                 ChannelId(slot): connection.stats
@@ -294,7 +294,7 @@ class KiteTickerManager:
         )
 
     def get_health(self) -> HealthSummary:
-        """Whether all is well, and if not, why."""
+        """Return whether all is well, and if not, why."""
         connections = []
         for slot, connection in enumerate(self._connections):
             segments = {token & 0xFF for token in connection.desired()}

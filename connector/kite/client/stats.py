@@ -1,4 +1,4 @@
-"""What the manager counts, as an immutable snapshot."""
+"""The counts of the manager, as an immutable snapshot."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ class ManagerStats:
     connections: Mapping[ChannelId, ConnectionStats]
     channels: Mapping[ChannelId, ChannelStats]
     capacity: int
-    """Instruments that the connections carry at most."""
+    """How many instruments the connections carry at most."""
     ticks: int
-    """Ticks that went into channels, or were dropped by them."""
+    """How many ticks went into channels, or were dropped by them."""
     rejected_packets: int
-    """Packets that were no ticks."""
+    """How many packets were no ticks."""
     order_duplicates: int
-    """Copies of order updates, which each socket brings."""
+    """How many copies of order updates came, which each socket brings."""
 
     @property
     def connected(self) -> int:
-        """Connections with an open socket."""
+        """How many connections have an open socket."""
         states = [connection.state for connection in self.connections.values()]
         return states.count(ConnectionState.CONNECTED)
 
     @property
     def desired(self) -> int:
-        """Instruments that should stream."""
+        """How many instruments should stream."""
         return sum(connection.desired for connection in self.connections.values())
 
     @property
     def confirmed(self) -> int:
-        """Instruments seen in the mode that is wanted."""
+        """How many instruments were seen in the mode that is wanted."""
         return sum(connection.confirmed for connection in self.connections.values())
 
     @property
     def frames(self) -> int:
-        """Binary frames that are not heartbeats."""
+        """How many binary frames came that are not heartbeats."""
         return sum(connection.frames for connection in self.connections.values())
 
     @property
     def reconnects(self) -> int:
-        """Sockets opened after the first of each connection."""
+        """How many sockets were opened after the first of each connection."""
         return sum(connection.reconnects for connection in self.connections.values())
 
     @property
     def dropped(self) -> int:
-        """Messages that full channels lost."""
+        """How many messages full channels lost."""
         return sum(channel.dropped for channel in self.channels.values())
 
     @property
     def dropped_ticks(self) -> int:
-        """Ticks that full channels lost."""
+        """How many ticks full channels lost."""
         return sum(channel.dropped_ticks for channel in self.channels.values())

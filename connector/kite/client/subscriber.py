@@ -71,7 +71,7 @@ class KiteTickerSubscriber:
 
     @property
     def stats(self) -> ChannelStats:
-        """What its channel holds, delivered and dropped."""
+        """The counts of what its channel holds, delivered and dropped."""
         return self.channel.stats
 
     # instruments
@@ -124,7 +124,7 @@ class KiteTickerSubscriber:
     # the ticker's side
 
     def deliver(self, message: TickerMessage) -> None:
-        """Queue a message."""
+        """Queue a message for the subscriber."""
         self._watch.put(message)
 
     def deliver_ticks(self, message: TickMessage) -> None:

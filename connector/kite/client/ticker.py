@@ -113,7 +113,7 @@ class KiteTickerAsync:
     # life
 
     async def open(self) -> Self:
-        """Connect; raises what the first try came to, see `connect`."""
+        """Connect and wait for the first try; raises as `connect` does."""
         self._connection.start()
         try:
             error = await self._connection.first_outcome()
@@ -188,7 +188,7 @@ class KiteTickerAsync:
 
     @property
     def state(self) -> ConnectionState:
-        """What the connection is doing."""
+        """The state of the connection."""
         return self._connection.state
 
     @property
@@ -234,40 +234,40 @@ class _FanOut:
         return max(modes, key=lambda mode: mode.rank, default=None)
 
     def remove(self, subscriber: KiteTickerSubscriber) -> None:
-        """A subscriber is closed."""
+        """Forget a subscriber that is closed."""
         self.subscribers.remove(subscriber)
         self.release()
 
     def hold(self) -> None:
-        """A subscriber of policy BLOCK is full."""
+        """Hold reading: a subscriber of policy BLOCK is full."""
         if self._flow is not None:
             self._flow.pause_reading()
 
     def release(self) -> None:
-        """A subscriber caught up: go on if no other is full."""
+        """Go on reading, if no other subscriber is full."""
         if self._flow is not None and not any(one.stats.blocked for one in self.subscribers):
             self._flow.resume_reading()
 
     # Handler
 
     def flow(self, flow: Flow) -> None:
-        """Keep what holds reading."""
+        """Keep the flow, by which reading is held."""
         self._flow = flow
 
     def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
-        """Nothing was seen on the new socket."""
+        """Forget what was seen: the socket is new."""
         self._modes.clear()
 
     def expect(self, tokens: Iterable[int]) -> None:
-        """The next packet of each is a first one."""
+        """Treat the next packet of each token as its first."""
         self._modes.drop(tokens)
 
     def forget(self, tokens: Iterable[int]) -> None:
-        """No longer wanted."""
+        """Forget tokens that are no longer wanted."""
         self._modes.drop(tokens)
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
-        """Parse, deliver, and say which tokens are new."""
+        """Parse and deliver a frame, and return which tokens are new."""
         if self._raw:
             self._deliver(FrameMessage(data, receive_time_us))
             return self._modes.of_frame(data)
@@ -279,7 +279,7 @@ class _FanOut:
         return self._modes.of_ticks(ticks)
 
     def message(self, message: TickerMessage, raw: str) -> None:  # noqa: ARG002
-        """Every subscriber gets it."""
+        """Deliver a message to every subscriber."""
         self._deliver(message)
 
     def event(self, event: ConnectionEvent) -> None:

@@ -39,14 +39,14 @@ from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
 MAGIC = b"KITECAP1\n"
 MAX_PAYLOAD_BYTES = 16 * 2**20
 MAX_HEADER_BYTES = 64 * 1024
-"""Of the line that says what the file is."""
+"""The line that says what the file is has at most so many bytes."""
 
 _HEAD = struct.Struct(">QHBI")
 _FLUSH_BYTES = 256 * 1024  # what a killed recorder loses at most, before compression
 
 
 class PayloadKind(IntEnum):
-    """Which kind of WebSocket message a record is."""
+    """The kinds of WebSocket message that a record may be."""
 
     BINARY = 1
     TEXT = 2
@@ -218,35 +218,35 @@ class RecordingHandler:
         """Why recording has stopped: the disk is full, say."""
 
     def flow(self, flow: Flow) -> None:
-        """Hand on, where the inner handler wants it."""
+        """Hand the flow on, where the inner handler wants it."""
         if isinstance(self._inner, FlowControlled):
             self._inner.flow(flow)
 
     def opened(self, session_id: int) -> None:
-        """Hand on."""
+        """Hand the opening of a socket on."""
         self._inner.opened(session_id)
 
     def expect(self, tokens: Iterable[int]) -> None:
-        """Hand on."""
+        """Hand the expected tokens on."""
         self._inner.expect(tokens)
 
     def forget(self, tokens: Iterable[int]) -> None:
-        """Hand on."""
+        """Hand the forgotten tokens on."""
         self._inner.forget(tokens)
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
-        """Record and hand on."""
+        """Record a frame and hand it on."""
         self._record(receive_time_us, data)
         return self._inner.frame(data, receive_time_us)
 
     def message(self, message: TickerMessage, raw: str) -> None:
-        """Record and hand on."""
+        """Record a text frame and hand it on."""
         if self._text:
             self._record(self._clock_us(), raw)
         self._inner.message(message, raw)
 
     def event(self, event: ConnectionEvent) -> None:
-        """Hand on."""
+        """Hand an event on, unrecorded."""
         self._inner.event(event)
 
     def _record(self, receive_time_us: int, payload: bytes | str) -> None:

@@ -40,7 +40,7 @@ from connector.kite.wire.messages import TOO_LONG, parse_message
 from connector.kite.wire.models import ConnectionState, EventType, Mode, TextMessage
 
 ROOT = "wss://ws.kite.trade"
-"""Where Kite's feed is."""
+"""The WebSocket root of Kite's feed."""
 
 Opener = Callable[[str, SecretStr, SecretStr, SocketListener, float], Awaitable[FeedSocket]]
 """Opens a socket: root, api_key, access_token, listener, seconds that it may take."""
@@ -207,18 +207,18 @@ class Connection:
             raise CapacityError(step.refused, self._config.max_symbols_per_connection)
 
     def desired(self) -> dict[int, Mode]:
-        """What should be streamed."""
+        """Return what should be streamed: token to mode."""
         return dict(self._session.desired)
 
     def silent_tokens(self) -> list[int]:
-        """Instruments that have sent no packet on the present socket."""
+        """Return the instruments that have sent no packet on the present socket."""
         return self._session.silent_tokens()
 
     # looking at it
 
     @property
     def state(self) -> ConnectionState:
-        """What the connection is doing."""
+        """The state of the connection."""
         return self._report.state
 
     @property
@@ -312,12 +312,12 @@ class Connection:
         self._report.call(self._handler.message, message, beginning)
 
     def control_received(self) -> None:
-        """A ping or a pong: the peer lives."""
+        """Note a ping or a pong: the peer lives."""
         self._last_frame_us = self._time_us()
         self._control_frames += 1
 
     def socket_lost(self, code: int | None, reason: str) -> None:
-        """The socket is gone."""
+        """End the session of a socket that is gone."""
         self._end_socket(code, reason)
 
     # the supervisor
@@ -443,7 +443,7 @@ class Connection:
         return max(self._last_frame_us // 1000, self._report.session_id)
 
     def _pulse(self) -> None:
-        """A look at the connection, about each second."""
+        """Look at the connection, about each second."""
         socket = self._socket
         if socket is None:
             return

@@ -35,14 +35,14 @@ class Reporter:
     def enter(
         self, state: ConnectionState, event: EventType, reason: str = "", **details: Any
     ) -> None:
-        """Change the state and tell of it."""
+        """Change the state, and emit the event of it."""
         self.state = state
         self.emit(event, reason, **details)
 
     def emit(
         self, event: EventType, reason: str = "", *, seconds: float | None = None, **details: Any
     ) -> None:
-        """Tell the handler of an edge, and log it unless the last line said just the same.
+        """Hand an edge to the handler, and log it unless the last line was the same.
 
         Args:
             event: what happened.
@@ -78,7 +78,7 @@ class Reporter:
         )
 
     def call(self, method: Callable[..., object], *arguments: object) -> None:
-        """Call a method of the handler."""
+        """Call a method of the handler; whatever it raises is counted and logged."""
         try:
             method(*arguments)
         except Exception:  # noqa: BLE001 -- whatever a handler does, the socket lives

@@ -52,7 +52,7 @@ class Credentials(ABC):
 
     @abstractmethod
     def access_token(self) -> SecretStr | None:
-        """The token as it is now; None while there is none."""
+        """Return the token as it is now; None while there is none."""
 
     @abstractmethod
     async def changed(self, since: int) -> None:
@@ -60,7 +60,7 @@ class Credentials(ABC):
 
     @property
     def version(self) -> int:
-        """Grows by one with each change of the token that was noticed."""
+        """A number that grows with each change of the token that was noticed."""
         return self._version
 
     def __repr__(self) -> str:
@@ -78,7 +78,7 @@ class StaticCredentials(Credentials):
         self._changed = asyncio.Event()
 
     def access_token(self) -> SecretStr | None:
-        """The token as it is now; None while there is none."""
+        """Return the token as it is now; None while there is none."""
         return self._token
 
     def set_access_token(self, access_token: str | SecretStr) -> None:

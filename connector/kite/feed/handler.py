@@ -1,4 +1,4 @@
-"""What a connection needs of whoever takes its frames.
+"""The interface between a connection and whatever handles its frames.
 
 A connection reads frames and knows nothing of what becomes of them: the library's handler parses
 and fills a channel, the service's transcodes and produces. Both are given to the same connection.
@@ -13,19 +13,19 @@ from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
 
 
 class Handler(Protocol):
-    """Takes all that one connection receives; every call comes from the event loop, in order."""
+    """Handles all that one connection receives; every call comes from the event loop, in order."""
 
     def opened(self, session_id: int) -> None:
-        """A socket is open; `session_id` is its connect time in UTC milliseconds."""
+        """Begin a session: a socket is open; `session_id` is its connect time, UTC milliseconds."""
 
     def expect(self, tokens: Iterable[int]) -> None:
-        """These tokens are about to be asked for: the next packet of each is a snapshot."""
+        """Treat the next packet of each token as a snapshot: it is about to be asked for."""
 
     def forget(self, tokens: Iterable[int]) -> None:
-        """These tokens are no longer wanted."""
+        """Forget tokens that are no longer wanted."""
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
-        """Take a binary frame that is not a heartbeat; must not raise on bad bytes.
+        """Handle a binary frame that is not a heartbeat; must not raise on bad bytes.
 
         Returns:
             (instrument_token, mode) for each token whose mode differs from the last time, or that
@@ -34,10 +34,10 @@ class Handler(Protocol):
         """
 
     def message(self, message: TickerMessage, raw: str) -> None:
-        """Take a text frame, decoded; `raw` is the frame itself."""
+        """Handle a text frame, decoded; `raw` is the frame itself."""
 
     def event(self, event: ConnectionEvent) -> None:
-        """Take an edge of the connection's life."""
+        """Handle an edge of the connection's life."""
 
 
 class Flow(Protocol):
@@ -55,4 +55,4 @@ class FlowControlled(Protocol):
     """A handler that wants to hold reading: it is given the `Flow` once, before all else."""
 
     def flow(self, flow: Flow) -> None:
-        """Keep the flow."""
+        """Keep the flow, by which reading can be held."""

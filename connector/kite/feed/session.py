@@ -51,13 +51,13 @@ class Step:
     """What to do next, in this order: tell the handler, send the requests, report the notices."""
 
     forget: list[int] = field(default_factory=list)
-    """Tokens that are no longer wanted."""
+    """The tokens that are no longer wanted."""
     expect: list[int] = field(default_factory=list)
-    """Tokens whose next packet is a snapshot."""
+    """The tokens whose next packet is a snapshot."""
     requests: list[Request] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
-    """Tokens for which the connection has no room."""
+    """The tokens for which the connection has no room."""
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class _Ask:
     deadline: float
     repeats: int = 0
     pause: float = 0.0
-    """Until the next request, of an instrument that was given up: doubles each time."""
+    """The pause until the next request of an instrument that was given up: doubles each time."""
 
 
 class Session:
@@ -101,7 +101,7 @@ class Session:
 
     @property
     def confirmed_count(self) -> int:
-        """Instruments seen in the mode that is wanted, on this socket."""
+        """How many instruments were seen in the mode that is wanted, on this socket."""
         return len(self.desired) - self.unconfirmed_count
 
     @property
@@ -113,7 +113,7 @@ class Session:
 
     @property
     def given_up_count(self) -> int:
-        """Of the unconfirmed: asked for as often as is allowed."""
+        """How many of the unconfirmed were asked for as often as is allowed."""
         return len(self._given_up)
 
     @property
@@ -122,15 +122,15 @@ class Session:
         return [segment for segment, count in self._segments.items() if count]
 
     def wanted_of(self, segments: Collection[int]) -> int:
-        """How many instruments of these segments are wanted."""
+        """Return how many instruments of these segments are wanted."""
         return sum(self._segments[segment] for segment in segments)
 
     def unserved_of(self, segments: Collection[int]) -> int:
-        """Of these, how many have sent no packet on this socket, although asked for again."""
+        """Return how many of these have sent no packet on this socket, although asked for again."""
         return sum(token not in self._seen and token & 0xFF in segments for token in self._given_up)
 
     def seen_of(self, segments: Collection[int]) -> int:
-        """Of these, how many have sent a packet on this socket, in whatever mode."""
+        """Return how many of these have sent a packet on this socket, in whatever mode."""
         return sum(token & 0xFF in segments for token in self._seen)
 
     @property
@@ -167,7 +167,7 @@ class Session:
         return step
 
     def opened(self, now: float) -> Step:
-        """A new socket: ask for everything that is wanted."""
+        """Ask for everything that is wanted: the socket is new."""
         self.closed()
         self.is_open = True
         step = Step()
@@ -275,7 +275,7 @@ class Session:
         return step
 
     def _ask(self, wanted: Iterable[int], step: Step, now: float) -> None:
-        """The fewest requests from what was asked to what is desired."""
+        """Return the fewest requests from what was asked to what is desired."""
         # unsubscribe first: the feed must never count more than it allows
         gone = [token for token in step.forget if self._asked.pop(token, None) is not None]
         for token in gone:

@@ -1,4 +1,4 @@
-"""What a connection counts, as an immutable snapshot."""
+"""The counts of a connection, as an immutable snapshot."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ class ConnectionStats:
     account: str
     state: ConnectionState
     session_id: int
-    """Connect time of the latest socket, milliseconds."""
+    """The connect time of the latest socket, UTC milliseconds."""
     desired: int
     confirmed: int
     unconfirmed: int
     given_up: int
-    """Of the unconfirmed: asked for as often as is allowed, and more slowly since."""
+    """How many of the unconfirmed were asked for as often as is allowed, and more slowly since."""
     frames: int
-    """Binary frames that are not heartbeats."""
+    """How many binary frames came that are not heartbeats."""
     bytes: int
-    """In those frames."""
+    """How many bytes were in those frames."""
     heartbeats: int
     messages: int
-    """Text frames."""
+    """How many text frames came."""
     control_frames: int
-    """Pings and pongs."""
+    """How many pings and pongs came."""
     connects: int
     reconnects: int
     failures: int
-    """Tries that did not lead to a socket."""
+    """How many tries did not lead to a socket."""
     handler_errors: int
     last_frame_us: int
-    """Of any kind, heartbeats and pongs too."""
+    """When the last frame of any kind came, heartbeats and pongs too; UTC microseconds."""
     last_tick_us: int
     stalled: bool
-    """Frames come, but no ticks, and no answer to a question."""
+    """Whether frames come, but no ticks, and no answer to a question."""
     paused: bool
-    """The handler holds reading."""
+    """Whether the handler holds reading."""
     last_error: str
     unserved: int = 0
-    """Of those given up: without any packet on this socket."""
+    """How many of those given up sent no packet on this socket."""
     trouble: str = ""
     """What is wrong with the stream of an open socket, in words; "" while nothing is."""
     renewals: int = 0
-    """Sockets replaced since they were mute or half served."""
+    """How many sockets were replaced since they were mute or half served."""

@@ -45,7 +45,7 @@ class Stream:
         self.unserved = unserved if unserved >= UNSERVED_SHARE * self.wanted else 0
 
     def judge(self, watchdog: Watchdog, now: float) -> None:
-        """Find words for what is wrong."""
+        """Say in words what is wrong; empty where nothing is."""
         if watchdog.stalled:
             self.trouble = (
                 f"connected, but no ticks for {watchdog.quiet_seconds(now):.0f} s in market hours "

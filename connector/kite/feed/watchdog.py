@@ -23,7 +23,7 @@ HALF_SERVED_MAX_SECONDS: Final = 3600.0
 
 
 class Verdict(Enum):
-    """What a look at the connection came to."""
+    """The outcome of a look at the connection."""
 
     PING = auto()
     """Our own ping is due; its pong is a frame like any other."""
@@ -54,7 +54,7 @@ class Watchdog:
         self.open(0.0, 0, 0)
 
     def open(self, now: float, frames: int, ticks: int) -> None:
-        """A new socket: whatever was missing before starts from here."""
+        """Begin with a new socket: whatever was missing before starts from here."""
         self._frames, self._alive_at = frames, now
         self._ticks, self._ticked_at = ticks, now
         self._pinged_at = now
@@ -67,7 +67,7 @@ class Watchdog:
         self.stalled = False
 
     def silent_seconds(self, now: float) -> float:
-        """Since the last look that found a new frame."""
+        """How long it is since the last look that found a new frame."""
         return now - self._alive_at
 
     def quiet_seconds(self, now: float) -> float:
@@ -116,7 +116,7 @@ class Watchdog:
         return verdicts
 
     def _stream(self, now: float, ticks: int, *, waits: bool) -> list[Verdict]:
-        """Whether ticks come, and what to do where they do not."""
+        """Judge whether ticks come, and what to do where they do not."""
         half = self._config.stall_threshold_seconds / 2
         if ticks != self._ticks or waits:
             # an answer to a question tells of a quiet market, a tick by itself of a lively one

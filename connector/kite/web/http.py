@@ -21,7 +21,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class BodyError(Exception):
-    """An answer that is too long, cut off, or not the gzip that it says it is."""
+    """The body of an answer is too long, cut off, or not the gzip that it says it is."""
 
 
 class Gunzip:
@@ -60,7 +60,7 @@ class Gunzip:
         return b"".join(parts)
 
     def end(self) -> None:
-        """Say that the stream is over.
+        """Check that the stream is whole.
 
         Raises:
             BodyError: it is not whole.

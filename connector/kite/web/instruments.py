@@ -35,16 +35,16 @@ MAX_ROWS: Final = 250_000
 """Rows of a list, more than twice today's. Two lists of this size, the old and the new one with
 its text, take 0.35 GiB beside the service, and fit into the memory that the chart allows."""
 MAX_LINE_CHARACTERS: Final = 4096
-"""A longer line is no row."""
+"""A line of more characters is not read as a row."""
 MAX_CELL_CHARACTERS: Final = 200
-"""A longer cell is none; names of Kite's have up to 50."""
+"""A cell of more characters is refused; names of Kite's have up to 50."""
 MAX_CACHE_BYTES: Final = 26 * 2**20
-"""Of the kept list, unpacked: as long as one of Kite's may be, with characters replaced."""
+"""The kept list has at most so many bytes, unpacked: as one of Kite's, with characters replaced."""
 EXPIRY_YEARS: Final = range(2000, 2200)
 """An expiry outside is no day but a mark for none, such as 1970-01-01 or 9999-12-31."""
 
 _SHARE = "EQ"
-"""The type of what is no contract and does not expire."""
+"""The instrument_type of what is no contract and does not expire."""
 _REQUIRED = ("instrument_token", "tradingsymbol", "exchange")
 _new = tuple.__new__  # 12 cells in a third of the time that the class itself takes
 _CACHE_FORMAT = "kite-connector instruments 1"
@@ -79,9 +79,9 @@ class ParsedInstruments(NamedTuple):
     skipped: int
     """Rows left out: without a token, a tradingsymbol or an exchange that can be used."""
     broken: int = 0
-    """Of these, lines with an open quote: a cell has a line break, or the line is cut."""
+    """How many of these rows have an open quote: a cell has a line break, or the line is cut."""
     defaulted: int = 0
-    """Cells that could not be read, nor are needed: they have their default."""
+    """How many cells could not be read, nor are needed: they have their default."""
 
 
 class _Kept(dict[str, Any]):
@@ -160,7 +160,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _header(line: str) -> list[str] | None:
-    """The columns of a header that has the required ones once each."""
+    """Return the columns of a header that has each required one once."""
     cells = _cells(line.removeprefix("\ufeff"), 0)
     columns = [cell.strip() for cell in cells or ()]
     return columns if all(columns.count(column) == 1 for column in _REQUIRED) else None
@@ -261,7 +261,7 @@ class _RowReader:
         return bool(exchange) and exchange in self._exchanges
 
     def _careful(self, picked: Sequence[str]) -> Instrument | None:
-        """The same cell by cell: what is not needed gets its default."""
+        """Read a row cell by cell: what is not needed gets its default."""
         needed = picked[0], picked[2], picked[11]
         if not all(map(_is_plain, needed)):
             return None
@@ -388,7 +388,7 @@ class InstrumentMaster:
 
     @classmethod
     def from_csv(cls, text: str) -> InstrumentMaster:
-        """Read the list.
+        """Read Kite's list of instruments from its CSV.
 
         Raises:
             InstrumentFormatError: it is not one.
@@ -411,12 +411,12 @@ class InstrumentMaster:
         return instrument_token in self._by_token
 
     def get(self, instrument_token: int) -> Instrument | None:
-        """The instrument of a token, None where there is none today."""
+        """Return the instrument of a token, None where there is none today."""
         return self._by_token.get(instrument_token)
 
     @property
     def ambiguous(self) -> int:
-        """Names that several tokens have."""
+        """The names that several tokens have."""
         return len(self._ambiguous)
 
     def listed(self, symbol: str) -> tuple[int, ...]:
@@ -465,17 +465,17 @@ class InstrumentMaster:
         return None if instrument is None else instrument.expiry
 
     def symbol(self, instrument_token: int) -> str | None:
-        """Today's EXCHANGE:TRADINGSYMBOL of a token, None where there is none."""
+        """Return today's EXCHANGE:TRADINGSYMBOL of a token, None where there is none."""
         instrument = self._by_token.get(instrument_token)
         return None if instrument is None else instrument.symbol
 
     def symbols(self) -> dict[int, str]:
-        """Token to tradingsymbol, of all: what the codec puts into ticks."""
+        """Return the tradingsymbol of each token: what the codec puts into ticks."""
         return {token: instrument.tradingsymbol for token, instrument in self._by_token.items()}
 
 
 class CachedInstruments(NamedTuple):
-    """A list as it was kept on disk."""
+    """A list of instruments as it was kept on disk."""
 
     csv: str
     fetched_ms: int

@@ -24,11 +24,11 @@ MAX_CHANGED_SHARE: Final = 0.1
 """Of the same, those whose token has another name, or whose name has another token, or that
 have ended all at once: a column with wrong days would end each claim that a later list lacks."""
 MAX_LOST_CLAIMS_SHARE: Final = 0.1
-"""Of the instruments that are subscribed and were listed last time."""
+"""A list may lack this share of the instruments that are subscribed and were listed last time."""
 MIN_LOST_CLAIMS: Final = 2
 """A single instrument that leaves the market is no reason to doubt all others."""
 MAX_UNREADABLE_SHARE: Final = 0.1
-"""Of all rows."""
+"""A list may have this share of rows that cannot be read."""
 
 
 class Claim(NamedTuple):
@@ -43,9 +43,9 @@ class _Lost(NamedTuple):
     """What became of the unexpired instruments of the last good list."""
 
     before: Counter[str]
-    """By exchange, what it had."""
+    """How many instruments each exchange had."""
     gone: Counter[str]
-    """Neither token nor name is in the new list."""
+    """The instruments of which neither token nor name is in the new list."""
     changed: int
     """The token has another name now, or the name another token; or it ended before its day."""
 

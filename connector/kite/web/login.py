@@ -30,7 +30,7 @@ from connector.kite.web.rest import LOGIN_ROOT, KiteRest, KiteSession, login_url
 
 LOOPBACK: Final = "127.0.0.1"
 MAX_PARAMETERS: Final = 50
-"""Of an address; Kite's redirect has four or five."""
+"""An address may have so many parameters; Kite's redirect has four or five."""
 _STATE: Final = "state"
 _TEXT: Final = "text/plain; charset=utf-8"
 _BARE_TOKEN = re.compile(r"[A-Za-z0-9_-]{4,128}")
@@ -54,7 +54,7 @@ def request_token_of(text: str) -> SecretStr:
 
 
 def _of_query(query: Mapping[str, str]) -> SecretStr:
-    """The request_token among a redirect's parameters."""
+    """Return the request_token among a redirect's parameters."""
     token = query.get("request_token", "")
     if query.get("status", "success") != "success":
         raise LoginError("Kite's redirect says that the login did not succeed: log in once more")
@@ -130,7 +130,7 @@ def write_token(path: Path, token: SecretStr) -> None:
 
 
 def _keep_owner(number: int, path: Path) -> None:
-    """A token of root's would be of no use to a service that is somebody else."""
+    """Give the file to the owner of the one before: a token of root's is of no use to a service."""
     try:
         before = path.stat()
     except FileNotFoundError:
@@ -184,11 +184,11 @@ class LoginReceiver:
 
     @property
     def redirect_url(self) -> str:
-        """Where Kite has to redirect to."""
+        """The URL to which Kite has to redirect."""
         return f"{self._server.url}/"
 
     def login_url(self, api_key: SecretStr, root: str = LOGIN_ROOT) -> str:
-        """Where the human logs in."""
+        """The URL at which the human logs in."""
         return login_url(api_key, root, {_STATE: self._state})
 
     async def request_token(self, timeout_seconds: float) -> SecretStr:

@@ -31,9 +31,9 @@ MAX_LIST_BYTES: Final = 24 * 2**20
 """Of the list of instruments, unpacked: it has about 9 MiB, and a list of this size fits
 into the memory that the chart allows."""
 MAX_LIST_WIRE_BYTES: Final = 12 * 2**20
-"""Of the same as it comes: gzip has about 3 MiB."""
+"""The list may have so many bytes as it comes: gzip has about 3 MiB."""
 LIST_SECONDS: Final = 60.0
-"""For all of the list, however it drips."""
+"""All of the list must have come after so long, however it drips."""
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
@@ -291,14 +291,14 @@ def _data(answer: _Answer) -> Mapping[str, Any]:
 
 
 def _temporary(error: Exception) -> bool:
-    """What may be asked again, since asking changes nothing."""
+    """Whether a call that changes nothing may be tried again."""
     return isinstance(error, FeedUnreachableError) or (
         isinstance(error, RestError) and error.temporary
     )
 
 
 def _not_reached(error: Exception) -> bool:
-    """What Kite certainly has not acted on."""
+    """Whether Kite certainly has not acted on a call."""
     if isinstance(error, FeedUnreachableError):
         return isinstance(error.__cause__, aiohttp.ClientConnectorError)
     # a gateway that refuses a request has not let it through; one that gives up on it may have

@@ -28,7 +28,7 @@ _EXCHANGES = {exchange.value: exchange for exchange in Exchange}
 
 @dataclass(slots=True)
 class Tick:
-    """One packet of the feed."""
+    """One packet of the feed; a field is made when it is asked for."""
 
     instrument_token: int
     mode: Mode
@@ -50,7 +50,7 @@ class Tick:
 
     @property
     def change(self) -> float | None:
-        """Per cent against the close of the day before; None without a close."""
+        """The change against the close of the day before, per cent; None without a close."""
         if self.ohlc is None or self.ohlc.close == 0:
             return None
         return (self.last_price - self.ohlc.close) * 100 / self.ohlc.close
@@ -94,7 +94,7 @@ def parse_packets(frame: bytes) -> tuple[list[Tick], list[tuple[str, bytes]]]:
 
 
 def _time(seconds: int) -> datetime | None:
-    """Seconds since 1970 as aware UTC; the wire says 0 where there is none."""
+    """Return seconds since 1970 as aware UTC; the wire says 0 where there is no time."""
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 TOKEN_EXCEPTION: Final = "TokenException"  # noqa: S105 -- Kite's word for a token that is no good
 MAX_READ_BYTES: Final = 8 * 2**10
-"""Of a page; what is behind them is not looked at."""
+"""So many bytes of a page are read; what is behind them is not looked at."""
 
 _UNSEEN = re.compile(r"(?is)<(script|style|svg)\b.*?(</\1\s*>|$)|<!--.*?(-->|$)")
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]{0,500}>")

@@ -26,19 +26,19 @@ TOO_MANY_REJECTED: Final = "too_many_rejected"
 """The first of the packets beyond `MAX_REJECTED_PER_FRAME`; the others are only counted."""
 
 MAX_PACKETS_PER_FRAME: Final = 10_000
-"""Packets of one frame that are read: a connection carries 3000 instruments."""
+"""So many packets of one frame are read: a connection carries 3000 instruments."""
 MAX_REJECTED_PER_FRAME: Final = 64
-"""Packets of one frame that are no ticks and are kept, each by itself."""
+"""So many packets of one frame that are no ticks are kept, each by itself."""
 
 MODES: Final = {8: Mode.LTP, 28: Mode.QUOTE, 32: Mode.FULL, 44: Mode.QUOTE, 184: Mode.FULL}
-"""A packet's mode follows from its length."""
+"""The mode of a packet, which follows from its length."""
 
 LTP: Final = Struct(">2I")
-"""token, last price."""
+"""An ltp packet: instrument_token, last_price."""
 INDEX_QUOTE: Final = Struct(">6I4x")
 """token, last price, high, low, open, close; the change at the end is disputed and not read."""
 INDEX_FULL: Final = Struct(">6I4xI")
-"""INDEX_QUOTE, exchange timestamp."""
+"""A full packet of an index: the quote, then exchange_timestamp."""
 QUOTE: Final = Struct(">11I")
 """token, last price, last quantity, average price, volume, buy, sell, open, high, low, close."""
 FULL: Final = Struct(">16I" + "2IH2x" * 10)

@@ -20,7 +20,7 @@ ORDER_WITHOUT_DATA: Final = "order_without_data"
 """A text frame of type order whose data is no object."""
 
 MAX_NESTING: Final = 64
-"""Levels of a text frame; an order's payload has two or three."""
+"""A text frame may be nested so deep; an order's payload has two or three levels."""
 
 
 def parse_message(text: str) -> TickerMessage:
@@ -51,7 +51,7 @@ def parse_message(text: str) -> TickerMessage:
 
 
 def _levels(value: object) -> int:
-    """How deep a value of JSON is nested, up to one more than `MAX_NESTING`."""
+    """Return how deep a value of JSON is nested, up to one more than `MAX_NESTING`."""
     level = [value]
     for depth in range(MAX_NESTING + 1):
         level = [

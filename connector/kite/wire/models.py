@@ -91,7 +91,7 @@ class OHLC(NamedTuple):
 
 
 class DepthItem(NamedTuple):
-    """One level of the book."""
+    """One level of the market depth."""
 
     quantity: int
     price: float
@@ -125,7 +125,7 @@ class OrderStatus(OpenWord):
 
 
 class OrderTransactionType(OpenWord):
-    """Side of an order."""
+    """The side of an order: buy or sell."""
 
     BUY = "BUY"
     SELL = "SELL"
@@ -237,7 +237,7 @@ class TextMessage(TickerMessage):
     fault: str = field(default="", compare=False)
     """Why the frame could not be read, a fixed word; "" for one that only nobody documented."""
     size_bytes: int = field(default=0, compare=False)
-    """Of a frame that was too long to be read, and of which `data` is the beginning."""
+    """The length of a frame that was too long to be read, and of which `data` is the beginning."""
 
 
 @dataclass(slots=True)
@@ -264,17 +264,17 @@ class Request(NamedTuple):
 
     @classmethod
     def subscribe(cls, tokens: Iterable[int]) -> Request:
-        """Start streaming; a token that is new starts in quote mode."""
+        """Return the request that starts streaming; a token that is new starts in quote mode."""
         return cls("subscribe", [int(token) for token in tokens])
 
     @classmethod
     def unsubscribe(cls, tokens: Iterable[int]) -> Request:
-        """Stop streaming."""
+        """Return the request that ends the streaming of tokens."""
         return cls("unsubscribe", [int(token) for token in tokens])
 
     @classmethod
     def set_mode(cls, mode: Mode, tokens: Iterable[int]) -> Request:
-        """Change the mode of tokens that are subscribed."""
+        """Return the request that changes the mode of tokens that are subscribed."""
         return cls("mode", [Mode(mode).value, [int(token) for token in tokens]])
 
     def __str__(self) -> str:
@@ -282,10 +282,10 @@ class Request(NamedTuple):
 
 
 class ConnectionState(StrEnum):
-    """What a connection is doing."""
+    """The states of a connection; each change of state is an event."""
 
     IDLE = "idle"
-    """Not started."""
+    """The connection was not started yet."""
     CONNECTING = "connecting"
     """The handshake is under way."""
     CONNECTED = "connected"
@@ -299,7 +299,7 @@ class ConnectionState(StrEnum):
     FAILED = "failed"
     """The configured number of attempts is used up."""
     CLOSED = "closed"
-    """Closed by its owner."""
+    """The connection was closed by its owner."""
 
 
 class EventType(StrEnum):

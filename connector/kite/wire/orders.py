@@ -141,7 +141,7 @@ def _number(payload: Mapping[str, Any], name: str) -> float | None:
 
 
 def _time(payload: Mapping[str, Any], name: str) -> datetime | None:
-    """`YYYY-MM-DD HH:MM:SS` in India, without a zone, to aware UTC."""
+    """Read `YYYY-MM-DD HH:MM:SS`, which is India's time without saying so, as aware UTC."""
     value = payload.get(name)
     if not isinstance(value, str):
         return None

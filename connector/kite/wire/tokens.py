@@ -1,4 +1,4 @@
-"""Instrument tokens as users give them."""
+"""Reading of instrument tokens as users give them."""
 
 from __future__ import annotations
 

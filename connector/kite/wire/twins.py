@@ -18,7 +18,7 @@ VARIABLE: Final = "KITE_CONNECTOR_CODEC"
 
 
 def chosen() -> str:
-    """What the environment asks for."""
+    """Return the twin that the environment asks for."""
     return os.environ.get(VARIABLE, "auto")
 
 
