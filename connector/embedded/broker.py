@@ -104,7 +104,7 @@ class EmbeddedBroker:
             self.create_topic(name, partitions)
 
     def close(self) -> None:
-        """Take it down; clients see their connections close."""
+        """Stop the broker; clients see their connections close."""
         if self._library is None or self._cluster is None:
             return
         self._library.rd_kafka_mock_cluster_destroy(self._cluster)
@@ -125,14 +125,14 @@ class EmbeddedBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Addresses of all nodes, down or not, for `bootstrap.servers`."""
+        """The addresses of all nodes, down or not, for `bootstrap.servers`."""
         library, cluster = self._running()
         address: bytes = library.rd_kafka_mock_cluster_bootstraps(cluster)
         return address.decode()
 
     @property
     def topics(self) -> dict[str, int]:
-        """Name → partitions of the topics made here."""
+        """The topics made here: name to number of partitions."""
         return dict(self._topics)
 
     def create_topic(self, name: str, partitions: int, *, replication_factor: int = 1) -> None:
@@ -156,7 +156,7 @@ class EmbeddedBroker:
             self._check(self._ask("broker_set_down", number))
 
     def set_up(self, broker_id: int | None = None) -> None:
-        """Undo `set_down`."""
+        """Undo `set_down`: a node (all when None) accepts connections again."""
         for number in self._chosen(broker_id):
             self._check(self._ask("broker_set_up", number))
 

@@ -33,7 +33,7 @@ class EmbeddedRegistry:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen.
+        """Listen on the port of the constructor.
 
         Raises:
             OSError: the port is taken.
@@ -81,7 +81,7 @@ class EmbeddedRegistry:
 
     @property
     def url(self) -> str:
-        """Where it listens, for `registry.url`."""
+        """The URL at which it listens, for `registry.url`."""
         if self._runner is None:
             raise RuntimeError("the embedded registry is not running")
         host, port = self._runner.addresses[0][:2]
@@ -89,7 +89,7 @@ class EmbeddedRegistry:
 
     @property
     def subjects(self) -> dict[str, list[int]]:
-        """Subject → schema ids, oldest version first."""
+        """The schema ids of each subject, oldest version first."""
         return {subject: list(ids) for subject, ids in self._subjects.items()}
 
     async def _list_subjects(self, request: web.Request) -> web.Response:
@@ -206,7 +206,7 @@ async def _body_of(request: web.Request) -> dict[str, Any]:
 
 
 async def _schema_of(request: web.Request) -> tuple[str, str]:
-    """The schema in a request: (canonical JSON, the text as sent)."""
+    """Return the schema in a request: (canonical JSON, the text as sent)."""
     text = (await _body_of(request)).get("schema")
     try:
         parsed = json.loads(text) if isinstance(text, str) else None

@@ -56,7 +56,7 @@ class Acceptor:
         return int(next(iter(self._server.sockets)).getsockname()[1])
 
     async def open(self) -> None:
-        """Listen.
+        """Listen on the WebSocket port.
 
         Raises:
             PortInUseError: another program has the port.

@@ -67,7 +67,7 @@ class Access:
 
     @property
     def api_keys(self) -> list[str]:
-        """The known ones, in the configuration's order."""
+        """The known api_keys, in the configuration's order."""
         return list(self._entries)
 
     def entry(self, api_key: str | None) -> _Entry:
@@ -79,19 +79,19 @@ class Access:
         return self._entries[self.api_keys[0] if api_key is None else api_key]
 
     def open_sockets(self, api_key: str | None = None) -> int:
-        """Sockets that are open now."""
+        """Return how many sockets of an api_key are open now."""
         return self.entry(api_key).open_sockets
 
     def max_open_sockets(self, api_key: str | None = None) -> int:
-        """The most that ever were open at once."""
+        """Return how many sockets ever were open at once."""
         return self.entry(api_key).max_open_sockets
 
     def set_token(self, access_token: str, api_key: str | None = None) -> None:
-        """From now on this is the good token, and the only one."""
+        """Make this the good access_token of an api_key, and the only one."""
         self.entry(api_key).access_token = access_token
 
     def expire_token(self, api_key: str | None = None) -> None:
-        """No token is good until the next login; api_key None means every one."""
+        """End an access_token until the next login; api_key None means every one."""
         for key in self.api_keys if api_key is None else [api_key]:
             self.entry(key).access_token = None
 
@@ -132,7 +132,7 @@ class Access:
         return entry
 
     def release(self, api_key: str) -> None:
-        """A socket of this api_key has closed."""
+        """Note that a socket of this api_key has closed."""
         entry = self._entries[api_key]
         entry.open_sockets -= 1
         if self._release_seconds > 0:
@@ -151,7 +151,7 @@ class Access:
         return entry.account
 
     def issue_request_token(self, api_key: str | None = None) -> str:
-        """What a login in the browser ends with; good once."""
+        """Issue the request_token with which a login in the browser ends; it is good once."""
         request_token = secrets.token_hex(16)
         self.entry(api_key).request_tokens.add(request_token)
         return request_token

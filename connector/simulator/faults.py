@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """The kinds of fault that the simulator can make."""
 
     SILENCE = "silence"
     """No frame of any kind: no ticks, heartbeats, pongs or answer to a close. TCP stays up."""
     MUTE = "mute"
     """Heartbeats and pongs, but no ticks."""
     DEAF = "deaf"
-    """Requests are ignored."""
+    """The requests of clients are ignored."""
     HALF_SERVED = "half_served"
     """Every second instrument (by its number) sends nothing, whatever is asked for."""
     SLOW = "slow"

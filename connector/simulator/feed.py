@@ -28,10 +28,10 @@ class SeenRequest:
 
 
 class Source(Protocol):
-    """Where a snapshot comes from: the market, or what a replay has played."""
+    """The source of a snapshot: the market, or what a replay has played."""
 
     def packet(self, token: int, mode: str) -> bytes | None:
-        """Length prefix and packet in a mode; None where there is none."""
+        """Return length prefix and packet in a mode; None where there is none."""
 
 
 class Feed:
@@ -59,16 +59,16 @@ class Feed:
 
     @property
     def total_packets(self) -> int:
-        """Packets sent since the start, on all sockets."""
+        """How many packets were sent since the start, on all sockets."""
         return self._closed_packets + sum(socket.packets for socket in self.sockets.values())
 
     @property
     def total_frames(self) -> int:
-        """Data frames sent since the start, on all sockets."""
+        """How many data frames were sent since the start, on all sockets."""
         return self._closed_frames + sum(socket.frames for socket in self.sockets.values())
 
     def attach(self, socket: SimulatedSocket) -> None:
-        """A handshake has succeeded."""
+        """Add a socket whose handshake has succeeded."""
         self.sockets[socket.number] = socket
         if self.on_attach is not None:
             self.on_attach(socket)
@@ -79,20 +79,20 @@ class Feed:
             socket.send_text(_json({"type": "app_code"}))
 
     def detach(self, socket: SimulatedSocket) -> None:
-        """A socket has closed."""
+        """Remove a socket that has closed."""
         if self.sockets.pop(socket.number, None) is not None:
             self._closed_packets += socket.packets
             self._closed_frames += socket.frames
             self._ring_stale = True
 
     def chosen(self, numbers: Iterable[int] | None) -> list[SimulatedSocket]:
-        """The sockets of these numbers that are open; None means all."""
+        """Return the open sockets of these numbers; None means all."""
         if numbers is None:
             return list(self.sockets.values())
         return [self.sockets[number] for number in numbers if number in self.sockets]
 
     def request(self, socket: SimulatedSocket, text: str) -> None:
-        """Take a text frame; what is not a request is ignored, as Kite does."""
+        """Apply a request of a client; what is not one is ignored, as Kite does."""
         socket.requests += 1
         self.total_requests += 1
         try:
@@ -135,7 +135,7 @@ class Feed:
         self._send_cached(socket, tokens, "quote")
 
     def serve_half(self, socket: SimulatedSocket) -> None:
-        """From now on every second instrument is not served on a socket."""
+        """Serve only every second instrument on a socket from now on."""
         socket.half_served = True
         for token in [token for token in socket.subscriptions if not served(token)]:
             del socket.subscriptions[token]
@@ -219,7 +219,7 @@ class Feed:
         return len(watchers)
 
     def heartbeat(self, numbers: Iterable[int] | None = None) -> None:
-        """The 1-byte frame, on every socket or those named."""
+        """Send the 1-byte frame on every socket, or on those named."""
         for socket in self.chosen(numbers):
             socket.heartbeat()
 

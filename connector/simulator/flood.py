@@ -21,7 +21,7 @@ _LEAST_PACKETS = 1000  # so that a piece is large even where one instrument is s
 
 @dataclass(slots=True, frozen=True)
 class FloodResult:
-    """What one socket was sent."""
+    """What one socket was sent during a flood."""
 
     packets: int
     frames: int

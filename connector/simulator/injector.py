@@ -27,7 +27,7 @@ GARBAGE_TEXTS = (
     '{"type":"error"}',
     '{"type":"surprise","data":{"a":[1,2,{"b":null}]}}',
 )
-"""Text frames that a client has to survive."""
+"""The text frames that a client has to survive."""
 
 WILD_TIMES = (1, 2**31 - 1, 2**32 - 1)
 """Exchange times that exchanges and gateways have sent: 1970, 2038, 2106."""

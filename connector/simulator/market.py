@@ -63,7 +63,7 @@ class Quote:
             self._write(0, 0, 0, now)
 
     def packet(self, mode: str) -> bytes:
-        """Length prefix and packet, in `mode`."""
+        """Return length prefix and packet in a mode."""
         if mode == "full":
             return bytes(self._buffer)
         if mode == "quote":
@@ -74,7 +74,7 @@ class Quote:
 
     @property
     def last_price(self) -> float:
-        """In rupees."""
+        """The last price in rupees."""
         return self._price / self.listing.feed_exchange.divisor
 
     def advance(self, row: tuple[int, ...], now: int) -> None:
@@ -132,7 +132,7 @@ class Quote:
         self.advance((0, *row[1:]), now)
 
     def shut(self) -> None:
-        """After the market's close the book is empty."""
+        """Empty the book, as it is after the market's close."""
         if not self.index:
             self._buffer[66:] = _NO_DEPTH
 
@@ -165,7 +165,7 @@ class Market:
         self._row = 0
 
     def quote(self, token: int) -> Quote | None:
-        """The quote of a token, None where the market has no such instrument."""
+        """Return the quote of a token, None where the market has no such instrument."""
         quote = self._quotes.get(token)
         if quote is None and (listing := self.universe.by_token.get(token)) is not None:
             rng = random.Random(self._seed << 32 | token)
@@ -177,12 +177,12 @@ class Market:
         return quote
 
     def packet(self, token: int, mode: str) -> bytes | None:
-        """Length prefix and packet as they are now; None for an unknown token."""
+        """Return length prefix and packet as they are now; None for an unknown token."""
         quote = self.quote(token)
         return None if quote is None else quote.packet(mode)
 
     def advance(self, quote: Quote, now: int) -> None:
-        """One step of one instrument."""
+        """Move one instrument by one step."""
         row = self._row = self._row + 1 if self._row + 1 < _TABLE_SIZE else 0
         quote.advance(self._rows[row], now)
 

@@ -18,7 +18,7 @@ from connector.kite.clock import IST
 from connector.simulator.access import RefusedError
 
 FUNDS = 100_000_000.0
-"""Rupees that an order may be worth."""
+"""An order may be worth so many rupees."""
 
 VARIETIES = ("regular", "amo", "co", "iceberg", "auction")
 _CHOICES = {
@@ -162,7 +162,7 @@ class OrderBook:
         ]
 
     def of_user(self, user_id: str) -> list[dict[str, Any]]:
-        """A user's orders as they are now, oldest first."""
+        """Return a user's orders as they are now, oldest first."""
         return [order for order in self.orders.values() if order["user_id"] == user_id]
 
     def _open_order(self, order_id: str) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class OrderBook:
 
 
 def _stamp(now: float) -> str:
-    """As Kite writes times: IST, without saying so."""
+    """Write a time as Kite does: India's, without saying so."""
     return f"{datetime.fromtimestamp(now, UTC).astimezone(IST):%Y-%m-%d %H:%M:%S}"
 
 

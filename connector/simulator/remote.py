@@ -70,7 +70,7 @@ class RemoteControl:
         self._server = server
 
     def routes(self) -> list[web.RouteDef]:
-        """For an aiohttp application."""
+        """Return the routes for an aiohttp application."""
         return [
             web.get("/simulator/health", self._health),
             web.get("/simulator/state", self._state),

@@ -33,14 +33,14 @@ _CUTS = {
 
 @dataclass(slots=True)
 class ReplayResult:
-    """What became of a capture's records."""
+    """What became of a capture's records in one round."""
 
     records: int = 0
     frames: int = 0
-    """Frames sent, over all sockets."""
+    """How many frames were sent, over all sockets."""
     packets: int = 0
     unrouted: int = 0
-    """Records that no socket was there for, or had asked for."""
+    """How many records no socket was there for, or had asked for."""
     truncated: bool = False
     """Whether the capture ends in the middle of a record."""
 
@@ -52,7 +52,7 @@ class Replay:
         self._last: dict[int, bytes] = {}
 
     def packet(self, token: int, mode: str) -> bytes | None:
-        """Length prefix and packet; None for what was not played yet."""
+        """Return length prefix and packet; None for what was not played yet."""
         packet = self._last.get(token)
         return None if packet is None else _cut(packet, mode)
 

@@ -34,7 +34,7 @@ class KiteRestApi:
         self._dumps: dict[tuple[str, int], tuple[bytes, str]] = {}
 
     def routes(self) -> list[web.RouteDef]:
-        """For an aiohttp application."""
+        """Return the routes for an aiohttp application."""
         return [
             web.get("/connect/login", self._login),
             web.post("/session/token", self._session),
@@ -48,7 +48,7 @@ class KiteRestApi:
         ]
 
     def _account(self, request: web.Request) -> SimulatedAccount:
-        """Whose call it is, by `Authorization: token api_key:access_token`."""
+        """Return the account of a call, by `Authorization: token api_key:access_token`."""
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         api_key, colon, access_token = credentials.partition(":")
         if scheme != "token" or not colon or not api_key or not access_token:
@@ -56,7 +56,7 @@ class KiteRestApi:
         return self._server.access.check(api_key, access_token)
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
-        """The page where a human logs in; this one says yes at once."""
+        """Answer as the page where a human logs in; this one says yes at once."""
         api_key = request.query.get("api_key", "")
         if request.query.get("v") != "3" or api_key not in self._server.access.api_keys:
             raise RefusedError(400, "InputException", "Invalid `api_key` or `v`.")
@@ -152,7 +152,7 @@ class KiteRestApi:
 
 
 def _only(exchange: str, text: str) -> str:
-    """The rows of one exchange, and the header."""
+    """Return the header and the rows of one exchange."""
     rows = csv.reader(StringIO(text, newline=""))
     header = next(rows)
     column = header.index("exchange")
@@ -165,7 +165,7 @@ def _only(exchange: str, text: str) -> str:
 
 
 def instruments_csv(listings: Iterable[Listing]) -> str:
-    """Kite's list, with the documented columns."""
+    """Return Kite's list with the documented columns."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -191,7 +191,7 @@ def instruments_csv(listings: Iterable[Listing]) -> str:
 
 
 def answer(data: Any) -> web.Response:
-    """Kite's envelope of a success."""
+    """Return Kite's envelope of a success."""
     return web.json_response({"status": "success", "data": data})
 
 

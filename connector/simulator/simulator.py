@@ -221,15 +221,15 @@ class SimulatorServer:
         return list(self.feed.requests)
 
     def open_sockets(self, api_key: str | None = None) -> int:
-        """Sockets of an api_key (None: the first account) that are open."""
+        """Return how many sockets of an api_key (None: the first account) are open."""
         return self.access.open_sockets(api_key)
 
     def max_open_sockets(self, api_key: str | None = None) -> int:
-        """The most that ever were open at once."""
+        """Return how many sockets of an api_key ever were open at once."""
         return self.access.max_open_sockets(api_key)
 
     def subscriptions(self) -> dict[int, str]:
-        """Token to mode over all sockets; the highest mode where several subscribe."""
+        """Return token to mode over all sockets; the highest mode where several subscribe."""
         merged: dict[int, str] = {}
         for socket in self.sockets:
             for token, mode in socket.subscriptions.items():
@@ -237,7 +237,7 @@ class SimulatorServer:
         return merged
 
     def state(self) -> dict[str, Any]:
-        """All counters, as JSON has it; no secret in it."""
+        """Return all counters, as JSON has it; no secret is in it."""
         return {
             "accounts": [
                 {
@@ -264,11 +264,11 @@ class SimulatorServer:
         }
 
     def set_token(self, access_token: str, *, api_key: str | None = None) -> None:
-        """From now on this is the good access_token, and the only one."""
+        """Make this the good access_token, and the only one."""
         self.access.set_token(access_token, api_key)
 
     def expire_token(self, *, api_key: str | None = None) -> None:
-        """No token is good until `set_token` or a login; None: of every api_key.
+        """End every access_token until `set_token` or a login; None: of every api_key.
 
         Open sockets stay open, as on the real feed.
         """
@@ -421,7 +421,7 @@ class SimulatorServer:
 
 
 def _report(task: asyncio.Task[None]) -> None:
-    """A task that dies of a mistake must not look like a quiet market."""
+    """Log a task that dies of a mistake: it must not look like a quiet market."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("simulator_task_failed", task=task.get_name(), exc_info=error)
 

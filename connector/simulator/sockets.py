@@ -48,12 +48,12 @@ class TappedTransport:
         return self._chunk_bytes > 0 or bool(self._held)
 
     def trickle(self, chunk_bytes: int, delay_seconds: float) -> None:
-        """From now on write `chunk_bytes` each `delay_seconds`."""
+        """Write `chunk_bytes` each `delay_seconds` from now on."""
         self._chunk_bytes = chunk_bytes
         self._delay_seconds = delay_seconds
 
     def flow(self) -> None:
-        """End of `trickle`: what is held goes out at once."""
+        """End `trickle`: what is held goes out at once."""
         self._chunk_bytes = 0
         if self._timer is not None:
             self._timer.cancel()
@@ -110,7 +110,7 @@ class TappedTransport:
         self._transport.abort()
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that have not gone out, held ones included."""
+        """Return how many bytes have not gone out, held ones included."""
         return self._transport.get_write_buffer_size() + self._held_bytes
 
 
@@ -127,7 +127,7 @@ class TappedConnection(ServerConnection):
         super().connection_made(cast("asyncio.Transport", self.tap))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell `on_lost`."""
+        """Call `on_lost`, then do as websockets does."""
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
@@ -240,7 +240,7 @@ class SimulatedSocket:
         return sent
 
     def state(self) -> dict[str, Any]:
-        """The counters, as JSON has them."""
+        """Return the counters, as JSON has them."""
         return {
             "number": self.number,
             "api_key": self.api_key,

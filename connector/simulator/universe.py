@@ -142,7 +142,7 @@ class Universe:
         return len(self.listings)
 
     def named(self, exchange: str, tradingsymbol: str) -> Listing | None:
-        """The listing of EXCHANGE:TRADINGSYMBOL, None where there is none."""
+        """Return the listing of EXCHANGE:TRADINGSYMBOL, None where there is none."""
         if not self._by_name:
             self._by_name = {(one.exchange, one.tradingsymbol): one for one in self.listings}
         return self._by_name.get((exchange, tradingsymbol))
@@ -187,7 +187,7 @@ def expiries(today: date, weekday: int, months: int) -> list[date]:
 
 
 def _mixed(today: date) -> Iterator[Listing]:
-    """Every family in turn, so that a small market has each exchange too."""
+    """Yield every family in turn, so that a small market has each exchange too."""
     families = [
         (1, _indices()),
         (6, _nse()),
@@ -299,7 +299,7 @@ def _options(
 
 
 def _around(spot: float, step: float, number: int) -> list[float]:
-    """Strikes from the nearest outwards, all above zero."""
+    """Return strikes from the nearest outwards, all above zero."""
     centre = round(spot / step)
     offsets = sorted(range(-(number // 2), number - number // 2), key=abs)
     return [(centre + offset) * step for offset in offsets if centre + offset > 0]

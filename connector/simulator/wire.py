@@ -29,11 +29,11 @@ INDEX = struct.Struct(">6IiI")
 """An index: token, last price, high, low, open, close, signed price change, exchange time."""
 
 TEXT, BINARY = 0x1, 0x2
-"""WebSocket opcodes."""
+"""The WebSocket opcodes of data frames (RFC 6455, 11.8)."""
 
 
 def ltp_packet(token: int, last_price: int) -> bytes:
-    """8 bytes."""
+    """Return an ltp packet, 8 bytes."""
     return struct.pack(">II", token, last_price)
 
 
@@ -48,7 +48,7 @@ def quote_packet(
     sell_quantity: int = 0,
     ohlc: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> bytes:
-    """44 bytes."""
+    """Return a quote packet, 44 bytes."""
     average = last_price if average_price is None else average_price
     return struct.pack(
         ">11I",
@@ -73,7 +73,7 @@ def full_packet(
     exchange_time: int = 0,
     depth: Sequence[tuple[int, int, int]] = ((0, 0, 0),) * 10,
 ) -> bytes:
-    """184 bytes: a quote packet and what full adds; `depth` is ten (quantity, price, orders)."""
+    """Return a full packet, 184 bytes; `depth` is ten (quantity, price, orders)."""
     tail = struct.pack(">5I", last_trade_time, oi, oi_high, oi_low, exchange_time)
     return quote + tail + DEPTH.pack(*(number for level in depth for number in level))
 
@@ -102,7 +102,7 @@ def encode_frame(packets: Iterable[bytes]) -> bytes:
 
 
 def error_text(message: str) -> str:
-    """The text frame by which Kite complains."""
+    """Return the text frame by which Kite complains."""
     return json.dumps({"type": "error", "data": message}, separators=(",", ":"))
 
 
