@@ -135,7 +135,7 @@ class CapacityError(ConnectorError):
 
 
 class InstrumentNotFoundError(ConnectorError):
-    """A name that is not in today's instrument master."""
+    """A name is not in today's instrument master."""
 
     def __init__(self, symbol: str) -> None:
         super().__init__(symbol)
@@ -184,7 +184,7 @@ class CaptureError(ConnectorError):
 
 
 class FeedError(ConnectorError):
-    """Something on the Kite side."""
+    """The base of what goes wrong on the side of Kite."""
 
 
 class HandshakeError(FeedError):
@@ -318,7 +318,7 @@ class LoginError(ConnectorError):
 
 
 class KafkaError(ConnectorError):
-    """Something on the Kafka side."""
+    """The base of what goes wrong on the side of Kafka."""
 
 
 class BrokerUnreachableError(KafkaError):
@@ -395,7 +395,7 @@ class NoReplyError(KafkaError):
 
 
 class RegistryError(ConnectorError):
-    """The schema registry refused something."""
+    """The schema registry refused a request."""
 
     def __init__(self, subject: str, reason: str) -> None:
         super().__init__(subject, reason)
@@ -429,7 +429,7 @@ class SpoolError(ConnectorError):
 
 
 class PortInUseError(ConnectorError):
-    """A listening port is taken."""
+    """A listening port is already in use."""
 
     def __init__(self, setting: str, host: str, port: int) -> None:
         super().__init__(setting, host, port)

@@ -23,7 +23,7 @@ from typing import IO
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 MAX_PEM_BYTES = 4 * 2**20
-"""Of a file of certificates or a key: all public authorities together have a quarter of a MiB."""
+"""A file of certificates or a key may have so many bytes: all public authorities have 256 KiB."""
 PIPE_SECONDS = 10.0
 """How long whoever writes into a pipe may take; only pipes that are asked for are read."""
 

@@ -22,11 +22,11 @@ from urllib.parse import unquote_to_bytes
 
 MASK = "***"
 MAX_FOREIGN_CHARS = 300
-"""Of somebody else's words, in errors, events and pages of ours."""
+"""Somebody else's words are cut to so many characters in errors, events and pages of ours."""
 MAX_SEARCHED_CHARS = 8 * 1024
-"""Of a foreign text that is going to be cut: what is behind them is dropped unread."""
+"""A foreign text that is going to be cut is searched so far: what is behind is dropped unread."""
 MAX_QUOTED_CHARS = 12
-"""Of what was given where something else is expected, in the error about it."""
+"""A wrong value is quoted up to so many characters in the error about it."""
 MIN_SECRET_CHARS = 6
 """Shorter secrets are not searched for: they would blot out ordinary words."""
 
@@ -63,7 +63,7 @@ _UNSEEN = re.compile(
 
 
 class Redactor:
-    """Knows secrets, and takes them out of texts."""
+    """Takes secrets that it knows out of texts."""
 
     def __init__(self, *secrets: str | None) -> None:
         self._secrets: set[str] = set()
@@ -75,7 +75,7 @@ class Redactor:
         return f"Redactor({len(self._secrets)} secrets)"
 
     def hide(self, *secrets: str | None) -> None:
-        """Take these out too, from now on."""
+        """Take these secrets out too, from now on."""
         for secret in secrets:
             if secret and len(secret) >= MIN_SECRET_CHARS and secret not in self._secrets:
                 self._secrets.add(secret)

@@ -24,7 +24,7 @@ REASONS: Final = (
     TOO_MANY_PACKETS,
     TOO_MANY_REJECTED,
 )
-"""Every reason that `Transcoded.rejected` can have."""
+"""The reasons that `Transcoded.rejected` can have."""
 
 MAX_STRAYS: Final = 4096
 """Tokens that nobody expects, yet are remembered: bounds memory under garbage from the wire."""
@@ -64,11 +64,11 @@ class Twin(Protocol):
 
     @property
     def packets(self) -> int:
-        """Packets so far: ticks, and whatever was rejected."""
+        """How many packets there were so far: ticks, and whatever was rejected."""
 
     @property
     def bytes(self) -> int:
-        """Bytes of all frames so far."""
+        """How many bytes all frames had so far."""
 
     @property
     def last_tick_us(self) -> int:
@@ -83,7 +83,7 @@ class Twin(Protocol):
         """Packets beyond `MAX_REJECTED_PER_FRAME` that are only counted, and in nothing else."""
 
     def counts(self) -> dict[Exchange, int]:
-        """Ticks so far by exchange, all of them."""
+        """Return how many ticks of each exchange there were so far."""
 
     def open_session(self, session_id: int) -> None:
         """A new socket, opened at `session_id` (UTC ms): ticks are numbered from 1 again."""
@@ -95,7 +95,7 @@ class Twin(Protocol):
         """
 
     def forget(self, tokens: Iterable[int]) -> None:
-        """Free what is known of these tokens."""
+        """Forget what is known of these tokens."""
 
     def set_symbols(self, symbols: Mapping[int, str]) -> None:
         """Replace the tradingsymbols by token.

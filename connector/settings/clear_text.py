@@ -45,7 +45,7 @@ class ClearText(NamedTuple):
 
 
 def clear_text(settings: Settings) -> Iterator[ClearText]:
-    """Every secret that a network would see."""
+    """Return every secret that a network would see."""
     feed = settings.feed
     for name, secret in [
         ("root", "the access_token"), ("rest", "the access_token"), ("login", "your password"),

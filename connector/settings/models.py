@@ -64,7 +64,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _clean(cls, value: object) -> object:
-        """Text without the space around it that files and shells leave."""
+        """Remove the space around a text that files and shells leave."""
         if isinstance(value, list | tuple):
             return [clean(item) for item in value]
         return clean(value)
@@ -115,7 +115,7 @@ def _servers(value: str) -> str:
 
 
 class FeedSettings(Section):
-    """Where Kite is. Point both at the simulator to run without an account."""
+    """The URLs of Kite; point them at the simulator to run without an account."""
 
     root: WebSocketUrl = Field("wss://ws.kite.trade", description="Open WebSockets at this URL.")
     rest: HttpUrl = Field("https://api.kite.trade", description="Call the REST API at this URL.")
@@ -123,7 +123,7 @@ class FeedSettings(Section):
 
 
 class AccountSettings(Section):
-    """One api_key: three connections of its own."""
+    """One api_key, with three connections of its own."""
 
     name: str = Field(
         "main",
@@ -217,7 +217,7 @@ def _clean_values(value: object) -> object:
 
 
 class KafkaSettings(Section):
-    """The brokers, and how to reach them."""
+    """The brokers, and how clients reach them."""
 
     bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
         "localhost:9092",
@@ -296,7 +296,7 @@ class KafkaSettings(Section):
 
 
 class TopicSettings(Section):
-    """Names and shape of the topics."""
+    """The names and the shape of the topics."""
 
     prefix: str = Field(
         "kite",
@@ -351,7 +351,7 @@ class TopicSettings(Section):
 
 
 class RegistrySettings(Section):
-    """A schema registry with Confluent's API."""
+    """The schema registry, with Confluent's API."""
 
     url: Annotated[str, _url("https", "http", "mock")] = Field(
         "http://localhost:8081",
@@ -393,7 +393,7 @@ class RegistrySettings(Section):
 
 
 class SpoolSettings(Section):
-    """Where ticks wait while Kafka is away."""
+    """The spool on disk, where records wait while Kafka is away."""
 
     directory: Path | None = Field(
         None,
@@ -415,7 +415,7 @@ class SpoolSettings(Section):
 
 
 class ClusterSettings(Section):
-    """How replicas share the slots, and how they are steered."""
+    """The sharing of slots between replicas, and their steering by commands."""
 
     enabled: bool = Field(
         True,
@@ -451,7 +451,7 @@ def _time_of_day(value: object) -> object:
 
 
 class InstrumentMasterSettings(Section):
-    """The daily list of instruments."""
+    """The daily list of instruments, Kite's instrument master."""
 
     load: bool = Field(
         True, description="Load the list each day; false allows tokens only, no tradingsymbols."
@@ -467,7 +467,7 @@ class InstrumentMasterSettings(Section):
 
 
 class HttpSettings(Section):
-    """The status server."""
+    """The status server, with metrics, probes and the status page."""
 
     host: str = Field("127.0.0.1", description="Listen on this address; a container needs 0.0.0.0.")
     port: int = Field(
@@ -480,7 +480,7 @@ LogFormat = Literal["auto", "json", "console"]
 
 
 class LoggingSettings(Section):
-    """The log."""
+    """The log that the service writes to standard error."""
 
     level: LogLevel = Field(
         "info",
@@ -493,7 +493,7 @@ class LoggingSettings(Section):
 
 
 class Settings(Section):
-    """The whole tree."""
+    """All settings, as one tree."""
 
     name: str = Field(
         DEFAULT_NAME,

@@ -62,7 +62,7 @@ This page is written by `kite-connector settings`.
 
 
 def markdown() -> str:
-    """The reference of every setting, as a page."""
+    """Return the reference of every setting, as a page."""
     parts = [_HEAD, *_sections(Settings, (), "The whole")]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -115,7 +115,7 @@ def _description(info: FieldInfo) -> str:
 
 
 def _values(path: SettingPath, info: FieldInfo) -> str:
-    """What a setting can be, in words, with its bounds."""
+    """Say in words what a setting can be, with its bounds."""
     if is_secret(path):
         return "secret"
     item = item_of(info.annotation)
@@ -152,7 +152,7 @@ _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def _plain(value: Any) -> Any:
-    """A value as YAML has it."""
+    """Write a value as YAML has it."""
     if value is PydanticUndefined:
         return None
     if isinstance(value, SecretStr):

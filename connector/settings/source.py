@@ -30,9 +30,9 @@ from connector.settings.yaml_text import YamlTextError, read_yaml
 
 ENV_PREFIX = "KITE_"
 CONFIG_VARIABLE = "KITE_CONNECTOR_CONFIG"
-"""Names the settings file where no --config is given."""
+"""The variable that names the settings file where no --config is given."""
 SWITCHES = {CONFIG_VARIABLE, "KITE_CONNECTOR_CODEC", "KITE_CONNECTOR_BUILD"}
-"""Variables of the program that are no settings."""
+"""The variables of the program that are no settings."""
 
 # what Kubernetes puts into every pod of a namespace that has a Service named kite or kite-…:
 # https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
@@ -40,11 +40,11 @@ _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\
 _SERVICE_URL = re.compile(r"^(tcp|udp|sctp)://")
 
 MAX_FILE_BYTES = 16 * 2**20
-"""Of a settings file; one that names all instruments of the market has 3 MiB."""
+"""A settings file is read up to so many bytes; one with all instruments has 3 MiB."""
 MAX_VARIABLE_CHARS = 128 * 1024
-"""Of a variable's value: what Linux allows."""
+"""A variable's value has at most so many characters: what Linux allows."""
 MAX_NAME_CHARS = 60
-"""Of a name that is no setting's, in the error about it: it may be anything."""
+"""An unknown name is cut to so many characters in the error about it: it may be anything."""
 
 # of a list: not what Python takes for digits besides (², ٣), nor more of them than it reads
 _PLACE = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -73,7 +73,7 @@ SettingPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Loaded:
-    """Settings, and where each of those that were given came from."""
+    """The settings, and where each of those that were given came from."""
 
     settings: Settings
     origins: Mapping[SettingPath, str] = field(default_factory=dict)
@@ -147,7 +147,7 @@ def name_of(path: SettingPath) -> str:
 
 
 def variable_of(path: SettingPath) -> str:
-    """The name in the environment: KITE_ACCOUNTS__0__API_KEY."""
+    """Return a setting's name in the environment: KITE_ACCOUNTS__0__API_KEY."""
     return ENV_PREFIX + "__".join(map(str, path)).upper()
 
 
@@ -278,7 +278,7 @@ def members_of(annotation: Any) -> list[Any]:
 
 
 def model_of(annotation: Any) -> type[BaseModel] | None:
-    """The model among what an annotation can be, if there is one."""
+    """Return the model among what an annotation can be, if there is one."""
     for member in members_of(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
             return member
@@ -286,7 +286,7 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def item_of(annotation: Any) -> Any:
-    """What stands in a `tuple[X, ...]`; None for anything else."""
+    """Return X of a `tuple[X, ...]`; None for anything else."""
     for member in members_of(annotation):
         if get_origin(member) is tuple:
             return get_args(member)[0]
@@ -302,7 +302,7 @@ def _is_scalar(annotation: Any) -> bool:
 
 
 def _annotation(path: SettingPath) -> Any:
-    """The type of a setting; None where there is no such setting."""
+    """Return the type of a setting; None where there is no such setting."""
     annotation: Any = Settings
     for part in path:
         if isinstance(part, int):
@@ -329,7 +329,7 @@ def leaves(model: type[BaseModel], above: SettingPath = ()) -> Iterator[SettingP
 
 
 def secrets_of(model: BaseModel) -> Iterator[str]:
-    """Every secret's text, so that a log can be kept free of it."""
+    """Return every secret's text, so that a log can be kept free of it."""
     for name in type(model).model_fields:
         value = getattr(model, name)
         for item in value if isinstance(value, tuple) else (value,):

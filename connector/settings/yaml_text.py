@@ -15,14 +15,14 @@ from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
 MAX_DEPTH: Final = 20
-"""Of mappings and lists within each other; the settings need five."""
+"""Mappings and lists may be nested so deep; the settings need five levels."""
 MAX_VALUES: Final = 1_000_000
 """Values of one text, those that aliases repeat as often as they do."""
 MAX_NUMBER_CHARS: Final = 300
-"""Of a number in any notation: a longer one takes Python long to read, or cannot be shown."""
+"""A number of more characters is refused: Python takes long to read it, or cannot show it."""
 
 ValuePath = tuple[str | int, ...]
-"""Where a value stands: ("accounts", 0, "api_key")."""
+"""The place of a value: ("accounts", 0, "api_key")."""
 
 # libyaml reads ten times as fast; a build without it has the other
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -47,11 +47,11 @@ class YamlTextError(Exception):
 
 @dataclass
 class Document:
-    """What a text holds."""
+    """The value of a text, and where its parts stand."""
 
     value: Any = None
     lines: dict[ValuePath, int] = field(default_factory=dict)
-    """Of everything but the whole."""
+    """The line of every part but the whole, from 1."""
     repeated: list[tuple[ValuePath, int]] = field(default_factory=list)
     """Keys that stand in their mapping already, and where they stand again."""
 
@@ -130,7 +130,7 @@ class _Open:
 
 
 class _Builder:
-    """Takes the events in order."""
+    """Builds the document from the events of the parser, in order."""
 
     def __init__(self) -> None:
         self.document = Document()
