@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Producer
 
 from connector.kafka.config import ClientLog, client_properties, overridden, refused_properties
 from connector.settings.models import KafkaSettings
+
+_PROPAGATION: Final = "topic.metadata.propagation.max.ms"
+PROPAGATION_MS: Final = 5_000
+"""librdkafka takes a topic that brokers do not know for a new one, whose news are still under way,
+for so long after its client first met it, 30 s by default. Longer than a client lives that gets no
+acknowledgement (`TAKE_BACK_SECONDS`), and it would never say that a topic was deleted."""
 
 
 def new_producer(
@@ -40,6 +46,7 @@ def new_producer(
     Raises:
         SettingsError: librdkafka refuses a property.
     """
+    propagation_ms = kafka.client.get(_PROPAGATION, PROPAGATION_MS)
     bound = {} if batch_bytes is None else {"batch.size": _batch_bytes(kafka, batch_bytes)}
     properties = client_properties(
         kafka,
@@ -55,6 +62,7 @@ def new_producer(
             "queue.buffering.max.kbytes": kafka.queue_max_mib * 1024,
             # never: a broker that is away is no fault of the record
             "message.timeout.ms": 0,
+            _PROPAGATION: propagation_ms,
             "delivery.report.only.error": True,
             "statistics.interval.ms": 1000,
             "error_cb": on_error,

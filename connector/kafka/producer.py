@@ -366,7 +366,7 @@ class RecordProducer(SpoolingClient):
             if now >= self._check_at:
                 self._check_at = now + _CHECK_SECONDS
                 self._spool.check()
-                self._restamping.look(self._clock() * 1000, now * 1000)
+                self._look_at_clocks()
             self._watch_acknowledgements()
             if now >= self._stuck_until:
                 self._move_on()

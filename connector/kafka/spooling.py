@@ -264,6 +264,8 @@ class SpoolingClient:
             if trouble := alone.accepted():
                 self._log.info("topic_accepted_again", topic=trouble.topic)
         if not self._spool.waiting:
+            if self._restamping.searching:
+                return  # with the next record that comes
             alone.remaining = 0
         if not alone.remaining:
             self._new_client()
@@ -273,6 +275,16 @@ class SpoolingClient:
             alone.tried = records[0]
             if not self._hand_over(alone.tried):
                 alone.tried = None
+
+    def _look_at_clocks(self) -> None:
+        """See whether records may have their own times again; the next one is tried alone."""
+        now_ms = self._monotonic() * 1000
+        self._restamping.look(self._clock() * 1000, now_ms)
+        if self._direct and self._restamping.is_due(now_ms):
+            self._restamping.try_own()
+            self._alone.begin(1)
+            self._renew = True
+            self._start_spooling()
 
     def _refused_alone(self, error: Any) -> None:
         """The record under way alone is refused: it is at fault, or all that follow it wait."""

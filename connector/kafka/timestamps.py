@@ -4,11 +4,13 @@ Brokers compare it with their clock (`message.timestamp.after.max.ms`, an hour b
 `message.timestamp.before.max.ms`) and do not say what that is. So a record that is refused alone is
 tried with other times until one is accepted: first with this machine's present time, which helps
 what has waited for too long, then with times ever farther from it. Kafka's timestamp is then about
-the brokers' own; the times inside the value stay what this machine measured.
+the brokers' own; the times inside the value stay what this machine measured. Once a minute a record
+is tried with its own time again: a clock or a topic's limit may have been mended over there, too.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Final
 
@@ -21,6 +23,8 @@ _GROWTH = 1.1  # how exactly the difference of the clocks is found
 _FINE_MS = 7 * 86_400_000
 _LAST_MS = 400 * 86_400_000
 _STEPPED_MS = 30_000  # a clock that was set, as opposed to one that drifts
+TRY_AGAIN_MS: Final = 60_000
+"""After so long with a time that was found a record's own is tried again."""
 
 
 class Restamping:
@@ -37,7 +41,24 @@ class Restamping:
         self.ahead_ms: int | None = None
         """About how far this machine's clock is ahead of the brokers'; negative is behind."""
         self._search: Iterator[int] | None = None
+        self._found_ms = 0  # the shift that was accepted last, as it was tried
         self._set_at_ms = 0.0
+        self._again_at_ms = 0.0
+
+    @property
+    def searching(self) -> bool:
+        """What becomes of the next record decides about the time of all that follow."""
+        return self._search is not None
+
+    def is_due(self, monotonic_ms: float) -> bool:
+        """Whether it is time for `try_own`."""
+        found = self.ahead_ms is not None and self._search is None
+        return found and monotonic_ms >= self._again_at_ms
+
+    def try_own(self) -> None:
+        """The next record is tried with its own time; refused, the time that was found follows."""
+        self._search = itertools.chain([self._found_ms], _shifts())
+        self.shift_ms = None
 
     def refused(self) -> bool:
         """The last time was refused; False when all were tried, and the search begins anew."""
@@ -51,10 +72,15 @@ class Restamping:
 
     def accepted(self, clock_ms: float, monotonic_ms: float) -> None:
         """The last time was accepted: it is that of the records from now on."""
-        if self._search is None or self.shift_ms is None:
+        if self._search is None:
             return
         self._search = None
         self._set_at_ms = clock_ms - monotonic_ms
+        self._again_at_ms = monotonic_ms + TRY_AGAIN_MS
+        if self.shift_ms is None:
+            self.ahead_ms = None
+            return
+        self._found_ms = self.shift_ms
         if self.shift_ms < 0:
             # the latest time that they accept, so that their own is before it
             self.shift_ms -= self.after_max_ms
@@ -62,11 +88,10 @@ class Restamping:
 
     def look(self, clock_ms: float, monotonic_ms: float) -> None:
         """End it when this machine's clock was set, right or wrong."""
-        searching = self._search is not None
-        if self.shift_ms is None or searching:
-            return
+        if self.searching and self.shift_ms is not None:
+            return  # for a time
         if abs(clock_ms - monotonic_ms - self._set_at_ms) > _STEPPED_MS:
-            self.shift_ms = self.ahead_ms = None
+            self.shift_ms = self.ahead_ms = self._search = None
 
     def of(self, timestamp_ms: int, now_ms: int) -> int:
         """The time to write a record with."""

@@ -11,11 +11,13 @@ from connector.embedded.broker import EmbeddedBroker
 from tests.chaos.kafka_faults import EmbeddedRefusals, RealRefusals
 from tests.chaos.plan import Kind
 
-ACLS = {
+SETTINGS = {
     "KAFKA_AUTHORIZER_CLASS_NAME": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND": "true",
+    "KAFKA_BROKER_SESSION_TIMEOUT_MS": "12000",
 }
-"""Everybody may do what no ACL forbids."""
+"""Everybody may do what no ACL forbids; a broker that this machine leaves no time is not fenced for
+it by its own controller."""
 
 
 class Embedded:
@@ -94,7 +96,7 @@ def broker():
     elif os.environ.get("CHAOS_KAFKA") == "docker":
         from tests.integration.containers import kafka_container
 
-        with kafka_container(**ACLS) as container:
+        with kafka_container(**SETTINGS) as container:
             yield Own(container)
     else:
         with EmbeddedBroker() as embedded:

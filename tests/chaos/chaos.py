@@ -185,6 +185,7 @@ class Chaos:
         end = time.monotonic() + SETTLE_SECONDS
         while (left := end - time.monotonic()) > 0:
             if not await self.until(self.settled, left, "the cluster settles"):
+                self.fault(f"not settled: {await self.unsettled()}")
                 break
             self.say("settled")
             await self.pace(STEADY_SECONDS)

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 PRODUCE = 0
 REFUSED_REQUESTS = 400
 """More than are made in the time that a refusal lasts; what is left of them is taken back."""
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
 MADE_SECONDS = 240.0
 """librdkafka believes for half a minute and more that a topic is only late."""
 EVERYBODY = "User:ANONYMOUS"

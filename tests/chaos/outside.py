@@ -123,9 +123,7 @@ class Outside:
             if self._chaos.broker.refuses_all:
                 await asyncio.to_thread(self._chaos.steering.hold)
                 stack.callback(self._chaos.steering.go_on)
-            refusing = refusal(topics)
-            await asyncio.to_thread(refusing.__enter__)
-            stack.push_async_callback(asyncio.to_thread, refusing.__exit__, None, None, None)
+            await stack.enter_async_context(_in_thread(refusal(topics)))
             await self._chaos.pace(action.seconds)
         self._chaos.disturb(action.kind, "is over")
 
@@ -139,8 +137,8 @@ class Outside:
         self._topic_gone = True
         async with chaos.kafka_trouble:
             chaos.disturb(action.kind, "takes nothing")
-            with contextlib.ExitStack() as stack:
-                await asyncio.to_thread(stack.enter_context, refusing.clock([topic]))
+            # a right and not the clock, for which records would be given another time
+            async with _in_thread(refusing.right([topic])):
                 await chaos.pace(2.0)
 
                 async def all_read():
@@ -150,9 +148,7 @@ class Outside:
                 await asyncio.to_thread(self._reader.leave, topic)
                 await asyncio.to_thread(refusing.delete, topic)
                 chaos.disturb(action.kind, "is deleted")
-                await asyncio.to_thread(refusing.until_made, topic)
-                # nothing is left to be undone: the new topic is as the connector makes it
-                stack.pop_all()
+            await asyncio.to_thread(refusing.until_made, topic)
             await asyncio.to_thread(self._reader.enter, topic)
         self._topic_gone = False
         chaos.disturb(action.kind, "is there again")
@@ -188,3 +184,13 @@ class Outside:
 
     async def _poison(self, action):
         self._chaos.steering.poison(poisons(self._chaos.started)[action.victim])
+
+
+@contextlib.asynccontextmanager
+async def _in_thread(blocking):
+    """A context manager that blocks, entered and left in a thread."""
+    await asyncio.to_thread(blocking.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(blocking.__exit__, None, None, None)

@@ -4,6 +4,7 @@ from structlog.testing import capture_logs
 from connector.errors import SettingsError
 from connector.kafka import delivery
 from connector.kafka.delivery import new_producer
+from connector.kafka.spooling import TAKE_BACK_SECONDS
 from connector.settings.models import KafkaSettings
 
 
@@ -51,3 +52,15 @@ def test_no_batch_is_larger_than_a_topic_accepts(monkeypatch, given, bound, size
     monkeypatch.setattr(delivery, "Producer", lambda given, **_: properties.append(given))
     made(batch_bytes=bound, **given)
     assert properties[0]["batch.size"] == size
+
+
+@pytest.mark.parametrize("given", [{}, {"topic.metadata.propagation.max.ms": 700}])
+def test_that_a_topic_is_missing_is_known_before_a_silent_client_is_replaced(monkeypatch, given):
+    properties = []
+    monkeypatch.setattr(delivery, "Producer", lambda given, **_: properties.append(given))
+    with capture_logs() as logs:
+        made(**given)
+    expected = given.get("topic.metadata.propagation.max.ms", delivery.PROPAGATION_MS)
+    assert properties[0]["topic.metadata.propagation.max.ms"] == expected
+    assert delivery.PROPAGATION_MS < TAKE_BACK_SECONDS * 1000
+    assert logs == []

@@ -299,6 +299,30 @@ async def test_a_clock_that_is_ahead_loses_and_stops_nothing(start, cluster, clo
     assert abs(cluster.log[-1][3] - wall() * 1000) <= 100_000
 
 
+async def test_brokers_whose_clock_was_set_get_the_records_own_times_again(start, cluster, clock):
+    """This machine's clock was right: nobody sets it, and records would be restamped for ever."""
+    now_ms = 1_700_000_000_000
+    cluster.latest_ms = now_ms - 2 * 3_600_000
+    producer = await start(clock=lambda: now_ms / 1000 + clock.now - 1000)
+
+    def stream(first):
+        for number in range(first, first + 10):
+            producer.produce_all([("a", b"k", b"a %d" % number)], producer._now_ms())
+            go_on(producer, cluster, clock, 20)
+
+    stream(0)
+    assert [trouble.clock_ahead_ms > 0 for trouble in producer.troubles] == [True]
+    stream(10)  # more than a minute in which a record's own time is refused again
+    assert [trouble.clock_ahead_ms > 0 for trouble in producer.troubles] == [True]
+    cluster.latest_ms = None
+    stream(20)
+    assert producer.troubles == []
+    assert written(cluster, "a") == list(range(30))
+    assert cluster.log[-1][3] >= now_ms
+    stream(30)
+    assert producer.held_topics == []
+
+
 async def test_smaller_batches_are_for_every_client(start, cluster, clock):
     producer = await start()
     producer.bound_batches(1500)

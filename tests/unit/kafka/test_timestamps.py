@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka.timestamps import AFTER_MAX_MS, Restamping
+from connector.kafka.timestamps import AFTER_MAX_MS, TRY_AGAIN_MS, Restamping
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -63,3 +63,34 @@ def test_a_clock_that_is_set_ends_it():
     assert restamping.shift_ms is not None
     restamping.look(NOW_MS - 2 * HOUR_MS, 1000.0 + 8000)
     assert (restamping.of(5, NOW_MS), restamping.ahead_ms) == (5, None)
+
+
+def test_once_a_minute_a_record_is_tried_with_its_own_time():
+    restamping, _ = searched(lambda time_ms: time_ms <= NOW_MS - HOUR_MS)
+    assert not restamping.is_due(1000.0 + TRY_AGAIN_MS - 1)
+    assert restamping.is_due(1000.0 + TRY_AGAIN_MS)
+    restamping.try_own()
+    assert restamping.of(5, NOW_MS) == 5
+    assert not restamping.is_due(1000.0 + TRY_AGAIN_MS)
+    restamping.accepted(NOW_MS + TRY_AGAIN_MS, 1000.0 + TRY_AGAIN_MS)
+    assert (restamping.of(5, NOW_MS), restamping.ahead_ms) == (5, None)
+    assert not restamping.is_due(1000.0 + 2 * TRY_AGAIN_MS)
+
+
+@given(st.integers(AFTER_MAX_MS + 1, 365 * DAY_MS))
+def test_what_was_found_is_the_next_try_where_its_own_time_is_refused_again(ahead_ms):
+    latest_ms = NOW_MS - ahead_ms + AFTER_MAX_MS
+    restamping, _ = searched(lambda time_ms: time_ms <= latest_ms)
+    found = (restamping.of(5, NOW_MS), restamping.ahead_ms)
+    restamping.try_own()
+    assert restamping.refused()
+    assert restamping.of(5, NOW_MS) <= latest_ms
+    restamping.accepted(NOW_MS, 1000.0)
+    assert (restamping.of(5, NOW_MS), restamping.ahead_ms) == found
+
+
+def test_a_clock_that_is_set_while_a_records_own_time_is_tried_ends_it():
+    restamping, _ = searched(lambda time_ms: time_ms <= NOW_MS - HOUR_MS)
+    restamping.try_own()
+    restamping.look(NOW_MS - 2 * HOUR_MS, 1000.0)
+    assert (restamping.searching, restamping.ahead_ms) == (False, None)
