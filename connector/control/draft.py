@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Final, NamedTuple
@@ -35,7 +35,7 @@ from connector.control.state import Names, State
 from connector.errors import CapacityError
 from connector.kite.clock import IST
 from connector.kite.feed import allocation
-from connector.kite.wire.models import ConnectionEvent, EventType, Exchange
+from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode
 
 OWN: Final = "@"
 """The first character of the leader's own ids and watchlists, which no message may name."""
@@ -45,6 +45,8 @@ _CLAIMED_BY_TOO_MANY: Final = (
 _UNLISTED: Final = "not in the loaded list of instruments; `unlisted` accepts it all the same"
 _FULL: Final = "may claim {} instruments (cluster.watchlist_max_instruments)"
 _TOO_MANY_CLAIMS: Final = f"there are {MAX_CLAIMS} claims already, the most there may be"
+_SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
+_NO_CLAIMS: Final[Mapping[str, Mode]] = {}
 
 
 class Answer(NamedTuple):
@@ -73,7 +75,6 @@ class Draft:
         self.now_ms = now_ms
         self.revision = before.revision + 1
         self.subscriptions = before.subscriptions.draft()
-        self.touched: dict[int, None] = {}
 
     def apply(self, command: Command) -> Answer:
         """Change the draft as the command says."""
@@ -91,8 +92,7 @@ class Draft:
                 claimed = self.subscriptions.claimed(command.watchlist)
                 if not claimed:
                     return Answer(errors=(f"watchlist: {command.watchlist} has no instruments",))
-                for token in claimed:
-                    self._release(command.watchlist, token)
+                self._release(command.watchlist, claimed)
                 return Answer(len(claimed))
             case Reconnect():
                 return self._reconnect(command)
@@ -106,28 +106,28 @@ class Draft:
     def finish(self) -> tuple[State, tuple[Record, ...]]:
         """Place the instruments that wait for room, then return the difference."""
         self._place_unplaced()
-        before = self.before.subscriptions
+        changed = self.subscriptions.changed
         records: list[Record] = []
         gone: list[Record] = []
         moved: list[Record] = []
-        changed = False
-        for token in self.touched:
-            old, new = before.get(token), self.subscriptions.get(token)
-            if new == old:
-                continue
-            changed = True
-            if new is not None:
-                new = new._replace(revision=self.revision)
-                self.subscriptions.put(token, new)
-                records.append(Record(new.slot, str(token), new.encoded(token)))
-            if old is None:
-                continue
+        same: dict[int, Subscription] = {}
+        for (token, old), new in zip(
+            changed.items(), self.subscriptions.get_all(changed), strict=True
+        ):
             if new is None:
-                gone.append(Record(old.slot, str(token), None))
-            elif new.slot != old.slot:
-                moved.append(Record(old.slot, str(token), None, new.slot))
-        if not changed:
+                if old is not None:
+                    gone.append(Record(old.slot, str(token), None))
+                continue
+            if old is not None:
+                if _alike(old, new):
+                    same[token] = old
+                    continue
+                if new.slot != old.slot:
+                    moved.append(Record(old.slot, str(token), None, new.slot))
+            records.append(Record(new.slot, str(token), new.encoded(token)))
+        if not (records or gone):
             return self.before, ()
+        self.subscriptions.change(same)
         state = replace(
             self.before,
             subscriptions=self.subscriptions.finish(),
@@ -151,9 +151,7 @@ class Draft:
                     refused.append(found)
                     continue
                 token = found
-            try:
-                Exchange.of(token)
-            except ValueError:
+            if token & 0xFF not in _SEGMENTS:
                 refused.append(Refusal(instrument, f"no exchange has the segment {token & 0xFF}"))
                 continue
             tokens.setdefault(token, instrument)
@@ -184,23 +182,31 @@ class Draft:
         watchlist, mode = command.watchlist, command.mode
         if full := self._no_more_watchlists(watchlist):
             return Answer(errors=(full,))
+        known = self._known(tokens)
         if not command.unlisted:
-            tokens = self._listed(watchlist, tokens, refused)
-        tokens, beyond = self._within_bounds(watchlist, tokens)
-        new = [token for token in tokens if token not in self.subscriptions]
+            tokens = self._listed(watchlist, tokens, known, refused)
+        tokens, beyond = self._within_bounds(watchlist, tokens, known)
+        new = [token for token in tokens if token not in known]
         placed, unplaced = allocation.place(new, self.loads, self.layout.capacity)
         no_room = f"no room: {len(self.layout.slots)} slots carry {self.layout.capacity} each"
         refused += [*beyond, *(Refusal(tokens[token], no_room) for token in unplaced)]
-        for token, written in tokens.items():
-            if (subscription := self.subscriptions.get(token)) is not None:
-                if subscription.claims.get(watchlist) is not mode:
-                    claims = {**subscription.claims, watchlist: mode}
-                    self._put(token, subscription._replace(claims=claims))
-            elif (slot := placed.get(token)) is not None:
-                self._put(token, Subscription(slot, {watchlist: mode}, None, self.revision))
+        alone = {watchlist: mode}  # one for all that nobody else claims
+        wanted: dict[int, Subscription] = {}
+        for token in tokens:
+            old = known.get(token)
+            if old is None:
+                if (slot := placed.get(token)) is not None:
+                    wanted[token] = self._new(slot, alone)
+            elif old.claims.get(watchlist) is not mode:
+                others = len(old.claims) > (watchlist in old.claims)
+                claims = {**old.claims, watchlist: mode} if others else alone
+                wanted[token] = self._changed(old, claims)
             else:
-                continue
-            self._learn(token, written if isinstance(written, str) else None)
+                wanted[token] = old
+        self._learn(wanted, tokens)
+        self.subscriptions.change(
+            {token: one for token, one in wanted.items() if one is not known.get(token)}
+        )
         return Answer(len(tokens) - len(unplaced), refused)
 
     def _no_more_watchlists(self, watchlist: str) -> str | None:
@@ -211,7 +217,11 @@ class Draft:
         return f"watchlist: there are {MAX_WATCHLISTS} already, the most there may be; delete one"
 
     def _listed(
-        self, watchlist: str, tokens: Mapping[int, int | str], refused: list[Refusal]
+        self,
+        watchlist: str,
+        tokens: Mapping[int, int | str],
+        known: Mapping[int, Subscription],
+        refused: list[Refusal],
     ) -> Mapping[int, int | str]:
         """Without invented tokens, which would use the capacity up and never send a tick.
 
@@ -219,20 +229,19 @@ class Draft:
         """
         if watchlist.startswith(OWN) or not len(self.names):
             return tokens
-        known: dict[int, int | str] = {}
+        listed: dict[int, int | str] = {}
         for token, written in tokens.items():
-            if (
-                isinstance(written, str)
-                or token in self.subscriptions
-                or self.names.symbol(token) is not None
-            ):
-                known[token] = written
+            if isinstance(written, str) or token in known or self.names.symbol(token) is not None:
+                listed[token] = written
             else:
                 refused.append(Refusal(written, _UNLISTED))
-        return known
+        return listed
 
     def _within_bounds(
-        self, watchlist: str, tokens: Mapping[int, int | str]
+        self,
+        watchlist: str,
+        tokens: Mapping[int, int | str],
+        known: Mapping[int, Subscription],
     ) -> tuple[Mapping[int, int | str], list[Refusal]]:
         """What the watchlist may claim, and what is beyond the bounds of claims.
 
@@ -246,8 +255,8 @@ class Draft:
         within: dict[int, int | str] = {}
         beyond: list[Refusal] = []
         for token, written in tokens.items():
-            subscription = self.subscriptions.get(token)
-            claims = subscription.claims if subscription is not None else {}
+            subscription = known.get(token)
+            claims = subscription.claims if subscription is not None else _NO_CLAIMS
             if watchlist not in claims:
                 if len(claims) >= MAX_CLAIMS_OF_INSTRUMENT:
                     beyond.append(Refusal(written, _CLAIMED_BY_TOO_MANY))
@@ -263,25 +272,32 @@ class Draft:
             within[token] = written
         return within, beyond
 
-    def _release(self, watchlist: str, token: int) -> None:
-        subscription = self.subscriptions[token]
-        claims = {name: mode for name, mode in subscription.claims.items() if name != watchlist}
-        if claims:
-            self._put(token, subscription._replace(claims=claims))
-        else:
-            self._remove(token)
+    def _release(self, watchlist: str, tokens: Sequence[int]) -> None:
+        """End the watchlist's claims on these instruments, which it has on each."""
+        wanted: dict[int, Subscription | None] = {}
+        for token, old in self._known(tokens).items():
+            left = {name: mode for name, mode in old.claims.items() if name != watchlist}
+            wanted[token] = self._changed(old, left) if left else None
+        self.subscriptions.change(wanted)
 
     def _unsubscribe(self, command: Unsubscribe) -> Answer:
         tokens, refused = self._resolve(command.instruments, command.watchlist)
-        accepted = 0
+        claimed = self._claimed(command.watchlist, tokens, refused)
+        self._release(command.watchlist, list(claimed))
+        return Answer(len(claimed), refused)
+
+    def _claimed(
+        self, watchlist: str, tokens: Mapping[int, int | str], refused: list[Refusal]
+    ) -> dict[int, Subscription]:
+        """Return those of these instruments that the watchlist claims; refuse the others."""
+        known, claimed = self._known(tokens), dict[int, Subscription]()
         for token, written in tokens.items():
-            subscription = self.subscriptions.get(token)
-            if subscription is None or command.watchlist not in subscription.claims:
-                refused.append(Refusal(written, f"not in watchlist {command.watchlist}"))
+            subscription = known.get(token)
+            if subscription is None or watchlist not in subscription.claims:
+                refused.append(Refusal(written, f"not in watchlist {watchlist}"))
             else:
-                self._release(command.watchlist, token)
-                accepted += 1
-        return Answer(accepted, refused)
+                claimed[token] = subscription
+        return claimed
 
     def _set_mode(self, command: SetMode) -> Answer:
         watchlist, refused = command.watchlist, list[Refusal]()
@@ -292,26 +308,23 @@ class Draft:
                 return Answer(errors=(f"watchlist: {watchlist} has no instruments",))
         else:
             tokens, refused = self._resolve(command.instruments, watchlist)
-        accepted = 0
-        for token, written in tokens.items():
-            subscription = self.subscriptions.get(token)
-            if subscription is None or watchlist not in subscription.claims:
-                refused.append(Refusal(written, f"not in watchlist {watchlist}"))
-                continue
-            accepted += 1
-            if subscription.claims[watchlist] is not command.mode:
-                claims = {**subscription.claims, watchlist: command.mode}
-                self._put(token, subscription._replace(claims=claims))
-        return Answer(accepted, refused)
+        claimed = self._claimed(watchlist, tokens, refused)
+        self.subscriptions.change(
+            {
+                token: self._changed(old, {**old.claims, watchlist: command.mode})
+                for token, old in claimed.items()
+                if old.claims[watchlist] is not command.mode
+            }
+        )
+        return Answer(len(claimed), refused)
 
     def _replace(self, command: Replace) -> Answer:
         tokens, refused = self._resolve(command.instruments, command.watchlist)
         if refused and not tokens:
             # else a master that is not loaded yet would empty the watchlist
             return Answer(refused=refused)
-        for token in self.subscriptions.claimed(command.watchlist):
-            if token not in tokens:
-                self._release(command.watchlist, token)
+        claimed = self.subscriptions.claimed(command.watchlist)
+        self._release(command.watchlist, [token for token in claimed if token not in tokens])
         return self._claim(command, tokens, refused)
 
     # slots
@@ -335,8 +348,7 @@ class Draft:
             moves = allocation.rebalance(placed, self.layout.slots, self.layout.capacity)
         except CapacityError as error:
             return Answer(errors=(str(error),))
-        for token, slot in moves.items():
-            self._move(token, slot)
+        self._move(moves)
         return Answer(len(moves))
 
     def _place_unplaced(self) -> None:
@@ -350,8 +362,7 @@ class Draft:
             token for token, subscription in self._oldest_first() if subscription.slot not in loads
         ]
         placed, _ = allocation.place(unplaced, loads, self.layout.capacity)
-        for token, slot in placed.items():
-            self._move(token, slot)
+        self._move(placed)
 
     def _oldest_first(self) -> list[tuple[int, Subscription]]:
         """Return all subscriptions, least recently changed first: an order of the log."""
@@ -369,16 +380,15 @@ class Draft:
         if not len(self.names):
             return Answer(errors=("the instrument master is not loaded",))
         today = _day_in_india(self.now_ms)
+        kept: dict[int, Subscription] = {}
         renamed: list[tuple[int, int, Subscription]] = []
         ended: list[tuple[int, Subscription]] = []
         refused: list[Refusal] = []
-        kept = 0
-        for token, subscription in list(self.subscriptions.items()):
+        for token, subscription in self.subscriptions.items():
             symbol = subscription.symbol
             listed = () if symbol is None else self.names.listed(symbol)
             if symbol is None or token in listed:
-                self._learn(token, symbol)
-                kept += 1
+                kept[token] = subscription
             elif len(listed) == 1:
                 renamed.append((token, listed[0], subscription))
             elif listed:
@@ -391,14 +401,18 @@ class Draft:
                 refused.append(Refusal(symbol, "ended: not in the list that was accepted"))
             else:
                 refused.append(Refusal(symbol, "not in today's list: its claims are kept"))
+        learnt = dict(kept)
+        self._learn(learnt, {})
+        self.subscriptions.change(
+            {token: one for token, one in learnt.items() if one is not kept[token]}
+        )
         # all old tokens go before any new one comes: a token may pass from one name to another
-        for token, _ in ended:
-            self._remove(token)
-        for token, _, _ in renamed:
-            self._remove(token)
+        over = [token for token, _ in ended] + [token for token, _, _ in renamed]
+        self.subscriptions.change(dict.fromkeys(over))
         for _, token, subscription in renamed:
-            self._adopt(token, subscription)
-            self._learn(token, subscription.symbol)
+            adopted = {token: self._adopted(token, subscription)}
+            self._learn(adopted, {})
+            self.subscriptions.change(adopted)
         events = [
             self._event(EventType.INSTRUMENT_EXPIRED, subscription.slot, (token,), subscription)
             for token, subscription in ended
@@ -406,32 +420,42 @@ class Draft:
             self._event(EventType.INSTRUMENT_CHANGED, subscription.slot, (old, new), subscription)
             for old, new, subscription in renamed
         ]
-        return Answer(kept + len(renamed), refused, events=tuple(events))
+        return Answer(len(kept) + len(renamed), refused, events=tuple(events))
 
-    def _learn(self, token: int, symbol: str | None) -> None:
-        """Note a subscription's name and last trading day, as far as the list knows them."""
-        subscription = self.subscriptions[token]
-        if subscription.symbol is None and (name := self.names.symbol(token) or symbol) is not None:
-            self._put(token, subscription := subscription._replace(symbol=name))
-        known, expiry = subscription.expiry, self.names.expiry(token)
-        if expiry is None or expiry == known:
-            return
+    def _learn(self, wanted: dict[int, Subscription], written: Mapping[int, int | str]) -> None:
+        """Note names and last trading days of subscriptions, as far as the list knows them.
+
+        Args:
+            wanted: changed in place.
+            written: token to the instrument as a command wrote it.
+        """
         today = _day_in_india(self.now_ms)
-        if known is not None and expiry < today <= known:
-            return  # a list that names it cannot mean that it was over before its day
-        self._put(token, subscription._replace(expiry=expiry))
+        name_of, expiry_of = self.names.symbol, self.names.expiry
+        for token, subscription in wanted.items():
+            symbol, known = subscription.symbol, subscription.expiry
+            if symbol is None and (symbol := name_of(token)) is None:
+                name = written.get(token)
+                symbol = name if isinstance(name, str) else None
+            expiry = expiry_of(token)
+            if expiry is None or (known is not None and expiry < today <= known):
+                expiry = known  # a list that names it cannot mean that it was over before its day
+            if symbol != subscription.symbol or expiry != known:
+                slot, claims = subscription.slot, subscription.claims
+                wanted[token] = Subscription(slot, claims, symbol, self.revision, expiry)
 
-    def _adopt(self, token: int, subscription: Subscription) -> None:
-        """Carry on under a new token, in the same slot; where it is wanted already, as one."""
-        if (present := self.subscriptions.get(token)) is not None:
-            claims = dict(present.claims)
-            for watchlist, mode in subscription.claims.items():
-                claims[watchlist] = max(
-                    mode, claims.get(watchlist, mode), key=lambda either: either.rank
-                )
-            self._put(token, present._replace(claims=claims, symbol=subscription.symbol))
-            return
-        self._put(token, subscription)
+    def _adopted(self, token: int, subscription: Subscription) -> Subscription:
+        """Return it under a new token, in the same slot; where that is wanted already, as one."""
+        if (present := self.subscriptions.get(token)) is None:
+            return subscription._replace(revision=self.revision)
+        claims = dict(present.claims)
+        for watchlist, mode in subscription.claims.items():
+            claims[watchlist] = max(
+                mode, claims.get(watchlist, mode), key=lambda either: either.rank
+            )
+        adopted: Subscription = present._replace(
+            claims=claims, symbol=subscription.symbol, revision=self.revision
+        )
+        return adopted
 
     def _event(
         self, kind: EventType, slot: int, tokens: tuple[int, ...], subscription: Subscription
@@ -448,16 +472,34 @@ class Draft:
         carried = self.subscriptions.carried
         return {slot: carried.get(slot, 0) for slot in self.layout.slots}
 
-    def _put(self, token: int, subscription: Subscription) -> None:
-        self.subscriptions.put(token, subscription)
-        self.touched[token] = None
+    def _known(self, tokens: Collection[int]) -> dict[int, Subscription]:
+        """Return those of these instruments that are subscribed."""
+        found = zip(tokens, self.subscriptions.get_all(tokens), strict=True)
+        return {token: one for token, one in found if one is not None}
 
-    def _remove(self, token: int) -> None:
-        self.subscriptions.remove(token)
-        self.touched[token] = None
+    def _new(self, slot: int, claims: dict[str, Mode]) -> Subscription:
+        return Subscription(slot, claims, None, self.revision)
 
-    def _move(self, token: int, slot: int) -> None:
-        self._put(token, self.subscriptions[token]._replace(slot=slot))
+    def _changed(self, old: Subscription, claims: dict[str, Mode]) -> Subscription:
+        return Subscription(old.slot, claims, old.symbol, self.revision, old.expiry)
+
+    def _move(self, slots: Mapping[int, int]) -> None:
+        self.subscriptions.change(
+            {
+                token: self.subscriptions[token]._replace(slot=slot, revision=self.revision)
+                for token, slot in slots.items()
+            }
+        )
+
+
+def _alike(old: Subscription, new: Subscription) -> bool:
+    """Whether a change has left everything as it was."""
+    return (
+        old.slot == new.slot
+        and old.claims == new.claims
+        and old.symbol == new.symbol
+        and old.expiry == new.expiry
+    )
 
 
 def status(state: State, after: str | None = None) -> StatusPayload:

@@ -91,6 +91,37 @@ class MapDraft(MutableMapping[K, V]):
         buckets = self._buckets
         return key in buckets[_place(key, len(buckets))]
 
+    # a loop over calls of the methods above and below would cost several times as much
+
+    def get_all(self, keys: Iterable[K]) -> list[V | None]:
+        """Return the value of each key, in their order; None where there is none."""
+        buckets = self._buckets
+        mask = len(buckets) - 1
+        return [buckets[((hash(key) * _MIX) >> 16) & mask].get(key) for key in keys]
+
+    def put_all(self, entries: Mapping[K, V]) -> None:
+        """Set the value of each key."""
+        mask = len(self._buckets) - 1
+        own, added = self._own or {}, 0
+        for key, value in entries.items():
+            bucket = own.get(((hash(key) * _MIX) >> 16) & mask)
+            if bucket is None:
+                bucket = self._bucket(key)
+                own = self._own or {}
+            added += key not in bucket
+            bucket[key] = value
+        self._size += added
+
+    def delete_all(self, keys: Iterable[K]) -> None:
+        """Remove each key.
+
+        Raises:
+            KeyError: one is not there.
+        """
+        for key in keys:
+            del self._bucket(key)[key]
+            self._size -= 1
+
     def __setitem__(self, key: K, value: V) -> None:
         bucket = self._bucket(key)
         self._size += key not in bucket
@@ -126,7 +157,7 @@ class MapDraft(MutableMapping[K, V]):
 
     def _bucket(self, key: K) -> dict[K, V]:
         """Return the bucket of a key, copied unless it is this draft's own."""
-        place = _place(key, len(self._buckets))
+        place = ((hash(key) * _MIX) >> 16) & (len(self._buckets) - 1)
         if self._own is None:
             self._buckets, self._own = list(self._buckets), {}
         bucket = self._own.get(place)

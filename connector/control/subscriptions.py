@@ -5,13 +5,18 @@ Immutable; a draft of it is changed and finished, which costs what was touched. 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import ItemsView, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from connector.control.persistent_map import MapDraft, PersistentMap
-from connector.control.records import Subscription
+from connector.control.records import Subscription, highest
 from connector.kite.wire.models import Mode
 
+K = TypeVar("K")
+
+_Change = tuple[int, Subscription | None, Subscription | None]
+"""Token, what was wanted of it, and what is."""
 _NOBODY: PersistentMap[int, None] = PersistentMap()
 
 
@@ -81,8 +86,7 @@ class Subscriptions(_Indexed):
     ) -> Subscriptions:
         """Return the subscriptions with these entries; of a repeated token the last counts."""
         draft = cls().draft()
-        for token, subscription in dict(entries).items():
-            draft.put(token, subscription)
+        draft.change(dict(entries))
         return draft.finish()
 
     def draft(self) -> SubscriptionsDraft:
@@ -116,12 +120,12 @@ class SubscriptionsDraft(_Indexed):
         self.carried = dict(base.carried)
         self.modes = dict(base.modes)
         self.claims = base.claims
+        self.changed: dict[int, Subscription | None] = {}
+        """What was wanted first of each instrument that was changed, in the order of that."""
 
     def put(self, token: int, subscription: Subscription) -> None:
         """Set what is wanted of an instrument, whatever was wanted before."""
-        old = self._by_token.get(token)
-        self._by_token[token] = subscription
-        self._reindex(token, old, subscription)
+        self.change({token: subscription})
 
     def remove(self, token: int) -> Subscription:
         """Want an instrument no more; returns what was wanted.
@@ -129,9 +133,26 @@ class SubscriptionsDraft(_Indexed):
         Raises:
             KeyError: it was not.
         """
-        old = self._by_token.pop(token)
-        self._reindex(token, old, None)
+        old = self._by_token[token]
+        self.change({token: None})
         return old
+
+    def get_all(self, tokens: Iterable[int]) -> list[Subscription | None]:
+        """Return what is wanted of each instrument, in their order."""
+        return self._by_token.get_all(tokens)
+
+    def change(self, wanted: Mapping[int, Subscription | None]) -> None:
+        """Set what is wanted of these instruments, whatever was wanted before; None ends it.
+
+        Raises:
+            KeyError: an instrument is wanted no more that was not.
+        """
+        changes = list(zip(wanted, self._by_token.get_all(wanted), wanted.values(), strict=True))
+        for token, old, _ in changes:
+            self.changed.setdefault(token, old)
+        self._by_token.put_all({token: new for token, _, new in changes if new is not None})
+        self._by_token.delete_all([token for token, _, new in changes if new is None])
+        self._reindex(changes)
 
     def claimed(self, watchlist: str) -> list[int]:
         """Return the tokens that a watchlist claims."""
@@ -168,35 +189,66 @@ class SubscriptionsDraft(_Indexed):
         touched = self._touched.get(watchlist)
         return self._base.watchlists.get(watchlist, _NOBODY) if touched is None else touched
 
-    def _reindex(self, token: int, old: Subscription | None, new: Subscription | None) -> None:
-        """Bring the indexes in line with the change of one subscription."""
-        old_slot, new_slot = old and old.slot, new and new.slot
-        if old_slot != new_slot:
-            _count(self.carried, old_slot, -1)
-            _count(self.carried, new_slot, 1)
-        old_symbol, new_symbol = old and old.symbol, new and new.symbol
-        if old_symbol != new_symbol:
-            self._rename(token, old_symbol, new_symbol)
-        old_claims, new_claims = old.claims if old else {}, new.claims if new else {}
-        if old_claims is not new_claims:
-            _count(self.modes, old and old.mode, -1)
-            _count(self.modes, new and new.mode, 1)
-            self.claims += len(new_claims) - len(old_claims)
-            for name in old_claims.keys() - new_claims.keys():
-                del self._draft(name)[token]
-            for name in new_claims.keys() - old_claims.keys():
-                self._draft(name)[token] = None
+    def _reindex(self, changes: list[_Change]) -> None:
+        """Bring the indexes in line with what changed."""
+        slots, modes = defaultdict[int, int](int), defaultdict[Mode, int](int)
+        lost, won = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
+        renamed: list[tuple[int, str | None, str | None]] = []
+        old_before = new_before = None
+        old_mode = new_mode = Mode.LTP
+        for token, old, new in changes:
+            old_claims = old_symbol = new_claims = new_symbol = None
+            if old is not None:
+                slots[old.slot] -= 1
+                old_claims, old_symbol = old.claims, old.symbol
+            if new is not None:
+                slots[new.slot] += 1
+                new_claims, new_symbol = new.claims, new.symbol
+            if old_symbol != new_symbol:
+                renamed.append((token, old_symbol, new_symbol))
+            if old_claims is new_claims:
+                continue
+            # after a large command many have one object for their claims
+            if old_claims is not None:
+                if old_claims is not old_before:
+                    old_before, old_mode = old_claims, highest(old_claims)
+                modes[old_mode] -= 1
+                for name in old_claims:
+                    if new_claims is None or name not in new_claims:
+                        lost[name].append(token)
+            if new_claims is not None:
+                if new_claims is not new_before:
+                    new_before, new_mode = new_claims, highest(new_claims)
+                modes[new_mode] += 1
+                for name in new_claims:
+                    if old_claims is None or name not in old_claims:
+                        won[name].append(token)
+        _count(self.carried, slots)
+        _count(self.modes, modes)
+        for name, tokens in lost.items():
+            self._draft(name).delete_all(tokens)
+            self.claims -= len(tokens)
+        for name, tokens in won.items():
+            self._draft(name).put_all(dict.fromkeys(tokens))
+            self.claims += len(tokens)
+        self._rename(renamed)
 
-    def _rename(self, token: int, old: str | None, new: str | None) -> None:
-        old, new = old and old.upper(), new and new.upper()
-        if old is not None:
-            others = tuple(one for one in self._by_symbol[old] if one != token)
+    def _rename(self, renamed: list[tuple[int, str | None, str | None]]) -> None:
+        """Bring the index by symbol in line: (token, old symbol, new symbol) of each."""
+        by_symbol = self._by_symbol
+        for token, old, _ in renamed:
+            if old is None:
+                continue
+            folded = old.upper()
+            others = tuple(one for one in by_symbol[folded] if one != token)
             if others:
-                self._by_symbol[old] = others
+                by_symbol[folded] = others
             else:
-                del self._by_symbol[old]
-        if new is not None:
-            self._by_symbol[new] = (*self._by_symbol.get(new, ()), token)
+                del by_symbol[folded]
+        for token, _, new in renamed:
+            if new is not None:
+                folded = new.upper()
+                by_symbol[folded] = (*by_symbol.get(folded, ()), token)
 
     def _draft(self, watchlist: str) -> MapDraft[int, None]:
         draft = self._touched.get(watchlist)
@@ -206,11 +258,12 @@ class SubscriptionsDraft(_Indexed):
         return draft
 
 
-def _count(counts: dict[Any, int], key: int | Mode | None, change: int) -> None:
-    if key is None:
-        return
-    left = counts.get(key, 0) + change
-    if left:
-        counts[key] = left
-    else:
-        del counts[key]
+def _count(counts: dict[K, int], changes: Mapping[K, int]) -> None:
+    """Add the changes, and leave out what has come to nothing."""
+    for key, change in changes.items():
+        if not change:
+            continue
+        if left := counts.get(key, 0) + change:
+            counts[key] = left
+        else:
+            del counts[key]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError as Code
 from confluent_kafka import (
@@ -183,6 +183,8 @@ class ControlLog:
                     "queue.buffering.max.kbytes": _QUEUE_KIB,
                     "message.max.bytes": _PRODUCED_MAX_BYTES,
                     "delivery.report.only.error": True,
+                    # one for all: a callback of each record's own costs as much as the record
+                    "on_delivery": self._delivered,
                     "partitioner": "murmur2_random",
                 },
             ),
@@ -300,15 +302,13 @@ class ControlLog:
         self._refused.clear()
         try:
             producer.begin_transaction()
-            for record in step.records:
+            for partition, key, value, moved_to in step.records:
                 self._produce(
                     topics.subscriptions,
-                    record.key,
-                    record.value,
-                    partition=record.partition,
-                    headers=[(MOVED_TO, b"%d" % record.moved_to)]
-                    if record.moved_to is not None
-                    else [],
+                    key,
+                    value,
+                    partition,
+                    None if moved_to is None else [(MOVED_TO, b"%d" % moved_to)],
                 )
             for command_id, reply in step.replies:
                 self._produce(topics.replies, command_id, reply)
@@ -377,23 +377,18 @@ class ControlLog:
         topic: str,
         key: str,
         value: bytes | None,
-        *,
         partition: int = -1,
-        headers: list[tuple[str, bytes]] | None = None,
+        headers: list[tuple[str, str | bytes | None]] | None = None,
     ) -> None:
         producer = self._producer
         assert producer is not None  # noqa: S101 - write() looked
-        arguments: dict[str, Any] = {
-            "key": key.encode(),
-            "value": value,
-            "headers": headers or [],
-            "on_delivery": self._delivered,
-        }
-        if partition >= 0:
-            arguments["partition"] = partition
         while True:
             try:
-                producer.produce(topic, **arguments)
+                # positional, as keywords cost: two names of a callback, then the timestamp
+                if headers is None:
+                    producer.produce(topic, value, key, partition)
+                else:
+                    producer.produce(topic, value, key, partition, None, None, 0, headers)
                 return
             except BufferError:
                 producer.poll(0.1)

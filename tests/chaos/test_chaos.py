@@ -106,8 +106,9 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             ended = await chaos.until(
                 lambda: asyncio.to_thread(reader.at_the_end), 60, "all ticks are read"
             )
-            if ended:
-                check_ticks(chaos, reader)
+            if not ended:
+                chaos.fault(f"unread: {await asyncio.to_thread(reader.unread)}")
+            check_ticks(chaos, reader)
             chaos.check_replies()
             chaos.check_feed()
             chaos.check_processes()

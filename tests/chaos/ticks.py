@@ -1,5 +1,6 @@
 """Every tick that reached Kafka: read along, and judged at the end."""
 
+import contextlib
 import io
 import threading
 import uuid
@@ -7,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import fastavro
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from connector.schemas import load
 
@@ -39,6 +40,9 @@ class TickReader:
         ]
         self._lives = defaultdict(int)
         """topic → how often it was deleted"""
+        self._consumers = [self._consumer]
+        """One more for each life of a topic: librdkafka takes news of a topic that was made anew,
+        whose leader's epoch begins at 0 again, for old ones."""
         self._thread = threading.Thread(target=self._run, name="tick-reader", daemon=True)
 
     def __enter__(self):
@@ -51,39 +55,43 @@ class TickReader:
     def __exit__(self, *_):
         self._stopping.set()
         self._thread.join()
-        self._consumer.close()
+        for consumer in self._consumers:
+            consumer.close()
 
     def _run(self):
         while not self._stopping.is_set():
-            for message in self._consumer.consume(1000, POLL_SECONDS):
-                if message.error() is None:
-                    self._messages.append(
-                        (
-                            (message.topic(), message.partition(), self._lives[message.topic()]),
-                            message.offset(),
-                            message.key(),
-                            message.value(),
-                        )
-                    )
+            consumers = list(self._consumers)
+            for consumer in consumers:
+                for message in consumer.consume(1000, POLL_SECONDS / len(consumers)):
+                    if message.error() is None:
+                        self._keep(message)
+
+    def _keep(self, message):
+        topic = message.topic()
+        place = (topic, message.partition(), self._lives[topic])
+        self._messages.append((place, message.offset(), message.key(), message.value()))
 
     def leave(self, topic):
         """The topic is about to be deleted: read no more of it."""
         places = [TopicPartition(*place) for place in self._places if place[0] == topic]
-        self._consumer.incremental_unassign(places)
+        for consumer in self._consumers:
+            with contextlib.suppress(KafkaException):  # it is another consumer's
+                consumer.incremental_unassign(places)
 
     def enter(self, topic):
         """The topic was made anew: read it from its beginning."""
         self._lives[topic] += 1
-        self._consumer.incremental_assign(
-            [
-                TopicPartition(*place, OFFSET_BEGINNING)
-                for place in self._places
-                if place[0] == topic
-            ]
-        )
+        consumer = Consumer(self._properties)
+        places = [place for place in self._places if place[0] == topic]
+        consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
+        self._consumers.append(consumer)
 
     def at_the_end(self, topic=None):
         """Whether everything that is there, or in one topic, has been read; blocks."""
+        return not self.unread(topic)
+
+    def unread(self, topic=None):
+        """Of each partition that was not read to its end: what was read, and where it ends."""
         reached = {place: 0 for place in self._places if topic is None or place[0] == topic}
         for (name, partition, life), offset, _, _ in list(self._messages):
             if (name, partition) in reached and life == self._lives[name]:
@@ -91,12 +99,15 @@ class TickReader:
         # not asked of the consumer that the thread polls
         asker = Consumer(self._properties)
         try:
-            return all(
-                asker.get_watermark_offsets(TopicPartition(*place), timeout=30)[1] == end
-                for place, end in reached.items()
-            )
+            ends = {
+                place: asker.get_watermark_offsets(TopicPartition(*place), timeout=30)[1]
+                for place in reached
+            }
         finally:
             asker.close()
+        return {
+            place: (read, ends[place]) for place, read in reached.items() if read != ends[place]
+        }
 
     def ticks(self):
         """(place, offset, token, slot, session_id, sequence), in order within a place.

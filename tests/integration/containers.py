@@ -25,7 +25,7 @@ from tests.support.ports import free_ports
 
 KAFKA_IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.4.0")
 REGISTRY_IMAGE = os.environ.get("REGISTRY_IMAGE", "apicurio/apicurio-registry:3.3.3")
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 
 
 def unavailable(reason: str) -> None:
@@ -135,7 +135,8 @@ class KafkaContainer:
             with contextlib.suppress(KafkaException):
                 if admin.list_topics(timeout=1).brokers:
                     return
-        raise TimeoutError("Kafka does not answer")
+        written = self._container.get_wrapped_container().logs(tail=40).decode(errors="replace")
+        raise TimeoutError(f"Kafka does not answer; the last lines of its log:\n{written}")
 
 
 @contextlib.contextmanager
