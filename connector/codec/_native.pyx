@@ -77,7 +77,7 @@ cdef struct Instrument:
     PyObject *key  # NULL: the place is free
     PyObject *identity  # token, exchange, tradingsymbol as they stand in a body; NULL: not yet made
     uint32_t token
-    uint8_t mode  # rank of the last packet's mode, 0 before the first
+    uint8_t mode  # rank of the last packet's mode, 0 before the first, and of what is watched
     bint expected  # the next packet is a snapshot
     bint stray  # came without being expected
 
@@ -409,20 +409,20 @@ cdef class Transcoder:
             place = self.instruments.find(token)
             if place.key == NULL:
                 place = self.instruments.add(token)
-            elif place.stray:
-                place.stray = False
-                self.strays -= 1
+            self.strays -= place.stray
+            place.stray = False
             place.expected = True
 
-    def forget(self, tokens):
-        cdef Instrument *place
+    def watch(self, tokens):
         for token in tokens:
-            if not 0 <= token <= 0xFFFFFFFF:
-                continue
-            place = self.instruments.find(token)
-            if place.key != NULL:
-                self.strays -= place.stray
-                self.instruments.remove(place)
+            if 0 <= token <= 0xFFFFFFFF and self.instruments.find(token).key != NULL:
+                self.instruments.find(token).mode = 0
+
+    def forget(self, tokens):
+        for token in tokens:
+            if 0 <= token <= 0xFFFFFFFF and self.instruments.find(token).key != NULL:
+                self.strays -= self.instruments.find(token).stray
+                self.instruments.remove(self.instruments.find(token))
 
     def set_symbols(self, symbols):
         cdef size_t i

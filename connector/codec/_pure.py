@@ -139,6 +139,12 @@ class Transcoder:
                 self._strays -= 1
             instrument.expected = True
 
+    def watch(self, tokens: Iterable[int]) -> None:
+        for token in tokens:
+            instrument = self._instruments.get(token)
+            if instrument is not None:
+                instrument.mode = None
+
     def forget(self, tokens: Iterable[int]) -> None:
         for token in tokens:
             instrument = self._instruments.pop(token, None)

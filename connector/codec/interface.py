@@ -39,7 +39,7 @@ Transcoded: TypeAlias = tuple[list[Record], Sequence[tuple[int, Mode]], Sequence
     records    in wire order. Nothing is lost: each packet is here or in `rejected`, but for
                those of `unkept`
     confirmed  (instrument_token, mode) where the mode is not the one last seen, or the token is
-               seen for the first time since it was expected; empty in steady state
+               seen for the first time since it was expected or watched; empty in steady state
     rejected   (reason, bytes) of what is not a tick; empty in steady state
 
 A plain tuple: Python makes it and takes it apart several times faster than a NamedTuple, which a
@@ -92,6 +92,12 @@ class Twin(Protocol):
         """The next packet of each of these is a snapshot, and is reported as confirmed.
 
         A number that does not fit 32 bits never comes over the wire and is passed over.
+        """
+
+    def watch(self, tokens: Iterable[int]) -> None:
+        """Report the next packet of each of these as confirmed; it is no snapshot for that.
+
+        Of tokens that are not known nothing is reported that would not be anyway.
         """
 
     def forget(self, tokens: Iterable[int]) -> None:

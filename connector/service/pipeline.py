@@ -303,6 +303,10 @@ class SlotPipeline:
         """These tokens are no longer wanted."""
         self.transcoder.forget(tokens)
 
+    def watch(self, tokens: Iterable[int]) -> None:
+        """The next packet of each is to be told of."""
+        self.transcoder.watch(tokens)
+
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """The tick path."""
         records, confirmed, rejected = self._transcode(data, receive_time_us)

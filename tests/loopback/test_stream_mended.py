@@ -1,5 +1,7 @@
 """Mute and half-served sockets, over a real WebSocket and into Kafka: mended while trading."""
 
+from connector.kite.feed.rhythm import LEARNED_ROUNDS
+from connector.settings.models import InstrumentSettings
 from connector.simulator import FaultKind, SimulatorConfig
 from connector.testing import until
 from tests.support.clock import TradingClock
@@ -72,6 +74,41 @@ async def test_a_half_served_socket_is_replaced_until_one_serves_everything():
             )
             around.simulator.clear_faults()
             await until(lambda: running.status().ready and confirmed(running))
+
+
+def many(around):
+    """Settings with instruments that a half-served socket brings, and others."""
+    tokens = tuple(listing.instrument_token for listing in around.simulator.universe.listings[:60])
+    wanted = (InstrumentSettings(mode="quote", instruments=tokens),)
+    return around.settings.model_copy(update={"instruments": wanted})
+
+
+def learned(running):
+    """Each instrument was heard in enough rounds for its silence to be strange."""
+    rhythms = [each._session._rhythm for each in running.owner._connections.values()]
+    beats = [beat for rhythm in rhythms for beat in rhythm._beats.values()]
+    return len(beats) == 60 and all(beat.learned >= LEARNED_ROUNDS for beat in beats)
+
+
+async def test_instruments_that_fall_silent_later_are_noticed_and_their_socket_replaced():
+    async with stack(SIMULATOR, connection=CONNECTION) as around, service(
+        around, many(around), ready=False, clock=TradingClock()
+    ) as running:  # fmt: skip
+        await until(lambda: running.status().ready and confirmed(running) and learned(running))
+        first = {socket.number for socket in around.simulator.sockets}
+        await around.simulator.inject(FaultKind.HALF_SERVED)
+        await until(lambda: any("have sent nothing" in why for why in running.status().not_ready))
+        await until(
+            lambda: (
+                all(one.renewals for one in running.status().connections)
+                and running.status().ready
+                and confirmed(running)
+            )
+        )
+        assert first.isdisjoint(socket.number for socket in around.simulator.sockets)
+        around.simulator.set_market(is_open=False)
+        await delivered(running)
+        assert {event["slot"] for event in await events(around, "unconfirmed")} == {0, 1, 2}
 
 
 async def test_wild_times_reach_kafka_and_move_no_event_time():

@@ -144,6 +144,10 @@ class ChannelHandler:
         """Forget tokens that are no longer wanted."""
         self._modes.drop(tokens)
 
+    def watch(self, tokens: Iterable[int]) -> None:
+        """The next packet of each is told of."""
+        self._modes.drop(tokens)
+
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """Parse and queue a frame, and return which tokens are new."""
         if self._raw:

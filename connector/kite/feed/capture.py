@@ -33,7 +33,7 @@ from typing import BinaryIO, NamedTuple, Self, cast
 
 from connector.errors import CaptureError
 from connector.files import UnusableFileError, check_file, open_private
-from connector.kite.feed.handler import Flow, FlowControlled, Handler
+from connector.kite.feed.handler import Flow, FlowControlled, Handler, Watching
 from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
 
 MAGIC = b"KITECAP1\n"
@@ -233,6 +233,11 @@ class RecordingHandler:
     def forget(self, tokens: Iterable[int]) -> None:
         """Hand the forgotten tokens on."""
         self._inner.forget(tokens)
+
+    def watch(self, tokens: Iterable[int]) -> None:
+        """Hand on, where the inner handler can."""
+        if isinstance(self._inner, Watching):
+            self._inner.watch(tokens)
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """Record a frame and hand it on."""

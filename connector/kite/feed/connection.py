@@ -30,7 +30,7 @@ from connector.kite.config import ConnectionConfig
 from connector.kite.feed.backoff import backoff_seconds, slot_seconds, token_seconds
 from connector.kite.feed.connection_events import Reporter
 from connector.kite.feed.credentials import Credentials
-from connector.kite.feed.handler import FlowControlled, Handler
+from connector.kite.feed.handler import FlowControlled, Handler, Watching
 from connector.kite.feed.session import Notice, Session, Step
 from connector.kite.feed.socket import FeedSocket, SocketListener, check_root, open_socket
 from connector.kite.feed.stats import ConnectionStats
@@ -79,6 +79,7 @@ class Connection:
             capacity=config.max_symbols_per_connection,
             confirm_timeout_seconds=config.confirm_timeout_seconds,
             confirm_attempts=config.confirm_attempts,
+            round_seconds=config.stall_threshold_seconds,
         )
         self._watchdog = Watchdog(config)
         self._stream = Stream(self._session)
@@ -117,6 +118,8 @@ class Connection:
         self._connects = 0
         self._failures = 0
         self._last_error = ""
+        # how to see that an instrument still ticks; None where the handler cannot
+        self._watch = handler.watch if isinstance(handler, Watching) else None
         if isinstance(handler, FlowControlled):
             handler.flow(self)
 
@@ -485,6 +488,8 @@ class Connection:
                     self._end_socket(None, str(error))
                     return
         stream.judge(self._watchdog, now)
+        if self._watch is not None:
+            self._apply(self._session.roll_call(stream.trading, now, paused=self._paused))
         if not self._paused:  # what is held back may be the very confirmations
             self._apply(self._session.check(now))
         self._pulse_timer = self._clock.call_later(self._watchdog.interval_seconds, self._pulse)
@@ -564,6 +569,8 @@ class Connection:
             self._report.call(self._handler.forget, step.forget)
         if step.expect:
             self._report.call(self._handler.expect, step.expect)
+        if step.watch and self._watch is not None:
+            self._report.call(self._watch, step.watch)
         if self._socket is not None:
             for request in step.requests:
                 self._socket.send(str(request))

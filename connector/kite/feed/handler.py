@@ -40,6 +40,14 @@ class Handler(Protocol):
         """Handle an edge of the connection's life."""
 
 
+@runtime_checkable
+class Watching(Protocol):
+    """A handler that can tell that an instrument still ticks, at no cost a tick."""
+
+    def watch(self, tokens: Iterable[int]) -> None:
+        """Return the next packet of each of these from `frame`, although its mode is no other."""
+
+
 class Flow(Protocol):
     """Reading of one connection, which its handler may hold."""
 

@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from connector.kite.feed.rhythm import Rhythm
 from connector.kite.wire.models import EventType, Mode, Request
 
 # Tokens of one request. All 3000 could go in one, but nothing says what length the feed accepts,
@@ -33,6 +34,8 @@ INITIAL_MODE = Mode.QUOTE
 
 SLOW_ASK_MAX_SECONDS: Final = 300.0
 """The longest pause between two requests for an instrument that was given up."""
+LATE_SECONDS: Final = 2.0
+"""The end of a round is looked for each second; later than this, this process was held up."""
 PROBE_TOKENS: Final = 3
 """Instruments that a quiet socket is asked for anew: one answer is enough."""
 
@@ -54,6 +57,8 @@ class Step:
     """The tokens that are no longer wanted."""
     expect: list[int] = field(default_factory=list)
     """The tokens whose next packet is a snapshot."""
+    watch: list[int] = field(default_factory=list)
+    """The tokens whose next packet is to be reported; it is no snapshot."""
     requests: list[Request] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
@@ -79,6 +84,7 @@ class Session:
         capacity: int,
         confirm_timeout_seconds: float,
         confirm_attempts: int,
+        round_seconds: float = 60.0,
         chunk_tokens: int = CHUNK_TOKENS,
     ) -> None:
         self.desired: dict[int, Mode] = {}
@@ -95,6 +101,10 @@ class Session:
         # instruments wanted, by segment
         self._segments: Counter[int] = Counter()
         self._probe_at = 0
+        # who has fallen silent, by its own past; looked at once in a round
+        self._rhythm = Rhythm()
+        self._round_seconds = round_seconds
+        self._round_began = 0.0
         # replayed on this socket and not seen since
         self._replaying: set[int] = set()
         self._replayed = 0
@@ -152,6 +162,7 @@ class Session:
             if mode is None and self.desired.pop(token, None) is not None:
                 self._segments[token & 0xFF] -= 1
                 step.forget.append(token)
+        self._rhythm.forget(step.forget)
         wanted: list[int] = []
         for token, mode in changes.items():
             if mode is None:
@@ -170,6 +181,8 @@ class Session:
         """Ask for everything that is wanted: the socket is new."""
         self.closed()
         self.is_open = True
+        self._rhythm.opened()
+        self._round_began = now
         step = Step()
         self._ask(self.desired, step, now)
         self._replaying = set(self.desired)
@@ -199,6 +212,7 @@ class Session:
                 continue
             first = token not in self._seen
             self._seen[token] = mode
+            self._rhythm.heard(token, answered=first)
             self._replaying.discard(token)
             if mode is self.desired[token]:
                 self._pending.pop(token, None)
@@ -263,6 +277,38 @@ class Session:
         self._request("unsubscribe", tokens, step)
         self._request("subscribe", tokens, step)
         self._request_modes(tokens, step)
+        return step
+
+    def roll_call(self, segments: Collection[int], now: float, *, paused: bool = False) -> Step:
+        """Once in a round: subscribe anew to what has fallen silent while others go on.
+
+        Args:
+            segments: those whose market is open.
+            now: monotonic seconds.
+            paused: reading is paused by our own side, so that silence proves nothing.
+        """
+        step = Step()
+        lasted = now - self._round_began
+        if paused or lasted >= max(1.5 * self._round_seconds, self._round_seconds + LATE_SECONDS):
+            # what came meanwhile may lie unread: this round says nothing
+            self._rhythm.opened()
+        elif lasted < self._round_seconds:
+            return step
+        self._round_began = now
+        if paused:
+            return step
+        trading = [token for token in self._asked if token & 0xFF in segments]
+        overdue = [token for token in self._rhythm.end_round(trading) if token in self._seen]
+        step.watch += trading
+        for token in overdue:
+            # not seen until it answers: as if it had just been asked for the first time
+            del self._seen[token]
+            self._given_up.pop(token, None)
+            self._pending[token] = _Ask(now + self._confirm_timeout)
+        step.expect += overdue
+        self._request("unsubscribe", overdue, step)
+        self._request("subscribe", overdue, step)
+        self._request_modes(overdue, step)
         return step
 
     def ask_all(self) -> Step:

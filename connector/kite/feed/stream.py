@@ -30,18 +30,19 @@ class Stream:
         self.renewals = 0
         """Sockets that were replaced since they were mute or half served."""
         self._session = session
-        self._trading: set[int] = set()
+        self.trading: set[int] = set()
+        """Segments whose market is open, as of the last `measure`."""
 
     def measure(self, at: datetime) -> None:
         """Count anew, at a time (aware)."""
         session = self._session
-        self._trading = {
+        self.trading = {
             segment
             for segment in session.segments
             if (exchange := _EXCHANGES.get(segment)) is not None and ticks_expected(exchange, at)
         }
-        self.wanted = session.wanted_of(self._trading)
-        unserved = session.unserved_of(self._trading)
+        self.wanted = session.wanted_of(self.trading)
+        unserved = session.unserved_of(self.trading)
         self.unserved = unserved if unserved >= UNSERVED_SHARE * self.wanted else 0
 
     def judge(self, watchdog: Watchdog, now: float) -> None:
@@ -57,7 +58,7 @@ class Stream:
                 "asked for: asking again, then opening another socket"
             )
         elif self.trouble:
-            seen = self._session.seen_of(self._trading)
+            seen = self._session.seen_of(self.trading)
             if seen >= (1 - UNSERVED_SHARE) * self.wanted:
                 self.trouble = ""
 

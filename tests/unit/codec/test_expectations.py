@@ -48,6 +48,23 @@ def test_a_rejected_packet_is_no_snapshot(transcoder):
     assert tick(transcoder, ltp(NSE))["snapshot"] is True
 
 
+def test_what_is_watched_is_told_of_once_and_is_no_snapshot(transcoder):
+    transcoder.expect([NSE])
+    ticks(transcoder, quote(NSE), quote(RELIANCE))
+    transcoder.watch([NSE, RELIANCE, 7, -1, 2**32])
+    for packets, told in [
+        ((quote(NSE),), [(NSE, Mode.QUOTE)]),
+        ((quote(NSE), quote(RELIANCE)), [(RELIANCE, Mode.QUOTE)]),
+        ((quote(NSE), quote(RELIANCE)), ()),
+    ]:
+        records, confirmed, _ = transcoder.transcode(frame(*packets), NOW_US)
+        assert confirmed == told
+        assert [decode(value)[1]["snapshot"] for _, _, value in records] == [False] * len(packets)
+    transcoder.expect([NSE])
+    transcoder.watch([NSE])
+    assert [t["snapshot"] for t in ticks(transcoder, quote(NSE), quote(NSE))] == [True, False]
+
+
 def test_confirmed_names_what_is_new_and_then_nothing(transcoder):
     transcoder.expect([NSE])
     _, confirmed, _ = transcoder.transcode(frame(quote(NSE), quote(NSE)), NOW_US)

@@ -275,3 +275,59 @@ class TestAskingAgain:
         session.opened(0.0)
         step = session.check(5.0)
         assert (requests(step), kinds(step.notices)) == ([], [EventType.UNCONFIRMED])
+
+
+class TestRollCall:
+    NSE, NFO = 257, 258
+
+    @pytest.fixture
+    def session(self):
+        session = make(attempts=1)
+        session.opened(0.0)
+        session.update({self.NSE: FULL, self.NFO: QUOTE}, 0.0)
+        self.hear(session, 0.0, self.NSE, self.NFO)
+        return session
+
+    def hear(self, session, now, *tokens):
+        session.confirm([(token, session.desired[token]) for token in tokens], now)
+
+    def rounds(self, session, numbers, *tokens, segments=(1, 2)):
+        """Rounds of a minute in which these are heard; returns the steps at their ends."""
+        steps = []
+        for number in numbers:
+            assert session.roll_call(segments, number * 60.0 + 59.0).watch == []
+            self.hear(session, number * 60.0 + 59.0, *tokens)
+            steps.append(session.roll_call(segments, (number + 1) * 60.0))
+        return steps
+
+    def test_who_falls_silent_is_asked_for_as_if_for_the_first_time(self, session):
+        for step in self.rounds(session, range(5), self.NSE, self.NFO):
+            assert (step.watch, step.requests) == ([self.NSE, self.NFO], [])
+        quiet, asked = self.rounds(session, (5, 6), self.NFO)
+        assert quiet.requests == []
+        assert asked.expect == [self.NSE]
+        assert requests(asked) == [
+            ("unsubscribe", [self.NSE]),
+            ("subscribe", [self.NSE]),
+            ("mode", ["full", [self.NSE]]),
+        ]
+        assert session.silent_tokens() == [self.NSE]
+        assert requests(session.check(426.0))[0] == ("subscribe", [self.NSE])
+        step = session.check(432.0)
+        assert step.notices == [Notice(EventType.UNCONFIRMED, 1, (self.NSE,), "no packet")]
+        assert session.unserved_of([1]) == 1
+        self.hear(session, 440.0, self.NSE)
+        assert session.unconfirmed_count == 0
+
+    def test_a_closed_market_is_not_watched(self, session):
+        steps = self.rounds(session, range(5), self.NSE, self.NFO, segments=(1,))
+        assert all(step.watch == [self.NSE] for step in steps)
+        assert not any(step.requests for step in self.rounds(session, range(5, 40), self.NSE))
+
+    @pytest.mark.parametrize("paused", [True, False], ids=["paused", "late"])
+    def test_a_round_in_which_nothing_was_read_says_nothing(self, session, paused):
+        self.rounds(session, range(5), self.NSE, self.NFO)
+        self.rounds(session, (5,), self.NFO)
+        assert session.roll_call((1, 2), 420.0 if paused else 480.0, paused=paused).requests == []
+        numbers = (7, 8) if paused else (8,)
+        assert not any(step.requests for step in self.rounds(session, numbers, self.NFO))
