@@ -61,7 +61,7 @@ bench: $(NATIVE) ## every figure, next to pykiteconnect + fastavro + confluent-k
 integration: $(NATIVE) ## against real Kafka and registry (containers, or addresses in the environment)
 	@$(BIN)/pytest tests/integration -m integration $(ARGS)
 
-downstream: $(NATIVE) ## of the integration tests only Flink, Spark and the consumers
+downstream: $(NATIVE) ## every reader over one tape of ticks, on a real Kafka
 	@$(BIN)/pytest tests/integration/downstream -m downstream $(ARGS)
 
 compose-test: $(NATIVE) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
@@ -102,6 +102,7 @@ lock: $(STAMP) ## renew requirements/*.txt
 	@$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --group deploy -o requirements/deploy.txt
 	@$(LOCK) --group spark -o requirements/spark.txt
+	@$(LOCK) --group clickhouse -o requirements/clickhouse.txt
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(LOCK) - -o requirements/build.txt
 

@@ -92,7 +92,7 @@ def flink_ddl(
     """
     source = _SOURCES[schema_name]
     schema = schemas.load(schema_name) if schema is None else schema
-    named = _named_types(schema)
+    named = named_types(schema)
     compacted = source.time is None
     not_null = " NOT NULL" if compacted else ""
     columns = [f"{_quoted(source.key)} STRING{not_null} COMMENT 'The key of the record'"]
@@ -192,7 +192,7 @@ def _python_literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _named_types(schema: Any) -> dict[str, Schema]:
+def named_types(schema: Any) -> dict[str, Schema]:
     """Every record of the schema by its bare name, which a later field may use instead of it."""
     found: dict[str, Schema] = {}
 

@@ -226,6 +226,19 @@ def spark_reader(*, settings: Settings) -> None:
     typer.echo(reader(pattern, settings.kafka.bootstrap_servers, settings.registry.url), nl=False)
 
 
+@with_settings("bootstrap", "registry", "prefix")
+def clickhouse_tables(*, settings: Settings) -> None:
+    """Print ClickHouse tables over the topics, and bars of a minute, made from the schemas."""
+    from connector.cli.clickhouse import clickhouse_tables as tables
+
+    typer.echo(
+        tables(
+            settings.kafka.bootstrap_servers, settings.registry.url, prefix=settings.topics.prefix
+        ),
+        nl=False,
+    )
+
+
 class _Schemas(CommandGroup):
     @classmethod
     def targets(cls) -> dict[str, Callable[..., None]]:
@@ -236,6 +249,7 @@ class _Schemas(CommandGroup):
             "register": register_schemas,
             "flink": flink_tables,
             "spark": spark_reader,
+            "clickhouse": clickhouse_tables,
         }
 
 

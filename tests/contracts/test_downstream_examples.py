@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from connector.cli.clickhouse import clickhouse_tables
 from connector.cli.downstream import flink_tables, spark_reader, topic_pattern
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -15,6 +16,7 @@ REGISTRY_URL = "http://localhost:8081"
 
 GENERATED = {
     "flink/tables.sql": flink_tables(BOOTSTRAP_SERVERS, REGISTRY_URL),
+    "clickhouse/tables.sql": clickhouse_tables(BOOTSTRAP_SERVERS, REGISTRY_URL),
     "spark/ticks.py": spark_reader(topic_pattern("tick"), BOOTSTRAP_SERVERS, REGISTRY_URL),
 }
 

@@ -37,6 +37,7 @@ def ticks(records: Iterable[Record], writers: Mapping[int, Any]) -> list[dict]:
     return [
         fastavro.schemaless_reader(io.BytesIO(record.value[5:]), writers[tick_schema_id(record)])
         for record in records
+        if record.value is not None
     ]
 
 

@@ -31,6 +31,7 @@ class Downstream:
     registry_url: str
     names: TopicNames
     schema_ids: dict[str, int]
+    older_ids: dict[str, int]
     newer_ids: dict[str, int] = field(default_factory=dict)
     written: list[Record] = field(default_factory=list)
 
@@ -39,7 +40,7 @@ class Downstream:
         return self.names.prefix
 
     def days(self) -> tuple[list[Record], list[Record]]:
-        made = market.records(self.names, self.schema_ids)
+        made = market.tape(self.names, self.schema_ids, self.older_ids)
         second = market.START_MS + market.DAY_MS - 10_000
         return (
             [record for record in made if record.timestamp_ms < second],
@@ -69,14 +70,8 @@ class Downstream:
 
     def evolve(self) -> None:
         """Register the next version of the ticks' schema with every topic."""
-        newer = json.dumps(market.newer_schema())
-
-        async def register() -> None:
-            async with registry_client(RegistrySettings(url=self.registry_url)) as client:
-                for topic in self.names.all_ticks().values():
-                    self.newer_ids[topic] = await client.register_schema(subject_of(topic), newer)
-
-        asyncio.run(register())
+        newer = market.newer_schema()
+        self.newer_ids = asyncio.run(register_ticks(self.registry_url, self.names, newer))
         assert set(self.newer_ids.values()).isdisjoint(self.schema_ids.values())
 
     def half_in_newer_schema(self, records: list[Record]) -> list[Record]:
@@ -88,9 +83,9 @@ class Downstream:
     @property
     def ticks(self) -> list[dict]:
         """Everything written, decoded."""
-        old, new = schemas.load("tick"), market.newer_schema()
-        writers: dict[int, Any] = dict.fromkeys(self.schema_ids.values(), old)
-        writers |= dict.fromkeys(self.newer_ids.values(), new)
+        writers: dict[int, Any] = dict.fromkeys(self.schema_ids.values(), schemas.load("tick"))
+        writers |= dict.fromkeys(self.older_ids.values(), market.older_schema())
+        writers |= dict.fromkeys(self.newer_ids.values(), market.newer_schema())
         return ticks(self.written, writers)
 
     @property
@@ -124,12 +119,24 @@ class Downstream:
         return records
 
 
-@pytest.fixture
+async def register_ticks(url: str, names: TopicNames, schema: dict[str, Any]) -> dict[str, int]:
+    """Register a version of the ticks' schema with every topic; topic to id."""
+    text = json.dumps(schema)
+    async with registry_client(RegistrySettings(url=url)) as client:
+        return {
+            topic: await client.register_schema(subject_of(topic), text)
+            for topic in names.all_ticks().values()
+        }
+
+
+@pytest.fixture(scope="session")
 def new_downstream(bootstrap_servers: str, registry_url: str) -> Callable[[], Downstream]:
     def make() -> Downstream:
         names = TopicNames(f"downstream-{uuid4().hex[:8]}")
+        older = asyncio.run(register_ticks(registry_url, names, market.older_schema()))
         ids = asyncio.run(register_schemas(RegistrySettings(url=registry_url), names))
-        made = Downstream(bootstrap_servers, registry_url, names, ids)
+        assert set(ids.values()).isdisjoint(older.values())
+        made = Downstream(bootstrap_servers, registry_url, names, ids, older)
         made.create_topics(*names.all_ticks().values())
         return made
 

@@ -21,6 +21,7 @@ from tests.support.documented import block_after, shell_lines
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 BUILD = ROOT / "build/downstream"
+BUILT = ("build", "node_modules", "target")
 RUN_SECONDS = 600
 # runs are short: no time spent on compiling well, and little memory
 BRIEF_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m")
@@ -64,13 +65,14 @@ def documented(page: str, words: str) -> list[str]:
 
 def user_folder(folder: Path) -> Path:
     """A folder with the examples; what is built and installed in it is kept for the next one."""
-    shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("build"))
+    shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns(*BUILT))
     for project in ("flink", "spark", "consumers/java"):
         out = BUILD / project
         out.mkdir(parents=True, exist_ok=True)
         (folder / "examples" / project / "build").symlink_to(out)
     (folder / "build").mkdir()
-    (folder / "build/spark").symlink_to(BUILD / "spark-venv")
+    for name in ("spark", "clickhouse"):
+        (folder / f"build/{name}").symlink_to(BUILD / f"{name}-venv")
     return folder
 
 
@@ -95,7 +97,7 @@ def typed(folder: Path, lines: Iterable[str], **environment: str) -> str:
 
 def spark(folder: Path, lines: Iterable[str]) -> str:
     """The same for lines that call spark-submit: with few resources, in one process."""
-    python = _spark_python()
+    python = _python_of("spark")
     configuration = folder / "spark-conf"
     configuration.mkdir(exist_ok=True)
     (configuration / "spark-defaults.conf").write_text(SPARK_BRIEF)
@@ -109,11 +111,19 @@ def spark(folder: Path, lines: Iterable[str]) -> str:
     )
 
 
-def _spark_python() -> Path:
-    """An environment of its own, as the page tells to make it: pyspark is half a gigabyte."""
-    requirements = ROOT / "requirements/spark.txt"
+def clickhouse(folder: Path, lines: list[str]) -> str:
+    """The lines of the page behind the one that makes the environment, which is made once."""
+    environment, *rest = lines
+    assert "-r requirements/clickhouse.txt" in environment
+    _python_of("clickhouse")
+    return run(["bash", "-euo", "pipefail", "-c", "\n".join(rest)], folder)
+
+
+def _python_of(name: str) -> Path:
+    """An environment of its own, as the page tells to make it: these are half a gigabyte each."""
+    requirements = ROOT / f"requirements/{name}.txt"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    venv = BUILD / "spark-venv"
+    venv = BUILD / f"{name}-venv"
     stamp, python = venv / ".installed", venv / "bin/python"
     if not stamp.exists() or stamp.read_text() != digest:
         run([sys.executable, "-m", "venv", "--clear", str(venv)], ROOT)

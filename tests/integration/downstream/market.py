@@ -8,8 +8,10 @@ many share an event time, and a slot reconnects in the middle.
 from __future__ import annotations
 
 import io
+import json
 import random
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import fastavro
 
@@ -19,6 +21,7 @@ from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import Exchange
 from connector.simulator import wire
 
+GOLDEN = Path(__file__).parents[2] / "golden"
 DAY_MS = 86_400_000
 START_MS = 1_767_585_600_000  # 2026-01-05 04:00 UTC, 09:30 in India
 STEP_MS = 200
@@ -137,9 +140,39 @@ def newer_schema() -> dict:
     return {**schema, "fields": [*schema["fields"], NEW_FIELD]}
 
 
+def older_schema() -> dict:
+    """The version before the flat top of book was appended."""
+    schema: dict = json.loads((GOLDEN / "tick.v1.avsc").read_text("utf-8"))
+    return schema
+
+
 def in_newer_schema(record: Record, schema_id: int) -> Record:
-    """The same tick, written by fastavro in the next version, with something in the new field."""
+    """The same tick in the next version, with something in the new field."""
+    return _written_again(record, newer_schema(), schema_id, market_phase="open")
+
+
+def in_older_schema(record: Record, schema_id: int) -> Record:
+    """The same tick as the version before wrote it."""
+    return _written_again(record, older_schema(), schema_id)
+
+
+def tape(names: TopicNames, schema_ids: dict[str, int], older_ids: dict[str, int]) -> list[Record]:
+    """What every reader is compared by: both days, of the first one about half in version 1.
+
+    All modes, an index, nulls, gaps, repeats, snapshots, a reconnect, topics that stay empty. A
+    repeated tick is in the same version again.
+    """
+    return [
+        in_older_schema(record, older_ids[record.topic])
+        if record.timestamp_ms < START_MS + DAY_MS // 2 and sum((record.value or b"")[5:]) % 2
+        else record
+        for record in records(names, schema_ids)
+    ]
+
+
+def _written_again(record: Record, schema: dict, schema_id: int, **more: str) -> Record:
+    assert record.value is not None
     tick = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schemas.load("tick"), None)
     body = io.BytesIO()
-    fastavro.schemaless_writer(body, newer_schema(), {**tick, "market_phase": "open"})
+    fastavro.schemaless_writer(body, schema, {**tick, **more})
     return replace(record, value=b"\x00" + schema_id.to_bytes(4, "big") + body.getvalue())

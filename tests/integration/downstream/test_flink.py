@@ -12,6 +12,7 @@ from connector.kafka.records import InstrumentEncoder
 from connector.kite.web.instruments import Instrument
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar
+from tests.integration.downstream.checksum import NULLABLE, agreed, result
 from tests.integration.downstream.engines import EXAMPLES, documented, typed, user_folder
 from tests.integration.downstream.market import Record
 
@@ -31,6 +32,24 @@ INSERT INTO named SELECT token_key, tradingsymbol, expiry, lot_size FROM instrum
 """
 # what is not read is at least accepted
 EXPLAIN_SQL = "EXPLAIN SELECT * FROM orders;\nEXPLAIN SELECT * FROM connection_events;\n"
+COUNTED = [*NULLABLE, "ohlc.open", "depth.buy[1].price"]
+COUNTS_SQL = """
+CREATE TABLE counts (
+  exchange STRING, ticks BIGINT, volume BIGINT, %declared%, PRIMARY KEY (exchange) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = '%topic%', 'properties.bootstrap.servers' = '%servers%',
+  'key.format' = 'raw', 'value.format' = 'json'
+);
+INSERT INTO counts
+SELECT exchange, COUNT(*), SUM(volume_traded), %counted%
+FROM (
+  SELECT *, ROW_NUMBER() OVER (
+    PARTITION BY slot, session_id, `sequence` ORDER BY event_time
+  ) AS copy FROM ticks
+)
+WHERE copy = 1
+GROUP BY exchange;
+"""
 PHASES_SQL = """
 CREATE TABLE phases (market_phase STRING, instrument_token BIGINT NOT NULL) WITH (
   'connector' = 'kafka', 'topic' = '%topic%', 'properties.bootstrap.servers' = '%servers%',
@@ -105,6 +124,34 @@ def test_bars_are_equal_before_and_after_the_schema_moves_on(new_downstream, tmp
     assert Counter((row["market_phase"], row["instrument_token"]) for row in read) == Counter(
         (tick.get("market_phase"), tick["instrument_token"]) for tick in downstream.ticks
     )
+
+
+def test_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path):
+    downstream = new_downstream()
+    for day in downstream.days():
+        downstream.write(day)
+    topic = f"{downstream.prefix}.counts"
+    downstream.create_topics(topic)
+    names = [f"no_{number}" for number in range(len(COUNTED))]
+    counted = [f"COUNT(*) FILTER (WHERE {column} IS NULL)" for column in COUNTED]
+    script = (
+        COUNTS_SQL.replace("%topic%", topic)
+        .replace("%servers%", downstream.bootstrap_servers)
+        .replace("%declared%", ", ".join(f"{name} BIGINT" for name in names))
+        .replace("%counted%", ", ".join(counted))
+    )
+    bars = run_bars(downstream, tmp_path / "counts", f"{downstream.prefix}.bars", script)
+    last = {key: json.loads(value) for key, value in downstream.read(topic) if value}
+    found = result(
+        ticks=sum(row["ticks"] for row in last.values()),
+        volume=sum(row["volume"] or 0 for row in last.values()),
+        nulls={
+            column: sum(row[name] for row in last.values())
+            for column, name in zip(COUNTED, names, strict=True)
+        },
+        made=bars,
+    )
+    assert found == agreed()
 
 
 def test_instruments_are_a_table_that_tombstones_delete_from(new_downstream, tmp_path):

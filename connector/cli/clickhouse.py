@@ -1,0 +1,245 @@
+"""What ClickHouse needs to read the topics, made from the Avro schemas: queues, tables, bars.
+
+Pure: text in, text out. ClickHouse reads wrongly and silently what is declared wrongly (a price as
+Decimal, a time as DateTime64(6), a nullable number that is not Nullable), so the columns are never
+written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
+from connector.cli.downstream import Schema, named_types
+from connector.kafka.registry import topic_schemas
+from connector.kafka.topics import TopicNames
+
+_TYPES: Final = {
+    "boolean": "Bool",
+    "int": "Int32",
+    "long": "Int64",
+    "float": "Float32",
+    "double": "Float64",
+    "string": "String",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    name: str
+    order: tuple[str, ...]  # rows that agree in these are one row
+    day: str | None  # the column whose days are the partitions
+    newest: str = ""  # the column by which the newest of such rows is kept
+
+
+_TABLES: Final = {
+    "tick": _Table(
+        "ticks",
+        ("instrument_token", "event_time", "slot", "session_id", "sequence"),
+        "event_time",
+    ),
+    "order_update": _Table(
+        "orders", ("order_id", "receive_time_us", "slot", "session_id"), "event_time"
+    ),
+    "connection_event": _Table("connection_events", ("slot", "time", "type", "reason"), "time"),
+    "instrument": _Table("instruments", ("instrument_token",), None, "kafka_offset"),
+}
+_VIEW: Final = """\
+CREATE MATERIALIZED VIEW IF NOT EXISTS `%name%_from_queue` TO `%name%` AS
+SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `kafka_offset`,
+  _timestamp_ms AS `kafka_time`
+FROM `%name%_queue`;
+"""
+_BARS: Final = """\
+-- Bars of one minute, which a repeated tick leaves as they are: read them from `bars`.
+CREATE TABLE IF NOT EXISTS `bar_states` (
+  `instrument_token` Int64,
+  `bar_start` DateTime64(3, 'UTC'),
+  `exchange` SimpleAggregateFunction(any, String),
+  `tradingsymbol` SimpleAggregateFunction(any, Nullable(String)),
+  `open` AggregateFunction(argMin, Float64, Tuple(DateTime64(3, 'UTC'), Int64, Int64)),
+  `high` SimpleAggregateFunction(max, Float64),
+  `low` SimpleAggregateFunction(min, Float64),
+  `close` AggregateFunction(argMax, Tuple(Float64, Nullable(Float64), Nullable(Float64)),
+    Tuple(DateTime64(3, 'UTC'), Int64, Int64)),
+  `first_volume` SimpleAggregateFunction(min, Nullable(Int64)),
+  `cumulative_volume` SimpleAggregateFunction(max, Nullable(Int64)),
+  `ticks` AggregateFunction(uniqExact, Int32, Int64, Int64)
+) ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMMDD(`bar_start`, 'Asia/Kolkata')
+ORDER BY (`instrument_token`, `bar_start`);
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `bars_from_ticks` TO `bar_states` AS
+SELECT
+  `instrument_token`,
+  CAST(toStartOfMinute(`event_time`), 'DateTime64(3, \\'UTC\\')') AS `bar_start`,
+  any(`exchange`) AS `exchange`,
+  any(`tradingsymbol`) AS `tradingsymbol`,
+  argMinState(`last_price`, (`event_time`, `receive_time_us`, `sequence`)) AS `open`,
+  max(`last_price`) AS `high`,
+  min(`last_price`) AS `low`,
+  -- in a tuple, since argMax passes over what is null; from depth, which version 1 has too, and
+  -- whose arrays are empty, not null, where it is null
+  argMaxState((
+      `last_price`,
+      if(`depth` IS NULL, NULL, `depth`.`buy`[1].`price`),
+      if(`depth` IS NULL, NULL, `depth`.`sell`[1].`price`)
+    ), (`event_time`, `receive_time_us`, `sequence`)) AS `close`,
+  min(`volume_traded`) AS `first_volume`,
+  max(`volume_traded`) AS `cumulative_volume`,
+  uniqExactState(`slot`, `session_id`, `sequence`) AS `ticks`
+FROM `ticks`
+WHERE NOT `snapshot`
+GROUP BY `instrument_token`, `bar_start`;
+
+CREATE VIEW IF NOT EXISTS `bars` AS
+SELECT
+  * EXCEPT (`closing`, `first_volume`, `before`, `is_first`),
+  `closing`.1 AS `close`,
+  `closing`.2 AS `bid`,
+  `closing`.3 AS `ask`,
+  `cumulative_volume` - if(`is_first` OR `before` IS NULL, `first_volume`, `before`) AS `volume`
+FROM (
+  SELECT
+    *,
+    lagInFrame(`cumulative_volume`) OVER `day` AS `before`,
+    row_number() OVER `day` = 1 AS `is_first`
+  FROM (
+    SELECT
+      `instrument_token`, `bar_start`, any(`exchange`) AS `exchange`,
+      any(`tradingsymbol`) AS `tradingsymbol`, argMinMerge(`open`) AS `open`,
+      max(`high`) AS `high`, min(`low`) AS `low`, argMaxMerge(`close`) AS `closing`,
+      min(`first_volume`) AS `first_volume`, max(`cumulative_volume`) AS `cumulative_volume`,
+      uniqExactMerge(`ticks`) AS `ticks`
+    FROM `bar_states`
+    GROUP BY `instrument_token`, `bar_start`
+  )
+  WINDOW `day` AS (
+    PARTITION BY `instrument_token`, toDate(`bar_start`, 'Asia/Kolkata') ORDER BY `bar_start`
+    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+  )
+);
+"""
+
+
+def clickhouse_tables(
+    bootstrap_servers: str,
+    registry_url: str,
+    *,
+    prefix: str = "kite",
+    settings: Mapping[str, str | int] | None = None,
+) -> str:
+    """A ClickHouse SQL script: for each schema a queue, a table and the view between them; bars.
+
+    A queue is a table of the Kafka engine, which hands a record out once to its consumer group. A
+    statement ends with a semicolon at the end of a line.
+
+    Args:
+        bootstrap_servers: as seen from ClickHouse.
+        registry_url: as seen from ClickHouse, with the path of Confluent's API where it has one.
+        prefix: of the topics.
+        settings: further settings of the queues, over those made here.
+    """
+    topics = topic_schemas(TopicNames(prefix))
+    parts = ["-- Made from the Avro schemas by `kite-connector schemas clickhouse`: do not edit.\n"]
+    for name, table in _TABLES.items():
+        schema = schemas.load(name)
+        columns = columns_of(schema)
+        kafka: dict[str, str | int] = {
+            "kafka_broker_list": bootstrap_servers,
+            "kafka_topic_list": ",".join(topic for topic, kind in topics.items() if kind == name),
+            "kafka_group_name": f"clickhouse-{prefix}-{table.name}",
+            "kafka_format": "AvroConfluent",
+            "format_avro_schema_registry_url": registry_url,
+            # what a record of an older version lacks is null
+            "input_format_avro_allow_missing_fields": 1,
+            **(settings or {}),
+        }
+        parts += [
+            _queue(f"{table.name}_queue", columns, kafka),
+            _stored(table, columns),
+            _VIEW.replace("%name%", table.name),
+        ]
+    return "\n".join([*parts, _BARS])
+
+
+def columns_of(schema: Schema) -> dict[str, str]:
+    """The columns of a record, name to type.
+
+    Raises:
+        ValueError: the schema has what ClickHouse cannot read as it is meant.
+    """
+    named = named_types(schema)
+    return {field["name"]: _type(field["type"], named) for field in schema["fields"]}
+
+
+def _type(avro: Any, named: Mapping[str, Schema]) -> str:
+    if isinstance(avro, list):
+        members = [member for member in avro if member != "null"]
+        if len(members) != 1 or len(avro) != 2:
+            raise ValueError(f"a union of other than null and one type: {avro}")
+        return f"Nullable({_type(members[0], named)})"
+    if isinstance(avro, str):
+        if avro in _TYPES:
+            return _TYPES[avro]
+        try:
+            avro = named[avro.rpartition(".")[2]]
+        except KeyError:
+            raise ValueError(f"no type of ClickHouse for {avro!r}") from None
+    logical = avro.get("logicalType")
+    if logical == "timestamp-millis":
+        return "DateTime64(3, 'UTC')"
+    if logical is not None:
+        raise ValueError(f"no type of ClickHouse for {logical!r}")
+    kind = avro["type"]
+    if kind == "record":
+        fields = ", ".join(
+            f"{_quoted(field['name'])} {_type(field['type'], named)}" for field in avro["fields"]
+        )
+        return f"Tuple({fields})"
+    if kind == "array":
+        return f"Array({_type(avro['items'], named)})"
+    return _type(kind, named)
+
+
+def _queue(name: str, columns: Mapping[str, str], kafka: Mapping[str, str | int]) -> str:
+    given = ",\n  ".join(
+        f"{setting} = {value if isinstance(value, int) else _literal(value)}"
+        for setting, value in kafka.items()
+    )
+    return (
+        f"CREATE TABLE IF NOT EXISTS `{name}` (\n  {_columns(columns)}\n"
+        f") ENGINE = Kafka\nSETTINGS\n  {given};\n"
+    )
+
+
+def _stored(table: _Table, columns: Mapping[str, str]) -> str:
+    stored = {
+        **columns,
+        "kafka_topic": "LowCardinality(String)",
+        "kafka_partition": "UInt64",
+        "kafka_offset": "UInt64",
+        "kafka_time": "Nullable(DateTime64(3))",
+    }
+    by_day = (
+        "" if table.day is None else f"\nPARTITION BY toYYYYMMDD(`{table.day}`, 'Asia/Kolkata')"
+    )
+    order = ", ".join(map(_quoted, table.order))
+    return (
+        f"CREATE TABLE IF NOT EXISTS `{table.name}` (\n  {_columns(stored)}\n"
+        f") ENGINE = ReplacingMergeTree({table.newest}){by_day}\nORDER BY ({order});\n"
+    )
+
+
+def _columns(columns: Mapping[str, str]) -> str:
+    return ",\n  ".join(f"{_quoted(name)} {kind}" for name, kind in columns.items())
+
+
+def _quoted(name: str) -> str:
+    return f"`{name}`"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

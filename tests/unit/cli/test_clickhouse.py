@@ -1,0 +1,75 @@
+import re
+
+import pytest
+
+from connector import schemas
+from connector.cli.clickhouse import clickhouse_tables, columns_of
+
+
+def record(*fields):
+    return {"type": "record", "name": "R", "fields": list(fields)}
+
+
+def test_a_nullable_field_is_nullable_and_no_other():
+    # declared without Nullable, ClickHouse reads null as 0 and says nothing
+    for name in schemas.NAMES:
+        columns = columns_of(schemas.load(name))
+        for field in schemas.load(name)["fields"]:
+            assert columns[field["name"]].startswith("Nullable(") is isinstance(field["type"], list)
+
+
+LEVELS = "Array(Tuple(`quantity` Int64, `price` Float64, `orders` Int32))"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("event_time", "DateTime64(3, 'UTC')"),
+        ("exchange_timestamp", "Nullable(DateTime64(3, 'UTC'))"),
+        ("receive_time_us", "Int64"),
+        ("mode", "String"),
+        ("tradable", "Bool"),
+        ("last_price", "Float64"),
+        ("slot", "Int32"),
+        (
+            "ohlc",
+            "Nullable(Tuple(`open` Float64, `high` Float64, `low` Float64, `close` Float64))",
+        ),
+        ("depth", f"Nullable(Tuple(`buy` {LEVELS}, `sell` {LEVELS}))"),
+    ],
+)
+def test_column_types(name, kind):
+    assert columns_of(schemas.load("tick"))[name] == kind
+
+
+@pytest.mark.parametrize(
+    ("avro", "reason"),
+    [
+        (["null", "string", "long"], "a union of other than null and one type"),
+        ({"type": "enum", "name": "E", "symbols": ["A"]}, "no type of ClickHouse for 'enum'"),
+        ({"type": "long", "logicalType": "timestamp-micros"}, "timestamp-micros"),
+    ],
+)
+def test_what_clickhouse_would_read_wrongly_is_refused(avro, reason):
+    with pytest.raises(ValueError, match=reason):
+        columns_of(record({"name": "a", "type": avro}))
+
+
+def test_each_schema_has_a_queue_over_its_topics_a_table_and_a_view_between_them():
+    text = clickhouse_tables("broker:9092", "http://registry:8081", prefix="other")
+    queues = re.findall(r"CREATE TABLE IF NOT EXISTS `(\w+)_queue`", text)
+    assert queues == ["ticks", "orders", "connection_events", "instruments"]
+    for name in queues:
+        assert f"CREATE TABLE IF NOT EXISTS `{name}` (" in text
+        assert f"`{name}_from_queue` TO `{name}` AS" in text
+        assert f"kafka_group_name = 'clickhouse-other-{name}'" in text
+    assert "kafka_topic_list = 'other.orders'" in text
+    assert "kafka_topic_list = 'other.ticks.nse,other.ticks.nfo," in text
+    assert text.count("input_format_avro_allow_missing_fields = 1") == len(queues)
+
+
+def test_settings_come_over_those_made_and_are_quoted():
+    given = {"kafka_num_consumers": 4, "kafka_sasl_password": "it's \\ here"}
+    text = clickhouse_tables("b:1", "http://r:1", settings=given)
+    assert text.count("kafka_num_consumers = 4") == len(schemas.NAMES)
+    assert r"kafka_sasl_password = 'it\'s \\ here'" in text
