@@ -31,7 +31,7 @@ $(STAMP): requirements/dev.txt
 	@touch $@
 
 # editable, and compiled in place: again whenever the codec or the packaging changes
-$(NATIVE): $(STAMP) pyproject.toml setup.py $(wildcard connector/*/_native.pyx connector/*/*/_native.pyx)
+$(NATIVE): $(STAMP) pyproject.toml setup.py $(wildcard connector/*/*.pxd connector/*/*.h connector/*/_native.pyx connector/*/*/_native.pyx)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 

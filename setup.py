@@ -21,8 +21,19 @@ setup(
             f"{package}._native",
             [f"{package.replace('.', '/')}/_native.pyx"],
             extra_compile_args=["-O3"],
+            depends=[
+                "connector/codec/_native.pxd",
+                "connector/codec/body.pxd",
+                "connector/kafka/librdkafka.pxd",
+                "connector/kafka/librdkafka.h",
+            ],
             optional=build == "auto",
         )
-        for package in ("connector.codec", "connector.kite.wire", "connector.kite.feed")
+        for package in (
+            "connector.codec",
+            "connector.kite.wire",
+            "connector.kite.feed",
+            "connector.kafka",
+        )
     ]
 )

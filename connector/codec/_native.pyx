@@ -2,18 +2,23 @@
 # cython: initializedcheck=False, auto_pickle=False, binding=False
 """The codec compiled: behaves as `_pure` in everything, at about a hundredth of the time.
 
-A packet costs one look into a hash table, one pass over its bytes, and two Python objects: the
-value, and the tuple of topic, key and value. Whatever is the same for all packets of an instrument,
-an exchange or a session is kept as the bytes that stand in the body.
+A packet costs one look into a hash table and one pass over its bytes, and no Python object: the
+values of a frame stand behind one another in an arena (`Records`), from which the producer hands
+them to librdkafka. Whatever is the same for all packets of an instrument, an exchange or a session
+is kept as the bytes that stand in the body.
 
 To see what is C and what is not: `cython -a connector/codec/_native.pyx`.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from connector.codec.body cimport (
+    LONG_BYTES, Encoded, encode, mode_of, put_best, put_byte, put_double, put_encoded, put_full,
+    put_index, put_long, put_nulls, put_quote, uint16_at, uint32_at,
+)
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS
@@ -24,35 +29,28 @@ from connector.kite.wire.layout import (
     UNKNOWN_SEGMENT, reject,
 )
 
-cdef extern from *:
-    """
-    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    #define little_endian(bits) __builtin_bswap64(bits)
-    #else
-    #define little_endian(bits) (bits)
-    #endif
-    """
-    uint64_t little_endian(uint64_t bits) nogil
+cdef extern from "Python.h":
+    Py_ssize_t references "Py_REFCNT"(PyObject *)
 
 cdef enum:
     SEGMENTS = 16
-    # Room for the parts of a value. Copying all of a small one is cheaper than calling memcpy for
-    # its true length; what is too much is then overwritten by the part that follows.
-    HEAD_BYTES = 32  # at most 25: framing, event_time, receive_time_us
-    TAIL_BYTES = 512  # at most 370: from mode to best_ask_quantity of a full packet
+    # Room for a record but its identity: at most 25 bytes before that, 370 after it, 10 of key.
+    # Copying all of a small part is cheaper than calling memcpy for its true length; what is too
+    # much is then overwritten by the part that follows.
+    RECORD_BYTES = 512
+    ARENA_BYTES = 32 * 1024
+    ARENA_KEPT_BYTES = 2 * 1024 * 1024  # 3000 full packets fit
+    SPANS = 128
     SESSION_BYTES = 20
     MODE_BYTES = 8  # at most 7: mode and tradable
-    LONG_BYTES = 10  # a varint at its longest
     FRAMING_BYTES = 5
-    LTP = 1
-    QUOTE = 2
-    FULL = 3
 
 cdef uint32_t MAX_STRAYS = _MAX_STRAYS
 cdef int64_t AHEAD_MS = EXCHANGE_TIME_AHEAD_MS
 cdef int64_t BEHIND_MS = EXCHANGE_TIME_BEHIND_MS
 cdef uint32_t MAX_PACKETS = MAX_PACKETS_PER_FRAME
 cdef tuple NOTHING = ()
+cdef frozenset SEGMENTS_KNOWN = frozenset(exchange.value for exchange in Exchange)
 # by rank, as Instrument.mode has it
 cdef tuple MODES = (None, Mode.LTP, Mode.QUOTE, Mode.FULL)
 cdef str REASON_LENGTH = UNKNOWN_LENGTH
@@ -64,7 +62,7 @@ cdef str REASON_MANY_PACKETS = TOO_MANY_PACKETS
 
 cdef struct Route:
     # what all ticks of an exchange have in common
-    PyObject *topic  # NULL: no such segment
+    bint known  # there is such a segment
     double divisor
     char framing[FRAMING_BYTES]
     char modes[4][MODE_BYTES]  # by rank: the mode, and whether it is tradable
@@ -80,162 +78,6 @@ cdef struct Instrument:
     uint8_t mode  # rank of the last packet's mode, 0 before the first, and of what is watched
     bint expected  # the next packet is a snapshot
     bint stray  # came without being expected
-
-
-cdef struct Encoded:
-    # a long together with its varint, for what stands in many bodies
-    int64_t number
-    char varint[LONG_BYTES]
-    Py_ssize_t varint_bytes
-
-
-cdef inline uint32_t uint16_at(const uint8_t *place) noexcept nogil:
-    return (<uint32_t>place[0] << 8) | place[1]
-
-
-cdef inline uint32_t uint32_at(const uint8_t *place) noexcept nogil:
-    return (
-        (<uint32_t>place[0] << 24) | (<uint32_t>place[1] << 16)
-        | (<uint32_t>place[2] << 8) | place[3]
-    )
-
-
-cdef inline uint8_t mode_of(Py_ssize_t length) noexcept nogil:
-    # a packet's length says its mode; 0: no such packet
-    if length == 184 or length == 32:
-        return FULL
-    if length == 44 or length == 28:
-        return QUOTE
-    return LTP if length == 8 else 0
-
-
-cdef inline char *put_varint(char *out, uint64_t rest) noexcept nogil:
-    while rest > 0x7F:
-        out[0] = <char>(rest | 0x80)
-        rest >>= 7
-        out += 1
-    out[0] = <char>rest
-    return out + 1
-
-
-cdef inline char *put_long(char *out, int64_t number) noexcept nogil:
-    return put_varint(out, (<uint64_t>number << 1) ^ <uint64_t>(number >> 63))
-
-
-cdef inline char *put_count(char *out, uint32_t number) noexcept nogil:
-    # a long that is never negative: its zigzag is a shift
-    return put_varint(out, <uint64_t>number << 1)
-
-
-cdef inline char *put_double(char *out, double number) noexcept nogil:
-    cdef uint64_t bits = 0
-    memcpy(&bits, &number, 8)
-    bits = little_endian(bits)
-    memcpy(out, &bits, 8)
-    return out + 8
-
-
-cdef inline char *put_byte(char *out, char byte) noexcept nogil:
-    out[0] = byte
-    return out + 1
-
-
-cdef inline char *put_nulls(char *out, int count) noexcept nogil:
-    memset(out, 0, count)
-    return out + count
-
-
-cdef inline char *put_some_count(char *out, uint32_t number) noexcept nogil:
-    return put_count(put_byte(out, 2), number)
-
-
-cdef inline char *put_time(char *out, uint32_t seconds) noexcept nogil:
-    # a nullable timestamp-millis from the wire's seconds, where 0 is none
-    if seconds == 0:
-        return put_byte(out, 0)
-    return put_varint(put_byte(out, 2), <uint64_t>seconds * 2000)
-
-
-cdef inline void encode(Encoded *encoded, int64_t number) noexcept nogil:
-    encoded.number = number
-    encoded.varint_bytes = put_long(encoded.varint, number) - encoded.varint
-
-
-cdef inline char *put_encoded(char *out, const Encoded *encoded) noexcept nogil:
-    memcpy(out, encoded.varint, LONG_BYTES)
-    return out + encoded.varint_bytes
-
-
-cdef inline char *put_some_encoded(char *out, const Encoded *encoded) noexcept nogil:
-    # a nullable long, where 0 is none
-    if encoded.number == 0:
-        return put_byte(out, 0)
-    return put_encoded(put_byte(out, 2), encoded)
-
-
-cdef inline char *put_ohlc(
-    char *out, const uint8_t *open, const uint8_t *high, const uint8_t *low, const uint8_t *close,
-    double divisor,
-) noexcept nogil:
-    out = put_byte(out, 2)
-    out = put_double(out, uint32_at(open) / divisor)
-    out = put_double(out, uint32_at(high) / divisor)
-    out = put_double(out, uint32_at(low) / divisor)
-    return put_double(out, uint32_at(close) / divisor)
-
-
-cdef inline char *put_quote(char *out, const uint8_t *packet, double divisor) noexcept nogil:
-    # last_price to ohlc
-    out = put_double(out, uint32_at(packet + 4) / divisor)
-    out = put_some_count(out, uint32_at(packet + 8))
-    out = put_byte(out, 2)
-    out = put_double(out, uint32_at(packet + 12) / divisor)
-    out = put_some_count(out, uint32_at(packet + 16))
-    out = put_some_count(out, uint32_at(packet + 20))
-    out = put_some_count(out, uint32_at(packet + 24))
-    return put_ohlc(out, packet + 28, packet + 32, packet + 36, packet + 40, divisor)
-
-
-cdef inline char *put_full(
-    char *out, const uint8_t *packet, const Encoded *timestamp_ms, double divisor
-) noexcept nogil:
-    # last_price to depth
-    cdef const uint8_t *level = packet + 64
-    cdef int side, i
-    out = put_quote(out, packet, divisor)
-    out = put_time(out, uint32_at(packet + 44))
-    out = put_some_encoded(out, timestamp_ms)
-    out = put_some_count(out, uint32_at(packet + 48))
-    out = put_some_count(out, uint32_at(packet + 52))
-    out = put_some_count(out, uint32_at(packet + 56))
-    out = put_byte(out, 2)
-    for side in range(2):
-        out = put_byte(out, 10)  # one block of five items
-        for i in range(5):
-            out = put_count(out, uint32_at(level))
-            out = put_double(out, uint32_at(level + 4) / divisor)
-            out = put_count(out, uint16_at(level + 8))
-            level += 12
-        out = put_byte(out, 0)
-    return out
-
-
-cdef inline char *put_best(char *out, const uint8_t *level, double divisor) noexcept nogil:
-    # price and quantity of a side's first level, both nullable
-    out = put_double(put_byte(out, 2), uint32_at(level + 4) / divisor)
-    return put_some_count(out, uint32_at(level))
-
-
-cdef inline char *put_index(
-    char *out, const uint8_t *packet, const Encoded *timestamp_ms, double divisor
-) noexcept nogil:
-    # last_price to depth; the wire has high, low, open, close
-    out = put_double(out, uint32_at(packet + 4) / divisor)
-    out = put_nulls(out, 5)
-    out = put_ohlc(out, packet + 16, packet + 8, packet + 12, packet + 20, divisor)
-    out = put_byte(out, 0)
-    out = put_some_encoded(out, timestamp_ms)
-    return put_nulls(out, 4)
 
 
 cdef bytes long_bytes(int64_t number):
@@ -333,6 +175,80 @@ cdef int fill(Instrument *place, uint32_t token) except -1:
 
 
 @cython.final
+cdef class Records:
+    """The records of a frame: a sequence of (topic, key, value), each made when it is asked for.
+
+    Whoever keeps it keeps these records: the codec fills it again only when nobody holds it.
+    """
+
+    def __cinit__(self):
+        self.arena = <char *>PyMem_Calloc(1, ARENA_BYTES)
+        self.spans = <Span *>PyMem_Calloc(SPANS, sizeof(Span))
+        if self.arena == NULL or self.spans == NULL:
+            raise MemoryError
+        self.arena_bytes = ARENA_BYTES
+        self.places = SPANS
+
+    def __dealloc__(self):
+        PyMem_Free(self.arena)
+        PyMem_Free(self.spans)
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, Py_ssize_t i):
+        cdef Span *span
+        if i < 0:
+            i += self.count
+        if not 0 <= i < self.count:
+            raise IndexError("no such record")
+        span = self.spans + i
+        value = self.arena + span.start
+        return (
+            self.topics[span.segment],
+            (value + span.value_bytes)[:span.key_bytes],
+            value[:span.value_bytes],
+        )
+
+    def __repr__(self):
+        return repr(list(self))
+
+    def __eq__(self, other):
+        return list(self) == list(other) if isinstance(other, (list, Records)) else NotImplemented
+
+    cdef int reserve(self, Py_ssize_t record_bytes) except -1:
+        # room for one record more
+        cdef void *larger
+        if self.count == self.places:
+            larger = PyMem_Realloc(self.spans, self.places * 2 * sizeof(Span))
+            if larger == NULL:
+                raise MemoryError
+            self.spans = <Span *>larger
+            self.places *= 2
+        while self.used + record_bytes > self.arena_bytes:
+            larger = PyMem_Realloc(self.arena, self.arena_bytes * 2)
+            if larger == NULL:
+                raise MemoryError
+            self.arena = <char *>larger
+            self.arena_bytes *= 2
+        return 0
+
+
+# One for all slots of the process: it is used up before the next frame, and so stays in the
+# processor's cache.
+cdef Records spare = Records()
+
+
+cdef Records empty_records(tuple topics):
+    global spare
+    if references(<PyObject *>spare) > 1 or spare.arena_bytes > ARENA_KEPT_BYTES:
+        spare = Records()
+    spare.count = spare.used = 0
+    spare.topics = topics
+    return spare
+
+
+@cython.final
 cdef class Transcoder:
     """See `connector.codec.interface.Twin`."""
 
@@ -341,6 +257,7 @@ cdef class Transcoder:
     cdef readonly int64_t implausible_times
     cdef readonly int64_t unkept
     cdef int64_t frame_bytes
+    cdef tuple topics  # by segment
     cdef Route routes[SEGMENTS]
     cdef Table instruments
     cdef Instrument passing  # a stray that finds no room
@@ -357,6 +274,10 @@ cdef class Transcoder:
         cdef bytes mode
         cdef int rank
         self.instruments = Table()
+        self.topics = tuple(
+            topics[Exchange(segment)] if segment in SEGMENTS_KNOWN else None
+            for segment in range(SEGMENTS)
+        )
         self.symbols = {}
         self.slot = long_bytes(slot)
         self.open_session(0)
@@ -372,13 +293,9 @@ cdef class Transcoder:
                 memcpy(route.modes[rank], PyBytes_AS_STRING(mode), len(mode))
                 route.mode_bytes[rank] = len(mode)
             route.divisor = exchange.divisor
-            Py_INCREF(topic)
-            route.topic = <PyObject *>topic
+            route.known = True
 
     def __dealloc__(self):
-        cdef int i
-        for i in range(SEGMENTS):
-            Py_XDECREF(self.routes[i].topic)
         Py_XDECREF(self.passing.key)
         Py_XDECREF(self.passing.identity)
 
@@ -445,7 +362,8 @@ cdef class Transcoder:
         cdef Route *route
         cdef Instrument *instrument
         cdef Encoded received_us
-        cdef list records = [], confirmed = None, rejected = None
+        cdef Records records = empty_records(self.topics)
+        cdef list confirmed = None, rejected = None
 
         self.frame_bytes += end
         if end < 2:
@@ -475,7 +393,7 @@ cdef class Transcoder:
                 rejected = self.reject(rejected, REASON_LENGTH, packet, length)
                 continue
             token = uint32_at(packet)
-            if token & 0xFF >= SEGMENTS or self.routes[token & 0xFF].topic == NULL:
+            if token & 0xFF >= SEGMENTS or not self.routes[token & 0xFF].known:
                 rejected = self.reject(rejected, REASON_SEGMENT, packet, length)
                 continue
             route = self.routes + (token & 0xFF)
@@ -494,13 +412,12 @@ cdef class Transcoder:
                 instrument.mode = mode
             route.ticks += 1
             self.sequence += 1
-            value = self.value(packet, length, route, instrument, &received_us, snapshot)
-            records.append((<object>route.topic, <object>instrument.key, value))
+            self.add(records, packet, length, instrument, &received_us, snapshot)
         if start < end:
             rejected = with_reject(rejected, REASON_TRAILING, data + start, end - start)
-        if records:
+        if records.count:
             self.last_tick_us = receive_time_us
-        self.packets += len(records) + (0 if rejected is None else len(rejected))
+        self.packets += records.count + (0 if rejected is None else len(rejected))
         return records, confirmed or NOTHING, rejected or NOTHING
 
     cdef list reject(self, list rejected, str reason, const uint8_t *packet, Py_ssize_t length):
@@ -509,17 +426,23 @@ cdef class Transcoder:
         self.unkept += reject(rejected, reason, (<const char *>packet)[:length])
         return rejected
 
-    cdef inline bytes value(
-        self, const uint8_t *packet, Py_ssize_t length, Route *route, Instrument *instrument,
+    cdef inline int add(
+        self, Records records, const uint8_t *packet, Py_ssize_t length, Instrument *instrument,
         const Encoded *received_us, bint snapshot,
-    ):
-        # the parts before and after the identity are written here, then all three are put together
-        cdef char head[HEAD_BYTES]
-        cdef char tail[TAIL_BYTES]
-        cdef char *out = tail
-        cdef int64_t timestamp_ms = 0, receive_ms
+    ) except -1:
+        # one record: its value, and the key behind it
+        cdef Py_ssize_t identity_bytes = PyBytes_GET_SIZE(<object>instrument.identity)
         cdef uint8_t mode = instrument.mode
-        cdef Py_ssize_t head_bytes, identity_bytes, tail_bytes
+        cdef Route *route = self.routes + (instrument.token & 0xFF)
+        cdef int64_t timestamp_ms = 0, receive_ms = received_us.number // 1000
+        cdef Span *span
+        cdef char *out
+
+        records.reserve(RECORD_BYTES + identity_bytes)
+        span = records.spans + records.count
+        span.start = records.used
+        span.segment = instrument.token & 0xFF
+        out = records.arena + records.used
 
         if length == 184:
             timestamp_ms = <int64_t>uint32_at(packet + 60) * 1000
@@ -528,6 +451,16 @@ cdef class Transcoder:
         if timestamp_ms != self.timestamp_ms.number:
             encode(&self.timestamp_ms, timestamp_ms)
 
+        memcpy(out, route.framing, FRAMING_BYTES)
+        out += FRAMING_BYTES
+        if timestamp_ms != 0 and -BEHIND_MS <= timestamp_ms - receive_ms <= AHEAD_MS:
+            out = put_encoded(out, &self.timestamp_ms)
+        else:
+            self.implausible_times += timestamp_ms != 0
+            out = put_long(out, receive_ms)
+        out = put_encoded(out, received_us)
+        memcpy(out, PyBytes_AS_STRING(<object>instrument.identity), identity_bytes)
+        out += identity_bytes
         memcpy(out, route.modes[mode], MODE_BYTES)
         out += route.mode_bytes[mode]
         if length == 184:
@@ -545,29 +478,13 @@ cdef class Transcoder:
             out = put_best(put_best(out, packet + 64, route.divisor), packet + 124, route.divisor)
         else:
             out = put_nulls(out, 4)
-        tail_bytes = out - tail
 
-        out = head
-        memcpy(out, route.framing, FRAMING_BYTES)
-        out += FRAMING_BYTES
-        receive_ms = received_us.number // 1000
-        if timestamp_ms != 0 and -BEHIND_MS <= timestamp_ms - receive_ms <= AHEAD_MS:
-            out = put_encoded(out, &self.timestamp_ms)
-        else:
-            self.implausible_times += timestamp_ms != 0
-            out = put_long(out, receive_ms)
-        out = put_encoded(out, received_us)
-        head_bytes = out - head
-
-        identity_bytes = PyBytes_GET_SIZE(<object>instrument.identity)
-        whole = PyBytes_FromStringAndSize(NULL, head_bytes + identity_bytes + tail_bytes)
-        out = PyBytes_AS_STRING(whole)
-        memcpy(out, head, HEAD_BYTES)  # even the shortest value is longer
-        out += head_bytes
-        memcpy(out, PyBytes_AS_STRING(<object>instrument.identity), identity_bytes)
-        out += identity_bytes
-        memcpy(out, tail, tail_bytes)
-        return whole
+        span.value_bytes = out - records.arena - span.start
+        span.key_bytes = PyBytes_GET_SIZE(<object>instrument.key)
+        memcpy(out, PyBytes_AS_STRING(<object>instrument.key), span.key_bytes)
+        records.used = span.start + span.value_bytes + span.key_bytes
+        records.count += 1
+        return 0
 
     cdef Instrument *stray(self, uint32_t token) except NULL:
         # an instrument that nobody expects; beyond MAX_STRAYS it is forgotten at once

@@ -33,11 +33,14 @@ MAX_STRAYS: Final = 4096
 Record: TypeAlias = tuple[str, bytes, bytes]
 """(topic, key, value): the key is the token as decimal text, the value Confluent-framed Avro."""
 
-Transcoded: TypeAlias = tuple[list[Record], Sequence[tuple[int, Mode]], Sequence[tuple[str, bytes]]]
+Transcoded: TypeAlias = tuple[
+    Sequence[Record], Sequence[tuple[int, Mode]], Sequence[tuple[str, bytes]]
+]
 """What became of a frame, as (records, confirmed, rejected), to be unpacked at once.
 
     records    in wire order. Nothing is lost: each packet is here or in `rejected`, but for
-               those of `unkept`
+               those of `unkept`. The native twin makes each when it is asked for: the producer
+               reads the arena that they lie in instead
     confirmed  (instrument_token, mode) where the mode is not the one last seen, or the token is
                seen for the first time since it was expected or watched; empty in steady state
     rejected   (reason, bytes) of what is not a tick; empty in steady state

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
-import importlib
-import importlib.metadata
-import re
 import socket
 import threading
 from collections.abc import Mapping
 from ctypes import c_char_p, c_int, c_int16, c_int32, c_size_t, c_void_p
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from connector.embedded.librdkafka import candidates
 from connector.errors import KafkaError, TopicError
 
 _PRODUCER = 0
@@ -223,7 +219,7 @@ class EmbeddedBroker:
 
 def _load() -> ctypes.CDLL:
     tried = []
-    for path in _candidates():
+    for path in candidates():
         try:
             library = ctypes.CDLL(str(path))
             for name, (result, arguments) in _SIGNATURES.items():
@@ -238,26 +234,3 @@ def _load() -> ctypes.CDLL:
         "the embedded broker needs librdkafka's shared library, which confluent-kafka's wheels "
         f"bring for Linux and macOS: {where}"
     )
-
-
-def _candidates() -> list[Path]:
-    """Where librdkafka may be, best first: loaded already, in the wheel, in the system."""
-    found: list[Path] = []
-    importlib.import_module("confluent_kafka.cimpl")
-    maps = Path("/proc/self/maps")
-    if maps.exists():
-        found += [
-            Path(line.split(maxsplit=5)[5])
-            for line in maps.read_text().splitlines()
-            if re.search(r"/librdkafka[^/]*\.so[^/]*$", line)
-        ]
-    files = importlib.metadata.files("confluent-kafka") or []
-    found += [
-        Path(str(file.locate()))
-        for file in files
-        if re.match(r"librdkafka.*(\.so|\.dylib|\.dll)", file.name)
-    ]
-    system = ctypes.util.find_library("rdkafka")
-    if system:
-        found.append(Path(system))
-    return list(dict.fromkeys(found))

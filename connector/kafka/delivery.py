@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from confluent_kafka import Producer
 
-from connector.kafka.config import ClientLog, client_properties, overridden, refused_properties
+from connector.kafka.clients import Client, Handlers, new_client
+from connector.kafka.config import client_properties, overridden, refused_properties
 from connector.settings.models import KafkaSettings
 
 _PROPAGATION: Final = "topic.metadata.propagation.max.ms"
@@ -21,13 +20,12 @@ acknowledgement (`TAKE_BACK_SECONDS`), and it would never say that a topic was d
 def new_producer(
     kafka: KafkaSettings,
     client_id: str,
+    handlers: Handlers,
     *,
-    on_error: Callable[[Any], None],
-    on_statistics: Callable[[str], None],
-    on_throttle: Callable[[Any], None],
+    wake: int = -1,
     batch_bytes: int | None = None,
     one_by_one: bool = False,
-) -> Producer:
+) -> Client:
     """A producer that reports failures alone.
 
     It is idempotent and ends at the first refusal (`enable.gapless.guarantee`), before it sends
@@ -36,9 +34,8 @@ def new_producer(
     Args:
         kafka: brokers, queue limits, compression, and the properties of the user.
         client_id: for the brokers' logs.
-        on_error: called from its `poll` with what is wrong with the client or the brokers.
-        on_statistics: called from its `poll` once a second, with librdkafka's JSON document.
-        on_throttle: called from its `poll` when a broker's quota holds it back.
+        handlers: whom it calls, from its `poll`.
+        wake: a descriptor that it writes to when there is something to poll; -1: none.
         batch_bytes: no batch is larger, unless it is one record; None is librdkafka's default.
         one_by_one: for one record under way at a time. Nothing can follow a refused one, so that
             the client need not end with it, and it begins half a second sooner.
@@ -65,9 +62,6 @@ def new_producer(
             _PROPAGATION: propagation_ms,
             "delivery.report.only.error": True,
             "statistics.interval.ms": 1000,
-            "error_cb": on_error,
-            "stats_cb": on_statistics,
-            "throttle_cb": on_throttle,
             **bound,
         },
     )
@@ -75,7 +69,7 @@ def new_producer(
         log = structlog.get_logger("connector.kafka").bind(client=client_id)
         log.warning("kafka.client cannot change these", properties=ignored)
     with refused_properties(kafka):
-        return Producer(properties, logger=ClientLog(client_id))
+        return new_client(properties, handlers, wake)
 
 
 def _batch_bytes(kafka: KafkaSettings, most: int) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connector.errors import SpoolError
-from connector.kafka.producer import RecordProducer
+from connector.kafka.producer import POLL_SECONDS, RecordProducer
 from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
 from connector.kafka.refusals import CLOCK, Trouble
 from connector.kafka.spool import Dropped, Record
@@ -167,6 +167,11 @@ class IsolatingProducer(RecordProducer):
         for child in list(self._apart()):
             child.poll()
         self._share_the_spool()
+
+    def pause_seconds(self) -> float:
+        """Also on account of topics that are held apart."""
+        apart = (max(child.pause_seconds(), POLL_SECONDS) for child in self._apart())
+        return min([super().pause_seconds(), *apart])
 
     def _move_on(self) -> None:
         super()._move_on()
@@ -345,6 +350,7 @@ class IsolatingProducer(RecordProducer):
                 on_dropped=self._on_dropped,
                 last_resort=dead_letters,
                 after_max_ms=self.after_max_ms.get(topic, AFTER_MAX_MS),
+                wake=self._wake,
                 **self._options,
             )
             child.refusals = self.refusals

@@ -10,35 +10,34 @@ its records come back, and the refused ones are sent again one by one, each with
 way: a record that is refused so is at fault itself and given to `on_failed`, or its topic is, and
 nothing goes on until that is mended. `IsolatingProducer` keeps this from stopping other topics.
 
-Counting costs nothing on that path: confluent-kafka calls Python for failures alone
-(`delivery.report.only.error`, which it keeps for itself: librdkafka reports each success to a
-function of its in C), and whatever was produced and is neither in librdkafka's queue nor
-spooled, failed or dropped has been acknowledged.
+Counting costs nothing on that path: librdkafka reports failures alone, and whatever was produced
+and is neither in its queue nor spooled, failed or dropped has been acknowledged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
+import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaException
 
 from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
 from connector.kafka.refusals import Fault, Trouble, fault_of, reason_of
 from connector.kafka.spool import Dropped, Headers, Record
 from connector.kafka.spool_files import SpoolFiles
-from connector.kafka.spooling import BUSY_POLL_SECONDS, SpoolingClient, no_client
+from connector.kafka.spooling import BUSY_POLL_SECONDS, SpoolingClient
+from connector.kafka.wake import Wake
 from connector.settings.models import KafkaSettings, SpoolSettings
 
-_POLL_SECONDS = 0.02
-# In a flood more often: what was acknowledged keeps its memory until it is polled, and in the
-# processor's cache that costs a third less.
-_POLL_RECORDS = 1_000
+POLL_SECONDS = 0.02
+"""Between polls of a client that does not say when there is something to poll."""
+_WATCH_SECONDS = 0.1  # between looks whether anything is acknowledged, of what is under way
+_IDLE_SECONDS = 0.25  # until it is seen that something is under way
 _CHECK_SECONDS = 1.0  # between looks at the spool's directory
 _STUCK_SECONDS = 5.0  # until a poll that failed is tried again
 
@@ -55,6 +54,7 @@ class RecordProducer(SpoolingClient):
         clock: seconds since 1970, for records without a timestamp.
         monotonic: seconds, for back-off.
         files: the spool's calls to the system.
+        wake: of whoever polls this producer, where that is another one.
     """
 
     def __init__(
@@ -68,8 +68,10 @@ class RecordProducer(SpoolingClient):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         files: SpoolFiles | None = None,
+        wake: Wake | None = None,
     ) -> None:
-        super().__init__(kafka, spool, client_id, clock, monotonic, files)
+        super().__init__(kafka, spool, client_id, clock, monotonic, files, wake or Wake())
+        self._polled_by_itself = wake is None
         self._on_failed = on_failed
         self._on_dropped = on_dropped
         self.refusals: Counter[tuple[str, str]] = Counter()
@@ -104,31 +106,22 @@ class RecordProducer(SpoolingClient):
         self._produced += 1
         self._offer(Record(topic, key, value, timestamp_ms, headers))
 
-    def produce_all(self, records: Iterable[tuple[str, bytes, bytes]], timestamp_ms: int) -> None:
+    def produce_all(self, records: Sequence[tuple[str, bytes, bytes]], timestamp_ms: int) -> None:
         """Take the (topic, key, value) records of one frame: `produce` for each, but cheaper.
 
         Should the client have to be replaced, records are put in order again by their calls: use
         no call for more than a frame.
         """
-        records = list(records) if not isinstance(records, list) else records
-        self._produced += len(records)
-        rest = iter(records)
+        count = len(records)
+        self._produced += count
+        accepted = 0
         if self._fast:
             self._sequence += 1
-            report = functools.partial(self._report, self._sequence, timestamp_ms, None)
-            produce = self._client_produce
-            try:
-                for topic, key, value in rest:
-                    produce(topic, value, key, -1, report, None, timestamp_ms)
-            except (BufferError, KafkaException, TypeError, ValueError):
-                # once more, where each error has its meaning
-                self._offer(Record(topic, key, value, timestamp_ms))
-            else:
-                self._unpolled += len(records)
-                if self._unpolled >= _POLL_RECORDS:
-                    self._poll_client()
+            accepted = self._client.produce_all(records, timestamp_ms, self._sequence)  # type: ignore[union-attr]
+            if accepted == count:
                 return
-        for topic, key, value in rest:
+        # once more the one that was not accepted: there each error has its meaning
+        for topic, key, value in itertools.islice(records, accepted, None):
             self._offer(Record(topic, key, value, timestamp_ms))
 
     def _offer(self, record: Record) -> None:
@@ -150,17 +143,11 @@ class RecordProducer(SpoolingClient):
         topic, key, value, timestamp_ms, headers = record
         if self._restamping.shift_ms is not None:
             timestamp_ms = self._restamping.of(timestamp_ms, self._now_ms())
+        if self._client is None:
+            return False
         self._sequence += 1
-        report = functools.partial(self._report, self._sequence, timestamp_ms, headers)
-        # positional, since keywords cost a tenth: the None is `on_delivery`, a second name of the
-        # callback that stands before the timestamp
         try:
-            if headers:
-                self._client_produce(
-                    topic, value, key, -1, report, None, timestamp_ms, list(headers)
-                )
-            else:
-                self._client_produce(topic, value, key, -1, report, None, timestamp_ms)
+            self._client.produce(topic, key, value, timestamp_ms, headers, self._sequence)
         except BufferError:
             return False
         except KafkaException as exc:
@@ -170,25 +157,11 @@ class RecordProducer(SpoolingClient):
             self._note_failure(FailedRecord(record, "invalid_record", str(exc)))
         return True
 
-    # -- callbacks of the client, all from its poll: they only note ------------------------------
+    # -- handlers of the client, all from its poll: they only note -------------------------------
 
-    def _report(
-        self,
-        sequence: int,
-        timestamp_ms: int,
-        headers: Headers | None,
-        error: Any,
-        message: Message,
-    ) -> None:
-        """A record failed; success is never reported."""
-        # a failed message has neither timestamp nor headers any more
-        record = Record(
-            message.topic() or "",
-            message.key(),
-            message.value(),
-            timestamp_ms or self._now_ms(),
-            headers,
-        )
+    def _report(self, record: Record, sequence: int, partition: int, error: Any) -> None:
+        if not record.timestamp_ms:
+            record = record._replace(timestamp_ms=self._now_ms())
         fault = fault_of(error)
         if fault is not Fault.CLIENT:
             self._note_refusal(record.topic, error)
@@ -205,7 +178,7 @@ class RecordProducer(SpoolingClient):
             if error.name() == "MSG_SIZE_TOO_LARGE":
                 self._too_large.add(record.topic)
         queued = error.name() == "_PURGE_QUEUE"
-        self._returned.add(record, sequence, message.partition(), queued=queued)
+        self._returned.add(record, sequence, partition, queued=queued)
         self._start_recovery(error.str())
 
     def _on_error(self, error: Any) -> None:
@@ -221,6 +194,7 @@ class RecordProducer(SpoolingClient):
 
     def _note_failure(self, failure: FailedRecord) -> None:
         self._failures.append(failure)
+        self._wake.set()
 
     def _note_refusal(self, topic: str, error: Any) -> None:
         refusal = (topic, reason_of(error))
@@ -279,6 +253,11 @@ class RecordProducer(SpoolingClient):
         return [] if trouble is None else [trouble]
 
     @property
+    def way(self) -> str:
+        """How records go to librdkafka: `native`, `confluent` and why, or empty: no client."""
+        return "" if self._client is None else self._client.way
+
+    @property
     def spool_bytes(self) -> int:
         """Of the spool's files."""
         return self._spool.size_bytes
@@ -328,10 +307,13 @@ class RecordProducer(SpoolingClient):
             SettingsError: librdkafka refuses a property.
         """
         self._spool.open()
+        if self._polled_by_itself:
+            self._wake.open()
         try:
             self._new_client()
         except BaseException:
             self._spool.close()
+            self._close_wake()
             raise
         # by the files' names: what cannot be read of them is found, too, and lost when it is read
         self._found = self._spool.records
@@ -344,11 +326,20 @@ class RecordProducer(SpoolingClient):
             self._set_state(ProducerState.DIRECT)
 
     async def run(self) -> None:
-        """Poll until cancelled."""
-        while True:
-            self.poll()
-            direct = self.state is ProducerState.DIRECT
-            await asyncio.sleep(_POLL_SECONDS if direct else BUSY_POLL_SECONDS)
+        """Poll until cancelled: on need, and now and then."""
+        with self._wake.listening():
+            while True:
+                self.poll()
+                await self._wake.pause(self.pause_seconds())
+
+    def pause_seconds(self) -> float:
+        """How long nobody has to poll, unless a client says that there is something to poll."""
+        if self.state is not ProducerState.DIRECT:
+            return BUSY_POLL_SECONDS
+        busy = self._client is not None and len(self._client) > 0
+        if self._wake.descriptor < 0 or self._client is None or not self._client.wakes:
+            return POLL_SECONDS if busy else _WATCH_SECONDS
+        return _WATCH_SECONDS if busy else _IDLE_SECONDS
 
     def poll(self) -> None:
         """Serve the client and move the spool on; never raises, or blocks for more than a few ms.
@@ -418,12 +409,16 @@ class RecordProducer(SpoolingClient):
             await self._give_back()
         self._set_state(ProducerState.CLOSED)
         client, self._client = self._client, None
-        self._client_produce = no_client
         if client is not None:
             await asyncio.to_thread(client.close)
+        self._close_wake()
         await asyncio.to_thread(self._close_spool, rest=rest)
         self._tell()
         return sum(self._dropped.values()) == dropped_before
+
+    def _close_wake(self) -> None:
+        if self._polled_by_itself:
+            self._wake.close()
 
     def _empty(self) -> bool:
         return not (self._spool.waiting or self._returned or (self._client and len(self._client)))

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException, Producer
 
 from connector.kafka.broker_health import BrokerHealth
+from connector.kafka.clients import Client, Handlers
+from connector.kafka.config import ClientLog
 from connector.kafka.delivery import new_producer
 from connector.kafka.one_by_one import OneByOne
 from connector.kafka.producer_state import ProducerState
@@ -25,6 +26,7 @@ from connector.kafka.refusals import CLOCK, Trouble
 from connector.kafka.spool import Dropped, Record, Spool
 from connector.kafka.spool_files import SpoolFiles
 from connector.kafka.timestamps import Restamping
+from connector.kafka.wake import Wake
 from connector.settings.models import KafkaSettings, SpoolSettings
 
 MIB = 1024 * 1024
@@ -60,6 +62,7 @@ class SpoolingClient:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         files: SpoolFiles | None,
+        wake: Wake,
     ) -> None:
         self._kafka = kafka
         self._client_id = client_id
@@ -75,8 +78,15 @@ class SpoolingClient:
         self.queue_peak = 0
         """The most records that librdkafka's queue was seen to hold."""
         self.health = BrokerHealth(self._log, monotonic)
-        self._client: Producer | None = None
-        self._client_produce: Callable[..., None] = no_client
+        self._handlers = Handlers(
+            failed=self._report,
+            error=self._on_error,
+            statistics=self.health.statistics,
+            throttle=self.health.throttled,
+            log=ClientLog(client_id),
+        )
+        self._wake = wake
+        self._client: Client | None = None
         self._direct = False  # state is DIRECT
         self._fast = False  # so too, and no topic is held back: one look-up on the tick path
 
@@ -95,11 +105,11 @@ class SpoolingClient:
 
         self._acknowledged = 0
         self._acknowledged_at = 0.0
+        self._waited = False  # when it was looked at last, something was under way
         self._silent = False  # nothing is handed over until something is acknowledged
         self._volatile = False  # some of the queue is nowhere else
 
         self._unflushed = False
-        self._unpolled = 0
         self._handed_over = 0  # from the spool, since the queue was last empty
         self._barrier_since: float | None = None  # nothing is handed over until the queue is empty
         self._low_water = kafka.queue_max_messages // 2
@@ -129,8 +139,12 @@ class SpoolingClient:
         """Give a record to librdkafka; False when it has no room or is broken."""
         raise NotImplementedError
 
+    def _report(self, record: Record, sequence: int, partition: int, error: Any) -> None:
+        """A record failed; success is never reported."""
+        raise NotImplementedError
+
     def _on_error(self, error: Any) -> None:
-        """The client's `error_cb`."""
+        """What is wrong with the client or the brokers."""
         raise NotImplementedError
 
     def _count_delivered(self) -> None:
@@ -148,6 +162,7 @@ class SpoolingClient:
             self._drop_logged[reason] = now
             self._log.error("records_dropped", reason=reason, total=self._dropped[reason])
         self._drops.append((reason, dropped))
+        self._wake.set()
 
     def _now_ms(self) -> int:
         return round(self._clock() * 1000)
@@ -158,25 +173,18 @@ class SpoolingClient:
         self._client = new_producer(
             self._kafka,
             self._client_id,
-            on_error=self._on_error,
-            on_statistics=self.health.statistics,
-            on_throttle=self.health.throttled,
+            self._handlers,
+            wake=self._wake.descriptor,
             batch_bytes=self._batch_bytes,
             one_by_one=self._alone.remaining > 0,
         )
-        self._client_produce = self._client.produce
         self._renew = self._volatile = False
 
     def _poll_client(self) -> None:
         if self._client is None:
             return
-        self._unpolled = 0
         self.queue_peak = max(self.queue_peak, len(self._client))
-        try:
-            self._client.poll(0)
-        except KafkaException as exc:
-            # confluent-kafka raises a fatal error here instead of calling error_cb
-            self._on_error(exc.args[0])
+        self._client.poll()
 
     # -- between queue and spool -----------------------------------------------------------------
 
@@ -194,6 +202,7 @@ class SpoolingClient:
         self.state = state
         self._direct = self._fast = state is ProducerState.DIRECT
         self._volatile = self._volatile or self._direct
+        self._wake.set()
 
     def _start_spooling(self) -> None:
         self._set_state(ProducerState.SPOOLING)
@@ -204,7 +213,8 @@ class SpoolingClient:
         """Let records wait on disk, not in memory, once nothing is acknowledged for seconds."""
         now = self._monotonic()
         self._count_delivered()
-        if self._client is None or not len(self._client) or self._delivered > self._acknowledged:
+        waited, self._waited = self._waited, self._client is not None and len(self._client) > 0
+        if not (waited and self._waited) or self._delivered > self._acknowledged:
             self._acknowledged, self._acknowledged_at = self._delivered, now
             self._silent = False
             return
@@ -336,7 +346,7 @@ class SpoolingClient:
         self._set_state(ProducerState.RECOVERING)
         self._recovering_since = self._monotonic()
         if self._client is not None:
-            self._client.purge(in_flight=under_way, blocking=False)
+            self._client.purge(in_flight=under_way)
 
     def _recover(self) -> None:
         """Once the failed client has given everything back: into the spool, and a new client."""
@@ -344,7 +354,7 @@ class SpoolingClient:
             return
         if len(self._client):
             if self._monotonic() >= self._recovering_since + _ANSWER_SECONDS:
-                self._client.purge(blocking=False)
+                self._client.purge(in_flight=True)
             return
         refused = bool(self._refused)
         self._take_back()
@@ -381,7 +391,7 @@ class SpoolingClient:
         client = self._client
         self._set_state(ProducerState.RECOVERING)
         if client is not None:
-            client.purge(blocking=False)
+            client.purge(in_flight=True)
             deadline = self._monotonic() + _PURGE_SECONDS
             while len(client) and self._monotonic() < deadline:
                 self._poll_client()
@@ -407,8 +417,3 @@ class SpoolingClient:
             self._spool.forget()
         else:
             self._log.warning("records_stay_in_the_spool", records=left.count)
-
-
-def no_client(*_arguments: Any) -> None:
-    """`produce` where there is no client: as if its queue were full."""
-    raise BufferError

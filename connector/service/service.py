@@ -139,6 +139,7 @@ class Service:
             "starting",
             version=VERSION,
             codec=IMPLEMENTATION,
+            produce=self.producer.way,
             name=self.settings.name,
             status=f"{self.http.url}/status",
             bootstrap_servers=self.settings.kafka.bootstrap_servers,

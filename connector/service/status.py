@@ -97,6 +97,8 @@ class ProducerStatus:
     """The way into Kafka."""
 
     bootstrap_servers: str = ""
+    way: str = ""
+    """native, or confluent and why: how records go to librdkafka"""
     broker_reachable: bool = False
     queued: int = 0
     spooled: int = 0

@@ -193,6 +193,7 @@ class Reporter:
         counts, dead = producer.counts, producer.dead_letters
         return ProducerStatus(
             bootstrap_servers=self._settings.kafka.bootstrap_servers,
+            way=producer.way,
             broker_reachable=producer.broker_reachable,
             queued=counts.in_flight + dead.in_flight,
             spooled=counts.spooled + dead.spooled,

@@ -55,7 +55,8 @@ registry:
 ```
 
 Variables of the program that are no settings: `KITE_CONNECTOR_CONFIG` (the file),
-`KITE_CONNECTOR_CODEC` (`native`, `pure` or `auto`: which twin of the codec runs).
+`KITE_CONNECTOR_CODEC` (`native`, `pure` or `auto`: which twin of the codec runs),
+`KITE_CONNECTOR_PRODUCER` (`native`, `confluent` or `auto`: which client produces).
 
 This page is written by `kite-connector settings`.
 """

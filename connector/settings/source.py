@@ -31,7 +31,12 @@ from connector.settings.yaml_text import YamlTextError, read_yaml
 ENV_PREFIX = "KITE_"
 CONFIG_VARIABLE = "KITE_CONNECTOR_CONFIG"
 """The variable that names the settings file where no --config is given."""
-SWITCHES = {CONFIG_VARIABLE, "KITE_CONNECTOR_CODEC", "KITE_CONNECTOR_BUILD"}
+SWITCHES = {
+    CONFIG_VARIABLE,
+    "KITE_CONNECTOR_CODEC",
+    "KITE_CONNECTOR_PRODUCER",
+    "KITE_CONNECTOR_BUILD",
+}
 """The variables of the program that are no settings."""
 
 # what Kubernetes puts into every pod of a namespace that has a Service named kite or kite-…:

@@ -46,6 +46,8 @@ class RecordingProducer:
         self.in_flight = 0
         self.waiting_of: dict[str, int] = {}
         """How many records of a topic wait for Kafka."""
+        self.way = "native"
+        """What it says of its way to librdkafka; empty where there is no client yet."""
         self.broker_reachable = True
         self.last_error: str | None = None
         self.dead_letters = Counts()

@@ -123,12 +123,12 @@ def test_two_nodes():
 
 
 def test_without_the_library_it_says_what_is_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr(embedded, "_candidates", list)
+    monkeypatch.setattr(embedded, "candidates", list)
     with pytest.raises(KafkaError, match="no file of confluent-kafka or of the system is named"):
         EmbeddedBroker().start()
     wrong = tmp_path / "librdkafka.so.1"
     wrong.write_bytes(b"")
-    monkeypatch.setattr(embedded, "_candidates", lambda: [wrong])
+    monkeypatch.setattr(embedded, "candidates", lambda: [wrong])
     with pytest.raises(KafkaError, match=r"librdkafka\.so\.1: .*file too short"):
         EmbeddedBroker().start()
 

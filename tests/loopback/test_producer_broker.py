@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError as Code
 
 from connector.embedded.broker import EmbeddedBroker
+from connector.kafka.clients import VARIABLE
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import until
@@ -17,6 +18,12 @@ TIME_MS = 1_700_000_000_000
 KEYS = 20
 PRODUCE = 0  # the request's api_key
 QUICK = {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 100}
+
+
+@pytest.fixture(params=["native", "confluent"], autouse=True)
+def way(request, monkeypatch):
+    monkeypatch.setenv(VARIABLE, request.param)
+    return request.param
 
 
 @pytest.fixture

@@ -1,10 +1,16 @@
-"""A stand-in for confluent_kafka.Producer, whose broker is worked by hand."""
+"""Stand-ins for both ways' clients of librdkafka, whose broker is worked by hand."""
 
 import itertools
 from collections import deque
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException
+
+from connector.kafka import confluent_client, delivery
+from connector.kafka.confluent_client import ConfluentClient
+from connector.kafka.spool import Record
+
+WAYS = ("native", "confluent")
 
 
 class FakeMessage:
@@ -46,8 +52,22 @@ class FakeCluster:
         self.latest_ms = None  # records of a later time are refused
         self.poison = {}  # value → the code with which the batch that holds it is refused
 
-    def client(self, properties, logger=None):
-        client = FakeClient(self, properties)
+    def install(self, patch, way):
+        """Have producers make clients of this cluster, by one of the ways."""
+        if way == "confluent":
+            patch.setattr(delivery, "new_client", lambda *given: ConfluentClient(*given[:2]))
+            patch.setattr(confluent_client, "Producer", self.confluent_client)
+        else:
+            patch.setattr(delivery, "new_client", self.native_client)
+
+    def confluent_client(self, properties, logger=None):
+        assert {"error_cb", "stats_cb", "throttle_cb"} <= properties.keys()
+        return self._added(FakeConfluentClient(self, properties))
+
+    def native_client(self, properties, handlers, wake):
+        return self._added(FakeNativeClient(self, properties, handlers))
+
+    def _added(self, client):
         self.clients.append(client)
         return client
 
@@ -68,11 +88,7 @@ class FakeClient:
         self.closed = False
         self.refuse = {}  # value → the code that produce raises for it
 
-    # the order of confluent-kafka's positional arguments, of which two are the same callback
-    def produce(
-        self, topic, value, key, partition, report, on_delivery, timestamp_ms, headers=None
-    ):
-        assert on_delivery is None
+    def accept(self, topic, value, key, timestamp_ms, headers, report):
         if self.fatal:
             raise KafkaException(KafkaError(KafkaError._FATAL, "fatal", fatal=True))
         if value in self.refuse:
@@ -84,20 +100,19 @@ class FakeClient:
     def __len__(self):
         return len(self.queue) + len(self.failures) + len(self.late)
 
-    def poll(self, timeout):
-        assert timeout == 0
-        error, self.fatal_error = self.fatal_error, None
-        if error is not None:
-            raise KafkaException(KafkaError(error, "fatal", fatal=True))
+    def report_failures(self):
         while self.failures:
             sent, code = self.failures[0]
             sent.report(KafkaError(code), sent.message)
             self.failures.popleft()
         self.failures.extend(self.late)
         self.late.clear()
-        return 0
 
-    def purge(self, in_queue=True, in_flight=True, blocking=True):
+    def take_fatal_error(self):
+        error, self.fatal_error = self.fatal_error, None
+        return None if error is None else KafkaError(error, "fatal", fatal=True)
+
+    def give_back(self, *, in_flight):
         # As librdkafka does: the newer part of the queue first, which its main thread has; then
         # the broker threads give back what is under way, and the older part of the queue.
         queued = [(sent, KafkaError._PURGE_QUEUE) for sent in self.queue if not sent.in_flight]
@@ -180,3 +195,58 @@ class FakeClient:
         self.cluster.log.append(
             (message.topic(), message.key(), message.value(), message.timestamp_ms, sent.headers)
         )
+
+
+class FakeConfluentClient(FakeClient):
+    # the order of confluent-kafka's positional arguments, of which two are the same callback
+    def produce(
+        self, topic, value, key, partition, report, on_delivery, timestamp_ms, headers=None
+    ):
+        assert on_delivery is None
+        self.accept(topic, value, key, timestamp_ms, headers, report)
+
+    def poll(self, timeout):
+        assert timeout == 0
+        error = self.take_fatal_error()
+        if error is not None:
+            raise KafkaException(error)
+        self.report_failures()
+        return 0
+
+    def purge(self, in_queue=True, in_flight=True, blocking=True):
+        assert in_queue
+        assert not blocking
+        self.give_back(in_flight=in_flight)
+
+
+class FakeNativeClient(FakeClient):
+    way = "native"
+    wakes = True
+
+    def __init__(self, cluster, properties, handlers):
+        super().__init__(cluster, properties)
+        self.handlers = handlers
+
+    def produce_all(self, records, timestamp_ms, sequence):
+        for accepted, (topic, key, value) in enumerate(records):
+            try:
+                self.produce(topic, key, value, timestamp_ms, None, sequence)
+            except (BufferError, KafkaException):
+                return accepted
+        return len(records)
+
+    def produce(self, topic, key, value, timestamp_ms, headers, sequence):
+        def report(error, message):
+            record = Record(topic, key, value, timestamp_ms, headers)
+            self.handlers.failed(record, sequence, message.partition(), error)
+
+        self.accept(topic, value, key, timestamp_ms, headers, report)
+
+    def poll(self):
+        error = self.take_fatal_error()
+        if error is not None:
+            self.handlers.error(error)
+        self.report_failures()
+
+    def purge(self, *, in_flight):
+        self.give_back(in_flight=in_flight)

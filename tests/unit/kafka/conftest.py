@@ -1,10 +1,9 @@
 import pytest
 
-from connector.kafka import delivery
 from connector.kafka.producer import RecordProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import FakeClock
-from tests.support.kafka_client import FakeCluster
+from tests.support.kafka_client import WAYS, FakeCluster
 from tests.support.spooling import Bench
 
 
@@ -27,10 +26,10 @@ def clock():
     return FakeClock()
 
 
-@pytest.fixture
-def cluster(monkeypatch):
+@pytest.fixture(params=WAYS)
+def cluster(monkeypatch, request):
     cluster = FakeCluster()
-    monkeypatch.setattr(delivery, "Producer", cluster.client)
+    cluster.install(monkeypatch, request.param)
     return cluster
 
 

@@ -3,6 +3,8 @@ from structlog.testing import capture_logs
 
 from connector.errors import SettingsError
 from connector.kafka import delivery
+from connector.kafka.clients import VARIABLE, Handlers
+from connector.kafka.config import ClientLog
 from connector.kafka.delivery import new_producer
 from connector.kafka.spooling import TAKE_BACK_SECONDS
 from connector.settings.models import KafkaSettings
@@ -12,12 +14,15 @@ def made(*, one_by_one=False, batch_bytes=None, **client):
     return new_producer(
         KafkaSettings(bootstrap_servers="127.0.0.1:1", client=client),
         "test",
-        on_error=lambda _: None,
-        on_statistics=lambda _: None,
-        on_throttle=lambda _: None,
+        Handlers(*[lambda *_: None] * 4, log=ClientLog("test")),
         one_by_one=one_by_one,
         batch_bytes=batch_bytes,
     )
+
+
+@pytest.fixture(params=["native", "confluent"], autouse=True)
+def way(request, monkeypatch):
+    monkeypatch.setenv(VARIABLE, request.param)
 
 
 def test_promises_cannot_be_set_away():
@@ -34,7 +39,7 @@ def test_what_librdkafka_refuses_is_a_wrong_setting():
 
 def test_one_record_at_a_time_needs_no_client_that_ends_with_it(monkeypatch):
     properties = []
-    monkeypatch.setattr(delivery, "Producer", lambda given, **_: properties.append(given))
+    monkeypatch.setattr(delivery, "new_client", lambda given, *_: properties.append(given))
     made()
     made(one_by_one=True)
     batches, alone = properties
@@ -49,7 +54,7 @@ def test_one_record_at_a_time_needs_no_client_that_ends_with_it(monkeypatch):
 )
 def test_no_batch_is_larger_than_a_topic_accepts(monkeypatch, given, bound, size):
     properties = []
-    monkeypatch.setattr(delivery, "Producer", lambda given, **_: properties.append(given))
+    monkeypatch.setattr(delivery, "new_client", lambda given, *_: properties.append(given))
     made(batch_bytes=bound, **given)
     assert properties[0]["batch.size"] == size
 
@@ -57,7 +62,7 @@ def test_no_batch_is_larger_than_a_topic_accepts(monkeypatch, given, bound, size
 @pytest.mark.parametrize("given", [{}, {"topic.metadata.propagation.max.ms": 700}])
 def test_that_a_topic_is_missing_is_known_before_a_silent_client_is_replaced(monkeypatch, given):
     properties = []
-    monkeypatch.setattr(delivery, "Producer", lambda given, **_: properties.append(given))
+    monkeypatch.setattr(delivery, "new_client", lambda given, *_: properties.append(given))
     with capture_logs() as logs:
         made(**given)
     expected = given.get("topic.metadata.propagation.max.ms", delivery.PROPAGATION_MS)

@@ -11,13 +11,12 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from connector.errors import SettingsError, SpoolError
-from connector.kafka import delivery as module
 from connector.kafka import isolating
 from connector.kafka.isolating import APART_SECONDS, IsolatingProducer
 from connector.kafka.producer import ProducerState
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import FakeClock
-from tests.support.kafka_client import FakeCluster
+from tests.support.kafka_client import WAYS, FakeCluster
 
 TOPICS = ("a", "b", "c")
 DEAD = "dead"
@@ -499,8 +498,8 @@ FAULTS = (
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(Step, min_size=4, max_size=30))
-def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(steps):
+@given(st.lists(Step, min_size=4, max_size=30), st.sampled_from(WAYS))
+def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(steps, way):
     """Each record is written or a dead letter, its topic's in order, and the balance is exact."""
     cluster, clock = FakeCluster(), FakeClock()
     made = Counter()
@@ -575,5 +574,5 @@ def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(ste
             assert {int(value.split()[2]) for value in dead_letters} == bad
 
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Producer", cluster.client)
+        cluster.install(patch, way)
         asyncio.run(scenario(Path(directory)))

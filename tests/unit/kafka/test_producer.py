@@ -2,7 +2,6 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError
 from hypothesis import given, settings
@@ -10,12 +9,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from connector.errors import SettingsError, SpoolError
+from connector.kafka import clients
 from connector.kafka import delivery as module
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.kafka.spool import Dropped
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import FakeClock
-from tests.support.kafka_client import FakeCluster
+from tests.support.kafka_client import WAYS, FakeCluster
 from tests.support.producers import balanced, send, settle, written
 
 
@@ -81,9 +81,9 @@ async def test_polling_makes_room_before_the_spool_is_used(start, cluster):
     client = cluster.current
     poll = client.poll
 
-    def poll_and_acknowledge(timeout):
+    def poll_and_acknowledge(*timeout):
         client.acknowledge(10)
-        return poll(timeout)
+        return poll(*timeout)
 
     client.poll = poll_and_acknowledge
     producer.produce("t", b"100", b"k", 5)
@@ -118,8 +118,7 @@ async def test_a_record_too_large_is_told_and_the_next_one_goes(start, cluster):
 async def test_what_is_no_record_is_told(start, cluster):
     failed = []
     producer = await start(on_failed=failed.append)
-    cluster.current.produce = None
-    producer._client_produce = lambda *_: (_ for _ in ()).throw(TypeError("not bytes"))
+    cluster.current.accept = fail_with(TypeError("not bytes"))
     producer.produce("t", b"v")
     producer.poll()
     assert failed[0].reason == "invalid_record"
@@ -282,7 +281,7 @@ async def test_a_client_that_cannot_be_made_for_a_while(start, cluster, clock, m
     send(producer, range(20))
     cluster.current.break_down()
     with monkeypatch.context() as broken:
-        broken.setattr(module, "Producer", fail_with(SettingsError([])))
+        broken.setattr(module, "new_client", fail_with(SettingsError([])))
         for _ in range(10):
             producer.poll()
             balanced(producer)
@@ -343,7 +342,7 @@ async def test_a_property_that_librdkafka_refuses_leaves_the_directory_free(
     start, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as real:
-        real.setattr(module, "Producer", confluent_kafka.Producer)
+        real.setattr(module, "new_client", clients.new_client)
         producer = RecordProducer(
             KafkaSettings(client={"no.such.property": 1}),
             SpoolSettings(directory=tmp_path),
@@ -396,8 +395,8 @@ Step = st.one_of(
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(Step, max_size=40))
-def test_nothing_is_lost_and_keys_keep_their_order(steps):
+@given(st.lists(Step, max_size=40), st.sampled_from(WAYS))
+def test_nothing_is_lost_and_keys_keep_their_order(steps, way):
     """Whatever happens to client, broker and process: each record is written, and in order."""
     cluster, clock = FakeCluster(), FakeClock()
     refused = []
@@ -464,5 +463,5 @@ def test_nothing_is_lost_and_keys_keep_their_order(steps):
             assert firsts == sorted(firsts)
 
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Producer", cluster.client)
+        cluster.install(patch, way)
         asyncio.run(scenario(Path(directory)))

@@ -88,6 +88,7 @@ class Producer:
     queue_peak = 700
     counts = counts(delivered=2, found=1)
     dead_letters = Counts()
+    way = "native"
     refusals: ClassVar = Counter({("kite.ticks.nse", "invalid_timestamp"): 4})
     troubles = (Trouble("kite.ticks.nse", "INVALID_TIMESTAMP", "", 0.0),)
 

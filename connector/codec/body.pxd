@@ -1,0 +1,177 @@
+# cython: language_level=3
+"""How the parts of a packet are read and those of a tick's body are written; Avro's encoding."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+cdef extern from *:
+    """
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    #define little_endian(bits) __builtin_bswap64(bits)
+    #else
+    #define little_endian(bits) (bits)
+    #endif
+    """
+    uint64_t little_endian(uint64_t bits) nogil
+
+cdef enum:
+    LONG_BYTES = 10  # a varint at its longest
+    LTP = 1
+    QUOTE = 2
+    FULL = 3
+
+
+cdef struct Encoded:
+    # a long together with its varint, for what stands in many bodies
+    int64_t number
+    char varint[LONG_BYTES]
+    Py_ssize_t varint_bytes
+
+
+cdef inline uint32_t uint16_at(const uint8_t *place) noexcept nogil:
+    return (<uint32_t>place[0] << 8) | place[1]
+
+
+cdef inline uint32_t uint32_at(const uint8_t *place) noexcept nogil:
+    return (
+        (<uint32_t>place[0] << 24) | (<uint32_t>place[1] << 16)
+        | (<uint32_t>place[2] << 8) | place[3]
+    )
+
+
+cdef inline uint8_t mode_of(Py_ssize_t length) noexcept nogil:
+    # a packet's length says its mode; 0: no such packet
+    if length == 184 or length == 32:
+        return FULL
+    if length == 44 or length == 28:
+        return QUOTE
+    return LTP if length == 8 else 0
+
+
+cdef inline char *put_varint(char *out, uint64_t rest) noexcept nogil:
+    while rest > 0x7F:
+        out[0] = <char>(rest | 0x80)
+        rest >>= 7
+        out += 1
+    out[0] = <char>rest
+    return out + 1
+
+
+cdef inline char *put_long(char *out, int64_t number) noexcept nogil:
+    return put_varint(out, (<uint64_t>number << 1) ^ <uint64_t>(number >> 63))
+
+
+cdef inline char *put_count(char *out, uint32_t number) noexcept nogil:
+    # a long that is never negative: its zigzag is a shift
+    return put_varint(out, <uint64_t>number << 1)
+
+
+cdef inline char *put_double(char *out, double number) noexcept nogil:
+    cdef uint64_t bits = 0
+    memcpy(&bits, &number, 8)
+    bits = little_endian(bits)
+    memcpy(out, &bits, 8)
+    return out + 8
+
+
+cdef inline char *put_byte(char *out, char byte) noexcept nogil:
+    out[0] = byte
+    return out + 1
+
+
+cdef inline char *put_nulls(char *out, int count) noexcept nogil:
+    memset(out, 0, count)
+    return out + count
+
+
+cdef inline char *put_some_count(char *out, uint32_t number) noexcept nogil:
+    return put_count(put_byte(out, 2), number)
+
+
+cdef inline char *put_time(char *out, uint32_t seconds) noexcept nogil:
+    # a nullable timestamp-millis from the wire's seconds, where 0 is none
+    if seconds == 0:
+        return put_byte(out, 0)
+    return put_varint(put_byte(out, 2), <uint64_t>seconds * 2000)
+
+
+cdef inline void encode(Encoded *encoded, int64_t number) noexcept nogil:
+    encoded.number = number
+    encoded.varint_bytes = put_long(encoded.varint, number) - encoded.varint
+
+
+cdef inline char *put_encoded(char *out, const Encoded *encoded) noexcept nogil:
+    memcpy(out, encoded.varint, LONG_BYTES)
+    return out + encoded.varint_bytes
+
+
+cdef inline char *put_some_encoded(char *out, const Encoded *encoded) noexcept nogil:
+    # a nullable long, where 0 is none
+    if encoded.number == 0:
+        return put_byte(out, 0)
+    return put_encoded(put_byte(out, 2), encoded)
+
+
+cdef inline char *put_ohlc(
+    char *out, const uint8_t *open, const uint8_t *high, const uint8_t *low, const uint8_t *close,
+    double divisor,
+) noexcept nogil:
+    out = put_byte(out, 2)
+    out = put_double(out, uint32_at(open) / divisor)
+    out = put_double(out, uint32_at(high) / divisor)
+    out = put_double(out, uint32_at(low) / divisor)
+    return put_double(out, uint32_at(close) / divisor)
+
+
+cdef inline char *put_quote(char *out, const uint8_t *packet, double divisor) noexcept nogil:
+    # last_price to ohlc
+    out = put_double(out, uint32_at(packet + 4) / divisor)
+    out = put_some_count(out, uint32_at(packet + 8))
+    out = put_byte(out, 2)
+    out = put_double(out, uint32_at(packet + 12) / divisor)
+    out = put_some_count(out, uint32_at(packet + 16))
+    out = put_some_count(out, uint32_at(packet + 20))
+    out = put_some_count(out, uint32_at(packet + 24))
+    return put_ohlc(out, packet + 28, packet + 32, packet + 36, packet + 40, divisor)
+
+
+cdef inline char *put_full(
+    char *out, const uint8_t *packet, const Encoded *timestamp_ms, double divisor
+) noexcept nogil:
+    # last_price to depth
+    cdef const uint8_t *level = packet + 64
+    cdef int side, i
+    out = put_quote(out, packet, divisor)
+    out = put_time(out, uint32_at(packet + 44))
+    out = put_some_encoded(out, timestamp_ms)
+    out = put_some_count(out, uint32_at(packet + 48))
+    out = put_some_count(out, uint32_at(packet + 52))
+    out = put_some_count(out, uint32_at(packet + 56))
+    out = put_byte(out, 2)
+    for side in range(2):
+        out = put_byte(out, 10)  # one block of five items
+        for i in range(5):
+            out = put_count(out, uint32_at(level))
+            out = put_double(out, uint32_at(level + 4) / divisor)
+            out = put_count(out, uint16_at(level + 8))
+            level += 12
+        out = put_byte(out, 0)
+    return out
+
+
+cdef inline char *put_best(char *out, const uint8_t *level, double divisor) noexcept nogil:
+    # price and quantity of a side's first level, both nullable
+    out = put_double(put_byte(out, 2), uint32_at(level + 4) / divisor)
+    return put_some_count(out, uint32_at(level))
+
+
+cdef inline char *put_index(
+    char *out, const uint8_t *packet, const Encoded *timestamp_ms, double divisor
+) noexcept nogil:
+    # last_price to depth; the wire has high, low, open, close
+    out = put_double(out, uint32_at(packet + 4) / divisor)
+    out = put_nulls(out, 5)
+    out = put_ohlc(out, packet + 16, packet + 8, packet + 12, packet + 20, divisor)
+    out = put_byte(out, 0)
+    out = put_some_encoded(out, timestamp_ms)
+    return put_nulls(out, 4)

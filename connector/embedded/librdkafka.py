@@ -1,0 +1,35 @@
+"""Where librdkafka's shared library is: the one that confluent-kafka uses, best of all."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib
+import importlib.metadata
+import re
+from pathlib import Path
+from typing import Final
+
+MAPS: Final = Path("/proc/self/maps")
+"""The files that Linux has loaded into this process."""
+
+
+def candidates() -> list[Path]:
+    """Where librdkafka may be, best first: loaded already, in the wheel, in the system."""
+    found: list[Path] = []
+    importlib.import_module("confluent_kafka.cimpl")
+    if MAPS.exists():
+        found += [
+            Path(line.split(maxsplit=5)[5])
+            for line in MAPS.read_text().splitlines()
+            if re.search(r"/librdkafka[^/]*\.so[^/]*$", line)
+        ]
+    files = importlib.metadata.files("confluent-kafka") or []
+    found += [
+        Path(str(file.locate()))
+        for file in files
+        if re.match(r"librdkafka.*(\.so|\.dylib|\.dll)", file.name)
+    ]
+    system = ctypes.util.find_library("rdkafka")
+    if system:
+        found.append(Path(system))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,156 @@
+"""The producing client of librdkafka, by one of two ways: natively, or through confluent-kafka.
+
+The native one (`_native`) hands a frame's records over in one call and hears of failures alone. It
+needs the compiled extension, and librdkafka's shared library in a version that it knows; without
+either confluent-kafka's client takes its place, at several times the CPU a record. The environment
+variable KITE_CONNECTOR_PRODUCER chooses: `native`, `confluent`, or `auto`, which takes the native
+one where it can.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import structlog
+
+from connector.embedded.librdkafka import candidates
+from connector.errors import SettingProblem, SettingsError
+from connector.kafka.config import ClientLog
+from connector.kafka.confluent_client import ConfluentClient
+from connector.kafka.spool_format import Headers, Record
+
+VARIABLE: Final = "KITE_CONNECTOR_PRODUCER"
+_CONFLUENTS: Final = frozenset(
+    {"plugin.library.paths", "sasl.oauthbearer.metadata.authentication.type"}
+)
+"""Properties that confluent-kafka does something for, before or after librdkafka."""
+
+
+class Handlers(NamedTuple):
+    """Whom a client calls, from its `poll` alone."""
+
+    failed: Callable[[Record, int, int, Any], None]
+    """(record, sequence, partition, error) of a record that was not written."""
+    error: Callable[[Any], None]
+    """What is wrong with the client or the brokers, as a KafkaError."""
+    statistics: Callable[[str], None]
+    """librdkafka's JSON document, once a second."""
+    throttle: Callable[[Any], None]
+    """A broker's quota holds the client back, as a ThrottleEvent."""
+    log: ClientLog
+
+
+class Client(Protocol):
+    """A producing client that reports failures alone. One thread uses it."""
+
+    @property
+    def way(self) -> str:
+        """`native`, or `confluent` and why it is not native."""
+
+    @property
+    def wakes(self) -> bool:
+        """It says when there is something to poll."""
+
+    def __len__(self) -> int:
+        """Records that are neither acknowledged nor reported, and librdkafka's other events."""
+
+    def produce_all(
+        self, records: Sequence[tuple[str, bytes, bytes]], timestamp_ms: int, sequence: int
+    ) -> int:
+        """Hand over records as (topic, key, value); returns how many were accepted."""
+
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int,
+        headers: Headers | None,
+        sequence: int,
+    ) -> None:
+        """Hand over one record.
+
+        Raises:
+            BufferError: librdkafka's queue is full.
+            KafkaException: librdkafka refuses it.
+            TypeError, ValueError: it is no record.
+        """
+
+    def poll(self) -> None:
+        """Serve librdkafka without waiting, and call the handlers with what it said."""
+
+    def purge(self, *, in_flight: bool) -> None:
+        """Have librdkafka give back what is queued, and what is under way where asked to."""
+
+    def close(self) -> None:
+        """End the client and its threads."""
+
+
+class Way(NamedTuple):
+    """How clients are made in this process."""
+
+    native: Any
+    """The class; None where there is none."""
+    reason: str
+    """Why there is none."""
+
+
+@functools.cache
+def chosen(choice: str) -> Way:
+    """What an environment's choice comes to; the first time the library is loaded and checked.
+
+    Raises:
+        SettingsError: the choice is none that is known, or `native` and cannot be had.
+    """
+    if choice not in {"auto", "native", "confluent"}:
+        text = f"{choice!r} is none of auto, native, confluent"
+        raise SettingsError([SettingProblem(VARIABLE, text)])
+    if choice == "confluent":
+        return Way(None, f"{VARIABLE}=confluent")
+    try:
+        return Way(_load(), "")
+    except (ImportError, OSError) as error:
+        if choice == "native":
+            raise SettingsError([SettingProblem(VARIABLE, f"native: {error}")]) from error
+        log = structlog.get_logger("connector.kafka")
+        log.warning("native_producer_unavailable", reason=str(error))
+        return Way(None, str(error))
+
+
+def _load() -> Any:
+    native = importlib.import_module(f"{__package__}._native")
+    tried = []
+    for path in candidates():
+        try:
+            native.load(str(path))
+        except OSError as error:
+            tried.append(str(error))
+        else:
+            return native.Client
+    raise OSError("; ".join(tried) or "librdkafka's shared library is not found")
+
+
+def new_client(properties: dict[str, Any], handlers: Handlers, wake: int = -1) -> Client:
+    """A client with these properties.
+
+    Args:
+        properties: of librdkafka.
+        handlers: whom it calls.
+        wake: a descriptor to write a byte to when there is something to poll; -1: none. Only the
+            native client does so.
+
+    Raises:
+        KafkaException: librdkafka refuses a property.
+        SettingsError: as `chosen`.
+    """
+    native, reason = chosen(os.environ.get(VARIABLE, "auto"))
+    if special := sorted(properties.keys() & _CONFLUENTS):
+        native, reason = None, f"kafka.client has {', '.join(special)}"
+    if native is None:
+        return ConfluentClient(properties, handlers, reason)
+    client: Client = native(properties, handlers, wake)
+    return client
