@@ -30,6 +30,7 @@ from tests.bench.feed import SLOTS, tokens_of
 from tests.support.ports import free_ports
 
 PYTHON = sys.executable
+ROOT = Path(__file__).parents[2]
 # the broker keeps 100 000 messages a partition; so many partitions are those of the settings
 PARTITIONS = 6
 READY_SECONDS = 60.0
@@ -40,11 +41,7 @@ Figure = dict[str, Any]
 
 
 def run() -> list[Figure]:
-    names = TopicNames("kite")
-    topics = dict.fromkeys(names.all_ticks().values(), PARTITIONS)
-    topics |= {names.orders: 3, names.events: 1, names.deadletter: 1, names.control: 1}
-    topics |= {names.replies: 1, names.subscriptions: SLOTS, names.instruments: PARTITIONS}
-    with EmbeddedBroker(topics) as broker:
+    with EmbeddedBroker(bench_topics()) as broker:
         servers = broker.bootstrap_servers
         # interleaved, so that a slow moment of the machine meets both
         floods, peer_floods, paced, latencies, peer_latencies = [], [], [], [], []
@@ -89,6 +86,14 @@ def run() -> list[Figure]:
         {"name": "9000 instruments, full, 2/s each: memory", "value": day["peak_mib"],
          "unit": "MiB", "reach": 150, "note": "peak resident"},
     ]  # fmt: skip
+
+
+def bench_topics() -> dict[str, int]:
+    """Topic → partitions, as the settings have them."""
+    names = TopicNames("kite")
+    topics = dict.fromkeys(names.all_ticks().values(), PARTITIONS)
+    topics |= {names.orders: 3, names.events: 1, names.deadletter: 1, names.control: 1}
+    return topics | {names.replies: 1, names.subscriptions: SLOTS, names.instruments: PARTITIONS}
 
 
 def best(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,12 +141,13 @@ def write(stream: IO[str] | None, text: str) -> None:
 
 
 def service(
-    servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0
-) -> dict[str, Any]:
+    servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0,
+    tree: Path = ROOT,
+) -> dict[str, Any]:  # fmt: skip
     """Run `kite-connector run` against the feed; its cost between two looks at /proc."""
     feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
     try:
-        with running_service(feed.url, servers, instruments) as (pid, status):
+        with running_service(feed.url, servers, instruments, tree) as (pid, status):
             feed.hear()
             # past the start: what is measured is steady state
             wait_for(lambda: all(c["state"] == "connected" for c in status()["connections"]))
@@ -167,7 +173,10 @@ def service(
 
 
 @contextlib.contextmanager
-def running_service(url: str, servers: str, instruments: int) -> Iterator[tuple[int, Any]]:
+def running_service(
+    url: str, servers: str, instruments: int, tree: Path = ROOT
+) -> Iterator[tuple[int, Any]]:
+    """A service of a tree of the project, this one or an earlier commit's."""
     (port,) = free_ports(1)
     tokens = [token for slot in range(SLOTS) for token in tokens_of(slot, instruments)]
     settings = {
@@ -184,7 +193,10 @@ def running_service(url: str, servers: str, instruments: int) -> Iterator[tuple[
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "kite.yaml")
         path.write_text(yaml.safe_dump(settings))
-        process = subprocess.Popen([PYTHON, "-m", "connector.cli", "run", "--config", str(path)])
+        process = subprocess.Popen(
+            [PYTHON, "-m", "connector.cli", "run", "--config", str(path)],
+            cwd=tree, env=os.environ | {"PYTHONPATH": str(tree)},
+        )  # fmt: skip
 
         def status() -> dict[str, Any]:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=10) as answer:
