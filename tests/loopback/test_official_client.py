@@ -1,4 +1,4 @@
-"""Kite's own Python client connects to the simulator, and sees what the simulator sent.
+"""Kite's own Python client, and ours of the same name, see what the simulator sent.
 
 What it should see is worked out here from the bytes that were sent, by the documented layout: none
 of the connector's decoders takes part.
@@ -9,6 +9,8 @@ import json
 import os
 import sys
 from pathlib import Path
+
+import pytest
 
 from connector.kite.wire.models import Exchange
 from connector.simulator import SimulatorConfig, SimulatorServer
@@ -75,13 +77,15 @@ def expected(packet):
     }
 
 
-async def test_the_official_client_sees_what_was_sent():
+@pytest.mark.parametrize("module", ["kiteconnect", "connector.compat"])
+async def test_a_kite_ticker_sees_what_was_sent(module):
     async with SimulatorServer(CONFIG) as server:
         wanted = one_of_each_exchange_for_each_mode(server.universe)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "tests.support.official_client",
+            module,
             server.ws_url,
             json.dumps(wanted),
             cwd=Path(__file__).parents[2],
@@ -89,10 +93,11 @@ async def test_the_official_client_sees_what_was_sent():
             stdout=asyncio.subprocess.PIPE,
         )
         try:
-            await server.until(lambda: len(server.requests) == 2 * len(MODES), seconds=30)
+            modes = {token: mode for mode, tokens in wanted.items() for token in tokens}
+            instruments = len(modes)
+            assert instruments >= 25
+            await server.until(lambda: server.subscriptions() == modes, seconds=30)
             assert all(request.action for request in server.requests)
-            instruments = sum(map(len, wanted.values()))
-            assert instruments == len(server.subscriptions()) >= 25
             for _ in range(10):
                 assert len(await server.step(instruments)) == instruments
                 await server.heartbeat()

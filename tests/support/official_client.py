@@ -1,23 +1,26 @@
-"""Runs Kite's own Python client until it is told `end`, and prints what it made of the feed.
+"""Runs a KiteTicker until it is told `end`, and prints what it made of the feed.
 
-A program of its own: its Twisted reactor runs once in a process. Times are printed as epoch
-seconds; run it with TZ=UTC, since the client makes naive local times of them.
+The ticker is Kite's own or ours, by the name of the module that it is imported from: all else is
+the same program. One of its own, since the Twisted reactor of Kite's runs once in a process. Times
+are printed as epoch seconds; run it with TZ=UTC, since both make naive local times of them.
 
-    python -m tests.support.official_client ws://127.0.0.1:1234 '{"full": [408065]}'
+    python -m tests.support.official_client kiteconnect ws://127.0.0.1:1234 '{"full": [408065]}'
 """
 
+import importlib
 import json
 import sys
+import threading
 from datetime import UTC, datetime
-
-from kiteconnect import KiteTicker
 
 # in seconds: of a run that goes wrong
 PATIENCE = 30
 
 
-def main(root, subscriptions):
-    ticker = KiteTicker("simulated_key", "simulated_token", root=root, reconnect=False)
+def main(module, root, subscriptions):
+    ticker = importlib.import_module(module).KiteTicker(
+        "simulated_key", "simulated_token", root=root, reconnect=False
+    )
     seen = {"ticks": [], "orders": [], "errors": []}
 
     def on_connect(ws, _):
@@ -35,10 +38,11 @@ def main(root, subscriptions):
     ticker.on_error = lambda _, code, reason: seen["errors"].append([code, str(reason)])
     ticker.on_message = on_message
 
-    from twisted.internet import reactor
-
-    reactor.callLater(PATIENCE, reactor.stop)
+    patience = threading.Timer(PATIENCE, ticker.stop)
+    patience.daemon = True
+    patience.start()
     ticker.connect()
+    patience.cancel()
     json.dump(seen, sys.stdout, default=seconds)
 
 
@@ -48,4 +52,4 @@ def seconds(value):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
