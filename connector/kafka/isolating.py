@@ -208,6 +208,9 @@ class IsolatingProducer(RecordProducer):
     def _empty(self) -> bool:
         return super()._empty() and all(child.idle for child in self._apart())
 
+    def _waits_in_vain(self) -> bool:
+        return super()._empty() and all(child.idle or child.waits_safely for child in self._apart())
+
     # -- between the topics ----------------------------------------------------------------------
 
     def _hand_over(self, record: Record) -> bool:
@@ -423,6 +426,12 @@ class _TopicProducer(RecordProducer):
     def idle(self) -> bool:
         """Everything is acknowledged."""
         return self._empty()
+
+    @property
+    def waits_safely(self) -> bool:
+        """Kafka refuses its first record for what is not that record's fault; the disk has all."""
+        durable = self._spool.persistent and not self._ephemeral and self._spool.problem is None
+        return durable and self._alone.trouble is not None
 
     @property
     def volatile(self) -> bool:

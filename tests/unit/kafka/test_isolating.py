@@ -34,11 +34,11 @@ def put_apart(producer):
     return producer
 
 
-def new(directory, monotonic, max_mib=512, **more):
+def new(directory, monotonic, max_mib=512, ephemeral=False, **more):
     return put_apart(
         IsolatingProducer(
             KafkaSettings(queue_max_messages=1000),
-            SpoolSettings(directory=directory, max_mib=max_mib),
+            SpoolSettings(directory=directory, max_mib=max_mib, ephemeral=ephemeral),
             client_id="test",
             dead_letter_topic=DEAD,
             monotonic=monotonic,
