@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_DAYS: Final = 366
 MAX_FILE_BYTES: Final = 1 << 20
-"""Of a file with days of one's own."""
+"""A file with days of one's own may have so many bytes."""
 
 
 def calendar(
@@ -110,7 +110,7 @@ def _fields(day: date, exchange: str, found: Day) -> dict[str, object]:
 
 
 def _print(day: date, found: dict[str, Day]) -> None:
-    """One line for all exchanges that trade alike on this day."""
+    """Print one line for all exchanges that trade alike on this day."""
     alike: dict[tuple[object, ...], list[str]] = {}
     for name, one in found.items():
         alike.setdefault(one, []).append(name)

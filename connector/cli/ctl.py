@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXIT_REJECTED = 4
 EXIT_PARTLY = 5
 MAX_INPUT_BYTES: Final = 16 * 2**20
-"""Of a file of instruments or of standard input: the whole market has 3 MiB."""
+"""A file of instruments or standard input may have so many bytes: the whole market has 3 MiB."""
 _NUMBER_DIGITS: Final = 20
 _REPLY_SECONDS: Final = {"refresh-instruments": 90.0}
 """How long a reply may take where that is not 30 s: the list is loaded first."""
@@ -64,7 +64,7 @@ _connected = with_settings("bootstrap", "prefix", "name")
 
 
 def _sender(kind: str, model: type[CommandBase]) -> Callable[..., None]:
-    """The command of one type of message: writes it, shows its reply, ends with its exit code."""
+    """Make the command of one type of message: write it, show its reply, end with its exit code."""
     seconds = _REPLY_SECONDS.get(kind, 30.0)
 
     def send(
@@ -255,7 +255,7 @@ def _number_or_text(text: str) -> int | str:
 
 
 def _document(change: Change) -> dict[str, Any]:
-    """A change as JSON has it, without what it lacks."""
+    """Return a change as JSON has it, without what it lacks."""
     return {
         name: value.model_dump(mode="json", exclude_none=True)
         if hasattr(value, "model_dump")
@@ -304,7 +304,7 @@ def _print_reply(reply: Any, owners: Mapping[int | None, str] = MappingProxyType
 
 
 def _instruments(arguments: Sequence[str] | None, file: Path | None) -> list[int | str]:
-    """From arguments, a file and standard input together, in this order."""
+    """Read instruments from arguments, a file and standard input together, in this order."""
     written: list[str] = []
     place = "standard input"
     try:
@@ -322,7 +322,7 @@ def _instruments(arguments: Sequence[str] | None, file: Path | None) -> list[int
 
 
 def _standard_input() -> bytes:
-    """All of it; whoever types ends it with Ctrl-D.
+    """Read standard input to its end; whoever types ends it with Ctrl-D.
 
     Raises:
         UnusableFileError: it does not end.
@@ -336,7 +336,7 @@ def _standard_input() -> bytes:
 
 
 def _lines(text: bytes) -> list[str]:
-    """One instrument a line: a name may have spaces, as NSE:NIFTY 50 has."""
+    """Return one instrument a line: a name may have spaces, as NSE:NIFTY 50 has."""
     lines = text.decode("utf-8-sig").splitlines()
     stripped = (line.partition("#")[0].strip() for line in lines)
     return [line for line in stripped if line]

@@ -45,9 +45,9 @@ ORDER_SECONDS = 3.0
 COMMAND_SECONDS = 4.0
 REPLY_SECONDS = 5.0
 WATCHLIST = "scene"
-"""Whose instruments come and go by commands; the settings have two thirds of the market."""
+"""The watchlist whose instruments come and go by commands; the settings have most of the market."""
 STATUS_PORT = 8090
-"""Where the status of the first replica is, if the port is free."""
+"""The port of the first replica's status server, if it is free."""
 
 _TOPICS = TopicNames()
 _ACCOUNT = SimulatedAccount()
@@ -67,7 +67,7 @@ _KNOWN_FUTURES = ("NFO NIFTY", "MCX GOLD", "MCX CRUDEOIL", "CDS USDINR")
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What can be chosen."""
+    """The options of a demonstration."""
 
     duration_seconds: float | None = None
     replicas: int = 1
@@ -184,7 +184,7 @@ class Demo:
                 self._print(self._line(elapsed))
 
     async def _moments(self, every_seconds: float) -> Any:
-        """Yields the seconds since the start, at once and then again and again until the end."""
+        """Yield the seconds since the start, at once and then again and again until the end."""
         self._started = time.monotonic()
         duration = self.options.duration_seconds
         while True:
@@ -243,7 +243,7 @@ class Demo:
                 self._prices[record.key].take(record.value)
 
     async def _place_orders(self, market: SimulatorServer) -> None:
-        """A user trades now and then, so that there are order updates too."""
+        """Place orders now and then, as a user would, so that there are order updates too."""
         chance = random.Random(self.options.seed)
         number = 0
         while True:
@@ -335,7 +335,7 @@ async def run_demo(
 
 
 def _known(listings: Sequence[Listing]) -> list[Listing]:
-    """The instruments whose prices are shown, as far as the market has them."""
+    """Return the instruments whose prices are shown, as far as the market has them."""
     by_name = {(listing.exchange, listing.tradingsymbol): listing for listing in listings}
     found = [by_name[name] for name in _KNOWN if name in by_name]
     futures: dict[str, Listing] = {}
@@ -352,7 +352,7 @@ def _tail_command(settings: Settings) -> str:
 
 
 def _command(settings: Settings, fields: dict[str, Any]) -> Reply:
-    """Send one and wait for its reply; blocks."""
+    """Send a command and wait for its reply; blocks."""
     command = COMMAND.validate_python({"id": new_id(), "watchlist": WATCHLIST, **fields})
     with ControlClient(settings.kafka, _TOPICS) as client:
         return client.send(command, REPLY_SECONDS)

@@ -188,7 +188,7 @@ def spark_reader(
 
 
 def _python_literal(text: str) -> str:
-    """A Python string literal in double quotes."""
+    """Return a Python string literal in double quotes."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -249,7 +249,7 @@ def _flink_type(avro: Any, named: Mapping[str, Schema], not_null: str = " NOT NU
 
 
 def _quoted(name: str) -> str:
-    """Every name, since any may be reserved: `mode`, `open`, `close`, `sequence` already are."""
+    """Quote a name, since any may be reserved: `mode`, `open`, `close`, `sequence` already are."""
     return "`" + name.replace("`", "``") + "`"
 
 
@@ -258,7 +258,7 @@ def _literal(text: str) -> str:
 
 
 def _compact(schema: Schema) -> str:
-    """The schema without its documentation, as JSON with a line for each field."""
+    """Return the schema without its documentation, as JSON with a line for each field."""
     bare = schemas.without_words(schema)
     fields = bare.pop("fields")
     head = json.dumps(bare)[:-1]

@@ -79,14 +79,14 @@ def demo(
 
 
 class Lines(io.StringIO):
-    """A stream that only remembers the lines written to it."""
+    """A stream that only keeps the lines written to it."""
 
     def __init__(self, lines: deque[str]) -> None:
         super().__init__()
         self._lines = lines
 
     def write(self, text: str, /) -> int:
-        """Remember each line."""
+        """Keep each line that is written."""
         self._lines.extend(line for line in text.splitlines() if line.strip())
         return len(text)
 
@@ -214,7 +214,7 @@ async def _simulate(config: SimulatorConfig) -> None:
 
 
 def stopped_by_signal() -> asyncio.Event:
-    """An event that SIGTERM and Ctrl-C set; to be called from the event loop."""
+    """Return an event that SIGTERM and Ctrl-C set; to be called from the event loop."""
     import asyncio
     import signal
 

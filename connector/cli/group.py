@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from connector.cli.options import load_reference
 
 Target = Callable[..., None] | typer.Typer
-"""What a command is made of: a function, or the typer application of a group."""
+"""The target of a command's name: a function, or the typer application of a group."""
 
 
 class _LightHelp:
@@ -57,7 +57,7 @@ class Commands(Mapping[str, Any]):
         return len(self._targets)
 
     def target(self, name: str) -> Target:
-        """What a command is made of.
+        """Return what a command is made of.
 
         Raises:
             KeyError: there is no such command.
@@ -66,7 +66,7 @@ class Commands(Mapping[str, Any]):
         return cast("Target", load_reference(target)) if isinstance(target, str) else target
 
     def summary(self, name: str) -> str:
-        """The first sentence of a command's help; its options are not made for it."""
+        """Return the first sentence of a command's help; its options are not made for it."""
         target = self.target(name)
         text = target.info.help if isinstance(target, typer.Typer) else inspect.getdoc(target)
         return " ".join((text or "").partition("\n\n")[0].split())

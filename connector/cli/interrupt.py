@@ -16,7 +16,7 @@ import threading
 from typing import Final
 
 EXIT_CODE: Final = 130
-"""128 + SIGINT, as shells have it for a command that Ctrl-C ended."""
+"""The exit code after Ctrl-C, 128 + SIGINT, as shells have it."""
 
 _exit_code = EXIT_CODE
 _pipe: tuple[int, int] | None = None

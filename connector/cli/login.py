@@ -148,7 +148,7 @@ async def _receive(
 
 
 def _given(argument: str | None, page: str) -> str:
-    """What was given, in whichever way."""
+    """Return what was given, in whichever way."""
     if argument is not None and argument != "-":
         return argument
     if sys.stdin.isatty() and argument is None:

@@ -210,7 +210,7 @@ def _load(config: Path | None, given: Mapping[str, Any], *, accounts_required: b
 
 
 def build(model: type[_Model], given: dict[str, Any]) -> _Model:
-    """The model of what the options gave.
+    """Make the model of what the options gave.
 
     Raises:
         SettingsError: with the options' own names.
@@ -234,13 +234,13 @@ def build(model: type[_Model], given: dict[str, Any]) -> _Model:
 
 
 def load_reference(reference: str) -> Any:
-    """What "module:name" names, as an entry point does."""
+    """Import what "module:name" names, as an entry point does."""
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def _own(function: Callable[..., None], without: Collection[str]) -> list[inspect.Parameter]:
-    """A function's own parameters, with the types that their annotations name."""
+    """Return a function's own parameters, with the types that their annotations name."""
     parameters = [
         parameter
         for parameter in inspect.signature(function).parameters.values()
@@ -261,7 +261,7 @@ def _own(function: Callable[..., None], without: Collection[str]) -> list[inspec
 
 
 def _place(annotation: Any) -> int:
-    """Arguments stand before options, and a list of them is the last of them."""
+    """Order parameters: arguments before options, and a list of them last of all."""
     kind, *more = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     if not any(isinstance(each, typer.models.ArgumentInfo) for each in more):
         return 2
@@ -319,7 +319,7 @@ def _optional(kind: Any) -> Any:
 
 
 def _kind(annotation: Any) -> Any:
-    """The type of an option; None where a field is not simple."""
+    """Return the type of an option; None where a field is not simple."""
     if get_origin(annotation) is Annotated:
         from pydantic import BeforeValidator
 

@@ -18,7 +18,7 @@ _UsageError: Any = typer.BadParameter.__base__
 
 
 class UsageError(Exception):
-    """Words of the command line that are none of it; one line."""
+    """The words of the command line are no command, or no options of it."""
 
 
 class _Program(CommandGroup):

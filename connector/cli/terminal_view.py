@@ -50,7 +50,7 @@ class Price:
     """1 up, -1 down against the price before, 0 the same."""
 
     def take(self, tick: Mapping[str, Any]) -> None:
-        """A newer tick."""
+        """Apply a newer tick of the instrument."""
         price = tick["last_price"]
         if self.last_price is not None and price != self.last_price:
             self.direction = 1 if price > self.last_price else -1
@@ -66,7 +66,7 @@ class Price:
 
     @property
     def change(self) -> float | None:
-        """Per cent against the close of the day before."""
+        """The change against the close of the day before, per cent."""
         if self.last_price is None or not self.close:
             return None
         return (self.last_price - self.close) * 100 / self.close
@@ -93,7 +93,7 @@ class View:
     notice: str = ""
     """The last warning of the log."""
     roles: Sequence[str] = field(default_factory=tuple)
-    """Of each replica, such as leader; empty where there is one."""
+    """The role of each replica, such as leader; empty where there is one."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Fit the height: first the empty lines go, then the smallest exchanges."""
@@ -220,7 +220,7 @@ class View:
 
 
 def accounting_table(accounting: Accounting) -> Table:
-    """The books as two lines, whose columns stay where they are while the numbers grow."""
+    """Return the accounting as two lines, whose columns stay in place while the numbers grow."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     row = [Text(f"{accounting.received:,}", style="bold")]
     table.add_column("received", min_width=10, no_wrap=True)
@@ -236,14 +236,14 @@ def accounting_table(accounting: Accounting) -> Table:
 
 
 def accounting_line(accounting: Accounting) -> str:
-    """The books as one line without colours."""
+    """Return the accounting as one line without colours."""
     parts = " + ".join(f"{label} {count:,}" for label, count, _ in _books(accounting))
     wrong = "" if accounting.balanced else ", which does not add up"
     return f"received {accounting.received:,} = {parts}{wrong}"
 
 
 def _books(accounting: Accounting) -> list[tuple[str, int, str]]:
-    """(label, count, style) of where everything is."""
+    """Return (label, count, style) of each place where records are."""
     return [
         ("delivered", accounting.delivered, "green"),
         ("in flight", accounting.in_flight, ""),
@@ -254,7 +254,7 @@ def _books(accounting: Accounting) -> list[tuple[str, int, str]]:
 
 
 def total_accounting(statuses: Iterable[ServiceStatus]) -> Accounting:
-    """The books of all replicas together."""
+    """Return the accounting of all replicas together."""
     books = [status.accounting for status in statuses]
     dropped: dict[str, int] = {}
     for book in books:
@@ -271,7 +271,7 @@ def total_accounting(statuses: Iterable[ServiceStatus]) -> Accounting:
 
 
 def record_line(record: TailRecord, *, width: int = 100, colors: bool = True) -> str:
-    """A record for a terminal: a tick in columns, cut to the width; anything else as JSON."""
+    """Return a record for a terminal: a tick in columns, cut to the width; else JSON."""
     out = StringIO()
     console = Console(file=out, force_terminal=colors, width=width, highlight=False)
     text = _record(record)
@@ -321,7 +321,7 @@ def _table(*columns: str) -> Table:
 
 
 def _side_by_side(left: RenderableType, right: RenderableType, left_share: int = 5) -> Table:
-    """Two columns; `left_share` is in tenths of the width."""
+    """Lay two columns side by side; `left_share` is in tenths of the width."""
     grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
     grid.add_column(ratio=left_share)
     grid.add_column(ratio=10 - left_share)

@@ -11,7 +11,7 @@ from typing import Final
 
 _OPENMETRICS: Final = ("application/openmetrics-text", "application/*", "*/*")
 _TEXT: Final = ("text/plain", "text/*", "*/*")
-"""From the most specific range to the widest."""
+"""The ranges that stand for text, from the most specific to the widest."""
 
 # a comma or semicolon within quotes is text; a quote that is never closed goes to the end
 _RANGE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
@@ -44,7 +44,7 @@ def _of(ranges: tuple[str, ...], weights: dict[str, float]) -> float:
 
 
 def _weight(parameters: list[str]) -> float:
-    """Of one range; what is no number counts as if nothing had been said."""
+    """Return the weight of one range; what is no number counts as if nothing had been said."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "q":

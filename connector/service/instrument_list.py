@@ -96,11 +96,11 @@ class InstrumentListLoader:
 
     @property
     def loaded(self) -> int | None:
-        """Instruments in the list in use; None while there is none."""
+        """How many instruments the list in use has; None while there is none."""
         return None if self._master is None else len(self._master)
 
     def status(self) -> InstrumentListStatus:
-        """What is in use, and why nothing newer is."""
+        """Describe the list in use, and why nothing newer is."""
         master = self._master
         return InstrumentListStatus(
             instruments=self.loaded or 0,
@@ -116,7 +116,7 @@ class InstrumentListLoader:
         )
 
     def _count_missing(self) -> int:
-        """Claims that the list in use does not have; counted anew only when either has changed."""
+        """Count the claims that the list in use does not have, when either has changed."""
         claims, master = self._claims(), self._master
         known_claims, known_master, count = self._missing
         if known_claims is not claims or known_master is not master:
@@ -232,7 +232,7 @@ class InstrumentListLoader:
         return last_refresh_ms(now_ms, self._settings.refresh_at) <= cached.fetched_ms <= now_ms
 
     async def _use_published(self) -> None:
-        """Take what `kite.instruments` holds, where there is nothing else yet."""
+        """Use what `kite.instruments` holds, where there is nothing else yet."""
         if self._master is not None or self._published is None:
             return
         try:
@@ -293,7 +293,7 @@ class InstrumentListLoader:
         self._on_master(master)
 
     def _hold_back(self, reason: str | None) -> None:
-        """Note whether the last list is held back, and say so where that is new."""
+        """Note whether the last list is held back, and log that where it is new."""
         if reason == self.held_back:
             return
         self.held_back = reason
@@ -306,7 +306,7 @@ class InstrumentListLoader:
 
 
 def last_refresh_ms(now_ms: int, refresh_at: str) -> int:
-    """The latest moment, not after now, at which a new list was to be had; `refresh_at` is IST."""
+    """Return the latest moment, not after now, at which a new list was due; `refresh_at` is IST."""
     now = datetime.fromtimestamp(now_ms / 1000, IST)
     hour, minute = map(int, refresh_at.split(":"))
     due = now.replace(hour=hour, minute=minute, second=0, microsecond=0)

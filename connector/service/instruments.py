@@ -1,4 +1,4 @@
-"""Today's instruments: where a new list goes, and who is told when one is held back."""
+"""Today's instruments: where a new list goes, and how one that is held back is reported."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ class Instruments:
         self._publisher.set_instruments(master)
 
     def _held_back(self, reason: str | None) -> None:
-        """Tell the consumers, too; each replica loads its own list, and tells of that."""
+        """Write an event for consumers: each replica loads its own list, and reports that one."""
         kind = EventType.INSTRUMENT_LIST_HELD_BACK if reason else EventType.INSTRUMENT_LIST_ACCEPTED
         self._on_event(kind, reason or "")

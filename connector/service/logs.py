@@ -35,7 +35,7 @@ class SecretMask:
         self._redactor = Redactor(*secrets)
 
     def hide(self, *secrets: str) -> None:
-        """Mask these too, from now on."""
+        """Mask these secrets too, from now on."""
         self._redactor.hide(*secrets)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -45,7 +45,7 @@ class SecretMask:
         return event
 
     def clean(self, value: Any) -> Any:
-        """The same value without secrets; containers are looked through."""
+        """Return the same value without secrets; containers are looked through."""
         if isinstance(value, str):
             value = self._redactor.redact(value)
             value = _HEADER.sub(rf"\1{MASK}", _QUERY.sub(rf"\1{MASK}", value))

@@ -31,7 +31,7 @@ class LoopLag:
         self._sleep = sleep
 
     async def run(self) -> NoReturn:
-        """Measure until cancelled."""
+        """Measure the lag until the task is cancelled."""
         while True:
             due = self._clock() + self._interval_seconds
             await self._sleep(self._interval_seconds)

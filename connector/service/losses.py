@@ -1,4 +1,4 @@
-"""Losses of the producer, said in the events: once a second by reason, however many."""
+"""Losses of the producer, reported as events: once a second by reason, however many."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Losses:
         self._losses: dict[str, Dropped] = {}
 
     def add(self, reason: str, dropped: Dropped) -> None:
-        """Records were lost: the producer's `on_dropped`."""
+        """Count records that were lost: the producer's `on_dropped`."""
         before = self._losses.get(reason)
         if before is not None:
             dropped = Dropped(
@@ -43,7 +43,7 @@ class Losses:
             )
 
     async def report_last(self, pipeline: Pipeline, *, reachable: bool) -> None:
-        """The same when the producer is closed already, where a broker still answers."""
+        """Report what is left when the producer is closed already, where a broker still answers."""
         losses, self._losses = self._losses, {}
         if not losses or not reachable:
             return

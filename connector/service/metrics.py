@@ -43,11 +43,11 @@ class StatusCollector(Collector):
         self._status = status
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not take a snapshot."""
+        """Yield nothing: registering must not take a snapshot."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, at this moment."""
+        """Yield every family as it is at this moment."""
         status = self._status()
         yield InfoMetricFamily(
             f"{PREFIX}build",
@@ -286,7 +286,7 @@ def _instrument_list(found: InstrumentListStatus) -> Iterator[Metric]:
 
 
 def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
-    """Nothing without a cluster; what is said of commands only of the replica that leads."""
+    """Yield nothing without a cluster, and the counts of commands only where this replica leads."""
     if cluster is None:
         return
     yield _gauge(

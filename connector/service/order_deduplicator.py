@@ -77,7 +77,7 @@ class OrderDeduplicator:
         self._held: dict[tuple[str, bytes], _Held] = {}
 
     def take(self, update: Update) -> None:
-        """A socket brought an update."""
+        """Write an update that a socket brought, unless it was written already."""
         identity = update_identity(update.raw)
         if identity in self._done:
             self.repeats += 1
@@ -100,7 +100,7 @@ class OrderDeduplicator:
             before.due = min(before.due, self._monotonic() + hold_seconds)
 
     def written(self, payload_text: str) -> None:
-        """Some replica's update was seen in the topic."""
+        """Note that some replica's update was seen in the topic."""
         identity = update_identity(payload_text)
         if self._held.pop(identity, None) is not None:
             self.repeats += 1
@@ -127,7 +127,7 @@ class OrderDeduplicator:
         self._held.clear()
 
     def _lower_elsewhere(self, slot: int) -> int:
-        """How many lower slots of the same account another process may own."""
+        """Return how many lower slots of the same account another process may own."""
         if self._owned is None:
             return 0
         owned = self._owned()
@@ -169,7 +169,7 @@ class OrdersTopic:
         self._readable = True
 
     async def run(self) -> NoReturn:
-        """Watch the topic until cancelled."""
+        """Watch the topic until the task is cancelled."""
         reading = asyncio.create_task(self.read_on(), name="orders-topic")
         try:
             while True:
@@ -188,7 +188,7 @@ class OrdersTopic:
                     if isinstance(record.value, dict):
                         self._desk.written(record.value["payload"])
             except Exception as exc:  # noqa: BLE001 - whatever it was, the topic is read again
-                _log.warning("cannot read the orders of other replicas", reason=reason_of(exc))
+                _log.warning("orders_topic_unreadable", reason=reason_of(exc))
                 self._readable = False
                 await asyncio.sleep(self._retry_seconds)
                 self._readable = True

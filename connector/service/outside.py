@@ -39,14 +39,14 @@ class Outside:
     """The world as the settings describe it, and how long the service waits for it."""
 
     try_seconds = 5.0
-    """One try to reach the brokers or the registry."""
+    """One try to reach the brokers or the registry takes at most so long."""
     retry_min_seconds = 0.5
-    """Between the first two tries."""
+    """The first two tries are so far apart; later ones are farther."""
     retry_max_seconds = 15.0
     list_wait_seconds = 20.0
     """Connections wait so long for the list of instruments, so that the first ticks have names."""
     announced_seconds = 300.0
-    """After a try to load the list, so long none is loaded since the feed announced one."""
+    """After a try to load the list none is loaded for so long because the feed announces one."""
     silent_seconds = SILENT_SECONDS
     last_words_seconds = 2.0
     """What the end itself loses has so long to be reported."""
@@ -115,14 +115,14 @@ class Outside:
 
         def failed(reason: str) -> None:
             if waiting_for.get(what) != reason:
-                _log.warning("waiting", what=what, reason=reason)
+                _log.warning("dependency_awaited", what=what, reason=reason)
             waiting_for[what] = reason
 
         result = await retry_forever(
             step, failed, min_seconds=self.retry_min_seconds, max_seconds=self.retry_max_seconds
         )
         if waiting_for.pop(what, None) is not None:
-            _log.info("there", what=what)
+            _log.info("dependency_available", what=what)
         return result
 
     def orders(self) -> AsyncIterator[TailRecord]:

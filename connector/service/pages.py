@@ -24,7 +24,7 @@ from connector.service.metrics import Metrics
 from connector.service.status import ServiceStatus
 
 PAGE_SECONDS: Final = 1.0
-"""How old /status and /metrics may be."""
+"""The pages /status and /metrics may be so old."""
 
 _log = structlog.get_logger("connector.http")
 

@@ -39,7 +39,7 @@ SAMPLE_EVERY_US = 10_000
 """Latencies are taken of one frame in so many microseconds: of each one, they would cost more than
 its transcoding."""
 MAX_DEAD_LETTER_BYTES = 64 * 2**10
-"""Of one dead letter of the feed; of what is longer the beginning is kept."""
+"""A dead letter of the feed keeps so many bytes from the beginning."""
 ORDER_WITHOUT_ID = "order_without_id"
 """An order update that does not name its order."""
 ORDER_UNENCODABLE = "order_unencodable"
@@ -98,7 +98,7 @@ class Pipeline:
         self._symbols: Mapping[int, str] = {}
 
     def handler(self, slot: int) -> SlotPipeline:
-        """The handler of a slot's connection; the same one each time, so that counts go on."""
+        """Return the handler of a slot's connection; the same one each time: counts go on."""
         known = self._slots.get(slot)
         if known is None:
             transcoder = self._transcoder(slot)
@@ -175,7 +175,7 @@ class Pipeline:
         )
 
     def take_event(self, event: ConnectionEvent, account: str) -> None:
-        """Write an edge in the life of a connection."""
+        """Write an event: an edge in the life of a connection."""
         self.events += 1
         value = self.encoder.event(event, account=account)
         self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
@@ -183,7 +183,7 @@ class Pipeline:
         if event.type is EventType.GAP and event.gap_from_ms is not None:
             gap_ms = (event.gap_to_ms or 0) - event.gap_from_ms
             _log.warning(
-                "nothing was received",
+                "gap_in_feed",
                 slot=event.slot,
                 account=account,
                 seconds=gap_ms / 1000,
@@ -198,18 +198,18 @@ class Pipeline:
             self.producer.produce(self.topics.instruments, value, key, timestamp_ms)
 
     def take_meta(self, data: object) -> None:
-        """The feed says which list of instruments is the one of now; nobody documents its form."""
+        """Note which list of instruments the feed calls the present one; undocumented."""
         etag = data.get("etag") if isinstance(data, Mapping) else None
         if self._announced is not None and isinstance(etag, str):
             self._announced(etag)
 
     def tell_dropped(self, reason: str, count: int, from_ms: int, to_ms: int) -> None:
-        """Say in the events that records were lost: each slot may have lost some of its own."""
+        """Write events that records were lost: each slot may have lost some of its own."""
         for slot in self._slots.values():
             slot.event(self._dropped(slot, reason, count, from_ms, to_ms))
 
     def dropped_records(self, reason: str, count: int, from_ms: int, to_ms: int) -> list[Record]:
-        """The same as records, for when the producer is closed already; not part of `received`."""
+        """Return the same events as records, for a producer that is closed."""
         return [
             Record(
                 self.topics.events,
@@ -236,13 +236,13 @@ class Pipeline:
 
     @property
     def received(self) -> int:
-        """Records that were handed to the producer, each for something received."""
+        """How many records were handed to the producer, each for something received."""
         packets = sum(slot.transcoder.packets for slot in self._slots.values())
         return packets + self.orders + self.texts + self.events + self.instruments
 
     @property
     def ticks(self) -> dict[Exchange, int]:
-        """Ticks so far by exchange."""
+        """How many ticks of each exchange there were so far."""
         total = dict.fromkeys(Exchange, 0)
         for slot in self._slots.values():
             for exchange, count in slot.transcoder.counts().items():
@@ -251,21 +251,21 @@ class Pipeline:
 
     @property
     def implausible_times(self) -> int:
-        """Ticks whose event_time is the receive time, since the exchange's is too far from it."""
+        """How many ticks have the receive time as event_time: the exchange's is too far from it."""
         return sum(slot.transcoder.implausible_times for slot in self._slots.values())
 
     @property
     def unkept(self) -> int:
-        """Packets that are no ticks and not in the dead letters: a frame had too many of them."""
+        """How many packets are neither ticks nor dead letters: a frame had too many of them."""
         return sum(slot.transcoder.unkept for slot in self._slots.values())
 
     @property
     def slots(self) -> list[int]:
-        """Every slot that had a handler."""
+        """The slots that had a handler."""
         return list(self._slots)
 
     def packets(self, slot: int) -> int:
-        """Packets of one slot so far."""
+        """Return how many packets of one slot there were so far."""
         known = self._slots.get(slot)
         return known.transcoder.packets if known else 0
 
@@ -291,16 +291,16 @@ class SlotPipeline:
         self._receive_to_produce = pipeline.receive_to_produce.observe
 
     def opened(self, session_id: int) -> None:
-        """A socket is open: sequences begin anew."""
+        """Begin a session: sequences begin anew with a socket."""
         self.session_id = session_id
         self.transcoder.open_session(session_id)
 
     def expect(self, tokens: Iterable[int]) -> None:
-        """These tokens' next packets are snapshots."""
+        """Treat the next packet of each token as a snapshot."""
         self.transcoder.expect(tokens)
 
     def forget(self, tokens: Iterable[int]) -> None:
-        """These tokens are no longer wanted."""
+        """Forget tokens that are no longer wanted."""
         self.transcoder.forget(tokens)
 
     def watch(self, tokens: Iterable[int]) -> None:
@@ -308,7 +308,7 @@ class SlotPipeline:
         self.transcoder.watch(tokens)
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
-        """The tick path."""
+        """Transcode and produce a frame: the tick path."""
         records, confirmed, rejected = self._transcode(data, receive_time_us)
         if records:
             self._produce_all(records, receive_time_us // 1000)
@@ -320,7 +320,7 @@ class SlotPipeline:
         return confirmed
 
     def message(self, message: TickerMessage, raw: str) -> None:
-        """A text frame: orders go on, complaints and alerts of the feed to the log."""
+        """Handle a text frame: orders go on, complaints and alerts of the feed to the log."""
         if isinstance(message, OrderMessage):
             if not message.order.order_id:
                 self._pipeline.reject_text(ORDER_WITHOUT_ID, raw, self.slot, self.session_id)
@@ -331,7 +331,7 @@ class SlotPipeline:
         elif isinstance(message, ErrorMessage):
             if count := self._news(message.text):
                 text = cut(one_line(message.text))
-                _log.warning("the feed complains", slot=self.slot, text=text, count=count)
+                _log.warning("feed_error", slot=self.slot, text=text, count=count)
         elif isinstance(message, TextMessage):
             if message.fault:
                 self._pipeline.reject_text(
@@ -347,7 +347,7 @@ class SlotPipeline:
                 log("message of the feed", slot=self.slot, type=kind, count=count)
 
     def event(self, event: ConnectionEvent) -> None:
-        """An edge of the connection's life."""
+        """Write an edge of the connection's life."""
         self._pipeline.take_event(event, self.account)
 
     def _news(self, said: str) -> int:
@@ -360,7 +360,7 @@ class SlotPipeline:
         return 0 if self._said_count & (self._said_count - 1) else self._said_count
 
     def _sample(self, data: bytes, receive_time_us: int, *, snapshot: bool) -> None:
-        """Take the latencies of one frame."""
+        """Observe the latencies of one frame."""
         self._sampled_us = receive_time_us
         self._receive_to_produce((self._time_us() - receive_time_us) * 1e-6)
         at = _TIMESTAMP_AT.get(int.from_bytes(data[2:4]))
@@ -378,7 +378,7 @@ class SlotPipeline:
             pipeline.dead_letter(topic, reason, data, receive_time_us, self.slot, self.session_id)
 
     def _meant_for(self, reason: str, data: bytes) -> str:
-        """The topic that bytes would have gone to; the tick topics' prefix where none can tell."""
+        """Return the topic that bytes would have gone to; else the tick topics' prefix."""
         if reason == "unknown_length" and len(data) >= 4:
             try:
                 return self._pipeline.tick_topics[Exchange(data[3])]

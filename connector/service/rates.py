@@ -14,14 +14,14 @@ class Rates:
         self._samples: deque[tuple[float, dict[Hashable, int]]] = deque()
 
     def sample(self, now_seconds: float, counts: Mapping[Hashable, int]) -> None:
-        """Note what the counters stand at; about once a second is enough."""
+        """Note the values of the counters; about once a second is enough."""
         self._samples.append((now_seconds, dict(counts)))
         # the oldest that is still a whole window old stays: the window is never shorter than said
         while len(self._samples) > 2 and now_seconds - self._samples[1][0] >= self._window_seconds:
             self._samples.popleft()
 
     def per_second(self, counter: Hashable) -> float:
-        """Growth a second over the window; 0 before there are two samples."""
+        """Return the growth a second over the window; 0 before there are two samples."""
         if len(self._samples) < 2:
             return 0.0
         (began, first), (ended, last) = self._samples[0], self._samples[-1]

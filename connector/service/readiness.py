@@ -1,4 +1,4 @@
-"""Whether the service does all that it is there for. Pure: what it depends on is a snapshot."""
+"""Readiness as a pure function: what it depends on is a snapshot."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """What the service is doing."""
+    """The phases of the service's life."""
 
     STARTING = "starting"
-    """Waiting for what it needs; nothing is received yet."""
+    """The service waits for what it needs; nothing is received yet."""
     RUNNING = "running"
     """Connections are open, or try to be."""
     STOPPING = "stopping"
     """Nothing is received any more; the rest is flushed."""
     STOPPED = "stopped"
-    """Everything is closed."""
+    """Everything of the service is closed."""
 
 
 @dataclass
@@ -32,9 +32,9 @@ class Progress:
     waiting_for: dict[str, str] = field(default_factory=dict)
     """What has not answered yet, with the reason of the last try."""
     silence: str | None = None
-    """What the last look at the acknowledgements came to, once a second."""
+    """The outcome of the last look at the acknowledgements, once a second."""
     running: Running | None = None
-    """What receives; None until Kafka and the registry have answered."""
+    """The part that receives; None until Kafka and the registry have answered."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Snapshot:
     waiting_for: Mapping[str, str] = field(default_factory=dict)
     broker_reachable: bool = True
     last_error: str | None = None
-    """What the Kafka client complained of last."""
+    """The last error of the Kafka client."""
     troubles: Sequence[str] = ()
     """Why topics accept nothing, each with what helps."""
     silence: str | None = None

@@ -24,21 +24,21 @@ PROGRESS_SECONDS = 1.0
 
 
 class ConfirmingHandler:
-    """Tells a connection which instruments came, and forgets the rest."""
+    """Confirms to a connection which instruments came, and forgets the rest."""
 
     def __init__(self) -> None:
         self._modes = ModeTracker()
 
     def opened(self, session_id: int) -> None:  # noqa: ARG002 - the interface's own argument
-        """A new socket: everything has to be confirmed again."""
+        """Forget what was confirmed: the socket is new."""
         self._modes.clear()
 
     def expect(self, tokens: Iterable[int]) -> None:
-        """These have to be confirmed again."""
+        """Forget that these were confirmed, since they are asked for again."""
         self._modes.drop(tokens)
 
     def forget(self, tokens: Iterable[int]) -> None:
-        """These may be confirmed again some day."""
+        """Forget tokens that are no longer wanted."""
         self._modes.drop(tokens)
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:  # noqa: ARG002
@@ -46,10 +46,10 @@ class ConfirmingHandler:
         return self._modes.of_frame(data)
 
     def message(self, message: TickerMessage, raw: str) -> None:
-        """Nothing to do."""
+        """Do nothing: a text frame is recorded already."""
 
     def event(self, event: ConnectionEvent) -> None:
-        """Nothing to do: a connection logs its own edges."""
+        """Do nothing: a connection logs its own edges."""
 
 
 class Recorders:
@@ -67,7 +67,7 @@ class Recorders:
         """Those that were given; one has an error once the file cannot be written."""
 
     def handler(self, slot: int) -> RecordingHandler:
-        """Make a slot's handler."""
+        """Make the handler of a slot."""
         self.all.append(
             RecordingHandler(
                 slot,

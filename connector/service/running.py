@@ -1,4 +1,4 @@
-"""What there is once Kafka and the registry have answered: connections feed it, Kafka gets it."""
+"""The part of the service that there is once Kafka and the registry have answered."""
 
 from __future__ import annotations
 

@@ -91,12 +91,12 @@ class Service:
 
     @property
     def phase(self) -> Phase:
-        """What the service is doing."""
+        """The phase of the service's life."""
         return self._progress.phase
 
     @property
     def running(self) -> Running | None:
-        """What receives; None until Kafka and the registry have answered."""
+        """The part that receives; None until Kafka and the registry have answered."""
         return self._progress.running
 
     async def run(self) -> bool:
@@ -136,7 +136,7 @@ class Service:
             await self.http.close()
             raise
         _log.info(
-            "starting",
+            "service_starting",
             version=VERSION,
             codec=IMPLEMENTATION,
             produce=self.producer.way,
@@ -161,7 +161,7 @@ class Service:
         self._progress.phase = Phase.STOPPING
         grace_seconds = self.settings.grace_seconds
         deadline = time.monotonic() + grace_seconds
-        _log.info("stopping", grace_seconds=grace_seconds)
+        _log.info("service_stopping", grace_seconds=grace_seconds)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -193,7 +193,7 @@ class Service:
         await self.close()
 
     async def _begin(self) -> None:
-        """Everything that has to wait for others, in order."""
+        """Do everything that has to wait for others, in order."""
         outside = self._outside
         report, schema_ids = await outside.answers(self._progress.waiting_for)
         heed_limits(self.producer, outside.topics, report)

@@ -44,32 +44,32 @@ class SlotOwner(Protocol):
         """
 
     async def stop_intake(self) -> None:
-        """Close every socket; nothing is received after it, and nobody takes the slots over."""
+        """Close every socket: nothing is received after it, and nobody owns the slots anew."""
 
     async def release(self) -> None:
         """Give the slots up, once what they received is with Kafka or on disk."""
 
     def set_master(self, master: Names) -> None:
-        """Today's names have these tokens."""
+        """Use today's names: these tokens have them."""
 
     def stats(self) -> Sequence[ConnectionStats]:
-        """The connections of this process, by slot."""
+        """Return the connections of this process, by slot."""
 
     def not_ready(self) -> Sequence[str]:
-        """Why not everything streams; empty when it does."""
+        """Explain why not everything streams; empty when it does."""
 
     def claims(self) -> Sequence[Claim]:
-        """What is subscribed, as far as this process knows; the same object until it changes."""
+        """Return what is subscribed, as far as this process knows; one object until it changes."""
 
     def unresolved(self) -> Sequence[str]:
-        """Instruments that are asked for and have no slot, each with the reason."""
+        """Return instruments that are asked for and have no slot, each with the reason."""
 
     def status(self) -> Mapping[str, Any] | None:
-        """More for the status page; None where there is nothing to say."""
+        """Return more for the status page; None where there is nothing to say."""
 
 
 def credentials_of(account: AccountSettings) -> Credentials:
-    """An account's credentials, from wherever the settings say."""
+    """Return an account's credentials, from wherever the settings say."""
     if account.access_token_file is not None:
         return FileCredentials(account.api_key, account.access_token_file, account.name)
     return StaticCredentials(account.api_key, account.access_token, account.name)
@@ -124,7 +124,7 @@ class StaticSlots:
 
     @property
     def leads(self) -> bool:
-        """Always: there is no other."""
+        """True: there is no other process to lead."""
         return True
 
     async def start(self, intake: Handlers) -> None:
@@ -150,7 +150,7 @@ class StaticSlots:
         await asyncio.gather(*(connection.close() for connection in self._connections.values()))
 
     async def release(self) -> None:
-        """Nothing: nobody else may have these slots."""
+        """Do nothing: nobody else may have these slots."""
 
     def set_master(self, master: Names) -> None:
         """Resolve the settings' names anew; what has another token now moves to it.
@@ -169,11 +169,11 @@ class StaticSlots:
             self._apply()
 
     def stats(self) -> Sequence[ConnectionStats]:
-        """Every connection's counts."""
+        """Return the counts of every connection."""
         return [connection.stats for connection in self._connections.values()]
 
     def not_ready(self) -> Sequence[str]:
-        """One sentence for each connection that is not open, or misses instruments."""
+        """Return a sentence for each connection that is not open, or misses instruments."""
         reasons = []
         for stats in self.stats():
             where = f"slot {stats.slot} ({stats.account})"
@@ -186,18 +186,18 @@ class StaticSlots:
         return reasons
 
     def claims(self) -> Sequence[Claim]:
-        """The settings' names that have a token."""
+        """Return the settings' names that have a token."""
         return self._claims
 
     def unresolved(self) -> Sequence[str]:
-        """Names without a token, and tokens without room."""
+        """Return names without a token, and tokens without room."""
         return [
             *(f"{name}: {self._why_unknown(name)}" for name in self._unknown),
             *(f"{token}: no room, the connections are full" for token in self._refused),
         ]
 
     def status(self) -> None:
-        """Nothing: this process is alone."""
+        """Return nothing: this process is alone."""
 
     def _resolve(self, name: str, master: Names) -> None:
         listed = master.listed(name)
@@ -241,10 +241,10 @@ class StaticSlots:
             connection.update(changes[slot])
         if self._unknown and self._master is not None:
             _log.warning(
-                "names are not in the instrument master",
+                "settings_instruments_unknown",
                 count=len(self._unknown),
                 names=self._unknown[:20],
             )
         if self._refused:
             error = CapacityError(self._refused, capacity * len(self._connections))
-            _log.error("instruments found no room", reason=str(error))
+            _log.error("instruments_without_room", reason=str(error))

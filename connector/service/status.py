@@ -17,7 +17,7 @@ from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 VERSION: Final = connector.__version__
 
 MAX_UNRESOLVED_SHOWN = 1000
-"""Instruments without a connection that /status names; all are counted."""
+"""/status names so many instruments without a connection; all are counted."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,20 @@ class Accounting:
 
     received: int = 0
     delivered: int = 0
-    """acknowledged by the broker"""
+    """How many records the broker has acknowledged."""
     in_flight: int = 0
-    """with the producer, not acknowledged yet"""
+    """How many records the producer holds that are not acknowledged yet."""
     spooled: int = 0
-    """on disk, until the broker takes them"""
+    """How many records are on disk, until the broker accepts them."""
     dead_lettered: int = 0
-    """in the dead-letter topic, acknowledged: bytes that are no tick, and what Kafka refused"""
+    """How many are in the dead-letter topic, acknowledged: bytes that are no tick, and what Kafka
+    refused."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """lost, by reason"""
+    """How many records were lost, by reason."""
 
     @property
     def total_dropped(self) -> int:
-        """Lost, whatever the reason."""
+        """How many records were lost, whatever the reason."""
         return sum(self.dropped.values())
 
     @property
@@ -55,22 +56,22 @@ class Accounting:
 
 @dataclass(frozen=True)
 class ConnectionStatus:
-    """One WebSocket."""
+    """The state and the counts of one WebSocket."""
 
     slot: int
     account: str
     state: str
     session_id: int | None = None
     desired: int = 0
-    """instruments it shall carry"""
+    """How many instruments the connection is to carry."""
     confirmed: int = 0
-    """of these, how many sent a packet in the mode asked for"""
+    """How many of these sent a packet in the mode asked for."""
     unserved: int = 0
-    """of these, how many sent none, although asked for again"""
+    """How many of these sent none, although asked for again."""
     trouble: str | None = None
-    """why it does not stream what it should in market hours, although connected"""
+    """Why it does not stream what it should in market hours, although connected."""
     renewals: int = 0
-    """sockets replaced since they were mute or half served"""
+    """How many sockets were replaced since they were mute or half served."""
     frames: int = 0
     bytes: int = 0
     heartbeats: int = 0
@@ -84,7 +85,7 @@ class ConnectionStatus:
 
 @dataclass(frozen=True)
 class ExchangeStatus:
-    """One exchange's ticks."""
+    """The ticks of one exchange."""
 
     exchange: str
     topic: str
@@ -94,7 +95,7 @@ class ExchangeStatus:
 
 @dataclass(frozen=True)
 class ProducerStatus:
-    """The way into Kafka."""
+    """The producer: the way into Kafka."""
 
     bootstrap_servers: str = ""
     way: str = ""
@@ -104,21 +105,21 @@ class ProducerStatus:
     spooled: int = 0
     spool_bytes: int = 0
     queue_peak: int = 0
-    """the most records that librdkafka's queue was seen to hold"""
+    """The most records that librdkafka's queue was seen to hold."""
     spool_peak_bytes: int = 0
     spool_limit_bytes: int = 0
-    """how large they can become: spool.max_mib, or what the file system has room for"""
+    """How large the spool can become: spool.max_mib, or what the file system has room for."""
     spool_problem: str | None = None
-    """why the spool cannot be written or read"""
+    """Why the spool cannot be written or read; None where it can."""
     found_in_spool: int = 0
-    """left there by an earlier process, and part of what is received"""
+    """How many records an earlier process left there; they are part of what is received."""
     last_error: str | None = None
     refused: Sequence[tuple[str, str, int]] = ()
-    """(topic, reason, records): each time that Kafka refused them, with a batch or alone"""
+    """How often Kafka refused records, with a batch or alone: (topic, reason, records)."""
     troubles: Mapping[str, str] = field(default_factory=dict)
-    """topic → reason, of topics that accept nothing; their records wait"""
+    """The topics that accept nothing, each with the reason; their records wait."""
     throttled_seconds: float = 0.0
-    """how long quotas of the brokers held it back, in all"""
+    """How long quotas of the brokers held it back, in all."""
 
 
 @dataclass(frozen=True)
@@ -127,22 +128,22 @@ class InstrumentListStatus:
 
     instruments: int = 0
     origin: str | None = None
-    """where the one in use is from: Kite, cache or kite.instruments"""
+    """Where the list in use is from: Kite, cache or kite.instruments."""
     confirmed_ms: int | None = None
-    """when Kite last gave or confirmed it"""
+    """When Kite last gave or confirmed it, UTC milliseconds."""
     held_back: str | None = None
-    """why the last list that Kite gave is not used"""
+    """Why the last list that Kite gave is not used; None where it is."""
     error: str | None = None
-    """why the last try to get one failed"""
+    """Why the last try to get a list failed; None where it did not."""
     unreadable_rows: int = 0
     defaulted_cells: int = 0
-    """cells that are not needed and could not be read"""
+    """How many cells are not needed and could not be read."""
     repeated_tokens: int = 0
-    """rows whose token another row has under another name"""
+    """How many rows have a token that another row has under another name."""
     ambiguous_names: int = 0
-    """names of several tokens"""
+    """How many names have several tokens."""
     missing: int = 0
-    """subscribed instruments that it does not have; only where this replica knows all claims"""
+    """How many subscribed instruments it lacks; only where this replica knows all claims."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Latencies:
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """Everything at one moment."""
+    """The state of the whole service at one moment."""
 
     name: str
     version: str
@@ -165,34 +166,34 @@ class ServiceStatus:
     started_ms: int
     uptime_seconds: float
     phase: str
-    """what it is doing: starting, running, stopping"""
+    """The phase of the service's life: starting, running, stopping."""
     not_ready: Sequence[str]
-    """why it is not ready; empty when it is"""
+    """The reasons why it is not ready; empty when it is."""
     accounting: Accounting
     producer: ProducerStatus
     latencies: Latencies
     connections: Sequence[ConnectionStatus] = ()
-    """while it starts, and where no slot is owned, none"""
+    """The connections of this process; none while it starts, and where it owns no slot."""
     exchanges: Sequence[ExchangeStatus] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
-    """packets that were no ticks, by reason"""
+    """How many packets were no ticks, by reason."""
     unkept: int = 0
-    """more packets of one frame that were no ticks than the dead letters keep"""
+    """How many packets were no ticks and are not dead letters: a frame had too many of them."""
     implausible_times: int = 0
-    """ticks whose event_time is the receive time, since the exchange's was too far from it"""
+    """How many ticks have the receive time as event_time: the exchange's was too far from it."""
     orders: int = 0
-    """order updates, each once"""
+    """How many order updates there were, each counted once."""
     order_repeats: int = 0
-    """copies of them on other connections, left out"""
+    """How many copies of them came on other connections and were left out."""
     events: int = 0
     instruments: int = 0
-    """records of the instrument master, written where they changed"""
+    """How many records of the instrument master were written, where they changed."""
     unresolved: Sequence[str] = ()
-    """instruments of the settings that have no connection, each with the reason"""
+    """The instruments of the settings that have no connection, each with the reason."""
     instrument_list: InstrumentListStatus | None = None
-    """None where none is loaded, by the settings"""
+    """The list of instruments in use; None where the settings have none loaded."""
     cluster: Mapping[str, Any] | None = None
-    """what this replica owns and leads; None where it is alone"""
+    """What this replica owns and leads; None where it is alone."""
 
     @property
     def ready(self) -> bool:
@@ -201,11 +202,11 @@ class ServiceStatus:
 
     @property
     def ticks_per_second(self) -> float:
-        """Over all exchanges."""
+        """How many ticks a second there are over all exchanges."""
         return sum(exchange.ticks_per_second for exchange in self.exchanges)
 
     def as_json(self) -> dict[str, Any]:
-        """The document that /status answers."""
+        """Return the document that /status answers."""
         document = {
             item.name: getattr(self, item.name)
             for item in dataclasses.fields(self)
@@ -242,5 +243,5 @@ class ServiceStatus:
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no infinity."""
+    """Replace infinity and NaN, which JSON does not have."""
     return None if value == float("inf") else value

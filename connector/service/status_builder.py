@@ -1,4 +1,4 @@
-"""Makes the service's status of the parts' own counters."""
+"""The builder of the service's status, from the parts' own counters."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Reporter:
         )
 
     def status(self) -> ServiceStatus:
-        """Return everything at this moment."""
+        """Return the state of the whole service at this moment."""
         phase, reasons = self.readiness()
         status = ServiceStatus(
             name=self._settings.name,
@@ -136,7 +136,7 @@ class Reporter:
         )
 
     def _received(self, pipeline: Pipeline, latencies: Latencies) -> dict[str, Any]:
-        """The part of the status that tells of what was received."""
+        """Return the part of the status about what was received."""
         return {
             "connections": self._connections(pipeline),
             "exchanges": [

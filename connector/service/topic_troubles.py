@@ -1,4 +1,4 @@
-"""What topics do not accept: said in `/ready`; those that are missing are made again."""
+"""Topics that accept nothing: `/ready` names them, and those that are missing are made again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from connector.settings.models import KafkaSettings
 _log = structlog.get_logger("connector.service")
 
 SMALL_BATCH_BYTES: Final = 64 * 1024
-"""Batches below cost CPU: a topic that wants them is named in the log."""
+"""A topic that wants smaller batches is named in the log: they cost CPU."""
 LOOK_SECONDS: Final = 1.0
 MAKE_MIN_SECONDS: Final = 1.0
 MAKE_MAX_SECONDS: Final = 30.0
@@ -47,7 +47,7 @@ class TopicTroubles:
         self._cannot_make: str | None = None
 
     def reasons(self) -> list[str]:
-        """Why records are not accepted, each with what helps; a look changes nothing."""
+        """Return why records are not accepted, each with what helps; a look changes nothing."""
         reasons = []
         for trouble in self._producer.troubles:
             reason = trouble.explain(self._kafka)
@@ -92,7 +92,7 @@ class TopicTroubles:
 
 
 def heed_limits(producer: IsolatingProducer, topics: TopicNames, report: TopicsReport) -> None:
-    """Tell a producer what brokers refuse: times far ahead, batches above max.message.bytes."""
+    """Set what brokers refuse in a producer: times far ahead, batches above max.message.bytes."""
     producer.after_max_ms = report.timestamp_after_max_ms
     written = {*topics.all_ticks().values(), topics.orders, topics.events, topics.deadletter,
                topics.instruments}  # fmt: skip

@@ -64,7 +64,7 @@ class Process:
     def status_url(self):
         if self.url is None:
             for line in self.lines():
-                if line.get("message") == "starting":
+                if line.get("message") == "service_starting":
                     self.url = line["status"]
         return self.url
 

@@ -32,7 +32,7 @@ class Running:
         return [line for line in self.log if line["message"] == message]
 
     async def status(self):
-        (starting,) = self.said("starting")
+        (starting,) = self.said("service_starting")
         async with aiohttp.ClientSession() as http, http.get(starting["status"]) as response:
             return await response.json()
 
@@ -68,9 +68,9 @@ async def test_a_signal_ends_it_clean_with_everything_flushed(tmp_path):
     async with stack() as around:
         running = await start(settings_file(tmp_path, around))
         try:
-            await until(lambda: running.said("starting"), 60)
+            await until(lambda: running.said("service_starting"), 60)
             await running.until(lambda status: status["ready"])
-            assert running.said("starting")[0]["codec"] in {"native", "pure"}
+            assert running.said("service_starting")[0]["codec"] in {"native", "pure"}
             for _ in range(50):
                 await around.simulator.step(5)
             sent = around.simulator.feed.total_packets
@@ -92,7 +92,7 @@ async def test_asking_again_and_again_does_not_change_the_exit_code(tmp_path):
     async with stack() as around:
         spool = {"directory": str(tmp_path / "spool")}  # for what there is no time to flush
         running = await start(settings_file(tmp_path, around, spool=spool))
-        await until(lambda: running.said("starting"), 60)
+        await until(lambda: running.said("service_starting"), 60)
         await running.until(lambda status: status["ready"])
         ended = asyncio.create_task(running.end())
         while not ended.done():
@@ -107,7 +107,7 @@ async def test_losses_show_in_the_exit_code(tmp_path):
     async with stack() as around:
         running = await start(settings_file(tmp_path, around, grace_seconds=0.1))
         try:
-            await until(lambda: running.said("starting"), 60)
+            await until(lambda: running.said("service_starting"), 60)
             await running.until(lambda status: status["ready"])
             around.broker.set_down()
             await around.simulator.step(50)

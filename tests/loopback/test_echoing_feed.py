@@ -102,4 +102,4 @@ async def test_no_page_log_or_topic_has_the_token():
         *(str(each.value) for each in itertools.chain(*records.values())),
     ]:
         assert shown_of(text) < 8, text
-    assert any("the feed complains" in str(line) or "***" in str(line) for line in lines)
+    assert any("feed_error" in str(line) or "***" in str(line) for line in lines)

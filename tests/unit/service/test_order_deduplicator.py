@@ -186,4 +186,4 @@ async def test_the_orders_are_read_on_whatever_stands_there():
     with capture_logs() as log, pytest.raises(asyncio.CancelledError):
         await OrdersTopic(desk, tail, lambda: True, retry_seconds=0.0).read_on()
     assert desk.seen == ["mine"]
-    assert [line["event"] for line in log] == ["cannot read the orders of other replicas"]
+    assert [line["event"] for line in log] == ["orders_topic_unreadable"]

@@ -99,7 +99,7 @@ def test_an_event_is_written_and_a_gap_logged(kite):
     assert kite.events == kite.received == 2
     assert logs == [
         {
-            "event": "nothing was received", "log_level": "warning", "slot": 4,
+            "event": "gap_in_feed", "log_level": "warning", "slot": 4,
             "account": "account-1", "seconds": 0.007, "instruments": 3,
         }
     ]  # fmt: skip

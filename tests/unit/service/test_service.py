@@ -128,10 +128,10 @@ async def test_slots_are_opened_once_everything_is_there(service, outside):
     assert service.owner.calls == ["start", "stop_intake", "release"]
     said = [(entry["event"], entry.get("reason", "")[-9:]) for entry in logs]
     # each reason once, however often it was tried
-    assert [what for what in said if what[0] in {"waiting", "there"}] == [
-        ("waiting", ": refused"),
-        ("waiting", "timed out"),
-        ("there", ""),
+    assert [what for what in said if what[0] in {"dependency_awaited", "dependency_available"}] == [
+        ("dependency_awaited", ": refused"),
+        ("dependency_awaited", "timed out"),
+        ("dependency_available", ""),
     ]
 
 
