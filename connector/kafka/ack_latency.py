@@ -20,7 +20,7 @@ from connector.kafka.histogram import Histogram
 BOUNDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-"""In seconds: from a broker next door to one that was away for a minute."""
+"""The bounds in seconds: from a broker next door to one that was away for a minute."""
 _PERCENTILES: Final = (
     (0.5, "p50"), (0.75, "p75"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.9999, "p99_99"),
 )  # fmt: skip
@@ -41,11 +41,11 @@ class Window(NamedTuple):
 
     @property
     def mean_us(self) -> float:
-        """Of all values."""
+        """The mean of all values, microseconds."""
         return self.total_us / self.values
 
     def quantile_us(self, share: float) -> float:
-        """Between two points as if the values lay evenly."""
+        """Return a quantile, microseconds: between two points as if the values lay evenly."""
         return _between(self.points, share)
 
 

@@ -46,14 +46,14 @@ class Acknowledgements:
             self._since = now
             if self._told:
                 self._told = False
-                self._log.info("Kafka takes records again")
+                self._log.info("kafka_acknowledges_again")
             return None
         silent = now - self._since
         if silent < self._silent_seconds:
             return None
         if not self._told:
             self._told = True
-            self._log.warning("Kafka takes no records", waiting=waiting)
+            self._log.warning("kafka_acknowledges_nothing", waiting=waiting)
         return (
             f"Kafka has taken no record for {silent:.0f} s, {waiting} wait: have its partitions "
             "leaders, and replicas enough in sync?"

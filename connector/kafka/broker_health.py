@@ -38,7 +38,7 @@ class BrokerHealth:
         self._throttled: tuple[float, float] = (0.0, 0.0)  # for so long, until then
 
     def throttled(self, event: Any) -> None:
-        """The client's `throttle_cb`."""
+        """Count a quota's pause: the client's `throttle_cb`."""
         seconds = event.throttle_time
         if seconds > 0 and not self.throttled_seconds_now():
             self._log.warning("produce_throttled", broker=event.broker_name, seconds=seconds)
@@ -53,7 +53,7 @@ class BrokerHealth:
         return seconds if self._monotonic() < until else 0.0
 
     def error(self, error: Any) -> None:
-        """The client's `error_cb`."""
+        """Note an error of the client: its `error_cb`."""
         reason = plain(error.str())
         if error.name() == "_ALL_BROKERS_DOWN":
             # how many are down says less than why the last one is
@@ -64,10 +64,10 @@ class BrokerHealth:
         if error.name() not in ("_TRANSPORT", "_RESOLVE") and reason not in self._complaints:
             # wrong credentials, wrong certificate, fatal: not just a broker away
             self._complaints.add(reason)
-            self._log.warning("the Kafka client complains", reason=reason)
+            self._log.warning("kafka_client_error", reason=reason)
 
     def statistics(self, text: str) -> None:
-        """The client's `stats_cb`: one JSON document."""
+        """Note which brokers are connected: the client's `stats_cb`, one JSON document."""
         statistics = json.loads(text)
         brokers = {
             name: broker
@@ -92,6 +92,6 @@ class BrokerHealth:
         self.reachable = reachable
         if reachable:
             self._complaints.clear()
-            self._log.info("Kafka is reachable")
+            self._log.info("kafka_reachable")
         else:
-            self._log.warning("Kafka is not reachable", reason=self.last_error)
+            self._log.warning("kafka_unreachable", reason=self.last_error)

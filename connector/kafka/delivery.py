@@ -67,7 +67,7 @@ def new_producer(
     )
     if ignored := overridden(kafka, properties):
         log = structlog.get_logger("connector.kafka").bind(client=client_id)
-        log.warning("kafka.client cannot change these", properties=ignored)
+        log.warning("kafka_client_properties_ignored", properties=ignored)
     with refused_properties(kafka):
         return new_client(properties, handlers, wake)
 

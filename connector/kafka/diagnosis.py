@@ -107,7 +107,7 @@ class _Polled(Protocol):
     """A client whose callbacks come from its `poll`."""
 
     def poll(self, timeout: float, /) -> Any:
-        """Serve the callbacks."""
+        """Serve the callbacks of the client."""
 
 
 def plain(text: str) -> str:
@@ -141,7 +141,7 @@ class Complaints:
         self._silent = False
 
     def __call__(self, error: Any) -> None:
-        """The callback."""
+        """Note a complaint: the callback of the client."""
         text = error.str()
         if error.name() == "_ALL_BROKERS_DOWN":
             self._silent = True

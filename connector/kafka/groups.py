@@ -20,7 +20,7 @@ def cluster_group(name: str, prefix: str) -> str:
 
 
 def leader_transactional_id(name: str, prefix: str) -> str:
-    """The transactional.id by which a new leader fences the one before it."""
+    """Return the transactional.id by which a new leader fences the one before it."""
     return f"{cluster_group(name, prefix)}-leader"
 
 

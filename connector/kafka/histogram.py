@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 MILLISECONDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.05, 0.25, 1.0)
-"""Bounds in seconds for what happens inside the process: 10 µs to 1 s."""
+"""The bounds in seconds for what happens inside the process: 10 µs to 1 s."""
 SECONDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 """Bounds in seconds against the exchange's clock, which ticks in whole seconds."""
 
@@ -23,7 +23,7 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one value."""
+        """Count one value in its bucket."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
@@ -54,7 +54,7 @@ class Histogram:
         return float("inf")
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """(upper bound as Prometheus writes it, count up to it), ending with +Inf."""
+        """Return (upper bound as Prometheus writes it, count up to it), ending with +Inf."""
         buckets = []
         seen = 0
         for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):

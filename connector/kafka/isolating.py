@@ -108,17 +108,17 @@ class IsolatingProducer(RecordProducer):
 
     @property
     def held_topics(self) -> list[str]:
-        """Topics that are held apart, whether they are in trouble or not any more."""
+        """The topics that are held apart, whether they are in trouble or not any more."""
         return sorted(self._held)
 
     @property
     def troubles(self) -> list[Trouble]:
-        """Topics that accept nothing, each refused for what is not a record's fault."""
+        """The topics that accept nothing, each refused for what is not a record's fault."""
         apart = (trouble for child in self._apart() for trouble in child.troubles)
         return [*super().troubles, *apart]
 
     def waiting(self, topic: str) -> int:
-        """Records that are not acknowledged while a topic is in trouble."""
+        """Return how many records of a topic in trouble are not acknowledged."""
         for name, child in self._named():
             if name == topic:
                 counts = child.counts
@@ -130,7 +130,7 @@ class IsolatingProducer(RecordProducer):
 
     @property
     def spool_bytes(self) -> int:
-        """Of all files of records that wait."""
+        """The size of all files of records that wait, bytes."""
         return super().spool_bytes + sum(child.spool_bytes for child in self._apart())
 
     @property
@@ -146,13 +146,13 @@ class IsolatingProducer(RecordProducer):
 
     @property
     def spool_peak_bytes(self) -> int:
-        """The most that `spool_bytes` was."""
+        """The largest that `spool_bytes` was."""
         return max(self._peak_bytes, super().spool_peak_bytes)
 
     # -- life ------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Also what an earlier process left of topics that were held apart."""
+        """Open the client, and the spools that an earlier process left of topics held apart."""
         super().open()
         self._unopened.clear()
         for topic in self._left_apart():
@@ -162,7 +162,7 @@ class IsolatingProducer(RecordProducer):
                 self._cannot_open(exc.directory, exc.reason)
 
     def poll(self) -> None:
-        """All producers', and topics come back that are well again."""
+        """Poll all producers, and bring topics back that are well again."""
         super().poll()
         for child in list(self._apart()):
             child.poll()
@@ -200,7 +200,7 @@ class IsolatingProducer(RecordProducer):
         return clean
 
     def bound_batches(self, max_bytes: int) -> None:
-        """No batch is larger from now on, unless it is one record."""
+        """Let no batch be larger from now on, unless it is one record."""
         super().bound_batches(max_bytes)
         for child in self._apart():
             child.bound_batches(max_bytes)
@@ -424,7 +424,7 @@ class _TopicProducer(RecordProducer):
 
     @property
     def idle(self) -> bool:
-        """Everything is acknowledged."""
+        """Whether everything is acknowledged."""
         return self._empty()
 
     @property
@@ -435,12 +435,12 @@ class _TopicProducer(RecordProducer):
 
     @property
     def volatile(self) -> bool:
-        """Some records are in memory alone."""
+        """Whether some records are in memory alone."""
         return self._volatile and self._client is not None and len(self._client) > 0
 
     @property
     def troubles(self) -> list[Trouble]:
-        """Also a clock that is wrong, although records are written with another one."""
+        """The topic's trouble; also a wrong clock, although records have another one's time."""
         ahead_ms = self._restamping.ahead_ms
         if ahead_ms is None or self._alone.trouble is not None:
             return super().troubles
@@ -470,7 +470,7 @@ class _TopicProducer(RecordProducer):
             self._spool.prepend(records)
 
     def may_end(self, now: float) -> bool:
-        """All that was refused is long past."""
+        """Whether all that was refused is long past."""
         well = self.state is ProducerState.DIRECT or self._resting_since is not None
         # batches as small as this topic wants them would be dear for all the others, and times that
         # it does not accept would end their client again and again
@@ -496,7 +496,7 @@ class _TopicProducer(RecordProducer):
             self.rest(now)
 
     def go_on(self) -> None:
-        """After `settle`."""
+        """Go on producing after `settle`."""
         self._resting_since = None
 
     def leave(self) -> list[Record] | None:
@@ -515,7 +515,7 @@ class _TopicProducer(RecordProducer):
         return left
 
     def end(self) -> None:
-        """Close, with nothing left to send; what was lost meanwhile is told."""
+        """Close, with nothing left to send; what was lost meanwhile is reported."""
         self._set_state(ProducerState.CLOSED)
         self._client = None
         with contextlib.suppress(OSError):
@@ -548,7 +548,7 @@ class _TopicProducer(RecordProducer):
 
 
 def _remove(folder: Path) -> None:
-    """Of a spool that is empty; whatever else is in there stays."""
+    """Remove the directory of a spool that is empty; whatever else is in there stays."""
     with contextlib.suppress(OSError):
         (folder / "lock").unlink(missing_ok=True)
         folder.rmdir()

@@ -1,4 +1,4 @@
-"""A few records that have to be sent when the producer is closed already."""
+"""Sending of a few records when the producer is closed already."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class OneByOne:
         self._first_refused_at = 0.0
 
     def begin(self, records: int) -> None:
-        """A batch of so many records was refused."""
+        """Begin with so many records, whose batch was refused."""
         self.remaining = max(self.remaining, records)
 
     def again_at_once(self, trouble: Trouble) -> None:
@@ -44,7 +44,7 @@ class OneByOne:
         self.remaining = 1
 
     def accepted(self) -> Trouble | None:
-        """The one under way was acknowledged; returns the trouble that has so ended."""
+        """Note that the record under way was acknowledged; returns the trouble that ended."""
         trouble, self.trouble = self.trouble, None
         self._next()
         return trouble

@@ -125,7 +125,7 @@ class RecordProducer(SpoolingClient):
             self._offer(Record(topic, key, value, timestamp_ms))
 
     def _offer(self, record: Record) -> None:
-        """One record, by whatever way is open."""
+        """Offer a record to whatever way is open."""
         if self._direct and self._hand_over(record):
             return
         if self._direct:
@@ -134,7 +134,7 @@ class RecordProducer(SpoolingClient):
             if self._direct and self._hand_over(record):
                 return
             if self._direct:
-                self._log.warning("the queue to Kafka is full: records go to the spool")
+                self._log.warning("producer_queue_full")
                 self._start_spooling()
         self._append(record)
 
@@ -153,7 +153,7 @@ class RecordProducer(SpoolingClient):
         except KafkaException as exc:
             return self._refused_at_once(record, exc.args[0])
         except (TypeError, ValueError) as exc:
-            self._log.error("not a record", topic=topic, reason=str(exc))
+            self._log.error("record_invalid", topic=topic, reason=str(exc))
             self._note_failure(FailedRecord(record, "invalid_record", str(exc)))
         return True
 
@@ -248,7 +248,7 @@ class RecordProducer(SpoolingClient):
 
     @property
     def troubles(self) -> list[Trouble]:
-        """Topics that take nothing, each refused for what is not a record's fault."""
+        """The topics that accept nothing, each refused for what is not a record's fault."""
         trouble = self._alone.trouble
         return [] if trouble is None else [trouble]
 
@@ -259,7 +259,7 @@ class RecordProducer(SpoolingClient):
 
     @property
     def spool_bytes(self) -> int:
-        """Of the spool's files."""
+        """The size of the spool's files, bytes."""
         return self._spool.size_bytes
 
     @property
@@ -274,17 +274,17 @@ class RecordProducer(SpoolingClient):
 
     @property
     def spool_peak_bytes(self) -> int:
-        """The most that `spool_bytes` was."""
+        """The largest that `spool_bytes` was."""
         return self._spool.peak_bytes
 
     @property
     def broker_reachable(self) -> bool:
-        """A broker is connected, as of the last second."""
+        """Whether a broker is connected, as of the last second."""
         return self.health.reachable
 
     @property
     def last_error(self) -> str | None:
-        """What the client last complained of; None once a broker is connected again."""
+        """The last error of the client; None once a broker is connected again."""
         return self.health.last_error
 
     # -- life ------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ class RecordProducer(SpoolingClient):
         self._produced += self._found
         self._acknowledged_at = self._monotonic()
         if self._spool.records:
-            self._log.info("records of an earlier run are sent first", records=self._spool.records)
+            self._log.info("spooled_records_found", records=self._spool.records)
             self._start_spooling()
         else:
             self._set_state(ProducerState.DIRECT)
@@ -367,7 +367,7 @@ class RecordProducer(SpoolingClient):
             self._stuck_until = self._monotonic() + _STUCK_SECONDS
             # the first time and each power of two: it may last for hours
             if self._stuck & (self._stuck - 1) == 0:
-                self._log.error("the producer is stuck, and tries again", exc_info=exc)
+                self._log.error("producer_stuck", exc_info=exc)
 
     def _move_on(self) -> None:
         if self.state is ProducerState.RECOVERING:

@@ -12,18 +12,18 @@ from connector.kafka.spool import Record
 
 
 class ProducerState(StrEnum):
-    """Where a record goes."""
+    """The states of a producer: where a record goes."""
 
     NEW = "new"
-    """Not started."""
+    """The producer was not started yet."""
     DIRECT = "direct"
-    """Into librdkafka's queue."""
+    """Records go into librdkafka's queue."""
     SPOOLING = "spooling"
-    """To the spool, which drains into the queue as far as there is room."""
+    """Records go to the spool, which drains into the queue as far as there is room."""
     RECOVERING = "recovering"
-    """To the spool; what the failed client still holds comes back before it."""
+    """Records go to the spool; what the failed client still holds comes back before them."""
     CLOSED = "closed"
-    """Nowhere: it is counted as dropped."""
+    """Records go nowhere: each is counted as dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +34,27 @@ class Counts:
     """
 
     produced: int = 0
-    """Taken by `produce`, and found in the spool at the start."""
+    """How many `produce` accepted, or were found in the spool at the start."""
     delivered: int = 0
-    """Acknowledged by Kafka."""
+    """How many Kafka has acknowledged."""
     in_flight: int = 0
-    """In memory: in librdkafka's queue, under way, or not yet on disk."""
+    """How many are in memory: in librdkafka's queue, under way, or not yet on disk."""
     spooled: int = 0
-    """On disk: written, so that the death of the process loses none of them."""
+    """How many are on disk: written, so that the death of the process loses none of them."""
     failed: Mapping[str, int] = field(default_factory=dict)
-    """By reason: Kafka will never take them; each was given to `on_failed`."""
+    """How many Kafka will never accept, by reason; each was given to `on_failed`."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """By reason: lost."""
+    """How many were lost, by reason."""
     found: int = 0
-    """Of the produced: left by an earlier process in the spool."""
+    """How many of the produced an earlier process left in the spool."""
 
     @property
     def waiting(self) -> int:
-        """Records that Kafka has not acknowledged yet and may still get."""
+        """How many records Kafka has not acknowledged yet and may still get."""
         return self.in_flight + self.spooled
 
     def __add__(self, other: Counts) -> Counts:
-        """Both together."""
+        """Return the sum of both counts."""
         return Counts(
             produced=self.produced + other.produced,
             delivered=self.delivered + other.delivered,

@@ -45,7 +45,7 @@ class RecordEncoder:
         self._event_schema = fastavro.parse_schema(schemas.load("connection_event"))
 
     def order(self, order: Order, *, slot: int, session_id: int, receive_time_us: int) -> bytes:
-        """The framed OrderUpdate of an order that was read at `receive_time_us`."""
+        """Return the framed OrderUpdate of an order that was read at `receive_time_us`."""
         receive_ms = receive_time_us // 1000
         times = [_millis(order.exchange_timestamp), _millis(order.order_timestamp)]
         row = {
@@ -123,7 +123,7 @@ class InstrumentEncoder:
         self._schema = fastavro.parse_schema(schemas.load("instrument"))
 
     def encode(self, instrument: Instrument) -> bytes:
-        """The framed Instrument; equal rows have equal bytes."""
+        """Return the framed Instrument; equal rows have equal bytes."""
         row = {
             **instrument._asdict(),
             "name": instrument.name or None,
@@ -140,7 +140,7 @@ class InstrumentDecoder:
         self._decoder = RecordDecoder(topics)
 
     def decode(self, value: bytes) -> Instrument | None:
-        """The row; None where the value is not one, whoever wrote it."""
+        """Return the row; None where the value is not one, whoever wrote it."""
         try:
             row = self._decoder.decode(self._topic, value).value
             expiry = row["expiry"]
@@ -174,7 +174,7 @@ _NOT_AVRO: Final = (
     fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, ValueError, LookupError,
     TypeError, AttributeError, RecursionError,
 )  # fmt: skip
-"""What the text of a schema leads to that somebody else registered."""
+"""The errors that the text of a schema leads to that somebody else registered."""
 
 
 class RecordDecoder:
@@ -235,7 +235,7 @@ class RecordDecoder:
                 if not self._warned:
                     self._warned = True
                     structlog.get_logger("connector.kafka").warning(
-                        "decoding with the shipped schemas", reason=str(exc)
+                        "shipped_schemas_used", reason=str(exc)
                     )
             except _NOT_AVRO as exc:
                 raise ValueError(f"{topic}: what has the id {schema_id} is no Avro schema") from exc

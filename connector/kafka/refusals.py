@@ -21,7 +21,7 @@ Then it is dead-lettered, so that no record can do so for ever."""
 
 
 class Fault(Enum):
-    """Whose fault a refusal of a record sent alone is."""
+    """Whose fault it is when a record sent alone is refused."""
 
     RECORD = "record"
     """Its own: no broker writes it as it is, whatever one waits for. It is dead-lettered."""
@@ -150,36 +150,36 @@ def fault_of(error: Any) -> Fault:
 
 
 def reason_of(error: Any) -> str:
-    """A short fixed word for metrics and the header `reason` of dead letters."""
+    """Return a short fixed word for metrics and the header `reason` of dead letters."""
     return str(error.name()).strip("_").lower()
 
 
 @dataclass(slots=True)
 class Trouble:
-    """Why a topic is held back."""
+    """A topic that is held back, and why."""
 
     topic: str
     code: str
     """Name of the error with which a record sent alone was refused last; of a batch before that."""
     text: str
-    """The same in librdkafka's words."""
+    """The error in librdkafka's words."""
     since: float
-    """Seconds of a monotonic clock."""
+    """When the trouble began, seconds of a monotonic clock."""
     clock_ahead_ms: int | None = None
     """About how far this machine's clock is ahead of the brokers'; records get a time of theirs."""
 
     @property
     def reason(self) -> str:
-        """The code as in metrics."""
+        """The code as metrics show it."""
         return self.code.strip("_").lower()
 
     @property
     def missing(self) -> bool:
-        """The topic does not exist: it may be made again."""
+        """Whether the topic does not exist: it may be made again."""
         return self.code in _MISSING
 
     def explain(self, kafka: KafkaSettings) -> str:
-        """What is wrong, where, and the setting or command that helps."""
+        """Return what is wrong, where, and the setting or command that helps."""
         if self.clock_ahead_ms is not None:
             hours = abs(self.clock_ahead_ms) / 3_600_000
             size = f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"

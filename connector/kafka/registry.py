@@ -20,7 +20,7 @@ from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings
 
 _COMPARED_VERSIONS: Final = 20
-"""Of a subject, the newest; each is a request."""
+"""So many versions of a subject are compared, the newest; each is a request."""
 
 
 def topic_schemas(names: TopicNames) -> dict[str, str]:
@@ -34,7 +34,7 @@ def topic_schemas(names: TopicNames) -> dict[str, str]:
 
 
 def subject_of(topic: str) -> str:
-    """The subject of a topic's values."""
+    """Return the subject of a topic's values."""
     return f"{topic}-value"
 
 

@@ -33,11 +33,11 @@ from connector.redaction import Redactor, cut, one_line
 from connector.settings.models import RegistrySettings
 
 MAX_ANSWER_BYTES: Final = 2**20
-"""Of an answer, unpacked: the longest schema of ours has 7 KiB."""
+"""An answer may have so many bytes, unpacked: the longest schema of ours has 7 KiB."""
 MAX_SCHEMA_ID: Final = 2**31 - 1
 """The framing has four bytes for it, and readers take them for a signed number."""
 MAX_VERSIONS: Final = 10_000
-"""Of a subject."""
+"""A subject may have so many versions."""
 
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _OK = 200
@@ -45,7 +45,7 @@ _NOT_FOUND = 404
 _CONFLICT = 409
 _SERVER_ERROR = 500
 _PASSING = frozenset({408, 425, 429})
-"""Statuses below 500 that say: not now."""
+"""The statuses below 500 that say: not now."""
 _ADVICE = {
     401: ": check registry.username and registry.password",
     403: ": this account lacks the right; where it may only read, let another one register the "
@@ -65,7 +65,7 @@ class _Answer(NamedTuple):
     document: Any
     """What the JSON holds; None where it is no JSON."""
     text: str
-    """Its beginning, fit to be shown."""
+    """The beginning of the answer, fit to be shown."""
 
 
 class RegistryClient:
@@ -136,7 +136,7 @@ class RegistryClient:
         return self._id(subject, answer)
 
     async def lookup_schema(self, subject: str, schema: str) -> Registered | None:
-        """A schema's id and version in a subject; None where it does not have it."""
+        """Return a schema's id and version in a subject; None where it does not have it."""
         path = f"/subjects/{_quoted(subject)}"
         answer = await self._ask(subject, "POST", path, {"schema": schema}, missing=True)
         if answer is None:
@@ -161,7 +161,7 @@ class RegistryClient:
         return versions
 
     async def get_version(self, subject: str, version: int) -> tuple[int, str] | None:
-        """Id and text of a version of a subject; None where it does not have it."""
+        """Return id and text of a version of a subject; None where it does not have it."""
         path = f"/subjects/{_quoted(subject)}/versions/{version}"
         answer = await self._ask(subject, "GET", path, missing=True)
         if answer is None:
@@ -172,7 +172,7 @@ class RegistryClient:
         return self._id(subject, answer), schema
 
     async def is_compatible(self, subject: str, schema: str) -> bool:
-        """Whether a schema may follow all versions of a subject, by its level."""
+        """Return whether a schema may follow all versions of a subject, by its level."""
         path = f"/compatibility/subjects/{_quoted(subject)}/versions"
         answer = await self._ask(subject, "POST", path, {"schema": schema})
         fits = answer.document.get("is_compatible") if _is_object(answer) else None
@@ -181,7 +181,7 @@ class RegistryClient:
         return fits
 
     async def get_schema(self, schema_id: int) -> str:
-        """The text of a registered schema; RegistryError where there is no such id."""
+        """Return the text of a registered schema; RegistryError where there is no such id."""
         subject = f"id {schema_id}"
         answer = await self._ask(subject, "GET", f"/schemas/ids/{schema_id}")
         schema = answer.document.get("schema") if _is_object(answer) else None
@@ -261,7 +261,7 @@ class RegistryClient:
         return int(schema_id)
 
     def _no_registry(self, subject: str, answer: _Answer) -> RegistryUnreachableError:
-        """For what is not a registry's answer, or one that says: not now."""
+        """Return the error for what is not a registry's answer, or one that says: not now."""
         text = answer.text
         if _is_object(answer) and isinstance(answer.document.get("message"), str):
             text = self._redactor.foreign(answer.document["message"])
@@ -325,14 +325,14 @@ class MemoryRegistry(RegistryClient):
 
     @classmethod
     def of(cls, settings: RegistrySettings) -> MemoryRegistry:
-        """The one of a URL; it lives as long as the process."""
+        """Return the registry of a URL; it lives as long as the process."""
         return cls._all.setdefault(settings.url, cls(settings))
 
     async def __aenter__(self) -> Self:
         return self
 
     async def _send(self, subject: str, method: str, path: str, body: Any) -> _Answer:
-        """What a registry would answer; it takes any schema."""
+        """Answer as a registry would that accepts any schema."""
         schema = str((body or {}).get("schema", ""))
         versions = self._subjects.setdefault(subject, []) if schema else []
         if path.startswith("/config/"):

@@ -121,7 +121,7 @@ class Spool:
 
     @property
     def max_bytes(self) -> int:
-        """Of all files; may be changed while it is open."""
+        """The bound of all files, bytes; may be changed while it is open."""
         return self._directory.max_bytes
 
     @max_bytes.setter
@@ -130,12 +130,12 @@ class Spool:
 
     @property
     def size_bytes(self) -> int:
-        """Of all files, including those read and not confirmed."""
+        """The size of all files, including those read and not confirmed."""
         return self._directory.size_bytes
 
     @property
     def peak_bytes(self) -> int:
-        """The highest that `size_bytes` was."""
+        """The largest that `size_bytes` was."""
         return self._directory.peak_bytes
 
     @property
@@ -145,12 +145,12 @@ class Spool:
 
     @property
     def held(self) -> int:
-        """Records that wait in memory."""
+        """How many records wait in memory."""
         return len(self._head) + len(self._tail)
 
     @property
     def waiting(self) -> int:
-        """Records that wait, on disk or in memory."""
+        """How many records wait, on disk or in memory."""
         return self.records + self.held
 
     @property
@@ -168,7 +168,7 @@ class Spool:
 
     @property
     def unconfirmed(self) -> int:
-        """Files that were read and await `confirm`."""
+        """How many files were read and await `confirm`."""
         return len(self._confirming)
 
     @property
@@ -406,7 +406,7 @@ class Spool:
                 return
 
     def _overflow(self) -> None:
-        """The disk does not keep up: the oldest that are not written are lost."""
+        """Drop the oldest records that are not written: the disk does not keep up."""
         times = []
         while self._tail_bytes > self._memory_bytes:
             body = self._tail.popleft()
@@ -462,7 +462,7 @@ class Spool:
                 self._tail_bytes -= len(self._tail.popleft()) + _HELD_OVERHEAD_BYTES
 
     def confirm(self) -> None:
-        """Kafka has all that was read: delete the files that hold nothing else."""
+        """Delete the files that were read and hold nothing else: Kafka has all of it."""
         confirmed, self._confirming = self._confirming, []
         for segment in confirmed:
             self._delete(segment)
@@ -497,7 +497,7 @@ class Spool:
             self._report("spool_unreadable", lost, segment)
 
     def _give_up(self, segment: Segment) -> None:
-        """The file has not been readable for long: keep what can be read of it."""
+        """Keep what can be read of a file that has not been readable for long."""
         try:
             self._salvage(segment, tolerant=True)
         except OSError:
@@ -506,7 +506,7 @@ class Spool:
             self._directory.set_aside(path)
 
     def _end_first(self) -> None:
-        """The first segment was read to its end: on to the next."""
+        """Go on to the next segment: the first one was read to its end."""
         if len(self._segments) == 1:
             self._close_writer()
         self._close_reader()
@@ -529,7 +529,7 @@ class Spool:
             self._writing.try_now()
 
     def _lose(self, segment: Segment, reason: str, *, delete: bool = True) -> None:
-        """A segment is gone, or goes: what waits in it is lost."""
+        """Report what waits in a segment as lost: the file is gone, or goes."""
         if segment in self._confirming:
             self._confirming.remove(segment)
         else:

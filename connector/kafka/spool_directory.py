@@ -44,7 +44,7 @@ class SpoolDirectory:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is owned."""
+        """Whether this process owns the directory."""
         return self._path is not None
 
     @property
@@ -94,7 +94,7 @@ class SpoolDirectory:
         return segments
 
     def close(self) -> None:
-        """Give it up; a temporary one is deleted."""
+        """Release the directory; a temporary one is deleted."""
         if self._given is None:
             shutil.rmtree(self.path, ignore_errors=True)
         self._unlock()
@@ -113,7 +113,7 @@ class SpoolDirectory:
         return there == self._files.identity_of(self._lock)
 
     def names(self) -> set[str]:
-        """Of the files that are there; none when the directory is not.
+        """The names of the files that are there; none when the directory is not.
 
         Raises:
             OSError: it cannot be listed.
@@ -200,7 +200,7 @@ class SpoolDirectory:
         self.grow(segment.size_bytes)
 
     def write(self, descriptor: int, data: bytes, offset: int) -> tuple[int, OSError | None]:
-        """How much was written, and what kept the rest from being."""
+        """Write; returns how much was written, and what kept the rest from being."""
         view, written = memoryview(data), 0
         while written < len(data):
             try:
@@ -256,7 +256,7 @@ class SpoolDirectory:
             self._files.rename(path, path.with_suffix(".bad"))
 
     def grow(self, size_bytes: int) -> None:
-        """Count what was written."""
+        """Count bytes that were written."""
         self.size_bytes += size_bytes
         self.peak_bytes = max(self.peak_bytes, self.size_bytes)
 

@@ -37,7 +37,7 @@ class SpoolFiles:
     """
 
     def make_directory(self, path: Path) -> None:
-        """Make it where it is not there, for its owner alone."""
+        """Make a directory where there is none, for its owner alone."""
         make_private_directory(path)
 
     def sizes(self, directory: Path) -> dict[str, int]:
@@ -61,21 +61,21 @@ class SpoolFiles:
         return status.st_dev, status.st_ino
 
     def identity_of(self, descriptor: int) -> tuple[int, int]:
-        """The same of an open file."""
+        """Return the identity of an open file, as `identity` does."""
         status = os.fstat(descriptor)
         return status.st_dev, status.st_ino
 
     def free_bytes(self, directory: Path) -> int:
-        """What the file system has left for this user."""
+        """Return what the file system has left for this user, bytes."""
         status = os.statvfs(directory)
         return status.f_bavail * status.f_frsize
 
     def create(self, path: Path) -> int:
-        """A new file, for its owner alone."""
+        """Create a new file, for its owner alone."""
         return open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     def open(self, path: Path) -> int:
-        """An existing file, for reading."""
+        """Open an existing file for reading."""
         return open_private(path, os.O_RDONLY)
 
     def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
@@ -83,11 +83,11 @@ class SpoolFiles:
         return os.pwrite(descriptor, data, offset)
 
     def read(self, descriptor: int, size: int, offset: int) -> bytes:
-        """Up to `size` bytes from an offset."""
+        """Read up to `size` bytes from an offset."""
         return os.pread(descriptor, size, offset)
 
     def truncate(self, descriptor: int, size: int) -> None:
-        """Cut a file."""
+        """Cut a file to a size in bytes."""
         os.ftruncate(descriptor, size)
 
     def sync(self, descriptor: int) -> None:
@@ -95,7 +95,7 @@ class SpoolFiles:
         os.fsync(descriptor)
 
     def close(self, descriptor: int) -> None:
-        """Close a file."""
+        """Close a file that is open."""
         os.close(descriptor)
 
     def rename(self, path: Path, to: Path) -> None:
@@ -149,7 +149,7 @@ class Segment:
     end: int = 0
     """The index of the next record to be written; only of a file that is written to."""
     waiting: int = 0
-    """Records that this process has to hand over."""
+    """How many records this process has to hand over."""
     kept_begin: int = 0
     kept: int = 0
     """`begin` and `waiting` as the next process would find them: what Kafka may not have."""
@@ -159,7 +159,7 @@ class Segment:
     offset: int | None = len(MAGIC)
     """Where the first record that waits stands; None where the file has to be scanned for it."""
     salvaged: deque[tuple[int, bytes]] | None = field(default=None, repr=False)
-    """(index, body) of all that wait, of a file that had to be scanned."""
+    """The (index, body) of all that wait, of a file that had to be scanned."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -167,7 +167,7 @@ class Segment:
 
     @classmethod
     def new(cls, directory: Path, number: int) -> Segment:
-        """A segment without a file yet; the salt makes its records its own."""
+        """Return a segment without a file yet; the salt makes its records its own."""
         stem = f"{number:016x}.{secrets.token_hex(4)}"
         return cls(number, stem, directory / f"{stem}{SUFFIX}")
 
@@ -192,7 +192,7 @@ class Segment:
 
     @property
     def closed_path(self) -> Path:
-        """Its name once it is closed, or has been read from."""
+        """The file's name once it is closed, or has been read from."""
         return self.path.with_name(
             f"{self.stem}.{self.kept_begin}.{self.kept}"
             f".{self.first_timestamp_ms}.{self.last_timestamp_ms}{SUFFIX}"
@@ -227,5 +227,5 @@ class Segment:
             self.begin = index + 1
 
     def keep_the_rest(self) -> None:
-        """Kafka has what was handed over: the next process finds the rest alone."""
+        """Forget what was handed over, which Kafka has: the next process finds the rest alone."""
         self.kept_begin, self.kept = self.begin, self.waiting

@@ -23,7 +23,7 @@ _MARKER = b"\xf1KR\xe7"
 _HEAD = struct.Struct("<4sII")  # marker, index, length of the body
 _CRC = struct.Struct("<I")
 FRAME_BYTES = _HEAD.size + _CRC.size
-"""What a frame has besides its body."""
+"""A frame has so many bytes besides its body."""
 _BODY = struct.Struct("<qHiiH")  # timestamp, lengths of topic, key, value (-1: none), headers
 _ITEM = struct.Struct("<Hi")  # lengths of a header's name and value (-1: none)
 _TIMESTAMP = struct.Struct("<q")
@@ -33,7 +33,7 @@ _CRC_BUDGET = 64
 
 
 class Record(NamedTuple):
-    """What one call of `produce` said. `timestamp_ms` is never 0 in the spool."""
+    """The arguments of one call of `produce`; `timestamp_ms` is never 0 in the spool."""
 
     topic: str
     key: bytes | None
@@ -52,12 +52,12 @@ class Dropped:
 
     @classmethod
     def of(cls, timestamps_ms: Sequence[int]) -> Dropped:
-        """Records with these timestamps, lost."""
+        """Return what is lost with records of these timestamps."""
         return cls(len(timestamps_ms), min(timestamps_ms, default=0), max(timestamps_ms, default=0))
 
 
 def encode(record: Record) -> bytes:
-    """The body of a record's frame."""
+    """Return the body of a record's frame."""
     topic, key, value, timestamp_ms, headers = record
     name = topic.encode()
     parts = [
@@ -83,7 +83,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(body: bytes) -> Record:
-    """The record of a body that `encode` made and a CRC has proved."""
+    """Return the record of a body that `encode` made and a CRC has proved."""
     timestamp_ms, topic_size, key_size, value_size, header_count = _BODY.unpack_from(body)
     at = _BODY.size + topic_size
     topic = body[_BODY.size : at].decode()
@@ -102,18 +102,18 @@ def decode(body: bytes) -> Record:
 
 
 def timestamp_of(body: bytes) -> int:
-    """The timestamp_ms of a body."""
+    """Return the timestamp_ms of a body."""
     timestamp_ms: int = _TIMESTAMP.unpack_from(body)[0]
     return timestamp_ms
 
 
 def seed_of(name: str) -> int:
-    """What the CRCs of a file begin with: its name, as far as it never changes."""
+    """Return what the CRCs of a file begin with: its name, as far as it never changes."""
     return zlib.crc32(name.encode())
 
 
 def frame(seed: int, index: int, body: bytes) -> bytes:
-    """A body with its head, ready to be written."""
+    """Return a body with its head, ready to be written."""
     head = _HEAD.pack(_MARKER, index, len(body))
     return head + _CRC.pack(zlib.crc32(body, zlib.crc32(head, seed))) + body
 

@@ -41,7 +41,7 @@ class Trouble:
         self._streak_began = 0.0
 
     def failed(self, error: OSError) -> None:
-        """The system refused."""
+        """Note that a call to the system failed."""
         now = self._monotonic()
         if self._failures == 0:
             self._streak_began = now
@@ -57,7 +57,7 @@ class Trouble:
             self._log.error(self._failed_event, reason=reason)
 
     def worked(self) -> None:
-        """The system did it."""
+        """Note that a call to the system succeeded."""
         self._failures = 0
         now = self._monotonic()
         if self.reason is not None and now >= self._failed_at + CALM_SECONDS:
@@ -88,12 +88,12 @@ class Pace:
         self._rest_until = float("-inf")
 
     def may(self) -> bool:
-        """Whether it has rested."""
+        """Whether the disk has rested as long as it was used."""
         return self._monotonic() >= self._rest_until
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
-        """An access."""
+        """Measure an access to the disk."""
         began = self._monotonic()
         try:
             yield

@@ -119,7 +119,7 @@ class SpoolingClient:
         self._recovering_since = 0.0
 
     def limit_spool(self, max_bytes: int) -> None:
-        """The spool's files may have so many bytes from now on."""
+        """Let the spool's files have so many bytes from now on."""
         self._spool.max_bytes = max_bytes
 
     def bound_batches(self, max_bytes: int) -> None:
@@ -152,7 +152,7 @@ class SpoolingClient:
         raise NotImplementedError
 
     def _fail(self, record: Record, error: Any) -> None:
-        """A record is at fault itself."""
+        """Report a record that is at fault itself."""
         raise NotImplementedError
 
     def _drop(self, reason: str, dropped: Dropped) -> None:
@@ -221,7 +221,9 @@ class SpoolingClient:
         silent = now - self._acknowledged_at
         self._silent = silent >= self._kafka.spool_after_seconds
         if self._silent and self._direct:
-            self._log.warning("spooling", reason="Kafka acknowledges nothing", seconds=silent)
+            self._log.warning(
+                "spooling_started", reason="Kafka acknowledges nothing", seconds=silent
+            )
             self._start_spooling()
         if self._volatile and silent >= TAKE_BACK_SECONDS:
             self._start_recovery("Kafka acknowledges nothing", under_way=True)
@@ -257,7 +259,7 @@ class SpoolingClient:
             if handed == 0 or self.state is not ProducerState.SPOOLING:
                 return
         if not self._spool.waiting and self._handed_over <= _HANDOVER_RECORDS and self._confirm():
-            self._log.info("the spool is empty again: records go straight to Kafka")
+            self._log.info("spool_drained")
             self._client_failures = 0
             self._set_state(ProducerState.DIRECT)
         elif not self._spool.waiting or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
@@ -321,7 +323,7 @@ class SpoolingClient:
             self._spool.advance(1)
 
     def _confirm(self) -> bool:
-        """Kafka has all that was read of the spool; False where that is not yet so."""
+        """Delete what was read of the spool, if Kafka has all of it; False where it has not."""
         self._spool.confirm()
         return True
 
@@ -375,7 +377,7 @@ class SpoolingClient:
         self._spool.prepend(records)
 
     def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:
-        """Of the records that came back those to be sent again by this producer."""
+        """Return those of the records that came back that this producer has to send again."""
         self._alone.begin(sum(refused.values()))
         if self._too_large:
             self._make_smaller_batches()
@@ -387,7 +389,7 @@ class SpoolingClient:
         self._batch_bytes = max(_LEAST_BATCH_BYTES, (self._batch_bytes or _BATCH_BYTES) // 4)
 
     async def _give_back(self) -> None:
-        """Closing: take from librdkafka what Kafka did not acknowledge."""
+        """Take from librdkafka, at the end, what Kafka did not acknowledge."""
         client = self._client
         self._set_state(ProducerState.RECOVERING)
         if client is not None:

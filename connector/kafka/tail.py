@@ -26,7 +26,7 @@ _WAIT_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class TailRecord:
-    """One record as read."""
+    """One record of a topic, decoded."""
 
     topic: str
     partition: int

@@ -94,7 +94,7 @@ class Restamping:
             self.shift_ms = self.ahead_ms = self._search = None
 
     def of(self, timestamp_ms: int, now_ms: int) -> int:
-        """The time to write a record with."""
+        """Return the time to write a record with."""
         return timestamp_ms if self.shift_ms is None else now_ms + self.shift_ms
 
 

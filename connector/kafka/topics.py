@@ -53,7 +53,7 @@ _NOT_YET = {
 
 
 class TopicNames:
-    """The name of every topic under one prefix."""
+    """The names of all topics under one prefix."""
 
     def __init__(self, prefix: str = "kite") -> None:
         self.prefix = prefix
@@ -66,11 +66,11 @@ class TopicNames:
         self.deadletter = f"{prefix}.deadletter"
 
     def ticks(self, exchange: Exchange) -> str:
-        """The topic of one exchange's ticks."""
+        """Return the topic of one exchange's ticks."""
         return f"{self.prefix}.ticks.{exchange.name.lower()}"
 
     def all_ticks(self) -> dict[Exchange, str]:
-        """The tick topic of every exchange."""
+        """Return the tick topic of every exchange."""
         return {exchange: self.ticks(exchange) for exchange in Exchange}
 
 
@@ -85,13 +85,14 @@ class TopicSpec:
     """Of a topic that exists: another number is only worth a warning, or breaks its meaning, or
     too few of them are added to (no key's partition rests on their number)."""
     cleanup_is: Literal["wished", "exact"] = "wished"
-    """Of a topic that exists: another cleanup.policy is only worth a warning, or loses state."""
+    """Whether another cleanup.policy of a topic that exists is only worth a warning, or loses
+    state."""
     bounded: bool = False
-    """Of a topic that exists: one that admits longer messages than `config` says is refused."""
+    """Whether a topic that exists is refused where it admits longer messages than `config` says."""
 
     @property
     def compacted(self) -> bool:
-        """Keeps the last record of each key for ever."""
+        """Whether the topic keeps the last record of each key for ever."""
         return "compact" in self.config.get("cleanup.policy", "delete")
 
 
@@ -227,7 +228,7 @@ class _Topics:
             self._check_configs(there)
             self._served([*(spec.name for spec in missing), *self._report.extended])
         for difference in self._report.differences:
-            self._log.warning("topic differs from the settings", difference=difference)
+            self._log.warning("topic_differs_from_settings", difference=difference)
         return self._report
 
     def _list(self) -> ClusterMetadata:
@@ -358,7 +359,7 @@ class _Topics:
                 # an account without the right to read it: the topic may well be fine
                 reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer"
                 self._log.warning(
-                    "topic configuration not readable", topic=resource.name, reason=reason
+                    "topic_configuration_unreadable", topic=resource.name, reason=reason
                 )
                 continue
             there = {name: entry.value for name, entry in entries.items()}
@@ -418,7 +419,7 @@ def _alter(topic: str, name: str, value: str) -> str:
 
 
 def _cleanup_fault(spec: TopicSpec, policies: set[str], wanted: str) -> str:
-    """What a wrong cleanup.policy does to the topic, and the command that helps."""
+    """Say what a wrong cleanup.policy does to the topic, and the command that helps."""
     if wanted == "delete":
         loss = "commands that were not applied yet would be lost to later ones with the same key"
     elif "delete" in policies:

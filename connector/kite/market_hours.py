@@ -20,7 +20,7 @@ from connector.kite.clock import IST
 from connector.kite.wire.models import Exchange
 
 FIRST_TRADES_MINUTES: Final = 1
-"""After an opening, until the first trades of everything have come."""
+"""So many minutes after an opening the first trades of everything have come."""
 
 _SATURDAY: Final = 5
 _ALIKE: Final = {
@@ -49,7 +49,7 @@ class Day(NamedTuple):
     """The sessions of one exchange on one day, and what is known of it."""
 
     sessions: tuple[Hours, ...]
-    """In order; empty where the exchange is closed."""
+    """The sessions in order; empty where the exchange is closed."""
     reason: str
     """Why it is not an ordinary day, or what is to be said of the ordinary hours."""
     source: str
@@ -245,7 +245,7 @@ def shipped_lines() -> list[str]:
 
 
 def hours(exchange: Exchange, day: date) -> Hours:
-    """The hours of an exchange on an ordinary weekday at that time."""
+    """Return the hours of an exchange on an ordinary weekday at that time."""
     return shipped().ordinary(exchange, day)
 
 

@@ -23,17 +23,17 @@ import h11
 MAX_CONNECTIONS: Final = 64
 """Connections at a time; fewer where the process may open less than four times as many files."""
 MAX_HEAD_BYTES: Final = 16 * 1024
-"""Of a request's line and headers."""
+"""The line and the headers of a request may have so many bytes."""
 HEAD_SECONDS: Final = 5.0
-"""From the first byte, or the connect, to the end of a request's head."""
+"""The head of a request may take so long, from the first byte or the connect."""
 IDLE_SECONDS: Final = 75.0
-"""From an answer to the next request of a connection: longer than Prometheus' usual interval."""
+"""The next request of a connection may take so long: longer than Prometheus' usual interval."""
 ANSWER_SECONDS: Final = 10.0
-"""Until a reader has taken the whole answer."""
+"""A reader may take so long for the whole answer."""
 LINGER_SECONDS: Final = 1.0
 """How long what still comes is thrown away after the last answer, so that it can be read."""
 PACE_SECONDS: Final = 0.01
-"""Between an answer and the next one on the same connection."""
+"""The next request on a connection is answered so long after the last one."""
 _BACKLOG = 128
 _ACCEPTED_A_TURN = 8
 
@@ -48,17 +48,17 @@ _ODD_ANSWERS = {
 
 
 class Request(NamedTuple):
-    """What is asked for."""
+    """The parts of a request that a page may look at."""
 
     path: str
     query: str
-    """What stands behind the question mark."""
+    """The text behind the question mark."""
     accept: str
     """The Accept headers, joined by commas."""
 
 
 class Answer(NamedTuple):
-    """One page."""
+    """The answer to a request: one page."""
 
     status: int
     content_type: str
@@ -143,7 +143,7 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        """Where to ask, without a path."""
+        """The URL of the server, without a path."""
         host = self._host
         if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
             host = "127.0.0.1"
@@ -151,7 +151,7 @@ class HttpServer:
 
     @property
     def open_connections(self) -> int:
-        """Descriptors that clients have."""
+        """How many descriptors clients have."""
         return len(self._connections) + len(self._entering)
 
     def _accept(self, listening: socket.socket) -> None:
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
         self._expect(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
-        """Part of a request, or something else."""
+        """Read part of a request, or something else."""
         if self.ended:
             return  # thrown away, so that the answer before can be read
         self._http.receive_data(data)
@@ -255,25 +255,25 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def eof_received(self) -> bool:
-        """The client sends no more; it may still wait for its answer."""
+        """Note that the client sends no more; it may still wait for its answer."""
         if not self.answering:
             self.cut()
         self.ended = True
         return True
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """The client is gone."""
+        """Note that the client is gone."""
         self.ended = True
         self._among.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
 
     def resume_writing(self) -> None:
-        """The answer has been sent as a whole."""
+        """Go on: the answer has been sent as a whole."""
         self._answered()
 
     def cut(self) -> None:
-        """End it at once."""
+        """End the connection at once."""
         self.ended = self.cut_off = True
         if self._transport is not None:
             self._transport.abort()
@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
             self._send(self._make(Request(path, query, accept.decode("latin-1"))))
 
     def _refuse(self, status: int) -> None:
-        """The last answer, to what is no request for a page."""
+        """Send the last answer, to what is no request for a page."""
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.cut()
             return
@@ -349,7 +349,7 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _next(self) -> None:
-        """Take up what has come meanwhile."""
+        """Read what has come meanwhile."""
         if self.ended or self.answering or self._transport is None:
             return
         self._transport.resume_reading()
@@ -370,7 +370,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write_eof()
 
     def _expect(self, seconds: float) -> None:
-        """Whatever is waited for must come within so many seconds."""
+        """End the connection unless what is waited for comes within so many seconds."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.cut)

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 from connector.kafka.acknowledgements import SILENT_SECONDS, Acknowledgements
 from connector.kafka.producer_state import Counts
 
-TAKES_NOTHING, TAKES_AGAIN = "Kafka takes no records", "Kafka takes records again"
+TAKES_NOTHING, TAKES_AGAIN = "kafka_acknowledges_nothing", "kafka_acknowledges_again"
 
 
 def counts(delivered, in_flight=0, spooled=0):

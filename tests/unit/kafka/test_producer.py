@@ -246,7 +246,7 @@ async def test_a_disk_that_cannot_be_read_for_a_while(start, cluster, clock, mon
     assert not producer._task.done()
     await settle(producer, cluster, clock)
     assert written(cluster) == list(range(150))
-    stuck = [line for line in log if line["event"] == "the producer is stuck, and tries again"]
+    stuck = [line for line in log if line["event"] == "producer_stuck"]
     assert len(stuck) == 2  # of three tries in ten seconds
 
 

@@ -69,7 +69,7 @@ async def test_a_disk_that_stays_full_is_logged_by_its_edges(start, cluster, clo
     assert dropped == {"spool_write": sum(each.count for _, each in lost)}
     assert dropped["spool_write"] > 0
     assert Counter(line["event"] for line in lines) == {
-        "the queue to Kafka is full: records go to the spool": 1,
+        "producer_queue_full": 1,
         "spool_write_failed": 1,
         "records_dropped": 1,
     }
