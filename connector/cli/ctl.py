@@ -205,14 +205,16 @@ def _client(settings: Settings) -> ControlClient:
     return ControlClient(settings.kafka, TopicNames(settings.topics.prefix), name=settings.name)
 
 
-def _send(settings: Settings, timeout: float, as_json: bool, fields: dict[str, Any]) -> None:
+def _send(
+    settings: Settings, timeout_seconds: float, as_json: bool, fields: dict[str, Any]
+) -> None:
     """Write a command, show its reply, end with its exit code."""
     from connector.control.client import new_id
     from connector.control.commands import ReplyStatus
 
     command = _command({"id": new_id(), **fields})
     with _client(settings) as client:
-        reply = client.send(command, timeout)
+        reply = client.send(command, timeout_seconds)
     if as_json:
         _print_json(reply.model_dump(mode="json", exclude_none=True))
     else:

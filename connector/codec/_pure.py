@@ -97,7 +97,7 @@ class _Instrument:
 
 
 class Transcoder:
-    """See `connector.codec.interface.Twin`."""
+    """The twin in Python; `connector.codec.interface.Twin` describes it."""
 
     def __init__(
         self, topics: Mapping[Exchange, str], schema_ids: Mapping[str, int], slot: int

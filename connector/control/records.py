@@ -163,7 +163,7 @@ class SubscriptionRecord(BaseModel):
     claims: dict[str, Mode] = Field(
         min_length=1, description="The mode that each watchlist claims."
     )
-    symbol: str | None = Field(description="EXCHANGE:TRADINGSYMBOL, where it is known")
+    symbol: str | None = Field(description="The name, EXCHANGE:TRADINGSYMBOL, where it is known.")
     revision: int = Field(
         ge=1, description="The revision of the subscriptions when this was last changed."
     )

@@ -27,11 +27,11 @@ class BrokerHealth:
         self._told = False
         self._complaints: set[str] = set()
         self.reachable = False
-        """At least one broker is connected."""
+        """Whether at least one broker is connected."""
         self.last_error: str | None = None
         """What the client last complained of; None once a broker is connected."""
         self.acknowledgement = AckLatency()
-        """Of all records since the start."""
+        """How long all records since the start took to be acknowledged."""
         self.brokers_up = 0
         self.throttled_seconds = 0.0
         """How long brokers had this client wait for a quota, in all."""

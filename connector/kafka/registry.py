@@ -46,7 +46,8 @@ class SchemaStatus:
     subject: str
     schema: str
     state: Literal["registered", "missing", "compatible", "incompatible"]
-    """missing: the subject has no schema yet; compatible, incompatible: it has only others."""
+    """The state of a subject: missing, without a schema yet; compatible, or incompatible, with
+    others only."""
     schema_id: int | None = None
     version: int | None = None
     versions: tuple[int, ...] = ()

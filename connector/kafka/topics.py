@@ -82,8 +82,9 @@ class TopicSpec:
     partitions: int
     config: Mapping[str, str] = field(default_factory=dict)
     partitions_are: Literal["wished", "exact", "at_least"] = "wished"
-    """Of a topic that exists: another number is only worth a warning, or breaks its meaning, or
-    too few of them are added to (no key's partition rests on their number)."""
+    """What another number of partitions of a topic that exists means: it is only worth a warning,
+    or breaks the topic's meaning, or too few of them are added to (no key's partition rests on
+    their number)."""
     cleanup_is: Literal["wished", "exact"] = "wished"
     """Whether another cleanup.policy of a topic that exists is only worth a warning, or loses
     state."""

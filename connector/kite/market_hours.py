@@ -41,7 +41,7 @@ class Hours(NamedTuple):
 
     opens: time
     steady_until: time
-    """Until when everything trades continuously: silence after it proves nothing."""
+    """The end of continuous trading of everything: silence after it proves nothing."""
     closes: time
 
 

@@ -124,20 +124,21 @@ def _histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
 def _latencies(latencies: Latencies) -> Iterator[Metric]:
     yield _histogram(
         "exchange_to_receive_seconds",
-        "From the exchange's timestamp, which is whole seconds, to the socket; of one frame in "
-        "10 ms a slot.",
+        "Time from the exchange's timestamp, which is whole seconds, to the socket; of one "
+        "frame in 10 ms a slot.",
         latencies.exchange_to_receive,
     )
     yield _histogram(
         "receive_to_produce_seconds",
-        "From the socket to the producer, for the last tick of one frame in 10 ms a slot.",
+        "Time from the socket to the producer, for the last tick of one frame in 10 ms a slot.",
         latencies.receive_to_produce,
     )
     yield _histogram(
         "produce_to_ack_seconds",
-        "From the producer to the brokers' acknowledgement, without time in the spool. Count and "
-        "mean are librdkafka's own, the buckets are interpolated between the percentiles that it "
-        "tells of each second.",
+        "Time from the producer to the brokers' acknowledgement, without time in the spool. Count "
+        "and mean are librdkafka's own, the buckets are interpolated between the percentiles "
+        "that it "
+        "reports each second.",
         latencies.produce_to_ack,
     )
     yield _histogram(
@@ -327,7 +328,7 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
 
 def _exchanges(status: ServiceStatus) -> Iterator[Metric]:
     ticks = [([exchange.exchange], exchange.ticks) for exchange in status.exchanges]
-    yield _counters("ticks", "Ticks received.", ["exchange"], ticks)
+    yield _counters("ticks", "Ticks received from the feed, by exchange.", ["exchange"], ticks)
 
 
 _OF_A_CONNECTION: Final = (
@@ -335,7 +336,7 @@ _OF_A_CONNECTION: Final = (
     ("heartbeats", "heartbeats", "Frames without packets: the feed is alive."),
     ("received_bytes", "bytes", "Size of all frames."),
     ("packets", "packets", "Packets, whether they are ticks or not."),
-    ("connects", "connects", "Sockets opened."),
+    ("connects", "connects", "Sockets that were opened since the start."),
     ("renewals", "renewals", "Sockets replaced since they were mute or half served."),
 )
 """Counters: the metric's name, the field of a `ConnectionStatus`, the help text."""

@@ -38,8 +38,8 @@ from connector.settings.models import Settings
 _log = structlog.get_logger("connector.service.service")
 
 END_SECONDS = 6.0
-"""Of the grace period, though never more than a quarter of it, for what follows the flush: the rest
-goes to disk, and the slots are given up."""
+"""So much of the grace period, though never more than a quarter of it, is for what follows the
+flush: the rest goes to disk, and the slots are given up."""
 
 
 class Service:

@@ -69,7 +69,7 @@ class SimulatorServer:
         self.feed = Feed(self.config, self.market, clock)
         self.orders = OrderBook()
         self.updates_per_second = self.config.updates_per_second
-        """Of each subscribed instrument; may be changed while it runs."""
+        """How often each subscribed instrument moves; may be changed while it runs."""
         self.late_updates = 0
         """Updates that were due but left out, since the simulator itself could not keep up."""
         self.replayed: list[ReplayResult] = []

@@ -80,7 +80,7 @@ class RecordingProducer:
         timestamp_ms: int = 0,
         headers: Sequence[tuple[str, bytes | None]] | None = None,
     ) -> None:
-        """Keep one record."""
+        """Keep one record as it would go to Kafka."""
         self.records.append(ProducedRecord(topic, value, key, timestamp_ms, headers))
 
     def waiting(self, topic: str) -> int:
@@ -92,7 +92,7 @@ class RecordingProducer:
         self.calls.append(("bound", max_bytes))
 
     async def start(self) -> None:
-        """Note the start."""
+        """Note the start of the producer."""
         self.calls.append("start")
 
     async def flush(self, timeout_seconds: float) -> bool:

@@ -17,17 +17,17 @@ these, and more the more packets or text it has; what is left goes on with the l
 and nothing more is read until then."""
 PACKETS_PER_COST: Final = 8
 COSTLY_BYTES: Final = 32
-"""Of a frame, from which on its packets are counted."""
+"""The packets of a frame of so many bytes are counted."""
 LARGE_READ_BYTES: Final = 64 * 2**10
 """Bytes of one read after which a turn ends in any case: libuv would read on at once."""
 BUFFER_BYTES: Final = 256 * 2**10
-"""Of the read buffer, and so the longest frame that is taken straight from it."""
+"""The read buffer has so many bytes, and so has the longest frame that is read straight from it."""
 
 WHOLE_BINARY: Final = 0x82
 """The first byte of a binary message in one frame: FIN, no reserved bit, opcode 2."""
 FIN: Final = 0x80
 MASKED: Final = 0x80
-"""In the second byte: only a client may mask (RFC 6455, 5.1)."""
+"""The bit of the second byte that says masked: only a client may mask (RFC 6455, 5.1)."""
 OPCODES: Final = frozenset({0, 1, 2, 8, 9, 10})
 TEXT: Final = 1
 BINARY: Final = 2

@@ -37,9 +37,10 @@ from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
 
 MAX_TEXT_BYTES = 32 * 2**10
-"""Of a text frame that is read: order updates have 2 KiB. Of a longer one the beginning is kept."""
+"""A text frame of so many bytes is read: order updates have 2 KiB. Of a longer one the beginning is
+kept."""
 KEPT_TEXT_BYTES = 4 * 2**10
-"""Of a text frame that is too long to be read."""
+"""So many bytes are kept of a text frame that is too long to be read."""
 # seconds that a peer has to answer our close frame before the socket is cut
 CLOSE_SECONDS = 1.0
 
@@ -69,7 +70,7 @@ class SocketListener(Protocol):
         """A binary message, heartbeats too."""
 
     def text_received(self, text: str) -> None:
-        """A text message."""
+        """Handle a text message of the feed."""
 
     def text_too_long(self, beginning: str, size_bytes: int) -> None:
         """A text message of more than `MAX_TEXT_BYTES`, which is not read."""
@@ -91,7 +92,7 @@ class FeedSocket(Protocol):
         """Send a text message; without effect on a socket that is closing."""
 
     def ping(self) -> None:
-        """Send a ping."""
+        """Send a ping of our own."""
 
     def pause(self) -> None:
         """Deliver nothing more and stop reading: TCP then holds the feed back."""
@@ -230,7 +231,7 @@ class WebSocket(asyncio.BufferedProtocol):
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the handshake."""
+        """Send the handshake over the new transport."""
         self._transport = cast(asyncio.Transport, transport)
         request = self._protocol.connect()
         request.headers["X-Kite-Version"] = "3"
@@ -276,7 +277,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._flush()
 
     def ping(self) -> None:
-        """Send a ping."""
+        """Send a ping of our own."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_ping(b"")
             self._flush()

@@ -24,7 +24,7 @@ class Stream:
         self.wanted = 0
         """Instruments in whose market silence is strange at this moment."""
         self.unserved = 0
-        """Of them, how many have sent nothing although asked for again; 0 while these are few."""
+        """How many of them have sent nothing although asked for again; 0 while these are few."""
         self.trouble = ""
         """What is wrong, in words; "" while nothing is. A new socket has to prove itself first."""
         self.renewals = 0

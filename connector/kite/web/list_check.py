@@ -16,13 +16,13 @@ from typing import Final, NamedTuple
 from connector.kite.web.instruments import Instrument, InstrumentMaster
 
 MAX_LOST_SHARE: Final = 0.1
-"""Of the unexpired instruments of the last good list, those that a list may lack. On a usual day
-that is a few in a thousand: shares leave an exchange, or change their series."""
+"""A list may lack this share of the unexpired instruments of the last good one. On a usual day that
+is a few in a thousand: shares leave an exchange, or change their series."""
 MAX_LOST_SHARE_OF_EXCHANGE: Final = 0.25
 """The same of one exchange's alone, which may be small beside all."""
 MAX_CHANGED_SHARE: Final = 0.1
-"""Of the same, those whose token has another name, or whose name has another token, or that
-have ended all at once: a column with wrong days would end each claim that a later list lacks."""
+"""This share of the same may have a token with another name, or a name with another token, or have
+ended all at once: a column with wrong days would end each claim that a later list lacks."""
 MAX_LOST_CLAIMS_SHARE: Final = 0.1
 """A list may lack this share of the instruments that are subscribed and were listed last time."""
 MIN_LOST_CLAIMS: Final = 2

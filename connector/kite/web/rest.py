@@ -28,8 +28,8 @@ LOGIN_ROOT = "https://kite.zerodha.com"
 _VERSION = "3"
 MAX_ANSWER_BYTES: Final = 2**20
 MAX_LIST_BYTES: Final = 24 * 2**20
-"""Of the list of instruments, unpacked: it has about 9 MiB, and a list of this size fits
-into the memory that the chart allows."""
+"""The list of instruments may have so many bytes, unpacked: it has about 9 MiB, and a list of this
+size fits into the memory that the chart allows."""
 MAX_LIST_WIRE_BYTES: Final = 12 * 2**20
 """The list may have so many bytes as it comes: gzip has about 3 MiB."""
 LIST_SECONDS: Final = 60.0

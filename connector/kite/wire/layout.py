@@ -36,11 +36,13 @@ MODES: Final = {8: Mode.LTP, 28: Mode.QUOTE, 32: Mode.FULL, 44: Mode.QUOTE, 184:
 LTP: Final = Struct(">2I")
 """An ltp packet: instrument_token, last_price."""
 INDEX_QUOTE: Final = Struct(">6I4x")
-"""token, last price, high, low, open, close; the change at the end is disputed and not read."""
+"""An index in quote mode: token, last price, high, low, open, close; the change at the end is
+disputed and not read."""
 INDEX_FULL: Final = Struct(">6I4xI")
 """A full packet of an index: the quote, then exchange_timestamp."""
 QUOTE: Final = Struct(">11I")
-"""token, last price, last quantity, average price, volume, buy, sell, open, high, low, close."""
+"""A quote packet: token, last price, last quantity, average price, volume, buy, sell, open, high,
+low, close."""
 FULL: Final = Struct(">16I" + "2IH2x" * 10)
 """QUOTE, last trade time, oi, oi high, oi low, exchange timestamp; ten depth levels."""
 
