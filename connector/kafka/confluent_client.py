@@ -23,7 +23,7 @@ processor's cache that costs a third less."""
 
 
 class ConfluentClient:
-    """See `connector.kafka.clients.Client`."""
+    """The client over confluent-kafka; `connector.kafka.clients.Client` describes it."""
 
     wakes: ClassVar[bool] = False
 

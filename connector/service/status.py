@@ -99,7 +99,7 @@ class ProducerStatus:
 
     bootstrap_servers: str = ""
     way: str = ""
-    """native, or confluent and why: how records go to librdkafka"""
+    """How records go to librdkafka: native, or confluent and why."""
     broker_reachable: bool = False
     queued: int = 0
     spooled: int = 0
