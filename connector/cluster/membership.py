@@ -156,18 +156,29 @@ class Membership:
         self._name = name
         self._member = member
         self._log = structlog.get_logger("connector.cluster")
+        # set by the event loop, looked at by the thread between polls
         self._stopping = threading.Event()
+        # the only user of the consumer: it blocks, and calls back from within `poll`
         self._thread: threading.Thread | None = None
+        # where the thread hands what it learns, since sockets belong to the loop
         self._loop: asyncio.AbstractEventLoop | None = None
+        # resolved in the loop when the thread has left the group
         self._done: asyncio.Future[None] | None = None
+        # the group's generation, for the leader's transactions; see `group_metadata`
         self._metadata: object | None = None
-        # slots that were lost while no coordinator answered
+        # slots that were lost while no coordinator answered: their sockets stay open
         self._held = False
+        # one answers again, and the member waits for its assignment with slots held
         self._rejoining = False
+        # what brokers refuse this member, each logged once while it lasts, and until when the
+        # last refusal counts: the client asks again for ever, and says nothing when it succeeds
         self._refusals: set[str] = set()
         self._refused_until = 0.0
+        # slots of the present assignment, as the thread knows them
         self._owned: set[int] = set()
+        # when each slot's last frame came, kept in the group for the next owner
         self._frames = SlotFrames(topics.subscriptions, monotonic)
+        # assignments, revocations and losses: a metric, by which a flapping group is seen
         self.rebalances = 0
         self.joined = False
         """Whether the group has known this member at some time."""

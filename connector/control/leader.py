@@ -121,12 +121,16 @@ class Leader:
         self._names = names
         self._wanted = wanted
         self._time_ms = time_ms
+        # at most one load of the instrument list, whatever number of commands waits for it
         self._loading = Loading(refresh)
+        # what pieces of work need, so that they need not know the leader
         self._desk = Desk(names, max_bytes=max_bytes, time_ms=time_ms, loads=self._loading.possible)
         self._on_event = on_event
         self._back_off_seconds = back_off_seconds
         self._fenced_seconds = fenced_seconds
+        # set from any thread; looked at between transactions, never within one
         self._stopping = threading.Event()
+        # the leader's own commands, from any thread: no message of `kite.control` carries them
         self._own: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._log = structlog.get_logger("connector.control")
         self.state: State | None = None
@@ -137,12 +141,15 @@ class Leader:
         """Why it hears no command, where that is not simply new; until it has applied one again."""
         self.serving = False
         """Whether it has applied all that was written to `kite.control`, or does at the moment."""
+        # counted in the leader's thread, read by the status from the event loop's
         self.commands = 0
         self.rejected = 0
         self.dead_letters = 0
+        # transactions that the broker aborted; each was tried again from the state before
         self.aborted = 0
         self.refused = 0
         """Transactions that Kafka can never write; what they held was answered instead."""
+        # another leader has begun while this one thought to lead: the group is slower than that
         self.fenced = 0
 
     def stop(self) -> None:

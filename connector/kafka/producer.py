@@ -76,12 +76,17 @@ class RecordProducer(SpoolingClient):
         self._on_dropped = on_dropped
         self.refusals: Counter[tuple[str, str]] = Counter()
         """Records by topic and reason, each time that Kafka refused them, in a batch or alone."""
+        # polls, from `start` on; a topic held apart has none, since another producer polls it
         self._task: asyncio.Task[None] | None = None
+        # records of an earlier process in the spool; they count as produced by this one
         self._found = 0
+        # records that Kafka will never accept, by reason
         self._failed: Counter[str] = Counter()
         self._failures: deque[FailedRecord] = deque()  # for on_failed, at the next poll
+        # when to look next at the spool's disk and at the clocks, monotonic seconds
         self._check_at = 0.0
         self._stuck = 0  # polls that failed, in a row
+        # no work but polling until then: what failed is not asked again at once
         self._stuck_until = 0.0
 
     # -- the tick path --------------------------------------------------------------------------

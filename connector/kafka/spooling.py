@@ -86,6 +86,7 @@ class SpoolingClient:
             log=ClientLog(client_id),
         )
         self._wake = wake
+        # replaced after a fatal error, and when it holds records that nobody acknowledges
         self._client: Client | None = None
         self._direct = False  # state is DIRECT
         self._fast = False  # so too, and no topic is held back: one look-up on the tick path
@@ -96,11 +97,15 @@ class SpoolingClient:
         self._drop_logged: dict[str, float] = {}  # when, by reason
         self._sequence = 0
         self._drops: deque[tuple[str, Dropped]] = deque()  # for on_dropped, at the next poll
+        # what a client gave back at its end, to be put before all that waits
         self._returned = PurgedRecords()
         self._refused: dict[str, int] = {}  # topic → so many of the returned were refused
         self._too_large: set[str] = set()  # of these, a batch was
+        # topics whose refused records are sent again one at a time, with nothing else under way
         self._alone = OneByOne()
+        # another time for records, while brokers refuse this machine's clock
         self._restamping = Restamping()
+        # the least max.message.bytes of the topics; None until it is known
         self._batch_bytes: int | None = None
 
         self._acknowledged = 0

@@ -83,17 +83,25 @@ class Connection:
         )
         self._watchdog = Watchdog(config)
         self._stream = Stream(self._session)
+        # the supervisor, from `start` to `close`; it alone opens sockets, one at a time
         self._task: asyncio.Task[None] | None = None
+        # the open socket; None while there is none, and then nothing is sent
         self._socket: FeedSocket | None = None
+        # the next look at silence, stalls and what is unconfirmed; only while a socket is open
         self._pulse_timer: Timer | None = None
         # why the present socket ended: (close code, reason)
         self._lost: asyncio.Future[tuple[int | None, str]] | None = None
         # ends whatever the supervisor waits for, before its time
         self._wake: asyncio.Future[None] | None = None
+        # what the first try since `start` came to; resolved once, whatever follows
         self._outcome: asyncio.Future[FeedError | None] | None = None
+        # of the credentials, as of the last try: a change since then may mean a good token
         self._token_version = 0
+        # a reconnect was asked for: the next try waits for nothing
         self._reconnect_now = False
+        # for good: no socket is opened any more
         self._closing = False
+        # the handler holds reading; silence proves nothing while it does
         self._paused = False
         # tries in a row since a socket last proved to be alive
         self._attempts = 0
@@ -108,6 +116,7 @@ class Connection:
         self._heartbeats = 0
         self._messages = 0
         self._control_frames = 0
+        # receive times: of any frame, which proves life, and of the last one with ticks
         self._last_frame_us = 0
         self._last_tick_us = 0
 
@@ -115,6 +124,7 @@ class Connection:
         self._continues = False
         self._predecessor_frame_us: int | None = None
 
+        # sockets that opened, tries that did not, and why the last one ended or failed
         self._connects = 0
         self._failures = 0
         self._last_error = ""
