@@ -81,7 +81,9 @@ class Fleet:
     def __init__(self, directory, settings, feed):
         self.directory = directory
         self.all = []
-        self._settings = settings
+        # once: a whole market's takes the event loop, and the simulator on it, half a minute
+        self._config = directory / "kite.yaml"
+        self._config.write_text(yaml.safe_dump(settings))
         self._feed = feed
         self._watchers = set()
         self._http = None
@@ -116,20 +118,15 @@ class Fleet:
     async def start(self, place):
         process = Process(f"r{len(self.all) + 1}", place, self.directory)
         self.all.append(process)
-        tree = {
-            **self._settings,
-            "feed": {**self._settings["feed"], "root": f"{self._feed}/{process.name}"},
-            "spool": {"directory": str(self.spool(place))},
-        }
-        config = self.directory / f"{process.name}.yaml"
-        config.write_text(yaml.safe_dump(tree))
         environment = {name: value for name, value in os.environ.items() if name[:5] != "KITE_"}
+        environment["KITE_FEED__ROOT"] = f"{self._feed}/{process.name}"
+        environment["KITE_SPOOL__DIRECTORY"] = str(self.spool(place))
         # where native code crashes in a thread of Python's own, the log has its stack
         environment["PYTHONFAULTHANDLER"] = "1"
         with process.log_path.open("wb") as log:
             process.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "connector.cli", "run",
-                "--config", str(config), "--log-format", "json", "--log-level", "info",
+                "--config", str(self._config), "--log-format", "json", "--log-level", "info",
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.directory, env=environment,
             )  # fmt: skip
