@@ -297,6 +297,8 @@ class SpoolingClient:
         """See whether records may have their own times again; the next one is tried alone."""
         now_ms = self._monotonic() * 1000
         self._restamping.look(self._clock() * 1000, now_ms)
+        if not self._spool.waiting:
+            self._restamping.nothing_to_try(now_ms)
         if self._direct and self._restamping.is_due(now_ms):
             self._restamping.try_own()
             self._alone.begin(1)

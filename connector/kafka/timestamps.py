@@ -60,6 +60,12 @@ class Restamping:
         self._search = itertools.chain([self._found_ms], _shifts())
         self.shift_ms = None
 
+    def nothing_to_try(self, monotonic_ms: float) -> None:
+        """End the trial of a record's own time, for which none came in two minutes."""
+        trying = self.searching and self.shift_ms is None
+        if trying and monotonic_ms >= self._again_at_ms + 2 * TRY_AGAIN_MS:
+            self._search = self.ahead_ms = None
+
     def refused(self) -> bool:
         """The last time was refused; False when all were tried, and the search begins anew."""
         if self._search is None:

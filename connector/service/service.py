@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from typing import Any
 
 import structlog
 
@@ -237,7 +238,7 @@ class Service:
         except TimeoutError:
             _log.warning("slots_not_released", seconds=round(seconds, 1))
 
-    def _spawn(self, name: str, work: Awaitable[None]) -> None:
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         async def guarded() -> None:
             try:
                 await work
@@ -247,4 +248,7 @@ class Service:
                 self._failure = self._failure or exc
                 self._stop_requested.set()
 
-        self._tasks.append(asyncio.create_task(guarded(), name=name))
+        task = asyncio.create_task(guarded(), name=name)
+        # where it is cancelled before it has begun, Python would complain on stderr
+        task.add_done_callback(lambda _: work.close())
+        self._tasks.append(task)

@@ -20,7 +20,8 @@ REPLY_SECONDS = 180.0
 LOST_REPLY_SECONDS = 20.0
 """Of the embedded broker: commands after it were answered, so its own reply is lost."""
 READY_SECONDS = 120.0
-SETTLE_SECONDS = 180.0
+SETTLE_SECONDS = 300.0
+"""A topic that gets no more records is in trouble for its clock for three minutes."""
 STEADY_SECONDS = 3.0
 """For so long what has settled must stay so: a moving instrument lingers for two."""
 AFTERMATH_SECONDS = 45.0

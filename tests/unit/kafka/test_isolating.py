@@ -322,6 +322,23 @@ async def test_brokers_whose_clock_was_set_get_the_records_own_times_again(start
     assert producer.held_topics == []
 
 
+async def test_a_topic_without_records_is_in_no_trouble_for_its_clock_for_long(
+    start, cluster, clock
+):
+    now_ms = 1_700_000_000_000
+    cluster.latest_ms = now_ms - 2 * 3_600_000
+    producer = await start(clock=lambda: now_ms / 1000 + clock.now - 1000)
+    producer.produce_all([("a", b"k", b"a 0")], producer._now_ms())
+    go_on(producer, cluster, clock)
+    assert producer.troubles
+    go_on(producer, cluster, clock, 400)
+    assert producer.troubles == []
+    producer.produce_all([("a", b"k", b"a 1")], producer._now_ms())
+    go_on(producer, cluster, clock)
+    assert producer.troubles
+    assert written(cluster, "a") == [0, 1]
+
+
 async def test_smaller_batches_are_for_every_client(start, cluster, clock):
     producer = await start()
     producer.bound_batches(1500)

@@ -89,6 +89,16 @@ def test_what_was_found_is_the_next_try_where_its_own_time_is_refused_again(ahea
     assert (restamping.of(5, NOW_MS), restamping.ahead_ms) == found
 
 
+def test_where_no_record_comes_to_be_tried_nothing_is_wrong():
+    restamping, _ = searched(lambda time_ms: time_ms <= NOW_MS - HOUR_MS)
+    restamping.try_own()
+    restamping.nothing_to_try(999.0 + 3 * TRY_AGAIN_MS)
+    assert restamping.ahead_ms is not None
+    restamping.nothing_to_try(1000.0 + 3 * TRY_AGAIN_MS)
+    assert (restamping.searching, restamping.ahead_ms) == (False, None)
+    assert restamping.of(5, NOW_MS) == 5
+
+
 def test_a_clock_that_is_set_while_a_records_own_time_is_tried_ends_it():
     restamping, _ = searched(lambda time_ms: time_ms <= NOW_MS - HOUR_MS)
     restamping.try_own()
