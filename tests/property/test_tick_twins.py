@@ -89,3 +89,33 @@ def test_a_tick_is_a_value(twin, data):
         hash(tick)
     with pytest.raises(AttributeError):
         tick.no_such_field = 1
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(any_frames, max_size=3))
+def test_the_same_tokens_are_new_in_their_mode(frames):
+    known = {}, {}
+    for frame in frames:
+        native, pure = (
+            twin.new_modes(frame, modes)
+            for twin, modes in zip((_native, _pure), known, strict=True)
+        )
+        assert native == pure
+        assert known[0] == known[1]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(any_frames, st.sampled_from([8, 28, 32, 44, 184]))
+def test_the_same_frames_are_uniform(frame, length):
+    assert _native.uniform(frame, length) == _pure.uniform(frame, length)
+
+
+@pytest.mark.parametrize("twin", [_native, _pure], ids=["native", "pure"])
+def test_a_uniform_frame_is_whole_and_of_one_length(twin):
+    packet = b"\0\x08" + bytes(8)
+    assert twin.uniform(b"\0\2" + packet * 2, 8) == 2
+    assert twin.uniform(b"\0\1" + packet * 2, 8) == 0
+    assert twin.uniform(b"\0\2" + packet * 2, 44) == 0
+    assert twin.uniform(b"\0\2" + packet + b"\0\x07" + bytes(8), 8) == 0
+    assert twin.uniform(b"\0\2" + packet + packet[:-1], 8) == 0
+    assert twin.uniform(b"\0", 8) == twin.uniform(b"", 8) == twin.uniform(b"\0\0", 8) == 0

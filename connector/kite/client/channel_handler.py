@@ -8,7 +8,6 @@ from connector.kite.client.channel import Channel
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.handler import Flow
 from connector.kite.feed.log import edge_log
-from connector.kite.wire.layout import MODES, split_frame
 from connector.kite.wire.models import (
     ClosingMessage,
     ConnectionEvent,
@@ -19,7 +18,7 @@ from connector.kite.wire.models import (
     TickerMessage,
     TickMessage,
 )
-from connector.kite.wire.packets import Tick, parse_packets
+from connector.kite.wire.packets import new_modes, parse_packets
 
 OnEvent = Callable[[ConnectionEvent], None]
 OnOrder = Callable[[OrderMessage, str], None]
@@ -40,30 +39,9 @@ class ModeTracker:
         for token in tokens:
             self._modes.pop(token, None)
 
-    def of_ticks(self, ticks: Iterable[Tick]) -> Sequence[tuple[int, Mode]]:
-        """Return what changed with these ticks; empty in steady state."""
-        modes = self._modes
-        changed: list[tuple[int, Mode]] = []
-        for tick in ticks:
-            token = tick.instrument_token
-            if modes.get(token) is not tick.mode:
-                modes[token] = tick.mode
-                changed.append((token, tick.mode))
-        return changed
-
     def of_frame(self, frame: bytes) -> Sequence[tuple[int, Mode]]:
-        """What changed with this frame, from the packets' lengths alone."""
-        modes = self._modes
-        changed: list[tuple[int, Mode]] = []
-        for packet in split_frame(frame)[0]:
-            mode = MODES.get(len(packet))
-            if mode is None:
-                continue
-            token = int.from_bytes(packet[:4])
-            if modes.get(token) is not mode:
-                modes[token] = mode
-                changed.append((token, mode))
-        return changed
+        """Return what changed with this frame, by its packets' lengths; empty in steady state."""
+        return new_modes(frame, self._modes)
 
 
 class DropWatch:
@@ -158,9 +136,8 @@ class ChannelHandler:
         if not ticks:
             return ()
         self.ticks += len(ticks)
-        changed = self._modes.of_ticks(ticks)
         self._watch.put(TickMessage(ticks, receive_time_us))
-        return changed
+        return self._modes.of_frame(data)
 
     def message(self, message: TickerMessage, raw: str) -> None:
         """Queue a text message."""

@@ -276,7 +276,7 @@ class _FanOut:
             message = TickMessage(ticks, receive_time_us)
             for subscriber in self.subscribers:
                 subscriber.deliver_ticks(message)
-        return self._modes.of_ticks(ticks)
+        return self._modes.of_frame(data)
 
     def message(self, message: TickerMessage, raw: str) -> None:  # noqa: ARG002
         """Deliver a message to every subscriber."""

@@ -90,6 +90,7 @@ cdef object side_at(const uint8_t *level, double divisor):
 
 
 @cython.final
+@cython.no_gc  # it can be in no cycle but one that somebody makes of its fields on purpose
 @cython.freelist(512)
 cdef class Tick:
     """One packet of the feed."""
@@ -397,3 +398,57 @@ def parse_packets(bytes frame not None):
     if start < end:
         rejected.append((REASON_TRAILING, frame[start:]))
     return ticks, rejected
+
+
+def new_modes(bytes frame not None, dict modes not None):
+    """See `_pure.new_modes`."""
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(frame)
+    cdef Py_ssize_t end = PyBytes_GET_SIZE(frame)
+    cdef Py_ssize_t start = 2, stop, length
+    cdef uint32_t announced
+    cdef object token, mode
+    cdef list changed = []
+    if end < 2:
+        return changed
+    announced = min(uint16_at(data), MAX_PACKETS)
+    while announced > 0:
+        announced -= 1
+        stop = start + 2
+        if stop <= end:
+            stop += uint16_at(data + start)
+        if stop > end:
+            break
+        length = stop - start - 2
+        if length == 184 or length == 32:
+            mode = FULL
+        elif length == 44 or length == 28:
+            mode = QUOTE
+        elif length == 8:
+            mode = LTP
+        else:
+            start = stop
+            continue
+        token = uint32_at(data + start + 2)
+        start = stop
+        if modes.get(token) is not mode:
+            modes[token] = mode
+            changed.append((token, mode))
+    return changed
+
+
+def uniform(bytes frame not None, Py_ssize_t length):
+    """See `_pure.uniform`."""
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(frame)
+    cdef Py_ssize_t end = PyBytes_GET_SIZE(frame)
+    cdef Py_ssize_t start = 2
+    cdef uint32_t count
+    if end < 2:
+        return 0
+    count = uint16_at(data)
+    if end - 2 != count * (length + 2):
+        return 0
+    while start < end:
+        if uint16_at(data + start) != length:
+            return 0
+        start += length + 2
+    return count

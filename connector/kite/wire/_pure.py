@@ -93,6 +93,33 @@ def parse_packets(frame: bytes) -> tuple[list[Tick], list[tuple[str, bytes]]]:
     return ticks, rejected
 
 
+def new_modes(frame: bytes, modes: dict[int, Mode]) -> list[tuple[int, Mode]]:
+    """Return the tokens of a frame whose mode `modes` does not know, which then knows it.
+
+    A packet's mode follows from its length, so nothing is parsed.
+    """
+    changed: list[tuple[int, Mode]] = []
+    for packet in split_frame(frame)[0]:
+        mode = MODES.get(len(packet))
+        if mode is None:
+            continue
+        token = int.from_bytes(packet[:4])
+        if modes.get(token) is not mode:
+            modes[token] = mode
+            changed.append((token, mode))
+    return changed
+
+
+def uniform(frame: bytes, length: int) -> int:
+    """Return how many packets a frame has, where it is whole and all have this length; else 0."""
+    count = int.from_bytes(frame[:2])
+    if len(frame) < 2 or len(frame) - 2 != count * (length + 2):
+        return 0
+    prefix = length.to_bytes(2)
+    starts = range(2, len(frame), length + 2)
+    return count if all(frame[start : start + 2] == prefix for start in starts) else 0
+
+
 def _time(seconds: int) -> datetime | None:
     """Return seconds since 1970 as aware UTC; the wire says 0 where there is no time."""
     return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from connector.errors import MissingExtraError
 from connector.kite.wire.layout import split_frame
+from connector.kite.wire.packets import uniform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,11 +79,8 @@ def frame_array(frame: bytes, length: int = 184) -> npt.NDArray[np.void]:
     """
     numpy = _numpy()
     dtype = packet_dtype(length)
-    count, rest = divmod(len(frame) - 2, length + 2)
-    if rest == 0 and count > 0 and int.from_bytes(frame[:2]) == count:
-        whole = numpy.frombuffer(frame, dtype, count, 2)
-        if (whole["length"] == length).all():
-            return cast("npt.NDArray[np.void]", whole)
+    if count := uniform(frame, length):
+        return cast("npt.NDArray[np.void]", numpy.frombuffer(frame, dtype, count, 2))
     packets = [packet for packet in split_frame(frame)[0] if len(packet) == length]
     prefix = length.to_bytes(2)
     joined = b"".join(prefix + packet for packet in packets)
