@@ -1,15 +1,21 @@
 """Frame → framed Avro, one core, no I/O; next to the official client with and without fastavro.
 
-All are timed in turns, in this process, over the same frames: 3000 instruments in changing order,
-prices and quantities of differing lengths. A figure is the best round's mean, the calling loop
-included.
+All are timed in turns, over the same frames: 3000 instruments in changing order, prices and
+quantities of differing lengths. A figure is the best round's mean, the calling loop included.
+
+Parsers of other languages are programs of their own, between our rounds: the Rust crate's where
+cargo is, and with BENCH_PEER=PROGRAM any other one. That is called with `parse ROUNDS PACKETS` and
+given the frames on standard input, each behind its length in four bytes; it prints the best
+round's nanoseconds a packet.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
+import os
 import random
+import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -20,12 +26,16 @@ import fastavro
 from connector.kite.wire.arrays import frame_array
 from connector.kite.wire.packets import Tick, parse_frame
 from connector.schemas import load
+from tests.bench import rust_peer
 from tests.support.packets import Level, frame, full, quote
 from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS
 
 ROUNDS = 15
 ROUND_SECONDS = 0.02
 INSTRUMENTS = [number << 8 | 1 for number in range(400, 3400)]
+
+RUST, OTHER = "… Rust crate's parse", "… BENCH_PEER's parse"
+REACH = {(RUST, "frame_array, full, three columns"): 1.0, (OTHER, "parse_frame, full"): 1.5}
 
 TICK_FIELDS = Tick.__match_args__
 
@@ -46,10 +56,15 @@ class Contest(NamedTuple):
 def run() -> list[dict[str, Any]]:
     contests = assemble()
     best = [float("inf")] * len(contests)
-    for _ in range(ROUNDS):
+    hundreds = frames_of(full_packet, 100)[:5]
+    foreign = dict.fromkeys(foreign_parsers(), float("inf"))
+    for number in range(ROUNDS):
         for place, contest in enumerate(contests):
             best[place] = min(best[place], seconds_a_packet(contest))
-    return [
+        if number % 5 == 4:
+            for name, program in foreign_parsers().items():
+                foreign[name] = min(foreign[name], parsed_elsewhere(program, hundreds, 100))
+    figures = [
         {
             "name": contest.name,
             "value": seconds * 1e6,
@@ -59,6 +74,36 @@ def run() -> list[dict[str, Any]]:
         | ({} if contest.reach is None else {"reach": contest.reach})
         for contest, seconds in zip(contests, best, strict=True)
     ]
+    ours = {
+        contest.name: seconds
+        for contest, seconds in zip(contests, best, strict=True)
+        if contest.packets_a_frame == 100
+    }
+    for name, seconds in foreign.items():
+        figures.append({"name": name, "value": seconds * 1e6, "unit": "µs a packet",
+                        "note": "100 a frame: its structs, all fields"})  # fmt: skip
+        figures += [
+            {"name": f"{what} to {name.removeprefix('… ')}", "value": value / seconds, "unit": "×",
+             "note": "100 a frame"}
+            | ({"reach": REACH[name, what]} if (name, what) in REACH else {})
+            for what, value in ours.items()
+        ]  # fmt: skip
+    return figures
+
+
+def foreign_parsers() -> dict[str, str]:
+    """Programs that parse frames, by name."""
+    manager, peer = rust_peer.found(), os.environ.get("BENCH_PEER")
+    return ({RUST: str(manager)} if manager else {}) | ({OTHER: peer} if peer else {})
+
+
+def parsed_elsewhere(program: str, frames: Frames, packets: int) -> float:
+    """Seconds a packet of a program's best round."""
+    given = b"".join(len(data).to_bytes(4) + data for data in frames)
+    told = subprocess.run(
+        [program, "parse", "300", str(packets)], input=given, stdout=subprocess.PIPE, check=True
+    )
+    return float(told.stdout) / 1e9
 
 
 def seconds_a_packet(contest: Contest) -> float:
@@ -90,8 +135,9 @@ def assemble() -> list[Contest]:
     contests += [
         Contest("parse_frame, full", parse, singles[:100], 1, ": Tick objects, for the library"),
         Contest("parse_frame, full", parse, twenties[:5], 20),
+        Contest("parse_frame, full", parse, hundreds[:5], 100),
         Contest("parse_frame, quote", parse, quotes[:5], 20),
-        Contest("parse_frame, full, all fields read", read, twenties[:5], 20),
+        Contest("parse_frame, full, all fields read", read, hundreds[:5], 100),
         Contest("frame_array, full, three columns", each(three_columns), hundreds[:5], 100),
     ]
     if official := official_parser():

@@ -1,10 +1,8 @@
 """From the socket to the broker's acknowledgement: the service beside a pipeline of today's parts.
 
-With BENCH_RUST=1, and cargo, beside the Rust manager too: its latency to the user's channel.
-
 Feed, subject and broker are processes of their own, so that CPU time and memory are the subject's
 alone. The subject is `kite-connector run` as a user runs it (its HTTP server, health checks and log
-included), but for latency, where `subject.py` puts a clock behind the same pipeline.
+included). Latencies are `bench_latency`'s.
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ import yaml
 
 from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.topics import TopicNames
-from tests.bench import rust_peer
 from tests.bench.feed import SLOTS, tokens_of
 from tests.support.ports import free_ports
 
@@ -34,7 +31,6 @@ ROOT = Path(__file__).parents[2]
 # the broker keeps 100 000 messages a partition; so many partitions are those of the settings
 PARTITIONS = 6
 READY_SECONDS = 60.0
-WITH_RUST = os.environ.get("BENCH_RUST") == "1"
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 Figure = dict[str, Any]
@@ -44,19 +40,13 @@ def run() -> list[Figure]:
     with EmbeddedBroker(bench_topics()) as broker:
         servers = broker.bootstrap_servers
         # interleaved, so that a slow moment of the machine meets both
-        floods, peer_floods, paced, latencies, peer_latencies = [], [], [], [], []
-        rust_latencies = []
+        floods, peer_floods, paced = [], [], []
         for _ in range(3):
             floods.append(service(servers, instruments=500, packets=100, frames=4000))
             peer_floods.append(peer(servers, instruments=500, packets=100, frames=40))
-            latencies.append(subject(servers, instruments=500, packets=1, frames=5000, pace=1000))
-            peer_latencies.append(peer(servers, instruments=500, packets=1, frames=1500, pace=1000))
-            if WITH_RUST:
-                rust_latencies.append(rust(instruments=500, packets=1, frames=5000, pace=1000))
         paced.append(service(servers, instruments=3000, packets=60, frames=1500, pace=100))
     flood = min(floods, key=lambda run: run["cpu_us"])
     peer_flood = min(peer_floods, key=lambda run: run["cpu_us"])
-    latency, peer_latency = best(latencies), best(peer_latencies)
     day = paced[0]
     lost = sum(run["lost"] for run in floods)
     return [
@@ -69,17 +59,6 @@ def run() -> list[Figure]:
          "note": f"{flood['per_second']:,.0f} a second were taken with the feed on the same cores"},
         {"name": "lost in the flood", "value": lost, "unit": "ticks", "reach": 0,
          "note": f"of {sum(run['sent'] for run in floods):,}"},
-        {"name": "socket to produce(), p50", "value": latency["p50_us"], "unit": "µs",
-         "reach": 46, "note": "from send() in the feed; 1 tick a frame, 1000/s × 3; best of 3"},
-        {"name": "socket to produce(), p99", "value": latency["p99_us"], "unit": "µs",
-         "reach": 233, "note": "the same run"},
-        {"name": "… pykiteconnect pipeline, p50", "value": peer_latency["p50_us"], "unit": "µs"},
-        {"name": "… pykiteconnect pipeline, p99", "value": peer_latency["p99_us"], "unit": "µs"},
-        *(
-            {"name": f"… Rust manager to the user's channel, {p}", "unit": "µs",
-             "value": best(rust_latencies)[f"{p}_us"]}
-            for p in ("p50", "p99") if rust_latencies
-        ),
         {"name": "9000 instruments, full, 2/s each: CPU", "value": day["cpu_percent"],
          "unit": "% of a core", "reach": 10,
          "note": f"{day['per_second']:,.0f} ticks/s in frames of 60; lost {day['lost']}"},
@@ -94,10 +73,6 @@ def bench_topics() -> dict[str, int]:
     topics = dict.fromkeys(names.all_ticks().values(), PARTITIONS)
     topics |= {names.orders: 3, names.events: 1, names.deadletter: 1, names.control: 1}
     return topics | {names.replies: 1, names.subscriptions: SLOTS, names.instruments: PARTITIONS}
-
-
-def best(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    return min(runs, key=lambda run: run["p99_us"])
 
 
 class Feed:
@@ -232,38 +207,40 @@ def peak_mib(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def subject(servers: str, **load: float) -> dict[str, Any]:
-    return python("tests.bench.subject", servers, **load)
-
-
 def peer(servers: str, **load: float) -> dict[str, Any]:
     return python("tests.bench.peer", servers, **load)
 
 
-def rust(*, instruments: int, packets: int, frames: int, pace: float) -> dict[str, Any]:
-    program = rust_peer.build()
-    feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
-    command = [str(program), str(instruments), str(SLOTS * frames * packets)]
-    return measured(feed, command, {rust_peer.ROOT_VARIABLE: feed.url})
-
-
 def python(
-    module: str, servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0
-) -> dict[str, Any]:
+    module: str, servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0,
+    folder: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Run a module, or a program's file, with this version or with the one in a folder."""
     feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
     command = [
-        *(PYTHON, "-m", module, "--url", feed.url, "--bootstrap-servers", servers),
+        *(
+            PYTHON,
+            *([module] if module.endswith(".py") else ["-m", module]),
+            "--url",
+            feed.url,
+            "--bootstrap-servers",
+            servers,
+        ),
         *("--instruments", str(instruments), "--ticks", str(SLOTS * frames * packets)),
     ]
-    return measured(feed, command)
+    environment = None if folder is None else {"PYTHONPATH": str(folder)}
+    return measured(feed, command, environment, folder)
 
 
 def measured(
-    feed: Feed, command: list[str], environment: dict[str, str] | None = None
+    feed: Feed,
+    command: list[str],
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """Run a program that measures itself against the feed."""
     process = subprocess.Popen(
-        command, env=os.environ | (environment or {}), stdout=subprocess.PIPE, text=True
+        command, cwd=folder, env=os.environ | (environment or {}), stdout=subprocess.PIPE, text=True
     )
     try:
         feed.hear()
@@ -277,4 +254,5 @@ def measured(
         "cpu_us": figures["cpu_seconds"] / figures["received"] * 1e6,
         "p50_us": ages[len(ages) // 2],
         "p99_us": ages[len(ages) * 99 // 100],
+        "lost": figures.get("lost", 0),
     }

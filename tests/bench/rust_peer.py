@@ -8,12 +8,23 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 CRATE = "kiteticker-async-manager"
 PROGRAM = Path(__file__).parent / "rust_manager"
 BUILD = Path(__file__).parents[2] / "build" / "rust_manager"
+SOURCE = PROGRAM / "src/main.rs"
+PROGRAM_BUILT = BUILD / "target/release/rust-manager"
 ROOT_VARIABLE = "KITE_ROOT"
+
+
+def found() -> Path | None:
+    """The program, where it is built or cargo can build it; else None, with a line that says so."""
+    if not PROGRAM_BUILT.exists() and shutil.which("cargo") is None:
+        print("no cargo: not beside the Rust manager", file=sys.stderr)
+        return None
+    return build()
 
 
 def build() -> Path:
@@ -23,9 +34,8 @@ def build() -> Path:
         FileNotFoundError: there is no cargo.
         subprocess.CalledProcessError: it cannot be built.
     """
-    program = BUILD / "target/release/rust-manager"
-    if program.exists():
-        return program
+    if PROGRAM_BUILT.exists() and PROGRAM_BUILT.stat().st_mtime > SOURCE.stat().st_mtime:
+        return PROGRAM_BUILT
     shutil.copytree(PROGRAM, BUILD, dirs_exist_ok=True)
     metadata = json.loads(cargo("metadata", "--format-version", "1"))
     (manifest,) = (
@@ -40,7 +50,7 @@ def build() -> Path:
     )
     change(copy / "Cargo.toml", 'version = "0.27"\nfeatures = ["native-tls"]', 'version = "0.27"')
     cargo("build", "--release", "--quiet", "--config", f'patch.crates-io.{CRATE}.path="{copy}"')
-    return program
+    return PROGRAM_BUILT
 
 
 def cargo(*arguments: str) -> str:
