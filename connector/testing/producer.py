@@ -48,6 +48,7 @@ class RecordingProducer:
         """How many records of a topic wait for Kafka."""
         self.way = "native"
         """What it says of its way to librdkafka; empty where there is no client yet."""
+        self.way = "native"
         self.broker_reachable = True
         self.last_error: str | None = None
         self.dead_letters = Counts()

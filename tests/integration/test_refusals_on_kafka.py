@@ -25,6 +25,7 @@ from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import KafkaSettings, SpoolSettings, TopicSettings
 from connector.testing import until
 from tests.integration.secured import Right, kafka_settings
+from tests.support.producers import balanced
 from tests.support.reading import by_key, read_topic
 
 pytestmark = pytest.mark.integration
@@ -122,15 +123,7 @@ class Running:
             ],
             round(self.clock() * 1000),
         )
-        self.balanced()
-
-    def balanced(self):
-        for counts in (self.producer.counts, self.producer.dead_letters):
-            parts = (counts.delivered, counts.in_flight, counts.spooled)
-            assert min(parts) >= 0
-            assert counts.produced == (
-                sum(parts) + sum(counts.failed.values()) + sum(counts.dropped.values())
-            )
+        balanced(self.producer)
 
     async def goes_on(self, topic):
         """Records that are made from now on are written to a topic."""
@@ -148,7 +141,7 @@ class Running:
         for task in self._tasks[1:]:
             task.cancel()
         assert await self.producer.flush(SECONDS)
-        self.balanced()
+        balanced(self.producer)
         counts, dead = self.producer.counts, self.producer.dead_letters
         assert counts.spooled == counts.in_flight == dead.spooled == dead.in_flight == 0
 

@@ -12,6 +12,7 @@ from connector.kafka.clients import VARIABLE
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import until
+from tests.support.producers import balanced
 from tests.support.reading import by_key, read_topic
 
 TIME_MS = 1_700_000_000_000
@@ -55,15 +56,7 @@ class Feed:
         ]
         self.made += count
         self.producer.produce_all(records, TIME_MS)
-        self.balanced()
-
-    def balanced(self):
-        counts = self.producer.counts
-        parts = (counts.delivered, counts.in_flight, counts.spooled)
-        assert min(parts) >= 0
-        assert counts.produced == sum(parts) + sum(counts.failed.values()) + sum(
-            counts.dropped.values()
-        )
+        balanced(self.producer)
 
 
 async def check(broker, made, *, repeats=False):

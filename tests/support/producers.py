@@ -2,13 +2,14 @@
 
 
 def balanced(producer):
-    counts = producer.counts
-    numbers = (counts.delivered, counts.in_flight, counts.spooled)
-    assert min(numbers) >= 0
-    assert counts.produced == sum(numbers) + sum(counts.failed.values()) + sum(
-        counts.dropped.values()
-    )
-    return counts
+    """The counts of a producer, of which every record is somewhere; dead letters too, if any."""
+    for counts in filter(None, (producer.counts, getattr(producer, "dead_letters", None))):
+        parts = (counts.delivered, counts.in_flight, counts.spooled)
+        assert min(parts) >= 0
+        assert counts.produced == (
+            sum(parts) + sum(counts.failed.values()) + sum(counts.dropped.values())
+        )
+    return producer.counts
 
 
 def send(producer, numbers, key=b"k", frame=5):

@@ -17,6 +17,7 @@ from connector.kafka.producer import ProducerState
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import FakeClock
 from tests.support.kafka_client import WAYS, FakeCluster
+from tests.support.producers import balanced
 
 TOPICS = ("a", "b", "c")
 DEAD = "dead"
@@ -60,16 +61,6 @@ async def start(clock, cluster, tmp_path):
     yield start
     for producer in started:
         await producer.close(0)
-
-
-def balanced(producer):
-    for counts in (producer.counts, producer.dead_letters):
-        parts = (counts.delivered, counts.in_flight, counts.spooled)
-        assert min(parts) >= 0
-        assert counts.produced == (
-            sum(parts) + sum(counts.failed.values()) + sum(counts.dropped.values())
-        )
-    return producer.counts
 
 
 def send(producer, topic, numbers, key=b"k"):

@@ -1,13 +1,10 @@
-from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts
 from connector.kafka.refusals import Trouble
 from connector.kite.config import ConnectionConfig
@@ -19,6 +16,7 @@ from connector.service.readiness import Phase, Progress
 from connector.service.status_builder import Reporter, balance
 from connector.settings.models import Settings
 from connector.simulator.wire import encode_frame, quote_packet
+from connector.testing import RecordingProducer
 from tests.support.producing import TIME_US, pipeline
 
 numbers = st.integers(0, 50)
@@ -78,23 +76,17 @@ def test_a_record_that_is_missing_shows():
     assert not balance(counts(delivered=9), counts(), received=10, redirected=0).balanced
 
 
-class Producer:
-    broker_reachable = True
-    last_error = None
-    spool_bytes = 7
-    spool_peak_bytes = 70
-    spool_limit_bytes = 900
-    spool_problem = "spool.directory /spool cannot be written: No space left on device"
-    queue_peak = 700
-    counts = counts(delivered=2, found=1)
-    dead_letters = Counts()
-    way = "native"
-    refusals: ClassVar = Counter({("kite.ticks.nse", "invalid_timestamp"): 4})
-    troubles = (Trouble("kite.ticks.nse", "INVALID_TIMESTAMP", "", 0.0),)
-
-    def __init__(self):
-        self.health = BrokerHealth(None)
-        self.health.acknowledgement.histogram.observe(0.004)
+def recording_producer():
+    producer = RecordingProducer(
+        Trouble("kite.ticks.nse", "INVALID_TIMESTAMP", "", 0.0),
+        counts=counts(delivered=2, found=1),
+    )
+    producer.spool_bytes, producer.spool_peak_bytes, producer.spool_limit_bytes = 7, 70, 900
+    producer.spool_problem = "spool.directory /spool cannot be written: No space left on device"
+    producer.queue_peak = 700
+    producer.refusals["kite.ticks.nse", "invalid_timestamp"] = 4
+    producer.health.acknowledgement.histogram.observe(0.004)
+    return producer
 
 
 class Owner:
@@ -119,7 +111,7 @@ class Owner:
 
 def reporter_of(settings, owner):
     dead_letters = DeadLetters(None, "kite.deadletter", None)
-    producer = Producer()
+    producer = recording_producer()
     troubles = SimpleNamespace(reasons=list)
     return Reporter(settings, producer, owner, dead_letters, troubles, Progress())
 

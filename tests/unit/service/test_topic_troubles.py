@@ -9,7 +9,7 @@ from connector.kafka.producer_state import Counts
 from connector.kafka.refusals import Trouble
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import KafkaSettings
-from connector.testing import until
+from connector.testing import RecordingProducer, until
 
 MISSING = Trouble("kite.ticks.nse", "UNKNOWN_TOPIC_OR_PART", "Unknown topic", 0.0)
 
@@ -30,17 +30,12 @@ class Log:
         pass
 
 
-class Producer:
-    troubles = ()
-    counts = Counts(in_flight=3, spooled=4)
-
+class Producer(RecordingProducer):
     def __init__(self, *troubles):
-        self.troubles = troubles
         self.now = 0.0
-        self.health = BrokerHealth(Log(), lambda: self.now)
-
-    def waiting(self, topic):
-        return {"kite.ticks.nse": 7}[topic]
+        health = BrokerHealth(Log(), lambda: self.now)
+        super().__init__(*troubles, counts=Counts(in_flight=3, spooled=4), health=health)
+        self.waiting_of = {"kite.ticks.nse": 7}
 
 
 def reasons(producer, make=None):
