@@ -103,6 +103,7 @@ lock: $(STAMP) ## renew requirements/*.txt
 	@$(LOCK) --group deploy -o requirements/deploy.txt
 	@$(LOCK) --group spark -o requirements/spark.txt
 	@$(LOCK) --group clickhouse -o requirements/clickhouse.txt
+	@$(LOCK) --group frames -o requirements/frames.txt
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(LOCK) - -o requirements/build.txt
 

@@ -71,7 +71,7 @@ def user_folder(folder: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         (folder / "examples" / project / "build").symlink_to(out)
     (folder / "build").mkdir()
-    for name in ("spark", "clickhouse"):
+    for name in ("spark", "clickhouse", "frames"):
         (folder / f"build/{name}").symlink_to(BUILD / f"{name}-venv")
     return folder
 
@@ -111,11 +111,11 @@ def spark(folder: Path, lines: Iterable[str]) -> str:
     )
 
 
-def clickhouse(folder: Path, lines: list[str]) -> str:
+def in_environment(name: str, folder: Path, lines: list[str]) -> str:
     """The lines of the page behind the one that makes the environment, which is made once."""
     environment, *rest = lines
-    assert "-r requirements/clickhouse.txt" in environment
-    _python_of("clickhouse")
+    assert f"-r requirements/{name}.txt" in environment
+    _python_of(name)
     return run(["bash", "-euo", "pipefail", "-c", "\n".join(rest)], folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 from connector.cli.clickhouse import clickhouse_tables
 from tests.integration.downstream.bars import Bar
 from tests.integration.downstream.checksum import NULLABLE, agreed, result
-from tests.integration.downstream.engines import clickhouse, documented, user_folder
+from tests.integration.downstream.engines import documented, in_environment, user_folder
 
 pytestmark = pytest.mark.downstream
 
@@ -37,7 +37,9 @@ def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path)
     (scripts / "tables.sql").write_text(tables, "utf-8")
     with (scripts / "bars.sql").open("a", encoding="utf-8") as script:
         script.write(f"\nSELECT {COUNTS} FROM ticks FINAL;\n")
-    printed = clickhouse(folder, documented("docs/downstream.md", "## ClickHouse"))
+    printed = in_environment(
+        "clickhouse", folder, documented("docs/downstream.md", "## ClickHouse")
+    )
     *bars, counts = [json.loads(line) for line in printed.splitlines()]
     made = [
         Bar(

@@ -32,7 +32,10 @@ INSERT INTO named SELECT token_key, tradingsymbol, expiry, lot_size FROM instrum
 """
 # what is not read is at least accepted
 EXPLAIN_SQL = "EXPLAIN SELECT * FROM orders;\nEXPLAIN SELECT * FROM connection_events;\n"
-COUNTED = [*NULLABLE, "ohlc.open", "depth.buy[1].price"]
+COUNTED = {name: f"`{name}`" for name in NULLABLE} | {
+    "ohlc.open": "ohlc.`open`",
+    "depth.buy[1].price": "depth.buy[1].price",
+}
 COUNTS_SQL = """
 CREATE TABLE counts (
   exchange STRING, ticks BIGINT, volume BIGINT, %declared%, PRIMARY KEY (exchange) NOT ENFORCED
@@ -133,7 +136,7 @@ def test_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path):
     topic = f"{downstream.prefix}.counts"
     downstream.create_topics(topic)
     names = [f"no_{number}" for number in range(len(COUNTED))]
-    counted = [f"COUNT(*) FILTER (WHERE {column} IS NULL)" for column in COUNTED]
+    counted = [f"COUNT(*) FILTER (WHERE {column} IS NULL)" for column in COUNTED.values()]
     script = (
         COUNTS_SQL.replace("%topic%", topic)
         .replace("%servers%", downstream.bootstrap_servers)

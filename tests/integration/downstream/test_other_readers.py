@@ -1,4 +1,4 @@
-"""Readers in Go and Node over the tape: each prints its ticks, whose checksum all readers have."""
+"""Other readers over the tape: each prints its ticks, or bars, and all make of them the same."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.containers import unavailable
 from tests.integration.downstream.checksum import agreed, checksum
-from tests.integration.downstream.engines import documented, run, user_folder
+from tests.integration.downstream.engines import documented, in_environment, run, user_folder
 
 pytestmark = pytest.mark.downstream
 
@@ -41,5 +41,31 @@ def test_the_checksum_is_that_of_every_reader(written, tmp_path, section, progra
     if shutil.which(program) is None:
         unavailable(f"{program} is not here")
     received = printed(written, tmp_path, section)
+    assert len(received) == len(written.written)
+    assert checksum(received) == agreed()
+
+
+def test_polars_pandas_and_duckdb_have_the_prices_of_every_reader(written, tmp_path):
+    # that the three agree is asserted in the example
+    make, line = documented("docs/downstream.md", "## Polars, pandas, DuckDB")
+    line = (
+        line.replace("localhost:9092", written.bootstrap_servers)
+        .replace("http://localhost:8081", written.registry_url)
+        .replace(r"kite\.ticks", written.prefix + r"\.ticks")
+    )
+    printed = in_environment("frames", user_folder(tmp_path), [make, line])
+    bars = [json.loads(line) for line in printed.splitlines()]
+    assert bars == [[*bar[:2], *bar[4:8], bar[12]] for bar in agreed()["bars"]]
+
+
+def test_quixstreams_has_the_checksum_of_every_reader(written, tmp_path):
+    make, line = documented("docs/downstream.md", "## quixstreams")
+    line = (
+        line.replace("localhost:9092", written.bootstrap_servers)
+        .replace("http://localhost:8081", written.registry_url)
+        .replace("--prefix kite", f"--prefix {written.prefix}")
+    )
+    printed = in_environment("frames", user_folder(tmp_path), [make, line])
+    received = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert len(received) == len(written.written)
     assert checksum(received) == agreed()

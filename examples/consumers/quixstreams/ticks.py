@@ -1,0 +1,59 @@
+"""Reads ticks with quixstreams, each as a line of JSON.
+
+    pip install 'quixstreams[avro,schema_registry]'
+    python ticks.py
+
+Times are datetimes, which the library's state and group_by cannot keep ("Type is not JSON
+serializable"): they are turned into milliseconds first. Its windows go by Kafka's timestamp, which
+is the receive time; for the event time give `topic` a timestamp_extractor that returns an int.
+"""
+
+import argparse
+import json
+import sys
+from datetime import datetime
+
+from quixstreams import Application
+from quixstreams.models.serializers.avro import AvroDeserializer
+from quixstreams.models.serializers.schema_registry import SchemaRegistryClientConfig
+
+EXCHANGES = ("nse", "nfo", "cds", "bse", "bfo", "bcd", "mcx", "mcxsx", "indices", "nco")
+
+
+def milliseconds(value: object) -> object:
+    return round(value.timestamp() * 1000) if isinstance(value, datetime) else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--bootstrap-servers", default="localhost:9092")
+    parser.add_argument("--registry-url", default="http://localhost:8081")
+    parser.add_argument("--prefix", default="kite")
+    parser.add_argument("--group", default="kite-example-quixstreams")
+    parser.add_argument(
+        "--idle-seconds", type=float, default=0, help="stop when nothing came for so long"
+    )
+    arguments = parser.parse_args()
+    application = Application(
+        broker_address=arguments.bootstrap_servers,
+        consumer_group=arguments.group,
+        auto_offset_reset="earliest",
+        auto_create_topics=False,
+    )
+    registry = SchemaRegistryClientConfig(url=arguments.registry_url)
+    deserializer = AvroDeserializer(schema_registry_client_config=registry)
+    for exchange in EXCHANGES:
+        topic = application.topic(
+            f"{arguments.prefix}.ticks.{exchange}",
+            key_deserializer="str",
+            value_deserializer=deserializer,
+        )
+        ticks = application.dataframe(topic)
+        ticks = ticks.apply(lambda tick: {name: milliseconds(tick[name]) for name in tick})
+        ticks.update(lambda tick: print(json.dumps(tick)))
+    application.run(timeout=arguments.idle_seconds)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
