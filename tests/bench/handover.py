@@ -83,14 +83,15 @@ async def measure(servers: str, packets: int, ticks: int) -> dict[str, float]:
         await asyncio.sleep(0)
         if producer.counts.in_flight > ROOM:
             await producer.flush(60)
-    await producer.flush(60)
+    everything_written = await producer.flush(60)
     main, everything = time.thread_time() - main_from, time.process_time() - all_from
     counts = producer.counts
+    lost = sum(counts.dropped.values()) + sum(counts.failed.values())
     await producer.close(10)
     return {
         "main_us": main / done * 1e6,
         "all_us": everything / done * 1e6,
-        "lost": counts.produced - counts.delivered,
+        "lost": lost + (not everything_written),
     }
 
 
