@@ -108,6 +108,7 @@ class Cluster:
             settings.name,
             self,
             slots=partitions(settings.accounts),
+            clock=clock,
         )
         self._leader: Leader | None = None
         self._leader_done: asyncio.Future[None] | None = None
@@ -363,7 +364,7 @@ class Cluster:
             lambda: self._names,
             wanted=wanted,
             max_bytes=settings.cluster.command_max_bytes,
-            time_ms=lambda: self._clock.time_us() // 1000,
+            clock=self._clock,
             refresh=self._begin_refresh if self._started().can_refresh else None,
             on_event=self._publish_event,
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,

@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from connector.kite.clock import Clock
+
 KEEP_SECONDS: Final = 1.0
 """What a killed owner leaves is at most so old: a gap begins so much too early."""
 READ_SECONDS: Final = 2.0
@@ -37,12 +39,12 @@ class SlotFrames:
 
     Args:
         topic: whose partition k stands for slot k.
-        monotonic: seconds.
+        clock: for its seconds.
     """
 
-    def __init__(self, topic: str, monotonic: Callable[[], float]) -> None:
+    def __init__(self, topic: str, clock: Clock) -> None:
         self._topic = topic
-        self._monotonic = monotonic
+        self._clock = clock
         self._log = structlog.get_logger("connector.cluster")
         # the offset after what was read of each partition: what is committed with the metadata
         self._reached: dict[int, int] = {}
@@ -79,7 +81,7 @@ class SlotFrames:
         owned: Collection[int],
     ) -> None:
         """Write the slots' times where they have changed, once a `KEEP_SECONDS`; never waits."""
-        now = self._monotonic()
+        now = self._clock.monotonic()
         if now < self._keep_after:
             return
         self._keep_after = now + KEEP_SECONDS

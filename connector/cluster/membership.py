@@ -13,8 +13,7 @@ import asyncio
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -37,6 +36,7 @@ from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.groups import cluster_group
 from connector.kafka.topics import TopicNames
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
 
@@ -131,8 +131,7 @@ class Membership:
         name: the connector's, the first part of the group's.
         member: told of everything.
         slots: partitions that the accounts need, to look whether others stream already.
-        monotonic: seconds, for how long a refusal counts.
-        wall_clock: UTC seconds, for when to join.
+        clock: for how long a refusal counts, and for when to join.
     """
 
     def __init__(
@@ -144,13 +143,11 @@ class Membership:
         member: Member,
         *,
         slots: int = 0,
-        monotonic: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._kafka = kafka
         self._slots = slots
-        self._monotonic = monotonic
-        self._wall_clock = wall_clock
+        self._clock = clock
         self._cluster = cluster
         self._topics = topics
         self._name = name
@@ -177,7 +174,7 @@ class Membership:
         # slots of the present assignment, as the thread knows them
         self._owned: set[int] = set()
         # when each slot's last frame came, kept in the group for the next owner
-        self._frames = SlotFrames(topics.subscriptions, monotonic)
+        self._frames = SlotFrames(topics.subscriptions, clock)
         # assignments, revocations and losses: a metric, by which a flapping group is seen
         self.rebalances = 0
         self.joined = False
@@ -287,7 +284,7 @@ class Membership:
         next full `JOIN_SECONDS` of the wall clock. A group that streams nothing is joined at once;
         there the brokers' group.initial.rebalance.delay.ms gathers.
         """
-        now = self._wall_clock()
+        now = self._clock.time_us() / 1e6
         streaming = [
             slot
             for slot, left in self._frames.read(consumer, range(self._slots)).items()
@@ -328,7 +325,7 @@ class Membership:
             self._call(self._member.apply, items)
         self._frames.keep(consumer, self._member.last_frames_us, self._owned)
         # a client may have a member id, and be refused all the same
-        if self._monotonic() >= self._refused_until and consumer.memberid():
+        if self._clock.monotonic() >= self._refused_until and consumer.memberid():
             self.joined = True
             self.error = None
         if self._held and not self._rejoining and consumer.memberid():
@@ -347,7 +344,7 @@ class Membership:
             self._refusals.add(reason)
             self._log.error("member_refused", reason=reason)
         self.error = reason
-        self._refused_until = self._monotonic() + REFUSED_SECONDS
+        self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
         return True
 
     def _item(self, message: Message) -> Item | None:

@@ -43,6 +43,7 @@ from connector.errors import (
     RecordRefusedError,
     TransactionAbortedError,
 )
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.wire.models import ConnectionEvent, Mode
 
 POLL_SECONDS: Final = 0.1
@@ -95,7 +96,7 @@ class Leader:
         names: the instrument master as it is now; asked for each command.
         wanted: what the settings want always subscribed, by mode.
         max_bytes: longest command.
-        time_ms: the clock, UTC milliseconds.
+        clock: for times and pauses.
         refresh: begins to load the instrument master anew; the future fails with a ConnectorError
             when that cannot be. True: accept a list that would be held back. None: there is
             nothing to load.
@@ -110,7 +111,7 @@ class Leader:
         *,
         wanted: Mapping[Mode, Sequence[int | str]],
         max_bytes: int,
-        time_ms: Callable[[], int],
+        clock: Clock = SYSTEM_CLOCK,
         refresh: Callable[[bool], Future[None]] | None = None,
         on_event: Callable[[ConnectionEvent], None] | None = None,
         back_off_seconds: float = BACK_OFF_SECONDS,
@@ -120,11 +121,10 @@ class Leader:
         self._layout = layout
         self._names = names
         self._wanted = wanted
-        self._time_ms = time_ms
         # at most one load of the instrument list, whatever number of commands waits for it
-        self._loading = Loading(refresh)
+        self._loading = Loading(refresh, clock=clock)
         # what pieces of work need, so that they need not know the leader
-        self._desk = Desk(names, max_bytes=max_bytes, time_ms=time_ms, loads=self._loading.possible)
+        self._desk = Desk(names, max_bytes=max_bytes, clock=clock, loads=self._loading.possible)
         self._on_event = on_event
         self._back_off_seconds = back_off_seconds
         self._fenced_seconds = fenced_seconds
@@ -340,7 +340,7 @@ class Leader:
         """Apply the leader's own commands, a transaction each; there is nobody to reply to."""
         unresolved: list[str] = []
         for command in commands:
-            outcome = reduce(self._present(), command, self._time_ms(), self._names())
+            outcome = reduce(self._present(), command, self._desk.time_ms(), self._names())
             try:
                 self.state = self._commit(log, outcome.state, outcome.records)
             except RecordRefusedError as error:

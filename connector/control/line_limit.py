@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, Final
+
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 
 LINES: Final = 20
 SECONDS: Final = 10.0
@@ -16,7 +16,7 @@ class LineLimit:
 
     Args:
         log: a structlog logger.
-        now_seconds: a clock that only goes forward.
+        clock: for its seconds.
     """
 
     def __init__(
@@ -25,13 +25,13 @@ class LineLimit:
         *,
         lines: int = LINES,
         seconds: float = SECONDS,
-        now_seconds: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._log = log
         self._lines = lines
         self._seconds = seconds
-        self._now_seconds = now_seconds
-        self._began = now_seconds()
+        self._clock = clock
+        self._began = clock.monotonic()
         self._written: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
 
@@ -46,7 +46,7 @@ class LineLimit:
 
     def turn(self) -> None:
         """Log how many lines were left out, where a span has ended; to be called now and then."""
-        now = self._now_seconds()
+        now = self._clock.monotonic()
         if now - self._began < self._seconds:
             return
         self._began = now

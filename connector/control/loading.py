@@ -5,7 +5,6 @@ One load answers all commands that wait, and no other command waits for it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
@@ -14,6 +13,7 @@ import structlog
 
 from connector.control.bounds import ERROR_CHARACTERS, excerpt
 from connector.errors import ConnectorError
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 
 PAUSE_SECONDS: Final = 10.0
 """Loads begin at least so far apart: commands that come sooner wait for the next one."""
@@ -26,17 +26,17 @@ class Loading:
     Args:
         load: begins to load the list. True: accept one that would be held back. None: there is
             none to load.
-        now_seconds: a clock that only goes forward.
+        clock: for its seconds.
     """
 
     def __init__(
         self,
         load: Callable[[bool], Future[None]] | None,
         *,
-        now_seconds: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._load = load
-        self._now_seconds = now_seconds
+        self._clock = clock
         self._running: Future[None] | None = None
         self._accepts = False
         self._began_seconds: dict[bool, float] = {}
@@ -59,7 +59,7 @@ class Loading:
 
     def want(self, *, accepts: bool) -> None:
         """Begin a load, unless one is under way or the last one of its kind began only now."""
-        now = self._now_seconds()
+        now = self._clock.monotonic()
         began = self._began_seconds.get(accepts)
         too_soon = began is not None and now < began + PAUSE_SECONDS
         if self._load is None or self._running is not None or too_soon:

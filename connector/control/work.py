@@ -21,6 +21,7 @@ from connector.control.records import Record
 from connector.control.reducer import Outcome, give_up, reduce, rejection, wait
 from connector.control.state import Names, State
 from connector.control.transactions import ControlMessage, DeadLetter
+from connector.kite.clock import Clock
 from connector.kite.wire.models import ConnectionEvent
 
 INTERNAL_ERROR: Final = "internal error; the leader's log has it"
@@ -69,7 +70,7 @@ class Desk:
     Args:
         names: the list of instruments as it is now.
         max_bytes: longest command.
-        time_ms: the clock, UTC milliseconds.
+        clock: for the time of replies and dead letters.
         loads: whether `refresh-instruments` waits for a list to be loaded.
     """
 
@@ -78,15 +79,19 @@ class Desk:
         names: Callable[[], Names],
         *,
         max_bytes: int,
-        time_ms: Callable[[], int],
+        clock: Clock,
         loads: bool,
     ) -> None:
         self.names = names
         self.max_bytes = max_bytes
-        self.time_ms = time_ms
+        self._clock = clock
         self.loads = loads
         self.log = structlog.get_logger("connector.control")
-        self.lines = LineLimit(self.log)
+        self.lines = LineLimit(self.log, clock=clock)
+
+    def time_ms(self) -> int:
+        """Return UTC milliseconds since 1970."""
+        return self._clock.time_us() // 1000
 
     def do(self, state: State, command: Command, *, waited: bool = False) -> Applied:
         """Reduce one command; what nobody foresaw, or what no message can hold, is a rejection."""

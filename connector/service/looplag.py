@@ -7,11 +7,11 @@ where too little CPU shows.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from connector.kafka.histogram import MILLISECONDS, Histogram
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 
 
 class LoopLag:
@@ -21,7 +21,7 @@ class LoopLag:
         self,
         interval_seconds: float = 0.25,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.histogram = Histogram(MILLISECONDS)
@@ -33,7 +33,7 @@ class LoopLag:
     async def run(self) -> NoReturn:
         """Measure the lag until the task is cancelled."""
         while True:
-            due = self._clock() + self._interval_seconds
+            due = self._clock.monotonic() + self._interval_seconds
             await self._sleep(self._interval_seconds)
-            self.last_seconds = max(0.0, self._clock() - due)
+            self.last_seconds = max(0.0, self._clock.monotonic() - due)
             self.histogram.observe(self.last_seconds)

@@ -20,6 +20,7 @@ import structlog
 
 from connector.errors import reason_of
 from connector.kafka.tail import TailRecord
+from connector.kite.clock import Clock
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
 from connector.kite.wire.models import Order
 from connector.kite.wire.orders import REMEMBERED_UPDATES, update_identity
@@ -55,7 +56,7 @@ class OrderDeduplicator:
     Args:
         write: writes an update.
         owned: slots that this process owns; None: all there are.
-        monotonic: seconds, for holding.
+        clock: for how long copies are held.
         capacity: updates that are remembered, and that are held at most; the oldest go first.
     """
 
@@ -64,14 +65,14 @@ class OrderDeduplicator:
         write: Callable[[Update], None],
         *,
         owned: Callable[[], Collection[int]] | None = None,
-        monotonic: Callable[[], float],
+        clock: Clock,
         capacity: int = REMEMBERED_UPDATES,
     ) -> None:
         self.repeats = 0
         """Copies that were left out."""
         self._write = write
         self._owned = owned
-        self._monotonic = monotonic
+        self._clock = clock
         self._capacity = capacity
         self._done: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._held: dict[tuple[str, bytes], _Held] = {}
@@ -89,7 +90,7 @@ class OrderDeduplicator:
                 self.repeats += 1
             self._finish(identity, update)
         elif before is None:
-            due = self._monotonic() + hold_seconds
+            due = self._clock.monotonic() + hold_seconds
             self._held[identity] = _Held(update, due, hold_seconds)
             if len(self._held) > self._capacity:
                 # Kafka is away, and updates go on: the spool keeps them better than memory
@@ -97,7 +98,7 @@ class OrderDeduplicator:
                 self._finish(oldest, self._held.pop(oldest).update)
         else:
             self.repeats += 1
-            before.due = min(before.due, self._monotonic() + hold_seconds)
+            before.due = min(before.due, self._clock.monotonic() + hold_seconds)
 
     def written(self, payload_text: str) -> None:
         """Note that some replica's update was seen in the topic."""
@@ -112,7 +113,7 @@ class OrderDeduplicator:
         Args:
             topic_seen: whether the topic can be read; while not, nobody knows what others wrote.
         """
-        now = self._monotonic()
+        now = self._clock.monotonic()
         for identity, held in list(self._held.items()):
             if not topic_seen:
                 held.due = now + held.hold_seconds

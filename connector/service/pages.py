@@ -12,12 +12,12 @@ Asking changes nothing, and what is costly to make is made once a second at most
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
 
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.web.http_server import Answer
 from connector.service.accept import prefers_openmetrics
 from connector.service.metrics import Metrics
@@ -38,7 +38,7 @@ class Pages:
     Args:
         status: makes a snapshot of everything.
         readiness: makes that of readiness alone; out of `status` when not given.
-        monotonic: seconds, for the age of pages.
+        clock: for the age of pages.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Pages:
         status: Callable[[], ServiceStatus],
         readiness: Readiness | None = None,
         *,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._status = status
         self._readiness = readiness or self._readiness_of_status
         self._metrics = Metrics(status)
-        self._monotonic = monotonic
+        self._clock = clock
         # name of the page → (when it was made, the page)
         self._kept: dict[str, tuple[float, Answer]] = {}
         self._defect_logged = False
@@ -93,7 +93,7 @@ class Pages:
         )
 
     def _recent(self, name: str, make: Callable[[], Answer]) -> Answer:
-        now = self._monotonic()
+        now = self._clock.monotonic()
         kept = self._kept.get(name)
         if kept is not None and now - kept[0] < PAGE_SECONDS:
             return kept[1]

@@ -79,9 +79,7 @@ class Pipeline:
         self.encoder = encoder
         self.time_us = clock.time_us
         self.orders = 0
-        self.order_desk = OrderDeduplicator(
-            self._write_order, owned=owned, monotonic=clock.monotonic
-        )
+        self.order_desk = OrderDeduplicator(self._write_order, owned=owned, clock=clock)
         self.texts = 0
         """Text frames that cannot be read, each a dead letter."""
         self.events = 0

@@ -73,7 +73,6 @@ class Recorders:
                 slot,
                 ConfirmingHandler(),
                 self._writer,
-                clock_us=SYSTEM_CLOCK.time_us,
                 text=self._text,
             )
         )

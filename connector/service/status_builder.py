@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 from connector.codec import IMPLEMENTATION
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import Counts
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.service.dead_letters import DeadLetters
 from connector.service.looplag import LoopLag
 from connector.service.pipeline import Pipeline
@@ -40,6 +40,7 @@ class Reporter:
         dead_letters: counts the refused records that became some.
         troubles: knows the topics that accept nothing.
         progress: how far the service has come.
+        clock: for rates and ages.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Reporter:
         dead_letters: DeadLetters,
         troubles: TopicTroubles,
         progress: Progress,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.lag = LoopLag()
+        self.lag = LoopLag(clock=clock)
+        self._clock = clock
         self._settings = settings
         self._producer = producer
         self._owner = owner
@@ -59,15 +62,15 @@ class Reporter:
         self._troubles = troubles
         self._progress = progress
         self._rates = Rates()
-        self._started = time.monotonic()
-        self._started_ms = time.time_ns() // 1_000_000
+        self._started = self._clock.monotonic()
+        self._started_ms = clock.time_us() // 1000
 
     def sample(self, pipeline: Pipeline) -> None:
         """Note the counters for the rates; to be called about once a second."""
         counts: dict[Hashable, int] = dict(pipeline.ticks.items())
         for slot in pipeline.slots:
             counts[slot] = pipeline.packets(slot)
-        self._rates.sample(time.monotonic(), counts)
+        self._rates.sample(self._clock.monotonic(), counts)
 
     def readiness(self) -> tuple[str, list[str]]:
         """Return the phase, and why the service is not ready."""
@@ -113,7 +116,7 @@ class Reporter:
             version=VERSION,
             codec=IMPLEMENTATION,
             started_ms=self._started_ms,
-            uptime_seconds=round(time.monotonic() - self._started, 1),
+            uptime_seconds=round(self._clock.monotonic() - self._started, 1),
             phase=phase,
             not_ready=reasons,
             accounting=self.accounting(),
@@ -163,7 +166,7 @@ class Reporter:
         }
 
     def _connections(self, pipeline: Pipeline) -> list[ConnectionStatus]:
-        now_us = time.time_ns() // 1000
+        now_us = self._clock.time_us()
         return [
             ConnectionStatus(
                 slot=stats.slot,

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 
 from connector.control.leader import Leader
 from connector.control.state import Layout
@@ -19,7 +18,6 @@ def leader(kafka, master, slots=(0, 1, 2), capacity=3000, name="test", topics=TO
         lambda: master,
         wanted={},
         max_bytes=1_000_000,
-        time_ms=lambda: time.time_ns() // 1_000_000,
     )
     thread = threading.Thread(target=leads.run)
     thread.start()

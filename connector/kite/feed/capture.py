@@ -25,7 +25,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from typing import BinaryIO, NamedTuple, Self, cast
 
 from connector.errors import CaptureError
 from connector.files import UnusableFileError, check_file, open_private
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.handler import Flow, FlowControlled, Handler, Watching
 from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
 
@@ -196,7 +197,7 @@ class RecordingHandler:
         slot: the connection's number.
         inner: who gets the frames besides.
         writer: an open capture; several handlers may share it.
-        clock_us: UTC microseconds, for text frames, whose receive time is not handed on.
+        clock: for the times of text frames, whose receive time is not handed on.
         text: record text frames, and with them order postbacks.
     """
 
@@ -206,13 +207,13 @@ class RecordingHandler:
         inner: Handler,
         writer: CaptureWriter,
         *,
-        clock_us: Callable[[], int],
+        clock: Clock = SYSTEM_CLOCK,
         text: bool = True,
     ) -> None:
         self._slot = slot
         self._inner = inner
         self._writer = writer
-        self._clock_us = clock_us
+        self._clock = clock
         self._text = text
         self.error: OSError | None = None
         """Why recording has stopped: the disk is full, say."""
@@ -247,7 +248,7 @@ class RecordingHandler:
     def message(self, message: TickerMessage, raw: str) -> None:
         """Record a text frame and hand it on."""
         if self._text:
-            self._record(self._clock_us(), raw)
+            self._record(self._clock.time_us(), raw)
         self._inner.message(message, raw)
 
     def event(self, event: ConnectionEvent) -> None:

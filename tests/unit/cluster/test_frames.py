@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cluster.frames import SlotFrames
+from connector.testing import FakeClock
 
 
 class Group:
@@ -31,26 +32,26 @@ times = st.dictionaries(st.integers(0, 38), st.integers(1, 2**53), max_size=39)
 
 @given(times, times)
 def test_the_next_owner_reads_what_the_last_one_left(kept, handed_over):
-    group, old = Group(), SlotFrames("s", lambda: 0.0)
+    group, old = Group(), SlotFrames("s", FakeClock())
     old.keep(group, lambda: kept, range(39))
     old.hand_over(group, handed_over)
-    new = SlotFrames("s", lambda: 0.0)
+    new = SlotFrames("s", FakeClock())
     left = new.read(group, range(39))
     assert {slot: one.last_frame_us for slot, one in left.items()} == {**kept, **handed_over}
     # whoever was killed still has its slots, as far as this tells
     assert {slot for slot, one in left.items() if one.owned} == kept.keys() - handed_over.keys()
     # what another topic's partitions say is nothing to it
-    assert SlotFrames("other", lambda: 0.0).read(group, range(39)) == {}
+    assert SlotFrames("other", FakeClock()).read(group, range(39)) == {}
 
 
 def test_what_nests_without_end_is_no_time_either():
     group = Group()
     group.offsets["s", 3] = (0, "[" * 4096)
-    assert SlotFrames("s", lambda: 0.0).read(group, [3]) == {}
+    assert SlotFrames("s", FakeClock()).read(group, [3]) == {}
 
 
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
 def test_what_another_program_left_is_no_time(metadata):
     group = Group()
     group.offsets["s", 3] = (0, metadata)
-    assert SlotFrames("s", lambda: 0.0).read(group, [3]) == {}
+    assert SlotFrames("s", FakeClock()).read(group, [3]) == {}

@@ -14,6 +14,7 @@ from connector.control.records import Subscription
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
+from connector.testing import FakeClock
 
 TOPICS = TopicNames()
 
@@ -300,13 +301,13 @@ async def test_the_last_frame_is_handed_over_after_the_close_and_before_the_slot
 
 
 async def test_the_last_frames_are_kept_once_a_second_where_they_change(run):
-    now = [0.0]
+    clock = FakeClock()
 
     def later(_consumer):
-        now[0] += 1.0
+        clock.now += 1.0
 
     script = [assign(0), NOTHING, NOTHING, later, NOTHING, later, NOTHING]
-    _, _, joined, _ = await run(*script, monotonic=lambda: now[0], frames_us={0: 5, 7: 9})
+    _, _, joined, _ = await run(*script, clock=clock, frames_us={0: 5, 7: 9})
     # slot 7 is another's; the last one is the hand-over
     commits = [entry[1] for entry in joined.journal if entry[0] == "commit"]
     kept, given_up = '{"last_frame_us": 5}', '{"last_frame_us": 5, "free": true}'
@@ -328,7 +329,7 @@ async def test_the_last_frames_are_kept_once_a_second_where_they_change(run):
 async def test_replicas_that_come_while_others_stream_join_together(run, left, waits):
     with structlog.testing.capture_logs() as log:
         consumer, _, joined, _ = await run(
-            assign(0), slots=3, wall_clock=lambda: 1007.5, waited=0, left=left
+            assign(0), slots=3, clock=FakeClock(1_007_500_000), waited=0, left=left
         )
     gathers = [line["seconds"] for line in log if line["event"] == "join_gathers"]
     assert gathers == ([] if waits is None else [waits])
@@ -429,13 +430,13 @@ async def test_a_refusal_that_is_fatal_to_the_client_says_why_too(run, monkeypat
 
 
 async def test_a_refusal_is_over_once_it_is_said_no_more(run):
-    now = [0.0]
+    clock = FakeClock()
 
     def later(_consumer):
-        now[0] += membership.REFUSED_SECONDS
+        clock.now += membership.REFUSED_SECONDS
 
     refused = Message(None, None, None, None, error=Failure(Code.GROUP_MAX_SIZE_REACHED))
-    _, _, joined, _ = await run(refused, NOTHING, later, NOTHING, monotonic=lambda: now[0])
+    _, _, joined, _ = await run(refused, NOTHING, later, NOTHING, clock=clock)
     assert joined.error is None
     assert joined.joined
 

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from connector.control.bounds import DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from connector.control.line_limit import LineLimit
 from connector.control.transactions import ControlMessage
+from connector.testing import FakeClock
 from tests.support.bad_messages import ANSWERED, BAD_MESSAGES
 from tests.unit.control.test_leader import A, B, FakeLog, lead
 
@@ -51,7 +52,7 @@ def test_a_bad_message_is_answered_or_put_aside_and_the_next_one_is_applied(bad)
 
 
 def stop_the_lines_clock(leader):
-    leader._desk.lines = LineLimit(leader._desk.log, now_seconds=lambda: 0.0)
+    leader._desk.lines = LineLimit(leader._desk.log, clock=FakeClock())
 
 
 def test_all_of_them_together_are_one_reply_or_letter_each():

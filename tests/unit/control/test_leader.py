@@ -18,6 +18,7 @@ from connector.errors import (
     TransactionAbortedError,
 )
 from connector.kite.wire.models import EventType, Mode
+from connector.testing import FakeClock
 from tests.support.masters import FakeMaster
 
 A, B, C = 257, 513, 769
@@ -112,7 +113,7 @@ def lead(log, master=MASTER, wanted=None, layout=None, until=None, watch=None, *
         lambda: master,
         wanted=wanted or {},
         max_bytes=1_000_000,
-        time_ms=lambda: NOW_MS,
+        clock=FakeClock(NOW_MS * 1000),
         back_off_seconds=0,
         fenced_seconds=0,
         **options,
@@ -299,7 +300,7 @@ def test_a_fenced_leader_that_is_stopped_does_not_come_back(log):
         NoNames,
         wanted={},
         max_bytes=1000,
-        time_ms=lambda: NOW_MS,
+        clock=FakeClock(NOW_MS * 1000),
         fenced_seconds=3600,
     )
     thread = threading.Thread(target=lambda: (leader.run(), stopped.set()))
@@ -348,7 +349,7 @@ def test_names_that_a_later_master_knows(log):
         lambda: master,
         wanted={Mode.QUOTE: ["NSE:A"]},
         max_bytes=1000,
-        time_ms=lambda: NOW_MS,
+        clock=FakeClock(NOW_MS * 1000),
     )
     seen = []
 

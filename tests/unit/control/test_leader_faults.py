@@ -13,6 +13,7 @@ from connector.errors import (
     RecordRefusedError,
     TransactionAbortedError,
 )
+from connector.testing import FakeClock
 from tests.support.masters import FakeMaster
 from tests.unit.control.test_leader import NOW_MS, A, B, C, FakeLog, done, lead
 
@@ -212,7 +213,7 @@ def leader_of(log, master, refresh):
         lambda: master,
         wanted={},
         max_bytes=1_000_000,
-        time_ms=lambda: NOW_MS,
+        clock=FakeClock(NOW_MS * 1000),
         refresh=refresh,
         back_off_seconds=0,
     )

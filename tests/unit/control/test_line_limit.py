@@ -2,19 +2,20 @@ import structlog
 from structlog.testing import capture_logs
 
 from connector.control.line_limit import LineLimit
+from connector.testing import FakeClock
 
 
 def test_the_first_lines_of_a_span_are_written_and_the_rest_counted():
-    now = [0.0]
+    clock = FakeClock()
     with capture_logs() as lines:
-        limit = LineLimit(structlog.get_logger(), lines=2, seconds=10, now_seconds=lambda: now[0])
+        limit = LineLimit(structlog.get_logger(), lines=2, seconds=10, clock=clock)
         for n in range(5):
             limit.write("warning", "rejected", n=n)
         limit.write("info", "other")
-        now[0] = 9.9
+        clock.now += 9.9
         limit.turn()
         assert [line["event"] for line in lines] == ["rejected", "rejected", "other"]
-        now[0] = 10
+        clock.now = 1010.0
         limit.turn()
         limit.turn()
         limit.write("warning", "rejected", n=6)

@@ -10,7 +10,10 @@ class Lists:
     def __init__(self):
         self.now = 0.0
         self.loads = []
-        self.loading = Loading(self.load, now_seconds=lambda: self.now)
+        self.loading = Loading(self.load, clock=self)
+
+    def monotonic(self):
+        return self.now
 
     def load(self, accepts):
         self.loads.append((accepts, Future()))

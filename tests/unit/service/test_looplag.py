@@ -3,19 +3,19 @@ import asyncio
 import pytest
 
 from connector.service.looplag import LoopLag
+from connector.testing import FakeClock
 
 
 async def test_lag_is_what_a_timer_waits_too_long():
-    now = 0.0
+    clock = FakeClock()
     lags = [0.0, 0.02, 2.0]
 
     async def sleep(seconds):
-        nonlocal now
         if not lags:
             raise asyncio.CancelledError
-        now += seconds + lags.pop(0)
+        clock.now += seconds + lags.pop(0)
 
-    lag = LoopLag(0.25, clock=lambda: now, sleep=sleep)
+    lag = LoopLag(0.25, clock=clock, sleep=sleep)
     with pytest.raises(asyncio.CancelledError):
         await lag.run()
     assert lag.last_seconds == pytest.approx(2.0)

@@ -12,19 +12,20 @@ from connector.service.order_deduplicator import (
     OrdersTopic,
     Update,
 )
+from connector.testing import FakeClock
 
 
 class Desk:
     """An `OrderDeduplicator` with a clock that is turned by hand."""
 
     def __init__(self, owned=None, **options):
-        self.now = 100.0
+        self.clock = FakeClock()
         self.owned = owned
         self.written = []
         self.desk = OrderDeduplicator(
             self.written.append,
             owned=None if owned is None else lambda: self.owned,
-            monotonic=lambda: self.now,
+            clock=self.clock,
             **options,
         )
 
@@ -39,7 +40,7 @@ class Desk:
         self.desk.written(json.dumps(data))
 
     def wait(self, seconds, *, topic_seen=True):
-        self.now += seconds
+        self.clock.now += seconds
         self.desk.pass_time(topic_seen=topic_seen)
 
     @property

@@ -4,6 +4,7 @@ import pytest
 import structlog
 
 from connector.service.pages import PAGE_SECONDS, Pages
+from connector.testing import FakeClock
 from tests.support.status import service_status
 
 
@@ -21,26 +22,26 @@ class Counted:
 
 @pytest.fixture
 def clock():
-    return [100.0]
+    return FakeClock()
 
 
 def test_costly_pages_are_made_once_a_second(clock):
     status = Counted()
-    pages = Pages(status, lambda: ("running", []), monotonic=lambda: clock[0])
+    pages = Pages(status, lambda: ("running", []), clock=clock)
     first = pages.answer("/status")
     for _ in range(100):
         assert pages.answer("/status") is first
         pages.answer("/metrics")
         pages.answer("/metrics", "application/openmetrics-text;version=1.0.0")
     assert status.asked == 3
-    clock[0] += PAGE_SECONDS
+    clock.now += PAGE_SECONDS
     pages.answer("/status")
     assert status.asked == 4
 
 
 def test_probes_take_no_snapshot_and_see_readiness_as_it_is(clock):
     status, reasons = Counted(), ["slot 0 is connecting"]
-    pages = Pages(status, lambda: ("running", reasons), monotonic=lambda: clock[0])
+    pages = Pages(status, lambda: ("running", reasons), clock=clock)
     assert pages.answer("/live").status == 200
     assert pages.answer("/ready").status == 503
     reasons.clear()
