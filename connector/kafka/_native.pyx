@@ -9,7 +9,7 @@ be reached through the layout of its private struct.
 
 Two rules keep it safe. librdkafka's callbacks run no code of ours but the noting of what was said,
 and that only within `poll`, on the caller's thread: what follows from it is done after librdkafka
-has returned. And nothing that librdkafka keeps points to our memory: it copies keys and values, and
+has returned. (One runs on librdkafka's threads, in C alone: see `unstored` in librdkafka.h.) And nothing that librdkafka keeps points to our memory: it copies keys and values, and
 what comes back with a failed record is a number.
 
 Source: librdkafka's `rdkafka.h`. `load` checks version, symbols and the layouts that are declared
@@ -34,6 +34,8 @@ from connector.kafka.librdkafka cimport (
     VTYPE_HEADERS, VTYPE_KEY, VTYPE_MSGFLAGS, VTYPE_OPAQUE, VTYPE_RKT, VTYPE_TIMESTAMP, VTYPE_VALUE,
     close, functions, load_symbols, rd_kafka_conf_t, rd_kafka_error_t, rd_kafka_headers_t,
     rd_kafka_message_t, rd_kafka_queue_t, rd_kafka_t, rd_kafka_topic_t, rd_kafka_vu_t, rdkafka,
+    unstored, unstored_count, unstored_free, unstored_init, unstored_list, unstored_pop,
+    watch_unstored,
 )
 from connector.kafka.spool_format import Record
 
@@ -50,6 +52,7 @@ cdef enum:
 
 cdef int QUEUE_FULL = KafkaError._QUEUE_FULL
 cdef int FATAL = KafkaError._FATAL
+cdef int DUPLICATE = KafkaError.DUPLICATE_SEQUENCE_NUMBER
 cdef int INVALID_ARGUMENT = KafkaError._INVALID_ARG
 
 # syslog's severities → logging's levels, as confluent-kafka has them
@@ -147,6 +150,7 @@ cdef class Client:
     cdef dict topics  # name → place in `handles`
     cdef object notes  # (what to call, its arguments), in the order of librdkafka's callbacks
     cdef Py_ssize_t noted_failures
+    cdef unstored_list unstored  # reported as written without an offset; taken by `poll`
     cdef object failed, error, statistics, throttle, log
     cdef dict errors  # code → KafkaError, of records that failed
     cdef int wake_descriptor
@@ -154,6 +158,7 @@ cdef class Client:
 
     def __cinit__(self):
         self.wake_descriptor = -1
+        unstored_init(&self.unstored)
         self.places = TOPICS
         self.handles = <rd_kafka_topic_t **>PyMem_Calloc(TOPICS, sizeof(rd_kafka_topic_t *))
         if self.handles == NULL:
@@ -186,6 +191,9 @@ cdef class Client:
         rdkafka.conf_set_stats_cb(conf, on_statistics)
         rdkafka.conf_set_throttle_cb(conf, on_throttle)
         rdkafka.conf_set_log_cb(conf, on_log)
+        if watch_unstored(conf, &self.unstored) != NO_ERROR:
+            rdkafka.conf_destroy(conf)
+            raise RuntimeError("librdkafka refuses an interceptor")
         with nogil:
             self.rk = rdkafka.make(PRODUCER, conf, text, sizeof(text))
         if self.rk == NULL:
@@ -195,7 +203,7 @@ cdef class Client:
         rdkafka.set_log_queue(self.rk, NULL)  # the lines come from `poll`, too
         if wake >= 0:
             # a descriptor of its own: librdkafka's threads write to it until the client is closed
-            self.wake_descriptor = os.dup(wake)
+            self.wake_descriptor = self.unstored.wake = os.dup(wake)
             queue = rdkafka.queue_get_main(self.rk)
             rdkafka.queue_io_event_enable(queue, self.wake_descriptor, b"\1", 1)
             rdkafka.queue_destroy(queue)  # the reference to it
@@ -220,8 +228,10 @@ cdef class Client:
     def __len__(self):
         """Records that are neither acknowledged nor reported, and librdkafka's other events."""
         if self.rk == NULL:
-            return self.noted_failures
-        return rdkafka.outq_len(self.rk) + self.noted_failures
+            return self.noted_failures + unstored_count(&self.unstored)
+        # first librdkafka's: a record is counted as unstored before librdkafka lets it go
+        waiting = rdkafka.outq_len(self.rk)
+        return waiting + self.noted_failures + unstored_count(&self.unstored)
 
     def produce_all(self, records, int64_t timestamp_ms, uint64_t sequence):
         """Hand over records as (topic, key, value); returns how many were accepted.
@@ -350,6 +360,7 @@ cdef class Client:
         """
         if self.rk != NULL:
             rdkafka.poll(self.rk, 0)
+            self.note_unstored()
         while self.notes:
             handler, arguments = self.notes.popleft()
             try:
@@ -358,6 +369,26 @@ cdef class Client:
                 # not before: a record must not seem acknowledged in between
                 if handler is self.failed:
                     self.noted_failures -= 1
+
+    cdef int note_unstored(self) except -1:
+        cdef unstored *one = unstored_pop(&self.unstored)
+        while one != NULL:
+            try:
+                record = Record(
+                    text_of(one.topic),
+                    bytes_of(one.key, one.key_len),
+                    bytes_of(one.payload, one.len),
+                    one.timestamp_ms,
+                    None if one.headers == NULL else listed_headers(one.headers),
+                )
+                error = KafkaError(DUPLICATE, "reported as written, without an offset")
+                sequence = <uint64_t>one.record_opaque
+                self.notes.append((self.failed, (record, sequence, one.partition, error)))
+                self.noted_failures += 1
+            finally:
+                unstored_free(&self.unstored, one)
+            one = unstored_pop(&self.unstored)
+        return 0
 
     cdef int note_failure(self, rd_kafka_message_t *message) except -1:
         cdef int code = message.err
@@ -398,6 +429,13 @@ cdef class Client:
         """End the client and its threads; what was not acknowledged is forgotten."""
         self.destroy()
 
+    cdef void forget_unstored(self) noexcept:
+        # librdkafka's threads have ended: nothing is added any more
+        cdef unstored *one = unstored_pop(&self.unstored)
+        while one != NULL:
+            unstored_free(&self.unstored, one)
+            one = unstored_pop(&self.unstored)
+
     cdef void destroy(self) noexcept:
         cdef rd_kafka_t *rk = self.rk
         cdef Py_ssize_t i
@@ -408,6 +446,7 @@ cdef class Client:
                 for i in range(self.topics_made):
                     rdkafka.topic_destroy(self.handles[i])
                 rdkafka.destroy(rk)
+            self.forget_unstored()
         self.topics_made = 0
         if self.wake_descriptor >= 0:
             close(self.wake_descriptor)
@@ -455,11 +494,15 @@ cdef rd_kafka_headers_t *headers_of(headers) except NULL:
 
 cdef object headers_in(const rd_kafka_message_t *message):
     cdef rd_kafka_headers_t *listed
+    if rdkafka.message_headers(message, &listed) != NO_ERROR:
+        return None
+    return listed_headers(listed)
+
+
+cdef object listed_headers(const rd_kafka_headers_t *listed):
     cdef const char *name
     cdef const void *value
     cdef size_t size, i = 0
-    if rdkafka.message_headers(message, &listed) != NO_ERROR:
-        return None
     headers = []
     while rdkafka.header_get_all(listed, i, &name, &value, &size) == NO_ERROR:
         headers.append((text_of(name), bytes_of(value, size)))

@@ -1,7 +1,7 @@
 """The producing client by way of confluent-kafka's, for where the native one cannot be had.
 
-confluent-kafka keeps `delivery.report.only.error` for itself: librdkafka reports each success to a
-function of its in C, and only the call into Python is saved.
+Every success is reported to Python too, since a success without an offset is none: with
+`delivery.report.only.error`, which confluent-kafka keeps for itself, it would not be heard of.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connector.kafka.spool_format import Headers, Record
 
@@ -34,6 +34,7 @@ class ConfluentClient:
         self._client = Producer(
             {
                 **properties,
+                "delivery.report.only.error": False,
                 "error_cb": handlers.error,
                 "stats_cb": handlers.statistics,
                 "throttle_cb": handlers.throttle,
@@ -42,6 +43,8 @@ class ConfluentClient:
         )
         self._produce = self._client.produce
         self._unpolled = 0
+        self._unstored: tuple[str | None, int | None, int] | None = None
+        """Topic, partition and offset of the record after one that nobody knows the place of."""
 
     def __len__(self) -> int:
         return len(self._client)
@@ -90,7 +93,17 @@ class ConfluentClient:
         error: Any,
         message: Message,
     ) -> None:
-        """A record failed; success is never reported."""
+        """A record was written, failed, or is said to be written and nobody knows where."""
+        if error is None:
+            place, offset = (message.topic(), message.partition()), message.offset()
+            # its batch has an offset below 0, from which librdkafka counts on: to 0, 1, 2 …
+            if offset is not None and (*place, offset) != self._unstored:
+                self._unstored = None
+                return
+            self._unstored = (*place, 0 if offset is None else offset + 1)
+            error = KafkaError(
+                KafkaError.DUPLICATE_SEQUENCE_NUMBER, "reported as written, without an offset"
+            )
         # a failed message has neither timestamp nor headers any more
         record = Record(
             message.topic() or "", message.key(), message.value(), timestamp_ms, headers

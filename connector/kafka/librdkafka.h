@@ -4,6 +4,9 @@
 #pragma once
 
 #include <dlfcn.h>
+#include <string.h>
+#include <stdlib.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -90,6 +93,14 @@ typedef struct {
     int (*header_add)(rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t);
     int (*header_get_all)(const rd_kafka_headers_t *, size_t, const char **, const void **,
                           size_t *);
+    rd_kafka_headers_t *(*headers_copy)(const rd_kafka_headers_t *);
+    int (*conf_interceptor_add_on_new)(rd_kafka_conf_t *, const char *,
+                                       int (*)(rd_kafka_t *, const rd_kafka_conf_t *, void *,
+                                               char *, size_t),
+                                       void *);
+    int (*interceptor_add_on_acknowledgement)(rd_kafka_t *, const char *,
+                                              int (*)(rd_kafka_t *, rd_kafka_message_t *, void *),
+                                              void *);
 } functions;
 
 static functions rdkafka;
@@ -113,7 +124,121 @@ static const char *load_symbols(const char *path, functions *found) {
     SYMBOL(error_code); SYMBOL(error_string); SYMBOL(error_is_fatal); SYMBOL(error_destroy);
     SYMBOL(poll); SYMBOL(purge); SYMBOL(outq_len); SYMBOL(message_timestamp);
     SYMBOL(message_headers); SYMBOL(message_produce_errstr); SYMBOL(headers_new);
-    SYMBOL(headers_destroy); SYMBOL(header_add); SYMBOL(header_get_all);
+    SYMBOL(headers_destroy); SYMBOL(header_add); SYMBOL(header_get_all); SYMBOL(headers_copy);
+    SYMBOL(conf_interceptor_add_on_new); SYMBOL(interceptor_add_on_acknowledgement);
 #undef SYMBOL
     return NULL;
+}
+
+/* Records that librdkafka reports as written although nobody knows where: a success without an offset.
+ *
+ * A broker answers DUPLICATE_SEQUENCE_NUMBER, which librdkafka takes for a success, both for a batch that
+ * it has, whose acknowledgement was lost, and for one that it never had: the first of a client on a
+ * partition, refused while the next one was under way and accepted (Kafka's issue 15591). The batch has a
+ * negative offset then (-1001 or -1), and librdkafka counts on from it within the batch, to 0, 1, 2 ...
+ * Its records are copied here by librdkafka's own threads, before it lets them go, and come back as failed
+ * from `poll`.
+ */
+typedef struct unstored {
+    struct unstored *next;
+    char *topic;
+    int32_t partition;
+    int64_t timestamp_ms;
+    void *key, *payload;
+    size_t key_len, len;
+    rd_kafka_headers_t *headers;
+    void *record_opaque;
+} unstored;
+
+typedef struct {
+    pthread_mutex_t lock;
+    unstored *first, *last;
+    long count; /* of those that `poll` has not seen, atomic */
+    int wake;   /* a byte is written there for each; -1 for none */
+} unstored_list;
+
+static void *copied(const void *start, size_t size) {
+    /* one byte at least: an empty value is not a missing one */
+    void *copy = start ? malloc(size ? size : 1) : NULL;
+    return copy ? memcpy(copy, start, size) : NULL;
+}
+
+static int on_acknowledgement(rd_kafka_t *rk, rd_kafka_message_t *message, void *opaque) {
+    unstored_list *list = opaque;
+    rd_kafka_headers_t *headers = NULL;
+    unstored *one;
+    /* of the record before, on this thread: a batch is acknowledged in one go, in order */
+    static __thread rd_kafka_topic_t *topic;
+    static __thread int32_t partition;
+    static __thread int64_t next_offset;
+    (void)rk;
+    if (message->err)
+        return 0;
+    if (message->offset >= 0
+        && (topic != message->rkt || partition != message->partition || next_offset != message->offset)) {
+        topic = NULL;
+        return 0;
+    }
+    topic = message->rkt;
+    partition = message->partition;
+    next_offset = message->offset + 1;
+    if ((one = calloc(1, sizeof(*one))) == NULL)
+        return 0;
+    one->topic = strdup(rdkafka.topic_name(message->rkt));
+    one->partition = message->partition;
+    one->timestamp_ms = rdkafka.message_timestamp(message, NULL);
+    one->key = copied(message->key, one->key_len = message->key_len);
+    one->payload = copied(message->payload, one->len = message->len);
+    if (!rdkafka.message_headers(message, &headers))
+        one->headers = rdkafka.headers_copy(headers);
+    one->record_opaque = message->_private;
+    __atomic_add_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_lock(&list->lock);
+    if (list->last)
+        list->last->next = one;
+    else
+        list->first = one;
+    list->last = one;
+    pthread_mutex_unlock(&list->lock);
+    if (list->wake >= 0 && write(list->wake, "\1", 1) < 0) { /* full: it wakes anyway */ }
+    return 0;
+}
+
+static int on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t size) {
+    (void)conf; (void)text; (void)size;
+    return rdkafka.interceptor_add_on_acknowledgement(rk, "unstored", on_acknowledgement, opaque);
+}
+
+static int watch_unstored(rd_kafka_conf_t *conf, unstored_list *list) {
+    return rdkafka.conf_interceptor_add_on_new(conf, "unstored", on_new, list);
+}
+
+static void unstored_init(unstored_list *list) {
+    memset(list, 0, sizeof(*list));
+    pthread_mutex_init(&list->lock, NULL);
+    list->wake = -1;
+}
+
+static long unstored_count(unstored_list *list) {
+    return __atomic_load_n(&list->count, __ATOMIC_SEQ_CST);
+}
+
+/* The oldest one, NULL when there is none; `count` still has it until unstored_free. */
+static unstored *unstored_pop(unstored_list *list) {
+    unstored *one;
+    pthread_mutex_lock(&list->lock);
+    if ((one = list->first) && !(list->first = one->next))
+        list->last = NULL;
+    pthread_mutex_unlock(&list->lock);
+    return one;
+}
+
+static void unstored_free(unstored_list *list, unstored *one) {
+    if (one->headers)
+        rdkafka.headers_destroy(one->headers);
+    free(one->topic);
+    free(one->key);
+    free(one->payload);
+    free(one);
+    __atomic_sub_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
 }

@@ -100,6 +100,26 @@ cdef extern from "librdkafka.h":
             const rd_kafka_headers_t *, size_t, const char **, const void **, size_t *
         ) noexcept nogil
 
+    ctypedef struct unstored:
+        char *topic
+        int32_t partition
+        int64_t timestamp_ms
+        void *key
+        void *payload
+        size_t key_len
+        size_t len
+        rd_kafka_headers_t *headers
+        void *record_opaque
+
+    ctypedef struct unstored_list:
+        int wake
+
+    int watch_unstored(rd_kafka_conf_t *, unstored_list *)
+    void unstored_init(unstored_list *)
+    long unstored_count(unstored_list *)
+    unstored *unstored_pop(unstored_list *)
+    void unstored_free(unstored_list *, unstored *) noexcept
+
     functions rdkafka
     const char *load_symbols(const char *, functions *)
     int close(int) nogil

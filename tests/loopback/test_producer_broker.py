@@ -183,6 +183,26 @@ async def test_errors_that_pass_lose_nothing(broker, start):
     await check(broker, feed.made, repeats=True)
 
 
+async def test_a_success_without_an_offset_is_sent_again(broker, start):
+    # a leader without state of the client refuses its first batch, accepts the second, and then
+    # takes the first for a repetition, which librdkafka reports as delivered
+    producer = await start()
+    feed = Feed(producer)
+    broker.push_errors(
+        PRODUCE, Code.NOT_LEADER_FOR_PARTITION, *[Code.DUPLICATE_SEQUENCE_NUMBER] * 2
+    )
+    for _ in range(20):
+        feed.send(20)
+        await asyncio.sleep(0.002)
+    assert await producer.flush(20)
+    assert producer.counts.delivered == feed.made
+    assert not producer.counts.failed
+    assert not producer.refusals
+    # what was accepted meanwhile was written before it, so that the order is not kept here
+    messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t")
+    assert {int(message.value()) for message in messages} == set(range(feed.made))
+
+
 async def test_a_record_that_the_broker_refuses_alone_is_told(broker, start):
     failed = []
     producer = await start(on_failed=failed.append)

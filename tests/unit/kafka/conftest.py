@@ -27,9 +27,14 @@ def clock():
 
 
 @pytest.fixture(params=WAYS)
-def cluster(monkeypatch, request):
+def way(request):
+    return request.param
+
+
+@pytest.fixture
+def cluster(monkeypatch, way):
     cluster = FakeCluster()
-    cluster.install(monkeypatch, request.param)
+    cluster.install(monkeypatch, way)
     return cluster
 
 
