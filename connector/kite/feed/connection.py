@@ -91,22 +91,16 @@ class Connection:
         self._pulse_timer: Timer | None = None
         # why the present socket ended: (close code, reason)
         self._lost: asyncio.Future[tuple[int | None, str]] | None = None
-        # ends whatever the supervisor waits for, before its time
-        self._wake: asyncio.Future[None] | None = None
+        self._wake: asyncio.Future[None] | None = None  # ends what the supervisor waits for
         # what the first try since `start` came to; resolved once, whatever follows
         self._outcome: asyncio.Future[FeedError | None] | None = None
         # of the credentials, as of the last try: a change since then may mean a good token
         self._token_version = 0
-        # a reconnect was asked for: the next try waits for nothing
-        self._reconnect_now = False
-        # for good: no socket is opened any more
-        self._closing = False
-        # the handler holds reading; silence proves nothing while it does
-        self._paused = False
-        # tries in a row since a socket last proved to be alive
-        self._attempts = 0
-        # times in a row that the present token was refused
-        self._refusals = 0
+        self._reconnect_now = False  # it was asked for: the next try waits for nothing
+        self._closing = False  # for good: no socket is opened any more
+        self._paused = False  # the handler holds reading: silence proves nothing
+        self._attempts = 0  # in a row since a socket last proved to be alive
+        self._refusals = 0  # of the present token, in a row
 
         # hot: bound once, counted as plain ints
         self._time_us = clock.time_us
