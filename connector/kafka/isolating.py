@@ -251,7 +251,7 @@ class IsolatingProducer(RecordProducer):
         self._too_large &= mine.keys()
         return super()._sorted_out(own, mine)
 
-    def _confirm(self) -> bool:
+    def _settle(self) -> bool:
         # what was read of the spool may now be in the memory of a topic's producer alone: one whose
         # records come without end is never without some, unless newer ones wait on disk meanwhile
         volatile = [child for child in self._apart() if child.volatile]
@@ -261,7 +261,7 @@ class IsolatingProducer(RecordProducer):
             return False
         for child in self._apart():
             child.go_on()
-        return super()._confirm()
+        return super()._settle()
 
     def _set_state(self, state: ProducerState) -> None:
         super()._set_state(state)

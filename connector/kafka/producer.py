@@ -379,6 +379,8 @@ class RecordProducer(SpoolingClient):
             self._recover()
         elif self.state is ProducerState.SPOOLING:
             self._drain()
+        elif self.state is ProducerState.DIRECT:
+            self._confirm_in_time()
         self._tell()
 
     async def flush(self, timeout_seconds: float) -> bool:

@@ -47,6 +47,10 @@ _ANSWER_SECONDS = 2.0  # for what is under way when a client ends: it is not sen
 _BATCH_BYTES = 1_000_000  # librdkafka's default
 _LEAST_BATCH_BYTES = 1_000
 
+# Files whose last records went straight into a queue that never empties are kept so long after the
+# spool has drained, longer than brokers take to replace one another: a killed process loses none.
+_KEPT_SECONDS = 30.0
+
 # Brokers that die are replaced sooner. What is taken back after it was sent may be written twice.
 TAKE_BACK_SECONDS = 20.0
 
@@ -117,6 +121,7 @@ class SpoolingClient:
         self._unflushed = False
         self._handed_over = 0  # from the spool, since the queue was last empty
         self._barrier_since: float | None = None  # nothing is handed over until the queue is empty
+        self._confirm_at: float | None = None  # files that drained are kept until then
         self._low_water = kafka.queue_max_messages // 2
         self._client_failures = 0
         self._renew = False  # the next record is tried with a new client
@@ -211,6 +216,7 @@ class SpoolingClient:
 
     def _start_spooling(self) -> None:
         self._set_state(ProducerState.SPOOLING)
+        self._confirm_at = None  # once the queue is empty, while the spool drains
         self._handed_over = 0
         self._barrier_since = None
 
@@ -263,10 +269,12 @@ class SpoolingClient:
             room -= handed
             if handed == 0 or self.state is not ProducerState.SPOOLING:
                 return
-        if not self._spool.waiting and self._handed_over <= _HANDOVER_RECORDS and self._confirm():
+        if not self._spool.waiting and self._handed_over <= _HANDOVER_RECORDS and self._settle():
             self._log.info("spool_drained")
             self._client_failures = 0
+            self._confirm_at = now + _KEPT_SECONDS
             self._set_state(ProducerState.DIRECT)
+            self._confirm_in_time()
         elif not self._spool.waiting or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
             self._barrier_since = now
 
@@ -329,8 +337,22 @@ class SpoolingClient:
         if waiting and waiting[0] == record:
             self._spool.advance(1)
 
+    def _confirm_in_time(self) -> None:
+        """Once the spool has drained: delete what was read of it when Kafka has that for sure."""
+        if self._confirm_at is None or self._client is None:
+            return
+        in_time = self._monotonic() >= self._confirm_at
+        if (in_time or not len(self._client)) and self._confirm():
+            self._confirm_at = None
+
+    def _settle(self) -> bool:
+        """See that no record that was read of the spool is in another client's memory alone."""
+        return True
+
     def _confirm(self) -> bool:
         """Delete what was read of the spool, if Kafka has all of it; False where it has not."""
+        if not self._settle():
+            return False
         self._spool.confirm()
         return True
 

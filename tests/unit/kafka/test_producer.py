@@ -76,6 +76,29 @@ async def test_a_full_queue_sends_the_newer_to_the_spool_and_back_in_order(start
     assert written(cluster) == list(range(260))
 
 
+async def test_what_was_spooled_is_on_disk_until_kafka_has_it(start, cluster, clock, tmp_path):
+    producer = await start()
+    send(producer, range(130))
+    producer.poll()
+    while producer.state is not ProducerState.DIRECT:
+        # records come without end: the queue never empties
+        cluster.current.acknowledge(20)
+        producer.poll()
+    assert 0 < balanced(producer).in_flight < 130
+    assert balanced(producer).spooled == 0
+    for _ in range(20):
+        send(producer, range(5))
+        cluster.current.acknowledge(5)
+        producer.poll()
+        assert any(tmp_path.glob("**/*.spool")), list(tmp_path.rglob("*"))
+        clock.now += 1.0
+    clock.now += 11.0
+    cluster.current.acknowledge(5)
+    producer.poll()
+    assert not any(tmp_path.glob("**/*.spool"))
+    assert producer.state is ProducerState.DIRECT
+
+
 async def test_polling_makes_room_before_the_spool_is_used(start, cluster):
     producer = await start()
     send(producer, range(100))
