@@ -32,6 +32,9 @@ _T = TypeVar("_T")
 
 TIMEOUT_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2
+_OF_THE_GROUP: Final = frozenset({"GROUP_AUTHORIZATION_FAILED"})
+"""What librdkafka hears when it looks for the group's coordinator, which no reader needs: it never
+joins, and accounts that only read have no right to a group of this name."""
 BEGINNING: Final = OFFSET_BEGINNING
 END: Final = OFFSET_END
 
@@ -161,7 +164,7 @@ class Reader:
             if error.name() == "_PARTITION_EOF":
                 self.at_end = True
                 self.unfinished.discard((topic, message.partition() or 0))
-            elif not passing(error):
+            elif not (passing(error) or error.name() in _OF_THE_GROUP):
                 raise _unreadable(topic, error)
             message = self.consumer.poll(0)
         return None

@@ -184,8 +184,12 @@ def test_the_documented_rights_are_enough_and_all_are_used(
         read_all(secured)
         for who in ("connector", "operator", "consumer"):
             allowed, denied = secured.decisions(named(who))
-            # ctl asks for the coordinator of a group that it never joins, and does without
-            more = [line for line in denied if "Group:LITERAL:kite-connector-ctl-" not in line]
+            # ctl and tail ask for the coordinator of a group that they never join, and do without
+            more = [
+                line
+                for line in denied
+                if not re.search("Group:LITERAL:kite-connector-(?:ctl|tail)-", line)
+            ]
             assert not more, f"{who} asks for more than is listed: {more[0]}"
             assert allowed == set(documented(who)), f"{who} does not need all that is listed"
         each_is_needed(secured, "operator", operate)
