@@ -184,12 +184,8 @@ def test_the_documented_rights_are_enough_and_all_are_used(
         read_all(secured)
         for who in ("connector", "operator", "consumer"):
             allowed, denied = secured.decisions(named(who))
-            # ctl and tail ask for the coordinator of a group that they never join, and do without
-            more = [
-                line
-                for line in denied
-                if not re.search("Group:LITERAL:kite-connector-(?:ctl|tail)-", line)
-            ]
+            # readers ask for the coordinator of a group that they never join, and do without
+            more = [line for line in denied if "Group:LITERAL:kite-connector-" not in line]
             assert not more, f"{who} asks for more than is listed: {more[0]}"
             assert allowed == set(documented(who)), f"{who} does not need all that is listed"
         each_is_needed(secured, "operator", operate)
@@ -264,12 +260,6 @@ def test_without_any_one_right_the_connector_says_what_it_lacks(
             Right("transactional id", "kite-connector:kite-leader", False, "Write"),
             "Transactional Id authorization failed.*leader.interrupted",
             subscribe,
-        ),
-        # asked for by each new leader, and the one before has just failed
-        (
-            Right("group", "kite-connector-", True, "Describe"),
-            "FindCoordinator.*Group authorization failed.*leader.interrupted",
-            None,
         ),
         (
             of("kite.subscriptions", "Read"),
