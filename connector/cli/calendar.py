@@ -13,6 +13,7 @@ from connector.errors import SettingProblem, SettingsError
 
 if TYPE_CHECKING:
     from connector.kite.market_hours import Day, Hours, MarketHours
+    from connector.kite.wire.models import Exchange
 
 MAX_DAYS: Final = 366
 MAX_FILE_BYTES: Final = 1 << 20
@@ -83,11 +84,9 @@ def _with(file: Path) -> MarketHours:
         raise SettingsError([SettingProblem(str(file), str(exc))]) from None
 
 
-def _day(hours: MarketHours, exchange: object, day: date) -> Day:
+def _day(hours: MarketHours, exchange: Exchange, day: date) -> Day:
     from connector.kite.market_hours import Day
-    from connector.kite.wire.models import Exchange
 
-    assert isinstance(exchange, Exchange)  # noqa: S101 - of the enumeration
     try:
         return hours.day(exchange, day)
     except LookupError:
@@ -111,14 +110,11 @@ def _fields(day: date, exchange: str, found: Day) -> dict[str, object]:
 
 def _print(day: date, found: dict[str, Day]) -> None:
     """Print one line for all exchanges that trade alike on this day."""
-    alike: dict[tuple[object, ...], list[str]] = {}
+    alike: dict[Day, list[str]] = {}
     for name, one in found.items():
         alike.setdefault(one, []).append(name)
     typer.echo(f"{day:%A} {day.isoformat()}, times of India")
-    rows = [
-        (" ".join(names), _text(one.sessions), _why(one))
-        for one, names in ((found[names[0]], names) for names in alike.values())
-    ]
+    rows = [(" ".join(names), _text(one.sessions), _why(one)) for one, names in alike.items()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for names_text, sessions, why in rows:
         typer.echo(f"  {names_text:{widths[0]}}  {sessions:{widths[1]}}  {why}".rstrip())

@@ -248,7 +248,8 @@ class KiteTicker:
 
     def _want(self, changes: dict[int, Mode | None]) -> bool:
         refused = self._refused(changes)
-        accepted = {token: mode for token, mode in changes.items() if token not in refused}
+        left_out = set(refused)
+        accepted = {token: mode for token, mode in changes.items() if token not in left_out}
         for token, mode in accepted.items():
             if mode is None:
                 self.subscribed_tokens.pop(token, None)
