@@ -17,7 +17,7 @@ from connector.simulator.rest import instruments_csv
 from connector.simulator.universe import Universe
 from connector.testing import until
 from tests.support.replicas import Steering
-from tests.support.stack import TOPICS, service, stack
+from tests.support.stack import TOPICS, delivered, service, stack
 
 # whose contracts all end long after these tests run
 TODAY = date(2126, 1, 5)
@@ -112,6 +112,7 @@ async def test_whatever_the_list_lacks_what_is_subscribed_is_streamed(around):
             await until(lambda: running.status().ready)
             # nothing was unsubscribed meanwhile, nor subscribed again
             assert len(around.simulator.requests) == requests
+            await delivered(running)
             kinds = [
                 record.value["type"]
                 for record in (await around.records(TOPICS.events))[TOPICS.events]

@@ -7,7 +7,7 @@ import json
 from connector.service.service import Service
 from connector.simulator import SimulatorConfig
 from connector.testing import until
-from tests.support.stack import TOPICS, stack
+from tests.support.stack import TOPICS, delivered, stack
 
 TOKENS = [number * 256 + 1 for number in range(1000, 1030)]
 CLUSTER = {"session_timeout_seconds": 6.0}
@@ -90,6 +90,8 @@ async def test_an_order_update_is_there_once_although_each_replica_has_a_copy():
         await until(
             lambda: sum(s.status().orders + s.status().order_repeats for s in services) == 15
         )
+        for service in services:
+            await delivered(service)
         orders = (await around.records(TOPICS.orders))[TOPICS.orders]
         assert sorted(record.key for record in orders) == ["0", "1", "2", "3", "4"]
 
@@ -101,5 +103,7 @@ async def test_an_order_update_is_not_lost_with_the_socket_that_usually_writes_i
         await writer.owner.stop_intake()
         assert await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"}) == 2
         await until(lambda: sum(service.status().orders for service in services) == 1)
+        for service in services:
+            await delivered(service)
         orders = (await around.records(TOPICS.orders))[TOPICS.orders]
         assert [json.loads(record.value["payload"])["order_id"] for record in orders] == ["1"]
