@@ -37,8 +37,8 @@ class _Program(CommandGroup):
                 "demo": "feed:demo",
                 "simulate": "feed:simulate",
                 "record": "feed:record",
-                "tail": "kafka:tail",
-                "schemas": "kafka:schemas",
+                "tail": "tail:tail",
+                "schemas": "schemas:schemas",
             }.items()
         }
 

@@ -1,15 +1,12 @@
-"""What a terminal shows: a record on one line, and the view of a running service.
+"""What a terminal shows: the view of a running service.
 
-Only makes rich renderables out of snapshots and records; it reads no clock and asks nobody.
+Only makes rich renderables out of snapshots; it reads no clock and asks nobody.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from io import StringIO
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -18,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from connector.kafka.histogram import Histogram
-from connector.kafka.tail import TailRecord
 from connector.redaction import printable
 from connector.service.status import Accounting, ConnectionStatus, ServiceStatus
 
@@ -268,49 +264,6 @@ def total_accounting(statuses: Iterable[ServiceStatus]) -> Accounting:
         dead_lettered=sum(book.dead_lettered for book in books),
         dropped=dropped,
     )
-
-
-def record_line(record: TailRecord, *, width: int = 100, colors: bool = True) -> str:
-    """Return a record for a terminal: a tick in columns, cut to the width; else JSON."""
-    out = StringIO()
-    console = Console(file=out, force_terminal=colors, width=width, highlight=False)
-    text = _record(record)
-    if text.no_wrap:
-        text.truncate(width)
-    console.print(text, end="", soft_wrap=True)
-    return out.getvalue()
-
-
-def _record(record: TailRecord) -> Text:
-    text = Text()
-    moment = datetime.fromtimestamp(record.timestamp_ms / 1000).astimezone()
-    text.append(moment.strftime("%H:%M:%S.%f")[:-3], style="dim")
-    text.append(f" {record.topic:15} ", style="cyan")
-    tick = record.value
-    if not (isinstance(tick, dict) and "last_price" in tick and "mode" in tick):
-        text.append(f"{printable(record.key or ''):12} ")
-        shown = tick if isinstance(tick, bytes) else json.dumps(tick, default=str)
-        text.append(str(shown))
-        if record.problem:
-            text.append(f"  {printable(record.problem)}", style="red")
-        return text
-    text.no_wrap = True
-    price = Price(tick["tradingsymbol"] or "")
-    price.take(tick)
-    name = printable(str(tick["tradingsymbol"] or tick["instrument_token"]))
-    text.append(f"{name:<20} ", style="bold")
-    text.append(f"{tick['mode']:5} {price.text:>11} ")
-    change = price.change
-    text.append(
-        f"{change:+7.2f}% " if change is not None else " " * 9,
-        style=SAME if not change else UP if change > 0 else DOWN,
-    )
-    volume = tick["volume_traded"]
-    text.append(f"{volume:>11,} " if volume is not None else " " * 12)
-    text.append(f"slot {tick['slot']} #{tick['sequence']}", style="dim")
-    if tick["snapshot"]:
-        text.append(" snapshot", style="dim")
-    return text
 
 
 def _table(*columns: str) -> Table:

@@ -35,6 +35,8 @@ _POLL_SECONDS: Final = 0.2
 _OF_THE_GROUP: Final = frozenset({"GROUP_AUTHORIZATION_FAILED"})
 """What librdkafka hears when it looks for the group's coordinator, which no reader needs: it never
 joins, and accounts that only read have no right to a group of this name."""
+_MOCK_CLUSTER: Final = "mockCluster"
+"""How the ids of librdkafka's mock clusters begin, of which the embedded broker is one."""
 BEGINNING: Final = OFFSET_BEGINNING
 END: Final = OFFSET_END
 
@@ -123,15 +125,10 @@ class Reader:
         Raises:
             BrokerUnreachableError, TopicError: as `partitions`.
         """
-        places = []
-        for number in range(self.partitions(topic)):
-            place = TopicPartition(topic, number)
-            try:
-                _, end = self.consumer.get_watermark_offsets(place, timeout=self._timeout_seconds)
-            except KafkaException as exc:
-                raise self._complaints.unreachable(exc, self.consumer) from exc
-            places.append(TopicPartition(topic, number, end))
-        return places
+        return [
+            TopicPartition(topic, number, self._watermarks(topic, number)[1])
+            for number in range(self.partitions(topic))
+        ]
 
     def every(self, topic: str, offset: int) -> list[TopicPartition]:
         """Return the same place of each partition: an offset, `BEGINNING` or `END`.
@@ -140,6 +137,52 @@ class Reader:
             BrokerUnreachableError, TopicError: as `partitions`.
         """
         return [TopicPartition(topic, number, offset) for number in range(self.partitions(topic))]
+
+    def near(self, topic: str, offset: int) -> list[TopicPartition]:
+        """Return an offset of each partition, within what it holds; below 0: before its end.
+
+        Raises:
+            BrokerUnreachableError, TopicError: as `partitions`.
+        """
+        places = []
+        for number in range(self.partitions(topic)):
+            first, end = self._watermarks(topic, number)
+            wanted = end + offset if offset < 0 else offset
+            places.append(TopicPartition(topic, number, min(max(wanted, first), end)))
+        return places
+
+    def at_time(self, topic: str, time_ms: int) -> list[TopicPartition]:
+        """Return, for each partition, the first record of this time or later; else its end.
+
+        The embedded broker cannot tell, and answers with the beginning.
+
+        Args:
+            topic: its name.
+            time_ms: UTC milliseconds.
+
+        Raises:
+            BrokerUnreachableError, TopicError: as `partitions`.
+        """
+        wanted = self.every(topic, time_ms)
+        try:
+            cluster = self.consumer.list_topics(topic, timeout=self._timeout_seconds).cluster_id
+            if (cluster or "").startswith(_MOCK_CLUSTER):
+                return self.every(topic, BEGINNING)
+            found = self.consumer.offsets_for_times(wanted, timeout=self._timeout_seconds)
+        except KafkaException as exc:
+            raise self._complaints.unreachable(exc, self.consumer) from exc
+        for place in found:
+            if place.error is not None:
+                raise _unreadable(topic, place.error)
+        return found
+
+    def _watermarks(self, topic: str, number: int) -> tuple[int, int]:
+        """Return the offsets of the first record and of the end of a partition."""
+        place = TopicPartition(topic, number)
+        try:
+            return self.consumer.get_watermark_offsets(place, timeout=self._timeout_seconds)
+        except KafkaException as exc:
+            raise self._complaints.unreachable(exc, self.consumer) from exc
 
     def tail_from(self, places: Iterable[TopicPartition]) -> None:
         """Read on from these places, and from no others."""

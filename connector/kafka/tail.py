@@ -9,9 +9,9 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
 
 from connector.kafka.reader import BEGINNING, END, Reader
 from connector.kafka.records import RecordDecoder
@@ -43,15 +43,35 @@ class TailRecord:
     """Why the value could not be decoded, and is bytes."""
 
 
+class Since(NamedTuple):
+    """Where reading begins in each partition: at a time or an offset; one of them is None."""
+
+    time_ms: int | None = None
+    """The first record of this time, UTC milliseconds; older ones behind it are left out too."""
+    offset: int | None = None
+    """Below 0: so many records before the end. Beyond what is there: the first, or the end."""
+
+
+class RecordFilter(Protocol):
+    """Chooses records; both methods are called in the thread that reads."""
+
+    def may_match(self, topic: str, key: bytes | None) -> bool:
+        """Whether a record of this key could be one: else it is not even decoded."""
+
+    def matches(self, record: TailRecord) -> bool:
+        """Whether the decoded record is one."""
+
+
 async def tail(
     kafka: KafkaSettings,
     registry: RegistrySettings | None,
     names: TopicNames,
     topics: Sequence[str],
     *,
-    start: Literal["earliest", "latest"] = "latest",
+    start: Literal["earliest", "latest"] | Since = "latest",
     follow: bool = True,
     keys: Collection[str] | None = None,
+    wanted: RecordFilter | None = None,
     timeout_seconds: float = 10.0,
     name: str = DEFAULT_NAME,
 ) -> AsyncIterator[TailRecord]:
@@ -62,9 +82,10 @@ async def tail(
         registry: where schemas are; None takes the shipped ones.
         names: tells which topics are Avro.
         topics: what to read, by name.
-        start: from the oldest record, or only what comes from now on.
+        start: from the oldest record, only what comes from now on, or from a place.
         follow: go on for ever; else end at what was there at the start.
         keys: only the records of these keys; the others are not even decoded.
+        wanted: only the records that this chooses.
         timeout_seconds: for the brokers to answer at first.
         name: the connector's, with which the reader's group begins.
 
@@ -73,9 +94,9 @@ async def tail(
         TopicError: a topic is not there.
     """
     reader = Reader(kafka, name, "tail", timeout_seconds=timeout_seconds)
-    decoding = _Decoding(reader, registry, names, keys)
+    decoding = _Decoding(reader, registry, names, keys, wanted)
     try:
-        await asyncio.to_thread(decoding.open, topics, BEGINNING if start == "earliest" else END)
+        await asyncio.to_thread(decoding.open, topics, start)
         while follow or reader.unfinished:
             for record in await asyncio.to_thread(decoding.read):
                 yield record
@@ -108,6 +129,7 @@ class _Decoding:
         registry: where schemas are; None takes the shipped ones.
         names: tells which topics are Avro.
         keys: only the records of these keys; None: all.
+        wanted: only the records that this chooses; None: all.
     """
 
     def __init__(
@@ -116,8 +138,11 @@ class _Decoding:
         registry: RegistrySettings | None,
         names: TopicNames,
         keys: Collection[str] | None,
+        wanted: RecordFilter | None,
     ) -> None:
         self.reader = reader
+        self._wanted = wanted
+        self._since_ms: int | None = None
         self._keys = None if keys is None else frozenset(key.encode() for key in keys)
         self._registry = (
             None if registry is None else registry_client(registry, timeout_seconds=3.0)
@@ -126,10 +151,19 @@ class _Decoding:
         # one that is cancelled leaves its `read` running in a thread: `close` waits for it
         self._lock = threading.Lock()
 
-    def open(self, topics: Sequence[str], offset: int) -> None:
-        self.reader.tail_from(
-            [place for topic in topics for place in self.reader.every(topic, offset)]
-        )
+    def open(self, topics: Sequence[str], start: Literal["earliest", "latest"] | Since) -> None:
+        if isinstance(start, Since):
+            self._since_ms = start.time_ms
+        self.reader.tail_from([place for topic in topics for place in self._places(topic, start)])
+
+    def _places(
+        self, topic: str, start: Literal["earliest", "latest"] | Since
+    ) -> list[TopicPartition]:
+        if not isinstance(start, Since):
+            return self.reader.every(topic, BEGINNING if start == "earliest" else END)
+        if start.time_ms is not None:
+            return self.reader.at_time(topic, start.time_ms)
+        return self.reader.near(topic, start.offset or 0)
 
     def read(self) -> list[TailRecord]:
         """Wait a moment for the next records."""
@@ -139,13 +173,22 @@ class _Decoding:
             while message is not None:
                 messages.append(message)
                 message = self.reader.next() if len(messages) < _BATCH else None
-        return [
-            self._record(one) for one in messages if self._keys is None or one.key() in self._keys
-        ]
+        records = [self._record(one) for one in messages if self._may_be_wanted(one)]
+        if self._wanted is not None:
+            records = [record for record in records if self._wanted.matches(record)]
+        return records
 
     def close(self) -> None:
         with self._lock:
             self.reader.close()
+
+    def _may_be_wanted(self, message: Message) -> bool:
+        key = message.key()
+        if self._keys is not None and key not in self._keys:
+            return False
+        if self._since_ms is not None and message.timestamp()[1] < self._since_ms:
+            return False
+        return self._wanted is None or self._wanted.may_match(str(message.topic()), key)
 
     def _schema_by_id(self, schema_id: int) -> str:
         assert self._registry is not None  # noqa: S101 - given to the decoder only with one

@@ -1,14 +1,17 @@
 import asyncio
+import json
 
 import pytest
 from confluent_kafka import Producer
+from typer.testing import CliRunner
 
+from connector.cli import app
 from connector.embedded.broker import EmbeddedBroker
 from connector.embedded.registry import EmbeddedRegistry
-from connector.errors import BrokerUnreachableError, TopicError
+from connector.errors import BrokerUnreachableError, SettingsError, TopicError
 from connector.kafka.records import RecordEncoder
 from connector.kafka.registry import register_schemas
-from connector.kafka.tail import tail
+from connector.kafka.tail import Since, tail
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.settings.models import KafkaSettings, RegistrySettings
@@ -125,3 +128,85 @@ async def test_a_broker_that_is_away(broker):
     reading = tail(kafka(broker), None, NAMES, [NAMES.events], timeout_seconds=0.3)
     with pytest.raises(BrokerUnreachableError):
         await anext(reading)
+
+
+async def since(broker, place, topic=NAMES.control):
+    reading = tail(kafka(broker), None, NAMES, [topic], start=place, follow=False)
+    return [record.value async for record in reading]
+
+
+@pytest.mark.parametrize(
+    ("offset", "numbers"),
+    [(0, [0, 1, 2, 3]), (2, [2, 3]), (99, []), (-1, [3]), (-99, [0, 1, 2, 3])],
+)
+async def test_it_begins_at_an_offset_within_what_is_there(broker, offset, numbers):
+    await write(broker, *((NAMES.control, b"c", b"%d" % number, []) for number in range(4)))
+    assert await since(broker, Since(offset=offset)) == numbers
+
+
+async def test_it_begins_at_a_time(broker):
+    await write(broker, (NAMES.control, b"c", b"0", []))
+    assert await since(broker, Since(time_ms=TIME_MS)) == [0]
+    assert await since(broker, Since(time_ms=TIME_MS + 1)) == []
+
+
+async def test_only_what_is_wanted_is_decoded(broker):
+    await write(broker, *((NAMES.control, b"%d" % n, b"%d" % n, []) for n in range(4)))
+
+    class Wanted:
+        def may_match(self, topic, key):
+            return key != b"1"
+
+        def matches(self, record):
+            return record.value != 2
+
+    reading = tail(
+        kafka(broker), None, NAMES, [NAMES.control],
+        start="earliest", follow=False, wanted=Wanted(),
+    )  # fmt: skip
+    assert [record.value async for record in reading] == [0, 3]
+
+
+CLAIMED = {
+    "token": 408065, "mode": "full", "claims": {"algo": "full"}, "symbol": "NSE:INFY",
+    "revision": 1, "expiry": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(broker, registry):
+    where = ["-b", broker.bootstrap_servers, "-r", registry.url]
+
+    async def run(*arguments):
+        return await asyncio.to_thread(CliRunner().invoke, app, ["tail", *arguments, *where])
+
+    return run
+
+
+async def test_the_command_filters_and_ends_after_so_many(broker, run):
+    broker.create_topic(NAMES.subscriptions, 1)
+    other = {**CLAIMED, "token": 738561, "symbol": "NSE:RELIANCE"}
+    rows = [("408065", CLAIMED), ("738561", other), ("408065", CLAIMED)]
+    await write(
+        broker,
+        *((NAMES.subscriptions, key.encode(), json.dumps(row).encode(), []) for key, row in rows),
+    )
+    found = await run("subscriptions", "--since=-9", "--symbol", "nse:inf*", "-n", "2")
+    assert found.exit_code == 0, found.output
+    assert [json.loads(line)["value"]["token"] for line in found.stdout.splitlines()] == [
+        408065
+    ] * 2
+    found = await run("subscriptions", "--since", "0", "--until-end", "-t", "738561", "--csv")
+    assert len(found.stdout.splitlines()) == 2
+    found = await run("subscriptions", "--from-beginning", "--until-end", "--watchlist", "algo")
+    assert len(found.stdout.splitlines()) == 3
+    missing = await run("subscriptions", "--watchlist", "alg")
+    assert "'alg' claims nothing; there are algo" in str(missing.exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--since", "5m", "--from-beginning"), ("--json", "--csv"), ("--since", "soon"), ("nowhere",)],
+)
+async def test_the_command_refuses_what_it_cannot_do(run, arguments):
+    assert isinstance((await run(*arguments)).exception, SettingsError)

@@ -9,10 +9,8 @@ from connector.cli.terminal_view import (
     View,
     accounting_line,
     accounting_table,
-    record_line,
     total_accounting,
 )
-from connector.kafka.tail import TailRecord
 from connector.service.status import Accounting, ConnectionStatus
 from tests.support.status import service_status
 
@@ -127,39 +125,3 @@ def test_books_that_do_not_add_up_are_marked():
     wrong = Accounting(11, 5)
     assert "does not add up" in accounting_line(wrong)
     assert "does not add up" in "\n".join(shown(accounting_table(wrong), width=100))
-
-
-def record(value, **changes):
-    values = {
-        "topic": "kite.ticks.nse", "partition": 0, "offset": 1, "timestamp_ms": 1_767_585_600_000,
-        "key": "408065", "value": value, "headers": {}, "schema_id": 1, "source": "registry",
-    }  # fmt: skip
-    return TailRecord(**{**values, **changes})
-
-
-def test_a_tick_on_a_line():
-    line = record_line(record(TICK), colors=False)
-    for part in ["kite.ticks.nse", "INFY", "full", "1,573.15", "+0.34%", "1,175,986", "#7"]:
-        assert part in line
-    assert "\x1b" not in line
-    assert "\x1b" in record_line(record(TICK))
-
-
-def test_a_tick_with_little_in_it():
-    little = {**TICK, "tradingsymbol": None, "ohlc": None, "volume_traded": None, "snapshot": False}
-    line = record_line(record(little), colors=False)
-    assert "408065" in line
-    assert "snapshot" not in line
-
-
-@pytest.mark.parametrize(
-    ("value", "part"),
-    [({"order_id": "1"}, '{"order_id": "1"}'), (b"\x01\x02", r"b'\x01\x02'"), (None, "null")],
-)
-def test_anything_else_on_a_line(value, part):
-    assert part in record_line(record(value, topic="kite.orders"), colors=False)
-
-
-def test_what_could_not_be_decoded():
-    line = record_line(record(b"?", problem="not framed"), colors=False)
-    assert "not framed" in line

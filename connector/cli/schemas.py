@@ -1,148 +1,18 @@
-"""Commands around Kafka: tail, schemas."""
+"""The topics' schemas: `kite-connector schemas`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli import interrupt
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import with_settings
 from connector.errors import SettingProblem, SettingsError
-from connector.redaction import printable_json
 
 if TYPE_CHECKING:
     from connector.settings.models import Settings
-
-
-@with_settings("bootstrap", "registry", "prefix", log_level="warning")
-def tail(
-    *,
-    settings: Settings,
-    topics: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Exchanges, such as nse and nfo, or orders, events, deadletter, control, replies, "
-            "subscriptions, instruments; all exchanges when none is named.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines; they are what a pipe gets anyway.")
-    ] = False,
-    from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Begin with the oldest record.")
-    ] = False,
-    until_end: Annotated[
-        bool, typer.Option("--until-end", help="End with the records that are there now.")
-    ] = False,
-    limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="End after so many records.")
-    ] = None,
-) -> None:
-    """Show what arrives in Kafka, decoded: a table on a terminal, JSON lines otherwise.
-
-    Reads without a consumer group and leaves nothing behind. Ctrl-C ends it.
-    """
-    import asyncio
-    import functools
-    import shutil
-
-    interrupt.is_the_end()
-    names = _topics(topics or (), settings)
-    from connector.cli.terminal_view import record_line
-
-    line: Callable[[Any], str] = _json_line
-    if sys.stdout.isatty() and not as_json:
-        line = functools.partial(record_line, width=shutil.get_terminal_size().columns)
-    asyncio.run(
-        _tail(
-            settings,
-            names,
-            line,
-            from_beginning=from_beginning,
-            follow=not until_end,
-            limit=limit,
-        )
-    )
-
-
-async def _tail(
-    settings: Settings,
-    topics: list[str],
-    line: Callable[[Any], str],
-    *,
-    from_beginning: bool,
-    follow: bool,
-    limit: int | None,
-) -> None:
-    import contextlib
-    from collections.abc import AsyncGenerator
-    from typing import cast
-
-    from connector.kafka.tail import tail as records
-    from connector.kafka.topics import TopicNames
-
-    shown = 0
-    stream = records(
-        settings.kafka,
-        settings.registry,
-        TopicNames(settings.topics.prefix),
-        topics,
-        start="earliest" if from_beginning else "latest",
-        follow=follow,
-        name=settings.name,
-    )
-    async with contextlib.aclosing(cast(AsyncGenerator[Any], stream)):
-        async for record in stream:
-            sys.stdout.write(line(record) + "\n")
-            sys.stdout.flush()
-            shown += 1
-            if shown == limit:
-                return
-
-
-def _json_line(record: Any) -> str:
-    import dataclasses
-
-    document = dataclasses.asdict(record)
-    if record.problem is None:
-        del document["problem"]
-    return printable_json(document, default=_as_json)
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, bytes):
-        import base64
-
-        return {"base64": base64.b64encode(value).decode()}
-    return value.isoformat(timespec="milliseconds")
-
-
-def _topics(words: Any, settings: Settings) -> list[str]:
-    from connector.kafka.topics import TopicNames
-
-    names = TopicNames(settings.topics.prefix)
-    known = {exchange.name.lower(): topic for exchange, topic in names.all_ticks().items()}
-    if not words:
-        return list(known.values())
-    for word in (
-        "orders", "events", "deadletter", "control", "replies", "subscriptions", "instruments",
-    ):  # fmt: skip
-        known[word] = getattr(names, word)
-    known |= {topic: topic for topic in known.values()}
-    unknown = [word for word in words if word.lower() not in known]
-    if unknown:
-        raise SettingsError(
-            [
-                SettingProblem(word, f"no such topic; there are {', '.join(sorted(known))}")
-                for word in unknown
-            ]
-        )
-    return [known[word.lower()] for word in words]
 
 
 @with_settings("prefix")
