@@ -94,7 +94,12 @@ class CodecUnavailableError(ConnectorError):
 
 
 class MissingExtraError(ConnectorError):
-    """An optional package that a call needs is not installed; `package` is its name."""
+    """An optional package that a call needs is not installed.
+
+    Attributes:
+        package: its name, or the extra that brings it.
+        purpose: what needs it, in words.
+    """
 
     def __init__(self, package: str, purpose: str) -> None:
         super().__init__(package, purpose)
@@ -118,7 +123,12 @@ class ParseTickError(ConnectorError):
 
 
 class CapacityError(ConnectorError):
-    """Instruments that found no room; everything else of the same request was placed."""
+    """Instruments that found no room; everything else of the same request was placed.
+
+    Attributes:
+        refused: their tokens.
+        capacity: how many instruments the connections carry.
+    """
 
     def __init__(self, refused: Sequence[int], capacity: int) -> None:
         super().__init__(refused, capacity)
@@ -188,7 +198,13 @@ class FeedError(ConnectorError):
 
 
 class HandshakeError(FeedError):
-    """The WebSocket handshake was answered with an HTTP error."""
+    """The WebSocket handshake was answered with an HTTP error.
+
+    Attributes:
+        status: of HTTP.
+        reason: what the answer said; "" where it said nothing.
+        foreign: whether the answer is not Kite's: a gateway, proxy or filter on the way gave it.
+    """
 
     retryable = True
 
@@ -197,7 +213,6 @@ class HandshakeError(FeedError):
         self.status = status
         self.reason = reason
         self.foreign = foreign
-        """The answer is not Kite's: a gateway, proxy or filter on the way gave it."""
 
     def __str__(self) -> str:
         if self.foreign:
@@ -213,6 +228,11 @@ class TokenRejectedError(HandshakeError):
 
     Trying again with the same token hardly helps, and hammering is rude: wait for a new one, and
     try the old one slowly, since a fault of Kite's or of a gateway may look the same.
+
+    Attributes:
+        status: of HTTP.
+        reason: what the answer said; "" where it said nothing.
+        foreign: whether the answer is not Kite's: a gateway, proxy or filter on the way gave it.
     """
 
     retryable = False
@@ -226,7 +246,13 @@ class TokenRejectedError(HandshakeError):
 
 
 class TooManyConnectionsError(HandshakeError):
-    """HTTP 429: three sockets of this api_key are open, or one has closed only just now."""
+    """HTTP 429: three sockets of this api_key are open, or one has closed only just now.
+
+    Attributes:
+        status: of HTTP.
+        reason: what the answer said; "" where it said nothing.
+        foreign: whether the answer is not Kite's: a gateway, proxy or filter on the way gave it.
+    """
 
     def __str__(self) -> str:
         return "the feed has no free connection for this api_key yet (HTTP 429)"
@@ -245,7 +271,12 @@ class TokenMissingError(FeedError):
 
 
 class FeedUnreachableError(FeedError):
-    """No connection to the feed: DNS, TCP, TLS or a time-out. The URL's query is never shown."""
+    """No connection to the feed: DNS, TCP, TLS or a time-out. The URL's query is never shown.
+
+    Attributes:
+        address: of the feed.
+        reason: in words.
+    """
 
     retryable = True
 
@@ -259,7 +290,11 @@ class FeedUnreachableError(FeedError):
 
 
 class SilentConnectionError(FeedError):
-    """Nothing came, not even a heartbeat, for longer than the liveness threshold."""
+    """Nothing came, not even a heartbeat, for longer than the liveness threshold.
+
+    Attributes:
+        silent_seconds: for so long.
+    """
 
     retryable = True
 

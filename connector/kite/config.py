@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,50 +15,67 @@ MAX_CONNECTIONS_PER_KEY = 3
 MAX_SYMBOLS_PER_CONNECTION = 3000
 """The feed allows so many instruments on a socket."""
 
+_Model = TypeVar("_Model", bound=BaseModel)
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _described(model: type[_Model]) -> type[_Model]:
+    """Put the descriptions of a model's fields into its docstring, for `help()`."""
+    lines = [
+        f"    {name}: {field.description} Default: {field.get_default()}."
+        for name, field in model.model_fields.items()
+    ]
+    about, raises, rest = inspect.cleandoc(model.__doc__ or "").partition("\n\nRaises:")
+    model.__doc__ = "\n".join([about, "", "Attributes:", *lines, raises + rest])
+    return model
+
+
+@_described
 class ConnectionConfig(BaseModel):
-    """How each connection behaves. All durations are seconds."""
+    """How each connection behaves. All durations are seconds.
+
+    Raises:
+        ValidationError: of pydantic, a ValueError: a value is out of bounds, or a name unknown.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_symbols_per_connection: int = Field(
-        MAX_SYMBOLS_PER_CONNECTION,
+        default=MAX_SYMBOLS_PER_CONNECTION,
         ge=1,
         le=MAX_SYMBOLS_PER_CONNECTION,
         description="A connection carries at most so many instruments.",
     )
     connection_timeout_seconds: Seconds = Field(
-        10.0, description="A handshake that takes longer, seconds, has failed."
+        default=10.0, description="A handshake that takes longer, seconds, has failed."
     )
     liveness_threshold_seconds: Seconds = Field(
-        6.0, description="A socket without a frame of any kind for so many seconds is dead."
+        default=6.0, description="A socket without a frame of any kind for so many seconds is dead."
     )
     stall_threshold_seconds: Seconds = Field(
-        60.0,
+        default=60.0,
         description="A connection with heartbeats and no tick for so many seconds has stalled.",
     )
     ping_interval_seconds: Seconds = Field(
-        2.5, description="Send a ping of our own every so many seconds."
+        default=2.5, description="Send a ping of our own every so many seconds."
     )
     confirm_timeout_seconds: Seconds = Field(
-        5.0, description="Ask for an instrument again that is silent for so many seconds."
+        default=5.0, description="Ask for an instrument again that is silent for so many seconds."
     )
     confirm_attempts: int = Field(
-        3, ge=0, description="Ask for a silent instrument again at most so many times."
+        default=3, ge=0, description="Ask for a silent instrument again at most so many times."
     )
     reconnect_min_delay_seconds: Seconds = Field(
-        0.5, description="The first reconnect waits up to so many seconds, at random."
+        default=0.5, description="The first reconnect waits up to so many seconds, at random."
     )
     reconnect_max_delay_seconds: Seconds = Field(
-        30.0, description="No reconnect waits longer than so many seconds."
+        default=30.0, description="No reconnect waits longer than so many seconds."
     )
     max_reconnect_attempts: int | None = Field(
-        None, ge=0, description="Give up after so many failures in a row; null means never."
+        default=None, ge=0, description="Give up after so many failures in a row; null means never."
     )
     slot_wait_seconds: Seconds = Field(
-        2.0, description="Try again so many seconds after the feed answered HTTP 429."
+        default=2.0, description="Try again so many seconds after the feed answered HTTP 429."
     )
 
     @model_validator(mode="after")
@@ -72,37 +90,42 @@ class ConnectionConfig(BaseModel):
 
 
 class ChannelPolicy(StrEnum):
-    """The policies of a full channel for one more message; each drop is counted."""
+    """The policies of a full channel for one more message; each drop is counted.
+
+    Attributes:
+        DROP_OLDEST: the oldest message is lost: a reader that is behind gets the newest data.
+        DROP_NEWEST: the new message is lost: what is queued stays.
+        BLOCK: nothing is lost: reading of the socket pauses, and TCP holds the feed back.
+    """
 
     DROP_OLDEST = "drop_oldest"
-    """The oldest message is lost: a reader that is behind gets the newest data."""
     DROP_NEWEST = "drop_newest"
-    """The new message is lost: what is queued stays."""
     BLOCK = "block"
-    """Nothing is lost: reading of the socket pauses, and TCP holds the feed back."""
 
 
+@_described
 class KiteManagerConfig(ConnectionConfig):
     """How a `KiteTickerManager` behaves. All durations are seconds."""
 
     max_connections: int = Field(
-        MAX_CONNECTIONS_PER_KEY,
+        default=MAX_CONNECTIONS_PER_KEY,
         ge=1,
         le=MAX_CONNECTIONS_PER_KEY,
         description="Open so many sockets for each api_key.",
     )
     channel_size: int = Field(
-        10_000,
+        default=10_000,
         ge=1,
         description="The channel of a connection holds so many messages, each of one frame.",
     )
     channel_policy: ChannelPolicy = Field(
-        ChannelPolicy.DROP_OLDEST,
+        default=ChannelPolicy.DROP_OLDEST,
         description="A full channel drops its oldest ticks, drops the newest, or blocks.",
     )
     default_mode: Mode = Field(
-        Mode.QUOTE, description="The mode of an instrument for which subscribe_symbols names none."
+        default=Mode.QUOTE,
+        description="The mode of an instrument for which subscribe_symbols names none.",
     )
     health_check_interval_seconds: Seconds = Field(
-        5.0, description="Check the health of the connections every so many seconds."
+        default=5.0, description="Check the health of the connections every so many seconds."
     )

@@ -89,7 +89,8 @@ def _sections(model: type[BaseModel], path: SettingPath, title: str) -> Iterator
                 default = "required" if info.is_required() else "`[]`"
                 rows.append(f"| `{name}` | list of sections | {default} | {_description(info)} |")
             below.append((inner, (*here, 0) if item else here))
-    about = (model.__doc__ or "").strip()
+    # not the sections behind it: the table below has the fields
+    about = (model.__doc__ or "").strip().partition("\n\nAttributes:")[0]
     yield f"## {title}\n" if not path else f"## `{_shown(path)}`\n"
     if path:
         yield f"{about}\n"

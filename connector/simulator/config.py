@@ -20,24 +20,26 @@ class SimulatedAccount(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    api_key: str = Field("simulated_key", min_length=1, description="The api_key of the app.")
+    api_key: str = Field(
+        default="simulated_key", min_length=1, description="The api_key of the app."
+    )
     api_secret: str = Field(
-        "simulated_secret",
+        default="simulated_secret",
         min_length=1,
         repr=False,
         description="The app's api_secret, for the checksum of a login.",
     )
     access_token: str | None = Field(
-        "simulated_token",
+        default="simulated_token",
         min_length=1,
         repr=False,
         description="This access_token is good at the start; null means nobody has logged in.",
     )
     user_id: str = Field(
-        "SIM001", min_length=1, description="The sockets bring the orders of this user."
+        default="SIM001", min_length=1, description="The sockets bring the orders of this user."
     )
     redirect_url: str = Field(
-        "http://127.0.0.1/",
+        default="http://127.0.0.1/",
         description="A login sends the browser to this URL, with its request_token.",
     )
 
@@ -47,92 +49,107 @@ class SimulatorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Listen on this address, with both ports.")
-    ws_port: int = Field(0, ge=0, le=65535, description="WebSocket port; 0 takes any free one.")
-    rest_port: int = Field(0, ge=0, le=65535, description="REST port; 0 takes any free one.")
+    host: str = Field(default="127.0.0.1", description="Listen on this address, with both ports.")
+    ws_port: int = Field(
+        default=0, ge=0, le=65535, description="WebSocket port; 0 takes any free one."
+    )
+    rest_port: int = Field(
+        default=0, ge=0, le=65535, description="REST port; 0 takes any free one."
+    )
     accounts: tuple[SimulatedAccount, ...] = Field(
-        (SimulatedAccount(),), min_length=1, description="The accounts whose api_keys are good."
+        default=(SimulatedAccount(),),
+        min_length=1,
+        description="The accounts whose api_keys are good.",
     )
 
     instruments: int = Field(
-        2_000, ge=1, le=120_000, description="The market has so many instruments."
+        default=2_000, ge=1, le=120_000, description="The market has so many instruments."
     )
-    seed: int = Field(1, description="The same seed and steps give the same packets.")
+    seed: int = Field(default=1, description="The same seed and steps give the same packets.")
     today: date | None = Field(
-        None, description="The trading day that expiries are counted from; today in IST by default."
+        default=None,
+        description="The trading day that expiries are counted from; today in IST by default.",
     )
     market_open: bool = Field(
-        True, description="A closed market sends snapshots and heartbeats only."
+        default=True, description="A closed market sends snapshots and heartbeats only."
     )
     stepped: bool = Field(
-        False, description="Nothing goes out by itself, not even heartbeats: tests call step()."
+        default=False,
+        description="Nothing goes out by itself, not even heartbeats: tests call step().",
     )
 
     updates_per_second: NotNegative = Field(
-        1.0, description="Update each subscribed instrument so many times a second."
+        default=1.0, description="Update each subscribed instrument so many times a second."
     )
     period_seconds: Positive = Field(
-        0.02,
+        default=0.02,
         le=1,
         description="Send updates out at this distance; a smaller one is smoother and costs more.",
     )
     burst_factor: Positive = Field(
-        1.0, description="A burst is so many times faster; 1 means no bursts."
+        default=1.0, description="A burst is so many times faster; 1 means no bursts."
     )
-    burst_every_seconds: Positive = Field(10.0, description="Bursts begin at this distance.")
-    burst_seconds: Positive = Field(1.0, description="A burst lasts so long.")
+    burst_every_seconds: Positive = Field(
+        default=10.0, description="Bursts begin at this distance."
+    )
+    burst_seconds: Positive = Field(default=1.0, description="A burst lasts so long.")
     packets_per_frame: int = Field(
-        50, ge=1, le=5_000, description="A frame has at most so many packets."
+        default=50, ge=1, le=5_000, description="A frame has at most so many packets."
     )
     heartbeat_seconds: Positive = Field(
-        1.0, description="Heartbeats, frames of one byte, go out at this distance."
+        default=1.0, description="Heartbeats, frames of one byte, go out at this distance."
     )
     connect_messages: bool = Field(
-        True, description="Send the undocumented instruments_meta and app_code at connect."
+        default=True, description="Send the undocumented instruments_meta and app_code at connect."
     )
 
     max_sockets_per_key: int = Field(
-        MAX_CONNECTIONS_PER_KEY,
+        default=MAX_CONNECTIONS_PER_KEY,
         ge=1,
         description="An api_key may have so many sockets; the next gets HTTP 429.",
     )
     max_instruments_per_socket: int = Field(
-        MAX_SYMBOLS_PER_CONNECTION,
+        default=MAX_SYMBOLS_PER_CONNECTION,
         ge=1,
         description="A socket may subscribe so many instruments; then it gets the error frame.",
     )
     slot_release_seconds: NotNegative = Field(
-        0.1, description="A closed socket counts against its api_key for so long."
+        default=0.1, description="A closed socket counts against its api_key for so long."
     )
     backlog_mib: Positive = Field(
-        16.0, description="Leave packets out, and count them, above so many unsent MiB of a socket."
+        default=16.0,
+        description="Leave packets out, and count them, above so many unsent MiB of a socket.",
     )
     sent_log_frames: int = Field(
-        0, ge=0, description="Each socket remembers so many data frames, for tests."
+        default=0, ge=0, description="Each socket remembers so many data frames, for tests."
     )
 
-    replay: Path | None = Field(None, description="Send this capture instead of the random market.")
+    replay: Path | None = Field(
+        default=None, description="Send this capture instead of the random market."
+    )
     replay_speed: NotNegative = Field(
-        1.0,
+        default=1.0,
         description="Replay so many times faster than recorded; 0 is as fast as the sockets drain.",
     )
     replay_route: Literal["subscription", "slot"] = Field(
-        "subscription",
+        default="subscription",
         description="subscription sends each packet to the sockets that asked for it, in their "
         "mode; slot sends each recorded frame unchanged to the socket of the recorded slot.",
     )
-    replay_loop: bool = Field(False, description="Begin the replay again at its end.")
+    replay_loop: bool = Field(default=False, description="Begin the replay again at its end.")
     replay_sockets: int = Field(
-        1, ge=1, description="Begin the replay when so many sockets are open."
+        default=1, ge=1, description="Begin the replay when so many sockets are open."
     )
 
     instruments_file: Path | None = Field(
-        None,
+        default=None,
         description="Serve this list at /instruments, CSV or CSV.gz, such as that of a replay's "
         "day; a file that is replaced is another day's.",
     )
 
-    faults: tuple[FaultSpec, ...] = Field((), description="Do these faults, each at its time.")
+    faults: tuple[FaultSpec, ...] = Field(
+        default=(), description="Do these faults, each at its time."
+    )
 
     @model_validator(mode="after")
     def _distinct_keys(self) -> SimulatorConfig:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from connector.kite.client.manager import KiteTickerManager
+from connector.kite.client.outside import Outside, made_with
 from connector.kite.client.ticker import KiteTickerAsync
 from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION, ConnectionConfig, KiteManagerConfig
 from connector.kite.feed.connection import Connection
@@ -190,8 +191,8 @@ class FakeFeed:
 
     def ticker(self, config: ConnectionConfig | None = None, **options: Any) -> KiteTickerAsync:
         """Return a ticker over this feed, not opened yet; `options` are its constructor's."""
-        options = {"on_event": self.events.append, **self._options(), **options}
-        return KiteTickerAsync(_credentials(), config, **options)
+        options = {"on_event": self.events.append, "root": ROOT, **options}
+        return made_with(self._outside(), KiteTickerAsync, _credentials(), config, **options)
 
     def manager(
         self,
@@ -207,14 +208,16 @@ class FakeFeed:
             handler_factory: as of `KiteTickerManager`.
             config: fields of `KiteManagerConfig`.
         """
-        return KiteTickerManager(
+        return made_with(
+            self._outside(),
+            KiteTickerManager,
             "SECRET-K",
             "SECRET-T",
             KiteManagerConfig(**config),
             accounts=accounts,
             handler_factory=handler_factory,
             on_event=self.events.append,
-            **self._options(),
+            root=ROOT,
         )
 
     def connection(
@@ -225,12 +228,16 @@ class FakeFeed:
         **config: Any,
     ) -> Connection:
         """Return a connection over this feed, not started yet; `config` is `ConnectionConfig`'s."""
+        outside = self._outside()
         return Connection(
             slot,
             credentials or _credentials(),
             ConnectionConfig(**config),
             handler or self.handler,
-            **self._options(),
+            root=ROOT,
+            clock=outside.clock,
+            random=outside.random,
+            opener=outside.opener,
         )
 
     async def start(self, subject: Connection | KiteTickerManager) -> None:
@@ -252,13 +259,8 @@ class FakeFeed:
             self.socket.heartbeat()
             await self.clock.advance(1)
 
-    def _options(self) -> dict[str, Any]:
-        return {
-            "root": ROOT,
-            "clock": self.clock,
-            "random": lambda: self.random,
-            "opener": self,
-        }
+    def _outside(self) -> Outside:
+        return Outside(self.clock, lambda: self.random, self)
 
 
 class RecordingHandler:

@@ -33,6 +33,8 @@ async def read(subscriber: KiteTickerSubscriber) -> None:
                 print("message of type", kind)
             case ClosingMessage(reason=reason):
                 print("socket lost, reconnecting:", reason)
+            case _:
+                pass  # frames come to those who ask for them
 
 
 def show(event: ConnectionEvent) -> None:

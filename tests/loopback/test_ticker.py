@@ -22,6 +22,7 @@ from connector import (
     TooManyConnectionsError,
     parse_frame,
 )
+from connector.kite.client.outside import Outside
 from connector.simulator import FaultKind, FaultSpec, SimulatorConfig, SimulatorServer
 from connector.testing import until
 from tests.support.clock import TradingClock
@@ -36,12 +37,18 @@ QUICK = ConnectionConfig(
 )  # fmt: skip
 
 
+class TradingTicker(KiteTickerAsync):
+    """One whose clock is always within market hours."""
+
+    _outside = Outside(clock=TradingClock())
+
+
 @contextlib.asynccontextmanager
-async def feed_and_ticker(feed=STEPPED, **options):
+async def feed_and_ticker(feed=STEPPED, kind=KiteTickerAsync, **options):
     options.setdefault("config", QUICK)
     async with (
         SimulatorServer(feed) as server,
-        KiteTickerAsync.connect(KEY, TOKEN, root=server.ws_url, **options) as ticker,
+        kind.connect(KEY, TOKEN, root=server.ws_url, **options) as ticker,
     ):
         yield server, ticker
 
@@ -165,9 +172,10 @@ async def test_heartbeats_keep_it_alive_and_a_mute_feed_is_a_stall():
     )
     feed = SimulatorConfig(instruments=50, heartbeat_seconds=0.05, updates_per_second=50)
     events = []
-    async with feed_and_ticker(
-        feed, config=config, on_event=events.append, clock=TradingClock()
-    ) as (server, ticker):
+    async with feed_and_ticker(feed, TradingTicker, config=config, on_event=events.append) as (
+        server,
+        ticker,
+    ):
         subscriber = ticker.subscribe([INFY])
         await next_of(subscriber, TickMessage)
         await server.inject(FaultSpec(kind=FaultKind.MUTE))

@@ -20,24 +20,39 @@ from connector.kite.wire.models import FrameMessage, TickerMessage, TickMessage
 
 @dataclass(frozen=True, slots=True)
 class ChannelStats:
-    """Counts since the start; received = delivered + queued + dropped."""
+    """Counts of messages since the start; received = delivered + queued + dropped.
+
+    Attributes:
+        capacity: how many messages the channel holds.
+        queued: how many wait now.
+        peak: the most that ever waited.
+        received: how many came.
+        delivered: how many were read.
+        dropped: how many were lost because the channel was full.
+        dropped_ticks: how many ticks were in the lost messages; a raw frame counts as one.
+        blocked: whether reading of the socket is paused until the reader catches up.
+    """
 
     capacity: int
     queued: int
     peak: int
-    """The most messages that were ever queued."""
     received: int
     delivered: int
     dropped: int
-    """How many messages were lost because the channel was full."""
     dropped_ticks: int
-    """How many ticks were in the lost messages; a raw frame counts as one."""
     blocked: bool
-    """Whether reading of the socket is paused until the reader catches up."""
 
 
 class Channel:
-    """Messages of one connection, in order, for one reader or several that share them."""
+    """Messages of one connection, in order, for one reader or several that share them.
+
+    Args:
+        capacity: how many messages it holds, at least one.
+        policy: what becomes of one more.
+
+    Raises:
+        ValueError: the capacity is none.
+    """
 
     def __init__(self, capacity: int, policy: ChannelPolicy = ChannelPolicy.DROP_OLDEST) -> None:
         if capacity < 1:
@@ -120,7 +135,7 @@ class Channel:
         return self._take()
 
     def get_nowait(self) -> TickerMessage | None:
-        """Return the next message if there is one."""
+        """Return the next message; None where none waits."""
         return self._take() if self._queue else None
 
     def __aiter__(self) -> AsyncIterator[TickerMessage]:

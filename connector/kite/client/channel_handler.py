@@ -50,14 +50,14 @@ class DropWatch:
     def __init__(self, slot: int, channel: Channel, clock: Clock, on_event: OnEvent | None) -> None:
         self.dropping = False
         self._slot = slot
-        self._channel = channel
+        self.channel = channel
         self._clock = clock
         self._on_event = on_event
         self._before = 0
 
     def put(self, message: TickerMessage) -> None:
         """Queue a message and watch what it displaces."""
-        channel = self._channel
+        channel = self.channel
         if channel.put(message):
             if not self.dropping:
                 self.dropping = True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,26 +14,41 @@ from connector.kite.wire.models import ConnectionState, Exchange
 
 
 class HealthStatus(StrEnum):
-    """The state of all connections together, in one word."""
+    """The state of all connections together, in one word.
+
+    Attributes:
+        HEALTHY: every connection streams what it should.
+        DEGRADED: something is lost or late, but at least half works.
+        CRITICAL: less than half of the connections work.
+    """
 
     HEALTHY = "healthy"
-    """Every connection streams what it should."""
     DEGRADED = "degraded"
-    """Something is lost or late, but at least half works."""
     CRITICAL = "critical"
-    """Less than half of the connections work."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthSummary:
-    """The judgement, with a sentence for each thing that is not as it should be."""
+    """The judgement, with a sentence for each thing that is not as it should be.
+
+    Attributes:
+        status: in one word.
+        percentage: 100 when all is well; a connection that is down counts 0, one that is impaired
+            half.
+        connected: how many sockets are open.
+        connections: how many there should be.
+        reasons: a sentence for each fault.
+        unhealthy_connections: the connections that are down or impaired.
+        accounts: how healthy the connections of each account are, per cent, by its name.
+    """
 
     status: HealthStatus
     percentage: float
-    """100 when all is well; a connection that is down counts 0, one that is impaired half."""
     connected: int
     connections: int
     reasons: tuple[str, ...]
+    unhealthy_connections: tuple[ChannelId, ...] = ()
+    accounts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +70,19 @@ def judge(connections: Sequence[ConnectionHealth], at: datetime) -> HealthSummar
         connections: all of them.
         at: the time, aware: outside market hours no ticks is no fault.
     """
-    points = 0.0
+    points: dict[ChannelId, float] = {}
     reasons: list[str] = []
     for connection in connections:
         complaints = _complaints(connection, at)
         reasons += [f"connection {connection.slot}: {complaint}" for complaint in complaints]
-        if connection.stats.state is ConnectionState.CONNECTED:
-            points += 0.5 if complaints else 1.0
+        up = connection.stats.state is ConnectionState.CONNECTED
+        points[connection.slot] = (0.5 if complaints else 1.0) if up else 0.0
     if not connections:
         reasons.append("there is no connection")
-    percentage = 100 * points / len(connections) if connections else 0.0
+    percentage = _percentage(points.values())
+    of_accounts: dict[str, list[float]] = {}
+    for connection in connections:
+        of_accounts.setdefault(connection.stats.account, []).append(points[connection.slot])
     if not reasons:
         status = HealthStatus.HEALTHY
     else:
@@ -76,7 +94,13 @@ def judge(connections: Sequence[ConnectionHealth], at: datetime) -> HealthSummar
         states.count(ConnectionState.CONNECTED),
         len(connections),
         tuple(reasons),
+        tuple(slot for slot, point in points.items() if point < 1),
+        {account: _percentage(of_one) for account, of_one in of_accounts.items()},
     )
+
+
+def _percentage(points: Collection[float]) -> float:
+    return 100 * sum(points) / len(points) if points else 0.0
 
 
 def _complaints(connection: ConnectionHealth, at: datetime) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random as random_module
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Self
@@ -14,15 +13,15 @@ from connector.errors import CapacityError, ConnectionClosedError
 from connector.kite.client.channel import Channel
 from connector.kite.client.channel_handler import ChannelHandler, OnEvent
 from connector.kite.client.health import ConnectionHealth, HealthStatus, HealthSummary, judge
+from connector.kite.client.outside import Outside
 from connector.kite.client.stats import ChannelId, ManagerStats
-from connector.kite.clock import SYSTEM_CLOCK, Clock, Timer
+from connector.kite.clock import Timer
 from connector.kite.config import ChannelPolicy, KiteManagerConfig
 from connector.kite.feed.allocation import place, rebalance
-from connector.kite.feed.connection import ROOT, Connection, Opener
+from connector.kite.feed.connection import ROOT, Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.log import edge_log
-from connector.kite.feed.socket import open_socket
 from connector.kite.wire.models import Exchange, Mode, OrderMessage
 from connector.kite.wire.orders import OrderDeduplicator
 from connector.kite.wire.tokens import checked_tokens
@@ -53,6 +52,8 @@ class KiteTickerManager:
         on_event: called with each `ConnectionEvent`; must not block.
     """
 
+    _outside = Outside()
+
     def __init__(
         self,
         api_key: str | SecretStr | None = None,
@@ -63,17 +64,11 @@ class KiteTickerManager:
         root: str = ROOT,
         handler_factory: HandlerFactory | None = None,
         on_event: OnEvent | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-        random: Callable[[], float] = random_module.random,
-        opener: Opener = open_socket,
     ) -> None:
         self.config = config or KiteManagerConfig()
         self._root = root
         self._handler_factory = handler_factory
         self._on_event = on_event
-        self._clock = clock
-        self._random = random
-        self._opener = opener
         self._accounts: list[Credentials] = []
         self._connections: list[Connection] = []
         self._handlers: list[ChannelHandler] = []
@@ -107,7 +102,7 @@ class KiteTickerManager:
         self._running = True
         for connection in self._connections:
             connection.start()
-        self._health_timer = self._clock.call_later(
+        self._health_timer = self._outside.clock.call_later(
             self.config.health_check_interval_seconds, self._check_health
         )
 
@@ -306,7 +301,7 @@ class KiteTickerManager:
                     dropping=bool(self._handlers) and self._handlers[slot].dropping,
                 )
             )
-        return judge(connections, datetime.fromtimestamp(self._clock.time_us() / 1e6, UTC))
+        return judge(connections, datetime.fromtimestamp(self._outside.clock.time_us() / 1e6, UTC))
 
     # inside
 
@@ -327,9 +322,9 @@ class KiteTickerManager:
                 self.config,
                 self._handler(slot),
                 root=self._root,
-                clock=self._clock,
-                random=self._random,
-                opener=self._opener,
+                clock=self._outside.clock,
+                random=self._outside.random,
+                opener=self._outside.opener,
             )
             self._connections.append(connection)
             added.append(ChannelId(slot))
@@ -343,7 +338,7 @@ class KiteTickerManager:
         handler = ChannelHandler(
             slot,
             Channel(self.config.channel_size, self.config.channel_policy),
-            clock=self._clock,
+            clock=self._outside.clock,
             on_event=self._on_event,
             on_order=self._order,
         )
@@ -382,6 +377,6 @@ class KiteTickerManager:
             (log.info if summary.status is HealthStatus.HEALTHY else log.warning)(
                 "health_changed", status=summary.status.value, reasons=list(summary.reasons)
             )
-        self._health_timer = self._clock.call_later(
+        self._health_timer = self._outside.clock.call_later(
             self.config.health_check_interval_seconds, self._check_health
         )

@@ -11,23 +11,28 @@ from connector.kite.feed.stats import ConnectionStats
 from connector.kite.wire.models import ConnectionState
 
 ChannelId = NewType("ChannelId", int)
-"""The slot of a connection, 0, 1, …: names its channel too."""
+ChannelId.__doc__ = "The number of a manager's connection, 0, 1, …, and of its channel; an int."
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerStats:
-    """All connections of a manager; `channels` is empty where it has handlers of its user's own."""
+    """All connections of a manager, as they are now.
+
+    Attributes:
+        connections: the counts of each.
+        channels: those of its channel; empty where a manager has handlers of its user's own.
+        capacity: how many instruments the connections carry at most.
+        ticks: how many ticks went into channels, or were dropped by them.
+        rejected_packets: how many packets were no ticks.
+        order_duplicates: how many copies of order updates came, which each socket brings.
+    """
 
     connections: Mapping[ChannelId, ConnectionStats]
     channels: Mapping[ChannelId, ChannelStats]
     capacity: int
-    """How many instruments the connections carry at most."""
     ticks: int
-    """How many ticks went into channels, or were dropped by them."""
     rejected_packets: int
-    """How many packets were no ticks."""
     order_duplicates: int
-    """How many copies of order updates came, which each socket brings."""
 
     @property
     def connected(self) -> int:

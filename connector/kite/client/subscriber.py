@@ -7,8 +7,7 @@ from typing import Self
 
 from connector.errors import CapacityError, ConnectionClosedError
 from connector.kite.client.channel import Channel, ChannelStats
-from connector.kite.client.channel_handler import DropWatch, OnEvent
-from connector.kite.clock import Clock
+from connector.kite.client.channel_handler import DropWatch
 from connector.kite.wire.models import FrameMessage, Mode, TickerMessage, TickMessage
 from connector.kite.wire.tokens import checked_tokens
 
@@ -19,7 +18,7 @@ class KiteTickerSubscriber:
     Made by `KiteTickerAsync.subscribe`. Iterate over it, or await `next_message`.
 
     Args:
-        channel: where its messages wait.
+        watch: of the channel in which its messages wait.
         mode: of instruments for which no other is named.
         claims_changed: told the tokens whose claim changed; may raise CapacityError.
         on_close: told once.
@@ -27,19 +26,17 @@ class KiteTickerSubscriber:
 
     def __init__(
         self,
-        channel: Channel,
+        watch: DropWatch,
         mode: Mode,
         claims_changed: Callable[[Iterable[int]], None],
         on_close: Callable[[KiteTickerSubscriber], None],
-        clock: Clock,
-        on_event: OnEvent | None,
     ) -> None:
-        self.channel = channel
+        self.channel: Channel = watch.channel
         self.claims: dict[int, Mode] = {}
         self._mode = Mode(mode)
         self._claims_changed = claims_changed
         self._on_close = on_close
-        self._watch = DropWatch(0, channel, clock, on_event)
+        self._watch = watch
 
     def __repr__(self) -> str:
         return f"KiteTickerSubscriber({len(self.claims)} instruments, {self.channel!r})"
@@ -54,9 +51,22 @@ class KiteTickerSubscriber:
             return None
 
     async def next_frame(self) -> FrameMessage | None:
-        """The next binary frame of a ticker opened with `raw=True`, passing over all else."""
+        """The next binary frame of a ticker opened with `raw=True`, passing over all else.
+
+        None once this subscriber or its ticker is closed and all is read.
+        """
         while (message := await self.next_message()) is not None:
             if isinstance(message, FrameMessage):
+                return message
+        return None
+
+    async def next_ticks(self) -> TickMessage | None:
+        """The next ticks, passing over all else.
+
+        None once this subscriber or its ticker is closed and all is read.
+        """
+        while (message := await self.next_message()) is not None:
+            if isinstance(message, TickMessage):
                 return message
         return None
 

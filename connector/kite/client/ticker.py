@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import random as random_module
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Self
 
 from pydantic import SecretStr
 
 from connector.errors import ConnectionClosedError
 from connector.kite.client.channel import Channel
-from connector.kite.client.channel_handler import ModeTracker, OnEvent
+from connector.kite.client.channel_handler import DropWatch, ModeTracker, OnEvent
+from connector.kite.client.outside import Outside
 from connector.kite.client.subscriber import KiteTickerSubscriber
-from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.config import ChannelPolicy, ConnectionConfig
-from connector.kite.feed.connection import ROOT, Connection, Opener
+from connector.kite.feed.connection import ROOT, Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
 from connector.kite.feed.handler import Flow
-from connector.kite.feed.socket import open_socket
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.wire.models import (
     ClosingMessage,
@@ -55,6 +53,8 @@ class KiteTickerAsync:
         on_event: called with each `ConnectionEvent`; must not block.
     """
 
+    _outside = Outside()
+
     def __init__(
         self,
         credentials: Credentials,
@@ -65,14 +65,10 @@ class KiteTickerAsync:
         channel_size: int = 10_000,
         channel_policy: ChannelPolicy = ChannelPolicy.DROP_OLDEST,
         on_event: OnEvent | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-        random: Callable[[], float] = random_module.random,
-        opener: Opener = open_socket,
     ) -> None:
         self._channel_size = channel_size
         self._channel_policy = channel_policy
         self._on_event = on_event
-        self._clock = clock
         self._fan_out = _FanOut(raw, on_event)
         self._connection = Connection(
             0,
@@ -80,14 +76,23 @@ class KiteTickerAsync:
             config or ConnectionConfig(),
             self._fan_out,
             root=root,
-            clock=clock,
-            random=random,
-            opener=opener,
+            clock=self._outside.clock,
+            random=self._outside.random,
+            opener=self._outside.opener,
         )
 
     @classmethod
     def connect(
-        cls, api_key: str | SecretStr, access_token: str | SecretStr, **options: Any
+        cls,
+        api_key: str | SecretStr,
+        access_token: str | SecretStr,
+        config: ConnectionConfig | None = None,
+        *,
+        root: str = ROOT,
+        raw: bool = False,
+        channel_size: int = 10_000,
+        channel_policy: ChannelPolicy = ChannelPolicy.DROP_OLDEST,
+        on_event: OnEvent | None = None,
     ) -> Connecting:
         """Open the connection: `await` it, or use it with `async with`.
 
@@ -96,7 +101,12 @@ class KiteTickerAsync:
         Args:
             api_key: the app's.
             access_token: the day's.
-            options: those of the constructor: `root`, `config`, `raw`, `channel_size` …
+            config: this and all that follows are as for the class.
+            root: as for the class.
+            raw: as for the class.
+            channel_size: as for the class.
+            channel_policy: as for the class.
+            on_event: as for the class.
 
         Raises:
             TokenRejectedError: the token is wrong or expired.
@@ -104,7 +114,16 @@ class KiteTickerAsync:
             HandshakeError: any other HTTP answer.
             FeedUnreachableError: no answer.
         """
-        return Connecting(cls(StaticCredentials(api_key, access_token), **options))
+        ticker = cls(
+            StaticCredentials(api_key, access_token),
+            config,
+            root=root,
+            raw=raw,
+            channel_size=channel_size,
+            channel_policy=channel_policy,
+            on_event=on_event,
+        )
+        return Connecting(ticker)
 
     def __repr__(self) -> str:
         count = len(self._fan_out.subscribers)
@@ -152,9 +171,8 @@ class KiteTickerAsync:
             raise ConnectionClosedError(f"this ticker is {self._connection.state.value}")
         channel = Channel(self._channel_size, self._channel_policy)
         channel.hold_with(self._fan_out.hold, self._fan_out.release)
-        subscriber = KiteTickerSubscriber(
-            channel, mode, self._claims_changed, self._fan_out.remove, self._clock, self._on_event
-        )
+        watch = DropWatch(0, channel, self._outside.clock, self._on_event)
+        subscriber = KiteTickerSubscriber(watch, mode, self._claims_changed, self._fan_out.remove)
         self._fan_out.subscribers.append(subscriber)
         try:
             subscriber.subscribe(tokens)

@@ -68,7 +68,16 @@ class Credentials(ABC):
 
 
 class StaticCredentials(Credentials):
-    """A token in memory, which `set_access_token` replaces at run time."""
+    """A token in memory, which `set_access_token` replaces at run time.
+
+    Args:
+        api_key: the app's.
+        access_token: the day's; None where there is none yet.
+        name: a short name for logs and metrics, in place of the api_key.
+
+    Raises:
+        ValueError: an api_key or token that has characters which none has.
+    """
 
     def __init__(
         self, api_key: str | SecretStr, access_token: str | SecretStr | None, name: str = "main"
@@ -108,6 +117,15 @@ class FileCredentials(Credentials):
     The file may be written over, replaced atomically, or be part of a mounted Kubernetes Secret,
     which is swapped by a symbolic link beside it. It need not exist yet, and whatever else may
     stand in its place is no token and waited out: `problem` says what it is.
+
+    Args:
+        api_key: the app's.
+        access_token_file: its path.
+        name: a short name for logs and metrics, in place of the api_key.
+        poll_seconds: how often to look by itself, where the system tells of no change.
+
+    Raises:
+        ValueError: an api_key that has characters which none has.
     """
 
     def __init__(

@@ -93,12 +93,11 @@ cdef object side_at(const uint8_t *level, double divisor):
 @cython.no_gc  # it can be in no cycle but one that somebody makes of its fields on purpose
 @cython.freelist(512)
 cdef class Tick:
-    """One packet of the feed."""
-
     cdef uint8_t packet[PACKET_BYTES]
     cdef uint8_t length  # of the packet
     cdef list values  # all fields, of a tick that was made by its constructor, or changed
 
+    __doc__ = _PureTick.__doc__
     __match_args__ = NAMES
     __dataclass_fields__ = _PureTick.__dataclass_fields__
     __dataclass_params__ = _PureTick.__dataclass_params__

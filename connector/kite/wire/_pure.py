@@ -28,7 +28,33 @@ _EXCHANGES = {exchange.value: exchange for exchange in Exchange}
 
 @dataclass(slots=True)
 class Tick:
-    """One packet of the feed; a field is made when it is asked for."""
+    """One packet of the feed, of one instrument; a field is made when it is asked for.
+
+    What the packet does not carry is None: an ltp packet has a price alone, a quote no times, open
+    interest and depth, and an index no volumes. Prices are rupees (or the quote currency), and
+    quantities count shares or the contract's units, as Kite sends them.
+
+    Attributes:
+        instrument_token: Kite's number of the instrument, used again after it has expired.
+        mode: how much the packet carries; follows from its length.
+        exchange: the segment of the feed, in the token's low byte.
+        tradable: False for an index.
+        last_price: of the last trade; an index's value.
+        last_traded_quantity: of the last trade; None in mode ltp and for an index.
+        average_traded_price: the day's, weighted by volume; None in mode ltp and for an index.
+        volume_traded: of the day so far; None in mode ltp and for an index.
+        total_buy_quantity: of all pending buy orders; None in mode ltp and for an index.
+        total_sell_quantity: of all pending sell orders; None in mode ltp and for an index.
+        ohlc: prices of the day, and the close of the day before; None in mode ltp.
+        last_trade_time: aware UTC, whole seconds; None but in mode full, and before a first trade.
+        oi: open interest; None but in mode full, and for an index.
+        oi_day_high: its highest of the day; None likewise.
+        oi_day_low: its lowest of the day; None likewise.
+        exchange_timestamp: the exchange's time of the packet, aware UTC, whole seconds; None but
+            in mode full, and where the wire has 0.
+        depth: five bids and five offers; None but in mode full, and for an index.
+        change: `last_price` against the close of the day before, per cent; None without a close.
+    """
 
     instrument_token: int
     mode: Mode

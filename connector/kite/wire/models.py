@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from connector.kite.wire.packets import Tick
@@ -22,19 +22,21 @@ from connector.kite.wire.event_time import plausible
 
 
 class Mode(StrEnum):
-    """How much each packet of an instrument carries; comparable with `rank`."""
+    """How much each packet of an instrument carries; comparable with `rank`.
+
+    Attributes:
+        LTP: the last price only: 8 bytes.
+        QUOTE: all but depth and times: 44 bytes, 28 for an index.
+        FULL: everything, five bids and offers: 184 bytes, 32 for an index.
+    """
 
     LTP = "ltp"
-    """Last price only: 8 bytes."""
     QUOTE = "quote"
-    """All but depth and times: 44 bytes, 28 for an index."""
     FULL = "full"
-    """Everything, five bids and offers: 184 bytes, 32 for an index."""
 
-    Quote = "quote"
-    """The same member as QUOTE."""
-    Full = "full"
-    """The same member as FULL."""
+    if TYPE_CHECKING:
+        Quote = QUOTE
+        Full = FULL
 
     @property
     def rank(self) -> int:
@@ -42,13 +44,31 @@ class Mode(StrEnum):
         return _RANKS[self.value]
 
 
+# other spellings, which are no members: what makes a type of the members wants each once
+for _name, _mode in (("Quote", Mode.QUOTE), ("Full", Mode.FULL)):
+    setattr(Mode, _name, _mode)
+
 _RANKS = {"ltp": 1, "quote": 2, "full": 3}
 
 
 class Exchange(Enum):
     """A segment of the feed, in the low byte of each instrument_token.
 
-    `divisor` turns the wire's integer price into rupees. The value is the segment number.
+    The value is the segment number.
+
+    Attributes:
+        NSE: shares of the National Stock Exchange.
+        NFO: its futures and options.
+        CDS: its currency derivatives.
+        BSE: shares of the Bombay Stock Exchange.
+        BFO: its futures and options.
+        BCD: its currency derivatives.
+        MCX: the commodity exchange.
+        MCXSX: the former exchange of this name.
+        INDICES: indices of all exchanges, which cannot be traded.
+        NCO: commodity derivatives of the National Stock Exchange.
+        divisor: turns the wire's integer price into rupees: 100, 10 000 or 10 000 000.
+        tradable: whether its instruments can be traded; False for `INDICES` alone.
     """
 
     NSE = 1
@@ -82,7 +102,14 @@ for _exchange in Exchange:
 
 
 class OHLC(NamedTuple):
-    """Open, high and low of the day, and the close of the day before."""
+    """Open, high and low of the day, and the close of the day before; rupees.
+
+    Attributes:
+        open: the first price of the day.
+        high: the highest one.
+        low: the lowest one.
+        close: the closing price of the day before.
+    """
 
     open: float
     high: float
@@ -91,7 +118,13 @@ class OHLC(NamedTuple):
 
 
 class DepthItem(NamedTuple):
-    """One level of the market depth."""
+    """One level of the market depth.
+
+    Attributes:
+        quantity: wanted or offered at this price.
+        price: rupees; 0 where the level is empty.
+        orders: how many orders make the quantity up.
+    """
 
     quantity: int
     price: float
@@ -99,7 +132,12 @@ class DepthItem(NamedTuple):
 
 
 class Depth(NamedTuple):
-    """Five bids and five offers, best first; all zeros after market hours."""
+    """Five bids and five offers, best first; all zeros after market hours.
+
+    Attributes:
+        buy: five bids, the highest first.
+        sell: five offers, the lowest first.
+    """
 
     buy: tuple[DepthItem, ...]
     sell: tuple[DepthItem, ...]
@@ -114,7 +152,16 @@ class OpenWord(StrEnum):
 
 
 class OrderStatus(OpenWord):
-    """Status of an order in a postback; a word that Kite adds later is UNKNOWN."""
+    """Status of an order in a postback.
+
+    Attributes:
+        COMPLETE: filled.
+        REJECTED: refused; `status_message` says why.
+        CANCELLED: cancelled.
+        UPDATE: modified, or filled in part.
+        OPEN: at the exchange, waiting.
+        UNKNOWN: a word that Kite has added since; the order's `payload` has it.
+    """
 
     COMPLETE = "COMPLETE"
     REJECTED = "REJECTED"
@@ -125,7 +172,13 @@ class OrderStatus(OpenWord):
 
 
 class OrderTransactionType(OpenWord):
-    """The side of an order: buy or sell."""
+    """The side of an order.
+
+    Attributes:
+        BUY: to buy.
+        SELL: to sell.
+        UNKNOWN: neither; the order's `payload` has the word.
+    """
 
     BUY = "BUY"
     SELL = "SELL"
@@ -133,7 +186,14 @@ class OrderTransactionType(OpenWord):
 
 
 class OrderValidity(OpenWord):
-    """How long an order stands."""
+    """How long an order stands.
+
+    Attributes:
+        DAY: until the end of the day.
+        IOC: immediate or cancelled.
+        TTL: for some minutes.
+        UNKNOWN: a word that Kite has added since; the order's `payload` has it.
+    """
 
     DAY = "DAY"
     IOC = "IOC"
@@ -143,10 +203,45 @@ class OrderValidity(OpenWord):
 
 @dataclass(slots=True)
 class Order:
-    """An order update as posted by Kite; `payload` is the whole JSON object, unknown keys too.
+    """An order update as posted by Kite: what it does not carry is None, but in `payload`.
 
-    Times are aware UTC (the wire has IST without a zone); `exchange_timestamp` is None for an
-    order that never reached the exchange.
+    Prices are rupees, quantities whole numbers, and times aware UTC (the wire has IST without a
+    zone). Source of the fields: kite.trade/docs/connect/v3/postbacks.
+
+    Attributes:
+        order_id: Kite's number of the order; "" where the update has none.
+        status: see `OrderStatus`.
+        transaction_type: see `OrderTransactionType`.
+        validity: see `OrderValidity`.
+        tradingsymbol: the instrument's name at its exchange.
+        exchange: the exchange's name, NSE for example.
+        instrument_token: the instrument's number in the feed.
+        exchange_order_id: the exchange's number; None before it has one.
+        parent_order_id: of the order that this one belongs to.
+        user_id: whose order it is.
+        order_type: MARKET, LIMIT, SL or SL-M.
+        product: CNC, NRML, MIS or MTF.
+        variety: regular, amo, co, iceberg or auction.
+        status_message: why it was refused or cancelled, in words.
+        tag: the user's own, of up to 20 characters.
+        quantity: ordered.
+        filled_quantity: traded so far.
+        pending_quantity: still waiting.
+        cancelled_quantity: cancelled.
+        price: at which it was placed, of a LIMIT order.
+        trigger_price: at which it becomes active, of an SL order.
+        average_price: of what is filled.
+        order_timestamp: when Kite took it.
+        exchange_timestamp: when the exchange did; None for one that never reached it.
+        algo_id: the number of the algorithm that placed it.
+        guid: Kite's own mark.
+        market_protection: how far a MARKET order may go from the price, per cent.
+        exchange_update_timestamp: of the exchange's last change.
+        placed_by: who placed it; the user, as a rule.
+        disclosed_quantity: the part that others may see.
+        status_message_raw: `status_message` as the exchange wrote it.
+        meta: details of some varieties, as JSON has them.
+        payload: the whole JSON object, keys that nobody documented too.
     """
 
     order_id: str
@@ -185,13 +280,13 @@ class Order:
 
 
 @dataclass(slots=True)
-class TickerMessage:
-    """Whatever a connection hands its user: one of the classes below."""
+class TickMessage:
+    """The ticks of one frame, in wire order; iterable, and as long as its ticks.
 
-
-@dataclass(slots=True)
-class TickMessage(TickerMessage):
-    """The ticks of one frame, in wire order; `receive_time_us` is UTC microseconds."""
+    Attributes:
+        ticks: of the frame; packets that are no ticks are left out.
+        receive_time_us: when the frame was read, UTC microseconds since 1970.
+    """
 
     ticks: list[Tick]
     receive_time_us: int
@@ -215,49 +310,85 @@ class TickMessage(TickerMessage):
 
 
 @dataclass(slots=True)
-class OrderMessage(TickerMessage):
-    """An order postback. Every socket of the user gets its own copy."""
+class OrderMessage:
+    """An order postback. Every socket of the user gets its own copy.
+
+    Attributes:
+        order: the update.
+    """
 
     order: Order
 
 
 @dataclass(slots=True)
-class ErrorMessage(TickerMessage):
-    """A complaint of the server, such as too many instruments."""
+class ErrorMessage:
+    """A complaint of the server, such as too many instruments.
+
+    Attributes:
+        text: in the server's words.
+    """
 
     text: str
 
 
 @dataclass(slots=True)
-class TextMessage(TickerMessage):
-    """Any other text frame: a broker's `message`, or a type that nobody documented."""
+class TextMessage:
+    """Any other text frame: a broker's `message`, or a type that nobody documented.
+
+    Attributes:
+        type: the frame's own word; "" where it has none.
+        data: what it carries, as JSON has it; None where it carries nothing.
+        fault: why the frame could not be read, a fixed word; "" for one that only nobody
+            documented.
+        size_bytes: the length of a frame that was too long to be read, and of which `data` is the
+            beginning; else 0.
+    """
 
     type: str
     data: Any = None
     fault: str = field(default="", compare=False)
-    """Why the frame could not be read, a fixed word; "" for one that only nobody documented."""
     size_bytes: int = field(default=0, compare=False)
-    """The length of a frame that was too long to be read, and of which `data` is the beginning."""
 
 
 @dataclass(slots=True)
-class FrameMessage(TickerMessage):
-    """A binary frame as received, for those who parse themselves."""
+class FrameMessage:
+    """A binary frame as received, for `parse_frame`, `frame_array` or a parser of one's own.
+
+    Attributes:
+        data: the frame's bytes.
+        receive_time_us: when it was read, UTC microseconds since 1970.
+    """
 
     data: bytes
     receive_time_us: int
 
 
 @dataclass(slots=True)
-class ClosingMessage(TickerMessage):
-    """The socket closed; a supervised connection reconnects by itself."""
+class ClosingMessage:
+    """The socket closed; a supervised connection reconnects by itself.
+
+    Attributes:
+        code: of the WebSocket's close frame; None where the socket was lost without one.
+        reason: in words.
+    """
 
     code: int | None
     reason: str
 
 
+TickerMessage: TypeAlias = (
+    TickMessage | OrderMessage | ErrorMessage | TextMessage | FrameMessage | ClosingMessage
+)
+"""Whatever a connection hands its user."""
+
+
 class Request(NamedTuple):
-    """One request to the feed; `str()` is the JSON that goes over the wire."""
+    """One request to the feed; `str()` is the JSON that goes over the wire.
+
+    Attributes:
+        action: subscribe, unsubscribe or mode.
+        value: the tokens; of mode, the mode and the tokens.
+    """
 
     action: str
     value: list[Any]
@@ -282,28 +413,53 @@ class Request(NamedTuple):
 
 
 class ConnectionState(StrEnum):
-    """The states of a connection; each change of state is an event."""
+    """The states of a connection; each change of state is an event.
+
+    Attributes:
+        IDLE: it was not started yet.
+        CONNECTING: the handshake is under way.
+        CONNECTED: the socket is open and frames are read.
+        BACKING_OFF: the last try failed; the next one has its time.
+        WAITING_FOR_TOKEN: HTTP 403: nothing is tried until the credentials change.
+        WAITING_FOR_SLOT: HTTP 429: the feed has not freed the slot yet.
+        FAILED: the configured number of attempts is used up.
+        CLOSED: it was closed by its owner.
+    """
 
     IDLE = "idle"
-    """The connection was not started yet."""
     CONNECTING = "connecting"
-    """The handshake is under way."""
     CONNECTED = "connected"
-    """The socket is open and frames are read."""
     BACKING_OFF = "backing_off"
-    """The last try failed; the next one has its time."""
     WAITING_FOR_TOKEN = "waiting_for_token"  # noqa: S105 -- a state, not a secret
-    """403: nothing is tried until the credentials change."""
     WAITING_FOR_SLOT = "waiting_for_slot"
-    """429: the feed has not freed the slot yet."""
     FAILED = "failed"
-    """The configured number of attempts is used up."""
     CLOSED = "closed"
-    """The connection was closed by its owner."""
 
 
 class EventType(StrEnum):
-    """What can happen to a connection; also the `type` in the topic `kite.events`."""
+    """What can happen to a connection; also the `type` in the topic `kite.events`.
+
+    Attributes:
+        CONNECTING: a handshake begins.
+        CONNECTED: a socket is open.
+        DISCONNECTED: it is gone; `code` and `reason` say how.
+        BACKING_OFF: a try has failed; the next one has its time.
+        RESUBSCRIBED: all instruments were asked for again.
+        SNAPSHOT_DONE: each of them has sent something since.
+        GAP: nothing was received from `gap_from_ms` to `gap_to_ms`.
+        WAITING_FOR_TOKEN: HTTP 403: nothing is tried until the token changes.
+        WAITING_FOR_SLOT: HTTP 429: the feed has no socket free.
+        UNCONFIRMED: `tokens` send nothing, or in another mode than asked for.
+        STALLED: heartbeats come, and no ticks.
+        TICKS_RESUMED: ticks come again.
+        DROPPED: a channel was full and lost messages, or caught up again.
+        FAILED: the configured number of attempts is used up.
+        CLOSED: the connection was closed by its owner.
+        INSTRUMENT_EXPIRED: of the service: an instrument is no longer listed.
+        INSTRUMENT_CHANGED: of the service: a token means another instrument.
+        INSTRUMENT_LIST_HELD_BACK: of the service: a list differs too much from the one before.
+        INSTRUMENT_LIST_ACCEPTED: of the service: such a list was accepted.
+    """
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -330,10 +486,19 @@ class EventType(StrEnum):
 class ConnectionEvent:
     """An edge in the life of a connection, for logs, metrics and the topic `kite.events`.
 
-    `session_id` is the connect time in UTC milliseconds, None before the first connect. A GAP says
-    that nothing was received from `gap_from_ms` to `gap_to_ms` (UTC milliseconds); from None: what
-    another process received before is not known. `code` is the
-    WebSocket close code of a DISCONNECTED, where the feed sent one.
+    Attributes:
+        type: what happened.
+        slot: the connection's number; a manager's `ChannelId`.
+        time_ms: when, UTC milliseconds since 1970.
+        session_id: when the socket was opened, UTC milliseconds; None before the first one.
+        state: the connection's state from now on; None where it stays as it was.
+        reason: in words; "" where there is nothing to say.
+        gap_from_ms: of a GAP: the last frame before it, UTC milliseconds; None where that is not
+            known, for another process received before.
+        gap_to_ms: of a GAP: its end, UTC milliseconds.
+        instruments: how many it is about; None where it is not about any.
+        tokens: those it is about, by name.
+        code: the WebSocket's close code of a DISCONNECTED, None where the feed sent none.
     """
 
     type: EventType

@@ -11,6 +11,7 @@ from connector import (
     Tick,
     TickMessage,
 )
+from connector.kite.client.channel_handler import DropWatch
 from connector.testing import FakeClock
 
 FULL, QUOTE, LTP = Mode.FULL, Mode.QUOTE, Mode.LTP
@@ -22,7 +23,7 @@ class Kit:
         self.changes = []
         self.closed = []
         self.subscriber = KiteTickerSubscriber(
-            Channel(5), QUOTE, self.change, self.closed.append, FakeClock(), None
+            DropWatch(0, Channel(5), FakeClock(), None), QUOTE, self.change, self.closed.append
         )
 
     def change(self, tokens):

@@ -1,0 +1,19 @@
+"""An object may be made over another outside than the real one."""
+
+from connector.kite.client.outside import Outside, made_with
+from connector.testing import FakeClock
+
+
+class Reaching:
+    _outside = Outside()
+
+    def __init__(self, name, *, loud=False):
+        self.name, self.loud = name, loud
+        self.clock = self._outside.clock
+
+
+def test_the_constructor_finds_what_it_was_made_with():
+    clock = FakeClock()
+    made = made_with(Outside(clock=clock), Reaching, "one", loud=True)
+    assert (made.name, made.loud, made.clock) == ("one", True, clock)
+    assert Reaching("two").clock is Reaching._outside.clock is not clock
