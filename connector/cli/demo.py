@@ -148,7 +148,7 @@ class Demo:
                     {"mode": "full", "instruments": [*known, *tokens[::3]]},
                     {"mode": "quote", "instruments": tokens[1::3]},
                 ],
-                "kafka": {"bootstrap_servers": bootstrap},
+                "kafka": {"bootstrap_servers": bootstrap, "client": EmbeddedBroker.client},
                 "registry": {"url": registry},
                 # one broker
                 "topics": {"replication_factor": 1},

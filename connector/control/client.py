@@ -87,7 +87,6 @@ class ControlClient:
             "ctl",
             timeout_seconds=self._broker_seconds,
             **_QUIET,
-            **{"fetch.wait.max.ms": 20},
         )
         return self
 

@@ -43,7 +43,6 @@ from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
-_FETCH_WAIT_MS: Final = 20
 _PREFETCH_KIB: Final = 2048
 """So many KiB of messages librdkafka fetches ahead of the leader, in records and in one answer."""
 _QUEUE_KIB: Final = 16 * 1024
@@ -157,7 +156,6 @@ class ControlLog:
             "leader",
             timeout_seconds=self._timeout_seconds,
             **{
-                "fetch.wait.max.ms": _FETCH_WAIT_MS,
                 "fetch.error.backoff.ms": 100,
                 "queued.max.messages.kbytes": _PREFETCH_KIB,
                 "fetch.max.bytes": _PREFETCH_KIB * 1024,

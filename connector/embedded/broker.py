@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping
 from ctypes import c_char_p, c_int, c_int16, c_int32, c_size_t, c_void_p
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from connector.embedded.librdkafka import candidates
 from connector.errors import KafkaError, TopicError
@@ -57,6 +57,10 @@ class EmbeddedBroker:
         brokers: how many nodes; ids count from 1.
         rebalance_delay_ms: how long a new group waits for more members.
     """
+
+    client: ClassVar[dict[str, int]] = {"fetch.wait.max.ms": 20}
+    """For `kafka.client` of what reads here: the mock cluster of librdkafka 2.16 answers a fetch
+    at the end of its wait, not when there is something to read as a broker does."""
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """The properties that every Kafka client of the connector is made with, and where its log goes.
 
 Three layers, later ones win: the connector's defaults; the user's `kafka.client`; what the user's
-other settings say and what the connector's promises rest on.
+other settings say and what the connector's promises rest on. What `kafka.client` says of fetching
+goes to consumers alone, since librdkafka warns of it in a producer.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ _DEFAULTS: dict[str, Any] = {
     "socket.keepalive.enable": True,
     "socket.nagle.disable": True,
 }
+
+# A broker answers as soon as there is something to read, so a long wait costs no latency; with 20
+# to 50 ms, empty answers were most of what woke an idle service. librdkafka's mock cluster answers
+# at the end of the wait alone: `EmbeddedBroker.client` has a short one.
+_CONSUMER_DEFAULTS: dict[str, Any] = {"fetch.wait.max.ms": 500}
 
 _FILES = {
     "ssl.ca.location": "ssl_ca_file",
@@ -84,6 +90,10 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
         if kafka.ssl_key_password is not None:
             fixed["ssl.key.password"] = kafka.ssl_key_password.get_secret_value()
     properties = {**_DEFAULTS, **kafka.client, **fixed, **own}
+    if "group.id" in own:
+        properties = {**_CONSUMER_DEFAULTS, **properties}
+    else:
+        properties = {k: v for k, v in properties.items() if not k.startswith("fetch.")}
     if kafka.security_protocol.endswith("SSL"):
         _check_files(properties)
     return properties
@@ -109,7 +119,7 @@ def overridden(kafka: KafkaSettings, properties: Mapping[str, Any]) -> list[str]
     return sorted(
         name
         for name, value in kafka.client.items()
-        if str(properties.get(name)).lower() != str(value).lower()
+        if str(properties.get(name, value)).lower() != str(value).lower()
     )
 
 

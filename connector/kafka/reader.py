@@ -82,7 +82,6 @@ class Reader:
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
                 **own,
             },
         )

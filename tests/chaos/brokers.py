@@ -27,6 +27,7 @@ class Embedded:
     wrote, and keeps a part of one that was cut off.
     """
 
+    client = EmbeddedBroker.client
     outages = True
     transactions = False
     refusals = frozenset({Kind.CLOCK, Kind.RIGHT})
@@ -52,6 +53,7 @@ class Embedded:
 class Given:
     """A real one, somebody else's."""
 
+    client: dict = {}  # noqa: RUF012 - empty, and stays so
     outages = False
     transactions = True
     refusals = frozenset()

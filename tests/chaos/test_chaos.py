@@ -65,7 +65,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             "name": name,
             "feed": {"root": server.ws_url, "rest": server.rest_url},
             "accounts": [{"api_key": "simulated_key", "access_token_file": str(token_file)}],
-            "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
+            "kafka": {"bootstrap_servers": kafka.bootstrap_servers, "client": kafka.client},
             "topics": {"prefix": name, "replication_factor": 1, "tick_partitions": 2},
             "registry": {"url": registry.url},
             "cluster": {"session_timeout_seconds": 6, "group_protocol": GROUP_PROTOCOL},

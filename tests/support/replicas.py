@@ -60,7 +60,7 @@ def settings(bootstrap_servers, feed, **changes):
     tree = {
         "accounts": [{"api_key": "simulated_key", "access_token": "simulated_token"}],
         "feed": {"root": feed},
-        "kafka": {"bootstrap_servers": bootstrap_servers},
+        "kafka": {"bootstrap_servers": bootstrap_servers, "client": EmbeddedBroker.client},
         "connection": {"slot_wait_seconds": 0.2, "reconnect_min_delay_seconds": 0.05},
         "cluster": {"session_timeout_seconds": SESSION_TIMEOUT_SECONDS},
         "topics": {"replication_factor": 1},

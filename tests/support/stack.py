@@ -75,7 +75,11 @@ def raw_settings(simulator, broker, registry, **changes):
         },
         "kafka": {
             "bootstrap_servers": broker.bootstrap_servers,
-            "client": {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 50},
+            "client": {
+                **EmbeddedBroker.client,
+                "reconnect.backoff.ms": 10,
+                "reconnect.backoff.max.ms": 50,
+            },
         },
         "topics": {"replication_factor": 1, "tick_partitions": 2},
         "registry": {"url": registry.url},

@@ -26,6 +26,16 @@ def test_plain():
     assert not any(name.startswith(("sasl.", "ssl.")) for name in properties)
 
 
+def test_what_is_said_of_fetching_goes_to_consumers_alone():
+    kafka = KafkaSettings(client={"fetch.wait.max.ms": 7})
+    assert client_properties(kafka, **{"group.id": "g"})["fetch.wait.max.ms"] == 7
+    producing = client_properties(kafka)
+    assert "fetch.wait.max.ms" not in producing
+    assert overridden(kafka, producing) == []
+    # a broker answers when there is something to read: nobody else needs a short wait
+    assert client_properties(KafkaSettings(), **{"group.id": "g"})["fetch.wait.max.ms"] == 500
+
+
 def test_sasl_over_tls_is_verified():
     kafka = KafkaSettings(
         security_protocol="SASL_SSL",
