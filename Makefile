@@ -9,6 +9,7 @@ DEPLOY := .venv-deploy
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
+JOBS ?= 2
 STAMP := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
@@ -38,8 +39,8 @@ $(NATIVE): $(STAMP) pyproject.toml setup.py $(wildcard connector/*/*.pxd connect
 demo: $(NATIVE) ## simulated market, embedded broker, connector, live view (DURATION=20, REPLICAS=3)
 	@$(BIN)/kite-connector demo $(if $(DURATION),--duration $(DURATION)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
-test: $(NATIVE) ## unit, property, loopback and a little chaos, over both twins of the codec
-	@$(BIN)/pytest tests/unit tests/property tests/loopback tests/chaos -m "not chaos" $(ARGS)
+test: $(NATIVE) ## unit, property, loopback and a little chaos, over both twins of the codec (JOBS=2 at a time)
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal tests/unit tests/property tests/loopback tests/chaos -m "not chaos" $(ARGS)
 
 chaos: $(NATIVE) ## replicas killed, frozen, cut off by a seed for minutes (SEED=7 CHAOS_SECONDS=300)
 	@CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) \
