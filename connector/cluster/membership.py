@@ -56,7 +56,6 @@ REFUSED_SECONDS: Final = 15.0
 """How long a refusal counts: the client asks again at least as often, and is refused again."""
 _FETCH_WAIT_MS: Final = 100
 """A slot that is new to this replica is read when the fetch under way has been answered."""
-_PREFETCH_KIB: Final = 2048
 _METADATA_REFRESH_MS: Final = 10_000
 
 
@@ -220,9 +219,6 @@ class Membership:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": self._kafka.client.get("fetch.wait.max.ms", _FETCH_WAIT_MS),
-            # records are small and their client's overhead is not: 64 MB of them would be 300
-            "queued.max.messages.kbytes": _PREFETCH_KIB,
-            "fetch.max.bytes": _PREFETCH_KIB * 1024,
             "fetch.error.backoff.ms": 100,
             # how soon the partitions of a new api_key are seen
             "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MS,

@@ -43,8 +43,6 @@ from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
-_PREFETCH_KIB: Final = 2048
-"""So many KiB of messages librdkafka fetches ahead of the leader, in records and in one answer."""
 _QUEUE_KIB: Final = 16 * 1024
 """So many KiB of a transaction librdkafka queues: producing more waits for the broker."""
 _PRODUCED_MAX_BYTES: Final = 1_000_000
@@ -155,11 +153,7 @@ class ControlLog:
             self._name,
             "leader",
             timeout_seconds=self._timeout_seconds,
-            **{
-                "fetch.error.backoff.ms": 100,
-                "queued.max.messages.kbytes": _PREFETCH_KIB,
-                "fetch.max.bytes": _PREFETCH_KIB * 1024,
-            },
+            **{"fetch.error.backoff.ms": 100},
         )
         self._producer = Producer(
             client_properties(

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaException
@@ -33,7 +33,15 @@ _DEFAULTS: dict[str, Any] = {
 # A broker answers as soon as there is something to read, so a long wait costs no latency; with 20
 # to 50 ms, empty answers were most of what woke an idle service. librdkafka's mock cluster answers
 # at the end of the wait alone: `EmbeddedBroker.client` has a short one.
-_CONSUMER_DEFAULTS: dict[str, Any] = {"fetch.wait.max.ms": 500}
+PREFETCH_KIB: Final = 2048
+"""So many KiB of messages a consumer fetches ahead, in records and in one answer: ours are small,
+and librdkafka's overhead is not. Its own default of 64 MiB would be 300 MiB of memory."""
+_CONSUMER_DEFAULTS: dict[str, Any] = {
+    "fetch.wait.max.ms": 500,
+    "queued.max.messages.kbytes": PREFETCH_KIB,
+    "fetch.max.bytes": PREFETCH_KIB * 1024,
+}
+_OF_CONSUMERS = ("fetch.", "queued.")
 
 _FILES = {
     "ssl.ca.location": "ssl_ca_file",
@@ -93,7 +101,7 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
     if "group.id" in own:
         properties = {**_CONSUMER_DEFAULTS, **properties}
     else:
-        properties = {k: v for k, v in properties.items() if not k.startswith("fetch.")}
+        properties = {k: v for k, v in properties.items() if not k.startswith(_OF_CONSUMERS)}
     if kafka.security_protocol.endswith("SSL"):
         _check_files(properties)
     return properties

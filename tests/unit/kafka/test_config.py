@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from connector.errors import SettingsError
 from connector.files import MAX_PEM_BYTES
 from connector.kafka.config import (
+    PREFETCH_KIB,
     ClientLog,
     client_properties,
     overridden,
@@ -34,6 +35,12 @@ def test_what_is_said_of_fetching_goes_to_consumers_alone():
     assert overridden(kafka, producing) == []
     # a broker answers when there is something to read: nobody else needs a short wait
     assert client_properties(KafkaSettings(), **{"group.id": "g"})["fetch.wait.max.ms"] == 500
+
+
+def test_a_consumer_fetches_little_ahead():
+    properties = client_properties(KafkaSettings(), **{"group.id": "g"})
+    assert properties["queued.max.messages.kbytes"] == PREFETCH_KIB
+    assert properties["fetch.max.bytes"] == PREFETCH_KIB * 1024
 
 
 def test_sasl_over_tls_is_verified():
