@@ -59,8 +59,8 @@ class EmbeddedBroker:
     """
 
     client: ClassVar[dict[str, int]] = {"fetch.wait.max.ms": 20}
-    """For `kafka.client` of what reads here: the mock cluster of librdkafka 2.16 answers a fetch
-    at the end of its wait, not when there is something to read as a broker does."""
+    """The properties for `kafka.client` of what reads here. The mock cluster of librdkafka 2.16
+    answers a fetch at the end of its wait, not when there is something to read as a broker does."""
 
     def __init__(
         self,

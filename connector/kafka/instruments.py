@@ -184,7 +184,7 @@ class InstrumentPublisher:
             await self._sleep(PAUSE_SECONDS)
         self._published = instruments
         log = self._log.info if written or removed else self._log.debug
-        log("instruments published", written=written, removed=removed, before=len(held))
+        log("instruments_published", written=written, removed=removed, before=len(held))
 
     def _has_room(self) -> bool:
         backlog = self._backlog()

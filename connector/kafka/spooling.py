@@ -371,7 +371,7 @@ class SpoolingClient:
         refused = refused or bool(self._refused)
         # an account without the right to write fails each new client: said once
         log = self._log.debug if self._client_failures or refused else self._log.warning
-        log("the Kafka client failed and is replaced", reason=reason)
+        log("kafka_client_replaced", reason=reason)
         if not refused:
             self.health.last_error = reason
         self._set_state(ProducerState.RECOVERING)

@@ -342,7 +342,7 @@ class SlotPipeline:
             log = _log.info if message.type == "message" else _log.debug
             if count := self._news(f"{message.type} {message.data!r}"):
                 kind = cut(one_line(message.type), 60)
-                log("message of the feed", slot=self.slot, type=kind, count=count)
+                log("feed_message", slot=self.slot, type=kind, count=count)
 
     def event(self, event: ConnectionEvent) -> None:
         """Write an edge of the connection's life."""

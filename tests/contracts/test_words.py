@@ -135,13 +135,14 @@ def test_a_log_event_is_a_name_that_can_be_searched_for(path):
     if COMPATIBLE in path.as_posix():
         return
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+        if not (isinstance(node, ast.Call) and node.args):
             continue
-        logger, event = ast.unparse(node.func.value), node.args[0]
+        called, event = ast.unparse(node.func), node.args[0]
+        logger, _, name = called.rpartition(".")
         if (
-            node.func.attr in LOG_CALLS
-            and re.search(r"log(ger)?\b|get_logger|edge_log", logger)
-            and "logging" not in logger  # the library's, for programs without structlog
+            (name == "log" if not logger else name in LOG_CALLS)
+            and re.search(r"log(ger)?\b|get_logger|edge_log", called)
+            and "logging" not in called  # the library's, for programs without structlog
             and isinstance(event, ast.Constant)
             and not EVENT.fullmatch(str(event.value))
         ):

@@ -176,7 +176,7 @@ def test_the_documented_rights_are_enough_and_all_are_used(
         assert json.loads(done.stdout)["status"] == "APPLIED", done.stderr
         simulated_feed.place_order()
         wait_until(lambda: running.status()["accounting"]["delivered"] > 20)
-        wait_until(lambda: "instruments published" in running.log)
+        wait_until(lambda: "instruments_published" in running.log)
         done = ctl(operator, "list", "--json")
         assert "INFY" in done.stdout, done.stderr
         owners = json.loads(ctl(operator, "status", "--json").stdout)["owners"]
