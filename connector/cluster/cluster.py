@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Protocol
 
@@ -114,6 +114,7 @@ class Cluster:
         self._leader_done: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._intake_stopped = False
+        self._notes: Mapping[int, Mapping[str, Any]] = {}
         # what the leader's state says, made once a revision
         self._claims: tuple[Claim, ...] = ()
         self._claims_of: tuple[Leader | None, int] = (None, 0)
@@ -142,6 +143,10 @@ class Cluster:
         self._names = master
         if self._leader is not None:
             self._leader.refreshed()
+
+    def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Let other replicas know how the slots are."""
+        self._notes = notes
 
     # looking at it
 
@@ -202,6 +207,20 @@ class Cluster:
     def unresolved(self) -> list[str]:
         """The instruments of the settings that have no slot; only a leader knows them."""
         return list(self._leader.unresolved) if self._leader is not None else []
+
+    def names(self) -> Names:
+        """Return today's names of instruments."""
+        return self._names
+
+    def subscriptions(self) -> None:
+        """Return nothing: `kite.subscriptions` tells, of all slots."""
+
+    def silent_tokens(self, slot: int) -> Collection[int] | None:
+        """Return who has sent no packet on a slot's socket; None where it is not this replica's."""
+        known = self._slots.get(slot)
+        if known is None or known.connection is None:
+            return None
+        return known.connection.silent_tokens()
 
     def status(self) -> dict[str, Any]:
         """Describe what this replica knows of the cluster, for the status page."""
@@ -290,6 +309,10 @@ class Cluster:
         """When each slot's last frame came, UTC microseconds; called from the member's thread."""
         frames = {number: slot.last_frame_us for number, slot in list(self._slots.items())}
         return {number: time_us for number, time_us in frames.items() if time_us is not None}
+
+    def slot_notes(self) -> Mapping[int, Mapping[str, Any]]:
+        """How each slot is, as `note` was told last; called from the member's thread."""
+        return self._notes
 
     def held(self, slots: Sequence[int]) -> None:
         """Keep streaming: nobody can take these slots over while the group cannot be reached."""

@@ -3,13 +3,14 @@
 It stands in the metadata of the group's committed offset of the slot's partition: brokers take that
 from the present owner alone, keep it over every restart, and hand it to the next one. Written each
 second, since an owner that is killed hands nothing over, and once more when a slot is given up.
+Beside the time stands how the slot is, in a few words, for whoever looks at another replica.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -23,6 +24,9 @@ READ_SECONDS: Final = 2.0
 _FIELD: Final = "last_frame_us"
 _FREE: Final = "free"
 """The mark beside the time of a slot whose owner has released it."""
+_NOTE: Final = "note"
+MAX_NOTE_BYTES: Final = 1024
+"""A longer note is left out: brokers keep 4 KiB of metadata unless they are told otherwise."""
 
 
 class Left(NamedTuple):
@@ -49,6 +53,7 @@ class SlotFrames:
         # the offset after what was read of each partition: what is committed with the metadata
         self._reached: dict[int, int] = {}
         self._kept: dict[int, int] = {}
+        self._noted: dict[int, Mapping[str, Any]] = {}
         self._keep_after = 0.0
 
     def reached(self, message: Message) -> None:
@@ -79,32 +84,55 @@ class SlotFrames:
         consumer: Consumer,
         last_frames_us: Callable[[], Mapping[int, int]],
         owned: Collection[int],
+        notes: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Write the slots' times where they have changed, once a `KEEP_SECONDS`; never waits."""
+        """Write the slots' times where they have changed, once a `KEEP_SECONDS`; never waits.
+
+        Args:
+            consumer: the member's.
+            last_frames_us: tells the times, UTC microseconds.
+            owned: the slots that are this member's to write.
+            notes: how slots are, to be written beside their times.
+        """
         now = self._clock.monotonic()
         if now < self._keep_after:
             return
         self._keep_after = now + KEEP_SECONDS
+        notes, times_us = notes or {}, last_frames_us()
+        # one without a frame so far has a note all the same, once its partition was read
         changed = {
-            slot: time_us
-            for slot, time_us in last_frames_us().items()
-            if slot in owned and self._kept.get(slot) != time_us
+            slot: times_us.get(slot)
+            for slot in {*times_us, *(notes.keys() & self._reached.keys())}
+            if slot in owned
+            and (
+                self._kept.get(slot) != times_us.get(slot)
+                or self._noted.get(slot, {}) != notes.get(slot, {})
+            )
         }
-        self._commit(consumer, changed)
+        self._commit(consumer, changed, notes)
 
     def hand_over(self, consumer: Consumer, last_frames_us: Mapping[int, int]) -> None:
         """Write the final times of slots that are about to be given up; never waits.
 
         The request goes before the one that gives the slots up, over the same connection.
         """
-        self._commit(consumer, last_frames_us, **{_FREE: True})
+        self._commit(consumer, last_frames_us, {}, **{_FREE: True})
 
-    def _commit(self, consumer: Consumer, times_us: Mapping[int, int], **more: bool) -> None:
+    def _commit(
+        self,
+        consumer: Consumer,
+        times_us: Mapping[int, int | None],
+        notes: Mapping[int, Mapping[str, Any]],
+        **more: bool,
+    ) -> None:
         if not times_us:
             return
         offsets = [
             TopicPartition(
-                self._topic, slot, self._reached.get(slot, 0), json.dumps({_FIELD: time_us, **more})
+                self._topic,
+                slot,
+                self._reached.get(slot, 0),
+                _encoded(time_us, more, notes.get(slot)),
             )
             for slot, time_us in times_us.items()
         ]
@@ -114,7 +142,32 @@ class SlotFrames:
             # a group that is just forming: the next second's is as good
             self._log.debug("last_frames_not_kept", reason=error.args[0].str())
         else:
-            self._kept.update(times_us)
+            self._kept.update({slot: time for slot, time in times_us.items() if time is not None})
+            self._noted.update({slot: dict(notes.get(slot, {})) for slot in times_us})
+
+
+def _encoded(time_us: int | None, more: Mapping[str, bool], note: Mapping[str, Any] | None) -> str:
+    fields = {**({} if time_us is None else {_FIELD: time_us}), **more}
+    if note:
+        with_note = json.dumps({**fields, _NOTE: note}, separators=(",", ":"))
+        if len(with_note) <= MAX_NOTE_BYTES:
+            return with_note
+    return json.dumps(fields)
+
+
+def note_of(metadata: str | None) -> tuple[int | None, Mapping[str, Any]]:
+    """Read how a slot is out of a committed offset's metadata.
+
+    Returns:
+        When its last frame came, UTC microseconds, and the note; None and empty where there is
+        none, or another program wrote it.
+    """
+    left = _decoded(metadata)
+    try:
+        note = json.loads(metadata or "").get(_NOTE)
+    except (ValueError, AttributeError, RecursionError):
+        note = None
+    return left and left.last_frame_us, note if isinstance(note, dict) else {}
 
 
 def _decoded(metadata: str | None) -> Left | None:

@@ -114,6 +114,9 @@ class Member(Protocol):
     def last_frames_us(self) -> Mapping[int, int]:
         """When the last frame of each slot came; called from the member's thread."""
 
+    def slot_notes(self) -> Mapping[int, Mapping[str, Any]]:
+        """How each slot is, for other replicas to show; called from the member's thread."""
+
     def held(self, slots: Sequence[int]) -> None:
         """Keep streaming: the group cannot be reached, so nobody else can own these either."""
 
@@ -320,7 +323,9 @@ class Membership:
             message = consumer.poll(0)
         if items:
             self._call(self._member.apply, items)
-        self._frames.keep(consumer, self._member.last_frames_us, self._owned)
+        self._frames.keep(
+            consumer, self._member.last_frames_us, self._owned, self._member.slot_notes()
+        )
         # a client may have a member id, and be refused all the same
         if self._clock.monotonic() >= self._refused_until and consumer.memberid():
             self.joined = True

@@ -54,6 +54,9 @@ class FeedConnection(Protocol):
     def desired(self) -> dict[int, Mode]:
         """Return what is to be streamed: token to mode."""
 
+    def silent_tokens(self) -> list[int]:
+        """Return the instruments that have sent no packet on the present socket."""
+
 
 class SlotPhase(StrEnum):
     """The phases of a slot that this process owns."""

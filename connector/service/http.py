@@ -1,4 +1,4 @@
-"""The status server: the pages of `pages` for probes, Prometheus and people."""
+"""The status server: the pages of `pages` for probes and Prometheus, `operator_page` for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import errno
 from collections.abc import Callable
 
 from connector.errors import PortInUseError, SettingProblem, SettingsError
-from connector.kite.web.http_server import HttpServer
+from connector.kite.web.http_server import Answer, HttpServer, Request, Stream
+from connector.service.operator_page import OperatorPage
 from connector.service.pages import Pages, Readiness
 from connector.service.status import ServiceStatus
 from connector.settings.models import HttpSettings
@@ -19,6 +20,7 @@ class StatusServer(HttpServer):
         http: where to listen; port 0 takes any free one, see `url`.
         status: makes a snapshot of everything, once a second at most.
         readiness: makes that of readiness; out of `status` when not given.
+        page: the page for operators; without one `/` names the other pages.
     """
 
     def __init__(
@@ -26,14 +28,19 @@ class StatusServer(HttpServer):
         http: HttpSettings,
         status: Callable[[], ServiceStatus],
         readiness: Readiness | None = None,
+        page: OperatorPage | None = None,
     ) -> None:
         self.pages = Pages(status, readiness)
-        super().__init__(
-            http.host,
-            http.port,
-            lambda request: self.pages.answer(request.path, request.accept),
-        )
+        self._page = page
+        super().__init__(http.host, http.port, self._answer_to)
         self._settings = http
+
+    def _answer_to(self, request: Request) -> Answer | Stream:
+        answer = self.pages.guarded(request.path, lambda: self._of_page(request))
+        return answer or self.pages.answer(request.path, request.accept)
+
+    def _of_page(self, request: Request) -> Answer | Stream | None:
+        return self._page.answer(request) if self._page is not None else None
 
     async def start(self) -> None:
         """Begin to listen.

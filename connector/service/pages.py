@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -28,6 +28,7 @@ PAGE_SECONDS: Final = 1.0
 
 _log = structlog.get_logger("connector.http")
 
+_Made = TypeVar("_Made")
 Readiness = Callable[[], tuple[str, Sequence[str]]]
 """The phase, and the reasons why it is not ready; cheap, and without effect."""
 
@@ -63,8 +64,12 @@ class Pages:
             path: without a query.
             accept: the request's Accept header; only decides the format of /metrics.
         """
+        return self.guarded(path, lambda: self._page(path, accept))
+
+    def guarded(self, path: str, make: Callable[[], _Made]) -> _Made | Answer:
+        """Make an answer; where that cannot be, it is 500, and the log has the reason once."""
         try:
-            return self._page(path, accept)
+            return make()
         except Exception:  # noqa: BLE001 - a defect of ours, on each request: one line is enough
             if not self._defect_logged:
                 self._defect_logged = True

@@ -7,7 +7,7 @@ and the producer spools what that has no room for.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import structlog
@@ -44,8 +44,14 @@ ORDER_WITHOUT_ID = "order_without_id"
 """An order update that does not name its order."""
 ORDER_UNENCODABLE = "order_unencodable"
 """An order update that its record cannot hold."""
+RECENT_EVENTS = 200
+"""So many of this process's newest events are kept for whoever looks."""
 # where a packet that begins a frame has the exchange's time, by its length
 _TIMESTAMP_AT = {184: 64, 32: 32}
+
+
+Tap = Callable[[bytes, int], None]
+"""Looks at the frames of a slot."""
 
 
 class Pipeline:
@@ -83,6 +89,8 @@ class Pipeline:
         self.texts = 0
         """Text frames that cannot be read, each a dead letter."""
         self.events = 0
+        self.recent_events: deque[tuple[ConnectionEvent, str]] = deque(maxlen=RECENT_EVENTS)
+        """The newest events, each with the account's name."""
         self.instruments = 0
         """Records of the instrument master, tombstones too."""
         self.rejected: Counter[str] = Counter()
@@ -175,6 +183,7 @@ class Pipeline:
     def take_event(self, event: ConnectionEvent, account: str) -> None:
         """Write an event: an edge in the life of a connection."""
         self.events += 1
+        self.recent_events.append((event, account))
         value = self.encoder.event(event, account=account)
         self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
         # a connection logs its edges itself; what was missed is for whoever looks after the data
@@ -262,6 +271,16 @@ class Pipeline:
         """The slots that had a handler."""
         return list(self._slots)
 
+    def tap(self, slot: int, tap: Tap | None) -> None:
+        """Show every frame of a slot to `tap`, before anything else is done with it; None ends it.
+
+        Args:
+            slot: one that had a handler; of others there is nothing to see.
+            tap: given the frame and its receive time, UTC microseconds; must not raise.
+        """
+        if (known := self._slots.get(slot)) is not None:
+            known.tap = tap
+
     def packets(self, slot: int) -> int:
         """Return how many packets of one slot there were so far."""
         known = self._slots.get(slot)
@@ -276,6 +295,7 @@ class SlotPipeline:
         self.account = account
         self.session_id = 0
         self.transcoder = transcoder
+        self.tap: Tap | None = None
         self._pipeline = pipeline
         # looked up once: these are called for each frame
         self._transcode = transcoder.transcode
@@ -307,6 +327,8 @@ class SlotPipeline:
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """Transcode and produce a frame: the tick path."""
+        if self.tap is not None:
+            self.tap(data, receive_time_us)
         records, confirmed, rejected = self._transcode(data, receive_time_us)
         if records:
             self._produce_all(records, receive_time_us // 1000)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Mapping
+from typing import Final
+
+HISTORY_SAMPLES: Final = 300
+"""So many of the last samples are kept: of one a second, five minutes."""
 
 
 class Rates:
@@ -29,3 +33,25 @@ class Rates:
             return 0.0
         # a counter that came later, or went away with its connection, began at 0
         return max(0, last.get(counter, 0) - first.get(counter, 0)) / (ended - began)
+
+
+class RateHistory:
+    """How fast each counter grew from sample to sample, over the last few minutes."""
+
+    def __init__(self) -> None:
+        self._before: Mapping[Hashable, int] = {}
+        self._rates: dict[Hashable, deque[int]] = {}
+
+    def sample(self, counts: Mapping[Hashable, int]) -> None:
+        """Note the values of the counters; one that is not among them any more is forgotten."""
+        for counter in self._rates.keys() - counts.keys():
+            del self._rates[counter]
+        for counter, count in counts.items():
+            rates = self._rates.setdefault(counter, deque(maxlen=HISTORY_SAMPLES))
+            # a counter that is new has no growth yet
+            rates.append(max(0, count - self._before.get(counter, count)))
+        self._before = dict(counts)
+
+    def of(self, counter: Hashable) -> list[int]:
+        """Return the growth at each sample, oldest first."""
+        return list(self._rates.get(counter, ()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
@@ -19,6 +20,7 @@ import structlog
 
 from connector.cluster.cluster import Cluster
 from connector.cluster.layout import slots_by_account
+from connector.cluster.view import ClusterView
 from connector.codec import IMPLEMENTATION
 from connector.kafka.acknowledgements import Acknowledgements
 from connector.kafka.producer_state import FailedRecord
@@ -27,6 +29,7 @@ from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.logs import SecretMask
 from connector.service.losses import Losses
+from connector.service.operator_page import OperatorPage
 from connector.service.outside import Outside
 from connector.service.readiness import Phase, Progress
 from connector.service.running import Running
@@ -84,7 +87,18 @@ class Service:
         )
         self.status: Callable[[], ServiceStatus] = self._reporter.status
         """How everything is at this moment."""
-        self.http = StatusServer(settings.http, self.status, self._reporter.readiness)
+        self._host = socket.gethostname()
+        self.page = OperatorPage(
+            settings,
+            self.status,
+            self._reporter.history.of,
+            self.owner,
+            self._progress,
+            ClusterView(settings, topics, clock=outside.clock),
+            self._host,
+            clock=outside.clock,
+        )
+        self.http = StatusServer(settings.http, self.status, self._reporter.readiness, self.page)
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_requested = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -134,6 +148,7 @@ class Service:
         try:
             await self.producer.start()
         except BaseException:
+            self.page.close()
             await self.http.close()
             raise
         _log.info(
@@ -183,6 +198,7 @@ class Service:
         clean = clean and not accounting.total_dropped
         log = _log.info if clean else _log.error
         log("stopped" if clean else "stopped with losses", **asdict(accounting))
+        self.page.close()
         await self.http.close()
         return clean
 
@@ -217,6 +233,7 @@ class Service:
             self._progress.silence = acknowledgements.check(time.monotonic(), self.producer.counts)
             if self.running is not None:
                 self._reporter.sample(self.running.pipeline)
+                self.owner.note(self._reporter.notes(self.running.pipeline, self._host))
                 self._losses.report(self.running.pipeline)
             await asyncio.sleep(1.0)
 

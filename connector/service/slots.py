@@ -7,15 +7,16 @@ the list comes over the control topic, is another implementation of it and chang
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
 from connector.cluster.cluster import Handlers, Intake
 from connector.cluster.layout import slots_by_account
-from connector.control.state import Names
+from connector.control.records import Subscription
+from connector.control.state import Names, NoNames
 from connector.errors import CapacityError
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.feed.allocation import place
@@ -27,6 +28,9 @@ from connector.kite.wire.models import ConnectionState, Mode
 from connector.settings.models import AccountSettings, InstrumentSettings, Settings
 
 _log = structlog.get_logger("connector.service.slots")
+
+SETTINGS_WATCHLIST: Final = "@settings"
+"""What claims the settings' instruments."""
 
 
 class SlotOwner(Protocol):
@@ -63,6 +67,18 @@ class SlotOwner(Protocol):
 
     def unresolved(self) -> Sequence[str]:
         """Return instruments that are asked for and have no slot, each with the reason."""
+
+    def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Let other replicas know how the slots are, each in a few words."""
+
+    def names(self) -> Names:
+        """Return today's names of instruments."""
+
+    def subscriptions(self) -> Mapping[int, Subscription] | None:
+        """Return what is subscribed, by token; None where `kite.subscriptions` tells."""
+
+    def silent_tokens(self, slot: int) -> Collection[int] | None:
+        """Return who has sent no packet on a slot's socket; None where it is not this process's."""
 
     def status(self) -> Mapping[str, Any] | None:
         """Return more for the status page; None where there is nothing to say."""
@@ -195,6 +211,35 @@ class StaticSlots:
             *(f"{name}: {self._why_unknown(name)}" for name in self._unknown),
             *(f"{token}: no room, the connections are full" for token in self._refused),
         ]
+
+    def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Do nothing: there are no other replicas."""
+
+    def names(self) -> Names:
+        """Return today's names of instruments."""
+        return self._master or NoNames()
+
+    def subscriptions(self) -> Mapping[int, Subscription]:
+        """Return what the settings ask for, as if they were a watchlist."""
+        symbols = {token: name for name, token in self._names.items()}
+        wanted, _ = resolve(self._settings.instruments, self._names)
+        names = self.names()
+        return {
+            token: Subscription(
+                slot,
+                {SETTINGS_WATCHLIST: wanted[token]},
+                symbols.get(token) or names.symbol(token),
+                0,
+                names.expiry(token),
+            )
+            for token, slot in self._slot_of.items()
+            if token in wanted
+        }
+
+    def silent_tokens(self, slot: int) -> Collection[int] | None:
+        """Return who has sent no packet on a slot's socket; None where it has none here."""
+        connection = self._connections.get(slot)
+        return None if connection is None else connection.silent_tokens()
 
     def status(self) -> None:
         """Return nothing: this process is alone."""

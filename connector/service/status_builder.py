@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from connector.codec import IMPLEMENTATION
 from connector.kafka.isolating import IsolatingProducer
@@ -14,7 +14,7 @@ from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.service.dead_letters import DeadLetters
 from connector.service.looplag import LoopLag
 from connector.service.pipeline import Pipeline
-from connector.service.rates import Rates
+from connector.service.rates import RateHistory, Rates
 from connector.service.readiness import Progress, Snapshot, not_ready
 from connector.service.slots import SlotOwner
 from connector.service.status import (
@@ -28,6 +28,11 @@ from connector.service.status import (
 )
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import Settings
+
+MAX_HOST_CHARS: Final = 64
+"""A longer name of a host is cut where other replicas are told of it."""
+MAX_TROUBLE_CHARS: Final = 120
+"""A longer reason is cut there too."""
 
 
 class Reporter:
@@ -62,14 +67,17 @@ class Reporter:
         self._troubles = troubles
         self._progress = progress
         self._rates = Rates()
+        self.history = RateHistory()
+        """Packets of each slot from second to second."""
         self._started = self._clock.monotonic()
         self._started_ms = clock.time_us() // 1000
 
     def sample(self, pipeline: Pipeline) -> None:
         """Note the counters for the rates; to be called about once a second."""
         counts: dict[Hashable, int] = dict(pipeline.ticks.items())
-        for slot in pipeline.slots:
-            counts[slot] = pipeline.packets(slot)
+        packets: dict[Hashable, int] = {slot: pipeline.packets(slot) for slot in pipeline.slots}
+        counts |= packets
+        self.history.sample(packets)
         self._rates.sample(self._clock.monotonic(), counts)
 
     def readiness(self) -> tuple[str, list[str]]:
@@ -163,6 +171,21 @@ class Reporter:
             "order_repeats": pipeline.order_desk.repeats,
             "events": pipeline.events,
             "instruments": pipeline.instruments,
+        }
+
+    def notes(self, pipeline: Pipeline, host: str) -> dict[int, dict[str, Any]]:
+        """How each slot of this process is, in a few words, for pages of other replicas."""
+        return {
+            one.slot: {
+                "owner": host[:MAX_HOST_CHARS],
+                "leads": self._owner.leads,
+                "state": one.state,
+                "desired": one.desired,
+                "confirmed": one.confirmed,
+                "rate": round(one.ticks_per_second),
+                "trouble": (one.trouble or one.last_error or "")[:MAX_TROUBLE_CHARS],
+            }
+            for one in self._connections(pipeline)
         }
 
     def _connections(self, pipeline: Pipeline) -> list[ConnectionStatus]:

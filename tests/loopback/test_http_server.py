@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from connector.kite.web import http_server as status_http
+from connector.kite.web.http_server import Answer, HttpServer, Stream
 from connector.service.http import StatusServer
 from connector.settings.models import HttpSettings
 from connector.testing import until
@@ -216,3 +217,125 @@ async def test_a_process_with_few_descriptors_survives_a_crowd(tmp_path):
             await until(lambda: around.simulator.open_sockets() == 3)
             assert 0 < descriptors_of(process.pid) < 200
         assert not [line for line in lines if line["level"] == "error"]
+
+
+class Streaming(HttpServer):
+    """Streams to whoever asks for /stream, takes a POST at /post, and works for /late."""
+
+    def __init__(self):
+        self.streams = []
+        self.asked = []
+        super().__init__("127.0.0.1", 0, self.answer_to, posts=("/post",))
+
+    def answer_to(self, request):
+        self.asked.append(request)
+        if request.path == "/stream":
+            return Stream("text/event-stream", self.opened)
+        if request.path == "/late":
+            return self.work()
+        return Answer(200, "text/plain", request.body or b"none")
+
+    async def work(self):
+        await asyncio.sleep(0)
+        return Answer(200, "text/plain", b"done")
+
+    def opened(self, connection):
+        self.streams.append(connection)
+        return lambda: self.streams.remove(connection)
+
+
+async def test_a_stream_goes_on_until_its_reader_leaves():
+    async with Streaming() as server, aiohttp.ClientSession() as session:
+        async with session.get(f"{server.url}/stream") as response:
+            assert response.content_type == "text/event-stream"
+            for number in range(3):
+                assert server.streams[0].push(b"data: %d\n\n" % number)
+                assert await response.content.readuntil(b"\n\n") == b"data: %d\n\n" % number
+            response.close()
+        await until(lambda: not server.streams)
+
+
+async def test_whoever_does_not_read_a_stream_misses_parts_and_is_cut(monkeypatch):
+    monkeypatch.setattr(status_http, "ANSWER_SECONDS", 0.2)
+    async with Streaming() as server, clients() as connect:
+        reader, writer = await connect(server)
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: server.streams)
+        reader._transport.pause_reading()
+        stream, part = server.streams[0], b"x" * 2**20
+        pushed = sum(stream.push(part) for _ in range(100))
+        assert pushed < 100
+        await until(lambda: not server.streams)
+
+
+async def test_whoever_speaks_during_a_stream_is_cut():
+    async with Streaming() as server, clients() as connect:
+        _, writer = await connect(server)
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: server.streams)
+        writer.write(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: not server.streams)
+        assert [request.path for request in server.asked] == ["/stream"]
+
+
+async def test_a_stream_makes_room_in_a_crowd():
+    async with Streaming() as server, clients() as connect:
+        server.max_connections = 8
+        for _ in range(20):
+            _, writer = await connect(server)
+            with contextlib.suppress(OSError):
+                writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        reader, writer = await connect(server)
+        writer.write(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await head(reader) == 200
+        assert len(server.streams) <= 8
+
+
+async def test_an_answer_may_be_worked_for(get):
+    async with Streaming() as server:
+        assert (await get(f"{server.url}/late"))[:2] == (200, "done")
+
+
+async def test_work_that_takes_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr(status_http, "WORK_SECONDS", 0.05)
+    ended = asyncio.Event()
+
+    async def work(server):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Streaming, "work", work)
+    async with Streaming() as server, clients() as connect:
+        reader, writer = await connect(server)
+        writer.write(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        await ended.wait()
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, status_http.MAX_BODY_BYTES])
+async def test_a_body_is_taken_where_one_is_asked_for(size):
+    body = b"b" * size
+    async with Streaming() as server, aiohttp.ClientSession() as session:
+        async with session.post(f"{server.url}/post", data=body) as response:
+            assert (response.status, await response.read()) == (200, body or b"none")
+        assert server.asked[0].method == "POST"
+        async with session.post(f"{server.url}/other", data=body) as response:
+            assert response.status == 405
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"Content-Length: %d\r\n\r\n" % (status_http.MAX_BODY_BYTES + 1),
+        b"Transfer-Encoding: chunked\r\n\r\n" + 5 * (b"10000\r\n%s\r\n" % (b"x" * 0x10000)),
+    ],
+)
+async def test_a_body_has_a_bound_however_it_comes(sent):
+    async with Streaming() as server, clients() as connect:
+        reader, writer = await connect(server)
+        writer.write(b"POST /post HTTP/1.1\r\nHost: x\r\n" + sent)
+        assert await head(reader) == 413
+        assert server.asked == []

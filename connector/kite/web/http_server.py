@@ -3,8 +3,9 @@
 Few connections, each with little time for the head of a request and for reading the answer; when
 all places are taken the oldest of whoever has most of them makes room, so that a probe of /live is
 answered in any crowd and the feed never lacks a descriptor. A connection gets one answer at a time.
-Only GET and HEAD are known, bodies are not read, and nothing that is asked is logged. h11 reads the
-protocol; somebody else makes the answers.
+GET and HEAD are known, and POST for the paths that are given; nothing that is asked is logged. An
+answer may be a stream that goes on: whoever does not read it misses parts of it, and is cut if that
+lasts. h11 reads the protocol; somebody else makes the answers.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import contextlib
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Self, cast
 
 import h11
@@ -24,12 +25,16 @@ MAX_CONNECTIONS: Final = 64
 """Connections at a time; fewer where the process may open less than four times as many files."""
 MAX_HEAD_BYTES: Final = 16 * 1024
 """The line and the headers of a request may have so many bytes."""
+MAX_BODY_BYTES: Final = 256 * 1024
+"""The body of a POST may have so many bytes, where there is a path that takes one."""
 HEAD_SECONDS: Final = 5.0
-"""The head of a request may take so long, from the first byte or the connect."""
+"""The head of a request, with its body, may take so long, from the first byte or the connect."""
 IDLE_SECONDS: Final = 75.0
 """The next request of a connection may take so long: longer than Prometheus' usual interval."""
 ANSWER_SECONDS: Final = 10.0
-"""A reader may take so long for the whole answer."""
+"""A reader may take so long for the whole answer, or for the part of a stream that it was sent."""
+WORK_SECONDS: Final = 45.0
+"""An answer that has to be worked for may take so long."""
 LINGER_SECONDS: Final = 1.0
 """How long what still comes is thrown away after the last answer, so that it can be read."""
 PACE_SECONDS: Final = 0.01
@@ -41,7 +46,7 @@ _METHODS = (b"GET", b"HEAD")
 _ODD_ANSWERS = {
     400: "not a request that can be understood",
     405: "only GET and HEAD are known here",
-    413: "a request without a body, please",
+    413: "a request without a body, or with a shorter one, please",
     431: "the head of the request is too long",
     501: "not a transfer encoding that is known here",
 }
@@ -53,8 +58,12 @@ class Request(NamedTuple):
     path: str
     query: str
     """The text behind the question mark."""
-    accept: str
+    accept: str = ""
     """The Accept headers, joined by commas."""
+    method: str = "GET"
+    headers: Mapping[str, str] = MappingProxyType({})
+    """The headers, by their names in lower case; of one that is there twice the last."""
+    body: bytes = b""
 
 
 class Answer(NamedTuple):
@@ -66,6 +75,19 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
 
 
+class Stream(NamedTuple):
+    """An answer without an end: whatever is pushed to the connection, until one side closes it."""
+
+    content_type: str
+    opened: Callable[[Connection], Callable[[], None]]
+    """Called once the head is sent; returns what to call when the connection is lost."""
+    headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
+
+
+Answering = Callable[[Request], Answer | Stream | Awaitable[Answer]]
+"""Makes the answers; neither it nor what it returns may raise."""
+
+
 class HttpServer:
     """Answers requests; an async context manager.
 
@@ -73,10 +95,14 @@ class HttpServer:
         host: where to listen.
         port: 0 takes any free one, see `url`.
         answer: makes the answers; must not raise.
+        posts: the paths that take a POST.
     """
 
-    def __init__(self, host: str, port: int, answer: Callable[[Request], Answer]) -> None:
+    def __init__(
+        self, host: str, port: int, answer: Answering, *, posts: Collection[str] = ()
+    ) -> None:
         self._answer = answer
+        self._posts = posts
         self._host = host
         self._port = port
         self._listening: list[socket.socket] = []
@@ -175,7 +201,7 @@ class HttpServer:
     async def _enter(self, accepted: socket.socket, peer: str) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Connection(self._answer, peer, self._connections), accepted
+                lambda: Connection(self._answer, peer, self._connections, self._posts), accepted
             )
         except (OSError, asyncio.CancelledError):
             accepted.close()
@@ -206,13 +232,15 @@ class Connection(asyncio.Protocol):
         answer: makes the answers.
         peer: the client's address.
         among: all open connections; this one is there from its connect to its loss.
+        posts: the paths that take a POST.
     """
 
     def __init__(
         self,
-        answer: Callable[[Request], Answer],
+        answer: Answering,
         peer: str,
         among: dict[Connection, None] | None = None,
+        posts: Collection[str] = (),
     ) -> None:
         self.peer = peer
         self.answering = False
@@ -222,12 +250,19 @@ class Connection(asyncio.Protocol):
         self.cut_off = False
         """It is being closed without more ado."""
         self._make = answer
+        self._posts = posts
         self._among = {} if among is None else among
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._idle = True
         self._head_only = False
+        # a POST whose body is not there as a whole
+        self._request: h11.Request | None = None
+        self._body = bytearray()
+        self._work: asyncio.Task[None] | None = None
+        # of a stream: what to call when the connection is lost
+        self._lost: Callable[[], None] | None = None
 
     # asyncio.Protocol
 
@@ -243,6 +278,9 @@ class Connection(asyncio.Protocol):
         """Read part of a request, or something else."""
         if self.ended:
             return  # thrown away, so that the answer before can be read
+        if self._lost is not None:
+            self.cut()  # nothing is to come during a stream
+            return
         self._http.receive_data(data)
         if self._idle:
             self._idle = False
@@ -267,10 +305,27 @@ class Connection(asyncio.Protocol):
         self._among.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
+        if self._work is not None:
+            self._work.cancel()
+        if self._lost is not None:
+            self._lost()
 
     def resume_writing(self) -> None:
         """Go on: the answer has been sent as a whole."""
-        self._answered()
+        if self._lost is None:
+            self._answered()
+        elif self._timer is not None:
+            self._timer.cancel()
+
+    def push(self, data: bytes) -> bool:
+        """Send a part of a stream; False, and nothing is sent, while the last one is not read."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        transport.write(self._http.send(h11.Data(data=data)) or b"")
+        if transport.get_write_buffer_size():
+            self._expect(ANSWER_SECONDS)
+        return True
 
     def cut(self) -> None:
         """End the connection at once."""
@@ -285,25 +340,71 @@ class Connection(asyncio.Protocol):
         try:
             event = self._http.next_event()
             if isinstance(event, h11.Request):
-                self._answer(event, self._http.next_event())
+                self._begin(event)
+            elif self._request is not None:
+                self._continue(event)
             elif event is not h11.NEED_DATA:
                 self.cut()
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint)
 
-    def _answer(self, request: h11.Request, follows: object) -> None:
+    def _begin(self, request: h11.Request) -> None:
+        """Answer a request that has no body; of another one, read that first."""
         self._head_only = request.method == b"HEAD"
         size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+        path = request.target.partition(b"?")[0].decode("ascii", "replace")
         if size > MAX_HEAD_BYTES:  # h11 looks only at what is not there as a whole
             self._refuse(431)
+        elif request.method == b"POST" and path in self._posts:
+            length = next((value for name, value in request.headers if name == b"content-length"),
+                          b"0")  # fmt: skip
+            if int(length) > MAX_BODY_BYTES:
+                self._refuse(413)
+                return
+            self._request = request
+            self._body.clear()
+            self._continue(self._http.next_event())
         elif request.method not in _METHODS:
             self._refuse(405)
-        elif not isinstance(follows, h11.EndOfMessage):
+        elif not isinstance(self._http.next_event(), h11.EndOfMessage):
             self._refuse(413)
         else:
-            path, _, query = request.target.decode("ascii", "replace").partition("?")
-            accept = b",".join(value for name, value in request.headers if name == b"accept")
-            self._send(self._make(Request(path, query, accept.decode("latin-1"))))
+            self._answer(request)
+
+    def _continue(self, event: object) -> None:
+        """Read a body up to its end, within its bound."""
+        while isinstance(event, h11.Data):
+            self._body += event.data
+            if len(self._body) > MAX_BODY_BYTES:
+                self._refuse(413)
+                return
+            event = self._http.next_event()
+        if isinstance(event, h11.EndOfMessage) and self._request is not None:
+            request, self._request = self._request, None
+            self._answer(request)
+        elif event is not h11.NEED_DATA:
+            self.cut()
+
+    def _answer(self, request: h11.Request) -> None:
+        path, _, query = request.target.decode("ascii", "replace").partition("?")
+        accept = b",".join(value for name, value in request.headers if name == b"accept")
+        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        body = bytes(self._body)
+        self._body.clear()
+        answer = self._make(
+            Request(path, query, accept.decode("latin-1"), request.method.decode(), headers, body)
+        )
+        if isinstance(answer, Answer):
+            self._send(answer)
+        elif isinstance(answer, Stream):
+            self._stream(answer)
+        else:
+            self.answering = True
+            self._expect(WORK_SECONDS)
+            self._work = asyncio.get_running_loop().create_task(self._send_later(answer))
+
+    async def _send_later(self, answer: Awaitable[Answer]) -> None:
+        self._send(await answer)
 
     def _refuse(self, status: int) -> None:
         """Send the last answer, to what is no request for a page."""
@@ -333,6 +434,20 @@ class Connection(asyncio.Protocol):
         transport.writelines([self._http.send(event) or b"" for event in events])
         if transport.get_write_buffer_size() == 0:
             self._answered()
+
+    def _stream(self, stream: Stream) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if self._head_only:
+            self._send(Answer(200, stream.content_type, b"", stream.headers))
+            return
+        headers = [("Content-Type", stream.content_type), *stream.headers]
+        if self._timer is not None:
+            self._timer.cancel()
+        response = h11.Response(status_code=200, headers=headers)
+        transport.write(self._http.send(response) or b"")
+        self._lost = stream.opened(self)
 
     def _answered(self) -> None:
         if not self.answering or self._transport is None:

@@ -2,7 +2,7 @@ from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cluster.frames import SlotFrames
+from connector.cluster.frames import KEEP_SECONDS, MAX_NOTE_BYTES, SlotFrames, note_of
 from connector.testing import FakeClock
 
 
@@ -55,3 +55,69 @@ def test_what_another_program_left_is_no_time(metadata):
     group = Group()
     group.offsets["s", 3] = (0, metadata)
     assert SlotFrames("s", FakeClock()).read(group, [3]) == {}
+
+
+class Reached:
+    """A record of a slot's partition, read."""
+
+    def __init__(self, slot):
+        self._slot = slot
+
+    def topic(self):
+        return "s"
+
+    def partition(self):
+        return self._slot
+
+    def offset(self):
+        return 0
+
+    def error(self):
+        return None
+
+
+def test_how_a_slot_is_stands_beside_its_time_and_changes_by_itself():
+    group, clock = Group(), FakeClock()
+    frames = SlotFrames("s", clock)
+    frames.keep(group, lambda: {3: 77}, {3}, {3: {"state": "connected"}})
+    assert note_of(group.offsets["s", 3][1]) == (77, {"state": "connected"})
+    assert SlotFrames("s", FakeClock()).read(group, [3])[3].last_frame_us == 77
+    clock.now += KEEP_SECONDS
+    frames.keep(group, lambda: {3: 77}, {3}, {3: {"state": "backing_off"}})
+    assert note_of(group.offsets["s", 3][1]) == (77, {"state": "backing_off"})
+
+
+def test_nothing_is_written_while_neither_time_nor_note_has_changed():
+    group, clock = Group(), FakeClock()
+    frames = SlotFrames("s", clock)
+    for notes in ({}, {3: {"state": "connected"}}):
+        for _ in range(2):
+            clock.now += KEEP_SECONDS
+            group.offsets.clear()
+            frames.keep(group, lambda: {3: 77}, {3}, notes)
+        assert group.offsets == {}
+
+
+def test_a_slot_that_never_received_anything_is_told_of_and_has_no_time():
+    group = Group()
+    frames = SlotFrames("s", FakeClock())
+    frames.keep(group, dict, {3}, {3: {"state": "waiting_for_token"}})
+    assert group.offsets == {}, "its partition was not read yet"
+    frames = SlotFrames("s", FakeClock())
+    frames.reached(Reached(3))
+    frames.keep(group, dict, {3}, {3: {"state": "waiting_for_token"}})
+    assert note_of(group.offsets["s", 3][1]) == (None, {"state": "waiting_for_token"})
+    assert SlotFrames("s", FakeClock()).read(group, [3]) == {}
+
+
+def test_a_note_has_a_bound_and_the_time_none_the_less():
+    group = Group()
+    SlotFrames("s", FakeClock()).keep(
+        group, lambda: {3: 77}, {3}, {3: {"trouble": "x" * MAX_NOTE_BYTES}}
+    )
+    assert note_of(group.offsets["s", 3][1]) == (77, {})
+
+
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
+def test_what_another_program_left_is_no_note(metadata):
+    assert note_of(metadata)[0] is None

@@ -123,6 +123,9 @@ class FakeMember:
     def last_frames_us(self):
         return dict(self.frames_us)
 
+    def slot_notes(self):
+        return {}
+
     def assigned(self, slots, *, leads, last_frames_us):
         self.inherited |= last_frames_us
         self.said.append(("assigned", list(slots), leads))

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from connector.kite.wire.messages import parse_message
 from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode, TextMessage
-from connector.service.pipeline import MAX_DEAD_LETTER_BYTES, SAMPLE_EVERY_US
+from connector.service.pipeline import MAX_DEAD_LETTER_BYTES, RECENT_EVENTS, SAMPLE_EVERY_US
 from connector.simulator.wire import encode_frame, full_packet, index_packet, quote_packet
 from tests.support.producing import TIME_US, pipeline
 
@@ -272,3 +272,27 @@ def test_an_announced_list_is_handed_on():
     slot.message(TextMessage("app_code", {"etag": "W/2"}), "")
     assert announced == ["W/1"]
     pipeline().handler(0).message(TextMessage("instruments_meta", {"etag": "W/1"}), "")
+
+
+def test_a_tap_sees_the_frames_of_its_slot_while_it_is_there(kite):
+    seen = []
+    kite.tap(0, lambda data, receive_time_us: seen.append((data, receive_time_us)))
+    for slot in (0, 1):
+        kite.handler(slot).opened(1000)
+    frame = encode_frame([QUOTE])
+    kite.handler(0).frame(frame, TIME_US)
+    assert seen == [], "there was no such slot"
+    kite.tap(0, lambda data, receive_time_us: seen.append((data, receive_time_us)))
+    kite.handler(0).frame(frame, TIME_US)
+    kite.handler(1).frame(frame, TIME_US)
+    assert seen == [(frame, TIME_US)]
+    kite.tap(0, None)
+    kite.handler(0).frame(frame, TIME_US)
+    assert len(seen) == 1
+
+
+def test_the_newest_events_are_kept(kite):
+    for number in range(RECENT_EVENTS + 1):
+        kite.take_event(ConnectionEvent(EventType.CONNECTED, number, 1), "main")
+    assert len(kite.recent_events) == RECENT_EVENTS
+    assert kite.recent_events[-1][0].slot == RECENT_EVENTS

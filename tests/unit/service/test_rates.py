@@ -1,4 +1,4 @@
-from connector.service.rates import Rates
+from connector.service.rates import HISTORY_SAMPLES, RateHistory, Rates
 
 
 def test_growth_over_the_window():
@@ -25,3 +25,22 @@ def test_two_samples_at_once():
     rates.sample(1, {"a": 1})
     rates.sample(1, {"a": 2})
     assert rates.per_second("a") == 0
+
+
+def test_a_history_has_the_growth_from_sample_to_sample_and_a_bound():
+    history = RateHistory()
+    assert history.of(0) == []
+    for second in range(HISTORY_SAMPLES + 10):
+        history.sample({0: second * second})
+    assert len(history.of(0)) == HISTORY_SAMPLES
+    assert history.of(0)[-1] == 2 * (HISTORY_SAMPLES + 9) - 1
+
+
+def test_a_counter_that_is_gone_has_no_history_and_a_new_one_begins_flat():
+    history = RateHistory()
+    history.sample({0: 1000})
+    history.sample({0: 1005, 1: 7})
+    assert history.of(0) == [0, 5]
+    assert history.of(1) == [0]
+    history.sample({1: 9})
+    assert history.of(0) == []

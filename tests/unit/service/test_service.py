@@ -63,6 +63,9 @@ class Owner:
     def unresolved(self):
         return []
 
+    def note(self, notes):
+        self.notes = notes
+
     def status(self):
         return None
 

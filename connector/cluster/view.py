@@ -1,0 +1,415 @@
+"""What the cluster has written of itself, read from Kafka while somebody looks at the page.
+
+A replica's own counters know its own slots. Who owns the others and how they are, what watchlists
+claim, which commands came and what was lost before this process began stand in Kafka: in the
+metadata of the group's offsets (`connector.cluster.frames`), in `kite.subscriptions`,
+`kite.control` and `kite.events`. They are read by assignment, in a thread that begins with the
+first look and ends a minute after the last one. Nothing is written, and nothing is logged: what
+cannot be read is said on the page.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, TopicPartition
+from pydantic_core import from_json
+
+from connector.cluster.frames import note_of
+from connector.cluster.layout import partitions
+from connector.control.commands import Rejected, Status, parse
+from connector.control.records import REPLY_PREFIX, Remembered, Subscription, token_of
+from connector.errors import ConnectorError, TopicError
+from connector.kafka.groups import cluster_group
+from connector.kafka.reader import BEGINNING, Reader, bytes_of, text_of
+from connector.kafka.records import RecordDecoder
+from connector.kafka.topics import TopicNames
+from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.redaction import cut, printable
+from connector.settings.models import Settings
+
+IDLE_SECONDS: Final = 60.0
+"""The reading ends so long after the last look."""
+MAX_EVENTS: Final = 200
+"""So many of the newest events are kept."""
+MAX_LOSSES: Final = 500
+"""So many of the newest gaps and drops are kept, which may be older than the events."""
+MAX_COMMANDS: Final = 100
+"""So many of the newest commands are kept."""
+MAX_WATCHLISTS: Final = 200
+"""So many watchlists are shown, in the order of their names; all are counted."""
+EVENTS_BACK: Final = 2000
+"""Reading begins so many records before the end of each partition of `kite.events`."""
+SHOWN_REFUSALS: Final = 5
+"""So many refused instruments and errors of a reply are shown."""
+_TEXT: Final = 200
+_RETRY_SECONDS: Final = 5.0
+_OWNERS_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.25
+_BATCH: Final = 1000
+_ANSWER_SECONDS: Final = 5.0
+_REPLIES: Final = 1000
+_LOSSES: Final = frozenset({"gap", "dropped"})
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was read so far; a new object after each change, of which only the maps are shared."""
+
+    loaded: bool = False
+    """Whether everything that was there at the beginning has been read."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why a topic, or Kafka, cannot be read."""
+    events: Sequence[Mapping[str, Any]] = ()
+    """Newest first, as the schema of `kite.events` names them; empty also where it may not."""
+    losses: Sequence[Mapping[str, Any]] = ()
+    losses_since_ms: int | None = None
+    """The time of the oldest event that was read, where there were more before."""
+    commands: Sequence[Mapping[str, Any]] = ()
+    """Newest first, each with its reply."""
+    watchlists: Sequence[Mapping[str, Any]] = ()
+    watchlist_count: int = 0
+    revision: int = 0
+    slots: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """How each slot is, as its owner wrote it, with `last_frame_us`."""
+    carried: Mapping[int, int] = field(default_factory=dict)
+    """How many instruments each slot is to stream."""
+    subscriptions: Mapping[int, Subscription] = field(default_factory=dict)
+
+
+class ClusterView:
+    """Reads while it is looked at; `look` from one thread, `close` at the end.
+
+    Args:
+        settings: the brokers, the name, and whether there is a cluster.
+        topics: the topics' names.
+        clock: for ends and pauses.
+    """
+
+    def __init__(
+        self, settings: Settings, topics: TopicNames, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._clock = clock
+        self._looked = 0.0
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._seen = Seen()
+
+    def look(self) -> Seen:
+        """Return what was read so far; begins to read, or goes on."""
+        self._looked = self._clock.monotonic()
+        thread = self._thread
+        if (thread is None or not thread.is_alive()) and not self._closed.is_set():
+            self._seen = Seen()
+            self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+            self._thread.start()
+        return self._seen
+
+    def close(self) -> None:
+        """End the reading; returns at once."""
+        self._closed.set()
+
+    @property
+    def _wanted(self) -> bool:
+        idle = self._clock.monotonic() - self._looked > IDLE_SECONDS
+        return not (self._closed.is_set() or idle)
+
+    def _run(self) -> None:
+        left_out: dict[str, str] = {}
+        while self._wanted:
+            notes = Notebook(self._settings, self._topics, left_out)
+            try:
+                with self._reader() as reader:
+                    self._read(reader, notes)
+            except TopicError as error:
+                left_out[error.topic] = error.reason
+                self._seen = notes.seen()
+            except ConnectorError as error:
+                notes.problems["kafka"] = _text(error)
+                self._seen = notes.seen()
+                self._closed.wait(_RETRY_SECONDS)
+        self._seen = Seen()
+
+    def _reader(self) -> Reader:
+        settings = self._settings
+        own = {}
+        if settings.cluster.enabled:
+            # not to join it: what its members have left is asked of it
+            own["group.id"] = cluster_group(settings.name, settings.topics.prefix)
+        return Reader(
+            settings.kafka,
+            settings.name,
+            "page",
+            timeout_seconds=_ANSWER_SECONDS,
+            log_level=0,
+            **own,
+        )
+
+    def _read(self, reader: Reader, notes: Notebook) -> None:
+        reader.tail_from(notes.places(reader))
+        asked_at = -_OWNERS_SECONDS
+        while self._wanted:
+            now = self._clock.monotonic()
+            if notes.slots_told and now - asked_at >= _OWNERS_SECONDS:
+                asked_at = now
+                notes.read_owners(reader)
+            message = reader.next(_POLL_SECONDS)
+            count = 0
+            while message is not None:
+                notes.add(
+                    str(message.topic()),
+                    message.partition() or 0,
+                    message.timestamp()[1],
+                    text_of(message.key()),
+                    bytes_of(message.value()),
+                )
+                count += 1
+                message = reader.next() if count < _BATCH else None
+            notes.loaded = notes.loaded or not reader.unfinished
+            if notes.changed:
+                self._seen = notes.seen()
+
+
+class Notebook:
+    """What was read of the topics, within bounds.
+
+    Args:
+        settings: whether there is a cluster, and the longest command.
+        topics: the topics' names.
+        left_out: topics that cannot be read, and why.
+    """
+
+    def __init__(self, settings: Settings, topics: TopicNames, left_out: Mapping[str, str]) -> None:
+        self.loaded = False
+        self.changed = True
+        self.problems = dict(left_out)
+        self.slots_told = settings.cluster.enabled
+        self._settings = settings
+        self._topics = topics
+        self._decoder = RecordDecoder(topics)
+        self._subscriptions: dict[int, Subscription] = {}
+        self._claims: Counter[tuple[str, str]] = Counter()
+        self._carried: Counter[int] = Counter()
+        self._revision = 0
+        self._events: deque[Mapping[str, Any]] = deque(maxlen=MAX_EVENTS)
+        self._losses: deque[Mapping[str, Any]] = deque(maxlen=MAX_LOSSES)
+        self._events_cut = False
+        self._oldest_ms: int | None = None
+        self._commands: deque[dict[str, Any]] = deque(maxlen=MAX_COMMANDS)
+        self._replies: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._slots: dict[int, Mapping[str, Any]] = {}
+
+    def places(self, reader: Reader) -> list[TopicPartition]:
+        """Return where to read from.
+
+        Raises:
+            BrokerUnreachableError: no broker answers.
+            TopicError: a topic is not there, or may not be read.
+        """
+        topics = self._topics
+        places: list[TopicPartition] = []
+        if topics.events not in self.problems:
+            for end in reader.ends(topics.events):
+                self._events_cut |= end.offset > EVENTS_BACK
+                offset = max(0, end.offset - EVENTS_BACK)
+                places.append(TopicPartition(topics.events, end.partition, offset))
+        if not self.slots_told:
+            return places
+        if topics.subscriptions not in self.problems:
+            places += reader.every(topics.subscriptions, BEGINNING)
+        if topics.control not in self.problems:
+            places += [
+                TopicPartition(topics.control, end.partition, max(0, end.offset - MAX_COMMANDS))
+                for end in reader.ends(topics.control)
+            ]
+        return places
+
+    def read_owners(self, reader: Reader) -> None:
+        """Ask the group what each slot's owner has left; what is not answered stays."""
+        topic = self._topics.subscriptions
+        slots = range(partitions(self._settings.accounts))
+        try:
+            left = reader.consumer.committed(
+                [TopicPartition(topic, slot) for slot in slots], timeout=_ANSWER_SECONDS
+            )
+        except (KafkaException, ValueError):
+            return
+        for one in left:
+            last_frame_us, note = note_of(one.metadata)
+            if note or last_frame_us:
+                self._slots[one.partition] = {**note, "last_frame_us": last_frame_us}
+        self.changed = True
+
+    def add(self, topic: str, partition: int, time_ms: int, key: str, value: bytes | None) -> None:
+        """Note a record; what is none of the connector's is passed over."""
+        self.changed = True
+        try:
+            if topic == self._topics.subscriptions:
+                self._record(partition, key, value)
+            elif topic == self._topics.control:
+                self._command(time_ms, value)
+            else:
+                self._event(value)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return
+
+    def seen(self) -> Seen:
+        """Return it all, as it is shown."""
+        self.changed = False
+        names = sorted({name for name, _ in self._claims})
+        return Seen(
+            loaded=self.loaded,
+            problems=dict(self.problems),
+            events=sorted(self._events, key=_time_ms, reverse=True),
+            losses=sorted(self._losses, key=_time_ms, reverse=True),
+            losses_since_ms=self._oldest_ms if self._events_cut else None,
+            commands=[
+                {**command, "reply": self._replies.get(command["id"])}
+                for command in reversed(self._commands)
+            ],
+            watchlists=[
+                {
+                    "name": name,
+                    **{mode: self._claims[name, mode] for mode in ("ltp", "quote", "full")},
+                }
+                for name in names[:MAX_WATCHLISTS]
+            ],
+            watchlist_count=len(names),
+            revision=self._revision,
+            slots=dict(self._slots),
+            carried=dict(self._carried),
+            subscriptions=self._subscriptions,
+        )
+
+    def _record(self, partition: int, key: str, value: bytes | None) -> None:
+        if key.startswith(REPLY_PREFIX):
+            command_id = key.removeprefix(REPLY_PREFIX)
+            self._replies.pop(command_id, None)
+            if value is not None:
+                self._replies[command_id] = _shown_reply(Remembered.decode(value).reply)
+                while len(self._replies) > _REPLIES:
+                    self._replies.popitem(last=False)
+            return
+        if key.startswith("@"):
+            return
+        token = token_of(key)
+        known = self._subscriptions.get(token)
+        if value is None:
+            # the tombstone of the slot that it left says nothing of the slot that has it
+            if known is not None and known.slot == partition:
+                del self._subscriptions[token]
+                self._count(known, -1)
+            return
+        subscription = Subscription.decode(partition, value)
+        if known is not None:
+            if known.revision > subscription.revision:
+                return
+            self._count(known, -1)
+        self._subscriptions[token] = subscription
+        self._count(subscription, 1)
+        self._revision = max(self._revision, subscription.revision)
+
+    def _count(self, subscription: Subscription, change: int) -> None:
+        self._carried[subscription.slot] += change
+        for name, mode in subscription.claims.items():
+            self._claims[name, mode.value] += change
+            if not self._claims[name, mode.value]:
+                del self._claims[name, mode.value]
+
+    def _command(self, time_ms: int, value: bytes | None) -> None:
+        command = parse(value, self._settings.cluster.command_max_bytes)
+        if isinstance(command, Status):
+            return
+        if isinstance(command, Rejected):
+            shown: dict[str, Any] = {
+                "id": command.id or "",
+                "type": "no command",
+                "detail": _text("; ".join(command.errors)),
+            }
+        else:
+            shown = {"id": command.id, "type": command.type, "detail": described(command)}
+            shown["dry_run"] = command.dry_run
+        self._commands.append({"time_ms": time_ms, **shown})
+
+    def _event(self, value: bytes | None) -> None:
+        event = self._decoder.decode(self._topics.events, value).value
+        shown = shown_event(event)
+        self._events.append(shown)
+        if shown["type"] in _LOSSES:
+            self._losses.append(shown)
+        if self._oldest_ms is None or shown["time_ms"] < self._oldest_ms:
+            self._oldest_ms = shown["time_ms"]
+
+
+def described(command: Any) -> str:
+    """Say in a few words what a command asks for."""
+    words = []
+    if watchlist := getattr(command, "watchlist", None):
+        words.append(watchlist)
+    instruments = getattr(command, "instruments", None)
+    if instruments is not None:
+        first = ", ".join(str(one) for one in instruments[:3])
+        more = f" and {len(instruments) - 3} more" if len(instruments) > 3 else ""
+        words.append(f"{first}{more}" if instruments else "no instruments")
+    if mode := getattr(command, "mode", None):
+        words.append(f"as {mode.value}")
+    if (slot := getattr(command, "slot", None)) is not None:
+        words.append(f"slot {slot}")
+    return _text(" ".join(words))
+
+
+def shown_event(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event of `kite.events` as the page shows it.
+
+    Raises:
+        KeyError, AttributeError: it is no event.
+    """
+    return {
+        "time_ms": _milliseconds(event["time"]),
+        "type": str(event["type"]),
+        "slot": event["slot"],
+        "account": event.get("account") or "",
+        "reason": _text(event.get("reason") or ""),
+        "from_ms": _milliseconds(event.get("gap_from")),
+        "to_ms": _milliseconds(event.get("gap_to")),
+        "instruments": event.get("instruments"),
+    }
+
+
+def _shown_reply(data: bytes) -> Mapping[str, Any]:
+    reply = from_json(data)
+    refused = reply.get("refused") or []
+    errors = reply.get("errors") or []
+    return {
+        "status": str(reply["status"]),
+        "revision": reply.get("revision"),
+        "accepted": reply.get("accepted", 0),
+        "refused": len(refused),
+        "reasons": [
+            _text(text)
+            for text in (
+                *(str(error) for error in errors[:SHOWN_REFUSALS]),
+                *(f"{one['instrument']}: {one['reason']}" for one in refused[:SHOWN_REFUSALS]),
+            )
+        ],
+    }
+
+
+def _text(text: object) -> str:
+    return printable(cut(str(text), _TEXT))
+
+
+def _time_ms(event: Mapping[str, Any]) -> int:
+    return int(event["time_ms"])
+
+
+def _milliseconds(time: Any) -> int | None:
+    if time is None:
+        return None
+    return time if isinstance(time, int) else round(time.timestamp() * 1000)

@@ -1,0 +1,281 @@
+"""One instrument, as whoever asks why it has no ticks needs to see it.
+
+While somebody looks at an instrument of this process, the frames of its slot are searched for its
+token, and its newest packet is kept: nothing is parsed until it is shown, and nothing is searched
+once nobody has looked for some seconds. What is wrong is worked out from what is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from connector.control.records import Subscription
+from connector.errors import ParseTickError
+from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
+from connector.kite.market_hours import market_open
+from connector.kite.wire.models import DepthItem, Exchange
+from connector.kite.wire.packets import Tick, parse_packet
+from connector.service.pipeline import Pipeline
+
+MAX_INSPECTED: Final = 32
+"""So many instruments are watched at a time; a further one takes the place of the oldest."""
+LOOK_SECONDS: Final = 10.0
+"""An instrument is watched for so long after the last look."""
+MAX_SEARCH_CHARS: Final = 64
+"""A longer search finds nothing: no name is as long."""
+MAX_FOUND: Final = 20
+"""A search tells so many instruments."""
+_LATE_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class _Watched:
+    slot: int
+    pattern: bytes
+    since_us: int
+    until_us: int
+    packets: int = 0
+    last: bytes = b""
+    last_us: int = 0
+
+
+class Inspector:
+    """Watches instruments for whoever looks; belongs to the event loop.
+
+    Args:
+        clock: for the receive times, and when to end.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._watched: dict[int, _Watched] = {}
+        self._pipeline: Pipeline | None = None
+
+    def look(self, pipeline: Pipeline, token: int, slot: int) -> dict[str, Any]:
+        """Return what was seen of an instrument since the first look; begins to watch it.
+
+        Args:
+            pipeline: of this process.
+            token: the instrument's.
+            slot: carries it, in this process.
+        """
+        self._pipeline = pipeline
+        now_us = self._clock.time_us()
+        self._expire(now_us)
+        if token in self._watched and self._watched[token].slot != slot:
+            self._forget(token)
+        # the order is that of the last looks
+        watched = self._watched.pop(token, None)
+        if watched is None:
+            if len(self._watched) >= MAX_INSPECTED:
+                self._forget(next(iter(self._watched)))
+            watched = _Watched(slot, token.to_bytes(4), now_us, 0)
+            pipeline.tap(slot, self._frame(slot))
+        watched.until_us = now_us + int(LOOK_SECONDS * 1e6)
+        self._watched[token] = watched
+        return {
+            "packets": watched.packets,
+            "watched_seconds": round((now_us - watched.since_us) / 1e6, 1),
+            "age_seconds": (now_us - watched.last_us) / 1e6 if watched.last_us else None,
+            "tick": _shown(watched.last) if watched.last else None,
+        }
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        for token in list(self._watched):
+            self._forget(token)
+
+    def _expire(self, now_us: int) -> None:
+        for token, watched in list(self._watched.items()):
+            if watched.until_us < now_us:
+                self._forget(token)
+
+    def _forget(self, token: int) -> None:
+        slot = self._watched.pop(token).slot
+        if self._pipeline is not None and all(one.slot != slot for one in self._watched.values()):
+            self._pipeline.tap(slot, None)
+
+    def _frame(self, slot: int) -> Any:
+        def tap(data: bytes, receive_time_us: int) -> None:
+            over = False
+            for watched in self._watched.values():
+                if watched.slot != slot:
+                    continue
+                if watched.until_us < receive_time_us:
+                    over = True
+                elif data.find(watched.pattern) >= 0 and (
+                    packet := newest_packet(data, watched.pattern)
+                ):
+                    watched.packets += 1
+                    watched.last, watched.last_us = packet, receive_time_us
+            if over:
+                self._expire(receive_time_us)
+
+        return tap
+
+
+def newest_packet(frame: bytes, token: bytes) -> bytes | None:
+    """Return the last packet of a token in a frame; None where the bytes are another's.
+
+    Args:
+        frame: of any bytes: a length that leads out of it ends the search.
+        token: four bytes, as they stand at the beginning of a packet.
+    """
+    found = None
+    at = 2
+    for _ in range(int.from_bytes(frame[:2])):
+        length = int.from_bytes(frame[at : at + 2])
+        at += 2
+        if at + length > len(frame):
+            break
+        if frame[at : at + 4] == token:
+            found = frame[at : at + length]
+        at += length
+    return found
+
+
+def find(
+    text: str, subscriptions: Mapping[int, Subscription], listed: Collection[int] = ()
+) -> list[dict[str, Any]]:
+    """Find instruments by a part of their name or the beginning of their token.
+
+    Args:
+        text: as somebody wrote it.
+        subscriptions: what is subscribed.
+        listed: tokens that today's list has under exactly this name, subscribed or not.
+    """
+    wanted = text.strip().upper()
+    if not wanted or len(wanted) > MAX_SEARCH_CHARS:
+        return []
+    ranked: list[tuple[int, bool, str, int]] = []
+    for token, subscription in list(subscriptions.items()):
+        name = (subscription.symbol or "").upper()
+        number = str(token)
+        if wanted in name:
+            short = name.partition(":")[2]
+            rank = 0 if wanted in (name, short) else 1 if short.startswith(wanted) else 2
+            # of a name on two exchanges, NSE's is what most mean
+            ranked.append((rank, not name.startswith("NSE:"), name, token))
+        elif number.startswith(wanted):
+            ranked.append((0 if number == wanted else 2, False, number, token))
+    ranked.sort()
+    found = [
+        {
+            "token": token,
+            "symbol": subscriptions[token].symbol,
+            "mode": subscriptions[token].mode.value,
+            "slot": subscriptions[token].slot,
+        }
+        for *_, token in ranked[:MAX_FOUND]
+        if token in subscriptions
+    ]
+    known = {one["token"] for one in found}
+    found += [
+        {"token": token, "symbol": wanted if ":" in wanted else None, "mode": None, "slot": None}
+        for token in list(listed)[:MAX_FOUND]
+        if token not in known
+    ]
+    return found[:MAX_FOUND]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of an instrument where somebody asks why it has no ticks."""
+
+    subscription: Subscription | None
+    listed: bool
+    """Whether today's list of instruments has it."""
+    list_loaded: bool
+    exchange: Exchange | None
+    now: datetime
+    slot_state: str | None
+    """The state of its slot's connection; None where nobody has told."""
+    slot_trouble: str = ""
+    here: bool = False
+    """Whether its slot is this process's."""
+    silent: bool | None = None
+    """Whether it has sent no packet on the present socket; None where that is not known."""
+    age_seconds: float | None = None
+    """The age of the newest packet that was seen, while it is watched."""
+    watched_seconds: float = 0.0
+    broker_reachable: bool = True
+
+
+def reasons(facts: Facts) -> list[str]:
+    """Explain why an instrument has no ticks, the most decisive first; empty where it has."""
+    found = []
+    subscription, exchange = facts.subscription, facts.exchange
+    if subscription is None:
+        found.append("No watchlist claims it: nobody has subscribed it.")
+        if facts.list_loaded and not facts.listed:
+            found.append("Today's list of instruments does not have it.")
+        return found
+    if facts.list_loaded and not facts.listed:
+        found.append("Today's list of instruments does not have it: expired, or renamed.")
+    if subscription.expiry is not None and subscription.expiry < facts.now.astimezone(IST).date():
+        found.append(f"Its last trading day was {subscription.expiry}.")
+    if facts.slot_state is None:
+        found.append(f"Nobody has told how slot {subscription.slot} is: it may have no owner.")
+    elif facts.slot_state != "connected":
+        words = facts.slot_state.replace("_", " ")
+        found.append(f"Slot {subscription.slot} is {words}. {facts.slot_trouble}".strip())
+    elif facts.slot_trouble:
+        found.append(f"Slot {subscription.slot}: {facts.slot_trouble}")
+    if exchange is not None and not market_open(exchange, facts.now):
+        found.append(f"{exchange.name} does not trade at this time.")
+    if facts.silent:
+        found.append(
+            "It has sent no packet on the present socket, although it was asked for: Kite does not "
+            "serve it, or nothing is traded."
+        )
+    ticks = facts.age_seconds is not None and facts.age_seconds <= _LATE_SECONDS
+    if not found and not ticks and facts.here and facts.watched_seconds >= _LATE_SECONDS:
+        found.append("Everything is as it should be: nothing was traded or quoted meanwhile.")
+    if not facts.broker_reachable:
+        found.append("Kafka is not reachable: its ticks wait on this process's disk.")
+    return found
+
+
+def _shown(packet: bytes) -> dict[str, Any] | None:
+    try:
+        tick = parse_packet(packet)
+    except ParseTickError as error:
+        return {"problem": error.reason}
+    return shown_tick(tick)
+
+
+def shown_tick(tick: Tick) -> dict[str, Any]:
+    """Return a tick as the page shows it."""
+    ohlc, depth = tick.ohlc, tick.depth
+    return {
+        "mode": tick.mode.value,
+        "exchange": tick.exchange.name,
+        "tradable": tick.tradable,
+        "last_price": tick.last_price,
+        "change": tick.change,
+        "last_traded_quantity": tick.last_traded_quantity,
+        "average_traded_price": tick.average_traded_price,
+        "volume_traded": tick.volume_traded,
+        "total_buy_quantity": tick.total_buy_quantity,
+        "total_sell_quantity": tick.total_sell_quantity,
+        "oi": tick.oi,
+        "oi_day_high": tick.oi_day_high,
+        "oi_day_low": tick.oi_day_low,
+        "ohlc": None if ohlc is None else ohlc._asdict(),
+        "last_trade_ms": _ms(tick.last_trade_time),
+        "exchange_ms": _ms(tick.exchange_timestamp),
+        "depth": None
+        if depth is None
+        else {"buy": _levels(depth.buy), "sell": _levels(depth.sell)},
+    }
+
+
+def _levels(levels: Sequence[DepthItem]) -> list[dict[str, Any]]:
+    return [{"quantity": one.quantity, "price": one.price, "orders": one.orders} for one in levels]
+
+
+def _ms(time: datetime | None) -> int | None:
+    return None if time is None else round(time.timestamp() * 1000)

@@ -1,0 +1,441 @@
+"""The page for operators: its files, what it shows, and the stream that keeps it live.
+
+    /                     the page
+    /page/…               its files
+    /page/stream          server-sent events: a snapshot a second, the same one for all viewers
+    /page/instruments     ?q=…: instruments by a part of their name, or their token
+    /page/instrument      ?token=…: one instrument, its newest tick, and why it has none
+
+Nothing is worked for, read or kept while nobody looks. Asking changes nothing and logs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, time
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from connector.cluster.layout import slots_by_account
+from connector.cluster.view import ClusterView, Seen
+from connector.control.records import Subscription
+from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
+from connector.kite.market_hours import market_open
+from connector.kite.web.http_server import Answer, Connection, Request, Stream
+from connector.kite.wire.models import ConnectionEvent, Exchange
+from connector.redaction import printable
+from connector.service import page_files
+from connector.service.inspector import Facts, Inspector, find, reasons
+from connector.service.readiness import Progress
+from connector.service.slots import SETTINGS_WATCHLIST, SlotOwner
+from connector.service.status import ConnectionStatus, ServiceStatus
+from connector.settings.models import Settings
+
+MAX_VIEWERS: Final = 20
+"""So many pages are kept live at a time; whoever comes then is told to come again."""
+SNAPSHOT_SECONDS: Final = 1.0
+"""Snapshots are so far apart, however many look."""
+MAX_QUESTIONS_A_SECOND: Final = 40
+"""So many searches and looks at instruments a second are answered, of all viewers together."""
+MAX_QUERY_CHARS: Final = 256
+"""The part of an address behind the question mark may be so long."""
+SHOWN_EVENTS: Final = 60
+SHOWN_COMMANDS: Final = 30
+SHOWN_UNRESOLVED: Final = 50
+_SUBSCRIPTIONS_SECONDS: Final = 5.0
+_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+
+
+class OperatorPage:
+    """Answers what the page asks for; belongs to the event loop.
+
+    Args:
+        settings: the accounts, and the name.
+        status: makes a snapshot of this process.
+        history: packets of a slot from second to second, oldest first.
+        owner: knows the instruments and the connections of this process.
+        progress: how far the service has come.
+        view: what the cluster has written of itself.
+        host: this process's name in the cluster.
+        commands: whether commands are accepted here.
+        clock: for times.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        status: Callable[[], ServiceStatus],
+        history: Callable[[int], list[int]],
+        owner: SlotOwner,
+        progress: Progress,
+        view: ClusterView,
+        host: str,
+        *,
+        commands: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._settings = settings
+        self._status = status
+        self._history = history
+        self._owner = owner
+        self._progress = progress
+        self._view = view
+        self._host = host
+        self._commands = commands
+        self._clock = clock
+        self._inspector = Inspector(clock)
+        self._accounts = {
+            slot: settings.accounts[number].name
+            for slot, number in slots_by_account(settings.accounts).items()
+        }
+        # each with the number of the view that it has
+        self._viewers: dict[Connection, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._made_at = 0.0
+        self._last_status: ServiceStatus | None = None
+        self._history_event = self._snapshot = b""
+        self._shown = b""
+        self._shown_number = 0
+        # since when questions are counted, and how many there were
+        self._asked = (0.0, 0)
+        self._own: tuple[float, Mapping[int, Subscription]] = (0.0, {})
+
+    @property
+    def viewers(self) -> int:
+        """How many pages are live."""
+        return len(self._viewers)
+
+    def close(self) -> None:
+        """Look at nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._inspector.close()
+        self._view.close()
+
+    def answer(self, request: Request) -> Answer | Stream | None:
+        """Return what the page asks for; None for what is not the page's."""
+        if (file := page_files.answer(request.path)) is not None:
+            return file
+        if not request.path.startswith("/page/"):
+            return None
+        if len(request.query) > MAX_QUERY_CHARS:
+            return _json(414, {"error": f"more than {MAX_QUERY_CHARS} characters behind the ?"})
+        if request.path != "/page/stream" and not self._may_ask():
+            return _json(429, {"error": "too many questions: ask again in a second"})
+        asked = {name: values[-1] for name, values in parse_qs(request.query).items()}
+        match request.path:
+            case "/page/stream":
+                if len(self._viewers) >= MAX_VIEWERS:
+                    return _json(503, {"error": f"{MAX_VIEWERS} pages are open already"})
+                return Stream("text/event-stream; charset=utf-8", self._open, _HEADERS)
+            case "/page/instruments":
+                return _json(200, {"found": self._find(asked.get("q", ""))})
+            case "/page/instrument":
+                return self._instrument(asked.get("token", ""))
+        return None
+
+    # the stream
+
+    def _open(self, viewer: Connection) -> Callable[[], None]:
+        if self._clock.monotonic() - self._made_at >= SNAPSHOT_SECONDS or not self._viewers:
+            self._make()
+        self._viewers[viewer] = 0
+        viewer.push(b"retry: 3000\n\n" + self._history_event + self._news(viewer))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SNAPSHOT_SECONDS, self._turn)
+
+        def lost() -> None:
+            self._viewers.pop(viewer, None)
+
+        return lost
+
+    def _turn(self) -> None:
+        """Show all viewers the same; whoever has not read the last one misses this one."""
+        self._timer = None
+        if not self._viewers:
+            return
+        self._timer = asyncio.get_running_loop().call_later(SNAPSHOT_SECONDS, self._turn)
+        self._make()
+        for viewer, number in list(self._viewers.items()):
+            if not viewer.push(self._news(viewer)):
+                self._viewers[viewer] = number
+
+    def _news(self, viewer: Connection) -> bytes:
+        """Return the snapshot, with the view where the viewer has an older one."""
+        if self._viewers[viewer] == self._shown_number:
+            return self._snapshot
+        self._viewers[viewer] = self._shown_number
+        return self._shown + self._snapshot
+
+    def _make(self) -> None:
+        self._made_at = self._clock.monotonic()
+        seen = self._view.look()
+        status = self._status()
+        history = {slot: self._history(slot) for slot in self._accounts}
+        self._history_event = _event("history", history)
+        self._last_status = status
+        self._snapshot = _event("snapshot", self.snapshot(status, seen))
+        shown = _event("view", self.view(seen))
+        if shown != self._shown:
+            self._shown = shown
+            self._shown_number += 1
+
+    # what it shows
+
+    def snapshot(self, status: ServiceStatus, seen: Seen) -> dict[str, Any]:
+        """Return what changes from second to second: this process, and how each slot is."""
+        document = status.as_json()
+        document["unresolved"] = document["unresolved"][:SHOWN_UNRESOLVED]
+        for connection in document["connections"]:
+            connection["last_error"] = _printable(connection["last_error"])
+            points = self._history(connection["slot"])
+            connection["packets_last_second"] = points[-1] if points else None
+        now_us = self._clock.time_us()
+        now = datetime.fromtimestamp(now_us / 1e6, IST)
+        return {
+            "now_ms": now_us // 1000,
+            "host": self._host,
+            "commands": self._commands,
+            "status": document,
+            "slots": self._slots(status.connections, seen, now_us),
+            "leader": self._leader(seen),
+            "open": [each.name for each in Exchange if market_open(each, now)],
+        }
+
+    def view(self, seen: Seen) -> dict[str, Any]:
+        """Return what changes now and then: events, losses, commands and watchlists."""
+        midnight = datetime.combine(self._now().date(), time(), IST)
+        since_ms = round(midnight.timestamp() * 1000)
+        running = self._progress.running
+        own: list[dict[str, Any]] = []
+        if running is not None:
+            recent = reversed(running.pipeline.recent_events)
+            own = [own_event(event, account) for event, account in recent]
+        from_kafka = bool(seen.events)
+        events = seen.events if from_kafka else own
+        lost = seen.losses if from_kafka else own
+        watchlists, count = seen.watchlists, seen.watchlist_count
+        if not self._settings.cluster.enabled:
+            watchlists = [_watchlist(SETTINGS_WATCHLIST, self._subscriptions(seen))]
+            count = 1
+        return {
+            "loaded": seen.loaded,
+            "problems": seen.problems,
+            "clustered": self._settings.cluster.enabled,
+            "revision": seen.revision,
+            "events": events[:SHOWN_EVENTS],
+            "events_of_all": from_kafka,
+            "losses": losses(lost, since_ms, seen.losses_since_ms),
+            "commands": seen.commands[:SHOWN_COMMANDS],
+            "watchlists": watchlists,
+            "watchlist_count": count,
+        }
+
+    def _slots(
+        self, connections: Sequence[ConnectionStatus], seen: Seen, now_us: int
+    ) -> list[dict[str, Any]]:
+        own = {one.slot: one for one in connections}
+        shown = []
+        for slot, account in self._accounts.items():
+            row: dict[str, Any] = {"slot": slot, "account": account, "here": slot in own}
+            note = seen.slots.get(slot, {})
+            if (connection := own.get(slot)) is not None:
+                row |= {
+                    "owner": self._host,
+                    "state": connection.state,
+                    "desired": connection.desired,
+                    "confirmed": connection.confirmed,
+                    "rate": round(connection.ticks_per_second),
+                    "age_seconds": connection.last_frame_age_seconds,
+                    "trouble": _printable(connection.trouble or connection.last_error),
+                }
+            else:
+                last_us = note.get("last_frame_us")
+                row |= {
+                    "owner": _printable(note.get("owner")),
+                    "state": _printable(note.get("state")),
+                    "desired": seen.carried.get(slot, note.get("desired")),
+                    "confirmed": note.get("confirmed"),
+                    "rate": note.get("rate"),
+                    "age_seconds": max(0, (now_us - last_us) / 1e6) if last_us else None,
+                    "trouble": _printable(note.get("trouble")),
+                }
+            shown.append(row)
+        return shown
+
+    def _leader(self, seen: Seen) -> str | None:
+        if self._owner.leads:
+            return self._host
+        told = (note.get("owner") for note in seen.slots.values() if note.get("leads"))
+        return next((_printable(owner) for owner in told), None)
+
+    # instruments
+
+    def _subscriptions(self, seen: Seen) -> Mapping[int, Subscription]:
+        if self._settings.cluster.enabled:
+            return seen.subscriptions
+        made_at, own = self._own
+        if not own or self._clock.monotonic() - made_at >= _SUBSCRIPTIONS_SECONDS:
+            own = self._owner.subscriptions() or {}
+            self._own = (self._clock.monotonic(), own)
+        return own
+
+    def _find(self, text: str) -> list[dict[str, Any]]:
+        names, listed = self._owner.names(), []
+        wanted = text.strip().upper()
+        if ":" in wanted:
+            listed = list(names.listed(wanted))
+        elif (token := _token(wanted)) is not None and names.symbol(token) is not None:
+            listed = [token]
+        return find(text, self._subscriptions(self._view.look()), listed)
+
+    def _instrument(self, text: str) -> Answer:
+        token = _token(text)
+        if token is None:
+            return _json(400, {"error": "token=… must be an instrument token, 1 to 4294967295"})
+        seen, names, now_us = self._view.look(), self._owner.names(), self._clock.time_us()
+        subscription = self._subscriptions(seen).get(token)
+        exchange = _exchange(token)
+        document: dict[str, Any] = {
+            "token": token,
+            "symbol": (subscription and subscription.symbol) or names.symbol(token),
+            "exchange": exchange and exchange.name,
+            "expiry": subscription and subscription.expiry and subscription.expiry.isoformat(),
+        }
+        slot: dict[str, Any] = {}
+        running = self._progress.running
+        looked: dict[str, Any] = {}
+        if self._clock.monotonic() - self._made_at >= SNAPSHOT_SECONDS:
+            self._make()
+        status = self._last_status or self._status()
+        if subscription is not None:
+            rows = self._slots(status.connections, seen, now_us)
+            slot = next((row for row in rows if row["slot"] == subscription.slot), {})
+            document |= {
+                "mode": subscription.mode.value,
+                "claims": {name: mode.value for name, mode in subscription.claims.items()},
+                "revision": subscription.revision,
+                "slot": subscription.slot,
+                "owner": slot.get("owner"),
+                "here": bool(slot.get("here")),
+            }
+            if slot.get("here") and running is not None:
+                looked = self._inspector.look(running.pipeline, token, subscription.slot)
+                document |= looked
+        silent = None if subscription is None else self._owner.silent_tokens(subscription.slot)
+        document["reasons"] = reasons(
+            Facts(
+                subscription,
+                listed=names.symbol(token) is not None,
+                list_loaded=len(names) > 0,
+                exchange=exchange,
+                now=self._now(),
+                slot_state=slot.get("state"),
+                slot_trouble=slot.get("trouble") or "",
+                here=bool(slot.get("here")),
+                silent=None if silent is None else token in silent,
+                age_seconds=looked.get("age_seconds"),
+                watched_seconds=looked.get("watched_seconds", 0.0),
+                broker_reachable=status.producer.broker_reachable,
+            )
+        )
+        document["loaded"] = seen.loaded or not self._settings.cluster.enabled
+        return _json(200, document)
+
+    def _may_ask(self) -> bool:
+        now = self._clock.monotonic()
+        since, count = self._asked
+        if now - since >= 1.0:
+            since, count = now, 0
+        self._asked = (since, count + 1)
+        return count < MAX_QUESTIONS_A_SECOND
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time_us() / 1e6, IST)
+
+
+def own_event(event: ConnectionEvent, account: str) -> dict[str, Any]:
+    """Return an event of this process as the page shows it."""
+    return {
+        "time_ms": event.time_ms,
+        "type": event.type.value,
+        "slot": event.slot,
+        "account": account,
+        "reason": _printable(event.reason[:200]),
+        "from_ms": event.gap_from_ms,
+        "to_ms": event.gap_to_ms,
+        "instruments": event.instruments,
+    }
+
+
+def losses(
+    events: Sequence[Mapping[str, Any]], since_ms: int, complete_from_ms: int | None
+) -> dict[str, Any]:
+    """Say what was missed and lost since a time.
+
+    Args:
+        events: newest first, others among them too.
+        since_ms: what ended before is not counted.
+        complete_from_ms: older events are not known; None: all are.
+    """
+    gaps, unknown = [], 0
+    drops: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for event in events:
+        if event["time_ms"] < since_ms:
+            continue
+        if event["type"] == "gap" and event["from_ms"] is None:
+            unknown += 1
+        elif event["type"] == "gap":
+            seconds = max(0, (event["to_ms"] or event["time_ms"]) - event["from_ms"]) / 1000
+            gaps.append({"slot": event["slot"], "from_ms": event["from_ms"], "seconds": seconds})
+        elif event["type"] == "dropped":
+            # each slot has one of its own for the same loss
+            loss = (event["reason"], event["from_ms"], event["to_ms"])
+            drops.setdefault(
+                loss, {name: event[name] for name in ("time_ms", "reason", "from_ms", "to_ms")}
+            )
+    return {
+        "since_ms": max(since_ms, complete_from_ms or since_ms),
+        "gaps": len(gaps),
+        "gap_seconds": round(sum(gap["seconds"] for gap in gaps), 1),
+        "longest": max(gaps, key=lambda gap: gap["seconds"], default=None),
+        "gaps_without_beginning": unknown,
+        "drops": list(drops.values())[:20],
+    }
+
+
+def _watchlist(name: str, subscriptions: Mapping[int, Subscription]) -> dict[str, Any]:
+    counts = {"ltp": 0, "quote": 0, "full": 0}
+    for subscription in subscriptions.values():
+        counts[subscription.mode.value] += 1
+    return {"name": name, **counts}
+
+
+def _token(text: str) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        return None
+    token = int(text)
+    return token if 0 < token < 2**32 else None
+
+
+def _exchange(token: int) -> Exchange | None:
+    try:
+        return Exchange.of(token)
+    except ValueError:
+        return None
+
+
+def _printable(text: Any) -> str | None:
+    return None if text is None else printable(str(text))
+
+
+def _event(name: str, document: Any) -> bytes:
+    text = json.dumps(document, separators=(",", ":"), default=str)
+    return f"event: {name}\ndata: {text}\n\n".encode()
+
+
+def _json(status: int, document: Any) -> Answer:
+    body = json.dumps(document, default=str).encode()
+    return Answer(status, "application/json; charset=utf-8", body, _HEADERS)

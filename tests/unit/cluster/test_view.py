@@ -1,0 +1,165 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.cluster.view import (
+    MAX_COMMANDS,
+    MAX_EVENTS,
+    MAX_LOSSES,
+    MAX_WATCHLISTS,
+    SHOWN_REFUSALS,
+    Notebook,
+    described,
+)
+from connector.control.commands import COMMAND
+from connector.control.records import REPLY_PREFIX, Remembered, Subscription
+from connector.kafka.records import RecordEncoder
+from connector.kafka.topics import TopicNames
+from connector.kite.wire.models import ConnectionEvent, EventType, Mode
+from connector.settings.models import Settings
+
+TOPICS = TopicNames()
+SETTINGS = Settings.model_validate(
+    {"accounts": [{"name": "main", "api_key": "key", "access_token": "token"}]}
+)
+ENCODER = RecordEncoder(TOPICS, {TOPICS.orders: 1, TOPICS.events: 2})
+
+
+@pytest.fixture
+def notes():
+    return Notebook(SETTINGS, TOPICS, {})
+
+
+def subscribed(notes, token, slot, revision, **claims):
+    value = Subscription(slot, claims, f"NSE:I{token}", revision).encoded(token)
+    notes.add(TOPICS.subscriptions, slot, 0, str(token), value)
+
+
+def command(notes, time_ms=0, **fields):
+    written = COMMAND.validate_python(fields).model_dump_json(exclude_none=True).encode()
+    notes.add(TOPICS.control, 0, time_ms, fields["id"], written)
+
+
+def replied(notes, command_id, reply, sequence=1):
+    value = Remembered(sequence, "0" * 32, json.dumps(reply).encode()).encoded()
+    notes.add(TOPICS.subscriptions, 0, 0, REPLY_PREFIX + command_id, value)
+
+
+def happened(notes, kind, time_ms, **fields):
+    event = ConnectionEvent(kind, fields.pop("slot", 0), time_ms, **fields)
+    notes.add(TOPICS.events, 0, time_ms, "0", ENCODER.event(event, account="main"))
+
+
+def test_claims_are_counted_by_watchlist_and_mode(notes):
+    subscribed(notes, 257, 0, 1, algo=Mode.FULL, desk=Mode.LTP)
+    subscribed(notes, 513, 1, 2, algo=Mode.QUOTE)
+    seen = notes.seen()
+    assert seen.watchlists == [
+        {"name": "algo", "ltp": 0, "quote": 1, "full": 1},
+        {"name": "desk", "ltp": 1, "quote": 0, "full": 0},
+    ]
+    assert (seen.carried, seen.revision) == ({0: 1, 1: 1}, 2)
+    assert seen.subscriptions[257].claims == {"algo": Mode.FULL, "desk": Mode.LTP}
+
+
+# a move is a record in the new slot's partition and a tombstone in the old one's; what partitions
+# say comes in any order between them
+@given(st.permutations(range(3)))
+def test_an_instrument_that_moves_is_in_its_new_slot_in_whatever_order(order):
+    notes = Notebook(SETTINGS, TOPICS, {})
+    old = [
+        lambda: subscribed(notes, 257, 0, 1, algo=Mode.FULL),
+        lambda: notes.add(TOPICS.subscriptions, 0, 0, "257", None),
+    ]
+    for step in order:
+        if step == 2:
+            subscribed(notes, 257, 1, 2, algo=Mode.FULL)
+        else:
+            old.pop(0)()
+    seen = notes.seen()
+    assert seen.subscriptions[257].slot == 1
+    assert {slot: count for slot, count in seen.carried.items() if count} == {1: 1}
+    assert seen.watchlists == [{"name": "algo", "ltp": 0, "quote": 0, "full": 1}]
+
+
+def test_what_nobody_claims_any_more_is_gone(notes):
+    subscribed(notes, 257, 0, 1, algo=Mode.FULL)
+    notes.add(TOPICS.subscriptions, 0, 0, "257", None)
+    assert notes.seen().subscriptions == {}
+    assert notes.seen().watchlists == []
+
+
+def test_commands_are_shown_with_their_replies_newest_first(notes):
+    command(notes, 1, id="a", type="subscribe", watchlist="algo", instruments=[1, 2, 3, 4, 5])
+    command(notes, 2, id="b", type="reconnect", slot=1, dry_run=True)
+    command(notes, 3, id="c", type="status")
+    replied(notes, "a", {
+        "id": "a", "status": "APPLIED", "revision": 9, "accepted": 3,
+        "refused": [{"instrument": n, "reason": "no"} for n in range(SHOWN_REFUSALS + 3)],
+    })  # fmt: skip
+    latest, first = notes.seen().commands
+    assert (latest["type"], latest["detail"], latest["dry_run"]) == ("reconnect", "slot 1", True)
+    assert latest["reply"] is None
+    assert first["detail"] == "algo 1, 2, 3 and 2 more as quote"
+    assert first["reply"]["refused"] == SHOWN_REFUSALS + 3
+    assert first["reply"]["reasons"] == [f"{n}: no" for n in range(SHOWN_REFUSALS)]
+
+
+def test_a_reply_that_is_forgotten_is_shown_no_more(notes):
+    command(notes, 1, id="a", type="rebalance")
+    replied(notes, "a", {"id": "a", "status": "APPLIED", "revision": 1})
+    notes.add(TOPICS.subscriptions, 0, 0, REPLY_PREFIX + "a", None)
+    assert notes.seen().commands[0]["reply"] is None
+
+
+def test_what_is_no_command_is_shown_as_that(notes):
+    notes.add(TOPICS.control, 0, 5, "", b'{"id": "x", "type": "buy"}')
+    (shown,) = notes.seen().commands
+    assert (shown["id"], shown["type"]) == ("x", "no command")
+    assert "must be one of" in shown["detail"]
+
+
+def test_gaps_and_drops_are_kept_beside_the_events(notes):
+    happened(notes, EventType.GAP, 7000, gap_from_ms=2000, gap_to_ms=7000, slot=2)
+    for number in range(MAX_EVENTS):
+        happened(notes, EventType.CONNECTED, 8000 + number)
+    seen = notes.seen()
+    assert len(seen.events) == MAX_EVENTS
+    assert seen.events[0]["time_ms"] == 8000 + MAX_EVENTS - 1
+    (loss,) = seen.losses
+    assert (loss["type"], loss["slot"], loss["from_ms"], loss["to_ms"]) == ("gap", 2, 2000, 7000)
+    assert loss["account"] == "main"
+
+
+def test_everything_has_a_bound(notes):
+    for number in range(MAX_LOSSES + 1):
+        happened(notes, EventType.DROPPED, number + 1, reason="spool_full: 1 record")
+    for number in range(MAX_COMMANDS + 1):
+        command(notes, number, id=f"c{number}", type="rebalance")
+    for number in range(MAX_WATCHLISTS + 1):
+        subscribed(notes, (number + 1) << 8 | 1, 0, 1, **{f"w{number:03}": Mode.LTP})
+    seen = notes.seen()
+    assert (len(seen.losses), len(seen.commands)) == (MAX_LOSSES, MAX_COMMANDS)
+    assert (len(seen.watchlists), seen.watchlist_count) == (MAX_WATCHLISTS, MAX_WATCHLISTS + 1)
+
+
+@given(
+    st.sampled_from([TOPICS.subscriptions, TOPICS.control, TOPICS.events]),
+    st.sampled_from(["257", "@leader", REPLY_PREFIX + "a", "junk", ""]),
+    st.none() | st.binary(max_size=200) | st.sampled_from([b"{}", b"[]", b"1", b'{"id":1}']),
+)
+def test_whatever_others_write_stops_nothing(topic, key, value):
+    notes = Notebook(SETTINGS, TOPICS, {})
+    notes.add(topic, 0, 0, key, value)
+    json.dumps(notes.seen().commands)
+
+
+def test_a_command_of_one_instrument_or_none():
+    for fields, words in [
+        ({"type": "unsubscribe", "instruments": ["NSE:INFY"]}, "default NSE:INFY"),
+        ({"type": "replace", "watchlist": "a", "instruments": []}, "a no instruments as quote"),
+        ({"type": "refresh-instruments"}, ""),
+    ]:
+        assert described(COMMAND.validate_python({"id": "x", **fields})) == words

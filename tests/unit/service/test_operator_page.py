@@ -1,0 +1,292 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from connector.cluster.view import Seen
+from connector.control.records import Subscription
+from connector.control.state import NoNames
+from connector.kite.web.http_server import Answer, Request, Stream
+from connector.kite.wire.models import ConnectionEvent, EventType, Mode
+from connector.service.operator_page import (
+    MAX_QUERY_CHARS,
+    MAX_QUESTIONS_A_SECOND,
+    MAX_VIEWERS,
+    SNAPSHOT_SECONDS,
+    OperatorPage,
+    losses,
+    own_event,
+)
+from connector.service.readiness import Progress
+from connector.service.status import ConnectionStatus
+from connector.settings.models import Settings
+from connector.testing import FakeClock
+from tests.support.producing import pipeline
+from tests.support.status import service_status
+
+INFY = 408065
+NOON_MS = 1_767_585_600_000
+
+
+class View:
+    """What the cluster has written, as a test says."""
+
+    def __init__(self):
+        self.seen = Seen(loaded=True)
+        self.looks = 0
+        self.closed = False
+
+    def look(self):
+        self.looks += 1
+        return self.seen
+
+    def close(self):
+        self.closed = True
+
+
+class Owner:
+    leads = False
+
+    def __init__(self):
+        self.silent = {}
+
+    def names(self):
+        return NoNames()
+
+    def subscriptions(self):
+        return None
+
+    def silent_tokens(self, slot):
+        return self.silent.get(slot)
+
+
+class Viewer:
+    """An open page: reads what it is sent, unless it is slow."""
+
+    def __init__(self):
+        self.sent = []
+        self.slow = False
+
+    def push(self, data):
+        if not self.slow:
+            self.sent.append(data)
+        return not self.slow
+
+    @property
+    def events(self):
+        text = b"".join(self.sent).decode()
+        return [
+            (
+                part.partition("\n")[0].removeprefix("event: "),
+                json.loads(part.partition("data: ")[2]),
+            )
+            for part in text.split("\n\n")
+            if part.startswith("event: ")
+        ]
+
+    def last(self, name):
+        return [document for kind, document in self.events if kind == name][-1]
+
+
+class Kit:
+    def __init__(self, **settings):
+        self.settings = Settings.model_validate(
+            {"accounts": [{"name": "main", "api_key": "k", "access_token": "t"}], **settings}
+        )
+        self.clock = FakeClock()
+        self.view, self.owner, self.progress = View(), Owner(), Progress()
+        self.status = service_status()
+        self.snapshots = 0
+        self.page = OperatorPage(
+            self.settings, self.snapshot, lambda slot: [slot, 5], self.owner, self.progress,
+            self.view, "pod-1", clock=self.clock,
+        )  # fmt: skip
+
+    def snapshot(self):
+        self.snapshots += 1
+        return self.status
+
+    def ask(self, path, query=""):
+        return self.page.answer(Request(path, query))
+
+    def json(self, path, query=""):
+        answer = self.ask(path, query)
+        return answer.status, json.loads(answer.body)
+
+    def open(self):
+        viewer = Viewer()
+        viewer.lost = self.ask("/page/stream").opened(viewer)
+        return viewer
+
+    def turn(self):
+        self.clock.now += SNAPSHOT_SECONDS
+        self.page._turn()
+
+
+@pytest.fixture
+async def kit():
+    kit = Kit()
+    yield kit
+    kit.page.close()
+    assert kit.view.closed
+
+
+def test_what_is_not_the_pages_is_left_to_others():
+    kit = Kit()
+    assert kit.ask("/live") is None
+    assert kit.ask("/page/nothing") is None
+    assert isinstance(kit.ask("/"), Answer)
+    assert kit.snapshots == kit.view.looks == 0, "nobody looks"
+
+
+async def test_a_viewer_has_the_past_and_then_a_snapshot_a_second(kit):
+    viewer = kit.open()
+    assert [name for name, _ in viewer.events] == ["history", "view", "snapshot"]
+    assert viewer.last("history") == {"0": [0, 5], "1": [1, 5], "2": [2, 5]}
+    for _ in range(3):
+        kit.turn()
+    assert [name for name, _ in viewer.events][3:] == ["snapshot"] * 3
+    assert viewer.last("snapshot")["status"]["accounting"]["received"] == 104
+
+
+async def test_one_snapshot_is_made_for_all_viewers(kit):
+    viewers = [kit.open() for _ in range(5)]
+    before = kit.snapshots
+    kit.turn()
+    assert kit.snapshots == before + 1
+    assert len({viewer.sent[-1] for viewer in viewers}) == 1
+
+
+async def test_a_slow_viewer_misses_snapshots_but_no_news(kit):
+    viewer, other = kit.open(), kit.open()
+    viewer.slow = True
+    kit.view.seen = Seen(loaded=True, revision=9)
+    kit.turn()
+    kit.turn()
+    viewer.slow = False
+    kit.turn()
+    assert viewer.last("view")["revision"] == other.last("view")["revision"] == 9
+    assert [name for name, _ in viewer.events].count("snapshot") == 2
+
+
+async def test_so_many_viewers_and_no_more(kit):
+    viewers = [kit.open() for _ in range(MAX_VIEWERS)]
+    assert kit.json("/page/stream")[0] == 503
+    viewers[0].lost()
+    assert isinstance(kit.ask("/page/stream"), Stream)
+
+
+async def test_nothing_is_made_once_the_last_viewer_is_gone(kit):
+    kit.open().lost()
+    made = kit.snapshots
+    kit.turn()
+    assert kit.snapshots == made
+    assert kit.page.viewers == 0
+
+
+async def test_questions_have_a_bound_a_second_and_a_length(kit):
+    for _ in range(MAX_QUESTIONS_A_SECOND):
+        assert kit.json("/page/instruments", "q=INFY")[0] == 200
+    assert kit.json("/page/instruments", "q=INFY")[0] == 429
+    kit.clock.now += 1
+    assert kit.json("/page/instruments", "q=INFY")[0] == 200
+    assert kit.json("/page/instruments", "q=" + "x" * MAX_QUERY_CHARS)[0] == 414
+
+
+async def test_other_replicas_slots_are_as_their_owners_wrote(kit):
+    now_us = kit.clock.time_us()
+    kit.view.seen = Seen(
+        loaded=True,
+        slots={
+            1: {"owner": "ignored: this slot is here"},
+            2: {"owner": "pod-2", "leads": True, "state": "backing_off", "desired": 1,
+                "confirmed": 0, "rate": 7, "trouble": "HTTP 500",
+                "last_frame_us": now_us - 3_000_000},
+        },
+        carried={2: 3},
+    )  # fmt: skip
+    snapshot = kit.open().last("snapshot")
+    assert snapshot["leader"] == "pod-2"
+    here, waiting, other = snapshot["slots"]
+    assert (here["owner"], here["here"], here["confirmed"]) == ("pod-1", True, 2999)
+    assert (waiting["state"], waiting["trouble"]) == ("waiting_for_token", "HTTP 403")
+    assert other == {
+        "slot": 2, "account": "main", "here": False, "owner": "pod-2", "state": "backing_off",
+        "desired": 3, "confirmed": 0, "rate": 7, "age_seconds": 3.0, "trouble": "HTTP 500",
+    }  # fmt: skip
+
+
+async def test_an_instrument_has_who_subscribed_it_and_its_newest_tick(kit):
+    kit.progress.running = SimpleNamespace(pipeline=pipeline())
+    kit.view.seen = Seen(
+        loaded=True,
+        subscriptions={INFY: Subscription(0, {"algo": Mode.FULL}, "NSE:INFY", 4)},
+    )
+    assert kit.json("/page/instruments", "q=infy")[1]["found"][0]["token"] == INFY
+    status, shown = kit.json("/page/instrument", f"token={INFY}")
+    assert status == 200
+    assert (shown["symbol"], shown["claims"]) == ("NSE:INFY", {"algo": "full"})
+    assert (shown["slot"], shown["owner"], shown["here"]) == (0, "pod-1", True)
+    assert (shown["tick"], shown["packets"], shown["reasons"]) == (None, 0, [])
+
+
+async def test_an_instrument_that_nobody_subscribed(kit):
+    status, shown = kit.json("/page/instrument", "token=257")
+    assert status == 200
+    assert shown["reasons"] == ["No watchlist claims it: nobody has subscribed it."]
+    for text in ("", "0", "4294967296", "x", "-1", "²"):
+        assert kit.json("/page/instrument", f"token={text}")[0] == 400
+
+
+async def test_without_a_cluster_the_settings_are_the_watchlist():
+    kit = Kit(cluster={"enabled": False})
+    kit.owner.subscriptions = lambda: {INFY: Subscription(0, {"@settings": Mode.LTP}, None, 0)}
+    view = kit.open().last("view")
+    assert view["watchlists"] == [{"name": "@settings", "ltp": 1, "quote": 0, "full": 0}]
+    assert kit.json("/page/instrument", f"token={INFY}")[1]["claims"] == {"@settings": "ltp"}
+    kit.page.close()
+
+
+async def test_this_process_events_are_shown_where_kafkas_cannot_be_read(kit):
+    kite = pipeline()
+    gap = ConnectionEvent(EventType.GAP, 1, NOON_MS, gap_from_ms=NOON_MS - 5000, gap_to_ms=NOON_MS)
+    kite.take_event(gap, "main")
+    kit.progress.running = SimpleNamespace(pipeline=kite)
+    kit.view.seen = Seen(problems={"kite.events": "not authorized"})
+    view = kit.open().last("view")
+    assert (view["events"][0]["type"], view["events_of_all"]) == ("gap", False)
+    assert view["losses"]["gap_seconds"] == 5.0
+    assert view["problems"] == {"kite.events": "not authorized"}
+
+
+def test_losses_are_counted_once_and_since_a_time():
+    def event(kind, time_ms, **fields):
+        return own_event(ConnectionEvent(kind, fields.pop("slot", 0), time_ms, **fields), "main")
+
+    told = losses(
+        [
+            event(EventType.DROPPED, 9000, slot=0, reason="spool_full: 7", gap_from_ms=1),
+            event(EventType.DROPPED, 9000, slot=1, reason="spool_full: 7", gap_from_ms=1),
+            event(EventType.GAP, 8000, slot=1, gap_from_ms=6000, gap_to_ms=8000),
+            event(EventType.GAP, 7000, slot=2, gap_from_ms=6500, gap_to_ms=7000),
+            event(EventType.GAP, 6000, gap_to_ms=6000),
+            event(EventType.CONNECTED, 6000),
+            event(EventType.GAP, 500, gap_from_ms=0, gap_to_ms=500),
+        ],
+        since_ms=1000,
+        complete_from_ms=5000,
+    )
+    assert (told["gaps"], told["gap_seconds"], told["gaps_without_beginning"]) == (2, 2.5, 1)
+    assert told["longest"] == {"slot": 1, "from_ms": 6000, "seconds": 2.0}
+    assert [drop["reason"] for drop in told["drops"]] == ["spool_full: 7"]
+    assert told["since_ms"] == 5000
+
+
+async def test_what_others_wrote_cannot_turn_the_text_around(kit):
+    kit.status = service_status(
+        connections=(
+            ConnectionStatus(0, "main", "connected", last_error="a\u202eb"),
+        )
+    )  # fmt: skip
+    snapshot = kit.open().last("snapshot")
+    assert "\u202e" not in json.dumps(snapshot, ensure_ascii=False)
