@@ -14,8 +14,11 @@ if typing.TYPE_CHECKING:
         FeedError,
         FeedUnreachableError,
         HandshakeError,
+        InstrumentFormatError,
+        InstrumentNotFoundError,
         MissingExtraError,
         ParseTickError,
+        RestError,
         SilentConnectionError,
         TokenMissingError,
         TokenRejectedError,
@@ -31,6 +34,8 @@ if typing.TYPE_CHECKING:
     from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
     from connector.kite.feed.handler import Handler
     from connector.kite.feed.stats import ConnectionStats
+    from connector.kite.web.instrument_list import InstrumentList, OptionChain, OptionStrike
+    from connector.kite.web.instruments import Instrument
     from connector.kite.wire.arrays import frame_array, packet_dtype
     from connector.kite.wire.models import (
         OHLC,
@@ -86,6 +91,10 @@ __all__ = [
     "HandshakeError",
     "HealthStatus",
     "HealthSummary",
+    "Instrument",
+    "InstrumentFormatError",
+    "InstrumentList",
+    "InstrumentNotFoundError",
     "KiteManagerConfig",
     "KiteTickerAsync",
     "KiteTickerManager",
@@ -93,6 +102,8 @@ __all__ = [
     "ManagerStats",
     "MissingExtraError",
     "Mode",
+    "OptionChain",
+    "OptionStrike",
     "Order",
     "OrderMessage",
     "OrderStatus",
@@ -100,6 +111,7 @@ __all__ = [
     "OrderValidity",
     "ParseTickError",
     "Request",
+    "RestError",
     "SilentConnectionError",
     "StaticCredentials",
     "TextMessage",
@@ -117,7 +129,8 @@ __all__ = [
 _HOMES: typing.Final = {
     "connector.errors": (
         "CapacityError ConnectionClosedError ConnectorError FeedError "
-        "FeedUnreachableError HandshakeError MissingExtraError ParseTickError "
+        "FeedUnreachableError HandshakeError InstrumentFormatError "
+        "InstrumentNotFoundError MissingExtraError ParseTickError RestError "
         "SilentConnectionError TokenMissingError TokenRejectedError "
         "TooManyConnectionsError"
     ),
@@ -131,6 +144,8 @@ _HOMES: typing.Final = {
     "connector.kite.feed.credentials": "Credentials FileCredentials StaticCredentials",
     "connector.kite.feed.handler": "Handler",
     "connector.kite.feed.stats": "ConnectionStats",
+    "connector.kite.web.instrument_list": "InstrumentList OptionChain OptionStrike",
+    "connector.kite.web.instruments": "Instrument",
     "connector.kite.wire.arrays": "frame_array packet_dtype",
     "connector.kite.wire.models": (
         "OHLC ClosingMessage ConnectionEvent ConnectionState Depth DepthItem ErrorMessage "

@@ -145,18 +145,55 @@ class CapacityError(ConnectorError):
 
 
 class InstrumentNotFoundError(ConnectorError):
-    """A name is not in today's instrument master."""
+    """A name is not in today's instrument master, or is not the name of one instrument alone.
 
-    def __init__(self, symbol: str) -> None:
-        super().__init__(symbol)
+    Attributes:
+        symbol: the name.
+        nearest: names that may be meant, the likeliest first.
+        others: more names of the same call that are not there.
+        tokens: the instruments that have the name, where there are several.
+        reason: why nothing can be found, in words; "" where the name is at fault.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        nearest: Sequence[str] = (),
+        others: Sequence[str] = (),
+        tokens: Sequence[int] = (),
+        *,
+        reason: str = "",
+    ) -> None:
+        super().__init__(symbol, nearest, others, tokens)
         self.symbol = symbol
+        self.nearest = tuple(nearest)
+        self.others = tuple(others)
+        self.tokens = tuple(tokens)
+        self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.symbol} is not in the instrument master; write it as EXCHANGE:TRADINGSYMBOL"
+        if self.reason:
+            text = f"{self.symbol} cannot be looked up: {self.reason}"
+        elif self.tokens:
+            text = f"{self.symbol} is the name of several instruments: give one of {self.tokens}"
+        elif self.nearest:
+            text = f"{self.symbol} is not in the instrument master: did you mean "
+            text += f"{', '.join(self.nearest)}?"
+        else:
+            text = f"{self.symbol} is not in the instrument master; "
+            text += "write it as EXCHANGE:TRADINGSYMBOL"
+        if self.others:
+            more = f" and {len(self.others) - 5} more" if len(self.others) > 5 else ""
+            text += f" Nor are {', '.join(self.others[:5])}{more}"
+        return text
 
 
 class InstrumentFormatError(ConnectorError):
-    """What should be Kite's list of instruments is something else."""
+    """What should be Kite's list of instruments is something else.
+
+    Attributes:
+        reason: in words.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -311,7 +348,14 @@ class ConnectionClosedError(FeedError):
 
 
 class RestError(ConnectorError):
-    """Kite's HTTP API answered with an error; `error_type` is Kite's own word."""
+    """Kite's HTTP API answered with an error.
+
+    Attributes:
+        status: of HTTP.
+        error_type: Kite's own word for the kind of error.
+        message: Kite's own words.
+        foreign: whether the answer is not Kite's: a gateway, proxy or filter on the way gave it.
+    """
 
     def __init__(
         self, status: int, error_type: str, message: str, *, foreign: bool = False
@@ -321,7 +365,6 @@ class RestError(ConnectorError):
         self.error_type = error_type
         self.message = message
         self.foreign = foreign
-        """The answer is not Kite's: a gateway, proxy or filter on the way gave it."""
 
     @property
     def temporary(self) -> bool:

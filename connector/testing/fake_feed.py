@@ -21,6 +21,7 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.socket import SocketListener
+from connector.kite.web.instrument_list import InstrumentList
 from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
 from connector.simulator.wire import (
     encode_frame,
@@ -199,11 +200,13 @@ class FakeFeed:
         *,
         accounts: Sequence[Credentials] = (),
         handler_factory: Any = None,
+        instruments: InstrumentList | None = None,
         **config: Any,
     ) -> KiteTickerManager:
         """Return a manager over this feed, not started yet.
 
         Args:
+            instruments: as of `KiteTickerManager`.
             accounts: those beside the first.
             handler_factory: as of `KiteTickerManager`.
             config: fields of `KiteManagerConfig`.
@@ -218,6 +221,7 @@ class FakeFeed:
             handler_factory=handler_factory,
             on_event=self.events.append,
             root=ROOT,
+            instruments=instruments,
         )
 
     def connection(

@@ -68,8 +68,8 @@ def installed(folder):
     """A virtual environment with the wheel, whose requirements are those of this one."""
     sources = folder / "sources"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "connector", "schemas", "pyproject.toml", "setup.py",
-         "README.md", "LICENSE"],
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+         "connector", "schemas", "pyproject.toml", "setup.py", "README.md", "LICENSE"],
         cwd=ROOT, capture_output=True, check=True,
     )  # fmt: skip
     for name in filter(None, listed.stdout.decode().split("\0")):

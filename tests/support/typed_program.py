@@ -34,6 +34,10 @@ from connector import (
     HandshakeError,
     HealthStatus,
     HealthSummary,
+    Instrument,
+    InstrumentFormatError,
+    InstrumentList,
+    InstrumentNotFoundError,
     KiteManagerConfig,
     KiteTickerAsync,
     KiteTickerManager,
@@ -41,6 +45,8 @@ from connector import (
     ManagerStats,
     MissingExtraError,
     Mode,
+    OptionChain,
+    OptionStrike,
     Order,
     OrderMessage,
     OrderStatus,
@@ -48,6 +54,7 @@ from connector import (
     OrderValidity,
     ParseTickError,
     Request,
+    RestError,
     SilentConnectionError,
     StaticCredentials,
     TextMessage,
@@ -149,6 +156,12 @@ def word(error: ConnectorError) -> str:
             return address
         case TokenMissingError() | SilentConnectionError() | ConnectionClosedError():
             return str(error.retryable)
+        case InstrumentNotFoundError(nearest=names):
+            return names[0]
+        case InstrumentFormatError(reason=reason):
+            return reason
+        case RestError(status=status):
+            return str(status + 0)
         case FeedError():
             return "feed"
         case _:
@@ -194,6 +207,14 @@ def of_accounts(keys: Sequence[tuple[str, str]], token_file: str) -> KiteTickerM
         max_connections=2, channel_size=100, channel_policy=ChannelPolicy.BLOCK
     )
     return KiteTickerManager(accounts=accounts, config=config, handler_factory=lambda _: Sink())
+
+
+async def near_the_money(price: float) -> list[int]:
+    instruments = await InstrumentList.load(max_age_seconds=3600.0)
+    chain: OptionChain = instruments.option_chain("NIFTY", around=price, strikes=5)
+    strikes: Sequence[OptionStrike] = chain.strikes
+    calls: list[Instrument] = [one.call for one in strikes if one.call is not None]
+    return [*chain.tokens(), calls[0].instrument_token, *instruments.tokens(["NSE:INFY", 408065])]
 
 
 async def main(api_key: str, access_token: str) -> None:

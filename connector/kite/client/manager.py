@@ -15,6 +15,7 @@ from connector.kite.client.channel_handler import ChannelHandler, OnEvent
 from connector.kite.client.health import ConnectionHealth, HealthStatus, HealthSummary, judge
 from connector.kite.client.outside import Outside
 from connector.kite.client.stats import ChannelId, ManagerStats
+from connector.kite.client.symbols import Symbols
 from connector.kite.clock import Timer
 from connector.kite.config import ChannelPolicy, KiteManagerConfig
 from connector.kite.feed.allocation import place, rebalance
@@ -22,9 +23,9 @@ from connector.kite.feed.connection import ROOT, Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.log import edge_log
+from connector.kite.web.instrument_list import InstrumentList
 from connector.kite.wire.models import Exchange, Mode, OrderMessage
 from connector.kite.wire.orders import OrderDeduplicator
-from connector.kite.wire.tokens import checked_tokens
 
 HandlerFactory = Callable[[int], Handler]
 """Makes the handler of a slot, for those who want frames elsewhere than in channels."""
@@ -50,6 +51,7 @@ class KiteTickerManager:
         root: another feed, such as the simulator's.
         handler_factory: takes the place of the channels.
         on_event: called with each `ConnectionEvent`; must not block.
+        instruments: the day's list: names may then stand wherever tokens may.
     """
 
     _outside = Outside()
@@ -64,9 +66,11 @@ class KiteTickerManager:
         root: str = ROOT,
         handler_factory: HandlerFactory | None = None,
         on_event: OnEvent | None = None,
+        instruments: InstrumentList | None = None,
     ) -> None:
         self.config = config or KiteManagerConfig()
         self._root = root
+        self._symbols = Symbols(instruments)
         self._handler_factory = handler_factory
         self._on_event = on_event
         self._accounts: list[Credentials] = []
@@ -165,21 +169,22 @@ class KiteTickerManager:
 
     # instruments
 
-    def subscribe_symbols(self, tokens: Iterable[int], mode: Mode | None = None) -> None:
+    def subscribe_symbols(self, tokens: Iterable[int | str], mode: Mode | None = None) -> None:
         """Stream these instruments; those that are there already only change their mode.
 
         Args:
-            tokens: instrument tokens.
+            tokens: instrument tokens, or names as "NSE:INFY" where it has `instruments`.
             mode: of all of them; None means the configuration's `default_mode` for new ones, and
                 no change for the others.
 
         Raises:
             CapacityError: there was no room for `refused`; all the others are subscribed.
+            InstrumentNotFoundError: some names are not listed; nothing is changed.
             TypeError, ValueError: something is no instrument token; nothing is changed.
             ConnectionClosedError: the manager was stopped.
         """
         self._check_open()
-        wanted = checked_tokens(tokens)
+        wanted = self._symbols.tokens(tokens)
         new = [token for token in wanted if token not in self._slots]
         placed, refused = place(new, self._loads(), self.config.max_symbols_per_connection)
         self._slots.update(placed)
@@ -189,20 +194,25 @@ class KiteTickerManager:
         if refused:
             raise CapacityError(refused, self.capacity)
 
-    def unsubscribe_symbols(self, tokens: Iterable[int]) -> None:
-        """Stop these instruments; unknown ones are passed over."""
-        known = [token for token in dict.fromkeys(tokens) if token in self._slots]
+    def unsubscribe_symbols(self, tokens: Iterable[int | str]) -> None:
+        """Stop these instruments; those that are not subscribed are passed over.
+
+        Raises:
+            InstrumentNotFoundError: some names are not listed; nothing is changed.
+        """
+        known = [token for token in self._symbols.tokens(tokens) if token in self._slots]
         self._update(dict.fromkeys(known))
         for token in known:
             del self._slots[token]
 
-    def change_mode(self, tokens: Iterable[int], mode: Mode) -> None:
+    def change_mode(self, tokens: Iterable[int | str], mode: Mode) -> None:
         """Change the mode of instruments that are subscribed.
 
         Raises:
             KeyError: some are not subscribed; nothing is changed.
+            InstrumentNotFoundError: some names are not listed; nothing is changed.
         """
-        wanted = list(dict.fromkeys(tokens))
+        wanted = self._symbols.tokens(tokens)
         missing = [token for token in wanted if token not in self._slots]
         if missing:
             raise KeyError(f"not subscribed: {', '.join(map(str, missing))}")

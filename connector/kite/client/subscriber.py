@@ -8,8 +8,8 @@ from typing import Self
 from connector.errors import CapacityError, ConnectionClosedError
 from connector.kite.client.channel import Channel, ChannelStats
 from connector.kite.client.channel_handler import DropWatch
+from connector.kite.client.symbols import Symbols
 from connector.kite.wire.models import FrameMessage, Mode, TickerMessage, TickMessage
-from connector.kite.wire.tokens import checked_tokens
 
 
 class KiteTickerSubscriber:
@@ -22,6 +22,7 @@ class KiteTickerSubscriber:
         mode: of instruments for which no other is named.
         claims_changed: told the tokens whose claim changed; may raise CapacityError.
         on_close: told once.
+        symbols: the names that it understands.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class KiteTickerSubscriber:
         mode: Mode,
         claims_changed: Callable[[Iterable[int]], None],
         on_close: Callable[[KiteTickerSubscriber], None],
+        symbols: Symbols,
     ) -> None:
         self.channel: Channel = watch.channel
         self.claims: dict[int, Mode] = {}
         self._mode = Mode(mode)
         self._claims_changed = claims_changed
         self._on_close = on_close
+        self._symbols = symbols
         self._watch = watch
 
     def __repr__(self) -> str:
@@ -86,30 +89,40 @@ class KiteTickerSubscriber:
 
     # instruments
 
-    def subscribe(self, tokens: Iterable[int], mode: Mode | None = None) -> None:
+    def subscribe(self, tokens: Iterable[int | str], mode: Mode | None = None) -> None:
         """Add instruments, in the subscriber's own mode where none is named.
 
+        Args:
+            tokens: instrument tokens, or names as "NSE:INFY" where the ticker has `instruments`.
+            mode: of all of them; None: the subscriber's own.
+
         Raises:
+            InstrumentNotFoundError: some names are not listed; nothing is changed.
             CapacityError: there was no room for `refused`; all the others are subscribed.
             TypeError, ValueError: something is no instrument token; nothing is changed.
         """
         self._claim(tokens, self._mode if mode is None else Mode(mode))
 
-    def set_mode(self, tokens: Iterable[int], mode: Mode) -> None:
+    def set_mode(self, tokens: Iterable[int | str], mode: Mode) -> None:
         """Change the mode of instruments of this subscriber.
 
         Raises:
             KeyError: some are not its own; nothing is changed.
+            InstrumentNotFoundError: some names are not listed; nothing is changed.
         """
-        wanted = list(dict.fromkeys(tokens))
+        wanted = self._symbols.tokens(tokens)
         missing = [token for token in wanted if token not in self.claims]
         if missing:
             raise KeyError(f"not subscribed: {', '.join(map(str, missing))}")
         self._claim(wanted, Mode(mode))
 
-    def unsubscribe(self, tokens: Iterable[int] | None = None) -> None:
-        """Give up instruments, all of them by default; other subscribers keep theirs."""
-        given = list(self.claims if tokens is None else tokens)
+    def unsubscribe(self, tokens: Iterable[int | str] | None = None) -> None:
+        """Give up instruments, all of them by default; other subscribers keep theirs.
+
+        Raises:
+            InstrumentNotFoundError: some names are not listed; nothing is changed.
+        """
+        given = list(self.claims) if tokens is None else self._symbols.tokens(tokens)
         gone = [token for token in given if self.claims.pop(token, None) is not None]
         self._claims_changed(gone)
 
@@ -144,9 +157,9 @@ class KiteTickerSubscriber:
         if own:
             self._watch.put(TickMessage(own, message.receive_time_us))
 
-    def _claim(self, tokens: Iterable[int], mode: Mode) -> None:
+    def _claim(self, tokens: Iterable[int | str], mode: Mode) -> None:
         before = dict(self.claims)
-        wanted = checked_tokens(tokens)
+        wanted = self._symbols.tokens(tokens)
         self.claims.update(dict.fromkeys(wanted, mode))
         try:
             self._claims_changed(wanted)

@@ -12,11 +12,13 @@ from connector.kite.client.channel import Channel
 from connector.kite.client.channel_handler import DropWatch, ModeTracker, OnEvent
 from connector.kite.client.outside import Outside
 from connector.kite.client.subscriber import KiteTickerSubscriber
+from connector.kite.client.symbols import Symbols
 from connector.kite.config import ChannelPolicy, ConnectionConfig
 from connector.kite.feed.connection import ROOT, Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
 from connector.kite.feed.handler import Flow
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.web.instrument_list import InstrumentList
 from connector.kite.wire.models import (
     ClosingMessage,
     ConnectionEvent,
@@ -51,6 +53,7 @@ class KiteTickerAsync:
         channel_size: messages that wait for a subscriber at most.
         channel_policy: what happens when more come.
         on_event: called with each `ConnectionEvent`; must not block.
+        instruments: the day's list: names may then stand wherever tokens may.
     """
 
     _outside = Outside()
@@ -65,7 +68,9 @@ class KiteTickerAsync:
         channel_size: int = 10_000,
         channel_policy: ChannelPolicy = ChannelPolicy.DROP_OLDEST,
         on_event: OnEvent | None = None,
+        instruments: InstrumentList | None = None,
     ) -> None:
+        self._symbols = Symbols(instruments)
         self._channel_size = channel_size
         self._channel_policy = channel_policy
         self._on_event = on_event
@@ -93,6 +98,7 @@ class KiteTickerAsync:
         channel_size: int = 10_000,
         channel_policy: ChannelPolicy = ChannelPolicy.DROP_OLDEST,
         on_event: OnEvent | None = None,
+        instruments: InstrumentList | None = None,
     ) -> Connecting:
         """Open the connection: `await` it, or use it with `async with`.
 
@@ -107,6 +113,7 @@ class KiteTickerAsync:
             channel_size: as for the class.
             channel_policy: as for the class.
             on_event: as for the class.
+            instruments: as for the class.
 
         Raises:
             TokenRejectedError: the token is wrong or expired.
@@ -122,6 +129,7 @@ class KiteTickerAsync:
             channel_size=channel_size,
             channel_policy=channel_policy,
             on_event=on_event,
+            instruments=instruments,
         )
         return Connecting(ticker)
 
@@ -159,11 +167,16 @@ class KiteTickerAsync:
     # use
 
     def subscribe(
-        self, tokens: Iterable[int] = (), mode: Mode = Mode.QUOTE
+        self, tokens: Iterable[int | str] = (), mode: Mode = Mode.QUOTE
     ) -> KiteTickerSubscriber:
         """A new subscriber of these instruments; it gets order updates and messages too.
 
+        Args:
+            tokens: instrument tokens, or names as "NSE:INFY" where it has `instruments`.
+            mode: of instruments for which no other is named.
+
         Raises:
+            InstrumentNotFoundError: some names are not listed; then there is no new subscriber.
             CapacityError: more than a connection carries; then there is no new subscriber.
             ConnectionClosedError: the ticker is closed, or has given up.
         """
@@ -172,7 +185,9 @@ class KiteTickerAsync:
         channel = Channel(self._channel_size, self._channel_policy)
         channel.hold_with(self._fan_out.hold, self._fan_out.release)
         watch = DropWatch(0, channel, self._outside.clock, self._on_event)
-        subscriber = KiteTickerSubscriber(watch, mode, self._claims_changed, self._fan_out.remove)
+        subscriber = KiteTickerSubscriber(
+            watch, mode, self._claims_changed, self._fan_out.remove, self._symbols
+        )
         self._fan_out.subscribers.append(subscriber)
         try:
             subscriber.subscribe(tokens)
@@ -180,6 +195,8 @@ class KiteTickerAsync:
             subscriber.close()
             raise
         return subscriber
+
+    subscribe_symbols = subscribe
 
     def get_subscribed(self) -> dict[int, Mode]:
         """What all subscribers together want, each instrument in the highest mode."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from connector.errors import InstrumentFormatError, InstrumentNotFoundError
 from connector.files import beside, check_file, make_private_directory
@@ -51,7 +51,22 @@ _CACHE_FORMAT = "kite-connector instruments 1"
 
 
 class Instrument(NamedTuple):
-    """A row of the list. `expiry` is None for what does not expire; prices are in rupees."""
+    """A row of the list; a cell that the list does not have is "" or 0.
+
+    Attributes:
+        instrument_token: Kite's number in the feed, used again after expiry.
+        exchange_token: the exchange's own number.
+        tradingsymbol: the name at the exchange.
+        name: of the company; of a contract, its underlying.
+        last_price: when the list was made, rupees.
+        expiry: a contract's last day; None for what does not expire.
+        strike: of an option, rupees; else 0.
+        tick_size: the step of its prices, rupees.
+        lot_size: the least quantity.
+        instrument_type: EQ, FUT, CE or PE.
+        segment: NSE, NFO-OPT, INDICES …
+        exchange: NSE, NFO, BSE …
+    """
 
     instrument_token: int
     exchange_token: int
@@ -387,7 +402,7 @@ class InstrumentMaster:
                 tokens.append(token)
 
     @classmethod
-    def from_csv(cls, text: str) -> InstrumentMaster:
+    def from_csv(cls, text: str) -> Self:
         """Read Kite's list of instruments from its CSV.
 
         Raises:

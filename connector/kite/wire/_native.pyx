@@ -26,6 +26,7 @@ from connector.kite.wire.layout import (
     reject,
 )
 from connector.kite.wire.models import OHLC, Depth, DepthItem, Exchange, Mode
+from connector.kite.wire.names import tradingsymbol as _tradingsymbol
 
 import_datetime()
 
@@ -318,6 +319,11 @@ cdef class Tick:
     @depth.setter
     def depth(self, value):
         self.assign(16, value)
+
+    @property
+    def tradingsymbol(self):
+        """Today's name; None without an `InstrumentList` that has the token."""
+        return _tradingsymbol(self.field(0))
 
     @property
     def change(self):

@@ -20,6 +20,7 @@ from connector.kite.wire.layout import (
     split_frame,
 )
 from connector.kite.wire.models import OHLC, Depth, DepthItem, Exchange, Mode
+from connector.kite.wire.names import tradingsymbol
 
 # what DepthItem._make does, without a call of Python for each of ten levels
 _item = partial(tuple.__new__, DepthItem)
@@ -53,6 +54,7 @@ class Tick:
         exchange_timestamp: the exchange's time of the packet, aware UTC, whole seconds; None but
             in mode full, and where the wire has 0.
         depth: five bids and five offers; None but in mode full, and for an index.
+        tradingsymbol: today's name; None without an `InstrumentList` that has the token.
         change: `last_price` against the close of the day before, per cent; None without a close.
     """
 
@@ -73,6 +75,11 @@ class Tick:
     oi_day_low: int | None = None
     exchange_timestamp: datetime | None = None
     depth: Depth | None = None
+
+    @property
+    def tradingsymbol(self) -> str | None:
+        """Today's name; None without an `InstrumentList` that has the token."""
+        return tradingsymbol(self.instrument_token)
 
     @property
     def change(self) -> float | None:

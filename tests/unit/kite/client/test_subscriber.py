@@ -12,6 +12,7 @@ from connector import (
     TickMessage,
 )
 from connector.kite.client.channel_handler import DropWatch
+from connector.kite.client.symbols import Symbols
 from connector.testing import FakeClock
 
 FULL, QUOTE, LTP = Mode.FULL, Mode.QUOTE, Mode.LTP
@@ -23,7 +24,11 @@ class Kit:
         self.changes = []
         self.closed = []
         self.subscriber = KiteTickerSubscriber(
-            DropWatch(0, Channel(5), FakeClock(), None), QUOTE, self.change, self.closed.append
+            DropWatch(0, Channel(5), FakeClock(), None),
+            QUOTE,
+            self.change,
+            self.closed.append,
+            Symbols(None),
         )
 
     def change(self, tokens):
