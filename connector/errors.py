@@ -460,15 +460,22 @@ class NoReplyError(KafkaError):
 
     retryable = True
 
-    def __init__(self, command_id: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, command_id: str, timeout_seconds: float, running: Sequence[str] | None = None
+    ) -> None:
         super().__init__(command_id, timeout_seconds)
         self.command_id = command_id
         self.timeout_seconds = timeout_seconds
+        self.running = running
+        """The names of the clusters whose members are joined; None where that is not known."""
 
     def __str__(self) -> str:
+        who = "is a connector running?"
+        if self.running is not None:
+            who = f"running under this prefix: {', '.join(self.running) or 'no connector'}"
         return (
             f"no reply to command {self.command_id} within {self.timeout_seconds:g} s: it is "
-            "written and will be applied by the next leader; is a connector running?"
+            f"written and will be applied by the next leader; {who}"
         )
 
 

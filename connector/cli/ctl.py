@@ -13,16 +13,26 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
 
 from connector.cli import interrupt
+from connector.cli.ctl_shown import (
+    EXIT_PARTLY,
+    EXIT_REJECTED,
+    MAX_INPUT_BYTES,
+    client,
+    os_user,
+    print_json,
+    print_reply,
+    standard_input,
+    table,
+)
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import JsonOption, with_options, with_settings
 from connector.errors import SettingProblem, SettingsError
-from connector.files import UnusableFileError, read_bounded
+from connector.files import read_bounded
 from connector.redaction import printable, printable_json
 
 if TYPE_CHECKING:
@@ -30,10 +40,7 @@ if TYPE_CHECKING:
     from connector.control.commands import Command, CommandBase
     from connector.settings.models import Settings
 
-EXIT_REJECTED = 4
-EXIT_PARTLY = 5
-MAX_INPUT_BYTES: Final = 16 * 2**20
-"""A file of instruments or standard input may have so many bytes: the whole market has 3 MiB."""
+NOBODY: Final = "nobody is joined under the name "
 _NUMBER_DIGITS: Final = 20
 _REPLY_SECONDS: Final = {"refresh-instruments": 90.0}
 """How long a reply may take where that is not 30 s: the list is loaded first."""
@@ -108,17 +115,29 @@ def status(
 
     The leader knows all but the owners, which the broker knows.
     """
-    with _client(settings) as client:
-        reply = client.status(timeout)
-        owners = client.owners(settings.name)
+    with client(settings) as control:
+        reply = control.status(timeout)
+        name, owners = _owners(control, settings)
     if as_json:
         document = reply.model_dump(mode="json", exclude_none=True)
         if owners is not None:
+            document["cluster"] = name
             document["leader"] = owners.get(None)
             document["owners"] = {slot: who for slot, who in owners.items() if slot is not None}
-        _print_json(document)
+        print_json(document)
         return
-    _print_reply(reply, owners or {})
+    if owners is not None:
+        other = "" if name == settings.name else f", not {settings.name}"
+        typer.echo(printable(f"cluster: {name}{other}" if owners else f"cluster: {NOBODY}{name}"))
+    print_reply(reply, owners or {})
+
+
+def _owners(control: ControlClient, settings: Settings) -> tuple[str, dict[int | None, str] | None]:
+    """Return the cluster's name and who owns what; that of the only one where nobody has ours."""
+    owners = control.owners(settings.name)
+    if owners == {} and (running := control.clusters()) is not None and len(running) == 1:
+        return running[0], control.owners(running[0])
+    return settings.name, owners
 
 
 @_connected
@@ -131,8 +150,8 @@ def list_subscriptions(
     as_json: JsonOption = False,
 ) -> None:
     """List what is subscribed, from the topic itself: no leader is needed."""
-    with _client(settings) as client:
-        carried = client.subscriptions()
+    with client(settings) as control:
+        carried = control.subscriptions()
     rows = [
         {"slot": slot, **record.model_dump(mode="json")}
         for slot, record in carried.values()
@@ -140,9 +159,9 @@ def list_subscriptions(
     ]
     rows.sort(key=lambda row: (row["symbol"] or "", row["token"]))
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    _table(
+    table(
         ("token", "symbol", "mode", "slot", "claimed by"),
         [
             (
@@ -170,8 +189,8 @@ def watch(
 ) -> None:
     """Show replies and changed subscriptions as they are written, until Ctrl-C."""
     interrupt.is_the_end()
-    with _client(settings) as client:
-        for change in client.watch(timeout):
+    with client(settings) as control:
+        for change in control.watch(timeout):
             typer.echo(printable_json(_document(change)) if as_json else printable(_line(change)))
             sys.stdout.flush()
 
@@ -179,12 +198,17 @@ def watch(
 class _Ctl(CommandGroup):
     @classmethod
     def targets(cls) -> Mapping[str, Callable[..., None]]:
+        from connector.cli import ctl_plan
         from connector.control import commands
 
         models = get_args(commands.Command)
         kinds = {get_args(model.model_fields["type"].annotation)[0]: model for model in models}
         return {
-            **{kind: _sender(kind, model) for kind, model in kinds.items()},
+            # `apply` is the face of a sequence, which no options can tell
+            **{kind: _sender(kind, model) for kind, model in kinds.items() if kind != "sequence"},
+            "plan": ctl_plan.plan,
+            "apply": ctl_plan.apply,
+            "export": ctl_plan.export,
             "status": status,
             "list": list_subscriptions,
             "watch": watch,
@@ -198,13 +222,6 @@ ctl = group(
 )
 
 
-def _client(settings: Settings) -> ControlClient:
-    from connector.control.client import ControlClient
-    from connector.kafka.topics import TopicNames
-
-    return ControlClient(settings.kafka, TopicNames(settings.topics.prefix), name=settings.name)
-
-
 def _send(
     settings: Settings, timeout_seconds: float, as_json: bool, fields: dict[str, Any]
 ) -> None:
@@ -212,13 +229,13 @@ def _send(
     from connector.control.client import new_id
     from connector.control.commands import ReplyStatus
 
-    command = _command({"id": new_id(), **fields})
-    with _client(settings) as client:
-        reply = client.send(command, timeout_seconds)
+    command = _command({"id": new_id(), "by": os_user(), **fields})
+    with client(settings) as control:
+        reply = control.send(command, timeout_seconds)
     if as_json:
-        _print_json(reply.model_dump(mode="json", exclude_none=True))
+        print_json(reply.model_dump(mode="json", exclude_none=True))
     else:
-        _print_reply(reply)
+        print_reply(reply)
     if reply.status is not ReplyStatus.APPLIED:
         raise typer.Exit(EXIT_REJECTED)
     if reply.refused:
@@ -271,38 +288,14 @@ def _line(change: Change) -> str:
     if change.reply is not None:
         reply = change.reply
         return (
-            f"reply    {reply.id}: {reply.status} revision {reply.revision}, "
-            f"{reply.accepted} accepted, {len(reply.refused)} refused"
+            f"reply    {reply.status} {' '.join(filter(None, (reply.type, reply.watchlist)))}"
+            f"{f' by {reply.by}' if reply.by else ''}: revision {reply.revision}, "
+            f"{reply.accepted} accepted, {len(reply.refused)} refused  (id {reply.id})"
         )
     if change.subscription is None:
         return f"slot {change.slot}   {change.token} ends"
     record = change.subscription
     return f"slot {change.slot}   {change.token} {record.symbol or ''} {record.mode}"
-
-
-def _print_reply(reply: Any, owners: Mapping[int | None, str] = MappingProxyType({})) -> None:
-    dry = " (dry run: nothing was changed)" if reply.dry_run else ""
-    typer.echo(f"{reply.status}  revision {reply.revision}, {reply.accepted} accepted{dry}")
-    for error in reply.errors:
-        typer.echo(f"  {printable(error)}")
-    if reply.refused:
-        typer.echo(f"refused: {len(reply.refused)}")
-        _table(("instrument", "reason"), [(one.instrument, one.reason) for one in reply.refused])
-    if reply.payload is not None:
-        payload = reply.payload
-        typer.echo(f"{payload.instruments} of {payload.capacity} instruments")
-        if payload.unplaced:
-            typer.echo(f"{payload.unplaced} wait for room")
-        if None in owners:
-            typer.echo(f"leader: {printable(owners[None])}")
-        _table(
-            ("slot", "instruments", "capacity", "owner"),
-            [
-                (slot.slot, slot.instruments, slot.capacity, owners.get(slot.slot, "-"))
-                for slot in payload.slots
-            ],
-        )
-        _table(("watchlist", "instruments"), list(payload.watchlists.items()))
 
 
 def _instruments(arguments: Sequence[str] | None, file: Path | None) -> list[int | str]:
@@ -311,7 +304,7 @@ def _instruments(arguments: Sequence[str] | None, file: Path | None) -> list[int
     place = "standard input"
     try:
         for argument in arguments or ():
-            written += _lines(_standard_input()) if argument == "-" else [argument.strip()]
+            written += _lines(standard_input()) if argument == "-" else [argument.strip()]
         if file is not None:
             place = f"--file {file}"
             written += _lines(read_bounded(file, MAX_INPUT_BYTES, pipe=True))
@@ -323,36 +316,8 @@ def _instruments(arguments: Sequence[str] | None, file: Path | None) -> list[int
     return [_number_or_text(text) for text in written]
 
 
-def _standard_input() -> bytes:
-    """Read standard input to its end; whoever types ends it with Ctrl-D.
-
-    Raises:
-        UnusableFileError: it does not end.
-    """
-    if sys.stdin is None:
-        return b""
-    data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
-    if len(data) > MAX_INPUT_BYTES:
-        raise UnusableFileError(f"has more than {MAX_INPUT_BYTES} bytes")
-    return data
-
-
 def _lines(text: bytes) -> list[str]:
     """Return one instrument a line: a name may have spaces, as NSE:NIFTY 50 has."""
     lines = text.decode("utf-8-sig").splitlines()
     stripped = (line.partition("#")[0].strip() for line in lines)
     return [line for line in stripped if line]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    if not rows:
-        return
-    text = [[printable(str(cell)) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[n]) for row in text) for n in range(len(header))]
-    for row in text:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo(line.rstrip())
-
-
-def _print_json(value: object) -> None:
-    typer.echo(printable_json(value, indent=2))

@@ -12,6 +12,8 @@ from connector.control.records import Record
 
 MAX_INSTRUMENTS: Final = 50_000
 """One command may name at most so many instruments."""
+MAX_STEPS: Final = 1000
+"""A `sequence` may have so many steps; their instruments together are bounded as one command's."""
 MAX_FIELDS: Final = 32
 """A message of more fields is refused without a look at each of them."""
 MAX_ERRORS: Final = 20

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import ConsumerGroupState, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from connector.control.commands import Command, Reply, Status
 from connector.control.records import Subscription, SubscriptionRecord, token_of
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError
-from connector.kafka.config import client_properties, refused_properties
+from connector.kafka.config import client_properties, is_embedded, refused_properties
 from connector.kafka.groups import cluster_group
 from connector.kafka.reader import Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
@@ -37,6 +37,19 @@ class Carried(NamedTuple):
 
     slot: int
     subscription: SubscriptionRecord
+
+
+class Subscribed(NamedTuple):
+    """All that the cluster is to stream, and the revision of it."""
+
+    revision: int
+    carried: dict[int, Carried]
+    """Each instrument with its slot, by token."""
+
+    @property
+    def records(self) -> list[SubscriptionRecord]:
+        """What is wanted of each instrument."""
+        return [one.subscription for one in self.carried.values()]
 
 
 class Change(NamedTuple):
@@ -115,7 +128,7 @@ class ControlClient:
         for message in self._messages(time.monotonic() + timeout_seconds):
             if message.key() == key and (reply := _reply(message)) is not None:
                 return reply
-        raise NoReplyError(command.id, timeout_seconds)
+        raise NoReplyError(command.id, timeout_seconds, self.clusters())
 
     def status(self, timeout_seconds: float = REPLY_SECONDS) -> Reply:
         """Ask the leader for its status: all pages of watchlists, as one reply.
@@ -139,6 +152,14 @@ class ControlClient:
         """What the cluster is to stream at this moment, by token.
 
         Raises:
+            BrokerUnreachableError, TopicError: as `subscribed`.
+        """
+        return self.subscribed().carried
+
+    def subscribed(self) -> Subscribed:
+        """What the cluster is to stream at this moment, and at which revision.
+
+        Raises:
             BrokerUnreachableError: the topic could not be read to its end.
             TopicError: it is missing.
         """
@@ -147,10 +168,11 @@ class ControlClient:
             for message in self._open().read_to_end(self._topics.subscriptions)
         ]
         state, _ = State.replay(Layout((), 0), records)
-        return {
+        carried = {
             token: Carried(subscription.slot, SubscriptionRecord.of(token, subscription))
             for token, subscription in state.subscriptions.items()
         }
+        return Subscribed(state.revision, carried)
 
     def owners(self, name: str) -> dict[int | None, str] | None:
         """Which member of the cluster owns each slot; None as the key: which one leads.
@@ -168,7 +190,7 @@ class ControlClient:
         group = cluster_group(name, self._topics.prefix)
         try:
             metadata = admin.list_topics(timeout=self._broker_seconds)
-            if (metadata.cluster_id or "").startswith("mockCluster"):
+            if is_embedded(metadata):
                 return None  # it would wait its time out
             answer = admin.describe_consumer_groups([group], request_timeout=self._broker_seconds)
             members = answer[group].result(self._broker_seconds).members
@@ -185,6 +207,26 @@ class ControlClient:
                 elif partition.topic == self._topics.control:
                     owned[None] = name
         return owned
+
+    def clusters(self) -> list[str] | None:
+        """The names of the clusters with this prefix that have members at this moment.
+
+        None where the broker does not tell: without the right, or the embedded broker.
+        """
+        admin = AdminClient(self._properties())
+        behind = cluster_group("", self._topics.prefix)
+        try:
+            if is_embedded(admin.list_topics(timeout=self._broker_seconds)):
+                return None
+            answer = admin.list_consumer_groups(request_timeout=self._broker_seconds)
+            groups = answer.result(self._broker_seconds).valid
+        except (KafkaException, TimeoutError):
+            return None
+        return sorted(
+            group.group_id.removesuffix(behind)
+            for group in groups
+            if group.group_id.endswith(behind) and group.state != ConsumerGroupState.EMPTY
+        )
 
     def watch(self, timeout_seconds: float | None = None) -> Iterator[Change]:
         """Replies and changed subscriptions as they are written, from now on.

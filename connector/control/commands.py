@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -27,10 +27,11 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, from_json
 
-from connector.control.bounds import MAX_FIELDS, MAX_INSTRUMENTS, bounded, excerpt
+from connector.control.bounds import MAX_FIELDS, MAX_INSTRUMENTS, MAX_STEPS, bounded, excerpt
 from connector.control.records import DIGEST_BYTES
 from connector.kite.wire.models import Mode
 from connector.redaction import is_printable
@@ -70,6 +71,11 @@ def _without_controls(text: str) -> str:
 Id = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=128),
+    AfterValidator(_without_controls),
+]
+By = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=64),
     AfterValidator(_without_controls),
 ]
 Watchlist = Annotated[
@@ -128,9 +134,19 @@ class CommandBase(BaseModel):
     expected_revision: Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None = Field(
         None, description="Reject the command unless the revision is this one."
     )
+    by: By | None = Field(
+        None,
+        description="Who sends the command, in up to 64 characters: for the log and the reply.",
+    )
 
 
-class Subscribe(CommandBase):
+class ChangeBase(BaseModel):
+    """A change of watchlists, alone as a command or one step of several."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SubscribeStep(ChangeBase):
     """Claim instruments for a watchlist, in a mode."""
 
     type: Literal["subscribe"]
@@ -140,7 +156,7 @@ class Subscribe(CommandBase):
     unlisted: Unlisted = False
 
 
-class Unsubscribe(CommandBase):
+class UnsubscribeStep(ChangeBase):
     """Give up a watchlist's claim on instruments; the claims of others stay."""
 
     type: Literal["unsubscribe"]
@@ -148,13 +164,59 @@ class Unsubscribe(CommandBase):
     instruments: SomeInstruments
 
 
-class SetMode(CommandBase):
+class SetModeStep(ChangeBase):
     """Change the mode that a watchlist claims; without instruments, that of all it has."""
 
     type: Literal["set-mode"]
     watchlist: Claimant = DEFAULT_WATCHLIST
     instruments: SomeInstruments | None = None
     mode: ClaimedMode
+
+
+class DeleteStep(ChangeBase):
+    """Give up all claims of a watchlist."""
+
+    type: Literal["delete"]
+    watchlist: Claimant
+
+
+class Subscribe(CommandBase, SubscribeStep):
+    """Claim instruments for a watchlist, in a mode."""
+
+
+class Unsubscribe(CommandBase, UnsubscribeStep):
+    """Give up a watchlist's claim on instruments; the claims of others stay."""
+
+
+class SetMode(CommandBase, SetModeStep):
+    """Change the mode that a watchlist claims; without instruments, that of all it has."""
+
+
+class Delete(CommandBase, DeleteStep):
+    """Give up all claims of a watchlist."""
+
+
+ChangeStep = Annotated[
+    SubscribeStep | UnsubscribeStep | SetModeStep | DeleteStep, Field(discriminator="type")
+]
+
+
+class StepSequence(CommandBase):
+    """Change watchlists in several steps, of which all are done or none."""
+
+    type: Literal["sequence"]
+    steps: Annotated[tuple[ChangeStep, ...], Field(min_length=1, max_length=MAX_STEPS)] = Field(
+        description="Commands without the fields that every command has, done in this order."
+    )
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Self:
+        if (
+            sum(len(getattr(step, "instruments", None) or ()) for step in self.steps)
+            > MAX_INSTRUMENTS
+        ):
+            raise ValueError(f"the steps name more than {MAX_INSTRUMENTS} instruments")
+        return self
 
 
 class Replace(CommandBase):
@@ -165,13 +227,6 @@ class Replace(CommandBase):
     instruments: Instruments
     mode: ClaimedMode = Mode.QUOTE
     unlisted: Unlisted = False
-
-
-class Delete(CommandBase):
-    """Give up all claims of a watchlist."""
-
-    type: Literal["delete"]
-    watchlist: Claimant
 
 
 class Reconnect(CommandBase):
@@ -214,6 +269,7 @@ Command = (
     | SetMode
     | Replace
     | Delete
+    | StepSequence
     | Reconnect
     | Rebalance
     | RefreshInstruments
@@ -293,6 +349,9 @@ class Reply(BaseModel):
 
     id: str
     status: ReplyStatus
+    type: str | None = Field(None, description="The type of the command.")
+    watchlist: str | None = Field(None, description="The watchlist that the command named.")
+    by: str | None = Field(None, description="Who sent the command, by its own words.")
     revision: int = Field(description="The revision of the subscriptions after the command.")
     accepted: int = Field(0, description="The command now holds for so many instruments.")
     refused: tuple[RefusedInstrument, ...] = ()
@@ -315,6 +374,19 @@ class Reply(BaseModel):
             )
             data = kept.model_dump_json(exclude_none=True).encode()
         return data
+
+
+class About(NamedTuple):
+    """What a reply repeats of its command, so that it can be understood without that."""
+
+    type: str | None = None
+    watchlist: str | None = None
+    by: str | None = None
+
+    @classmethod
+    def of(cls, command: Command) -> About:
+        """Return it of a command."""
+        return cls(command.type, getattr(command, "watchlist", None), command.by)
 
 
 class Rejected(NamedTuple):
@@ -431,13 +503,17 @@ def _wrong_instruments(instruments: Sequence[object]) -> dict[str, list[str]]:
 
 def _place(detail: ErrorDetails) -> str:
     location = list(detail["loc"])
-    if detail["type"].startswith("union_tag"):
+    tag = detail["type"].startswith("union_tag")
+    if tag and "steps" not in location:
         return "type"
     if len(location) > 1:
         location = location[1:]  # the union's tag, which is the type of the command
     place = excerpt(str(location[0]))
     if place == "instruments" and len(location) > 1:
         return f"instruments[{location[1]}]"
+    if place == "steps" and len(location) > 1:
+        field = "type" if tag else "".join(excerpt(str(name)) for name in location[3:4])
+        return f"steps[{location[1]}].{field}".rstrip(".")
     return place
 
 
@@ -449,6 +525,7 @@ _TYPES: Final = ", ".join(
         "set-mode",
         "replace",
         "delete",
+        "sequence",
         "reconnect",
         "rebalance",
         "refresh-instruments",
@@ -458,7 +535,9 @@ _TYPES: Final = ", ".join(
 
 
 def _reason(detail: ErrorDetails) -> str:
-    kind, place = detail["type"], _place(detail)
+    kind, place = detail["type"], _place(detail).rpartition(".")[2]
+    if kind.startswith("union_tag") and "steps" in detail["loc"]:
+        return "must be one of subscribe, unsubscribe, set-mode, delete"
     if kind == "union_tag_not_found":
         return f"is missing; one of {_TYPES}"
     if kind == "union_tag_invalid":

@@ -1,4 +1,4 @@
-"""JSON Schemas of the control messages and of a subscription, made from the models.
+"""JSON Schemas of the control messages, a subscription and a file of watchlists, from the models.
 
 They lie in `schemas/` for programs in other languages. `python -m connector.control.contract`
 writes them anew; a test checks that they are current.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.control.commands import COMMAND, Reply
+from connector.control.plan import WantedWatchlists
 from connector.control.records import SubscriptionRecord
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -23,6 +24,7 @@ def json_schemas() -> dict[str, str]:
         "command": COMMAND.json_schema(),
         "reply": Reply.model_json_schema(mode="serialization"),
         "subscription": SubscriptionRecord.model_json_schema(),
+        "watchlists": WantedWatchlists.model_json_schema(),
     }
     return {
         f"{name}.json": json.dumps({"$schema": DIALECT, **schema}, indent=2) + "\n"

@@ -16,19 +16,21 @@ from connector.control.bounds import (
     STATUS_WATCHLISTS,
 )
 from connector.control.commands import (
+    ChangeStep,
     Command,
-    Delete,
+    DeleteStep,
     Rebalance,
     Reconnect,
     RefreshInstruments,
     Refusal,
     Replace,
-    SetMode,
+    SetModeStep,
     SlotStatus,
     Status,
     StatusPayload,
-    Subscribe,
-    Unsubscribe,
+    StepSequence,
+    SubscribeStep,
+    UnsubscribeStep,
 )
 from connector.control.records import RECONNECT_KEY, Record, Subscription, reconnect_value
 from connector.control.state import Names, State
@@ -45,6 +47,7 @@ _CLAIMED_BY_TOO_MANY: Final = (
 _UNLISTED: Final = "not in the loaded list of instruments; `unlisted` accepts it all the same"
 _FULL: Final = "may claim {} instruments (cluster.watchlist_max_instruments)"
 _TOO_MANY_CLAIMS: Final = f"there are {MAX_CLAIMS} claims already, the most there may be"
+_NOTHING_CHANGED: Final = "a sequence is done in full or not at all: nothing was changed"
 _SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _NO_CLAIMS: Final[Mapping[str, Mode]] = {}
 
@@ -79,21 +82,12 @@ class Draft:
     def apply(self, command: Command) -> Answer:
         """Change the draft as the command says."""
         match command:
-            case Subscribe():
-                tokens, refused = self._resolve(command.instruments, command.watchlist)
-                return self._claim(command, tokens, refused)
-            case Unsubscribe():
-                return self._unsubscribe(command)
-            case SetMode():
-                return self._set_mode(command)
+            case SubscribeStep() | UnsubscribeStep() | SetModeStep() | DeleteStep():
+                return self._change(command)
+            case StepSequence():
+                return self._all_or_none(command)
             case Replace():
                 return self._replace(command)
-            case Delete():
-                claimed = self.subscriptions.claimed(command.watchlist)
-                if not claimed:
-                    return Answer(errors=(f"watchlist: {command.watchlist} has no instruments",))
-                self._release(command.watchlist, claimed)
-                return Answer(len(claimed))
             case Reconnect():
                 return self._reconnect(command)
             case Rebalance():
@@ -102,6 +96,35 @@ class Draft:
                 return self._refresh(accept_list=command.accept_list)
             case Status():
                 return Answer(payload=status(self.before, command.after))
+
+    def _change(self, step: ChangeStep) -> Answer:
+        match step:
+            case SubscribeStep():
+                tokens, refused = self._resolve(step.instruments, step.watchlist)
+                return self._claim(step, tokens, refused)
+            case UnsubscribeStep():
+                return self._unsubscribe(step)
+            case SetModeStep():
+                return self._set_mode(step)
+            case DeleteStep():
+                claimed = self.subscriptions.claimed(step.watchlist)
+                if not claimed:
+                    return Answer(errors=(f"watchlist: {step.watchlist} has no instruments",))
+                self._release(step.watchlist, claimed)
+                return Answer(len(claimed))
+
+    def _all_or_none(self, command: StepSequence) -> Answer:
+        """Do all steps; one that is not done in full is the end of all."""
+        answers = [self._change(step) for step in command.steps]
+        errors = tuple(
+            f"steps[{number}]: {error}"
+            for number, answer in enumerate(answers)
+            for error in answer.errors
+        )
+        refused = [refusal for answer in answers for refusal in answer.refused]
+        if errors or refused:
+            return Answer(refused=refused, errors=(*errors, _NOTHING_CHANGED))
+        return Answer(sum(answer.accepted for answer in answers))
 
     def finish(self) -> tuple[State, tuple[Record, ...]]:
         """Place the instruments that wait for room, then return the difference."""
@@ -175,7 +198,7 @@ class Draft:
 
     def _claim(
         self,
-        command: Subscribe | Replace,
+        command: SubscribeStep | Replace,
         tokens: Mapping[int, int | str],
         refused: list[Refusal],
     ) -> Answer:
@@ -280,7 +303,7 @@ class Draft:
             wanted[token] = self._changed(old, left) if left else None
         self.subscriptions.change(wanted)
 
-    def _unsubscribe(self, command: Unsubscribe) -> Answer:
+    def _unsubscribe(self, command: UnsubscribeStep) -> Answer:
         tokens, refused = self._resolve(command.instruments, command.watchlist)
         claimed = self._claimed(command.watchlist, tokens, refused)
         self._release(command.watchlist, list(claimed))
@@ -299,7 +322,7 @@ class Draft:
                 claimed[token] = subscription
         return claimed
 
-    def _set_mode(self, command: SetMode) -> Answer:
+    def _set_mode(self, command: SetModeStep) -> Answer:
         watchlist, refused = command.watchlist, list[Refusal]()
         tokens: Mapping[int, int | str]
         if command.instruments is None:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from connector.control.bounds import MAX_REFRESHES, bounded
 from connector.control.commands import (
+    About,
     Command,
     RefusedInstrument,
     Reply,
@@ -34,6 +35,9 @@ from connector.kite.wire.models import ConnectionEvent
 _OTHER_COMMAND: Final = (
     "id: another command had this id; nothing was done: each command needs an id of its own"
 )
+
+
+_UNKNOWN: Final = About()
 
 
 class Outcome(NamedTuple):
@@ -86,28 +90,36 @@ def wait(state: State, command: Command, now_ms: int) -> Outcome:
         return Outcome(state, (), None)
     if len(state.waiting) >= MAX_REFRESHES:
         full = f"{MAX_REFRESHES} commands wait for the list of instruments already"
-        return Outcome(state, (), rejection(state, command.id, (full,)))
+        return Outcome(state, (), rejection(state, command.id, (full,), about=About.of(command)))
     value = written(command)
     record = Record(LEADER_PARTITION, WAITING_PREFIX + command.id, value)
     waiting = {**state.waiting, command.id: value}
     return Outcome(replace(state, waiting=waiting), (record,), None)
 
 
-def give_up(state: State, command_id: str, errors: tuple[str, ...]) -> Outcome:
+def give_up(
+    state: State, command_id: str, errors: tuple[str, ...], *, about: About = _UNKNOWN
+) -> Outcome:
     """Reject a command that waited; the same id may be tried again."""
     waiting = {one: value for one, value in state.waiting.items() if one != command_id}
     record = Record(LEADER_PARTITION, WAITING_PREFIX + command_id, None)
     after = replace(state, waiting=waiting)
-    return Outcome(after, (record,), rejection(state, command_id, errors))
+    return Outcome(after, (record,), rejection(state, command_id, errors, about=about))
 
 
 def rejection(
-    state: State, command_id: str, errors: tuple[str, ...], *, dry_run: bool = False
+    state: State,
+    command_id: str,
+    errors: tuple[str, ...],
+    *,
+    dry_run: bool = False,
+    about: About = _UNKNOWN,
 ) -> bytes:
     """Return the reply to what changes nothing and is not remembered."""
     return Reply(
         id=command_id,
         status=ReplyStatus.REJECTED,
+        **about._asdict(),
         revision=state.revision,
         errors=bounded(errors),
         dry_run=dry_run,
@@ -134,9 +146,14 @@ def _early(state: State, command: Command, now_ms: int) -> Outcome | None:
     if known is not None and known.digest == digest(command):
         return Outcome(state, (), known.reply)
     if known is not None or (waiting is not None and waiting != written(command)):
-        return Outcome(
-            state, (), rejection(state, command.id, (_OTHER_COMMAND,), dry_run=command.dry_run)
+        reply = rejection(
+            state,
+            command.id,
+            (_OTHER_COMMAND,),
+            dry_run=command.dry_run,
+            about=About.of(command),
         )
+        return Outcome(state, (), reply)
     if command.expires_at is not None and now_ms > command.expires_at:
         late = now_ms - command.expires_at
         expired = _reply(
@@ -155,6 +172,7 @@ def _reply(command: Command, status: ReplyStatus, revision: int, answer: Answer)
     return Reply.model_construct(
         id=command.id,
         status=status,
+        **About.of(command)._asdict(),
         revision=revision,
         accepted=0 if status is not ReplyStatus.APPLIED else answer.accepted,
         refused=tuple(

@@ -36,7 +36,7 @@ from connector.errors import (
     RecordRefusedError,
     TransactionAbortedError,
 )
-from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.config import ClientLog, client_properties, is_embedded
 from connector.kafka.diagnosis import translated
 from connector.kafka.groups import leader_transactional_id
 from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, text_of
@@ -229,7 +229,7 @@ class ControlLog:
                 metadata = self._opened_reader().consumer.list_topics(
                     topic, timeout=self._timeout_seconds
                 )
-                self._has_topic_ids = not (metadata.cluster_id or "").startswith("mockCluster")
+                self._has_topic_ids = not is_embedded(metadata)
                 self._admin = AdminClient(
                     client_properties(self._kafka, **{"client.id": f"{self._name}-leader"}),
                     logger=ClientLog("leader"),

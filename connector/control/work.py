@@ -15,7 +15,14 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from connector.control.bounds import MAX_RECORD_BYTES, bounded, excerpt, oversize
-from connector.control.commands import COMMAND, Command, RefreshInstruments, Rejected, parse
+from connector.control.commands import (
+    COMMAND,
+    About,
+    Command,
+    RefreshInstruments,
+    Rejected,
+    parse,
+)
 from connector.control.line_limit import LineLimit
 from connector.control.records import Record
 from connector.control.reducer import Outcome, give_up, reduce, rejection, wait
@@ -100,30 +107,41 @@ class Desk:
             too_big = oversize(outcome.records, outcome.reply)
         except Exception:
             self.log.exception("command_failed", id=excerpt(command.id), type=command.type)
-            return self.rejected(state, command.id, INTERNAL_ERROR, dry_run=command.dry_run)
+            return self.rejected(state, command, INTERNAL_ERROR)
         if too_big is not None:
             reason = f"{too_big}, a message holds {MAX_RECORD_BYTES}: nothing was changed"
-            return self.rejected(state, command.id, reason, dry_run=command.dry_run)
+            return self.rejected(state, command, reason)
         self.lines.write(
             "info",
             "command_waits" if outcome.reply is None else "command_applied",
             id=excerpt(command.id),
-            type=command.type,
+            **{
+                name: told for name, told in About.of(command)._asdict().items() if told is not None
+            },
+            dry_run=command.dry_run,
             revision=outcome.state.revision,
             records=len(outcome.records),
         )
         reply = None if outcome.reply is None else (command.id, outcome.reply)
         return Applied(outcome.state, outcome.records, reply, events=outcome.events)
 
-    def rejected(
-        self, state: State, command_id: str, reason: str, *, dry_run: bool = False
-    ) -> Applied:
-        """Answer that a command was not done; where it waited, it waits no more."""
+    def rejected(self, state: State, command: Command | str, reason: str) -> Applied:
+        """Answer that a command was not done; where it waited, it waits no more.
+
+        Args:
+            state: the state before.
+            command: the command, or its id where nothing else is known of it.
+            reason: why it was not done.
+        """
+        if isinstance(command, str):
+            command_id, dry_run, about = command, False, About()
+        else:
+            command_id, dry_run, about = command.id, command.dry_run, About.of(command)
         if command_id in state.waiting and not dry_run:
-            outcome = give_up(state, command_id, (reason,))
+            outcome = give_up(state, command_id, (reason,), about=about)
             assert outcome.reply is not None  # noqa: S101 - giving up is an answer
             return Applied(outcome.state, outcome.records, (command_id, outcome.reply))
-        reply = rejection(state, command_id, (reason,), dry_run=dry_run)
+        reply = rejection(state, command_id, (reason,), dry_run=dry_run, about=about)
         return Applied(state, reply=(command_id, reply))
 
     def _outcome(self, state: State, command: Command, *, waited: bool) -> Outcome:
@@ -158,8 +176,7 @@ class MessageWork:
         if isinstance(self._command, Rejected):
             return self._put_aside(state, (*self._command.errors[:1], reason), kept=False)
         reason = f"Kafka refuses what it leads to: {reason}"
-        dry_run = self._command.dry_run
-        return self._desk.rejected(state, self._command.id, reason, dry_run=dry_run)
+        return self._desk.rejected(state, self._command, reason)
 
     def skip(self, state: State) -> Applied:
         """Pass the message: not even an answer can be written."""

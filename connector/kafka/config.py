@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]  # public name
 
 from connector.errors import SettingProblem, SettingsError
 from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
@@ -65,6 +66,14 @@ _LEVELS = {
 _REPEATED = frozenset({"FAIL", "ERROR", "DISCONNECT", "REQTMOUT", "COORDQUERY", "TERMINATE", "SSL"})
 # Said of each client since the connector sets this property, and of each that a refusal ends.
 _GAPLESS = ("enable.gapless.guarantee is experimental", "Gap-less ordering would not be guaranteed")
+
+
+def is_embedded(metadata: ClusterMetadata) -> bool:
+    """Whether a cluster is librdkafka's mock, which the embedded broker is.
+
+    It lets some requests wait their time out, and answers others differently.
+    """
+    return (metadata.cluster_id or "").startswith("mockCluster")
 
 
 def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:

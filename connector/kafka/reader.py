@@ -23,7 +23,7 @@ from confluent_kafka import (
 )
 
 from connector.errors import BrokerUnreachableError, KafkaError, TopicError
-from connector.kafka.config import ClientLog, client_properties, refused_properties
+from connector.kafka.config import ClientLog, client_properties, is_embedded, refused_properties
 from connector.kafka.diagnosis import Complaints, passing
 from connector.kafka.groups import reader_group
 from connector.settings.models import KafkaSettings
@@ -35,8 +35,6 @@ _POLL_SECONDS: Final = 0.2
 _OF_THE_GROUP: Final = frozenset({"GROUP_AUTHORIZATION_FAILED"})
 """What librdkafka hears when it looks for the group's coordinator, which no reader needs: it never
 joins, and accounts that only read have no right to a group of this name."""
-_MOCK_CLUSTER: Final = "mockCluster"
-"""How the ids of librdkafka's mock clusters begin, of which the embedded broker is one."""
 BEGINNING: Final = OFFSET_BEGINNING
 END: Final = OFFSET_END
 
@@ -164,8 +162,7 @@ class Reader:
         """
         wanted = self.every(topic, time_ms)
         try:
-            cluster = self.consumer.list_topics(topic, timeout=self._timeout_seconds).cluster_id
-            if (cluster or "").startswith(_MOCK_CLUSTER):
+            if is_embedded(self.consumer.list_topics(topic, timeout=self._timeout_seconds)):
                 return self.every(topic, BEGINNING)
             found = self.consumer.offsets_for_times(wanted, timeout=self._timeout_seconds)
         except KafkaException as exc:

@@ -27,7 +27,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 )
 
 from connector.errors import BrokerUnreachableError, TopicError
-from connector.kafka.config import ClientLog, client_properties, refused_properties
+from connector.kafka.config import ClientLog, client_properties, is_embedded, refused_properties
 from connector.kafka.diagnosis import Complaints
 from connector.kite.wire.models import Exchange
 from connector.settings.models import KafkaSettings, TopicSettings
@@ -225,7 +225,7 @@ class _Topics:
         for spec in there:
             self._check_partitions(spec, partitions[spec.name])
         # librdkafka's mock cluster answers no request of AdminClient: each would wait its time out
-        if not (metadata.cluster_id or "").startswith("mockCluster"):
+        if not is_embedded(metadata):
             self._check_configs(there)
             self._served([*(spec.name for spec in missing), *self._report.extended])
         for difference in self._report.differences:

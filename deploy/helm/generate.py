@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from connector.control.plan import WantedWatchlists
 from connector.settings.models import Settings
 
 HERE = Path(__file__).parent
@@ -62,6 +63,9 @@ def values_schema() -> dict[str, Any]:
     """The whole schema of the chart's values."""
     schema: dict[str, Any] = yaml.safe_load((HERE / "values.schema.yaml").read_text())
     schema["properties"]["settings"] = settings_schema()
+    whole = WantedWatchlists.model_json_schema()
+    file = _inlined(whole, whole["$defs"])["properties"]["watchlists"]
+    schema["properties"]["watchlists"]["properties"]["file"] = file
     rules = schema["properties"]["monitoring"]["properties"]["rules"]["properties"]
     rules["disabled"]["items"] = {"enum": alert_names()}
     return schema

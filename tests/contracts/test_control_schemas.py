@@ -84,6 +84,7 @@ def test_the_documented_command_types_are_all():
         "set-mode",
         "replace",
         "delete",
+        "sequence",
         "reconnect",
         "rebalance",
         "refresh-instruments",

@@ -15,6 +15,7 @@ import typer
 import yaml
 
 from connector.cli import app
+from connector.control.plan import parse_watchlists
 from connector.settings.models import Settings
 from connector.settings.source import load
 from tests.support.documented import PAGES, ROOT, all_blocks, inline_code, shell_lines, words_of
@@ -180,11 +181,13 @@ def test_files_that_commands_name_exist():
                 assert (ROOT / name).exists(), (block.page, name)
 
 
-SETTINGS = [
+YAML = [
     block
     for block in all_blocks("yaml")
     if "helm" not in block.page and block.page != "docs/deployment.md"
 ]
+WATCHLISTS = [block for block in YAML if block.text.startswith("watchlists:")]
+SETTINGS = [block for block in YAML if block not in WATCHLISTS]
 
 
 @pytest.mark.parametrize("block", SETTINGS, ids=lambda block: f"{block.page}:{block.line}")
@@ -198,6 +201,12 @@ def test_settings_are_accepted(block, tmp_path):
     }
     settings = load(file, {name: value for name, value in environment.items() if value}).settings
     assert settings != Settings.model_validate({"accounts": [{"api_key": "k"}]})
+
+
+def test_files_of_watchlists_are_accepted():
+    assert WATCHLISTS
+    for block in WATCHLISTS:
+        assert parse_watchlists(yaml.safe_load(block.text)).watchlists
 
 
 def test_there_are_settings_on_the_pages():

@@ -9,7 +9,9 @@ import subprocess
 import pytest
 import yaml
 
+from connector.control.plan import parse_watchlists
 from connector.settings.source import load
+from connector.settings.yaml_text import read_yaml
 from tests.deploy.chart import (
     CHART,
     EXAMPLES,
@@ -78,6 +80,10 @@ EVERYTHING = {
         "extraEgress": [{"ports": [{"port": 3128, "protocol": "TCP"}]}],
     },
     "serviceAccount": {"annotations": {"a": "b"}},
+    "watchlists": {
+        "apply": {"enabled": True, "prune": True},
+        "file": {"algo-1": {"full": ["NSE:INFY", 128083204]}},
+    },
 }
 
 
@@ -223,7 +229,19 @@ def test_every_pod_is_confined(rendered):
                     "readOnlyRootFilesystem": True,
                     "capabilities": {"drop": ["ALL"]},
                 }
-    assert seen == {"StatefulSet", "Deployment", "Pod"}
+    assert seen == {"StatefulSet", "Deployment", "Pod", "Job"}
+
+
+def test_the_watchlists_are_a_file_that_a_job_applies(rendered):
+    documents = objects(rendered["everything"])
+    (job,) = (document for document in documents if document["kind"] == "Job")
+    file = one(documents, "ConfigMap", job["metadata"]["name"])["data"]["watchlists.yaml"]
+    wanted = parse_watchlists(read_yaml(file).value).watchlists["algo-1"]
+    assert wanted.full == ("NSE:INFY", 128083204)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"][:2] == ["ctl", "apply"]
+    assert "--prune" in container["args"]
+    assert not [d for d in objects(rendered["values.yaml"]) if d["kind"] == "Job"]
 
 
 def test_a_new_setting_rolls_the_replicas():
@@ -299,6 +317,8 @@ def changed(path: str, value) -> dict:
 
 WRONG = [
     ("replica", 2),
+    ("watchlists/file", {"algo": {"fulll": []}}),
+    ("watchlists/file", {"algo": {"full": ["INFY"]}}),
     ("replicas", -1),
     ("replicas", "two"),
     ("image/tags", "x"),

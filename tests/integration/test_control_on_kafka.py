@@ -260,11 +260,13 @@ async def test_two_prefixes_under_one_name_are_two_clusters(bootstrap_servers, f
 async def test_the_broker_tells_who_owns_what(kafka, feed):
     with ControlClient(kafka.tree.kafka, kafka.topics) as client:
         assert await asyncio.to_thread(client.owners, kafka.name) in (None, {})
+        assert await asyncio.to_thread(client.clusters) == []
         async with replica_processes(kafka, feed, 2, **kafka.changes) as members:
             await until(lambda: in_charge(members, range(3)), 60)
             owners = await asyncio.to_thread(client.owners, kafka.name)
             assert owners.keys() == {None, 0, 1, 2}
             assert all(owner.startswith(f"{kafka.name}-") for owner in owners.values())
+            assert await asyncio.to_thread(client.clusters) == [kafka.name]
 
 
 async def test_an_api_key_is_added_and_removed(kafka, feed, steering):

@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from connector.cli import tail_choice
 from connector.cli.tail_choice import Choice, Pattern, parse_since
 from connector.errors import SettingsError
 from connector.kafka.tail import Since, TailRecord
@@ -141,6 +142,15 @@ def test_an_instrument_of_another_name_is_known_by_its_key_afterwards():
     assert not choice.may_match("kite.ticks.nse", b"738561")
     assert choice.matches(tick(INFY, "NSE", "INFY"))
     assert choice.may_match("kite.ticks.nse", b"408065")
+
+
+def test_what_is_learned_is_bounded(monkeypatch):
+    monkeypatch.setattr(tail_choice, "MAX_LEARNED", 1)
+    choice = Choice(NAMES, symbols=["INFY"])
+    assert not choice.matches(tick(738561, "NSE", "RELIANCE"))
+    assert not choice.matches(tick(2953217, "NSE", "TCS"))
+    assert not choice.may_match("kite.ticks.nse", b"738561")
+    assert choice.may_match("kite.ticks.nse", b"2953217")
 
 
 def test_symbols_and_tokens_widen_and_the_other_filters_narrow():

@@ -73,7 +73,7 @@ def test_every_type(fields):
 def test_every_model_is_a_type():
     kinds = {parsed(id="1", type="status").type}
     assert kinds == {"status"}
-    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 9
+    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 10
 
 
 @pytest.mark.parametrize(
@@ -235,3 +235,21 @@ def test_control_characters_are_refused_in_what_is_shown_again(text):
         assert all(error.isprintable() for error in refused.errors)
         # an answer under such an id would be no better
         assert refused.id == (None if "id" in change else "1")
+
+
+def test_what_is_wrong_in_a_sequence_is_found():
+    steps = [
+        {"type": "delete", "watchlist": "a"},
+        {"type": "reconnect", "slot": 1},
+        {"type": "subscribe", "instruments": ["INFY"]},
+        {"type": "delete", "watchlist": "a", "id": "2"},
+    ]
+    wrong = parsed(id="1", type="sequence", steps=steps)
+    assert wrong.errors[0] == (
+        "steps[1].type: must be one of subscribe, unsubscribe, set-mode, delete"
+    )
+    assert wrong.errors[1].startswith("steps[2].instruments: ")
+    assert wrong.errors[2] == "steps[3].id: is not a field of this command"
+    many = [{"type": "subscribe", "instruments": list(range(1, 30_001))}] * 2
+    assert "more than 50000" in parsed(id="1", type="sequence", steps=many).errors[0]
+    assert parsed(id="1", type="sequence", steps=[]).errors

@@ -19,6 +19,8 @@ def test_subscribe_places_on_the_emptiest_slot():
     assert reply == {
         "id": "c1",
         "status": "APPLIED",
+        "type": "subscribe",
+        "watchlist": "default",
         "revision": 1,
         "accepted": 4,
         "refused": [],
@@ -442,3 +444,39 @@ def test_a_watchlist_has_no_more_than_its_quota():
     assert run.send("subscribe", watchlist="w", instruments=[A], mode="full")["refused"] == []
     assert run.send("subscribe", watchlist="v", instruments=[D])["accepted"] == 1
     assert run.send("replace", watchlist="w", instruments=[D, E, F])["refused"] == []
+
+
+def test_a_sequence_is_done_in_its_order():
+    run = Run()
+    run.send("subscribe", watchlist="a", instruments=[A, B, C, D, E, F], mode="ltp")
+    reply = run.send(
+        "sequence",
+        by="deploy",
+        steps=[
+            {"type": "unsubscribe", "watchlist": "a", "instruments": [A]},
+            {"type": "set-mode", "watchlist": "a", "mode": "full", "instruments": [B]},
+            {"type": "subscribe", "watchlist": "b", "instruments": [G], "unlisted": True},
+        ],
+    )
+    assert (reply["status"], reply["accepted"], reply["revision"]) == ("APPLIED", 3, 2)
+    assert (reply["type"], reply["by"]) == ("sequence", "deploy")
+    assert run.modes() == {B: "full", C: "ltp", D: "ltp", E: "ltp", F: "ltp", G: "quote"}
+
+
+def test_a_sequence_is_done_in_full_or_not_at_all():
+    run = Run()
+    run.send("subscribe", watchlist="a", instruments=[A])
+    before = run.state.subscriptions
+    reply = run.send(
+        "sequence",
+        steps=[
+            {"type": "delete", "watchlist": "a"},
+            {"type": "subscribe", "watchlist": "b", "instruments": ["NSE:B", "NSE:NONE"]},
+            {"type": "delete", "watchlist": "c"},
+        ],
+    )
+    assert reply["status"] == "REJECTED"
+    assert [one["instrument"] for one in reply["refused"]] == ["NSE:NONE"]
+    assert reply["errors"][0] == "steps[2]: watchlist: c has no instruments"
+    assert "nothing was changed" in reply["errors"][1]
+    assert run.state.subscriptions == before

@@ -146,6 +146,8 @@ def test_a_command_is_one_transaction(log):
             {
                 "id": "1",
                 "status": "APPLIED",
+                "type": "subscribe",
+                "watchlist": "default",
                 "revision": 1,
                 "accepted": 2,
                 "refused": [],

@@ -55,7 +55,7 @@ def test_ids_are_forgotten_in_order(monkeypatch):
 
 
 def test_what_is_remembered_is_bounded_in_bytes_too(monkeypatch):
-    monkeypatch.setattr(replies, "REMEMBERED_BYTES", 200)
+    monkeypatch.setattr(replies, "REMEMBERED_BYTES", 300)
     run = Run()
     for token in (A, B, C, D):
         run.send("subscribe", instruments=[token])

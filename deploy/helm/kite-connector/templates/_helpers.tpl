@@ -83,6 +83,27 @@ tolerations:
     {{- end }}
 {{- end -}}
 
+{{/* egress to the brokers */}}
+{{- define "kite-connector.brokers" -}}
+{{- $settings := include "kite-connector.settings" . | fromYaml }}
+{{- $kafka := dict }}
+{{- range splitList "," $settings.kafka.bootstrap_servers }}
+{{- $_ := set $kafka (splitList ":" . | last | trim) true }}
+{{- end }}
+{{- range .Values.networkPolicy.kafkaPorts }}
+{{- $_ := set $kafka (toString (int .)) true }}
+{{- end -}}
+- ports:
+    {{- range keys $kafka | sortAlpha }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+  {{- with .Values.networkPolicy.kafkaTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
 {{- define "kite-connector.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

@@ -1,0 +1,327 @@
+"""The watchlists as a file says them to be, and the difference to what they are. Pure.
+
+A file under version control says what each watchlist claims; `difference` finds the least that has
+to be changed, as the steps of one command, and `of_claims` writes such a file from what is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from connector.control.bounds import MAX_INSTRUMENTS, MAX_STEPS, excerpt
+from connector.control.commands import (
+    ChangeStep,
+    DeleteStep,
+    Instruments,
+    SetModeStep,
+    SubscribeStep,
+    UnsubscribeStep,
+    Watchlist,
+)
+from connector.control.records import SubscriptionRecord
+from connector.errors import SettingProblem, SettingsError
+from connector.kite.wire.models import Mode
+
+MAX_PROBLEMS: Final = 20
+_OWN: Final = "@"
+
+
+class WantedClaims(BaseModel):
+    """What one watchlist is to claim: instruments in each mode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Claims")
+
+    full: Instruments = Field((), description="Instruments with depth: tokens or symbols.")
+    quote: Instruments = Field((), description="Instruments without depth: tokens or symbols.")
+    ltp: Instruments = Field((), description="Instruments with the last price alone.")
+    unlisted: bool = Field(
+        False,
+        strict=True,
+        description="Accept tokens that the loaded list of instruments lacks.",
+    )
+
+    def modes(self) -> Iterator[tuple[int | str, Mode]]:
+        """Yield each instrument as it is written, with its mode."""
+        for mode in Mode:
+            yield from ((instrument, mode) for instrument in getattr(self, mode.value))
+
+
+class WantedWatchlists(BaseModel):
+    """The file: every watchlist that there is to be, with what it claims."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Watchlists")
+
+    watchlists: dict[Watchlist, WantedClaims] = Field(
+        max_length=MAX_STEPS,
+        description="What each watchlist claims, by its name.",
+        json_schema_extra={"additionalProperties": False},
+    )
+
+
+class Claims(NamedTuple):
+    """What the watchlists claim at a revision, without those of the settings."""
+
+    watchlists: Mapping[str, Mapping[int, Mode]]
+    symbols: Mapping[int, str]
+    """The names of instruments, as far as they are known."""
+    settings_tokens: frozenset[int]
+    """What the settings subscribe, which no command changes but which takes room."""
+
+    @classmethod
+    def of(cls, records: Iterable[SubscriptionRecord]) -> Claims:
+        """Return the claims of what is subscribed."""
+        watchlists: dict[str, dict[int, Mode]] = {}
+        symbols: dict[int, str] = {}
+        settings: set[int] = set()
+        for record in records:
+            if record.symbol is not None:
+                symbols[record.token] = record.symbol
+            for name, mode in record.claims.items():
+                if name.startswith(_OWN):
+                    settings.add(record.token)
+                else:
+                    watchlists.setdefault(name, {})[record.token] = mode
+        return cls(watchlists, symbols, frozenset(settings))
+
+
+class WatchlistChange(NamedTuple):
+    """The difference in one watchlist."""
+
+    name: str
+    added: Mapping[int | str, Mode]
+    """Instruments as the file writes them."""
+    removed: tuple[int, ...]
+    changed: Mapping[int, Mode]
+    """The new mode of what it claims in another one."""
+    deleted: bool
+    unlisted: bool
+
+
+class Plan(NamedTuple):
+    """All that is to be changed, and what comes of it."""
+
+    changes: tuple[WatchlistChange, ...]
+    unnamed: Mapping[str, int]
+    """Watchlists that the file does not name, and how many instruments each claims: kept."""
+    before: int
+    """How many instruments are subscribed, each counted once."""
+    after: int
+    """How many will be at most: a name that nobody knows yet counts as an instrument of its own."""
+
+    @property
+    def steps(self) -> tuple[ChangeStep, ...]:
+        """The steps of one command, what is given up first: it makes room."""
+        found: list[ChangeStep] = []
+        for change in self.changes:
+            if change.deleted:
+                found.append(DeleteStep(type="delete", watchlist=change.name))
+            elif change.removed:
+                found.append(
+                    UnsubscribeStep(
+                        type="unsubscribe", watchlist=change.name, instruments=change.removed
+                    )
+                )
+        for change in self.changes:
+            for mode, instruments in _by_mode(change.changed):
+                found.append(
+                    SetModeStep(
+                        type="set-mode", watchlist=change.name, instruments=instruments, mode=mode
+                    )
+                )
+            for mode, instruments in _by_mode(change.added):
+                found.append(
+                    SubscribeStep(
+                        type="subscribe",
+                        watchlist=change.name,
+                        instruments=instruments,
+                        mode=mode,
+                        unlisted=change.unlisted,
+                    )
+                )
+        return tuple(found)
+
+
+def parse_watchlists(value: object) -> WantedWatchlists:
+    """Check the value of a file.
+
+    Raises:
+        SettingsError: each problem with its place in the file and what is allowed.
+    """
+    if not isinstance(value, dict):
+        raise SettingsError(
+            [SettingProblem("watchlists", "is missing: the file is to begin with `watchlists:`")]
+        )
+    try:
+        return WantedWatchlists.model_validate(value)
+    except ValidationError as error:
+        problems: dict[str, str] = {}
+        for detail in error.errors(include_url=False):
+            place, reason = _problem(detail["loc"], detail["type"], detail["msg"], value)
+            problems.setdefault(place, reason)
+        found = [SettingProblem(*one) for one in problems.items()]
+        raise SettingsError(_bounded(found)) from None
+
+
+def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False) -> Plan:
+    """Find what has to be changed so that the watchlists are as the file says.
+
+    Args:
+        claims: what is.
+        wanted: what is to be.
+        prune: whether watchlists that the file does not name are to end.
+
+    Raises:
+        SettingsError: the file names an instrument in two modes, or more than one command holds.
+    """
+    by_symbol = _Symbols(claims)
+    changes: list[WatchlistChange] = []
+    problems: list[SettingProblem] = []
+    after: set[int | str] = set(claims.settings_tokens)
+    for name, one in wanted.watchlists.items():
+        held = claims.watchlists.get(name, {})
+        keys: dict[int | str, tuple[int | str, Mode]] = {}
+        for instrument, mode in one.modes():
+            key = by_symbol.key(instrument, held)
+            other = keys.setdefault(key, (instrument, mode))
+            if other[1] is not mode:
+                reason = f"{excerpt(str(instrument))} is named in {other[1]} and in {mode}"
+                problems.append(SettingProblem(f"watchlists.{name}", reason))
+        after |= keys.keys()
+        change = WatchlistChange(
+            name,
+            added={written: mode for key, (written, mode) in keys.items() if key not in held},
+            removed=tuple(sorted(token for token in held if token not in keys)),
+            changed={
+                key: mode
+                for key, (_, mode) in keys.items()
+                if isinstance(key, int) and key in held and held[key] is not mode
+            },
+            deleted=bool(held) and not keys,
+            unlisted=one.unlisted,
+        )
+        if change.added or change.removed or change.changed:
+            changes.append(change)
+    unnamed: dict[str, int] = {}
+    for name, held in claims.watchlists.items():
+        if name in wanted.watchlists:
+            continue
+        if prune:
+            changes.append(WatchlistChange(name, {}, tuple(sorted(held)), {}, True, False))
+        else:
+            after |= held.keys()
+            unnamed[name] = len(held)
+    if problems:
+        raise SettingsError(_bounded(problems))
+    before = {token for held in claims.watchlists.values() for token in held}
+    plan = Plan(tuple(changes), unnamed, len(before | claims.settings_tokens), len(after))
+    _check_size(plan)
+    return plan
+
+
+def of_claims(claims: Claims) -> dict[str, Any]:
+    """Return the file's value for what the watchlists claim now; planning it changes nothing."""
+    names = _Symbols(claims)
+    watchlists: dict[str, dict[str, list[int | str]]] = {}
+    for name, held in sorted(claims.watchlists.items()):
+        modes: dict[str, list[int | str]] = {}
+        for mode in sorted(set(held.values()), key=lambda one: -one.rank):
+            modes[mode.value] = sorted(
+                (names.written(token) for token, one in held.items() if one is mode),
+                key=lambda instrument: (isinstance(instrument, int), str(instrument)),
+            )
+        watchlists[name] = modes
+    return {"watchlists": watchlists}
+
+
+class _Symbols:
+    """Names of what is subscribed; a name of two tokens means the one that a watchlist claims."""
+
+    def __init__(self, claims: Claims) -> None:
+        self._symbols = claims.symbols
+        self._exact: dict[str, list[int]] = {}
+        self._upper: dict[str, list[int]] = {}
+        for token, symbol in claims.symbols.items():
+            self._exact.setdefault(symbol, []).append(token)
+            self._upper.setdefault(symbol.upper(), []).append(token)
+
+    def key(self, instrument: int | str, held: Mapping[int, Mode]) -> int | str:
+        """Return the token that a file means; a name that nobody knows stays one."""
+        if isinstance(instrument, int):
+            return instrument
+        tokens = self._exact.get(instrument) or self._upper.get(instrument.upper(), [])
+        claimed = [token for token in tokens if token in held]
+        if len(claimed or tokens) == 1:
+            return (claimed or tokens)[0]
+        return instrument.upper() if not tokens else (claimed or tokens)[0]
+
+    def written(self, token: int) -> int | str:
+        """Return the name of a token where it has one of its own, else the token."""
+        symbol = self._symbols.get(token)
+        if symbol is None or len(self._upper[symbol.upper()]) > 1:
+            return token
+        return symbol
+
+
+def _by_mode(
+    instruments: Mapping[int, Mode] | Mapping[int | str, Mode],
+) -> Iterator[tuple[Mode, tuple[int | str, ...]]]:
+    for mode in Mode:
+        found = tuple(instrument for instrument, one in instruments.items() if one is mode)
+        if found:
+            yield mode, found
+
+
+def _check_size(plan: Plan) -> None:
+    named = sum(
+        len(change.added) + len(change.changed) + (0 if change.deleted else len(change.removed))
+        for change in plan.changes
+    )
+    if named > MAX_INSTRUMENTS or len(plan.steps) > MAX_STEPS:
+        raise SettingsError(
+            [
+                SettingProblem(
+                    "watchlists",
+                    f"{named} instruments in {len(plan.steps)} steps are to change, one command "
+                    f"holds {MAX_INSTRUMENTS} in {MAX_STEPS}: apply a part of the file first",
+                )
+            ]
+        )
+
+
+def _problem(
+    location: tuple[int | str, ...], kind: str, message: str, value: Any
+) -> tuple[str, str]:
+    """Return the place and the reason of one error of pydantic, in words."""
+    place = ".".join(excerpt(str(part)) for part in location[:3])
+    if location[-1:] == ("[key]",):
+        return place.removesuffix(".[key]"), (
+            "a watchlist's name begins with a letter or digit; then up to 63 letters, digits or "
+            ". _ : / -"
+        )
+    if kind == "extra_forbidden":
+        return place, "is not known here; a watchlist has full, quote, ltp and unlisted"
+    if kind == "missing":
+        return place, "is missing"
+    if len(location) > 3 and isinstance(location[3], int):  # an instrument in a list
+        found: Any = value
+        for part in location[:4]:
+            found = found[part]
+        return (
+            f"{place}[{location[3]}]",
+            f"{excerpt(str(found))!r} is no instrument: write a token, or EXCHANGE:TRADINGSYMBOL",
+        )
+    if len(location) == 3 and location[2] in {"full", "quote", "ltp"}:
+        return place, f"is to be a list of instruments, {MAX_INSTRUMENTS} at most"
+    if kind == "too_long":
+        return place, f"has more than {MAX_STEPS} watchlists"
+    return place, message.removeprefix("Value error, ")
+
+
+def _bounded(problems: list[SettingProblem]) -> list[SettingProblem]:
+    more = len(problems) - MAX_PROBLEMS
+    if more <= 0:
+        return problems
+    return [*problems[:MAX_PROBLEMS], SettingProblem("and", f"{more} more")]

@@ -1,0 +1,116 @@
+import pytest
+
+from connector.control.commands import COMMAND
+from connector.control.plan import Claims, difference, of_claims, parse_watchlists
+from connector.control.records import SubscriptionRecord
+from connector.errors import SettingsError
+from connector.kite.wire.models import Mode
+
+A, B, C = 257, 513, 769
+
+
+def record(token, claims, symbol=None):
+    modes = {name: Mode(mode) for name, mode in claims.items()}
+    highest = max(modes.values(), key=lambda mode: mode.rank)
+    return SubscriptionRecord(token=token, mode=highest, claims=modes, symbol=symbol, revision=1)
+
+
+NOW = Claims.of(
+    [
+        record(A, {"algo": "full", "other": "ltp"}, "NSE:A"),
+        record(B, {"algo": "quote"}, "NSE:B"),
+        record(C, {"@settings:full": "full"}),
+    ]
+)
+
+
+def planned(watchlists, claims=NOW, **options):
+    return difference(claims, parse_watchlists({"watchlists": watchlists}), **options)
+
+
+def steps(plan):
+    return [step.model_dump(mode="json", exclude_defaults=True) for step in plan.steps]
+
+
+def test_what_is_as_the_file_says_is_no_difference():
+    plan = planned({"algo": {"full": ["nse:a"], "quote": [B]}, "other": {"ltp": [A]}})
+    assert (plan.changes, plan.unnamed) == ((), {})
+    assert (plan.before, plan.after) == (3, 3)
+
+
+def test_the_difference_is_given_up_first():
+    plan = planned({"new": {"full": [A]}, "algo": {"full": ["NSE:B", "NSE:D"], "unlisted": True}})
+    assert steps(plan) == [
+        {"type": "unsubscribe", "watchlist": "algo", "instruments": [A]},
+        {"type": "subscribe", "watchlist": "new", "instruments": [A], "mode": "full"},
+        {"type": "set-mode", "watchlist": "algo", "instruments": [B], "mode": "full"},
+        {
+            "type": "subscribe", "watchlist": "algo", "instruments": ["NSE:D"], "mode": "full",
+            "unlisted": True,
+        },
+    ]  # fmt: skip
+    assert plan.unnamed == {"other": 1}
+    assert (plan.before, plan.after) == (3, 4)
+    COMMAND.validate_python({"id": "1", "type": "sequence", "steps": plan.steps})
+
+
+def test_what_the_file_does_not_name_ends_with_prune_alone():
+    named = {"algo": {"full": [A], "quote": [B]}}
+    assert steps(planned(named)) == []
+    assert steps(planned(named, prune=True)) == [{"type": "delete", "watchlist": "other"}]
+
+
+def test_an_empty_watchlist_ends():
+    assert steps(planned({"other": {}, "algo": {"full": [A], "quote": [B]}})) == [
+        {"type": "delete", "watchlist": "other"}
+    ]
+
+
+def test_an_instrument_in_two_modes_is_refused_however_it_is_named():
+    with pytest.raises(SettingsError, match=r"algo: NSE:A is named in quote and in full"):
+        planned({"algo": {"full": ["NSE:A"], "quote": [A]}})
+
+
+def test_a_name_of_two_tokens_means_what_the_watchlist_claims():
+    claims = Claims.of([record(A, {"x": "full"}, "NSE:A"), record(B, {"algo": "full"}, "NSE:A")])
+    assert steps(planned({"algo": {"full": ["NSE:A"]}}, claims)) == []
+    assert of_claims(claims)["watchlists"]["algo"] == {"full": [B]}
+
+
+def test_export_names_the_highest_mode_first_and_leaves_the_settings_out():
+    assert of_claims(NOW) == {
+        "watchlists": {"algo": {"full": ["NSE:A"], "quote": ["NSE:B"]}, "other": {"ltp": ["NSE:A"]}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (None, "watchlists: is missing"),
+        ([], "watchlists: is missing"),
+        ({}, "watchlists: is missing"),
+        ({"watchlist": {}}, "watchlist: is not known here"),
+        ({"watchlists": {"@settings:full": {}}}, "@settings:full: a watchlist's name begins"),
+        ({"watchlists": {"a": {"fulll": [1]}}}, "watchlists.a.fulll: is not known here"),
+        ({"watchlists": {"a": {"full": [1, "INFY"]}}}, r"a.full\[1\]: 'INFY' is no instrument"),
+        ({"watchlists": {"a": {"full": "NSE:A"}}}, "a.full: is to be a list of instruments"),
+        ({"watchlists": {"a": [1]}}, "watchlists.a: "),
+        ({"watchlists": {str(n): {} for n in range(1001)}}, "more than 1000 watchlists"),
+    ],
+)
+def test_a_wrong_file_says_where_and_what_is_allowed(value, problem):
+    with pytest.raises(SettingsError, match=problem):
+        parse_watchlists(value)
+
+
+def test_problems_are_bounded():
+    wrong = {str(n): {"full": ["INFY"]} for n in range(100)}
+    with pytest.raises(SettingsError, match="80 more") as raised:
+        parse_watchlists({"watchlists": wrong})
+    assert len(raised.value.problems) == 21
+
+
+def test_more_than_a_command_holds_is_refused():
+    some = list(range(1, 40_001))
+    with pytest.raises(SettingsError, match="80000 instruments in 2 steps"):
+        planned({"a": {"full": some}, "b": {"full": some}})
