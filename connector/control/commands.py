@@ -476,7 +476,7 @@ def _readable(details: Sequence[ErrorDetails], raw: dict[str, Any]) -> tuple[str
     reasons: dict[str, list[str]] = {}
     instruments_told = False
     for detail in details:
-        if _place(detail).startswith("instruments["):
+        if _is_instrument(detail):
             if not instruments_told:
                 reasons.update(_wrong_instruments(raw["instruments"]))
             instruments_told = True
@@ -501,6 +501,12 @@ def _wrong_instruments(instruments: Sequence[object]) -> dict[str, list[str]]:
     return wrong
 
 
+def _is_instrument(detail: ErrorDetails) -> bool:
+    """Whether it is about one item of `instruments`; any text may be a key of the message."""
+    location = detail["loc"]
+    return len(location) > 2 and location[1] == "instruments"
+
+
 def _place(detail: ErrorDetails) -> str:
     location = list(detail["loc"])
     tag = detail["type"].startswith("union_tag")
@@ -509,7 +515,7 @@ def _place(detail: ErrorDetails) -> str:
     if len(location) > 1:
         location = location[1:]  # the union's tag, which is the type of the command
     place = excerpt(str(location[0]))
-    if place == "instruments" and len(location) > 1:
+    if _is_instrument(detail):
         return f"instruments[{location[1]}]"
     if place == "steps" and len(location) > 1:
         field = "type" if tag else "".join(excerpt(str(name)) for name in location[3:4])

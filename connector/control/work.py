@@ -105,8 +105,10 @@ class Desk:
         try:
             outcome = self._outcome(state, command, waited=waited)
             too_big = oversize(outcome.records, outcome.reply)
-        except Exception:
-            self.log.exception("command_failed", id=excerpt(command.id), type=command.type)
+        except Exception:  # noqa: BLE001 - logged; whatever a command is, the next one is applied
+            self.lines.write(
+                "exception", "command_failed", id=excerpt(command.id), type=command.type
+            )
             return self.rejected(state, command, INTERNAL_ERROR)
         if too_big is not None:
             reason = f"{too_big}, a message holds {MAX_RECORD_BYTES}: nothing was changed"
@@ -180,7 +182,7 @@ class MessageWork:
 
     def skip(self, state: State) -> Applied:
         """Pass the message: not even an answer can be written."""
-        self._desk.log.error("control_message_passed", offset=self._message.offset)
+        self._desk.lines.write("error", "control_message_passed", offset=self._message.offset)
         return Applied(state)
 
     def _put_aside(self, state: State, errors: tuple[str, ...], *, kept: bool = True) -> Applied:
@@ -205,8 +207,10 @@ class MessageWork:
     def _command(self) -> Command | Rejected:
         try:
             return parse(self._message.value, self._desk.max_bytes)
-        except Exception:
-            self._desk.log.exception("control_message_failed", offset=self._message.offset)
+        except Exception:  # noqa: BLE001 - logged; the next message is applied
+            self._desk.lines.write(
+                "exception", "control_message_failed", offset=self._message.offset
+            )
             return Rejected(None, (INTERNAL_ERROR,))
 
 
@@ -245,7 +249,7 @@ class WaitingWork:
             command = COMMAND.validate_json(self._value)
         except ValueError:
             # of another version of the connector
-            self._desk.log.exception("command_failed", id=excerpt(self._command_id))
+            self._desk.lines.write("exception", "command_failed", id=excerpt(self._command_id))
             return self.refuse(state, INTERNAL_ERROR)
         return self._desk.do(state, command, waited=True)
 
@@ -255,6 +259,6 @@ class WaitingWork:
 
     def skip(self, state: State) -> Applied:
         """End the waiting without an answer."""
-        self._desk.log.error("waiting_command_passed", id=excerpt(self._command_id))
+        self._desk.lines.write("error", "waiting_command_passed", id=excerpt(self._command_id))
         outcome = give_up(state, self._command_id, ())
         return Applied(outcome.state, outcome.records)

@@ -135,6 +135,9 @@ FIELDS = [
     _text("an unknown field as long as a message", f'{_ONE[:-1]}, "{"k" * 998_000}": 1}}'),
     _text("a hundred thousand fields", "{" + ",".join(f'"{n}":1' for n in range(90_000))
           + ', "id": "bad"}'),
+    _answered("a field named like a place", type="subscribe", **{"instruments[": [257]}),
+    _answered("fields named like places", **SUBSCRIBE,
+              **{"instruments[0]": 1, "instruments[": 1, "": 1, "type.mode": 1, "mode ": "full"}),
     _text("a field of escapes", f'{_ONE[:-1]}, "\\u001b[2J\\u0007": 1}}'),
     _text("a field that turns the writing", f'{_ONE[:-1]}, "\\u202egnp.exe": 1}}'),
     _text("the same field twice", f'{_ONE[:-1]}, "watchlist": "keep", "watchlist": "algo"}}'),

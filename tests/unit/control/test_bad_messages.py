@@ -45,6 +45,8 @@ def test_a_bad_message_is_answered_or_put_aside_and_the_next_one_is_applied(bad)
         assert letter.sha256 == hashlib.sha256(value).hexdigest()
         assert sum(len(line.encode()) for line in letter.errors) <= MOST_WRITTEN
         assert leader.dead_letters == 1
+    # a message that is merely bad is no fault of the leader's
+    assert not [line for line in lines if line["log_level"] == "error"]
     written = json.dumps([log.replies, [letter.errors for letter in log.dead_letters]])
     for text in (written.encode().decode("unicode_escape"), repr(lines)):
         assert not {one for one in text if ord(one) < 32 or 127 <= ord(one) < 160}
