@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     import aiohttp
 
 CHUNK_BYTES: Final = 64 * 1024
+MAX_MEMBERS: Final = 2000
+"""A stream of gzip may have so many members: whoever packs in blocks makes one each 64 KiB."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip"})
 
 
 class BodyError(Exception):
@@ -36,16 +39,20 @@ class Gunzip:
         self._max_bytes = max_bytes
         self._member = zlib.decompressobj(_GZIP)
         self._begun = False
+        self._members = 1
 
     def feed(self, chunk: bytes) -> bytes:
         """What a piece of the stream unpacks to.
 
         Raises:
-            BodyError: it is more than the bound, or not gzip.
+            BodyError: it is more than the bound, has too many members, or is not gzip.
         """
         parts = []
         while chunk:
             if self._member.eof:
+                self._members += 1
+                if self._members > MAX_MEMBERS:
+                    raise BodyError(f"gzip of more than {MAX_MEMBERS} members")
                 self._member = zlib.decompressobj(_GZIP)
             self._begun = True
             try:
@@ -86,10 +93,14 @@ async def read_body(
         max_wire_bytes: as it comes; `max_bytes` when not given.
 
     Raises:
-        BodyError: there is more of it, or its gzip is damaged or has no end.
+        BodyError: there is more of it, its gzip is damaged or has no end, or it is packed in
+            another way, which nobody asked for.
         aiohttp.ClientPayloadError: the connection broke before the end that the transfer states.
     """
-    gzipped = response.headers.get("Content-Encoding", "").lower() == "gzip"
+    packed = response.headers.get("Content-Encoding", "").strip().lower()
+    if packed not in _ENCODINGS:
+        raise BodyError(f"an answer packed as {packed!r}, which was not asked for")
+    gzipped = "gzip" in packed
     most = max_bytes if max_wire_bytes is None else max_wire_bytes
     unpacked: Gunzip | None = None
     parts: list[bytes] = []

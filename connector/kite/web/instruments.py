@@ -38,6 +38,9 @@ MAX_LINE_CHARACTERS: Final = 4096
 """A line of more characters is not read as a row."""
 MAX_CELL_CHARACTERS: Final = 200
 """A cell of more characters is refused; names of Kite's have up to 50."""
+MAX_TOKENS_OF_NAME: Final = 20
+"""A name, or several that differ in capital and small letters alone, is known for so many tokens:
+it is ambiguous from two on, and nothing may take as long as a list full of one name would."""
 MAX_CACHE_BYTES: Final = 26 * 2**20
 """The kept list has at most so many bytes, unpacked: as one of Kite's, with characters replaced."""
 EXPIRY_YEARS: Final = range(2000, 2200)
@@ -395,10 +398,12 @@ class InstrumentMaster:
         same = self._by_name.setdefault(exchange, {}).setdefault(name, instrument)
         if same is instrument:
             if name != name.upper() or exchange != exchange.upper():
-                self._folded.setdefault(instrument.symbol.upper(), []).append(instrument.symbol)
+                names = self._folded.setdefault(instrument.symbol.upper(), [])
+                if len(names) < MAX_TOKENS_OF_NAME:
+                    names.append(instrument.symbol)
         elif same.instrument_token != token:
             tokens = self._ambiguous.setdefault(instrument.symbol, [same.instrument_token])
-            if token not in tokens:
+            if len(tokens) < MAX_TOKENS_OF_NAME and token not in tokens:
                 tokens.append(token)
 
     @classmethod
@@ -438,13 +443,14 @@ class InstrumentMaster:
         """The tokens of EXCHANGE:TRADINGSYMBOL: none, one, or several where it is ambiguous.
 
         A name that is written exactly as in the list is that one; else capital and small letters
-        are the same, here and there.
+        are the same, here and there. At most `MAX_TOKENS_OF_NAME` of them.
         """
         if exact := self._exactly(symbol):
             return exact
         folded = symbol.upper()
         names = (folded, *self._folded.get(folded, ()))
-        return tuple(dict.fromkeys(token for name in names for token in self._exactly(name)))
+        found = dict.fromkeys(token for name in names for token in self._exactly(name))
+        return tuple(found)[:MAX_TOKENS_OF_NAME]
 
     def _exactly(self, symbol: str) -> tuple[int, ...]:
         if symbol in self._ambiguous:

@@ -201,6 +201,11 @@ class KiteRest:
             _temporary,
         )
         if answer.status == 304:
+            if etag is None:
+                # of something on the way, which keeps a list for somebody else
+                raise RestError(
+                    304, "DataException", "not changed, but nothing was there", foreign=True
+                )
             return None
         # a damaged character is its row's matter, not that of all others
         return InstrumentDump(answer.body.decode(errors="replace"), answer.etag)

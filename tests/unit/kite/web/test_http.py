@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.kite.proxy import ProxyError
-from connector.kite.web.http import BodyError, Gunzip, failure_reason, read_body
+from connector.kite.web.http import MAX_MEMBERS, BodyError, Gunzip, failure_reason, read_body
 
 
 class Content:
@@ -62,6 +62,15 @@ def test_many_members_together_have_the_same_bound():
         unpacked.feed(gzip.compress(bytes(400)) * 3)
 
 
+def test_a_stream_of_empty_members_ends():
+    unpacked = Gunzip(1000)
+    empty = gzip.compress(b"")
+    for _ in range(MAX_MEMBERS):
+        unpacked.feed(empty)
+    with pytest.raises(BodyError, match=f"more than {MAX_MEMBERS} members"):
+        unpacked.feed(empty * 3)
+
+
 @pytest.mark.parametrize("tail", [b"garbage", b"\x1f\x8b\xff"])
 def test_what_is_behind_the_end_has_to_be_gzip_too(tail):
     def unpack():
@@ -93,6 +102,13 @@ async def test_no_more_is_read_than_may_be():
 async def test_what_is_said_to_be_gzip_has_to_be():
     with pytest.raises(BodyError, match="damaged"):
         await read_body(answer(b"<html>", Content_Encoding="gzip"), max_bytes=99)
+
+
+@pytest.mark.parametrize("packed", ["br", "zstd", "deflate", "gzip, gzip", "\x1b[2J"])
+async def test_what_is_packed_in_another_way_is_named(packed):
+    with pytest.raises(BodyError, match="not asked for") as caught:
+        await read_body(answer(b"\xce\xfa", Content_Encoding=packed), max_bytes=99)
+    assert str(caught.value).isprintable()
 
 
 KEY = SimpleNamespace(host="secret.example", port=443, is_ssl=True, ssl=True)

@@ -10,6 +10,7 @@ from connector.kite.web.instruments import (
     COLUMNS,
     MAX_CELL_CHARACTERS,
     MAX_LINE_CHARACTERS,
+    MAX_TOKENS_OF_NAME,
     Instrument,
     InstrumentCache,
     InstrumentMaster,
@@ -242,6 +243,21 @@ def test_a_name_of_several_tokens_is_ambiguous_in_any_letters():
     assert (names.token("NSE:INFY"), names.ambiguous, names.repeated) == (None, 2, 0)
     assert names.symbol(410625) == "NSE:INFY"
     assert names.named("NSE:INFY") is None
+
+
+def test_a_list_full_of_one_name_knows_few_of_its_tokens():
+    rows = [f"{n << 8 | 1},{n},INFY,,0,,0,0,0,EQ,NSE,NSE" for n in range(1, 1001)]
+    letters = [f"{n:010b}".replace("0", "a").replace("1", "A") for n in range(1000)]
+    rows += [f"{n << 8 | 3},{n},{name},,0,,0,0,0,EQ,BSE,BSE" for n, name in enumerate(letters, 1)]
+    names = master(*rows)
+    assert len(names) == 2000
+    few = tuple(n << 8 | 1 for n in range(1, MAX_TOKENS_OF_NAME + 1))
+    assert names.listed("NSE:INFY") == names.listed("nse:infy") == few
+    assert len(names.listed("BSE:AaAaAaAaAa")) == 1
+    assert len(names.listed("bse:aaaaaaaaaa")) == MAX_TOKENS_OF_NAME
+    # whatever its number, each is streamed by its token, and by its own letters
+    assert names.symbol(1000 << 8 | 1) == "NSE:INFY"
+    assert names.token(f"BSE:{letters[999]}") == 1000 << 8 | 3
 
 
 def test_of_two_names_of_a_token_the_first_is_shown_and_both_are_found():

@@ -211,6 +211,11 @@ async def test_the_list_of_one_exchange_and_its_etag():
     assert call.headers["If-None-Match"] == "e"
 
 
+async def test_not_changed_is_no_list_where_there_was_none():
+    with pytest.raises(RestError, match="something on the way to Kite answered HTTP 304"):
+        await client((304, b"", {"ETag": "e"})).instruments()
+
+
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
