@@ -53,13 +53,14 @@ _WRITTEN = re.compile(
     r"|\\{1,16}(?:u[0-9a-fA-F]{4}|[nrtbfv])|.",
     re.DOTALL,
 )
-_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\ufeff]+")
 # what is no character to look at: controls of both ranges, line and paragraph separators, marks of
 # direction and other formats, halves of surrogate pairs; new lines are the writer's own
 _UNSEEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     r"\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+# a line has none of them, nor any other space: also what JSON may name and no encoding can hold
+_CONTROL = re.compile(rf"(?:{_UNSEEN.pattern}|[ \xa0])+")
 
 
 class Redactor:

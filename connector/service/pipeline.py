@@ -182,9 +182,9 @@ class Pipeline:
 
     def take_event(self, event: ConnectionEvent, account: str) -> None:
         """Write an event: an edge in the life of a connection."""
-        self.events += 1
         self.recent_events.append((event, account))
         value = self.encoder.event(event, account=account)
+        self.events += 1
         self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
         # a connection logs its edges itself; what was missed is for whoever looks after the data
         if event.type is EventType.GAP and event.gap_from_ms is not None:

@@ -88,6 +88,7 @@ def test_foreign_words_are_cut_and_stand_on_one_line():
     assert shown.startswith("<html> <h1>Bad gateway [31m</h1>\ufffdx")
     assert shown.endswith("…")
     assert one_line(" a\u2028b\0") == "a b"
+    assert one_line("a\ud800\u2066b\u202fc\udfff") == "a b\u202fc"
     assert cut("abc", 3) == "abc"
 
 

@@ -333,8 +333,11 @@ class WebSocket(asyncio.BufferedProtocol):
     def _failure(self, address: str) -> FeedError:
         error = self._protocol.handshake_exc
         if not isinstance(error, InvalidStatus):
-            reason = self._redactor.foreign(str(error)) if error else "closed during the handshake"
-            return FeedUnreachableError(address, reason)
+            if error is None:
+                return FeedUnreachableError(address, "closed during the handshake")
+            # what is no answer of HTTP/1.1 is told by the cause: the line of HTTP/1.0, say
+            said = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
+            return FeedUnreachableError(address, self._redactor.foreign(said))
         status = error.response.status_code
         body = bytes(error.response.body or b"")
         phrase = error.response.reason_phrase

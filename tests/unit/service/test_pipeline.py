@@ -105,6 +105,13 @@ def test_an_event_is_written_and_a_gap_logged(kite):
     ]  # fmt: skip
 
 
+def test_an_event_that_cannot_be_written_was_not_received(kite):
+    kite.encoder.event = lambda *_, **__: "\ud800".encode()
+    with pytest.raises(UnicodeEncodeError):
+        kite.handler(4).event(ConnectionEvent(EventType.CONNECTED, slot=4, time_ms=10))
+    assert kite.received == len(kite.producer.records) == 0
+
+
 @pytest.mark.parametrize(
     ("raw", "level"),
     [

@@ -273,6 +273,21 @@ class TestHandshake:
         assert no_secret_in(caught.value)
         assert kit.listener.lost == []
 
+    async def test_an_answer_of_another_version_is_told(self, kit):
+        kit.take()
+        kit.read(b"HTTP/1.0 503 No server is available\r\nConnection: close\r\n\r\n")
+        with pytest.raises(FeedUnreachableError, match=r"HTTP/1\.0 503 No server"):
+            kit.socket.check_handshake("ws://feed")
+
+    @pytest.mark.parametrize("status", [400, 403])
+    async def test_half_a_character_in_a_refusal_can_be_written(self, kit, status):
+        kit.take()
+        body = rb'{"error_type": "Token\ud800Exception", "message": "log \udfff\u2067in"}'
+        kit.read(b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body)
+        with pytest.raises(HandshakeError) as caught:
+            kit.socket.check_handshake("ws://feed")
+        assert "Token Exception: log in" in str(caught.value)
+
 
 class TestReceiving:
     @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 600_000])
