@@ -103,6 +103,8 @@ _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 def _servers(value: str) -> str:
     servers = [server.strip() for server in value.split(",")]
     for server in servers:
+        if "@" in server:
+            raise ValueError("must hold no user or password: these are sasl_username and so on")
         host, _, port = server.rpartition(":")
         if (
             not host
@@ -112,6 +114,18 @@ def _servers(value: str) -> str:
         ):
             raise ValueError(f"{quoted(server)} must be host:port")
     return ",".join(servers)
+
+
+def _named(value: object) -> object:
+    # Python takes it for the folder that the process happens to be started in
+    if value == "":
+        raise ValueError("is empty: give a path, or null")
+    return value
+
+
+FilePath = Annotated[Path, BeforeValidator(_named)]
+Hours = Annotated[float, Field(ge=0.01, le=1e9)]
+"""A retention: Kafka counts it in whole milliseconds, of which none would keep nothing."""
 
 
 class FeedSettings(Section):
@@ -137,7 +151,7 @@ class AccountSettings(Section):
     access_token: SecretStr | None = Field(
         None, description="The access_token of the day; a file is better, since it can change."
     )
-    access_token_file: Path | None = Field(
+    access_token_file: FilePath | None = Field(
         None,
         description="A file that holds the access_token and is watched, such as a mounted Secret.",
     )
@@ -234,14 +248,14 @@ class KafkaSettings(Section):
     sasl_password: SecretStr | None = Field(
         None, description="The password that belongs to sasl_username."
     )
-    ssl_ca_file: Path | None = Field(
+    ssl_ca_file: FilePath | None = Field(
         None,
         description="Trust brokers by the authorities in this PEM file; null means the system's.",
     )
-    ssl_certificate_file: Path | None = Field(
+    ssl_certificate_file: FilePath | None = Field(
         None, description="Prove who we are with the certificate in this PEM file (mutual TLS)."
     )
-    ssl_key_file: Path | None = Field(
+    ssl_key_file: FilePath | None = Field(
         None, description="The key of ssl_certificate_file, in this PEM file."
     )
     ssl_key_password: SecretStr | None = Field(
@@ -260,11 +274,13 @@ class KafkaSettings(Section):
     queue_max_messages: int = Field(
         200_000,
         ge=1000,
+        le=2**31 - 1,
         description="The producer holds at most so many records in memory; more go to the spool.",
     )
     queue_max_mib: int = Field(
         128,
         ge=1,
+        le=2**21 - 1,
         description="The producer holds at most so many MiB in memory; more go to the spool.",
     )
     spool_after_seconds: float = Field(
@@ -325,22 +341,21 @@ class TopicSettings(Section):
     order_partitions: int = Field(
         3, ge=1, le=10_000, description="kite.orders is created with so many partitions."
     )
-    tick_retention_hours: float = Field(
-        72.0, gt=0, description="Each kite.ticks.<exchange> keeps its records for so many hours."
+    tick_retention_hours: Hours = Field(
+        72.0, description="Each kite.ticks.<exchange> keeps its records for so many hours."
     )
-    order_retention_hours: float = Field(
-        720.0, gt=0, description="kite.orders keeps its records for so many hours."
+    order_retention_hours: Hours = Field(
+        720.0, description="kite.orders keeps its records for so many hours."
     )
-    event_retention_hours: float = Field(
-        720.0, gt=0, description="kite.events keeps its records for so many hours."
+    event_retention_hours: Hours = Field(
+        720.0, description="kite.events keeps its records for so many hours."
     )
-    control_retention_hours: float = Field(
+    control_retention_hours: Hours = Field(
         168.0,
-        gt=0,
         description="kite.control and kite.control.replies keep their records for so many hours.",
     )
-    deadletter_retention_hours: float = Field(
-        336.0, gt=0, description="kite.deadletter keeps its records for so many hours."
+    deadletter_retention_hours: Hours = Field(
+        336.0, description="kite.deadletter keeps its records for so many hours."
     )
 
     @model_validator(mode="after")
@@ -364,7 +379,7 @@ class RegistrySettings(Section):
         None, description="Log in to the registry under this name (basic authentication)."
     )
     password: SecretStr | None = Field(None, description="The password that belongs to username.")
-    ca_file: Path | None = Field(
+    ca_file: FilePath | None = Field(
         None,
         description="Trust the registry by the authorities in this PEM file; null means the "
         "system's.",
@@ -395,7 +410,7 @@ class RegistrySettings(Section):
 class SpoolSettings(Section):
     """The spool on disk, where records wait while Kafka is away."""
 
-    directory: Path | None = Field(
+    directory: FilePath | None = Field(
         None,
         description="Records wait in this directory; null means a temporary one, lost with the "
         "process.",
@@ -461,7 +476,7 @@ class InstrumentMasterSettings(Section):
         pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
         description="Load the list at this time of day, IST.",
     )
-    cache_file: Path | None = Field(
+    cache_file: FilePath | None = Field(
         None, description="Keep the list in this file between starts; null keeps it nowhere."
     )
 
