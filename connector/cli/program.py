@@ -38,6 +38,7 @@ class _Program(CommandGroup):
                 "simulate": "feed:simulate",
                 "record": "feed:record",
                 "tail": "tail:tail",
+                "verify": "verify:verify",
                 "schemas": "schemas:schemas",
             }.items()
         }

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from connector.cli.moments import time_of
 from connector.errors import SettingProblem, SettingsError
 from connector.kafka.tail import Since, TailRecord
 from connector.kafka.topics import TopicNames
@@ -22,10 +23,6 @@ MAX_PATTERN_CHARACTERS: Final = 64
 MAX_LEARNED: Final = 200_000
 """So many instruments that are none of those asked for are known by their key, at most."""
 _DAYS: Final = 366
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_AGO: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
-_TIME_OF_DAY: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?", re.ASCII)
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(T.{5,32})?", re.ASCII)
 _OFFSET: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 _SINCE_WORDS: Final = (
     "is no start; allowed are 90s, 5m, 2h or 1d ago, a time of today in India such as 09:15, "
@@ -43,7 +40,7 @@ def parse_since(text: str, now: datetime) -> Since:
     text = text.strip()
     if _OFFSET.fullmatch(text):
         return Since(offset=int(text))
-    time = _time(text, now.astimezone(IST))
+    time = time_of(text, now)
     if time is None:
         raise _wrong("--since", f"{text!r} {_SINCE_WORDS}")
     if time > now:
@@ -51,24 +48,6 @@ def parse_since(text: str, now: datetime) -> Since:
     if now - time > timedelta(days=_DAYS):
         raise _wrong("--since", f"{text} is more than {_DAYS} days ago, the most that is allowed")
     return Since(time_ms=round(time.timestamp() * 1000))
-
-
-def _time(text: str, now: datetime) -> datetime | None:
-    if (ago := _AGO.fullmatch(text)) is not None:
-        try:
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        except OverflowError:  # before the year 1
-            return datetime.min.replace(tzinfo=IST) + timedelta(days=1)
-    if _TIME_OF_DAY.fullmatch(text):
-        hour, _, rest = text.partition(":")
-        text = f"{now.date().isoformat()}T{hour:0>2}:{rest}"
-    if not _DATE.fullmatch(text):
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=IST)
 
 
 class Pattern(NamedTuple):
@@ -271,6 +250,19 @@ def _exchange(place: str, name: str) -> str:
         allowed = ", ".join(Exchange.__members__)
         raise _wrong(place, f"{name[:20]!r} is no exchange; there are {allowed}")
     return name
+
+
+def exchange_topics(words: Sequence[str], names: TopicNames) -> list[str]:
+    """Return the tick topics of exchanges, by their names or by the topics'; all without any.
+
+    Raises:
+        SettingsError: there is no such exchange.
+    """
+    ticks = names.all_ticks()
+    known = {exchange.name: topic for exchange, topic in ticks.items()}
+    known |= {topic: topic for topic in ticks.values()}
+    chosen = [known.get(word) or known[_exchange(word, word.upper())] for word in words]
+    return list(dict.fromkeys(chosen)) or list(ticks.values())
 
 
 def _wrong(place: str, reason: str) -> SettingsError:

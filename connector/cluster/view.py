@@ -42,7 +42,7 @@ MAX_COMMANDS: Final = 100
 """So many of the newest commands are kept."""
 MAX_WATCHLISTS: Final = 200
 """So many watchlists are shown, in the order of their names; all are counted."""
-EVENTS_BACK: Final = 2000
+EVENTS_BACK: Final = 5000
 """Reading begins so many records before the end of each partition of `kite.events`."""
 SHOWN_REFUSALS: Final = 5
 """So many refused instruments and errors of a reply are shown."""
@@ -340,7 +340,8 @@ class Notebook:
     def _event(self, value: bytes | None) -> None:
         event = self._decoder.decode(self._topics.events, value).value
         shown = shown_event(event)
-        self._events.append(shown)
+        if shown["type"] != "count":  # one a slot and minute, for whoever proves completeness
+            self._events.append(shown)
         if shown["type"] in _LOSSES:
             self._losses.append(shown)
         if self._oldest_ms is None or shown["time_ms"] < self._oldest_ms:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connector.codec.interface import REASONS, Transcoded, Twin
+from connector.codec.interface import REASONS, IdentityOf, Transcoded, Twin
 from connector.kite.wire import twins
 
-__all__ = ["IMPLEMENTATION", "REASONS", "Transcoded", "Transcoder", "Twin"]
+__all__ = ["IMPLEMENTATION", "REASONS", "Transcoded", "Transcoder", "Twin", "identity_of"]
 
 if TYPE_CHECKING:
     # for annotations: a class of its own, where the twin is known only at run time
     from connector.codec._pure import Transcoder
 
     IMPLEMENTATION: str
+    identity_of: IdentityOf
 else:
     IMPLEMENTATION, _twin = twins.load(twins.chosen(), __package__)
     Transcoder = _twin.Transcoder
+    identity_of = _twin.identity_of

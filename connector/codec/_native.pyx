@@ -15,13 +15,15 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from connector.codec.body cimport (
-    LONG_BYTES, Encoded, encode, mode_of, put_best, put_byte, put_double, put_encoded, put_full,
-    put_index, put_long, put_nulls, put_quote, uint16_at, uint32_at,
+    LONG_BYTES, Cursor, Encoded, encode, is_some, mode_of, next_long, put_best, put_byte,
+    put_double, put_encoded, put_full, put_index, put_long, put_nulls, put_quote, skip_bytes,
+    skip_levels, uint16_at, uint32_at,
 )
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS
+from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS, NO_PARTITIONS
+from connector.codec.partitioning import partition_of
 from connector.kite.wire.event_time import EXCHANGE_TIME_AHEAD_MS, EXCHANGE_TIME_BEHIND_MS
 from connector.kite.wire.models import Exchange, Mode
 from connector.kite.wire.layout import (
@@ -67,7 +69,9 @@ cdef struct Route:
     char framing[FRAMING_BYTES]
     char modes[4][MODE_BYTES]  # by rank: the mode, and whether it is tradable
     uint8_t mode_bytes[4]
-    int64_t ticks
+    int64_t ticks  # but for those since the last tally
+    int64_t *by_partition  # ticks since the last tally
+    uint32_t partitions
 
 
 cdef struct Instrument:
@@ -75,9 +79,10 @@ cdef struct Instrument:
     PyObject *key  # NULL: the place is free
     PyObject *identity  # token, exchange, tradingsymbol as they stand in a body; NULL: not yet made
     uint32_t token
+    uint32_t partition  # known as soon as the identity is
     uint8_t mode  # rank of the last packet's mode, 0 before the first, and of what is watched
-    bint expected  # the next packet is a snapshot
-    bint stray  # came without being expected
+    uint8_t expected  # the next packet is a snapshot
+    uint8_t stray  # came without being expected
 
 
 cdef bytes long_bytes(int64_t number):
@@ -267,9 +272,10 @@ cdef class Transcoder:
     cdef char session[SESSION_BYTES]  # slot and session_id as they stand in a body
     cdef Py_ssize_t session_bytes
     cdef int64_t sequence
+    cdef int64_t tallied  # the last sequence that a tally has counted
     cdef Encoded timestamp_ms  # of the last packet: many have the same second
 
-    def __cinit__(self, topics, schema_ids, slot):
+    def __cinit__(self, topics, schema_ids, slot, partitions=NO_PARTITIONS):
         cdef Route *route
         cdef bytes mode
         cdef int rank
@@ -294,8 +300,15 @@ cdef class Transcoder:
                 route.mode_bytes[rank] = len(mode)
             route.divisor = exchange.divisor
             route.known = True
+            route.partitions = partitions.get(topic, 1)
+            route.by_partition = <int64_t *>PyMem_Calloc(route.partitions, sizeof(int64_t))
+            if route.by_partition == NULL:
+                raise MemoryError
 
     def __dealloc__(self):
+        cdef size_t segment
+        for segment in range(SEGMENTS):
+            PyMem_Free(self.routes[segment].by_partition)
         Py_XDECREF(self.passing.key)
         Py_XDECREF(self.passing.identity)
 
@@ -304,14 +317,40 @@ cdef class Transcoder:
         return self.frame_bytes
 
     def counts(self):
-        return {exchange: self.routes[<int>exchange.value].ticks for exchange in Exchange}
+        cdef Route *route
+        cdef uint32_t partition
+        cdef int64_t ticks
+        cdef dict found = {}
+        for exchange in Exchange:
+            route = self.routes + <size_t>exchange.value
+            ticks = route.ticks
+            for partition in range(route.partitions):
+                ticks += route.by_partition[partition]
+            found[exchange] = ticks
+        return found
+
+    def next_tally(self):
+        cdef Route *route
+        cdef uint32_t partition
+        cdef dict ticks = {}
+        for exchange in Exchange:
+            route = self.routes + <size_t>exchange.value
+            for partition in range(route.partitions):
+                if route.by_partition[partition]:
+                    ticks[exchange, partition] = route.by_partition[partition]
+                    route.ticks += route.by_partition[partition]
+                    route.by_partition[partition] = 0
+        first = self.tallied + 1
+        self.tallied = self.sequence
+        return first, self.sequence, ticks
 
     def open_session(self, int64_t session_id):
         cdef size_t i
+        self.next_tally()
         session = self.slot + long_bytes(session_id)
         self.session_bytes = len(session)
         memcpy(self.session, PyBytes_AS_STRING(session), self.session_bytes)
-        self.sequence = 0
+        self.sequence = self.tallied = 0
         strays = []
         for i in range(<size_t>1 << self.instruments.bits):
             if self.instruments.places[i].key != NULL and self.instruments.places[i].stray:
@@ -410,7 +449,7 @@ cdef class Transcoder:
                 confirmed.append((token, MODES[mode]))
                 instrument.expected = False
                 instrument.mode = mode
-            route.ticks += 1
+            route.by_partition[instrument.partition] += 1
             self.sequence += 1
             self.add(records, packet, length, instrument, &received_us, snapshot)
         if start < end:
@@ -507,6 +546,9 @@ cdef class Transcoder:
         identity += b"\0" if symbol is None else b"\2" + string_bytes(symbol)
         Py_INCREF(identity)
         instrument.identity = <PyObject *>identity
+        instrument.partition = partition_of(
+            <object>instrument.key, self.routes[instrument.token & 0xFF].partitions
+        )
         return 0
 
 
@@ -515,3 +557,37 @@ cdef list with_reject(list rejected, str reason, const uint8_t *start, Py_ssize_
         rejected = []
     rejected.append((reason, (<const char *>start)[:count]))
     return rejected
+
+
+def identity_of(bytes value not None):
+    """See `connector.codec.interface.IdentityOf`."""
+    cdef Cursor body
+    cdef int i
+    body.at = <const uint8_t *>PyBytes_AS_STRING(value)
+    body.end = body.at + PyBytes_GET_SIZE(value)
+    skip_bytes(&body, FRAMING_BYTES)
+    for i in range(3):  # event_time, receive_time_us, instrument_token
+        next_long(&body)
+    skip_bytes(&body, next_long(&body))  # exchange
+    if is_some(&body):  # tradingsymbol
+        skip_bytes(&body, next_long(&body))
+    skip_bytes(&body, next_long(&body))  # mode
+    skip_bytes(&body, 1 + 8)  # tradable, last_price
+    for i in range(5):  # last_traded_quantity to total_sell_quantity
+        if is_some(&body):
+            if i == 1:
+                skip_bytes(&body, 8)
+            else:
+                next_long(&body)
+    if is_some(&body):  # ohlc
+        skip_bytes(&body, 4 * 8)
+    for i in range(5):  # last_trade_time to oi_day_low
+        if is_some(&body):
+            next_long(&body)
+    if is_some(&body):  # depth
+        skip_levels(&body)
+        skip_levels(&body)
+    slot, session_id, sequence = next_long(&body), next_long(&body), next_long(&body)
+    if body.at == NULL:
+        raise ValueError("not the value of a tick")
+    return slot, session_id, sequence

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from struct import Struct
 
-from connector.codec.interface import MAX_STRAYS, Transcoded
+from connector.codec.interface import MAX_STRAYS, NO_PARTITIONS, Tally, Transcoded
+from connector.codec.partitioning import partition_of
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.layout import (
     FULL,
@@ -70,9 +71,12 @@ def _time(seconds: int) -> bytes:
 class _Route:
     """What all ticks of an exchange have in common."""
 
-    __slots__ = ("count", "divisor", "exchange", "framing", "modes", "name", "topic")
+    __slots__ = (
+        "by_partition", "count", "divisor", "exchange", "framing", "modes", "name", "partitions",
+        "topic",
+    )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, topic: str, schema_id: int) -> None:
+    def __init__(self, exchange: Exchange, topic: str, schema_id: int, partitions: int) -> None:
         self.exchange = exchange
         self.topic = topic
         self.framing = b"\x00" + schema_id.to_bytes(4, "big")
@@ -80,13 +84,15 @@ class _Route:
         self.divisor = exchange.divisor
         tradable = _TRUE if exchange.tradable else _FALSE
         self.modes = {mode: _string(mode.value) + tradable for mode in Mode}
-        self.count = 0
+        self.partitions = partitions
+        self.count = 0  # but for those since the last tally
+        self.by_partition = [0] * partitions  # since the last tally
 
 
 class _Instrument:
     """What is remembered of a token between its packets."""
 
-    __slots__ = ("expected", "identity", "key", "mode", "stray")
+    __slots__ = ("expected", "identity", "key", "mode", "partition", "stray")
 
     def __init__(self, token: int) -> None:
         self.key = b"%d" % token
@@ -94,13 +100,18 @@ class _Instrument:
         self.mode: Mode | None = None  # of the last packet
         self.expected = False  # the next packet is a snapshot
         self.stray = False  # came without being expected
+        self.partition = 0  # known as soon as the identity is
 
 
 class Transcoder:
     """The twin in Python; `connector.codec.interface.Twin` describes it."""
 
     def __init__(
-        self, topics: Mapping[Exchange, str], schema_ids: Mapping[str, int], slot: int
+        self,
+        topics: Mapping[Exchange, str],
+        schema_ids: Mapping[str, int],
+        slot: int,
+        partitions: Mapping[str, int] = NO_PARTITIONS,
     ) -> None:
         self.packets = 0
         self.bytes = 0
@@ -108,21 +119,37 @@ class Transcoder:
         self.implausible_times = 0
         self.unkept = 0
         self._routes = {
-            exchange.value: _Route(exchange, topics[exchange], schema_ids[topics[exchange]])
+            exchange.value: _Route(exchange, topic, schema_ids[topic], partitions.get(topic, 1))
             for exchange in Exchange
+            for topic in [topics[exchange]]
         }
         self._slot = slot
         self._instruments: dict[int, _Instrument] = {}
         self._strays = 0
         self._symbols: Mapping[int, str] = {}
+        self._sequence = self._tallied = 0
         self.open_session(0)
 
     def counts(self) -> dict[Exchange, int]:
-        return {route.exchange: route.count for route in self._routes.values()}
+        return {
+            route.exchange: route.count + sum(route.by_partition) for route in self._routes.values()
+        }
+
+    def next_tally(self) -> Tally:
+        ticks = {}
+        for route in self._routes.values():
+            for partition, count in enumerate(route.by_partition):
+                if count:
+                    ticks[route.exchange, partition] = count
+                    route.count += count
+            route.by_partition = [0] * route.partitions
+        first, self._tallied = self._tallied + 1, self._sequence
+        return first, self._sequence, ticks
 
     def open_session(self, session_id: int) -> None:
+        self.next_tally()
         self._session = _long(self._slot) + _long(session_id)
-        self._sequence = 0
+        self._sequence = self._tallied = 0
         for token in [token for token, known in self._instruments.items() if known.stray]:
             del self._instruments[token]
         self._strays = 0
@@ -182,7 +209,6 @@ class Transcoder:
                 instrument.expected = False
                 instrument.mode = mode
             self._sequence += 1
-            route.count += 1
             timestamp, measures, best = _measures(packet, route.divisor)
             if timestamp and not plausible(timestamp * 1000, receive_ms):
                 self.implausible_times += 1
@@ -201,6 +227,7 @@ class Transcoder:
                     best,
                 )
             )
+            route.by_partition[instrument.partition] += 1
             records.append((route.topic, instrument.key, value))
         if leftover is not None:
             rejected.append(leftover)
@@ -223,6 +250,7 @@ class Transcoder:
         symbol = self._symbols.get(token)
         tradingsymbol = _NULL if symbol is None else _SOME + _string(symbol)
         instrument.identity = _long(token) + route.name + tradingsymbol
+        instrument.partition = partition_of(instrument.key, route.partitions)
         return instrument.identity
 
 
@@ -302,3 +330,76 @@ def _full(packet: bytes, divisor: float) -> tuple[int, bytes, bytes]:
             parts += (_varint(quantity << 1), _double(price / divisor), _varint(orders << 1))
         parts.append(_END)
     return timestamp, b"".join(parts), best
+
+
+class _Body:
+    """Reads a body from its beginning; IndexError or ValueError where it is none."""
+
+    def __init__(self, value: bytes, at: int) -> None:
+        self._value = value
+        self._at = at
+
+    def long(self) -> int:
+        number = shift = 0
+        while True:
+            byte = self._value[self._at]
+            if shift > 63:
+                raise ValueError("a varint without an end")
+            number |= (byte & 0x7F) << shift & 0xFFFFFFFFFFFFFFFF
+            shift += 7
+            self._at += 1
+            if byte < 0x80:
+                return (number >> 1) ^ -(number & 1)
+
+    def skip(self, count: int) -> None:
+        if not 0 <= count <= len(self._value) - self._at:
+            raise ValueError("a length beyond the end")
+        self._at += count
+
+    def some(self) -> bool:
+        """The branch of a union with null; there are no others."""
+        branch = self.long()
+        if branch not in (0, 1):
+            raise ValueError("no such branch")
+        return branch == 1
+
+    def skip_levels(self) -> None:
+        while items := self.long():
+            if items < 0:
+                self.long()
+            for _ in range(abs(items)):
+                self.long()
+                self.skip(8)
+                self.long()
+
+
+def identity_of(value: bytes) -> tuple[int, int, int]:
+    """Return slot, session_id and sequence; `connector.codec.interface.IdentityOf` describes it."""
+    body = _Body(value, 0)
+    try:
+        return _identity(body)
+    except (IndexError, ValueError):
+        raise ValueError("not the value of a tick") from None
+
+
+def _identity(body: _Body) -> tuple[int, int, int]:
+    body.skip(5)  # the framing
+    for _ in range(3):  # event_time, receive_time_us, instrument_token
+        body.long()
+    body.skip(body.long())  # exchange
+    if body.some():  # tradingsymbol
+        body.skip(body.long())
+    body.skip(body.long())  # mode
+    body.skip(1 + 8)  # tradable, last_price
+    for is_price in (False, True, False, False, False):  # last_traded_quantity and so on
+        if body.some():
+            body.skip(8) if is_price else body.long()
+    if body.some():  # ohlc
+        body.skip(4 * 8)
+    for _ in range(5):  # last_trade_time to oi_day_low
+        if body.some():
+            body.long()
+    if body.some():  # depth
+        body.skip_levels()
+        body.skip_levels()
+    return body.long(), body.long(), body.long()

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""How the parts of a packet are read and those of a tick's body are written; Avro's encoding."""
+"""How the parts of a packet are read, those of a tick's body written and read; Avro's encoding."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -175,3 +175,53 @@ cdef inline char *put_index(
     out = put_byte(out, 0)
     out = put_some_encoded(out, timestamp_ms)
     return put_nulls(out, 4)
+
+
+cdef struct Cursor:
+    # where a body is read; `at` becomes NULL where it is none
+    const uint8_t *at
+    const uint8_t *end
+
+
+cdef inline int64_t next_long(Cursor *body) noexcept nogil:
+    cdef uint64_t number = 0
+    cdef int shift = 0
+    while body.at != NULL:
+        if body.at == body.end or shift > 63:
+            body.at = NULL
+            break
+        number |= <uint64_t>(body.at[0] & 0x7F) << shift
+        shift += 7
+        body.at += 1
+        if not body.at[-1] & 0x80:
+            break
+    return <int64_t>(number >> 1) ^ -<int64_t>(number & 1)
+
+
+cdef inline void skip_bytes(Cursor *body, int64_t count) noexcept nogil:
+    if body.at != NULL and 0 <= count <= body.end - body.at:
+        body.at += count
+    else:
+        body.at = NULL
+
+
+cdef inline bint is_some(Cursor *body) noexcept nogil:
+    # the branch of a union with null; there are no others
+    cdef int64_t branch = next_long(body)
+    if not 0 <= branch <= 1:
+        body.at = NULL
+    return branch == 1
+
+
+cdef inline void skip_levels(Cursor *body) noexcept nogil:
+    cdef int64_t items = next_long(body)
+    while body.at != NULL and items != 0:
+        if items < 0:
+            items = -items
+            next_long(body)
+        while body.at != NULL and items > 0:
+            next_long(body)
+            skip_bytes(body, 8)
+            next_long(body)
+            items -= 1
+        items = next_long(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 from connector.kite.wire.layout import (
@@ -30,6 +31,8 @@ MAX_STRAYS: Final = 4096
 """Tokens that nobody expects, yet are remembered: bounds memory under garbage from the wire."""
 
 
+NO_PARTITIONS: Final[Mapping[str, int]] = MappingProxyType({})
+
 Record: TypeAlias = tuple[str, bytes, bytes]
 """(topic, key, value): the key is the token as decimal text, the value Confluent-framed Avro."""
 
@@ -50,6 +53,11 @@ feed with one packet a frame would feel.
 """
 
 
+Tally: TypeAlias = tuple[int, int, dict[tuple[Exchange, int], int]]
+"""The ticks of a part of a session: their first and last sequence, and how many of them went to
+each exchange's topic and partition. Without a tick the last is one less than the first."""
+
+
 class Twin(Protocol):
     """Turns the frames of one connection into Kafka records; one a slot, not thread-safe.
 
@@ -57,9 +65,16 @@ class Twin(Protocol):
     """
 
     def __init__(
-        self, topics: Mapping[Exchange, str], schema_ids: Mapping[str, int], slot: int
+        self,
+        topics: Mapping[Exchange, str],
+        schema_ids: Mapping[str, int],
+        slot: int,
+        partitions: Mapping[str, int] = NO_PARTITIONS,
     ) -> None:
         """Each exchange needs a topic, each topic the registry's id of its value's schema.
+
+        `partitions` says how many a topic has, by which `next_tally` counts; one that is not in it
+        has one.
 
         Raises:
             KeyError: an exchange has no topic, or a topic no id.
@@ -87,6 +102,9 @@ class Twin(Protocol):
 
     def counts(self) -> dict[Exchange, int]:
         """Return how many ticks of each exchange there were so far."""
+
+    def next_tally(self) -> Tally:
+        """Return the ticks since the last call, or since the session was opened."""
 
     def open_session(self, session_id: int) -> None:
         """A new socket, opened at `session_id` (UTC ms): ticks are numbered from 1 again."""
@@ -116,4 +134,18 @@ class Twin(Protocol):
         """Take one binary frame, read at `receive_time_us` (UTC); no bytes make it raise.
 
         A frame below two bytes is a heartbeat and yields nothing.
+        """
+
+
+class IdentityOf(Protocol):
+    """Reads what identifies a tick out of its framed value, and nothing else."""
+
+    def __call__(self, value: bytes, /) -> tuple[int, int, int]:
+        """Return slot, session_id and sequence.
+
+        They stand at the same place in every version of the schema, as fields are only appended
+        behind them.
+
+        Raises:
+            ValueError: it is not the value of a tick.
         """

@@ -127,6 +127,17 @@ class Reader:
             for number in range(self.partitions(topic))
         ]
 
+    def beginnings(self, topic: str) -> list[TopicPartition]:
+        """Return the first record that each partition still has, or its end where it has none.
+
+        Raises:
+            BrokerUnreachableError, TopicError: as `partitions`.
+        """
+        return [
+            TopicPartition(topic, number, self._watermarks(topic, number)[0])
+            for number in range(self.partitions(topic))
+        ]
+
     def every(self, topic: str, offset: int) -> list[TopicPartition]:
         """Return the same place of each partition: an offset, `BEGINNING` or `END`.
 

@@ -24,7 +24,7 @@ from connector.kafka.registry import topic_schemas
 from connector.kafka.topics import TopicNames
 from connector.kite.web.instruments import Instrument
 from connector.kite.wire.event_time import plausible
-from connector.kite.wire.models import ConnectionEvent, Order
+from connector.kite.wire.models import ConnectionEvent, Order, TickCount
 
 _MAGIC = b"\x00"
 _PREFIX_BYTES = 5
@@ -106,6 +106,7 @@ class RecordEncoder:
             "gap_to": event.gap_to_ms,
             "instruments": event.instruments,
             "tokens": list(event.tokens),
+            "count": None if event.count is None else _count(event.count),
         }
         return self._event_prefix + _body(self._event_schema, row)
 
@@ -246,6 +247,18 @@ class RecordDecoder:
         if name not in self._parsed:
             self._parsed[name] = fastavro.parse_schema(schemas.load(name))
         return self._parsed[name], "shipped"
+
+
+def _count(count: TickCount) -> dict[str, Any]:
+    return {
+        "first_sequence": count.first_sequence,
+        "last_sequence": count.last_sequence,
+        "session_ended": count.session_ended,
+        "partitions": [
+            {"exchange": exchange.name, "partition": partition, "ticks": ticks}
+            for (exchange, partition), ticks in count.partitions.items()
+        ],
+    }
 
 
 def _prefix(schema_id: int) -> bytes:

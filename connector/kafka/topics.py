@@ -104,6 +104,8 @@ class TopicsReport:
     created: list[str] = field(default_factory=list)
     extended: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    partitions: dict[str, int] = field(default_factory=dict)
+    """Topic → how many partitions it has."""
     max_message_bytes: dict[str, int] = field(default_factory=dict)
     """Topic → its largest batch, of those that tell: the topics made just now do not."""
     timestamp_after_max_ms: dict[str, int] = field(default_factory=dict)
@@ -221,6 +223,7 @@ class _Topics:
             self._create(missing, len(metadata.brokers))
             # one that somebody deletes meanwhile is made at the next look
             partitions |= self._visible({spec.name: 1 for spec in missing})
+        self._report.partitions = {spec.name: partitions[spec.name] for spec in specs}
         there = [spec for spec in specs if spec.name not in self._report.created]
         for spec in there:
             self._check_partitions(spec, partitions[spec.name])

@@ -22,12 +22,14 @@ from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import (
     ConnectionEvent,
+    ConnectionState,
     ErrorMessage,
     EventType,
     Exchange,
     Mode,
     OrderMessage,
     TextMessage,
+    TickCount,
     TickerMessage,
 )
 from connector.redaction import cut, one_line
@@ -38,6 +40,7 @@ _log = structlog.get_logger("connector.service.pipeline")
 SAMPLE_EVERY_US = 10_000
 """Latencies are taken of one frame in so many microseconds: of each one, they would cost more than
 its transcoding."""
+MINUTE_US = 60_000_000
 MAX_DEAD_LETTER_BYTES = 64 * 2**10
 """A dead letter of the feed keeps so many bytes from the beginning."""
 ORDER_WITHOUT_ID = "order_without_id"
@@ -101,6 +104,7 @@ class Pipeline:
         self._transcoder = transcoder
         self._account_of = account_of
         self._slots: dict[int, SlotPipeline] = {}
+        self._minute = 0
         self._symbols: Mapping[int, str] = {}
 
     def handler(self, slot: int) -> SlotPipeline:
@@ -118,6 +122,14 @@ class Pipeline:
         self._symbols = symbols
         for slot in self._slots.values():
             slot.transcoder.set_symbols(symbols)
+
+    def count_ticks(self) -> None:
+        """Write a count of each open session when a minute has begun; to be called each second."""
+        minute = self.time_us() // MINUTE_US
+        if minute != self._minute:
+            self._minute = minute
+            for slot in self._slots.values():
+                slot.count()
 
     def _write_order(self, update: Update) -> None:
         try:
@@ -182,7 +194,8 @@ class Pipeline:
 
     def take_event(self, event: ConnectionEvent, account: str) -> None:
         """Write an event: an edge in the life of a connection."""
-        self.recent_events.append((event, account))
+        if event.type is not EventType.COUNT:  # one a minute would push all others out
+            self.recent_events.append((event, account))
         value = self.encoder.event(event, account=account)
         self.events += 1
         self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
@@ -305,11 +318,15 @@ class SlotPipeline:
         # what the feed said last, and how often in a row
         self._said = ""
         self._said_count = 0
+        # whether the session has ticks to come: its last count is not written yet
+        self._open = False
         self._exchange_to_receive = pipeline.exchange_to_receive.observe
         self._receive_to_produce = pipeline.receive_to_produce.observe
 
     def opened(self, session_id: int) -> None:
         """Begin a session: sequences begin anew with a socket."""
+        self.count(ended=True)
+        self._open = True
         self.session_id = session_id
         self.transcoder.open_session(session_id)
 
@@ -367,7 +384,21 @@ class SlotPipeline:
                 log("feed_message", slot=self.slot, type=kind, count=count)
 
     def event(self, event: ConnectionEvent) -> None:
-        """Write an edge of the connection's life."""
+        """Write an edge of the connection's life; behind the end of a socket comes no frame."""
+        if event.state not in (None, ConnectionState.CONNECTED):
+            self.count(ended=True)
+        self._pipeline.take_event(event, self.account)
+
+    def count(self, *, ended: bool = False) -> None:
+        """Write how many ticks went where since the last count, if there are none too."""
+        if not self._open:
+            return
+        self._open = not ended
+        first, last, partitions = self.transcoder.next_tally()
+        count = TickCount(first, last, ended, partitions)
+        event = ConnectionEvent(
+            EventType.COUNT, self.slot, self._time_us() // 1000, self.session_id, count=count
+        )
         self._pipeline.take_event(event, self.account)
 
     def _news(self, said: str) -> int:

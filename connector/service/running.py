@@ -31,6 +31,7 @@ class Running:
         owner: of the slots.
         credentials: by the accounts' names.
         schema_ids: topic → the registry's id of its values' schema.
+        partitions: topic → how many it has.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Running:
         owner: SlotOwner,
         credentials: Mapping[str, Credentials],
         schema_ids: Mapping[str, int],
+        partitions: Mapping[str, int],
     ) -> None:
         settings, topics = outside.settings, outside.topics
         clustered = settings.cluster.enabled
@@ -54,7 +56,7 @@ class Running:
             producer,
             topics,
             RecordEncoder(topics, schema_ids),
-            lambda slot: Transcoder(topics.all_ticks(), schema_ids, slot),
+            lambda slot: Transcoder(topics.all_ticks(), schema_ids, slot, partitions),
             self._accounts.__getitem__,
             owned=self._owned if clustered else None,
             announced=self._announced,

@@ -214,7 +214,9 @@ class Service:
         outside = self._outside
         report, schema_ids = await outside.answers(self._progress.waiting_for)
         heed_limits(self.producer, outside.topics, report)
-        running = Running(outside, self.producer, self.owner, self.credentials, schema_ids)
+        running = Running(
+            outside, self.producer, self.owner, self.credentials, schema_ids, report.partitions
+        )
         self._progress.running = running
         for name, work in running.works():
             self._spawn(name, work)
@@ -235,6 +237,7 @@ class Service:
                 self._reporter.sample(self.running.pipeline)
                 self.owner.note(self._reporter.notes(self.running.pipeline, self._host))
                 self._losses.report(self.running.pipeline)
+                self.running.pipeline.count_ticks()
             await asyncio.sleep(1.0)
 
     async def _close_producer(self, deadline: float) -> bool:

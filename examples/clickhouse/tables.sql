@@ -189,7 +189,8 @@ CREATE TABLE IF NOT EXISTS `connection_events_queue` (
   `gap_from` Nullable(DateTime64(3, 'UTC')),
   `gap_to` Nullable(DateTime64(3, 'UTC')),
   `instruments` Nullable(Int64),
-  `tokens` Array(Int64)
+  `tokens` Array(Int64),
+  `count` Nullable(Tuple(`first_sequence` Int64, `last_sequence` Int64, `session_ended` Bool, `partitions` Array(Tuple(`exchange` String, `partition` Int32, `ticks` Int64))))
 ) ENGINE = Kafka
 SETTINGS
   kafka_broker_list = 'localhost:9092',
@@ -211,6 +212,7 @@ CREATE TABLE IF NOT EXISTS `connection_events` (
   `gap_to` Nullable(DateTime64(3, 'UTC')),
   `instruments` Nullable(Int64),
   `tokens` Array(Int64),
+  `count` Nullable(Tuple(`first_sequence` Int64, `last_sequence` Int64, `session_ended` Bool, `partitions` Array(Tuple(`exchange` String, `partition` Int32, `ticks` Int64)))),
   `kafka_topic` LowCardinality(String),
   `kafka_partition` UInt64,
   `kafka_offset` UInt64,

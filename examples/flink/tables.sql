@@ -101,7 +101,7 @@ CREATE TABLE `connection_events` (
   `slot_key` STRING COMMENT 'The key of the record',
   `slot` INT NOT NULL COMMENT 'The connection, also the record''s key as decimal text.',
   `account` STRING COMMENT 'Name of the api_key that the connection uses; never the key.',
-  `type` STRING NOT NULL COMMENT 'connected, disconnected, resubscribed, snapshot_done, gap, waiting_for_token, waiting_for_slot, unconfirmed, stalled, dropped, failed, closed, …; expect words that are not listed.',
+  `type` STRING NOT NULL COMMENT 'connected, disconnected, resubscribed, snapshot_done, gap, waiting_for_token, waiting_for_slot, unconfirmed, stalled, dropped, failed, closed, count, …; expect words that are not listed.',
   `time` TIMESTAMP(3) NOT NULL COMMENT 'When it happened.',
   `session_id` BIGINT COMMENT 'When the connection was opened: UTC milliseconds since 1970; null before its first opening.',
   `state` STRING COMMENT 'State of the connection after the event.',
@@ -110,6 +110,7 @@ CREATE TABLE `connection_events` (
   `gap_to` TIMESTAMP(3) COMMENT 'Gap: nothing was received until here.',
   `instruments` BIGINT COMMENT 'Number of instruments concerned.',
   `tokens` ARRAY<BIGINT NOT NULL> NOT NULL COMMENT 'The instruments concerned, where they are few enough to name.',
+  `count` ROW<`first_sequence` BIGINT, `last_sequence` BIGINT, `session_ended` BOOLEAN, `partitions` ARRAY<ROW<`exchange` STRING, `partition` INT, `ticks` BIGINT>>> COMMENT 'Count: how many ticks each partition has of a part of a session; null for all other types.',
   WATERMARK FOR `time` AS `time` - INTERVAL '5' SECOND
 ) WITH (
   'connector' = 'kafka',

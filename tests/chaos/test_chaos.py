@@ -8,6 +8,7 @@ the end the sockets carry what the commands asked for, and Kafka has what the so
 import asyncio
 import contextlib
 import os
+import time
 import uuid
 from datetime import date
 
@@ -27,7 +28,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.outside import Disks, Outside
 from tests.chaos.plan import POOL, make_plan
 from tests.chaos.steering import Steering
-from tests.chaos.ticks import TickReader, audit
+from tests.chaos.ticks import TickReader, audit, second_audit
 
 pytestmark = pytest.mark.chaos
 
@@ -108,7 +109,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             )
             if not ended:
                 chaos.fault(f"unread: {await asyncio.to_thread(reader.unread)}")
-            check_ticks(chaos, reader)
+            check_ticks(chaos, reader, topics)
             chaos.check_replies()
             chaos.check_feed()
             chaos.check_processes()
@@ -136,12 +137,15 @@ def compare_topic(chaos, settings, topics):
         chaos.fault(f"{topics.subscriptions}: {len(differing)} instruments are not as asked for")
 
 
-def check_ticks(chaos, reader):
+def check_ticks(chaos, reader, topics):
     killed = {process.name for process in chaos.fleet.all if process.killed}
     dropped = {process.name: sum(process.losses().values()) for process in chaos.fleet.all}
     found = audit(reader.ticks(), list(chaos.watch.sockets.values()), killed, dropped)
-    for text in found.faults[:20]:
+    lossy = {name for name, count in dropped.items() if count}
+    faults, line = second_audit(reader, topics, found, killed, lossy, round(time.time() * 1000))
+    for text in (*found.faults[:20], *faults[:20]):
         chaos.fault(text)
+    chaos.say(line)
     chaos.say(
         f"{found.ticks} ticks of {found.sessions} sessions, {found.repeats} repeats, "
         f"{found.lost_by_kills} lost in killed processes, {found.lost_as_told} lost as told"
@@ -169,7 +173,7 @@ def summarize(chaos, record_property):
         f"{chaos.outcome.excused_replies} excused, and {chaos.outcome.excused_crashes} crashes; "
         f"refused handshakes: "
         f"{dict(chaos.server.access.refusals)}; log errors: {dict(chaos.errors())}\n"
-        + "\n".join(text for text in chaos.outcome.log if " ticks of " in text)
+        + "\n".join(text for text in chaos.outcome.log if " ticks " in text)
         + "\nlongest time that wanted instruments were on no socket while nothing was done to a "
         "replica, by what came before:\n  " + "\n  ".join(lines)
     )

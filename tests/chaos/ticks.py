@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from connector.kafka.completeness import Completeness, Verdict
+from connector.kafka.records import RecordDecoder
 from connector.schemas import load
 
 _SCHEMA = fastavro.parse_schema(load("tick"))
@@ -31,11 +33,12 @@ class TickReader:
             "fetch.wait.max.ms": 50,
             "log_level": 0,
         }
+        self._topics = topics
         self._consumer = Consumer(self._properties)
         listed = self._consumer.list_topics(timeout=30).topics
-        self._places = [
+        self.places = [
             (topic, partition)
-            for topic in topics.all_ticks().values()
+            for topic in (*topics.all_ticks().values(), topics.events)
             for partition in listed[topic].partitions
         ]
         self._lives = defaultdict(int)
@@ -47,7 +50,7 @@ class TickReader:
 
     def __enter__(self):
         self._consumer.assign(
-            [TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in self._places]
+            [TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in self.places]
         )
         self._thread.start()
         return self
@@ -73,7 +76,7 @@ class TickReader:
 
     def leave(self, topic):
         """The topic is about to be deleted: read no more of it."""
-        places = [TopicPartition(*place) for place in self._places if place[0] == topic]
+        places = [TopicPartition(*place) for place in self.places if place[0] == topic]
         for consumer in self._consumers:
             with contextlib.suppress(KafkaException):  # it is another consumer's
                 consumer.incremental_unassign(places)
@@ -82,7 +85,7 @@ class TickReader:
         """The topic was made anew: read it from its beginning."""
         self._lives[topic] += 1
         consumer = Consumer(self._properties)
-        places = [place for place in self._places if place[0] == topic]
+        places = [place for place in self.places if place[0] == topic]
         consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
         self._consumers.append(consumer)
 
@@ -92,7 +95,7 @@ class TickReader:
 
     def unread(self, topic=None):
         """Of each partition that was not read to its end: what was read, and where it ends."""
-        reached = {place: 0 for place in self._places if topic is None or place[0] == topic}
+        reached = {place: 0 for place in self.places if topic is None or place[0] == topic}
         for (name, partition, life), offset, _, _ in list(self._messages):
             if (name, partition) in reached and life == self._lives[name]:
                 reached[name, partition] = offset + 1
@@ -109,12 +112,21 @@ class TickReader:
             place: (read, ends[place]) for place, read in reached.items() if read != ends[place]
         }
 
+    def events(self):
+        """The events of all connections, decoded, in order."""
+        decoder = RecordDecoder(self._topics)
+        for (topic, _, _), _, _, value in self._messages:
+            if topic == self._topics.events:
+                yield decoder.decode(topic, value).value
+
     def ticks(self):
         """(place, offset, token, slot, session_id, sequence), in order within a place.
 
         A topic that was deleted and made again is another place.
         """
         for place, offset, key, value in self._messages:
+            if place[0] == self._topics.events:
+                continue
             tick = fastavro.schemaless_reader(io.BytesIO(value[5:]), _SCHEMA, None)
             yield (
                 place,
@@ -144,6 +156,10 @@ class Audit:
     sessions: int = 0
     lost_by_kills: int = 0
     lost_as_told: int = 0
+    missing: Counter = field(default_factory=Counter)
+    """(slot, session_id) → numbers that are not there, below the highest that is"""
+    owners: dict = field(default_factory=dict)
+    """(slot, session_id) → name of the process"""
     faults: list = field(default_factory=list)
 
 
@@ -191,6 +207,8 @@ def audit(ticks, sockets, killed, dropped=None):
         by_socket[socket.number] = session
         last = max(session.sequences)
         missing = last - len(session.sequences)
+        result.missing[slot, session_id] = missing
+        result.owners[slot, session_id] = socket.owner
         if missing and socket.owner not in killed and missing <= dropped[socket.owner]:
             dropped[socket.owner] -= missing
             result.lost_as_told += missing
@@ -228,3 +246,38 @@ def _socket_of(session_id, session, sockets, taken):
         and session_id <= (socket.closed_ms or session_id)
     ]
     return min(found, key=lambda socket: abs(socket.opened_ms - session_id), default=None)
+
+
+def second_audit(reader, topics, found, killed, lossy, now_ms):
+    """What the connector's own counts say, held against `audit`: faults, and a line of numbers.
+
+    Both read the same records. A session of a process that was never killed and lost nothing is
+    complete here; whatever is missing there is missing here, and some event says why.
+    """
+    places = {place: 0 for place in reader.places if place[0] != topics.events}
+    known = Completeness(topics, places)
+    for event in reader.events():
+        known.event(event)
+    for place, _, _, slot, session_id, sequence in reader.ticks():
+        known.tick(place[:2], slot, session_id, sequence)
+    faults, verdicts, ticks = [], Counter(), 0
+    for session in known.report(now_ms):
+        where = (session.slot, session.session_id)
+        owner = found.owners.get(where)
+        verdicts[session.verdict] += 1
+        ticks += session.ticks
+        missing = sum(one.ticks for one in session.missing)
+        if missing < found.missing[where]:
+            faults.append(f"verify: {where} misses {missing}, and {found.missing[where]} are")
+        if owner is None or owner in killed:
+            continue
+        if owner not in lossy and session.verdict is not Verdict.COMPLETE:
+            faults.append(f"verify: {where} of {owner} is {session.verdict}: {session.missing}")
+        elif any(not one.explained_by for one in session.missing):
+            faults.append(f"verify: {where} misses {missing}, and no event says why")
+    if known.unreadable:
+        faults.append(f"verify: {known.unreadable} records could not be read")
+    if ticks != found.ticks - found.repeats:
+        faults.append(f"verify: {ticks} ticks, and {found.ticks - found.repeats} are there")
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    return faults, f"verify: {ticks} different ticks in sessions of which {counts}"

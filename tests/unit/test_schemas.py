@@ -33,6 +33,13 @@ VALUES = {
             "state": "connected", "reason": "silent", "gap_from": AT, "gap_to": AT,
             "instruments": 3, "tokens": [408065],
         },
+        {
+            "slot": 1, "type": "count", "time": AT, "session_id": 5,
+            "count": {
+                "first_sequence": 1, "last_sequence": 2, "session_ended": True,
+                "partitions": [{"exchange": "NSE", "partition": 4, "ticks": 2}],
+            },
+        },
     ],
     "order_update": [
         {

@@ -455,6 +455,7 @@ class EventType(StrEnum):
         DROPPED: a channel was full and lost messages, or caught up again.
         FAILED: the configured number of attempts is used up.
         CLOSED: the connection was closed by its owner.
+        COUNT: of the service: so many ticks went to Kafka, in `count`.
         INSTRUMENT_EXPIRED: of the service: an instrument is no longer listed.
         INSTRUMENT_CHANGED: of the service: a token means another instrument.
         INSTRUMENT_LIST_HELD_BACK: of the service: a list differs too much from the one before.
@@ -476,10 +477,24 @@ class EventType(StrEnum):
     DROPPED = "dropped"
     FAILED = "failed"
     CLOSED = "closed"
+    COUNT = "count"
     INSTRUMENT_EXPIRED = "instrument_expired"
     INSTRUMENT_CHANGED = "instrument_changed"
     INSTRUMENT_LIST_HELD_BACK = "instrument_list_held_back"
     INSTRUMENT_LIST_ACCEPTED = "instrument_list_accepted"
+
+
+@dataclass(slots=True, frozen=True)
+class TickCount:
+    """The ticks of a part of a session, which begins where the part of the count before ended."""
+
+    first_sequence: int
+    last_sequence: int
+    """One less than the first where there is no tick."""
+    session_ended: bool
+    """Whether the session has no further tick."""
+    partitions: Mapping[tuple[Exchange, int], int]
+    """How many ticks went to a partition of an exchange's topic; where there are any."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -499,6 +514,7 @@ class ConnectionEvent:
         instruments: how many it is about; None where it is not about any.
         tokens: those it is about, by name.
         code: the WebSocket's close code of a DISCONNECTED, None where the feed sent none.
+        count: of a COUNT, which the service writes: what was counted.
     """
 
     type: EventType
@@ -512,3 +528,4 @@ class ConnectionEvent:
     instruments: int | None = None
     tokens: tuple[int, ...] = ()
     code: int | None = None
+    count: TickCount | None = None

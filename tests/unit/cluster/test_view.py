@@ -121,6 +121,13 @@ def test_what_is_no_command_is_shown_as_that(notes):
     assert "must be one of" in shown["detail"]
 
 
+def test_counts_of_ticks_push_no_event_out(notes):
+    happened(notes, EventType.CONNECTED, 1)
+    for time_ms in range(2, MAX_EVENTS + 5):
+        happened(notes, EventType.COUNT, time_ms)
+    assert [event["type"] for event in notes.seen().events] == ["connected"]
+
+
 def test_gaps_and_drops_are_kept_beside_the_events(notes):
     happened(notes, EventType.GAP, 7000, gap_from_ms=2000, gap_to_ms=7000, slot=2)
     for number in range(MAX_EVENTS):

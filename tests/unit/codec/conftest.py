@@ -6,12 +6,22 @@ from tests.support.ticks import SCHEMA_IDS, TOPICS
 
 
 @pytest.fixture(params=["native", "pure"])
-def twin(request):
-    """The class of each twin: what is tested here holds for both."""
+def module(request):
+    """The module of each twin: what is tested here holds for both."""
     try:
-        return importlib.import_module(f"connector.codec._{request.param}").Transcoder
+        return importlib.import_module(f"connector.codec._{request.param}")
     except ImportError:
         pytest.skip("the compiled codec is not built")
+
+
+@pytest.fixture
+def twin(module):
+    return module.Transcoder
+
+
+@pytest.fixture
+def identity_of(module):
+    return module.identity_of
 
 
 @pytest.fixture

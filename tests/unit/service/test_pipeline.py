@@ -4,10 +4,23 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.kite.wire.messages import parse_message
-from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode, TextMessage
-from connector.service.pipeline import MAX_DEAD_LETTER_BYTES, RECENT_EVENTS, SAMPLE_EVERY_US
+from connector.kite.wire.models import (
+    ConnectionEvent,
+    ConnectionState,
+    EventType,
+    Exchange,
+    Mode,
+    TextMessage,
+    TickCount,
+)
+from connector.service.pipeline import (
+    MAX_DEAD_LETTER_BYTES,
+    MINUTE_US,
+    RECENT_EVENTS,
+    SAMPLE_EVERY_US,
+)
 from connector.simulator.wire import encode_frame, full_packet, index_packet, quote_packet
-from tests.support.producing import TIME_US, pipeline
+from tests.support.producing import TIME_US, PlainEncoder, pipeline
 
 INFY, NIFTY = 408065, 256265
 QUOTE = quote_packet(INFY, 157315)
@@ -134,7 +147,9 @@ def test_counts_go_on_when_a_slot_is_opened_again(kite):
         handler.opened(session)
         handler.frame(encode_frame([QUOTE]), TIME_US)
     assert kite.handler(0).session_id == 2
-    assert kite.received == 2
+    assert kite.packets(0) == 2
+    # and the count that ends the first session
+    assert kite.received == 3
 
 
 @pytest.mark.parametrize(
@@ -303,3 +318,77 @@ def test_the_newest_events_are_kept(kite):
         kite.take_event(ConnectionEvent(EventType.CONNECTED, number, 1), "main")
     assert len(kite.recent_events) == RECENT_EVENTS
     assert kite.recent_events[-1][0].slot == RECENT_EVENTS
+
+
+class Counting(PlainEncoder):
+    """Keeps the counts."""
+
+    def __init__(self):
+        self.counts = []
+
+    def event(self, event, *, account):
+        if event.count is not None:
+            self.counts.append((event.slot, event.session_id, event.time_ms, event.count))
+        return super().event(event, account=account)
+
+
+@pytest.fixture
+def counting():
+    now = [TIME_US]
+    kite = pipeline(time_us=lambda: now[0])
+    kite.encoder = Counting()
+    kite.now = now
+    kite.count_ticks()  # of the minute that has begun already
+    return kite
+
+
+def test_each_minute_every_open_session_is_counted(counting):
+    first, second = counting.handler(0), counting.handler(1)
+    first.opened(1000)
+    second.opened(2000)
+    first.frame(encode_frame([QUOTE, index_packet(NIFTY, 100)]), TIME_US)
+    counting.count_ticks()
+    assert counting.encoder.counts == []
+    counting.now[0] += MINUTE_US
+    for _ in range(2):
+        counting.count_ticks()
+    time_ms = counting.now[0] // 1000
+    assert counting.encoder.counts == [
+        (
+            0, 1000, time_ms,
+            TickCount(1, 2, False, {(Exchange.NSE, 0): 1, (Exchange.INDICES, 0): 1}),
+        ),
+        (1, 2000, time_ms, TickCount(1, 0, False, {})),
+    ]  # fmt: skip
+    assert counting.received == 2 + counting.events == 4
+
+
+def test_the_end_of_a_socket_is_counted_once(counting):
+    handler = counting.handler(0)
+    handler.opened(1000)
+    handler.frame(encode_frame([QUOTE]), TIME_US)
+    handler.event(event_in(ConnectionState.CONNECTED))
+    assert counting.encoder.counts == []
+    handler.event(event_in(ConnectionState.BACKING_OFF))
+    handler.event(event_in(ConnectionState.CLOSED))
+    counting.now[0] += MINUTE_US
+    counting.count_ticks()
+    ((_, session, _, count),) = counting.encoder.counts
+    assert (session, count) == (1000, TickCount(1, 1, True, {(Exchange.NSE, 0): 1}))
+    # behind the last tick, and before the event of the end
+    events = [record.value for record in produced(counting, "kite.events")]
+    assert events[1:3] == [b"event count 0 account-0", b"event disconnected 0 account-0"]
+
+
+def test_a_session_that_follows_at_once_ends_the_one_before(counting):
+    handler = counting.handler(0)
+    for session in (1000, 2000):
+        handler.opened(session)
+        handler.frame(encode_frame([QUOTE]), TIME_US)
+    handler.event(event_in(ConnectionState.CLOSED))
+    assert [(session, count.last_sequence, count.session_ended) for _, session, _, count in
+            counting.encoder.counts] == [(1000, 1, True), (2000, 1, True)]  # fmt: skip
+
+
+def event_in(state):
+    return ConnectionEvent(EventType.DISCONNECTED, slot=0, time_ms=9, state=state)

@@ -241,7 +241,9 @@ async def test_the_settings_say_who_owns_the_slots():
 
 def receiving(service):
     ids = {**SCHEMA_IDS, TOPICS.orders: 90, TOPICS.events: 91}
-    running = Running(service._outside, service.producer, service.owner, service.credentials, ids)
+    running = Running(
+        service._outside, service.producer, service.owner, service.credentials, ids, {}
+    )
     running.pipeline.encoder = PlainEncoder()
     running.handler(0)
     running.handler(1)
