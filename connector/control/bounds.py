@@ -16,6 +16,8 @@ MAX_STEPS: Final = 1000
 """A `sequence` may have so many steps; their instruments together are bounded as one command's."""
 MAX_FIELDS: Final = 32
 """A message of more fields is refused without a look at each of them."""
+MAX_STEP_FIELDS: Final = 8
+"""A step of a sequence of more fields is refused likewise."""
 MAX_ERRORS: Final = 20
 """A reply lists at most so many errors; the rest are counted."""
 ERROR_CHARACTERS: Final = 300
@@ -30,6 +32,8 @@ MAX_CLAIMS_OF_INSTRUMENT: Final = 1000
 """At most so many watchlists may claim one instrument: its record names them all."""
 MAX_CLAIMS: Final = 300_000
 """All watchlists may have at most so many claims: at most 25 MB of records."""
+MAX_CHANGES: Final = MAX_CLAIMS
+"""The steps of a sequence may change so many claims, one as often as they change it."""
 MAX_REFRESHES: Final = 100
 """At most so many `refresh-instruments` wait for the list; the next one is rejected."""
 STATUS_WATCHLISTS: Final = 1000

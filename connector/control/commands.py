@@ -31,7 +31,14 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, from_json
 
-from connector.control.bounds import MAX_FIELDS, MAX_INSTRUMENTS, MAX_STEPS, bounded, excerpt
+from connector.control.bounds import (
+    MAX_FIELDS,
+    MAX_INSTRUMENTS,
+    MAX_STEP_FIELDS,
+    MAX_STEPS,
+    bounded,
+    excerpt,
+)
 from connector.control.records import DIGEST_BYTES
 from connector.kite.wire.models import Mode
 from connector.redaction import is_printable
@@ -427,12 +434,27 @@ def parse(data: bytes | None, max_bytes: int) -> Command | Rejected:
         # whose id is it? of two "id" each reader takes another one
         known = None if twice == "id" else _id_of(raw)
         return Rejected(known, (f"{excerpt(twice)}: is there twice",))
-    if len(raw) > MAX_FIELDS:
-        return Rejected(_id_of(raw), (f"has {len(raw)} fields, no command has so many",))
+    if (much := _too_much(raw)) is not None:
+        return Rejected(_id_of(raw), (much,))
     try:
         return COMMAND.validate_python(raw)
     except ValidationError as error:
         return Rejected(_id_of(raw), _readable(error.errors(include_url=False), raw))
+
+
+def _too_much(raw: dict[str, Any]) -> str | None:
+    """Name what has so many parts that each of them must not become an error of its own."""
+    if len(raw) > MAX_FIELDS:
+        return f"has {len(raw)} fields, no command has so many"
+    steps = raw.get("steps")
+    if not isinstance(steps, list):
+        return None
+    if len(steps) > MAX_STEPS:
+        return f"steps: has {len(steps)} items, {MAX_STEPS} are allowed: send several commands"
+    for number, step in enumerate(steps):
+        if isinstance(step, dict) and len(step) > MAX_STEP_FIELDS:
+            return f"steps[{number}]: has {len(step)} fields, no step has so many"
+    return None
 
 
 class _RepeatedKeyError(Exception):
@@ -481,9 +503,9 @@ def _readable(details: Sequence[ErrorDetails], raw: dict[str, Any]) -> tuple[str
                 reasons.update(_wrong_instruments(raw["instruments"]))
             instruments_told = True
             continue
-        if instruments_told and detail["type"] == "too_short":
-            continue  # pydantic counts what is left without the wrong ones
         place, reason = _place(detail), _reason(detail)
+        if detail["type"] == "too_short" and any(one.startswith(f"{place}[") for one in reasons):
+            continue  # pydantic counts what is left without the wrong ones
         known = reasons.setdefault(place, [])
         if reason not in known:
             known.append(reason)
@@ -519,7 +541,8 @@ def _place(detail: ErrorDetails) -> str:
         return f"instruments[{location[1]}]"
     if place == "steps" and len(location) > 1:
         field = "type" if tag else "".join(excerpt(str(name)) for name in location[3:4])
-        return f"steps[{location[1]}].{field}".rstrip(".")
+        item = f"[{location[4]}]" if len(location) > 4 else ""
+        return f"steps[{location[1]}].{field}{item}".rstrip(".")
     return place
 
 
@@ -552,6 +575,8 @@ def _reason(detail: ErrorDetails) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         return "is not a field of this command"
+    if place.startswith("instruments["):
+        return _NO_INSTRUMENT
     if place == "instruments":
         return {
             "too_short": "must name at least one instrument",

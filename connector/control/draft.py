@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Final, NamedTuple
 
 from connector.control.bounds import (
+    MAX_CHANGES,
     MAX_CLAIMS,
     MAX_CLAIMS_OF_INSTRUMENT,
     MAX_WATCHLISTS,
@@ -48,6 +49,9 @@ _UNLISTED: Final = "not in the loaded list of instruments; `unlisted` accepts it
 _FULL: Final = "may claim {} instruments (cluster.watchlist_max_instruments)"
 _TOO_MANY_CLAIMS: Final = f"there are {MAX_CLAIMS} claims already, the most there may be"
 _NOTHING_CHANGED: Final = "a sequence is done in full or not at all: nothing was changed"
+_TOO_MANY_CHANGES: Final = (
+    f"with it the steps change more than {MAX_CHANGES} claims, the most a command may"
+)
 _SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _NO_CLAIMS: Final[Mapping[str, Mode]] = {}
 
@@ -115,7 +119,13 @@ class Draft:
 
     def _all_or_none(self, command: StepSequence) -> Answer:
         """Do all steps; one that is not done in full is the end of all."""
-        answers = [self._change(step) for step in command.steps]
+        answers: list[Answer] = []
+        changes = 0
+        for number, step in enumerate(command.steps):
+            answers.append(self._change(step))
+            changes += answers[-1].accepted
+            if changes > MAX_CHANGES:
+                return Answer(errors=(f"steps[{number}]: {_TOO_MANY_CHANGES}", _NOTHING_CHANGED))
         errors = tuple(
             f"steps[{number}]: {error}"
             for number, answer in enumerate(answers)

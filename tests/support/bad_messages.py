@@ -9,7 +9,7 @@ import gzip
 import json
 from typing import NamedTuple
 
-from connector.control.bounds import MAX_INSTRUMENTS
+from connector.control.bounds import MAX_INSTRUMENTS, MAX_STEPS
 
 ANSWERED, PUT_ASIDE = "answered", "put aside"
 FULL_BYTES = 999_000
@@ -138,6 +138,16 @@ FIELDS = [
     _answered("a field named like a place", type="subscribe", **{"instruments[": [257]}),
     _answered("fields named like places", **SUBSCRIBE,
               **{"instruments[0]": 1, "instruments[": 1, "": 1, "type.mode": 1, "mode ": "full"}),
+    _answered("a sequence of steps without end", type="sequence", steps=[{}] * 200_000),
+    _answered("a sequence of as many wrong steps as may be", type="sequence",
+              steps=[dict.fromkeys("abcdefgh")] * MAX_STEPS),
+    _answered("a step of eighty thousand fields", type="sequence",
+              steps=[{"type": "delete", **{str(n): n for n in range(80_000)}}]),
+    _answered("a sequence of numbers", type="sequence", steps=[1, None, [], ""]),
+    _answered("a sequence in a sequence", type="sequence",
+              steps=[{"type": "sequence", "steps": [{"type": "delete", "watchlist": "w"}]}]),
+    _answered("a step of instruments that are none", type="sequence",
+              steps=[{"type": "subscribe", "instruments": ["x"] * 100_000}]),
     _text("a field of escapes", f'{_ONE[:-1]}, "\\u001b[2J\\u0007": 1}}'),
     _text("a field that turns the writing", f'{_ONE[:-1]}, "\\u202egnp.exe": 1}}'),
     _text("the same field twice", f'{_ONE[:-1]}, "watchlist": "keep", "watchlist": "algo"}}'),

@@ -248,7 +248,7 @@ def test_what_is_wrong_in_a_sequence_is_found():
     assert wrong.errors[0] == (
         "steps[1].type: must be one of subscribe, unsubscribe, set-mode, delete"
     )
-    assert wrong.errors[1].startswith("steps[2].instruments: ")
+    assert wrong.errors[1].startswith("steps[2].instruments[0]: must be an instrument token")
     assert wrong.errors[2] == "steps[3].id: is not a field of this command"
     many = [{"type": "subscribe", "instruments": list(range(1, 30_001))}] * 2
     assert "more than 50000" in parsed(id="1", type="sequence", steps=many).errors[0]

@@ -480,3 +480,18 @@ def test_a_sequence_is_done_in_full_or_not_at_all():
     assert reply["errors"][0] == "steps[2]: watchlist: c has no instruments"
     assert "nothing was changed" in reply["errors"][1]
     assert run.state.subscriptions == before
+
+
+def test_a_sequence_that_changes_the_same_again_and_again_ends(monkeypatch):
+    monkeypatch.setattr("connector.control.draft.MAX_CHANGES", 10)
+    run = Run()
+    run.send("subscribe", watchlist="a", instruments=[A, B, C], mode="ltp")
+    before = run.state.subscriptions
+    steps = [
+        {"type": "set-mode", "watchlist": "a", "mode": mode} for mode in ("full", "ltp", "quote")
+    ]
+    reply = run.send("sequence", steps=[*steps, *steps])
+    assert reply["status"] == "REJECTED"
+    assert reply["errors"][0].startswith("steps[3]: with it the steps change more than")
+    assert run.state.subscriptions == before
+    assert run.send("sequence", steps=steps)["status"] == "APPLIED"
