@@ -13,7 +13,7 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help setup demo test chaos check format bench integration downstream compose-test deploy-test chart schemas docs lock dist clean
+.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test chart schemas docs lock dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -62,6 +62,13 @@ bench: $(NATIVE) ## every figure, next to pykiteconnect + fastavro + confluent-k
 integration: $(NATIVE) ## against real Kafka and registry (containers, or addresses in the environment)
 	@$(BIN)/pytest tests/integration -m integration $(ARGS)
 
+browser-test: $(NATIVE) $(VENV)/.browser ## the page in a real Chromium (apt-get install chromium, or CHROMIUM=path)
+	@$(BIN)/pytest tests/browser -m browser $(ARGS)
+
+$(VENV)/.browser: requirements/browser.txt $(STAMP)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/browser.txt
+	@touch $@
+
 downstream: $(NATIVE) ## every reader over one tape of ticks, on a real Kafka
 	@$(BIN)/pytest tests/integration/downstream -m downstream $(ARGS)
 
@@ -102,6 +109,7 @@ lock: $(STAMP) ## renew requirements/*.txt
 	@$(LOCK) pyproject.toml -o requirements/run.txt
 	@$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --group deploy -o requirements/deploy.txt
+	@$(LOCK) --group browser -o requirements/browser.txt
 	@$(LOCK) --group spark -o requirements/spark.txt
 	@$(LOCK) --group clickhouse -o requirements/clickhouse.txt
 	@$(LOCK) --group frames -o requirements/frames.txt

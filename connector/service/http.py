@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from connector.errors import PortInUseError, SettingProblem, SettingsError
 from connector.kite.web.http_server import Answer, HttpServer, Request, Stream
+from connector.service.operator_commands import PATH
 from connector.service.operator_page import OperatorPage
 from connector.service.pages import Pages, Readiness
 from connector.service.status import ServiceStatus
@@ -32,14 +33,15 @@ class StatusServer(HttpServer):
     ) -> None:
         self.pages = Pages(status, readiness)
         self._page = page
-        super().__init__(http.host, http.port, self._answer_to)
+        posts = (PATH,) if page is not None and page.takes_commands else ()
+        super().__init__(http.host, http.port, self._answer_to, posts=posts)
         self._settings = http
 
-    def _answer_to(self, request: Request) -> Answer | Stream:
+    def _answer_to(self, request: Request) -> Answer | Stream | Awaitable[Answer]:
         answer = self.pages.guarded(request.path, lambda: self._of_page(request))
         return answer or self.pages.answer(request.path, request.accept)
 
-    def _of_page(self, request: Request) -> Answer | Stream | None:
+    def _of_page(self, request: Request) -> Answer | Stream | Awaitable[Answer] | None:
         return self._page.answer(request) if self._page is not None else None
 
     async def start(self) -> None:

@@ -5,6 +5,7 @@
     /page/stream          server-sent events: a snapshot a second, the same one for all viewers
     /page/instruments     ?q=…: instruments by a part of their name, or their token
     /page/instrument      ?token=…: one instrument, its newest tick, and why it has none
+    /page/command         POST: a command, where there is an operator's token
 
 Nothing is worked for, read or kept while nobody looks. Asking changes nothing and logs nothing.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -28,6 +29,7 @@ from connector.kite.wire.models import ConnectionEvent, Exchange
 from connector.redaction import printable
 from connector.service import page_files
 from connector.service.inspector import Facts, Inspector, find, reasons
+from connector.service.operator_commands import PATH, OperatorCommands
 from connector.service.readiness import Progress
 from connector.service.slots import SETTINGS_WATCHLIST, SlotOwner
 from connector.service.status import ConnectionStatus, ServiceStatus
@@ -59,7 +61,7 @@ class OperatorPage:
         progress: how far the service has come.
         view: what the cluster has written of itself.
         host: this process's name in the cluster.
-        commands: whether commands are accepted here.
+        commands: takes commands; the page only reads where it takes none.
         clock: for times.
     """
 
@@ -73,7 +75,7 @@ class OperatorPage:
         view: ClusterView,
         host: str,
         *,
-        commands: bool = False,
+        commands: OperatorCommands | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settings = settings
@@ -103,6 +105,11 @@ class OperatorPage:
         self._own: tuple[float, Mapping[int, Subscription]] = (0.0, {})
 
     @property
+    def takes_commands(self) -> bool:
+        """Whether whoever has the operator's token may change something."""
+        return self._commands is not None and self._commands.enabled
+
+    @property
     def viewers(self) -> int:
         """How many pages are live."""
         return len(self._viewers)
@@ -114,12 +121,14 @@ class OperatorPage:
         self._inspector.close()
         self._view.close()
 
-    def answer(self, request: Request) -> Answer | Stream | None:
+    def answer(self, request: Request) -> Answer | Stream | Awaitable[Answer] | None:
         """Return what the page asks for; None for what is not the page's."""
         if (file := page_files.answer(request.path)) is not None:
             return file
         if not request.path.startswith("/page/"):
             return None
+        if request.path == PATH and self._commands is not None and self.takes_commands:
+            return self._commands.answer(request)
         if len(request.query) > MAX_QUERY_CHARS:
             return _json(414, {"error": f"more than {MAX_QUERY_CHARS} characters behind the ?"})
         if request.path != "/page/stream" and not self._may_ask():
@@ -197,7 +206,7 @@ class OperatorPage:
         return {
             "now_ms": now_us // 1000,
             "host": self._host,
-            "commands": self._commands,
+            "commands": self.takes_commands,
             "status": document,
             "slots": self._slots(status.connections, seen, now_us),
             "leader": self._leader(seen),

@@ -29,6 +29,7 @@ from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.logs import SecretMask
 from connector.service.losses import Losses
+from connector.service.operator_commands import OperatorCommands
 from connector.service.operator_page import OperatorPage
 from connector.service.outside import Outside
 from connector.service.readiness import Phase, Progress
@@ -88,6 +89,7 @@ class Service:
         self.status: Callable[[], ServiceStatus] = self._reporter.status
         """How everything is at this moment."""
         self._host = socket.gethostname()
+        self._commands = OperatorCommands(settings, topics)
         self.page = OperatorPage(
             settings,
             self.status,
@@ -96,6 +98,7 @@ class Service:
             self._progress,
             ClusterView(settings, topics, clock=outside.clock),
             self._host,
+            commands=self._commands,
             clock=outside.clock,
         )
         self.http = StatusServer(settings.http, self.status, self._reporter.readiness, self.page)
@@ -141,9 +144,11 @@ class Service:
         """Open the status server and begin everything else; returns without waiting for it.
 
         Raises:
+            SettingsError: the operator's token cannot be used.
             PortInUseError: the status server's port is taken.
             SpoolError: the spool's directory cannot be used.
         """
+        self._commands.check()
         await self.http.start()
         try:
             await self.producer.start()

@@ -488,6 +488,11 @@ class HttpSettings(Section):
     port: int = Field(
         8090, ge=0, le=65535, description="Listen on this port; 0 takes any free one."
     )
+    operator_token_file: Path | None = Field(
+        None,
+        description="A file with a token of at least 24 characters: whoever has it sends commands "
+        "from the page. When it is not set, the page only reads.",
+    )
 
 
 LogLevel = Literal["debug", "info", "warning", "error"]

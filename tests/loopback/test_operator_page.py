@@ -110,3 +110,38 @@ async def in_client(around, act):
             return act(client)
 
     return await asyncio.to_thread(run)
+
+
+async def test_an_operator_tries_a_command_and_applies_what_was_shown(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("operator-" + "t" * 24)
+    async with stack(STEPPED, cluster={"enabled": True}) as around:
+        settings = around.changed(http={"port": 0, "operator_token_file": file})
+        async with service(around, settings) as running, aiohttp.ClientSession() as session:
+
+            async def send(**fields):
+                headers = {"Authorization": f"Bearer {file.read_text()}"}
+                url = f"{running.http.url}/page/command"
+                async with session.post(url, json=fields, headers=headers) as response:
+                    return response.status, await response.json()
+
+            command = {"type": "subscribe", "watchlist": "desk", "instruments": [408065]}
+            status, tried = await send(**command, dry_run=True)
+            assert (status, tried["reply"]["status"], tried["reply"]["accepted"]) == (
+                200, "APPLIED", 1,
+            )  # fmt: skip
+            revision = tried["expected_revision"]
+            status, done = await send(**command, expected_revision=revision)
+            assert (status, done["reply"]["status"]) == (200, "APPLIED")
+            status, late = await send(type="delete", watchlist="desk", expected_revision=revision)
+            assert (status, late["reply"]["status"]) == (200, "REJECTED")
+
+
+async def test_without_a_token_the_page_takes_no_command():
+    async with (
+        stack(STEPPED, cluster={"enabled": True}) as around,
+        service(around) as running,
+        aiohttp.ClientSession() as session,
+        session.post(f"{running.http.url}/page/command", json={"type": "rebalance"}) as response,
+    ):
+        assert response.status == 405

@@ -47,7 +47,7 @@ async function send(body) {
   });
   const document = await answer.json();
   if (!answer.ok) throw new Error(document.error ?? `HTTP ${answer.status}`);
-  return document.reply;
+  return document;
 }
 
 function tell(words, mark, reasons = []) {
@@ -63,7 +63,7 @@ function told(reply, dry) {
     ...(reply.errors ?? []),
     ...(reply.refused ?? []).slice(0, 50).map((one) => `${one.instrument}: ${one.reason}`),
   ];
-  const words = `${dry ? "Tried, nothing changed" : "Done"}: ${reply.status}, revision ${reply.revision}, `
+  const words = `${dry ? "Tried, nothing changed" : reply.status === "APPLIED" ? "Done" : "Nothing changed"}: ${reply.status}, revision ${reply.revision}, `
     + `${count(reply.accepted ?? 0)} accepted, ${count((reply.refused ?? []).length)} refused.`;
   tell(words, reply.status === "APPLIED" ? (reasons.length ? "warn" : "good") : "bad", reasons);
 }
@@ -71,20 +71,21 @@ function told(reply, dry) {
 async function run(body, dry) {
   attempt.disabled = apply.disabled = true;
   tell("Waiting for the leader's reply.");
-  let reply = null;
+  let answer = null;
   try {
-    reply = await send(body);
-    told(reply, dry);
+    answer = await send(body);
+    told(answer.reply, dry);
   } catch (error) {
     tell(error.message, "bad");
   } finally {
     attempt.disabled = false;
   }
-  return reply;
+  return answer;
 }
 
 export function start() {
   shown();
+  byId("command-type").addEventListener("change", shown);
   form.addEventListener("input", (event) => {
     if (event.target.id === "operator-token") return;
     shown();
@@ -94,8 +95,9 @@ export function start() {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const body = built();
-    const reply = await run({ ...body, dry_run: true }, true);
-    tried = reply?.status === "APPLIED" ? { ...body, expected_revision: reply.revision } : null;
+    const answer = await run({ ...body, dry_run: true }, true);
+    const applies = answer?.reply.status === "APPLIED";
+    tried = applies ? { ...body, expected_revision: answer.expected_revision } : null;
     apply.disabled = tried === null;
   });
   apply.addEventListener("click", async () => {

@@ -194,7 +194,7 @@ export function view(shown, nowMs) {
     const { reply } = command;
     cells(tr, [time(command.time_ms, nowMs), `${command.type}${command.dry_run ? " (dry run)" : ""}`, command.detail, reply
       ? `${reply.status}, revision ${reply.revision}, ${count(reply.accepted)} accepted${reply.refused ? `, ${count(reply.refused)} refused` : ""}${reply.reasons.length ? `: ${reply.reasons.join("; ")}` : ""}`
-      : "no reply yet"]);
+      : command.dry_run ? "tried, nothing changed: answered to whoever asked" : "no reply yet"]);
   });
 }
 

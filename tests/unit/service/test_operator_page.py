@@ -5,7 +5,6 @@ import pytest
 
 from connector.cluster.view import Seen
 from connector.control.records import Subscription
-from connector.control.state import NoNames
 from connector.kite.web.http_server import Answer, Request, Stream
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode
 from connector.service.operator_page import (
@@ -21,43 +20,12 @@ from connector.service.readiness import Progress
 from connector.service.status import ConnectionStatus
 from connector.settings.models import Settings
 from connector.testing import FakeClock
+from tests.support.page import Owner, View
 from tests.support.producing import pipeline
 from tests.support.status import service_status
 
 INFY = 408065
 NOON_MS = 1_767_585_600_000
-
-
-class View:
-    """What the cluster has written, as a test says."""
-
-    def __init__(self):
-        self.seen = Seen(loaded=True)
-        self.looks = 0
-        self.closed = False
-
-    def look(self):
-        self.looks += 1
-        return self.seen
-
-    def close(self):
-        self.closed = True
-
-
-class Owner:
-    leads = False
-
-    def __init__(self):
-        self.silent = {}
-
-    def names(self):
-        return NoNames()
-
-    def subscriptions(self):
-        return None
-
-    def silent_tokens(self, slot):
-        return self.silent.get(slot)
 
 
 class Viewer:

@@ -1,0 +1,188 @@
+"""Commands from the page, for whoever has the operator's token: into `kite.control`, as `ctl` does.
+
+A command is tried first: with `dry_run` it changes nothing, and the answer says at which revision
+it was tried. What is to have an effect must name that revision, so nothing is applied but what was
+shown. The token comes in a header, which no other site can make a browser send; it is compared in
+constant time, and stands in no address and no log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from connector.control.client import ControlClient, new_id
+from connector.control.commands import Command, Rejected, Reply, Status, parse
+from connector.errors import (
+    BrokerUnreachableError,
+    ConnectorError,
+    NoReplyError,
+    SettingProblem,
+    SettingsError,
+)
+from connector.files import UnusableFileError, read_bounded
+from connector.kafka.topics import TopicNames
+from connector.kite.web.http_server import Answer, Request
+from connector.settings.models import Settings
+
+PATH: Final = "/page/command"
+MIN_TOKEN_CHARS: Final = 24
+"""A shorter token is not taken: it might be guessed."""
+MAX_TOKEN_BYTES: Final = 1024
+"""The token's file may have so many bytes."""
+REPLY_SECONDS: Final = 20.0
+"""The leader has so long for each reply."""
+_SETTING: Final = "http.operator_token_file"
+_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+_log = structlog.get_logger("connector.http")
+
+Send = Callable[[Command], Reply]
+"""Writes a command and waits for its reply; blocks, and raises what `ControlClient.send` does."""
+
+
+class OperatorCommands:
+    """Takes commands from the page, one at a time; belongs to the event loop.
+
+    Args:
+        settings: where the token is, and how brokers are reached.
+        topics: the topics' names.
+        send: sends a command, in a thread; through Kafka when not given.
+    """
+
+    def __init__(self, settings: Settings, topics: TopicNames, send: Send | None = None) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._send = send or self._through_kafka
+        self._file = settings.http.operator_token_file
+        self._busy = False
+        self._wrong = 0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether commands are taken at all."""
+        return self._file is not None and self._settings.cluster.enabled
+
+    def check(self) -> None:
+        """Look whether the token can be read.
+
+        Raises:
+            SettingsError: it cannot, or it is too short.
+        """
+        if self._file is None:
+            return
+        try:
+            token = _token(self._file)
+        except UnusableFileError as error:
+            raise SettingsError([SettingProblem(_SETTING, f"{self._file} {error}")]) from error
+        if len(token) < MIN_TOKEN_CHARS:
+            raise SettingsError(
+                [SettingProblem(_SETTING, f"needs {MIN_TOKEN_CHARS} characters at least")]
+            )
+
+    async def answer(self, request: Request) -> Answer:
+        """Try or send the command in a request's body; never raises."""
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        command = self._command(request.body)
+        if isinstance(command, Answer):
+            return command
+        if self._busy:
+            return _json(503, {"error": "another command is under way: try again"})
+        self._busy = True
+        try:
+            return await self._sent(command)
+        finally:
+            self._busy = False
+
+    def _refusal(self, request: Request) -> Answer | None:
+        headers = request.headers
+        if request.method != "POST":
+            return _json(405, {"error": "POST a command"})
+        if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return _json(415, {"error": "a command is application/json"})
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+        if site not in ("same-origin", "none") or (
+            origin is not None and urlsplit(origin).netloc != headers.get("host")
+        ):
+            return _json(403, {"error": "commands come from the page itself"})
+        if not self._authorized(headers.get("authorization", "")):
+            self._wrong += 1
+            if not self._wrong & (self._wrong - 1):  # the first and each power of two
+                _log.warning("operator_token_rejected", count=self._wrong)
+            return _json(401, {"error": "not the operator's token"})
+        return None
+
+    def _authorized(self, header: str) -> bool:
+        scheme, _, given = header.partition(" ")
+        if self._file is None or scheme.lower() != "bearer":
+            return False
+        try:
+            token = _token(self._file)  # read each time: it may be changed while this runs
+        except UnusableFileError:
+            return False
+        equal = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token)
+        return equal and len(token) >= MIN_TOKEN_CHARS
+
+    def _command(self, body: bytes) -> Command | Answer:
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError):
+            return _json(400, {"error": "the body is no JSON"})
+        if not isinstance(fields, dict) or "id" in fields:
+            return _json(400, {"error": "the body must be a command, without an id"})
+        written = json.dumps({"id": new_id(), **fields}).encode()
+        command = parse(written, self._settings.cluster.command_max_bytes)
+        if isinstance(command, Rejected):
+            return _json(400, {"error": "; ".join(command.errors)})
+        if not command.dry_run and command.expected_revision is None:
+            return _json(428, {"error": "try it first (dry_run), then send the expected_revision"})
+        return command
+
+    async def _sent(self, command: Command) -> Answer:
+        try:
+            reply, revision = await asyncio.to_thread(self._tried, command)
+        except NoReplyError as error:
+            return _json(504, {"error": str(error)})
+        except BrokerUnreachableError as error:
+            return _json(503, {"error": str(error)})
+        except ConnectorError as error:
+            return _json(502, {"error": str(error)})
+        if not command.dry_run:
+            _log.info(
+                "operator_command_sent",
+                id=command.id,
+                type=command.type,
+                status=reply.status.value,
+                revision=reply.revision,
+            )
+        document = json.loads(reply.model_dump_json(exclude_none=True))
+        return _json(200, {"reply": document, "expected_revision": revision})
+
+    def _tried(self, command: Command) -> tuple[Reply, int | None]:
+        """Send a command; one that is only tried, at the revision of this moment."""
+        if not command.dry_run:
+            return self._send(command), command.expected_revision
+        now = self._send(Status(id=new_id(), type="status"))
+        at = command.model_copy(update={"expected_revision": now.revision})
+        return self._send(at), now.revision
+
+    def _through_kafka(self, command: Command) -> Reply:
+        settings = self._settings
+        with ControlClient(settings.kafka, self._topics, name=settings.name) as client:
+            return client.send(command, REPLY_SECONDS)
+
+
+def _token(file: Path) -> bytes:
+    return read_bounded(file, MAX_TOKEN_BYTES).strip()
+
+
+def _json(status: int, document: dict[str, Any]) -> Answer:
+    body = json.dumps(document, default=str).encode()
+    return Answer(status, "application/json; charset=utf-8", body, _HEADERS)

@@ -1,0 +1,257 @@
+"""The page in a real browser: what it shows, whether it stays live, and who can use it."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from connector.control.client import ControlClient, new_id
+from connector.control.commands import COMMAND
+from connector.service.http import StatusServer
+from connector.service.operator_page import OperatorPage
+from connector.service.readiness import Progress
+from connector.service.status import ConnectionStatus
+from connector.settings.models import Settings
+from connector.simulator import SimulatorConfig
+from connector.testing import until
+from tests.support.page import Owner, View
+from tests.support.stack import TOPICS, service, stack
+from tests.support.status import service_status
+
+pytestmark = pytest.mark.browser
+
+MARKUP = "<b class=smuggled>bold</b>"
+UPDATES = 1000
+
+# The contrast of each piece of text with what is behind it, as WCAG counts it.
+CONTRAST = """() => {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const rgba = (color) => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = color;
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((one) => {
+      const c = one / 255;
+      return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const behind = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const color = rgba(getComputedStyle(at).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return [255, 255, 255, 255];
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode, parent = node.parentElement;
+    if (!node.textContent.trim() || !parent.checkVisibility()) continue;
+    if (parent.closest("noscript, option")) continue;
+    const style = getComputedStyle(parent);
+    const [a, b] = [light(rgba(style.color)), light(behind(parent))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    const large = parseFloat(style.fontSize) >= 24;
+    if (ratio < (large ? 3 : 4.5)) poor.push(`${node.textContent.trim()}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+@contextlib.asynccontextmanager
+async def shown(**changes):
+    """A page over a snapshot that the test changes; yields its source, view and URL."""
+    source = {"status": service_status(**changes)}
+    settings = Settings.model_validate(
+        {"accounts": [{"name": "main", "api_key": "k", "access_token": "t"}], "http": {"port": 0}}
+    )
+    view = View()
+    page = OperatorPage(
+        settings, lambda: source["status"], lambda _slot: [3, 5, 4], Owner(), Progress(), view,
+        "pod-1",
+    )  # fmt: skip
+    async with StatusServer(settings.http, lambda: source["status"], page=page) as server:
+        yield source, view, page, server.url
+        page.close()
+
+
+async def texts(page, selector):
+    return [text.strip() for text in await page.locator(selector).all_text_contents()]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_everything_can_be_read(page, dark):
+    async with shown() as (_, view, _, url):
+        view.seen.problems = {"kite.events": "not authorized"}
+        view.seen.watchlists = [{"name": "algo", "ltp": 1, "quote": 2, "full": 3}]
+        opened = await page(url, dark=dark)
+        assert await opened.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
+async def test_nothing_is_wider_than_the_window(page, width):
+    async with shown() as (_, _, _, url):
+        opened = await page(url, width=width)
+        assert await opened.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_the_slot_that_is_behind_is_named_and_the_balance_adds_up(page):
+    async with shown(not_ready=("slot 1 (main) is waiting for token: HTTP 403",)) as (_, _, _, url):
+        opened = await page(url)
+        verdict = await opened.text_content("#verdict-text")
+        assert "0 of 3 slots stream what they should" in verdict
+        assert "Behind: slot 0, 1, 2" in verdict
+        wrong = await texts(opened, "#slots tr td:last-child")
+        assert wrong == [
+            "1 instruments have not answered",
+            "HTTP 403",
+            "nobody has told of it: no owner?",
+        ]
+        terms = [int(text.replace(",", "")) for text in await texts(opened, ".term b")]
+        assert terms[0] == sum(terms[1:])
+        assert await opened.text_content("#balanced") == "adds up, of this replica since its start"
+        assert await opened.text_content("#dropped-reasons") == "dropped: spool full 3"
+
+
+async def test_text_of_others_is_never_html(page):
+    connection = ConnectionStatus(0, MARKUP, "connected", last_error=MARKUP, trouble=MARKUP)
+    async with shown(
+        name=MARKUP, not_ready=(MARKUP,), connections=(connection,), unresolved=(MARKUP,)
+    ) as (_, view, _, url):  # fmt: skip
+        view.seen.watchlists = [{"name": MARKUP, "ltp": 0, "quote": 0, "full": 0}]
+        view.seen.slots = {1: {"owner": MARKUP, "state": MARKUP, "trouble": MARKUP}}
+        view.seen.commands = [
+            {"time_ms": 1, "id": MARKUP, "type": MARKUP, "detail": MARKUP, "dry_run": False,
+             "reply": {"status": MARKUP, "revision": 1, "accepted": 0, "refused": 0,
+                       "reasons": [MARKUP]}}
+        ]  # fmt: skip
+        view.seen.events = [
+            {"time_ms": 1, "type": MARKUP, "slot": 0, "account": MARKUP, "reason": MARKUP,
+             "from_ms": None, "to_ms": None, "instruments": None}
+        ]  # fmt: skip
+        opened = await page(url)
+        for panel in ("#name", "#slots", "#watchlists", "#commands", "#events", "#unresolved"):
+            assert MARKUP in await opened.text_content(panel)
+        assert await opened.locator(".smuggled").count() == 0
+
+
+async def test_a_thousand_updates_leave_the_page_as_large_as_it_was(page):
+    async with shown() as (source, view, operator_page, url):
+        opened = await page(url)
+        session = await opened.context.new_cdp_session(opened)
+        await session.send("Performance.enable")
+
+        async def size():
+            await session.send("HeapProfiler.collectGarbage")
+            metrics = (await session.send("Performance.getMetrics"))["metrics"]
+            found = {metric["name"]: metric["value"] for metric in metrics}
+            return found["Nodes"], found["JSEventListeners"], found["JSHeapUsedSize"]
+
+        (viewer,) = operator_page._viewers
+
+        def drained():
+            return not viewer._transport.get_write_buffer_size()
+
+        async def update(count):
+            for number in range(count):
+                view.seen.watchlists = [
+                    {"name": f"w{one}", "ltp": number, "quote": 0, "full": 0}
+                    for one in range(number % 7)
+                ]
+                operator_page._timer.cancel()
+                operator_page._turn()
+                # the reader has taken it when nothing waits to be written
+                await until(drained)
+            view.seen.watchlists = []
+            source["status"] = service_status(name=f"done-{count}")
+            operator_page._timer.cancel()
+            operator_page._turn()
+            await opened.wait_for_selector(f"#name:text-is('done-{count}')")
+
+        # the sparklines are full after five minutes
+        await update(310)
+        nodes, listeners, heap = await size()
+        await update(UPDATES)
+        after = await size()
+        assert after[0] <= nodes + 20
+        assert after[1] <= listeners
+        assert after[2] < heap * 1.25
+
+
+async def test_what_happens_in_the_cluster_is_seen_and_an_instrument_is_found_by_keyboard(page):
+    config = SimulatorConfig(instruments=60, updates_per_second=4.0)
+    async with stack(config, cluster={"enabled": True}) as around:
+        settings = around.settings
+        async with service(around, ready=False) as running:
+            opened = await page(running.http.url)
+            await opened.wait_for_selector("#phase:text-is('ready')")
+            token = around.simulator.universe.listings[-1].instrument_token
+            command = COMMAND.validate_python(
+                {"id": new_id(), "type": "subscribe", "watchlist": "desk", "instruments": [token],
+                 "mode": "full"}
+            )  # fmt: skip
+
+            def send():
+                with ControlClient(settings.kafka, TOPICS) as client:
+                    return client.send(command)
+
+            await asyncio.to_thread(send)
+            await opened.wait_for_selector("#watchlists td:text('desk')")
+            await opened.wait_for_selector("#commands tr:has-text('APPLIED')")
+            await opened.keyboard.press("/")
+            await opened.keyboard.type(str(token))
+            await opened.wait_for_selector("#found li")
+            await opened.keyboard.press("ArrowDown")
+            await opened.keyboard.press("Enter")
+            await opened.wait_for_selector("#price:text-matches('[0-9]')")
+            assert "desk (full)" in await opened.text_content("#facts")
+            assert len(await texts(opened, "#levels tr")) == 5
+            ticks = "#facts dd:nth-of-type(8)"
+            before = await opened.text_content(ticks)
+            await opened.wait_for_selector(f"{ticks}:not(:text-is('{before}'))")
+
+
+async def test_an_operator_tries_a_command_and_applies_it_by_keyboard(page, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("operator-" + "t" * 24)
+    async with stack(SimulatorConfig(instruments=20), cluster={"enabled": True}) as around:
+        settings = around.changed(http={"port": 0, "operator_token_file": file})
+        async with service(around, settings, ready=False) as running:
+            opened = await page(running.http.url)
+            await opened.wait_for_selector("#phase:text-is('ready')")
+            assert await opened.locator("#command-apply").is_disabled()
+            await opened.locator("#operator-token").focus()
+            await opened.keyboard.type(file.read_text())
+            await opened.keyboard.press("Tab")
+            await opened.locator("#command-watchlist").fill("desk")
+            await opened.locator("#command-instruments").fill("408065")
+            await opened.locator("#command-try").focus()
+            await opened.keyboard.press("Enter")
+            await opened.wait_for_selector(
+                "#command-reply :text('Tried, nothing changed: APPLIED')"
+            )
+            assert await opened.evaluate("JSON.stringify(Object.keys(localStorage))") == "[]"
+            assert file.read_text() not in opened.url
+            await opened.locator("#command-apply").focus()
+            await opened.keyboard.press("Enter")
+            await opened.wait_for_selector("#command-reply :text('Done: APPLIED')")
+            await opened.wait_for_selector("#watchlists td:text('desk')")
+
+
+UNNAMED = """() => [...document.querySelectorAll("input, select, textarea, button")]
+  .filter((node) => !(node.labels?.length || node.textContent.trim() || node.ariaLabel))
+  .map((node) => node.id)"""
+
+
+async def test_everything_that_is_filled_in_has_a_name_and_the_first_key_skips_the_head(page):
+    async with shown() as (_, _, _, url):
+        opened = await page(url)
+        assert await opened.evaluate(UNNAMED) == []
+        await opened.keyboard.press("Tab")
+        assert await opened.evaluate("document.activeElement.className") == "skip"
