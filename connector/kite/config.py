@@ -75,7 +75,9 @@ class ConnectionConfig(BaseModel):
         default=None, ge=0, description="Give up after so many failures in a row; null means never."
     )
     slot_wait_seconds: Seconds = Field(
-        default=2.0, description="Try again so many seconds after the feed answered HTTP 429."
+        default=2.0,
+        description="Try again at most so many seconds after the feed answered HTTP 429; the first "
+        "tries follow sooner, the first of all after a sixteenth.",
     )
 
     @model_validator(mode="after")

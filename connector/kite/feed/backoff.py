@@ -39,6 +39,21 @@ def token_seconds(attempt: int, random: Callable[[], float]) -> float:
     return min(ceiling, TOKEN_RETRY_MAX_SECONDS) * (0.5 + random() / 2)
 
 
-def slot_seconds(config: ConnectionConfig, random: Callable[[], float]) -> float:
-    """Draw from half to one and a half of `slot_wait_seconds`, since connections wait together."""
-    return config.slot_wait_seconds * (0.5 + random())
+SLOT_STEPS = 4
+"""So often a wait for a slot doubles until it is `slot_wait_seconds`."""
+
+
+def slot_seconds(attempt: int, config: ConnectionConfig, random: Callable[[], float]) -> float:
+    """Wait for a slot that another socket has, or had: from half to one and a half of a step.
+
+    A socket that was closed or killed is forgotten within a second as a rule, so the first steps
+    are short; one that lives on is asked for every `slot_wait_seconds`. Spread, since connections
+    wait together.
+
+    Args:
+        attempt: 1 after the first HTTP 429.
+        config: has the longest step.
+        random: 0 ≤ x < 1.
+    """
+    step = config.slot_wait_seconds / 2.0 ** max(0, SLOT_STEPS + 1 - attempt)
+    return step * (0.5 + random())

@@ -101,6 +101,7 @@ class Connection:
         self._paused = False  # the handler holds reading: silence proves nothing
         self._attempts = 0  # in a row since a socket last proved to be alive
         self._refusals = 0  # of the present token, in a row
+        self._crowded = 0  # answers that the slot is not free, in a row
 
         # hot: bound once, counted as plain ints
         self._time_us = clock.time_us
@@ -348,8 +349,9 @@ class Connection:
             except (TokenRejectedError, TokenMissingError) as error:
                 await self._wait_for_token(error)
             except TooManyConnectionsError as error:
+                self._crowded += 1
                 await self._wait(
-                    slot_seconds(self._config, self._random),
+                    slot_seconds(self._crowded, self._config, self._random),
                     ConnectionState.WAITING_FOR_SLOT,
                     EventType.WAITING_FOR_SLOT,
                     self._failed(error),
@@ -358,7 +360,7 @@ class Connection:
                 if not await self._back_off(EventType.BACKING_OFF, self._failed(error)):
                     return
             else:
-                self._refusals = 0
+                self._refusals = self._crowded = 0
                 opened_at = self._clock.monotonic()
                 code, self._last_error = await self._serve(socket)
                 if self._closing:
@@ -543,10 +545,7 @@ class Connection:
         seconds = token_seconds(self._refusals, self._random)
         reason = self._failed(error)
         self._report.enter(
-            ConnectionState.WAITING_FOR_TOKEN,
-            EventType.WAITING_FOR_TOKEN,
-            reason,
-            seconds=seconds,
+            ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, reason, seconds=seconds
         )
         wake = self._wake = asyncio.get_running_loop().create_future()
         timer = self._clock.call_later(

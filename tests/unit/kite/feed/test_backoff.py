@@ -20,7 +20,12 @@ def test_the_jitter_is_full():
     assert backoff_seconds(5, CONFIG, lambda: 0.0) == 0
 
 
-def test_waiting_for_a_slot_is_spread_around_its_setting():
-    assert slot_seconds(CONFIG, lambda: 0.0) == 1
-    assert slot_seconds(CONFIG, lambda: 0.5) == 2
-    assert slot_seconds(CONFIG, lambda: 1.0) == 3
+def test_waiting_for_a_slot_is_spread_around_its_step():
+    assert slot_seconds(9, CONFIG, lambda: 0.0) == 1
+    assert slot_seconds(9, CONFIG, lambda: 0.5) == 2
+    assert slot_seconds(9, CONFIG, lambda: 1.0) == 3
+
+
+def test_the_steps_double_until_they_are_the_setting():
+    steps = [slot_seconds(attempt, CONFIG, lambda: 0.5) for attempt in range(1, 8)]
+    assert steps == [0.125, 0.25, 0.5, 1, 2, 2, 2]

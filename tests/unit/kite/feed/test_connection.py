@@ -457,8 +457,9 @@ class TestSlot:
         feed, connection = make(*answers, slot_wait_seconds=2, max_reconnect_attempts=3)
         await feed.start(connection)
         assert connection.state is ConnectionState.WAITING_FOR_SLOT
-        assert feed.clock.pending == [2]
-        await feed.clock.advance(39)
+        assert feed.clock.pending == [0.125]
+        # four steps that double, then one every two seconds
+        await feed.clock.advance(1.875 + 15 * 2 + 1.5)
         assert len(feed.tries) == 20
         await feed.clock.advance(1)
         assert connection.state is ConnectionState.CONNECTED
