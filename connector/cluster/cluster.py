@@ -130,6 +130,9 @@ class Cluster:
     async def stop_intake(self) -> None:
         """Close every socket but stay a member: nobody owns the slots anew before `release`."""
         self._intake_stopped = True
+        if self._leader is not None:
+            # it has come to its end by the time that the slots are given up
+            self._leader.stop()
         await asyncio.gather(*(slot.close() for slot in self._slots.values()))
 
     async def release(self) -> None:

@@ -22,6 +22,7 @@ KEEP_SECONDS: Final = 1.0
 READ_SECONDS: Final = 2.0
 """A new owner waits so long for the answer; after that the gap has no beginning."""
 _FIELD: Final = "last_frame_us"
+_INSTANCE: Final = "instance"
 _FREE: Final = "free"
 """The mark beside the time of a slot whose owner has released it."""
 _NOTE: Final = "note"
@@ -36,6 +37,8 @@ class Left(NamedTuple):
     """When the slot's last frame came, UTC microseconds; None before the first."""
     owned: bool
     """Whether the writer owned the slot at that time; one that was killed says so for ever."""
+    instance: str | None = None
+    """The `cluster.instance` of the process that wrote it."""
 
 
 class SlotFrames:
@@ -44,11 +47,13 @@ class SlotFrames:
     Args:
         topic: whose partition k stands for slot k.
         clock: for its seconds.
+        instance: the process's `cluster.instance`, by which it knows what it left itself.
     """
 
-    def __init__(self, topic: str, clock: Clock) -> None:
+    def __init__(self, topic: str, clock: Clock, instance: str | None = None) -> None:
         self._topic = topic
         self._clock = clock
+        self._own: dict[str, str] = {} if instance is None else {_INSTANCE: instance}
         self._log = structlog.get_logger("connector.cluster")
         # the offset after what was read of each partition: what is committed with the metadata
         self._reached: dict[int, int] = {}
@@ -132,7 +137,7 @@ class SlotFrames:
                 self._topic,
                 slot,
                 self._reached.get(slot, 0),
-                _encoded(time_us, more, notes.get(slot)),
+                _encoded(time_us, {**self._own, **more}, notes.get(slot)),
             )
             for slot, time_us in times_us.items()
         ]
@@ -146,7 +151,7 @@ class SlotFrames:
             self._noted.update({slot: dict(notes.get(slot, {})) for slot in times_us})
 
 
-def _encoded(time_us: int | None, more: Mapping[str, bool], note: Mapping[str, Any] | None) -> str:
+def _encoded(time_us: int | None, more: Mapping[str, Any], note: Mapping[str, Any] | None) -> str:
     fields = {**({} if time_us is None else {_FIELD: time_us}), **more}
     if note:
         with_note = json.dumps({**fields, _NOTE: note}, separators=(",", ":"))
@@ -179,4 +184,7 @@ def _decoded(metadata: str | None) -> Left | None:
         return None
     if type(time_us) is not int or not 0 < time_us < 2**63:
         return None
-    return Left(time_us, owned=not value.get(_FREE))
+    instance = value.get(_INSTANCE)
+    return Left(
+        time_us, not value.get(_FREE), instance=instance if isinstance(instance, str) else None
+    )

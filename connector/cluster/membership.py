@@ -29,7 +29,7 @@ from confluent_kafka import (
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster.frames import SlotFrames
-from connector.cluster.refusals import refusal
+from connector.cluster.refusals import fenced, refusal
 from connector.control.bounds import excerpt
 from connector.control.records import MOVED_TO, RECONNECT_KEY, Subscription, token_of
 from connector.errors import ConnectorError
@@ -41,10 +41,15 @@ from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
 
 POLL_SECONDS: Final = 0.1
+HEARTBEAT_MS: Final = 250
+"""A member hears so soon that another one leaves or comes: it is most of what a hand-over takes."""
 REJOIN_SECONDS: Final = 5.0
 """A member joins again so long after an error that the client cannot mend by itself."""
 JOIN_SECONDS: Final = 10.0
 """Replicas that come while others stream join at full multiples of it."""
+REVOKE_SECONDS: Final = 0.75
+"""A revoked slot goes on streaming for so long. librdkafka (2.16) asks to join at most once a
+second, and has just done so: before that second is over nobody can be given the slot."""
 CLOSE_SECONDS: Final = 10.0
 """A partition is held for at most so long until its socket is closed."""
 PROBE_SECONDS: Final = 2.0
@@ -54,6 +59,7 @@ the session timeout: so long it may wait for the members that it knew before the
 _MAX_BATCH: Final = 1000
 REFUSED_SECONDS: Final = 15.0
 """How long a refusal counts: the client asks again at least as often, and is refused again."""
+_LEAVE_POLL_SECONDS: Final = 0.02
 _FETCH_WAIT_MS: Final = 100
 """A slot that is new to this replica is read when the fetch under way has been answered."""
 _METADATA_REFRESH_MS: Final = 10_000
@@ -176,8 +182,12 @@ class Membership:
         self._refused_until = 0.0
         # slots of the present assignment, as the thread knows them
         self._owned: set[int] = set()
+        # what the brokers know this process by, over its restarts; of the classic protocol alone:
+        # the other one refuses a restarted process's until the session of the dead one has ended
+        classic = cluster.group_protocol == "classic"
+        self._instance = cluster.instance if classic else None
         # when each slot's last frame came, kept in the group for the next owner
-        self._frames = SlotFrames(topics.subscriptions, clock)
+        self._frames = SlotFrames(topics.subscriptions, clock, self._instance)
         # assignments, revocations and losses: a metric, by which a flapping group is seen
         self.rebalances = 0
         self.joined = False
@@ -214,7 +224,7 @@ class Membership:
             "group.id": cluster_group(self._name, self._topics.prefix),
             # a broker's member ids begin with it, and assignors sort by them: so after an outage,
             # when nobody owns anything, slots tend to come back to where they were
-            "client.id": f"{self._name}-{socket.gethostname()}",
+            "client.id": _client_id(self._name, socket.gethostname()),
             "group.protocol": self._cluster.group_protocol,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -229,7 +239,9 @@ class Membership:
         if self._cluster.group_protocol == "classic":
             own["partition.assignment.strategy"] = "cooperative-sticky"
             own["session.timeout.ms"] = timeout_ms
-            own["heartbeat.interval.ms"] = min(1000, timeout_ms // 4)
+            own["heartbeat.interval.ms"] = HEARTBEAT_MS
+        if self._instance is not None:
+            own["group.instance.id"] = self._instance
         return client_properties(self._kafka, **own)
 
     # in the thread
@@ -240,6 +252,10 @@ class Membership:
                 try:
                     self._be_member()
                 except KafkaException as error:
+                    if self._instance is not None and fenced(error.args[0]):
+                        # whoever has the name now has the slots: this one goes on without it
+                        self._log.error("instance_taken", instance=self._instance)
+                        self._instance = None
                     if not self._refused(error.args[0], None):
                         # of this client alone: the next one may not meet it
                         self.error = error.args[0].str()
@@ -272,9 +288,23 @@ class Membership:
             )
             while not self._stopping.is_set():
                 self._poll(consumer)
+            if self._instance is not None:
+                self._leave(consumer)
         finally:
             # revokes what is owned, through the same callback
             consumer.close()
+
+    def _leave(self, consumer: Consumer) -> None:
+        """Give everything up before the end.
+
+        A member with an instance id that only closes is expected back, and nobody gets its slots
+        before the session timeout. It has left when its member id is gone: closed sooner, it only
+        closes.
+        """
+        consumer.unsubscribe()
+        end = self._clock.monotonic() + CLOSE_SECONDS
+        while consumer.memberid() and self._clock.monotonic() < end:
+            consumer.poll(_LEAVE_POLL_SECONDS)
 
     def _gather(self, consumer: Consumer) -> None:
         """Let replicas that start together join together, where others stream already.
@@ -282,16 +312,18 @@ class Membership:
         Each join moves slots, and a slot that moves is closed for a moment: ten replicas that came
         one by one would move them ten times. Nobody has to agree on anything: all wait for the
         next full `JOIN_SECONDS` of the wall clock. A group that streams nothing is joined at once;
-        there the brokers' group.initial.rebalance.delay.ms gathers.
+        there the brokers' group.initial.rebalance.delay.ms gathers. So is one that still knows
+        this process by its instance id: it takes up what it had, and moves nothing.
         """
         now = self._clock.time_us() / 1e6
-        streaming = [
-            slot
+        streaming = {
+            slot: left.instance
             for slot, left in self._frames.read(consumer, range(self._slots)).items()
             if left.owned
             and abs(now - left.last_frame_us / 1e6) < self._cluster.session_timeout_seconds
-        ]
-        if streaming:
+        }
+        comes_back = self._instance is not None and self._instance in streaming.values()
+        if streaming and not comes_back:
             wait_seconds = JOIN_SECONDS - now % JOIN_SECONDS
             self._log.info("join_gathers", seconds=round(wait_seconds, 1), streaming=len(streaming))
             self._stopping.wait(wait_seconds)
@@ -407,6 +439,11 @@ class Membership:
         slots, leads = self._split(partitions)
         self.rebalances += 1
         self._log.info("partitions_revoked", slots=slots, leads=leads)
+        if self._cluster.group_protocol == "classic" and not self._stopping.is_set():
+            # as it is now, should the group not take the last word
+            now_us = self._member.last_frames_us()
+            self._frames.hand_over(consumer, {s: now_us[s] for s in slots if s in now_us})
+            self._stopping.wait(REVOKE_SECONDS)
         last_frames_us = self._wait(self._member.revoked(slots, leads=leads))
         # while the group still knows this member as their owner
         self._frames.hand_over(consumer, last_frames_us or {})
@@ -490,6 +527,11 @@ class Membership:
         else:
             return result
         return None
+
+
+def _client_id(name: str, host: str) -> str:
+    """Name a member to people; a pod's host is named after the connector already."""
+    return host if host.startswith(f"{name}-") else f"{name}-{host}"
 
 
 def _moved_to(message: Message) -> int | None:

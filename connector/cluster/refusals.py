@@ -24,8 +24,8 @@ _NO_CONSUMER_PROTOCOL: Final = (
     "group.coordinator.rebalance.protocols allow it: set classic"
 )
 _INSTANCE_ID: Final = (
-    "kafka.client sets a group.instance.id that another member of the group {group} holds: "
-    "leave it out, or give each replica its own"
+    "another member of the group {group} has the same cluster.instance, or group.instance.id of "
+    "kafka.client: leave it out, or give each replica its own"
 )
 _GROUP_RIGHT: Final = "grant this account Read on the group {group}"
 _ADVICE: Final[Mapping[int, str]] = MappingProxyType(
@@ -55,6 +55,15 @@ _ADVICE: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 _MAX_TEXT: Final = 300
+
+
+def fenced(error: Any) -> bool:
+    """Whether another member has taken this one's instance id, and its partitions with it.
+
+    Args:
+        error: a `confluent_kafka.KafkaError` of the member's consumer.
+    """
+    return Code(Code.FENCED_INSTANCE_ID).str() in error.str()
 
 
 def refusal(error: Any, topic: str | None, group: str, cluster: ClusterSettings) -> str | None:

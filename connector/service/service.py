@@ -191,12 +191,14 @@ class Service:
         if running is not None:
             running.pipeline.order_desk.close()
             self._losses.report(running.pipeline)
-        clean = await self._close_producer(deadline - min(END_SECONDS, grace_seconds / 4))
+        flushed = await self._flush(deadline - min(END_SECONDS, grace_seconds / 4))
+        release = asyncio.create_task(self._release(deadline)) if flushed else None
+        clean = await self.producer.close(0)
         if running is not None and not self._hurry.is_set():
             await self._losses.report_last(
                 running.pipeline, reachable=self.producer.broker_reachable
             )
-        await self._release(deadline)
+        await (release or self._release(deadline))
         self._progress.phase = Phase.STOPPED
         accounting = self._reporter.accounting()
         # also of what was lost long before: each loss was an event, and the last word repeats it
@@ -245,15 +247,18 @@ class Service:
                 self.running.pipeline.count_ticks()
             await asyncio.sleep(1.0)
 
-    async def _close_producer(self, deadline: float) -> bool:
-        """Flush until the deadline or the second signal; the rest goes to the spool."""
+    async def _flush(self, deadline: float) -> bool:
+        """Flush until the deadline or the second signal; whether Kafka has everything.
+
+        If so, the slots can be given up at once: whoever gets them waits for nothing else.
+        """
         flush = asyncio.ensure_future(self.producer.flush(max(0.0, deadline - time.monotonic())))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait([flush, hurry], return_when=asyncio.FIRST_COMPLETED)
         for waiting in (flush, hurry):
             waiting.cancel()
-        await asyncio.gather(flush, hurry, return_exceptions=True)
-        return await self.producer.close(0)
+        flushed, _ = await asyncio.gather(flush, hurry, return_exceptions=True)
+        return flushed is True
 
     async def _release(self, deadline: float) -> None:
         """Give the slots up; brokers that are away must not keep the process for longer."""

@@ -450,6 +450,14 @@ class ClusterSettings(Section):
         "classic",
         description="The protocol of the group; consumer is KIP-848, on brokers 4.0 and newer.",
     )
+    instance: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Names this process over its restarts (group.instance.id): one that was killed "
+        "and starts again takes its slots up at once, not after the session timeout. No two "
+        "processes may have the same; the chart sets the pod's UID. With group_protocol consumer "
+        "it is not used: brokers refuse it until the session has ended.",
+    )
     watchlist_max_instruments: int | None = Field(
         None,
         ge=1,

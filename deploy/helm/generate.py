@@ -29,6 +29,7 @@ CHART_SETS = (
     "http",
     "spool.directory",
     "spool.ephemeral",
+    "cluster.instance",
     "kafka.sasl_username",
     "kafka.sasl_password",
     "kafka.ssl_ca_file",

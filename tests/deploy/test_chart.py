@@ -253,6 +253,20 @@ def test_a_new_setting_rolls_the_replicas():
     assert annotations("info") != annotations("debug")
 
 
+def test_a_restarted_container_is_known_by_its_pod_and_a_pod_made_anew_is_not():
+    """A pod's name would be known, too, by one that replaces it while it lives on a lost node."""
+    (container,) = one(render({}), "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    (instance,) = [v for v in container["env"] if v["name"] == "KITE_CLUSTER__INSTANCE"]
+    assert instance["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
+    (answer,) = ask({"do": "render", "values": {"settings": {"cluster": {"instance": "one"}}}})
+    assert "instance" in answer["error"], "the same for all replicas"
+
+
+def test_the_last_words_of_a_container_that_failed_are_kept():
+    (container,) = one(render({}), "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_the_token_is_a_folder_and_may_come_later():
     pod = one(render({}), "StatefulSet")["spec"]["template"]["spec"]
     (mount,) = [

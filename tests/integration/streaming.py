@@ -48,9 +48,17 @@ class Streaming:
         self._accounts: list[dict[str, Any]] = []
         self.spare = [one.instrument_token for one in server.universe.listings[-SPARE:]]
 
-    async def start(self, replicas: int) -> list[Process]:
-        """Start replicas, and wait until they share the slots and everything streams."""
-        started = [await self.fleet.start(len(self.fleet.all)) for _ in range(replicas)]
+    async def start(self, replicas: int, *, named: bool = False) -> list[Process]:
+        """Start replicas, and wait until they share the slots and everything streams.
+
+        Args:
+            replicas: number of them.
+            named: the group knows each by its place, over its restarts.
+        """
+        started = []
+        for place in range(len(self.fleet.all), len(self.fleet.all) + replicas):
+            instance = f"place-{place}" if named else None
+            started.append(await self.fleet.start(place, instance))
         wanted = INSTRUMENTS - SPARE
         await self._until(
             lambda statuses: (

@@ -58,3 +58,62 @@ async def test_the_other_replica_takes_over(bootstrap_servers, tmp_path, protoco
         assert told.keys() == {0, 1, 2}
         for events in told.values():
             each_session_says_what_it_missed(events)
+
+
+NEVER_SECONDS = 300
+"""A session timeout that no test waits for: what happens happens without it."""
+
+
+async def rebalances(run, process):
+    status = await run.fleet.status(process)
+    return status["cluster"]["rebalances"]
+
+
+async def test_a_killed_replica_that_starts_again_has_its_slots_at_once(
+    bootstrap_servers, tmp_path
+):
+    """The other one is told nothing; asked to end, a replica gives its slots up all the same."""
+    async with streaming(
+        tmp_path,
+        bootstrap_servers,
+        topics={"replication_factor": 1},
+        cluster={"session_timeout_seconds": NEVER_SECONDS},
+    ) as run:
+        dying, other = await run.start(2, named=True)
+        await run.until_delivered()
+        slots, told = await run.slots(dying), await rebalances(run, other)
+        dying.killed = True
+        dying.send_signal(signal.SIGKILL)
+        await run.fleet.ended(dying, 10)
+        again = await run.fleet.start(dying.place, f"place-{dying.place}")
+        await run.until_in_charge()
+        await run.until_delivered()
+        assert await run.slots(again) == slots
+        assert await rebalances(run, other) == told
+        await run.stop(again)
+        await run.until_in_charge()
+        assert await run.slots(other) == [0, 1, 2]
+        await run.until_delivered()
+        assert run.server.max_open_sockets() == 3
+        assert await run.prove(killed=[dying]) > 1_000
+        for events in (await run.events("connected", "gap", "closed")).values():
+            each_session_says_what_it_missed(events)
+
+
+async def test_of_two_replicas_with_one_name_the_first_closes_its_sockets(
+    bootstrap_servers, tmp_path
+):
+    async with streaming(
+        tmp_path,
+        bootstrap_servers,
+        topics={"replication_factor": 1},
+        cluster={"session_timeout_seconds": NEVER_SECONDS},
+    ) as run:
+        first, _ = await run.start(2, named=True)
+        await run.until_delivered()
+        second = await run.fleet.start(2, f"place-{first.place}")
+        await run.until_status(second, lambda status: status["connections"])
+        await run.until_in_charge()
+        (taken,) = (line for line in first.lines() if line["message"] == "instance_taken")
+        assert taken["instance"] == f"place-{first.place}"
+        assert run.server.max_open_sockets() == 3

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from connector.cluster import membership
 from connector.kite.wire.models import ConnectionState
 from connector.simulator import SimulatorConfig, SimulatorServer
 from connector.testing import until
@@ -182,7 +183,9 @@ async def test_refresh_instruments_waits_for_the_list(kafka, feed, steering):
         await until(lambda: feed.subscriptions().keys() == {B})
 
 
-async def test_a_slot_that_is_handed_over_has_a_gap_from_the_last_frame(kafka, feed):
+async def test_a_slot_that_is_handed_over_has_a_gap_from_the_last_frame(kafka, feed, monkeypatch):
+    # once a member asks to join the embedded broker takes no commit; Kafka does
+    monkeypatch.setattr(membership, "REVOKE_SECONDS", 0)
     async with replicas(tree(kafka, feed), 1) as (first,):
         await settled([first], [0, 1, 2])
         for handler in first.handlers.values():

@@ -44,6 +44,14 @@ def test_the_next_owner_reads_what_the_last_one_left(kept, handed_over):
     assert SlotFrames("other", FakeClock()).read(group, range(39)) == {}
 
 
+def test_what_is_left_says_by_which_instance():
+    group = Group()
+    SlotFrames("s", FakeClock(), "pod-7").keep(group, lambda: {1: 5}, [1])
+    SlotFrames("s", FakeClock()).keep(group, lambda: {2: 6}, [2])
+    left = SlotFrames("s", FakeClock()).read(group, [1, 2])
+    assert {slot: one.instance for slot, one in left.items()} == {1: "pod-7", 2: None}
+
+
 def test_what_nests_without_end_is_no_time_either():
     group = Group()
     group.offsets["s", 3] = (0, "[" * 4096)

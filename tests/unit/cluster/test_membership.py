@@ -107,6 +107,16 @@ class FakeConsumer:
     def memberid(self):
         return self.member_id
 
+    def unsubscribe(self):
+        self.calls.append(("unsubscribe",))
+
+        def gone(consumer):
+            if consumer.owned:
+                revoke(*(p.partition for p in consumer.owned))(consumer)
+            consumer.member_id = ""
+
+        self.script.append(gone)
+
     def close(self):
         if self.owned:
             self.on_revoke(self, self.owned)
@@ -176,7 +186,9 @@ def lose(*numbers, control=False):
 def run(monkeypatch):
     """Run a script to its end; returns the consumer and what the member was told."""
 
-    async def run(*script, coordinator=True, frames_us=None, left="", waited=None, **options):
+    async def run(
+        *script, coordinator=True, frames_us=None, left="", waited=None, cluster=None, **options
+    ):
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
         journal = []
@@ -185,10 +197,12 @@ def run(monkeypatch):
         monkeypatch.setattr(membership, "Consumer", lambda *_, **__: consumer)
         monkeypatch.setattr(Membership, "_coordinator_answers", lambda _: coordinator)
         monkeypatch.setattr(membership, "POLL_SECONDS", 0)
+        monkeypatch.setattr(membership, "REVOKE_SECONDS", 0 if waited is None else 0.75)
         member = FakeMember(journal)
         member.frames_us = frames_us or {}
         consumer.left = left
-        joined = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "group", member, **options)
+        cluster = cluster or ClusterSettings()
+        joined = Membership(KafkaSettings(), cluster, TOPICS, "group", member, **options)
         joined.waited = []
         if waited is not None:
             joined._stopping.wait = joined.waited.append
@@ -485,3 +499,84 @@ def test_properties_of_both_protocols():
         "heartbeat.interval.ms",
         "partition.assignment.strategy",
     }
+
+
+NAMED = ClusterSettings(instance="pod-7")
+
+
+@pytest.mark.parametrize(("instance", "waited"), [("pod-7", []), ("pod-8", [2.5])])
+async def test_one_that_comes_back_within_its_session_joins_at_once(run, instance, waited):
+    left = json.dumps({"last_frame_us": 1_007_000_000, "instance": instance})
+    _, _, joined, _ = await run(
+        left=left, waited=0, cluster=NAMED, slots=3, clock=FakeClock(1_007_500_000)
+    )
+    assert joined.waited == waited
+
+
+async def test_it_says_whose_frames_it_leaves(run):
+    _, _, joined, _ = await run(assign(0), frames_us={0: 5}, cluster=NAMED)
+    commits = [entry[1][0][2] for entry in joined.journal if entry[0] == "commit"]
+    assert commits[-1] == '{"last_frame_us": 5, "instance": "pod-7", "free": true}'
+
+
+def test_only_the_classic_protocol_has_a_use_for_its_name():
+    def properties(**cluster):
+        settings = ClusterSettings(**cluster)
+        return Membership(KafkaSettings(), settings, TOPICS, "group", FakeMember()).properties()
+
+    assert properties(instance="pod-7")["group.instance.id"] == "pod-7"
+    assert "group.instance.id" not in properties()
+    assert "group.instance.id" not in properties(instance="pod-7", group_protocol="consumer")
+
+
+async def test_a_named_member_gives_all_up_before_it_closes(run):
+    """Else the brokers would keep its slots for it."""
+    consumer, said, _, _ = await run(assign(0, 1), cluster=NAMED)
+    assert consumer.calls[-3:] == [
+        ("unsubscribe",),
+        ("unassign", [(TOPICS.subscriptions, 0), (TOPICS.subscriptions, 1)]),
+        ("close",),
+    ]
+    assert ("closed", [0, 1], False) in said
+    unnamed, _, _, _ = await run(assign(0, 1))
+    assert ("unsubscribe",) not in unnamed.calls
+
+
+async def test_one_whose_name_was_taken_closes_its_slots_and_goes_on_without_it(run, monkeypatch):
+    monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
+    named = []
+    monkeypatch.setattr(
+        Membership,
+        "_gather",
+        lambda self, _: named.append("group.instance.id" in self.properties()),
+    )
+    taken = Failure(Code._FATAL, text=f"Fatal error: {Code(Code.FENCED_INSTANCE_ID).str()}")
+
+    def unknown(consumer):
+        consumer.owned, consumer.member_id = [], ""
+
+    script = [unknown, assign(0), unknown, Message(None, None, None, None, error=taken)]
+    with structlog.testing.capture_logs() as log:
+        _, said, joined, _ = await run(*script, cluster=NAMED)
+    assert named == [True, False]
+    assert ("closed", [0], True) in said
+    assert [line["instance"] for line in log if line["event"] == "instance_taken"] == ["pod-7"]
+    assert "cluster.instance" in joined.error
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("kite-0", "kite-0"), ("node7", "kite-node7"), ("kitesurf", "kite-kitesurf")],
+)
+def test_a_host_that_is_named_after_the_connector_is_shown_once(monkeypatch, host, shown):
+    monkeypatch.setattr(membership.socket, "gethostname", lambda: host)
+    member = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "kite", FakeMember())
+    assert member.properties()["client.id"] == shown
+
+
+@pytest.mark.parametrize(("protocol", "waited"), [("classic", [0.75]), ("consumer", [])])
+async def test_a_revoked_slot_streams_on_until_another_can_have_it(run, protocol, waited):
+    settings = ClusterSettings(group_protocol=protocol)
+    _, _, member, _ = await run(assign(0, 1), revoke(1), waited=0, cluster=settings)
+    # the slot that it has at its end is given up at once
+    assert member.waited == waited
