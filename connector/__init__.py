@@ -60,6 +60,7 @@ if typing.TYPE_CHECKING:
         TickMessage,
     )
     from connector.kite.wire.packets import Tick, parse_frame
+    from connector.kite.wire.tables import ticks_to_arrow
 
     __version__: str
 
@@ -124,6 +125,7 @@ __all__ = [
     "frame_array",
     "packet_dtype",
     "parse_frame",
+    "ticks_to_arrow",
 ]
 
 _HOMES: typing.Final = {
@@ -153,6 +155,7 @@ _HOMES: typing.Final = {
         "OrderTransactionType OrderValidity Request TextMessage TickerMessage TickMessage"
     ),
     "connector.kite.wire.packets": "Tick parse_frame",
+    "connector.kite.wire.tables": "ticks_to_arrow",
 }
 """The module of each name of `__all__`."""
 _HOME_OF: typing.Final = {name: home for home, names in _HOMES.items() for name in names.split()}

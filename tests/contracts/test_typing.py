@@ -102,6 +102,10 @@ def checked(tmp_path_factory):
     for page in PAGES:
         for name, code in blocks(page):
             (programs / f"{name}.py").write_text(code)
+    for path in programs.glob("*.py"):
+        if "matplotlib" in (code := path.read_text()):
+            # half of whose types are unknown
+            path.write_text(f"# pyright: basic\n{code}")
     (programs / "pyrightconfig.json").write_text(json.dumps(SETTINGS))
     mypy = started(
         programs, "mypy", "--strict", "--config-file=", "--python-executable", str(python),

@@ -21,6 +21,7 @@ EXPECTED = {
     "runtime_changes": ["{408065: 'ltp'}", "408065: 'full'", "refused: [2953217]",
                         "2953217: 'ltp'", "0 reconnects"],
     "market_scanner": [" % bid None", " % bid "],
+    "bars": [" frames, ", " bars shape: (", "┆ open ", "┆ spread "],
     "portfolio_monitor": ["gain ", "order 7 COMPLETE: 5 filled"],
 }  # fmt: skip
 
@@ -30,13 +31,13 @@ def test_every_example_is_run_here():
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-async def test_it_runs_and_ends(name):
+async def test_it_runs_and_ends(name, tmp_path):
     async with asyncio.timeout(60), SimulatorServer(BUSY) as server:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"),
             "--root", server.ws_url, "--seconds", "2",
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1])},
+            env={**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1])}, cwd=tmp_path,
         )  # fmt: skip
         reading = asyncio.create_task(process.communicate())
         await server.until(lambda: bool(server.requests), 30)

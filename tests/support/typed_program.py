@@ -67,6 +67,7 @@ from connector import (
     frame_array,
     packet_dtype,
     parse_frame,
+    ticks_to_arrow,
 )
 
 
@@ -104,7 +105,8 @@ def read(message: TickerMessage) -> Sequence[object]:
         case FrameMessage(data=data):
             array = frame_array(data)
             same: bool = array.dtype == packet_dtype(184)
-            return [*parse_frame(data, strict=False), same, array["last_price"].tolist()]
+            rows: int = ticks_to_arrow([message]).num_rows
+            return [*parse_frame(data, strict=False), same, array["last_price"].tolist(), rows]
         case ErrorMessage(text=text):
             return [text.upper()]
         case TextMessage(type=kind):

@@ -13,9 +13,11 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from datetime import UTC as _UTC
+from typing import get_type_hints
 
 from connector.errors import ParseTickError
 from connector.kite.wire._pure import Tick as _PureTick
+from connector.kite.wire import rows
 from connector.kite.wire.layout import (
     MAX_PACKETS_PER_FRAME,
     TOO_MANY_PACKETS,
@@ -50,6 +52,7 @@ cdef str REASON_TRUNCATED = TRUNCATED_FRAME
 cdef str REASON_TRAILING = TRAILING_BYTES
 cdef str REASON_MANY = TOO_MANY_PACKETS
 cdef uint32_t MAX_PACKETS = MAX_PACKETS_PER_FRAME
+cdef dict ANNOTATIONS = get_type_hints(_PureTick)
 cdef tuple NAMES = _PureTick.__match_args__
 
 # by segment: the exchange, or None; its divisor
@@ -101,6 +104,7 @@ cdef class Tick:
     __doc__ = _PureTick.__doc__
     __match_args__ = NAMES
     __dataclass_fields__ = _PureTick.__dataclass_fields__
+    __annotations__ = ANNOTATIONS
     __dataclass_params__ = _PureTick.__dataclass_params__
     __hash__ = None
 
@@ -332,6 +336,22 @@ cdef class Tick:
         if ohlc is None or ohlc.close == 0:
             return None
         return (self.field(4) - ohlc.close) * 100 / ohlc.close
+
+    def to_dict(self):
+        """The tick as nested dicts and lists, with Kite's field names.
+
+        Exchange and mode are words, `depth` has lists of five levels; what the packet does not
+        carry is None.
+        """
+        return rows.to_dict(self)
+
+    def to_row(self):
+        """The tick as a flat dict: a row with the columns of `ticks_to_arrow`.
+
+        `ohlc_open`, `depth_buy_1_price`, `best_bid_price` … stand in place of the nested ones; the
+        columns of times that a tick does not know (`event_time`, `receive_time_us`) are left out.
+        """
+        return rows.to_row(self)
 
     def __eq__(self, other):
         if type(other) is not Tick:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from connector.errors import ParseTickError
+from connector.kite.wire import rows
 from connector.kite.wire.layout import (
     FULL,
     INDEX_FULL,
@@ -87,6 +89,22 @@ class Tick:
         if self.ohlc is None or self.ohlc.close == 0:
             return None
         return (self.last_price - self.ohlc.close) * 100 / self.ohlc.close
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tick as nested dicts and lists, with Kite's field names.
+
+        Exchange and mode are words, `depth` has lists of five levels; what the packet does not
+        carry is None.
+        """
+        return rows.to_dict(self)
+
+    def to_row(self) -> dict[str, Any]:
+        """The tick as a flat dict: a row with the columns of `ticks_to_arrow`.
+
+        `ohlc_open`, `depth_buy_1_price`, `best_bid_price` … stand in place of the nested ones; the
+        columns of times that a tick does not know (`event_time`, `receive_time_us`) are left out.
+        """
+        return rows.to_row(self)
 
 
 def parse_packet(packet: bytes) -> Tick:
