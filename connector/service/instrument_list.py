@@ -33,6 +33,8 @@ _log = structlog.get_logger("connector.service.instrument_list")
 RETRY_MIN_SECONDS = 5.0
 RETRY_MAX_SECONDS = 300.0
 ANNOUNCED_SECONDS = 300.0
+CLOCK_SECONDS = 240.0
+"""So often the clock is asked whether it is morning: it may be set, and a machine may sleep."""
 _DAY_MS = 24 * 3_600_000
 
 
@@ -184,17 +186,20 @@ class InstrumentListLoader:
 
     async def _until_due(self) -> None:
         """Sleep until the next morning, or until the feed has announced another list."""
-        now_ms = self._now_ms()
-        morning_ms = last_refresh_ms(now_ms, self._settings.refresh_at) + _DAY_MS
+        refresh_at = self._settings.refresh_at
+        last_ms = last_refresh_ms(self._now_ms(), refresh_at)
         while True:
-            due_ms = morning_ms
+            now_ms = self._now_ms()
+            if last_refresh_ms(now_ms, refresh_at) != last_ms:
+                return  # another morning, or the clock was set to another day's
+            due_ms = last_ms + _DAY_MS
             if self._another_is_announced():
-                due_ms = min(due_ms, self._tried_ms + round(self._announced_seconds * 1000))
-            seconds = (due_ms - self._now_ms()) / 1000
-            if seconds <= 0:
+                tried_ms = min(self._tried_ms, now_ms)  # not in a time to come
+                due_ms = min(due_ms, tried_ms + round(self._announced_seconds * 1000))
+            if due_ms <= now_ms:
                 return
             self._announcement.clear()
-            await self._sleep_or_announcement(seconds)
+            await self._sleep_or_announcement(min((due_ms - now_ms) / 1000, CLOCK_SECONDS))
 
     async def _sleep_or_announcement(self, seconds: float) -> None:
         waits = [

@@ -12,7 +12,11 @@ from connector.errors import (
 from connector.kite.web.instruments import InstrumentCache, InstrumentMaster
 from connector.kite.web.list_check import Claim
 from connector.kite.web.rest import InstrumentDump
-from connector.service.instrument_list import InstrumentListLoader, last_refresh_ms
+from connector.service.instrument_list import (
+    CLOCK_SECONDS,
+    InstrumentListLoader,
+    last_refresh_ms,
+)
 from connector.settings.models import InstrumentMasterSettings
 from connector.testing import settle
 
@@ -37,6 +41,7 @@ class Kite:
         self.answers = []
         self.etags = []
         self.sleeps = []
+        self.piece = False
         self.masters = []
         self.now_ms = NOW_MS
 
@@ -47,6 +52,9 @@ class Kite:
         pass
 
     async def instruments(self, *, etag):
+        self.piece = False
+        if not self.answers:
+            raise asyncio.CancelledError
         self.etags.append(etag)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -57,13 +65,17 @@ class Kite:
         return self.now_ms * 1000
 
     async def sleep(self, seconds):
-        self.sleeps.append(seconds)
+        # a long sleep comes in pieces
+        if self.piece:
+            self.sleeps[-1] += seconds
+        else:
+            self.sleeps.append(seconds)
+        self.piece = False
         while self.answers and callable(self.answers[0]):
             self.answers.pop(0)(self.made)
             await settle()  # where the keeper is woken, this is as far as it gets
         self.now_ms += round(seconds * 1000)
-        if not self.answers:
-            raise asyncio.CancelledError
+        self.piece = seconds == CLOCK_SECONDS
 
     def keeper(self, **settings):
         self.made = InstrumentListLoader(
@@ -312,6 +324,26 @@ def test_the_last_refresh(refresh_at, hours_ago):
     assert last_refresh_ms(NOW_MS, refresh_at) == NOW_MS - round(hours_ago * HOUR_MS)
 
 
+@pytest.mark.parametrize("hours", [-48, -24, -6, -1, 24, 24 * 365])
+async def test_the_list_of_another_morning_is_loaded_when_the_clock_is_set(kite, hours):
+    def set_clock(_keeper):
+        kite.now_ms += hours * HOUR_MS
+
+    keeper = await kite.keep(InstrumentDump(INFY, "one"), set_clock, InstrumentDump(BOTH, "two"))
+    assert keeper.loaded == 2
+    # at the next look at the clock, then the next morning as it is now
+    assert kite.sleeps[0] == CLOCK_SECONDS
+    assert kite.now_ms == last_refresh_ms(kite.now_ms, "08:35")
+
+
+async def test_the_same_morning_needs_no_other_list_when_the_clock_is_set(kite):
+    def set_clock(_keeper):
+        kite.now_ms += HOUR_MS
+
+    await kite.keep(InstrumentDump(INFY, "one"), set_clock)
+    assert sum(kite.sleeps) == 24 * 3600 - 55 * 60 - 3600
+
+
 async def test_another_list_that_the_feed_announces_is_loaded_before_the_morning(kite):
     def announce(keeper):
         keeper.announced("two")
@@ -320,7 +352,7 @@ async def test_another_list_that_the_feed_announces_is_loaded_before_the_morning
     assert kite.etags == [None, "one"]
     assert len(kite.masters) == 2
     # at once is too soon after the load at the start
-    assert kite.sleeps == [24 * 3600 - 55 * 60, 300, 24 * 3600 - 60 * 60]
+    assert kite.sleeps == [CLOCK_SECONDS, 300, 24 * 3600 - 60 * 60]
     assert keeper.loaded == 2
 
 
