@@ -42,6 +42,7 @@ holds a secret.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -527,3 +528,22 @@ class PortInUseError(ConnectorError):
             f"{self.setting}: port {self.port} on {self.host} is in use by another program; "
             "stop it or choose another port (0 takes any free one)"
         )
+
+
+def not_listening(
+    error: OSError, port_setting: str, port: int, host_setting: str, host: str
+) -> ConnectorError:
+    """Return the error of a listener that could not be opened, which names the setting at fault.
+
+    Args:
+        error: of the system.
+        port_setting: the setting of the port.
+        port: where it should listen.
+        host_setting: the setting of the host.
+        host: the same.
+    """
+    if error.errno == errno.EADDRINUSE:
+        return PortInUseError(port_setting, host, port)
+    where = port_setting if error.errno == errno.EACCES else host_setting
+    said = error.strerror or type(error).__name__
+    return SettingsError([SettingProblem(where, f"cannot listen on {host}: {said}")])

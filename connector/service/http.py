@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Awaitable, Callable
 
-from connector.errors import PortInUseError, SettingProblem, SettingsError
+from connector.errors import not_listening
 from connector.kite.web.http_server import Answer, HttpServer, Request, Stream
 from connector.service.operator_commands import PATH
 from connector.service.operator_page import OperatorPage
@@ -54,10 +53,5 @@ class StatusServer(HttpServer):
         try:
             await super().start()
         except OSError as exc:
-            host, port = self._settings.host, self._settings.port
-            if exc.errno == errno.EADDRINUSE:
-                raise PortInUseError("http.port", host, port) from exc
-            where = "http.port" if exc.errno == errno.EACCES else "http.host"
-            raise SettingsError(
-                [SettingProblem(where, f"cannot listen on {host}: {exc.strerror}")]
-            ) from exc
+            http = self._settings
+            raise not_listening(exc, "http.port", http.port, "http.host", http.host) from exc

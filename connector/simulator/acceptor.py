@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from connector.errors import PortInUseError
+from connector.errors import not_listening
 from connector.simulator.access import Access, RefusedError
 from connector.simulator.config import SimulatorConfig
 from connector.simulator.feed import Feed
@@ -60,6 +59,7 @@ class Acceptor:
 
         Raises:
             PortInUseError: another program has the port.
+            SettingsError: the host is not this machine's, or the port is not for everybody.
         """
         config = self._config
         try:
@@ -76,9 +76,7 @@ class Acceptor:
                 logger=_websocket_log,
             )
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUseError("ws_port", config.host, config.ws_port) from error
-            raise
+            raise not_listening(error, "ws_port", config.ws_port, "host", config.host) from error
 
     async def close(self) -> None:
         """Close every socket with 1001, and the port."""

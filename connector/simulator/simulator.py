@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -13,7 +12,7 @@ from typing import Any, Self
 import structlog
 from aiohttp import web
 
-from connector.errors import CaptureError, PortInUseError
+from connector.errors import CaptureError, not_listening
 from connector.kite.clock import IST
 from connector.kite.feed.capture import CaptureReader
 from connector.kite.wire.models import Mode
@@ -140,9 +139,9 @@ class SimulatorServer:
         try:
             await web.TCPSite(self._rest, config.host, config.rest_port).start()
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUseError("rest_port", config.host, config.rest_port) from error
-            raise
+            raise not_listening(
+                error, "rest_port", config.rest_port, "host", config.host
+            ) from error
 
     async def _close(self) -> None:
         for task in self._tasks:

@@ -4,7 +4,7 @@ import contextlib
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from connector.errors import PortInUseError
+from connector.errors import PortInUseError, SettingsError
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
 from tests.support.feed_client import ask, client, receive
 
@@ -109,6 +109,13 @@ async def test_a_port_in_use_is_named():
                 async with SimulatorServer(config):
                     pass
             assert caught.value.setting == name
+
+
+async def test_a_host_that_is_not_this_machines_is_named():
+    config = STEPPED.model_copy(update={"host": "192.0.2.1"})  # RFC 5737: nobody's
+    with pytest.raises(SettingsError, match=r"  host: cannot listen on 192\.0\.2\.1: "):
+        async with SimulatorServer(config):
+            pass
 
 
 async def test_closing_the_server_closes_sockets_with_1001_even_silent_ones():
