@@ -38,6 +38,8 @@ class StatusServer(HttpServer):
 
     def _answer_to(self, request: Request) -> Answer | Stream | Awaitable[Answer]:
         answer = self.pages.guarded(request.path, lambda: self._of_page(request))
+        if isinstance(answer, Awaitable):
+            return self.pages.guarded_later(request.path, answer)
         return answer or self.pages.answer(request.path, request.accept)
 
     def _of_page(self, request: Request) -> Answer | Stream | Awaitable[Answer] | None:

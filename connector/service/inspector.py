@@ -16,6 +16,7 @@ from connector.control.records import Subscription
 from connector.errors import ParseTickError
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.market_hours import market_open
+from connector.kite.wire.layout import MAX_PACKETS_PER_FRAME
 from connector.kite.wire.models import DepthItem, Exchange
 from connector.kite.wire.packets import Tick, parse_packet
 from connector.service.pipeline import Pipeline
@@ -126,7 +127,7 @@ def newest_packet(frame: bytes, token: bytes) -> bytes | None:
     """
     found = None
     at = 2
-    for _ in range(int.from_bytes(frame[:2])):
+    for _ in range(min(int.from_bytes(frame[:2]), MAX_PACKETS_PER_FRAME)):
         length = int.from_bytes(frame[at : at + 2])
         at += 2
         if at + length > len(frame):

@@ -14,7 +14,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -95,11 +94,7 @@ class OperatorCommands:
             return command
         if self._busy:
             return _json(503, {"error": "another command is under way: try again"})
-        self._busy = True
-        try:
-            return await self._sent(command)
-        finally:
-            self._busy = False
+        return await self._sent(command)
 
     def _refusal(self, request: Request) -> Answer | None:
         headers = request.headers
@@ -109,7 +104,9 @@ class OperatorCommands:
             return _json(415, {"error": "a command is application/json"})
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
         if site not in ("same-origin", "none") or (
-            origin is not None and urlsplit(origin).netloc != headers.get("host")
+            # compared as text: it may be no address
+            origin is not None
+            and origin not in {f"{scheme}://{headers.get('host')}" for scheme in ("http", "https")}
         ):
             return _json(403, {"error": "commands come from the page itself"})
         if not self._authorized(headers.get("authorization", "")):
@@ -146,8 +143,12 @@ class OperatorCommands:
         return command
 
     async def _sent(self, command: Command) -> Answer:
+        self._busy = True
+        sending = asyncio.ensure_future(asyncio.to_thread(self._tried, command))
+        # also where whoever asked is gone: a thread cannot be told to end
+        sending.add_done_callback(self._ended)
         try:
-            reply, revision = await asyncio.to_thread(self._tried, command)
+            reply, revision = await asyncio.shield(sending)
         except NoReplyError as error:
             return _json(504, {"error": str(error)})
         except BrokerUnreachableError as error:
@@ -164,6 +165,11 @@ class OperatorCommands:
             )
         document = json.loads(reply.model_dump_json(exclude_none=True))
         return _json(200, {"reply": document, "expected_revision": revision})
+
+    def _ended(self, sending: asyncio.Future[Any]) -> None:
+        self._busy = False
+        if not sending.cancelled():
+            sending.exception()  # seen, where nobody waits for it any more
 
     def _tried(self, command: Command) -> tuple[Reply, int | None]:
         """Send a command; one that is only tried, at the revision of this moment."""

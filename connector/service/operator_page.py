@@ -41,6 +41,8 @@ SNAPSHOT_SECONDS: Final = 1.0
 """Snapshots are so far apart, however many look."""
 MAX_QUESTIONS_A_SECOND: Final = 40
 """So many searches and looks at instruments a second are answered, of all viewers together."""
+QUESTIONS_SHARE: Final = 0.2
+"""They take at most this share of the event loop's time: a search looks at all instruments."""
 MAX_QUERY_CHARS: Final = 256
 """The part of an address behind the question mark may be so long."""
 SHOWN_EVENTS: Final = 60
@@ -102,6 +104,7 @@ class OperatorPage:
         self._shown_number = 0
         # since when questions are counted, and how many there were
         self._asked = (0.0, 0)
+        self._rests_until = 0.0
         self._own: tuple[float, Mapping[int, Subscription]] = (0.0, {})
 
     @property
@@ -134,7 +137,15 @@ class OperatorPage:
         if request.path != "/page/stream" and not self._may_ask():
             return _json(429, {"error": "too many questions: ask again in a second"})
         asked = {name: values[-1] for name, values in parse_qs(request.query).items()}
-        match request.path:
+        began = self._clock.monotonic()
+        try:
+            return self._asked_for(request.path, asked)
+        finally:
+            now = self._clock.monotonic()
+            self._rests_until = max(self._rests_until, now + (now - began) / QUESTIONS_SHARE)
+
+    def _asked_for(self, path: str, asked: Mapping[str, str]) -> Answer | Stream | None:
+        match path:
             case "/page/stream":
                 if len(self._viewers) >= MAX_VIEWERS:
                     return _json(503, {"error": f"{MAX_VIEWERS} pages are open already"})
@@ -355,6 +366,8 @@ class OperatorPage:
 
     def _may_ask(self) -> bool:
         now = self._clock.monotonic()
+        if now < self._rests_until:
+            return False
         since, count = self._asked
         if now - since >= 1.0:
             since, count = now, 0

@@ -12,7 +12,7 @@ Asking changes nothing, and what is costly to make is made once a second at most
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -70,11 +70,21 @@ class Pages:
         """Make an answer; where that cannot be, it is 500, and the log has the reason once."""
         try:
             return make()
-        except Exception:  # noqa: BLE001 - a defect of ours, on each request: one line is enough
-            if not self._defect_logged:
-                self._defect_logged = True
-                _log.exception("status_page_failed", page=path[:20])
-            return _json(500, {"error": "this page cannot be made; the log says why"})
+        except Exception:  # noqa: BLE001 - a defect of ours: logged, and answered
+            return self._defect(path)
+
+    async def guarded_later(self, path: str, answer: Awaitable[Answer]) -> Answer:
+        """Wait for an answer, as `guarded`."""
+        try:
+            return await answer
+        except Exception:  # noqa: BLE001 - as above
+            return self._defect(path)
+
+    def _defect(self, path: str) -> Answer:
+        if not self._defect_logged:  # it may come on each request: one line is enough
+            self._defect_logged = True
+            _log.exception("status_page_failed", page=path[:20])
+        return _json(500, {"error": "this page cannot be made; the log says why"})
 
     def _page(self, path: str, accept: str) -> Answer:
         match path:

@@ -122,6 +122,10 @@ async def test_nothing_is_applied_that_was_not_tried(commands, leader):
         (post(content_type=""), 415),
         (post(origin="https://elsewhere.example"), 403),
         (post(origin="null"), 403),
+        (post(origin="http://["), 403),
+        (post(origin="http://[::1"), 403),
+        (post(origin="http://127.0.0.1:8090/"), 403),
+        (post(origin=""), 403),
         (post(sec_fetch_site="cross-site"), 403),
         (post(sec_fetch_site="same-site"), 403),
         (post()._replace(method="GET"), 405),
@@ -174,6 +178,18 @@ async def test_one_command_at_a_time(commands, leader):
     assert (await answered(commands, post({**DELETE, "dry_run": True})))[0] == 503
     leader.hold.set()
     assert (await first)[0] == 200
+
+
+async def test_a_command_that_nobody_waits_for_any_more_is_under_way_all_the_same(commands, leader):
+    leader.hold = threading.Event()
+    gone = asyncio.ensure_future(answered(commands, post({**DELETE, "dry_run": True})))
+    await until(lambda: commands._busy)
+    gone.cancel()
+    await asyncio.wait([gone])
+    assert (await answered(commands, post({**DELETE, "dry_run": True})))[0] == 503
+    leader.hold.set()
+    await until(lambda: not commands._busy)
+    assert (await answered(commands, post({**DELETE, "dry_run": True})))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from connector.service.operator_page import (
     MAX_QUERY_CHARS,
     MAX_QUESTIONS_A_SECOND,
     MAX_VIEWERS,
+    QUESTIONS_SHARE,
     SNAPSHOT_SECONDS,
     OperatorPage,
     losses,
@@ -159,6 +160,19 @@ async def test_questions_have_a_bound_a_second_and_a_length(kit):
     kit.clock.now += 1
     assert kit.json("/page/instruments", "q=INFY")[0] == 200
     assert kit.json("/page/instruments", "q=" + "x" * MAX_QUERY_CHARS)[0] == 414
+
+
+async def test_questions_that_take_long_are_few(kit):
+    def slow(_text):
+        kit.clock.now += 0.1
+        return []
+
+    kit.page._find = slow
+    assert kit.json("/page/instruments", "q=INFY")[0] == 200
+    assert kit.json("/page/instruments", "q=INFY")[0] == 429
+    assert isinstance(kit.ask("/page/stream"), Stream)
+    kit.clock.now += 1.01 * 0.1 / QUESTIONS_SHARE
+    assert kit.json("/page/instruments", "q=INFY")[0] == 200
 
 
 async def test_other_replicas_slots_are_as_their_owners_wrote(kit):

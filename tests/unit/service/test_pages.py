@@ -2,7 +2,9 @@ import json
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
+from connector.kite.web.http_server import Answer
 from connector.service.pages import PAGE_SECONDS, Pages
 from connector.testing import FakeClock
 from tests.support.status import service_status
@@ -84,3 +86,18 @@ def test_unknown_pages_name_the_known():
     answer = Pages(service_status).answer("/other")
     assert answer.status == 404
     assert json.loads(answer.body)["see"] == ["/live", "/ready", "/metrics", "/status"]
+
+
+async def test_an_answer_that_fails_later_is_500_and_one_line():
+    async def fails():
+        raise ZeroDivisionError
+
+    async def works():
+        return Answer(200, "text/plain", b"x")
+
+    pages = Pages(service_status)
+    with capture_logs() as logs:
+        answers = [await pages.guarded_later("/page/command", fails()) for _ in range(3)]
+    assert [answer.status for answer in answers] == [500] * 3
+    assert [line["event"] for line in logs] == ["status_page_failed"]
+    assert (await pages.guarded_later("/page/command", works())).status == 200
