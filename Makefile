@@ -60,7 +60,7 @@ bench: $(NATIVE) ## every figure, next to pykiteconnect + fastavro + confluent-k
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 integration: $(NATIVE) ## against real Kafka and registry (containers, or addresses in the environment)
-	@$(BIN)/pytest tests/integration -m integration $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/integration -m integration $(ARGS)
 
 browser-test: $(NATIVE) $(VENV)/.browser ## the page in a real Chromium (apt-get install chromium, or CHROMIUM=path)
 	@$(BIN)/pytest tests/browser -m browser $(ARGS)
