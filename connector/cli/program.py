@@ -34,6 +34,7 @@ class _Program(CommandGroup):
                 "calendar": "calendar:calendar",
                 "login": "login:login",
                 "ctl": "ctl:ctl",
+                "top": "top:top",
                 "demo": "feed:demo",
                 "simulate": "feed:simulate",
                 "record": "feed:record",

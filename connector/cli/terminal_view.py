@@ -32,6 +32,8 @@ _STATES = {
 _DECIMALS = {"CDS": 4, "BCD": 4}
 _MAX_EXCHANGES = 9
 _MAX_WIDTH = 110
+_WIDE = 140
+"""From so many columns on there is room for what is wrong with a connection."""
 
 
 @dataclass(slots=True)
@@ -90,6 +92,8 @@ class View:
     """The last warning of the log."""
     roles: Sequence[str] = field(default_factory=tuple)
     """The role of each replica, such as leader; empty where there is one."""
+    max_width: int | None = _MAX_WIDTH
+    """So many columns are used at most; None: all that there are."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Fit the height: first the empty lines go, then the smallest exchanges."""
@@ -99,11 +103,15 @@ class View:
         fixed = 1 + 2 + prices + 2 + len(self.hints) + bool(self.notice) + 1
         airy = height >= fixed + _MAX_EXCHANGES + 4
         exchanges = max(1, min(_MAX_EXCHANGES, height - fixed - 4 * airy))
+        width = options.max_width if self.max_width is None else self.max_width
+        wide = min(width, options.max_width) >= _WIDE
         blocks: list[list[RenderableType]] = [
             [self._header()],
             [
                 _side_by_side(
-                    Group(self._connections(), self._latencies()), self._exchanges(exchanges)
+                    Group(self._connections(wide=wide), self._latencies()),
+                    self._exchanges(exchanges),
+                    left_share=7 if wide else 5,
                 )
             ],
             [self._prices()] if self.prices else [],
@@ -120,8 +128,7 @@ class View:
             parts += block
         if self.notice:
             parts.append(Text(self.notice, style="yellow", no_wrap=True, overflow="ellipsis"))
-        # wider, the eye would lose the line
-        yield Constrain(Group(*parts), width=_MAX_WIDTH)
+        yield Constrain(Group(*parts), width=width)
 
     def _header(self) -> RenderableType:
         ready = all(status.ready for status in self.statuses)
@@ -139,10 +146,13 @@ class View:
         )
         return table
 
-    def _connections(self) -> Table:
+    def _connections(self, *, wide: bool) -> Table:
         several = len(self.statuses) > 1
         table = _table("slot", *(["replica"] if several else []), "state", "instr.", "ticks/s")
         table.columns[-1].justify = table.columns[-2].justify = "right"
+        if wide:
+            table.add_column("last frame", justify="right", no_wrap=True)
+            table.add_column("what is wrong", no_wrap=True, overflow="ellipsis", ratio=1)
         rows = [
             (connection, number)
             for number, status in enumerate(self.statuses)
@@ -156,6 +166,7 @@ class View:
                 _state(connection),
                 _instruments(connection),
                 _number(connection.ticks_per_second),
+                *(_wrong(connection) if wide else []),
             )
         if not rows:
             reasons = [reason for status in self.statuses for reason in status.not_ready]
@@ -285,6 +296,15 @@ def _side_by_side(left: RenderableType, right: RenderableType, left_share: int =
 def _state(connection: ConnectionStatus) -> Text:
     words, style = _STATES.get(connection.state, (connection.state, "dim"))
     return Text(words, style=style)
+
+
+def _wrong(connection: ConnectionStatus) -> tuple[RenderableType, RenderableType]:
+    """Return how old the last frame is, and what is wrong now."""
+    age = connection.last_frame_age_seconds
+    why = connection.trouble or ""
+    if connection.state != "connected" and not why:
+        why = connection.last_error or ""
+    return ("" if age is None else f"{age:.1f} s", Text(printable(why), style="yellow"))
 
 
 def _instruments(connection: ConnectionStatus) -> Text:

@@ -86,7 +86,8 @@ class OperatorPage:
         self._owner = owner
         self._progress = progress
         self._view = view
-        self._host = host
+        self.host = host
+        """The name of this process in the cluster."""
         self._commands = commands
         self._clock = clock
         self._inspector = Inspector(clock)
@@ -216,7 +217,7 @@ class OperatorPage:
         now = datetime.fromtimestamp(now_us / 1e6, IST)
         return {
             "now_ms": now_us // 1000,
-            "host": self._host,
+            "host": self.host,
             "commands": self.takes_commands,
             "status": document,
             "slots": self._slots(status.connections, seen, now_us),
@@ -263,7 +264,7 @@ class OperatorPage:
             note = seen.slots.get(slot, {})
             if (connection := own.get(slot)) is not None:
                 row |= {
-                    "owner": self._host,
+                    "owner": self.host,
                     "state": connection.state,
                     "desired": connection.desired,
                     "confirmed": connection.confirmed,
@@ -287,7 +288,7 @@ class OperatorPage:
 
     def _leader(self, seen: Seen) -> str | None:
         if self._owner.leads:
-            return self._host
+            return self.host
         told = (note.get("owner") for note in seen.slots.values() if note.get("leads"))
         return next((_printable(owner) for owner in told), None)
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -37,14 +38,22 @@ from connector.service.running import Running
 from connector.service.slots import SlotOwner, StaticSlots, credentials_of
 from connector.service.status import VERSION, ServiceStatus
 from connector.service.status_builder import Reporter
+from connector.service.summary import Summary
 from connector.service.topic_troubles import TopicTroubles, heed_limits
-from connector.settings.models import Settings
+from connector.settings.models import HttpSettings, Settings
 
 _log = structlog.get_logger("connector.service.service")
 
 END_SECONDS = 6.0
 """So much of the grace period, though never more than a quarter of it, is for what follows the
 flush: the rest goes to disk, and the slots are given up."""
+
+
+def this_host(url: str) -> str:
+    """Name this process for whoever looks at another one: the port, where it is not the usual."""
+    port = urlsplit(url).port
+    usual = HttpSettings.model_fields["port"].default
+    return socket.gethostname() if port == usual else f"{socket.gethostname()}:{port}"
 
 
 class Service:
@@ -150,6 +159,7 @@ class Service:
         """
         self._commands.check()
         await self.http.start()
+        self.page.host = self._host = this_host(self.http.url)
         try:
             await self.producer.start()
         except BaseException:
@@ -168,6 +178,8 @@ class Service:
         )
         self._spawn("event-loop-lag", self._reporter.lag.run())
         self._spawn("each-second", self._each_second())
+        if every_seconds := self.settings.logging.summary_seconds:
+            self._spawn("summary", self._summarize(every_seconds))
         self._spawn("topics-in-trouble", self._troubles.run())
         self._spawn("start", self._begin())
 
@@ -246,6 +258,12 @@ class Service:
                 self._losses.report(self.running.pipeline)
                 self.running.pipeline.count_ticks()
             await asyncio.sleep(1.0)
+
+    async def _summarize(self, every_seconds: float) -> None:
+        summary = Summary()
+        while True:
+            await asyncio.sleep(every_seconds)
+            _log.info("traffic_summary", **summary.line(self.status()))
 
     async def _flush(self, deadline: float) -> bool:
         """Flush until the deadline or the second signal; whether Kafka has everything.

@@ -518,6 +518,12 @@ class LoggingSettings(Section):
         "auto",
         description="Write the log in this form; auto is readable on a terminal, JSON elsewhere.",
     )
+    summary_seconds: float = Field(
+        60.0,
+        ge=0,
+        le=86400,
+        description="Write a line that says what flows (`traffic_summary`) so often; 0: never.",
+    )
 
 
 class Settings(Section):

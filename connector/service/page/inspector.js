@@ -7,7 +7,7 @@ const LOOK_MS = 1000;
 const PRICES = new Map();
 
 const search = byId("search"), found = byId("found");
-let results = [], chosen = -1, token = null, searching = 0, looking = 0, asked = 0;
+let results = [], chosen = -1, token = null, searching = 0, looking = 0, asked = 0, searched = "";
 
 function price(value, exchange) {
   if (value === null || value === undefined) return "–";
@@ -27,6 +27,7 @@ async function ask(path) {
 
 async function find() {
   const wanted = search.value.trim(), number = ++asked;
+  searched = wanted;
   if (!wanted) { show([]); plain(byId("search-note"), ""); return; }
   try {
     const document = await ask(`page/instruments?q=${encodeURIComponent(wanted)}`);
@@ -70,6 +71,7 @@ function choose(place) {
   const one = results[place];
   if (!one) return;
   token = one.token;
+  asked += 1; // what a search before it finds is not shown any more
   search.value = one.symbol ?? String(one.token);
   show([]);
   clearTimeout(looking);
@@ -152,7 +154,10 @@ export function start() {
       mark();
     } else if (event.key === "Enter") {
       event.preventDefault();
-      choose(chosen);
+      clearTimeout(searching);
+      // what stands there may not have been searched for yet
+      if (search.value.trim() === searched) choose(chosen);
+      else find().then(() => choose(chosen));
     } else if (event.key === "Escape") {
       show([]);
     }

@@ -131,15 +131,20 @@ export function exchanges(snapshot) {
   });
 }
 
+// JSON has no infinity: a quantile above the last bound is null, although something was measured.
+function within(latency, quantile = "p99_below") {
+  return latency[quantile] === null && latency.count ? "∞" : short(latency[quantile]);
+}
+
 export function producer(snapshot) {
   const { producer: kafka, latency_seconds: late } = snapshot.status;
   plain(byId("kafka-note"), kafka.bootstrap_servers);
   const used = kafka.spool_limit_bytes ? kafka.spool_bytes / kafka.spool_limit_bytes : 0;
   pairs(byId("producer"), [
     ["brokers", kafka.broker_reachable ? "reachable" : "not reachable", kafka.broker_reachable ? "good" : "bad"],
-    ["acknowledged within", `${short(late.produce_to_ack.p50_below)}, p99 ${short(late.produce_to_ack.p99_below)}`],
-    ["exchange to socket", `p99 ${short(late.exchange_to_receive.p99_below)}`],
-    ["socket to producer", `p99 ${short(late.receive_to_produce.p99_below)}`],
+    ["acknowledged within", `${within(late.produce_to_ack, "p50_below")}, p99 ${within(late.produce_to_ack)}`],
+    ["exchange to socket", `p99 ${within(late.exchange_to_receive)}`],
+    ["socket to producer", `p99 ${within(late.receive_to_produce)}`],
     ["queued", `${count(kafka.queued)}, peak ${count(kafka.queue_peak)}`],
     ["spooled", `${count(kafka.spooled)} records`, kafka.spooled ? "warn" : null],
     ["spool", `${bytes(kafka.spool_bytes)} of ${bytes(kafka.spool_limit_bytes)}`, used > 0.5 ? "bad" : null],

@@ -1,0 +1,48 @@
+"""`top` over a status server, and over servers that are none."""
+
+import asyncio
+
+import pytest
+
+from connector.cli import top
+from connector.kite.web.http_server import Answer, HttpServer
+from connector.service.http import StatusServer
+from connector.settings.models import HttpSettings
+from tests.support.status import service_status
+
+
+async def looked(capsys, *urls):
+    answered = await top.watch([top.status_url(url) for url in urls], 0.5, 1, asyncio.Event())
+    return answered, capsys.readouterr().out
+
+
+async def test_what_flows_is_a_line_a_look(capsys):
+    async with StatusServer(HttpSettings(port=0), service_status) as server:
+        answered, line = await looked(capsys, server.url)
+    assert answered
+    assert "1 of 1 ready, 1 of 2 connected" in line
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(200, "application/json", b"{}"), "not the status of a kite-connector"),
+        (Answer(200, "application/json", b"[" * 100_000), "not the status of a kite-connector"),
+        (Answer(404, "text/plain", b"?"), "HTTP 404"),
+        (Answer(200, "application/json", b" " * 2000), "an answer of more than 1000 bytes"),
+    ],
+)
+async def test_what_is_no_status_is_said(capsys, monkeypatch, answer, words):
+    monkeypatch.setattr(top, "MAX_STATUS_BYTES", 200_000 if len(answer.body) > 2000 else 1000)
+    async with HttpServer("127.0.0.1", 0, lambda request: answer) as server:
+        answered, line = await looked(capsys, server.url)
+    assert not answered
+    assert words in line
+
+
+async def test_nobody_there(capsys, monkeypatch):
+    async with HttpServer("127.0.0.1", 0, lambda request: Answer(200, "", b"")) as server:
+        url = server.url
+    answered, line = await looked(capsys, url)
+    assert not answered
+    assert "Connection refused" in line
