@@ -248,7 +248,7 @@ def _command(fields: dict[str, Any]) -> Command:
     Raises:
         SettingsError: in one line, each reason with all that it holds for.
     """
-    from connector.control.commands import Rejected, parse
+    from connector.control.parsing import Rejected, parse
 
     expires_at = fields.get("expires_at")
     if expires_at is not None:

@@ -88,19 +88,31 @@ def print_reply(
             typer.echo(f"and {more} more")
     if reply.payload is not None:
         payload = reply.payload
+        halted = any(slot.halt for slot in payload.slots)
         typer.echo(f"{payload.instruments} of {payload.capacity} instruments")
         if payload.unplaced:
             typer.echo(f"{payload.unplaced} wait for room")
         if None in owners:
             typer.echo(f"leader: {printable(owners[None])}")
         table(
-            ("slot", "instruments", "capacity", "owner"),
+            ("slot", "instruments", "capacity", "owner", *(["halt"] if halted else [])),
             [
-                (slot.slot, slot.instruments, slot.capacity, owners.get(slot.slot, "-"))
+                (
+                    slot.slot,
+                    slot.instruments,
+                    slot.capacity,
+                    owners.get(slot.slot, "-"),
+                    *([_halt(slot)] if halted else []),
+                )
                 for slot in payload.slots
             ],
         )
         table(("watchlist", "instruments"), list(payload.watchlists.items()))
+
+
+def _halt(slot: Any) -> str:
+    by = f" by {slot.halted_by}" if slot.halted_by else ""
+    return f"{slot.halt}{by}" if slot.halt else "-"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

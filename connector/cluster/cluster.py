@@ -21,6 +21,7 @@ from connector.cluster.membership import Item, Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
 from connector.control.draft import status
 from connector.control.leader import Leader, Log
+from connector.control.records import Halt
 from connector.control.state import Names, NoNames
 from connector.control.transactions import ControlLog
 from connector.errors import KafkaError
@@ -183,7 +184,7 @@ class Cluster:
         for number, slot in sorted(self._slots.items()):
             where = f"slot {number} ({self._account_name(number)})"
             if slot.connection is None:
-                if slot.phase is not SlotPhase.IDLE:
+                if slot.phase is not SlotPhase.IDLE and slot.halt is not Halt.STOPPED:
                     reasons.append(f"{where} is {slot.phase}")
             elif slot.connection.state is not ConnectionState.CONNECTED:
                 words = slot.connection.state.value.replace("_", " ")
@@ -245,6 +246,7 @@ class Cluster:
                     "account": self._account_name(number),
                     "phase": slot.phase.value,
                     "state": slot.connection.state.value if slot.connection else None,
+                    "halt": slot.halt.value if slot.halt else None,
                     "instruments": len(slot.desired),
                 }
                 for number, slot in sorted(self._slots.items())
@@ -366,7 +368,7 @@ class Cluster:
             if slot is None:
                 return
             await slot.close()
-            if self._intake is not None and slot.connection is not None:
+            if self._intake is not None and slot.opened:
                 try:
                     await asyncio.wait_for(self._intake.drained(number), DRAIN_SECONDS)
                 except TimeoutError:

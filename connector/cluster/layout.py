@@ -29,8 +29,16 @@ def partitions(accounts: Sequence[AccountSettings]) -> int:
 
 def layout(settings: Settings) -> Layout:
     """Return where the leader may place instruments, and how many."""
+    slots = slots_by_account(settings.accounts)
     return Layout(
-        tuple(slots_by_account(settings.accounts)),
+        tuple(slots),
         settings.connection.max_symbols_per_connection,
         settings.cluster.watchlist_max_instruments,
+        tuple(
+            (
+                account.name,
+                tuple(slot for slot, owner in slots.items() if owner == number),
+            )
+            for number, account in enumerate(settings.accounts)
+        ),
     )

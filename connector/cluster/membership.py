@@ -31,7 +31,15 @@ from confluent_kafka import KafkaError as Code
 from connector.cluster.frames import SlotFrames
 from connector.cluster.refusals import fenced, refusal
 from connector.control.bounds import excerpt
-from connector.control.records import MOVED_TO, RECONNECT_KEY, Subscription, token_of
+from connector.control.records import (
+    HALT_KEY,
+    MOVED_TO,
+    RECONNECT_KEY,
+    Halt,
+    Halted,
+    Subscription,
+    token_of,
+)
 from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.groups import cluster_group
@@ -87,13 +95,20 @@ class Reconnect(NamedTuple):
     command_id: str
 
 
+class Halting(NamedTuple):
+    """The slot is to be paused or stopped; None: it is to stream."""
+
+    slot: int
+    halt: Halt | None
+
+
 class CaughtUp(NamedTuple):
     """Everything that was in the slot's partition has been handed over."""
 
     slot: int
 
 
-Item = SlotRecord | Reconnect | CaughtUp
+Item = SlotRecord | Reconnect | Halting | CaughtUp
 
 
 class Member(Protocol):
@@ -390,6 +405,8 @@ class Membership:
             text = key.decode() if isinstance(key, bytes) else key
             if text == RECONNECT_KEY:
                 return Reconnect(slot, str(json.loads(value)["id"])) if value else None
+            if text == HALT_KEY:
+                return Halting(slot, Halted.decode(value).halt if value else None)
             if text.startswith("@"):
                 return None
             if value is None:

@@ -10,7 +10,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from connector.cluster.membership import CaughtUp, Item, Reconnect, SlotRecord
+from connector.cluster.membership import CaughtUp, Halting, Item, Reconnect, SlotRecord
+from connector.control.records import Halt
 from connector.errors import CapacityError
 from connector.kite.clock import Clock, Timer
 from connector.kite.wire.models import ConnectionState, Mode
@@ -99,6 +100,10 @@ class Slot:
         self.number = number
         self.phase = SlotPhase.LOADING
         self.connection: FeedConnection | None = None
+        self.halt: Halt | None = None
+        """What was commanded, where the slot is not to stream; None otherwise."""
+        self.opened = False
+        """Whether there was a connection, and there may be ticks of it under way."""
         self.revision = 0
         """The highest that a record of this slot had."""
         self.closed = asyncio.Event()
@@ -137,6 +142,7 @@ class Slot:
         self.phase = SlotPhase.LOADING
         self._desired = {}
         self.symbols = {}
+        self.halt = None
 
     def hold(self) -> None:
         """Go on as it is: no record comes while the group cannot be reached."""
@@ -158,7 +164,9 @@ class Slot:
                     # one that was there before this process owned the slot has been done
                     if self.phase is SlotPhase.STREAMING:
                         self._reconnect(item.command_id)
-        if moved:
+                case Halting():
+                    self._set_halt(item.halt)
+        if moved and self.halt is None:
             self._linger(moved)
         if changes and self.phase is SlotPhase.STREAMING:
             self._update(changes)
@@ -166,9 +174,7 @@ class Slot:
     async def close(self) -> None:
         """Close the connection; returns when its socket is gone."""
         self.phase = SlotPhase.CLOSED
-        for timer in self._lingering.values():
-            timer.cancel()
-        self._lingering.clear()
+        self._let_all_go()
         if self._reconnect_timer is not None:
             self._reconnect_timer.cancel()
         try:
@@ -205,26 +211,71 @@ class Slot:
                 self._log.warning("slot_without_api_key", instruments=len(self._desired))
             return
         self.phase = SlotPhase.STREAMING
-        if self.connection is None:
-            self.connection = self._connect()
-            self.connection.continue_from(self._last_frame_us)
-            self._update(self._desired)
-            if self._after is None or self._after.is_set():
-                self.connection.start()
-            else:
-                self._later(self._start_after(self._after, self.connection))
-            self._log.info("slot_opened", instruments=len(self._desired))
+        held = self.connection is not None
+        changed = self._follow_halt()
+        if held:
+            self._log.info("slot_resumed", changed=changed)
+
+    def _set_halt(self, halt: Halt | None) -> None:
+        """Pause, stop or resume; while the partition is read, `_loaded` sees to it."""
+        if halt is self.halt:
             return
+        self.halt = halt
+        if self.phase is SlotPhase.STREAMING:
+            self._follow_halt()
+            self._log.info("slot_halt_changed", halt=halt)
+
+    def _follow_halt(self) -> int:
+        """Bring the connection to what the partition says; return how many instruments changed."""
+        if self.halt is Halt.STOPPED:
+            self._shut()
+            return 0
+        if self.connection is None:
+            self._open()
+            return 0
         before = self.connection.desired()
+        if self.halt is Halt.PAUSED:
+            self._let_all_go()
+            self.connection.update(dict.fromkeys(before))
+            return len(before)
         changes: dict[int, Mode | None] = {
             token: mode for token, mode in self._desired.items() if before.get(token) is not mode
         }
         changes |= dict.fromkeys(before.keys() - self._desired.keys() - self._lingering.keys())
         self._update(changes)
-        self._log.info("slot_resumed", changed=len(changes))
+        return len(changes)
+
+    def _open(self) -> None:
+        assert self._connect is not None  # noqa: S101 - IDLE has none
+        self.opened = True
+        self.connection = self._connect()
+        self.connection.continue_from(self._last_frame_us)
+        self._update(self._desired)
+        if self._after is None or self._after.is_set():
+            self.connection.start()
+        else:
+            self._later(self._start_after(self._after, self.connection))
+        self._log.info("slot_opened", instruments=0 if self.halt else len(self._desired))
+
+    def _shut(self) -> None:
+        """Close the connection; the next one begins when its socket is gone."""
+        self._let_all_go()
+        connection, before = self.connection, self._after
+        if connection is None:
+            return
+        self._last_frame_us = self.last_frame_us
+        self.connection = None
+        self._after = asyncio.Event()
+        self._later(self._close_after(before, connection, self._after))
+
+    def _let_all_go(self) -> None:
+        for timer in self._lingering.values():
+            timer.cancel()
+        self._lingering.clear()
 
     def _update(self, changes: Mapping[int, Mode | None]) -> None:
-        assert self.connection is not None  # noqa: S101 - STREAMING has one
+        if self.connection is None or self.halt is not None:
+            return  # what is wanted is known when the slot is resumed
         if self._lingering and len(self._desired) + len(self._lingering) > self._capacity:
             # room is worth more than an overlap
             changes = {**dict.fromkeys(self._lingering), **changes}
@@ -270,8 +321,19 @@ class Slot:
 
     async def _start_after(self, closed: asyncio.Event, connection: FeedConnection) -> None:
         await closed.wait()
-        if self.phase is not SlotPhase.CLOSED:
+        if self.phase is not SlotPhase.CLOSED and self.connection is connection:
             connection.start()
+
+    @staticmethod
+    async def _close_after(
+        before: asyncio.Event | None, connection: FeedConnection, closed: asyncio.Event
+    ) -> None:
+        try:
+            await connection.close()
+            if before is not None:
+                await before.wait()
+        finally:
+            closed.set()
 
     def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -21,7 +21,8 @@ from pydantic_core import from_json
 
 from connector.cluster.frames import note_of
 from connector.cluster.layout import partitions
-from connector.control.commands import Rejected, Status, parse
+from connector.control.commands import Status
+from connector.control.parsing import Rejected, parse
 from connector.control.records import REPLY_PREFIX, Remembered, Subscription, token_of
 from connector.errors import ConnectorError, TopicError
 from connector.kafka.groups import cluster_group

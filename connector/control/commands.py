@@ -1,20 +1,15 @@
 """The messages of the control topic: commands in, replies out.
 
 Each type of command is a closed model: a key that it does not have is refused, so that a misspelt
-`watchlst` is an error and not a change of some other watchlist. `parse` never raises: whatever
-bytes come, the result is a command or a `Rejected` whose errors name the field and the reason.
+`watchlst` is an error and not a change of some other watchlist.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-import json
-from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -25,21 +20,12 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     TypeAdapter,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import ErrorDetails, from_json
 
-from connector.control.bounds import (
-    MAX_FIELDS,
-    MAX_INSTRUMENTS,
-    MAX_STEP_FIELDS,
-    MAX_STEPS,
-    bounded,
-    excerpt,
-)
-from connector.control.records import DIGEST_BYTES
+from connector.control.bounds import MAX_INSTRUMENTS, MAX_STEPS
+from connector.control.records import DIGEST_BYTES, Halt
 from connector.kite.wire.models import Mode
 from connector.redaction import is_printable
 
@@ -243,6 +229,42 @@ class Reconnect(CommandBase):
     slot: int = Field(strict=True, ge=0, lt=2**31, description="The number of the connection.")
 
 
+class HaltBase(CommandBase):
+    """The fields of commands for a slot, an account's slots or all slots."""
+
+    slot: int | None = Field(
+        None, strict=True, ge=0, lt=2**31, description="The number of the connection."
+    )
+    account: Annotated[str, StringConstraints(strict=True, max_length=64)] | None = Field(
+        None, description="The name of an account: all its connections."
+    )
+    all: bool = Field(False, strict=True, description="Take all connections of the cluster.")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.slot is not None) + (self.account is not None) + self.all != 1:
+            raise ValueError("give one of slot, account and all")
+        return self
+
+
+class Pause(HaltBase):
+    """Stream nothing on some connections but keep their sockets, until `resume`."""
+
+    type: Literal["pause"]
+
+
+class Stop(HaltBase):
+    """Close the sockets of some connections and open none, until `resume`."""
+
+    type: Literal["stop"]
+
+
+class Resume(HaltBase):
+    """Let connections that were paused or stopped stream again."""
+
+    type: Literal["resume"]
+
+
 class Rebalance(CommandBase):
     """Even the slots out, with as few moves as possible."""
 
@@ -278,6 +300,9 @@ Command = (
     | Delete
     | StepSequence
     | Reconnect
+    | Pause
+    | Stop
+    | Resume
     | Rebalance
     | RefreshInstruments
     | Status
@@ -285,8 +310,6 @@ Command = (
 COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(
     Annotated[Command, Field(discriminator="type", title="Command")]
 )
-_ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
-_INSTRUMENT: Final[TypeAdapter[int | str]] = TypeAdapter(Instrument)
 
 
 class ReplyStatus(StrEnum):
@@ -326,6 +349,10 @@ class SlotStatus(BaseModel):
     capacity: int = Field(
         description="How many instruments the slot has room for; 0 when its api_key is gone."
     )
+    halt: Halt | None = Field(
+        None, description="Set where the slot is paused or stopped until `resume`."
+    )
+    halted_by: str | None = Field(None, description="Who paused or stopped it, by its own words.")
 
 
 class StatusPayload(BaseModel):
@@ -396,13 +423,6 @@ class About(NamedTuple):
         return cls(command.type, getattr(command, "watchlist", None), command.by)
 
 
-class Rejected(NamedTuple):
-    """A message that is no command; without an `id` nobody can be answered."""
-
-    id: str | None
-    errors: tuple[str, ...]
-
-
 def written(command: Command) -> bytes:
     """Write a command as JSON, always in the same way for the same content."""
     return command.model_dump_json().encode()
@@ -411,180 +431,3 @@ def written(command: Command) -> bytes:
 def digest(command: Command) -> str:
     """Return a digest that differs between commands, and not between ways to write one."""
     return hashlib.blake2b(written(command), digest_size=DIGEST_BYTES).hexdigest()
-
-
-def parse(data: bytes | None, max_bytes: int) -> Command | Rejected:
-    """Turn the value of a control message into a command.
-
-    Args:
-        data: the message's value; None is a tombstone.
-        max_bytes: longer messages are refused unread.
-    """
-    if data is None:
-        return Rejected(None, ("the message has no value",))
-    if len(data) > max_bytes:
-        return Rejected(None, (f"the message has {len(data)} bytes, {max_bytes} are allowed",))
-    try:
-        raw = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        return Rejected(None, (f"not JSON: {_encoding(data) or error}",))
-    if not isinstance(raw, dict):
-        return Rejected(None, ("not a JSON object",))
-    if (twice := _repeated_key(data)) is not None:
-        # whose id is it? of two "id" each reader takes another one
-        known = None if twice == "id" else _id_of(raw)
-        return Rejected(known, (f"{excerpt(twice)}: is there twice",))
-    if (much := _too_much(raw)) is not None:
-        return Rejected(_id_of(raw), (much,))
-    try:
-        return COMMAND.validate_python(raw)
-    except ValidationError as error:
-        return Rejected(_id_of(raw), _readable(error.errors(include_url=False), raw))
-
-
-def _too_much(raw: dict[str, Any]) -> str | None:
-    """Name what has so many parts that each of them must not become an error of its own."""
-    if len(raw) > MAX_FIELDS:
-        return f"has {len(raw)} fields, no command has so many"
-    steps = raw.get("steps")
-    if not isinstance(steps, list):
-        return None
-    if len(steps) > MAX_STEPS:
-        return f"steps: has {len(steps)} items, {MAX_STEPS} are allowed: send several commands"
-    for number, step in enumerate(steps):
-        if isinstance(step, dict) and len(step) > MAX_STEP_FIELDS:
-            return f"steps[{number}]: has {len(step)} fields, no step has so many"
-    return None
-
-
-class _RepeatedKeyError(Exception):
-    """Ends the reading of JSON at a key that its object has twice; its argument is the key."""
-
-
-def _repeated_key(data: bytes) -> str | None:
-    """Find a key that an object of the JSON has twice: readers differ in which one counts."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> None:
-        keys = {key for key, _ in pairs}
-        if len(keys) < len(pairs):
-            counts = Counter(key for key, _ in pairs)
-            raise _RepeatedKeyError(counts.most_common(1)[0][0])
-
-    try:
-        json.loads(data, object_pairs_hook=unique)
-    except _RepeatedKeyError as error:
-        return str(error.args[0])
-    return None
-
-
-def _encoding(data: bytes) -> str | None:
-    """Name the encoding of the bytes where they are text in another one than UTF-8."""
-    if data.startswith(codecs.BOM_UTF8):
-        return "begins with a byte order mark: write UTF-8 without one"
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2].count(0) == 1:
-        return "UTF-16 or UTF-32: write UTF-8"
-    return None
-
-
-def _id_of(raw: dict[str, Any]) -> str | None:
-    try:
-        return _ID.validate_python(raw.get("id"))
-    except ValidationError:
-        return None
-
-
-def _readable(details: Sequence[ErrorDetails], raw: dict[str, Any]) -> tuple[str, ...]:
-    """Return `instruments[3]: reason` for each place that is wrong; a union counts as one."""
-    reasons: dict[str, list[str]] = {}
-    instruments_told = False
-    for detail in details:
-        if _is_instrument(detail):
-            if not instruments_told:
-                reasons.update(_wrong_instruments(raw["instruments"]))
-            instruments_told = True
-            continue
-        place, reason = _place(detail), _reason(detail)
-        if detail["type"] == "too_short" and any(one.startswith(f"{place}[") for one in reasons):
-            continue  # pydantic counts what is left without the wrong ones
-        known = reasons.setdefault(place, [])
-        if reason not in known:
-            known.append(reason)
-    return bounded(tuple(f"{place}: {' or '.join(known)}" for place, known in reasons.items()))
-
-
-def _wrong_instruments(instruments: Sequence[object]) -> dict[str, list[str]]:
-    """Return the reason for each place of the list that is no instrument."""
-    wrong = {}
-    reason = [_NO_INSTRUMENT]
-    is_instrument = _INSTRUMENT.validator.isinstance_python
-    for number, instrument in enumerate(instruments[:MAX_INSTRUMENTS]):
-        if not is_instrument(instrument):
-            wrong[f"instruments[{number}]"] = reason
-    return wrong
-
-
-def _is_instrument(detail: ErrorDetails) -> bool:
-    """Whether it is about one item of `instruments`; any text may be a key of the message."""
-    location = detail["loc"]
-    return len(location) > 2 and location[1] == "instruments"
-
-
-def _place(detail: ErrorDetails) -> str:
-    location = list(detail["loc"])
-    tag = detail["type"].startswith("union_tag")
-    if tag and "steps" not in location:
-        return "type"
-    if len(location) > 1:
-        location = location[1:]  # the union's tag, which is the type of the command
-    place = excerpt(str(location[0]))
-    if _is_instrument(detail):
-        return f"instruments[{location[1]}]"
-    if place == "steps" and len(location) > 1:
-        field = "type" if tag else "".join(excerpt(str(name)) for name in location[3:4])
-        item = f"[{location[4]}]" if len(location) > 4 else ""
-        return f"steps[{location[1]}].{field}{item}".rstrip(".")
-    return place
-
-
-_NO_INSTRUMENT: Final = "must be an instrument token (1 to 4294967295) or EXCHANGE:TRADINGSYMBOL"
-_TYPES: Final = ", ".join(
-    (
-        "subscribe",
-        "unsubscribe",
-        "set-mode",
-        "replace",
-        "delete",
-        "sequence",
-        "reconnect",
-        "rebalance",
-        "refresh-instruments",
-        "status",
-    )
-)
-
-
-def _reason(detail: ErrorDetails) -> str:
-    kind, place = detail["type"], _place(detail).rpartition(".")[2]
-    if kind.startswith("union_tag") and "steps" in detail["loc"]:
-        return "must be one of subscribe, unsubscribe, set-mode, delete"
-    if kind == "union_tag_not_found":
-        return f"is missing; one of {_TYPES}"
-    if kind == "union_tag_invalid":
-        return f"must be one of {_TYPES}"
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        return "is not a field of this command"
-    if place.startswith("instruments["):
-        return _NO_INSTRUMENT
-    if place == "instruments":
-        return {
-            "too_short": "must name at least one instrument",
-            "too_long": f"must name at most {MAX_INSTRUMENTS} instruments: send several commands",
-        }.get(kind, "must be a list")
-    if place == "mode":
-        return "must be ltp, quote or full"
-    if place == "watchlist" and kind == "string_pattern_mismatch":
-        return "must begin with a letter or digit; then up to 63 letters, digits or . _ : / -"
-    text = detail["msg"].removeprefix("Value error, ")
-    return text.replace("Input should be", "must be", 1)

@@ -20,19 +20,23 @@ from connector.control.commands import (
     ChangeStep,
     Command,
     DeleteStep,
+    Pause,
     Rebalance,
     Reconnect,
     RefreshInstruments,
     Refusal,
     Replace,
+    Resume,
     SetModeStep,
     SlotStatus,
     Status,
     StatusPayload,
     StepSequence,
+    Stop,
     SubscribeStep,
     UnsubscribeStep,
 )
+from connector.control.halts import apply_halt, halt_records
 from connector.control.records import RECONNECT_KEY, Record, Subscription, reconnect_value
 from connector.control.state import Names, State
 from connector.errors import CapacityError
@@ -82,6 +86,7 @@ class Draft:
         self.now_ms = now_ms
         self.revision = before.revision + 1
         self.subscriptions = before.subscriptions.draft()
+        self.halted = before.halted
 
     def apply(self, command: Command) -> Answer:
         """Change the draft as the command says."""
@@ -92,6 +97,8 @@ class Draft:
                 return self._all_or_none(command)
             case Replace():
                 return self._replace(command)
+            case Pause() | Stop() | Resume():
+                return self._halt(command)
             case Reconnect():
                 return self._reconnect(command)
             case Rebalance():
@@ -136,6 +143,11 @@ class Draft:
             return Answer(refused=refused, errors=(*errors, _NOTHING_CHANGED))
         return Answer(sum(answer.accepted for answer in answers))
 
+    def _halt(self, command: Pause | Stop | Resume) -> Answer:
+        halting = apply_halt(self.layout, self.halted, command, self.now_ms)
+        self.halted = halting.halted
+        return Answer(len(halting.slots), errors=halting.errors, events=halting.events)
+
     def finish(self) -> tuple[State, tuple[Record, ...]]:
         """Place the instruments that wait for room, then return the difference."""
         self._place_unplaced()
@@ -158,15 +170,17 @@ class Draft:
                 if new.slot != old.slot:
                     moved.append(Record(old.slot, str(token), None, new.slot))
             records.append(Record(new.slot, str(token), new.encoded(token)))
+        halts = halt_records(self.before.halted, self.halted)
         if not (records or gone):
-            return self.before, ()
+            return (replace(self.before, halted=self.halted) if halts else self.before), halts
         self.subscriptions.change(same)
         state = replace(
             self.before,
             subscriptions=self.subscriptions.finish(),
             progress=self.before.progress._replace(revision=self.revision),
+            halted=self.halted,
         )
-        return state, (*gone, *records, *moved)
+        return state, (*gone, *records, *moved, *halts)
 
     # instruments as written -> tokens
 
@@ -542,7 +556,7 @@ def status(state: State, after: str | None = None) -> StatusPayload:
         state: what is counted.
         after: only watchlists behind this one, in the order of their names.
     """
-    subscriptions, layout = state.subscriptions, state.layout
+    subscriptions, layout, halted = state.subscriptions, state.layout, state.halted
     behind = (name for name in subscriptions.watchlists if after is None or name > after)
     page = heapq.nsmallest(STATUS_WATCHLISTS + 1, behind)
     more = len(page) > STATUS_WATCHLISTS
@@ -556,6 +570,8 @@ def status(state: State, after: str | None = None) -> StatusPayload:
                 slot=slot,
                 instruments=carried.get(slot, 0),
                 capacity=layout.capacity if slot in layout.slots else 0,
+                halt=halted[slot].halt if slot in halted else None,
+                halted_by=halted[slot].by if slot in halted else None,
             )
             for slot in sorted({*layout.slots, *carried})
         ),

@@ -23,12 +23,7 @@ import structlog
 
 from connector.control.batch import Batch
 from connector.control.bounds import ERROR_CHARACTERS, excerpt
-from connector.control.commands import (
-    Command,
-    RefreshInstruments,
-    Replace,
-    Reply,
-)
+from connector.control.commands import Command, RefreshInstruments, Replace, Reply
 from connector.control.loading import Loading
 from connector.control.records import Record
 from connector.control.reducer import reduce, settle

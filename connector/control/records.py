@@ -13,6 +13,7 @@ begin with `@` are the leader's own:
 - `@waiting:<id>` (partition 0): a command that is answered later, when the list of instruments has
   been loaded. A new leader finds it here, since the offset in `@leader` is behind it.
 - `@reconnect` (partition k): tells slot k's owner to reconnect, once.
+- `@halt` (partition k): slot k is paused or stopped, until a tombstone resumes it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import date
+from enum import StrEnum
 from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +35,7 @@ LEADER_KEY: Final = "@leader"
 REPLY_PREFIX: Final = "@reply:"
 WAITING_PREFIX: Final = "@waiting:"
 RECONNECT_KEY: Final = "@reconnect"
+HALT_KEY: Final = "@halt"
 LEADER_PARTITION: Final = 0
 DIGEST_BYTES: Final = 16
 # one for all: json.dumps makes an encoder each time, which costs more than the encoding
@@ -246,6 +249,40 @@ class Remembered(NamedTuple):
         if len(digest) != 2 * DIGEST_BYTES:
             raise ValueError("not a remembered reply: it has no digest")
         return cls(int(sequence), digest.decode("ascii"), reply)
+
+
+class Halt(StrEnum):
+    """The ways in which a slot does not stream because somebody wants it so."""
+
+    PAUSED = "paused"
+    """Nothing is subscribed; the socket stays open and keeps the api_key's connection."""
+    STOPPED = "stopped"
+    """There is no socket: another program may use the connection."""
+
+
+class Halted(NamedTuple):
+    """The record `@halt`: since when a slot is paused or stopped, and who wanted it."""
+
+    halt: Halt
+    by: str | None
+    time_ms: int
+
+    def encoded(self) -> bytes:
+        """Return the value of the record, as JSON."""
+        return _COMPACT({"halt": self.halt.value, "by": self.by, "time_ms": self.time_ms}).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Halted:
+        """Read the record.
+
+        Raises:
+            ValueError: the bytes are not such a record.
+        """
+        try:
+            raw = from_json(value)
+            return cls(Halt(raw["halt"]), symbol_of(raw["by"]), count_of(raw["time_ms"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a halt: {error!r}") from error
 
 
 def reconnect_value(command_id: str, time_ms: int) -> bytes:

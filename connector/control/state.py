@@ -8,10 +8,12 @@ from datetime import date
 from typing import NamedTuple, Protocol
 
 from connector.control.records import (
+    HALT_KEY,
     LEADER_KEY,
     LEADER_PARTITION,
     REPLY_PREFIX,
     WAITING_PREFIX,
+    Halted,
     Progress,
     Record,
     Remembered,
@@ -65,6 +67,8 @@ class Layout(NamedTuple):
     """How many instruments each slot carries."""
     watchlist_quota: int | None = None
     """How many instruments one watchlist may claim; None is unlimited."""
+    accounts: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """The slots of each api_key, by the name of its account."""
 
     @property
     def total(self) -> int:
@@ -82,6 +86,9 @@ class State:
     progress: Progress = field(default_factory=Progress)
     waiting: Mapping[str, bytes] = field(default_factory=dict)
     """The commands that wait for the list of instruments: id to JSON, in the order they came."""
+
+    halted: Mapping[int, Halted] = field(default_factory=dict)
+    """The slots that are paused or stopped."""
 
     @property
     def revision(self) -> int:
@@ -112,6 +119,7 @@ class State:
         progress = Progress()
         replies: dict[str, Remembered] = {}
         waiting: dict[str, bytes] = {}
+        halted: dict[int, Halted] = {}
         found: list[tuple[int, Subscription]] = []
         unexpected: list[Record] = []
         for (partition, key), value in latest.items():
@@ -122,6 +130,8 @@ class State:
                     replies[key.removeprefix(REPLY_PREFIX)] = Remembered.decode(value)
                 elif key.startswith(WAITING_PREFIX):
                     waiting[key.removeprefix(WAITING_PREFIX)] = value
+                elif key == HALT_KEY:
+                    halted[partition] = Halted.decode(value)
                 elif not key.startswith("@"):
                     found.append((token_of(key), Subscription.decode(partition, value)))
             except (ValueError, RecursionError):
@@ -134,7 +144,9 @@ class State:
             if (older := subscriptions.pop(token, None)) is not None:
                 unexpected.append(Record(older.slot, str(token), None))
             subscriptions[token] = subscription
-        state = cls(layout, Subscriptions.of(subscriptions), Replies(replies), progress, waiting)
+        state = cls(
+            layout, Subscriptions.of(subscriptions), Replies(replies), progress, waiting, halted
+        )
         return state, tuple(unexpected)
 
     def applied(self, offset: int) -> tuple[State, Record]:

@@ -15,15 +15,9 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from connector.control.bounds import MAX_RECORD_BYTES, bounded, excerpt, oversize
-from connector.control.commands import (
-    COMMAND,
-    About,
-    Command,
-    RefreshInstruments,
-    Rejected,
-    parse,
-)
+from connector.control.commands import COMMAND, About, Command, RefreshInstruments
 from connector.control.line_limit import LineLimit
+from connector.control.parsing import Rejected, parse
 from connector.control.records import Record
 from connector.control.reducer import Outcome, give_up, reduce, rejection, wait
 from connector.control.state import Names, State

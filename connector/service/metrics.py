@@ -22,6 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from connector.control.records import Halt
 from connector.kafka.histogram import Histogram
 from connector.kite.wire.models import ConnectionState
 from connector.service.status import (
@@ -298,6 +299,13 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
         "Connections (slots) that this replica owns, open or not.",
         # an account with fewer than three connections has slots that stay empty
         sum(slot["account"] is not None for slot in cluster["slots"].values()),
+    )
+    halts = [slot.get("halt") for slot in cluster["slots"].values()]
+    yield _gauges(
+        "cluster_slots_halted",
+        "Connections (slots) of this replica that somebody paused or stopped, until resume.",
+        ["halt"],
+        [([halt.value], halts.count(halt.value)) for halt in Halt],
     )
     yield _gauge(
         "cluster_revision",

@@ -18,7 +18,8 @@ from typing import Any, Final
 import structlog
 
 from connector.control.client import ControlClient, new_id
-from connector.control.commands import Command, Rejected, Reply, Status, parse
+from connector.control.commands import Command, Reply, Status
+from connector.control.parsing import Rejected, parse
 from connector.errors import (
     BrokerUnreachableError,
     ConnectorError,

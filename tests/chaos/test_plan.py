@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from connector.control.commands import Rejected, parse
+from connector.control.parsing import Rejected, parse
 from connector.control.reducer import reduce
 from connector.control.state import Layout, NoNames, State
 from tests.chaos.model import Model

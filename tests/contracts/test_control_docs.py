@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.control.commands import COMMAND, Rejected, Reply, parse
+from connector.control.commands import COMMAND, Reply
+from connector.control.parsing import Rejected, parse
 from connector.control.records import SubscriptionRecord
 
 DOCS = Path(__file__).parents[2] / "docs"

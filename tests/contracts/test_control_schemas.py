@@ -6,8 +6,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from connector.control.commands import COMMAND, Rejected, Reply, ReplyStatus, parse
+from connector.control.commands import COMMAND, Reply, ReplyStatus
 from connector.control.contract import json_schemas
+from connector.control.parsing import Rejected, parse
 from connector.control.records import Subscription
 from connector.kite.wire.models import Mode
 
@@ -39,7 +40,7 @@ def validator(name):
         {"id": "1", "type": "status"},
         # and what both must refuse
         {"id": "", "type": "status"},
-        {"id": "1", "type": "stop"},
+        {"id": "1", "type": "sleep"},
         {"id": "1", "type": "status", "watchlist": "a"},
         {"id": "1", "type": "subscribe", "instruments": []},
         {"id": "1", "type": "subscribe", "instruments": ["INFY"]},
@@ -86,6 +87,9 @@ def test_the_documented_command_types_are_all():
         "delete",
         "sequence",
         "reconnect",
+        "pause",
+        "stop",
+        "resume",
         "rebalance",
         "refresh-instruments",
         "status",

@@ -20,6 +20,7 @@ TESTED_ELSEWHERE = {
     "connector/kite/wire/twins.py": "tests/unit/codec/test_choice.py",
     "connector/kafka/producer_state.py": "data without code; tests/unit/kafka/test_producer.py",
     "connector/service/outside.py": "tests/loopback/test_service.py: calls, no logic of its own",
+    "connector/control/parsing.py": "tests/unit/control/test_commands.py",
     "connector/cli/ctl_plan.py": "tests/loopback/test_ctl.py",
     "connector/service/process.py": "tests/loopback/test_cli.py: signals and exit codes",
     "connector/__main__.py": "tests/unit/cli/test_program.py runs it",

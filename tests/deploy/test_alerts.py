@@ -247,6 +247,17 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
             OPEN: {"KiteConnectorSlotsWithoutOwner", "KiteConnectorTooFewConnections"},
         },
     ),
+    "a connection was stopped by command": (
+        without(healthy(), 'slot="2"')
+        | {
+            name_of("kite_connector_cluster_slots_halted", pod=pod, halt=halt): constant(
+                (pod, halt) == ("kite-1", "stopped")
+            )
+            for pod in PODS
+            for halt in ("paused", "stopped")
+        },
+        {NIGHT: set(), OPEN: set()},
+    ),
     "a replica alone has too few": (
         without(healthy(), "slot=", "_cluster_"),
         {NIGHT: set(), OPEN: {"KiteConnectorTooFewConnections"}},

@@ -130,6 +130,29 @@ async def test_reconnect_opens_a_new_socket_once(kafka, feed, steering):
         assert [slot.connection.stats.connects for slot in member.cluster.slots.values()] == [1] * 3
 
 
+async def test_what_was_stopped_or_paused_stays_so_over_restarts(kafka, feed, steering):
+    async with replicas(tree(kafka, feed), 1) as (member,):
+        await settled([member], [0, 1, 2])
+        await steering.send("subscribe", instruments=[A, B, C])
+        await until(lambda: feed.subscriptions().keys() == {A, B, C})
+        assert (await steering.send("stop", slot=0, by="asha"))["accepted"] == 1
+        assert (await steering.send("pause", slot=1))["accepted"] == 1
+        await until(lambda: feed.subscriptions().keys() == {C})
+        await until(lambda: feed.open_sockets(KEY) == 2)
+        assert member.cluster.not_ready() == []
+    async with replicas(tree(kafka, feed), 1) as (member,):
+        await until(lambda: feed.subscriptions().keys() == {C})
+        await until(lambda: feed.open_sockets(KEY) == 2)
+        await until(lambda: member.cluster.not_ready() == [])
+        halts = {n: slot["halt"] for n, slot in member.cluster.status()["slots"].items()}
+        assert halts == {0: "stopped", 1: "paused", 2: None}
+        await steering.send("resume", account=tree(kafka, feed).accounts[0].name)
+        await until(lambda: feed.subscriptions().keys() == {A, B, C})
+        assert feed.open_sockets(KEY) == 3
+        assert {event.type for event in member.events} == {"slot_resumed"}
+        assert gaps(member.handlers[0]), "what was missed is told"
+
+
 async def test_a_rebalance_moves_without_a_gap(kafka, feed, steering):
     async with replicas(tree(kafka, feed), 2) as members:
         await settled(members, [0, 1, 2])

@@ -456,6 +456,9 @@ class EventType(StrEnum):
         FAILED: the configured number of attempts is used up.
         CLOSED: the connection was closed by its owner.
         COUNT: of the service: so many ticks went to Kafka, in `count`.
+        SLOT_PAUSED: of the service: a command paused it; its socket asks for nothing.
+        SLOT_STOPPED: of the service: a command closed its socket for the time being.
+        SLOT_RESUMED: of the service: a command ended that.
         INSTRUMENT_EXPIRED: of the service: an instrument is no longer listed.
         INSTRUMENT_CHANGED: of the service: a token means another instrument.
         INSTRUMENT_LIST_HELD_BACK: of the service: a list differs too much from the one before.
@@ -478,6 +481,9 @@ class EventType(StrEnum):
     FAILED = "failed"
     CLOSED = "closed"
     COUNT = "count"
+    SLOT_PAUSED = "slot_paused"
+    SLOT_STOPPED = "slot_stopped"
+    SLOT_RESUMED = "slot_resumed"
     INSTRUMENT_EXPIRED = "instrument_expired"
     INSTRUMENT_CHANGED = "instrument_changed"
     INSTRUMENT_LIST_HELD_BACK = "instrument_list_held_back"

@@ -22,4 +22,4 @@ def test_fewer_connections_renumber_nobody():
 
 def test_the_leaders_layout():
     settings = Settings(accounts=accounts(2), connection={"max_symbols_per_connection": 5})
-    assert layout(settings) == ((0, 1), 5, None)
+    assert layout(settings) == ((0, 1), 5, None, (("a0", (0, 1)),))

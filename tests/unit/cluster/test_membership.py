@@ -9,8 +9,8 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, TopicP
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster import membership
-from connector.cluster.membership import CaughtUp, Membership, Reconnect, SlotRecord
-from connector.control.records import Subscription
+from connector.cluster.membership import CaughtUp, Halting, Membership, Reconnect, SlotRecord
+from connector.control.records import Halt, Halted, Subscription
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
@@ -245,13 +245,17 @@ async def test_records_arrive_in_order(run):
         record(1, "513", None),
         end(1),
         record(1, "@reconnect", json.dumps({"id": "c1", "time_ms": 1}).encode()),
+        record(1, "@halt", Halted(Halt.STOPPED, "asha", 1).encoded()),
+        record(1, "@halt", None),
     )
-    assert said[1:6] == [
+    assert said[1:8] == [
         SlotRecord(1, 257, Mode.FULL, "NSE:X", revision=7),
         SlotRecord(1, 257, None, moved_to=2),
         SlotRecord(1, 513, None),
         CaughtUp(1),
         Reconnect(1, "c1"),
+        Halting(1, Halt.STOPPED),
+        Halting(1, None),
     ]
 
 
@@ -261,6 +265,7 @@ async def test_what_is_not_for_the_slots_owner_is_left_out(run):
         record(0, "@leader", b"{}"),
         record(0, "@reply:1", b"1 {}"),
         record(0, "@reconnect", None),
+        record(0, "@halt", b'{"halt": "asleep", "by": null, "time_ms": 1}'),
         record(0, "x", b"{}"),
         record(0, "257", b"not JSON"),
         record(0, "257", b'{"claims": {"w": "depth"}, "symbol": null, "revision": 1}'),

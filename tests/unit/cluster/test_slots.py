@@ -2,11 +2,12 @@ import asyncio
 
 import pytest
 
-from connector.cluster.membership import CaughtUp, Reconnect, SlotRecord
+from connector.cluster.membership import CaughtUp, Halting, Reconnect, SlotRecord
 from connector.cluster.slots import LINGER_SECONDS, RECONNECT_SECONDS, Slot, SlotPhase
+from connector.control.records import Halt
 from connector.errors import CapacityError
 from connector.kite.wire.models import ConnectionState, Mode
-from connector.testing import FakeClock
+from connector.testing import FakeClock, until
 
 A, B, C = 257, 513, 769
 
@@ -259,3 +260,78 @@ def test_what_found_no_room_is_taken_up_when_there_is_some(slot, connection):
     slot.apply([gone(B)])
     slot.apply([gone(C), gone(1281)])
     assert connection.wanted.keys() == {A, 1025}
+
+
+def halting(halt):
+    return Halting(4, halt)
+
+
+async def test_a_paused_slot_keeps_its_socket_and_asks_for_nothing(slot, connection, clock):
+    slot.apply([wanted(A), wanted(B), END])
+    slot.apply([gone(B, moved_to=0)])
+    slot.apply([halting(Halt.PAUSED), wanted(C)])
+    assert (connection.wanted, connection.state) == ({}, ConnectionState.CONNECTED)
+    slot.apply([gone(A), wanted(B, Mode.FULL)])
+    await clock.advance(LINGER_SECONDS)
+    assert connection.wanted == {}
+    slot.apply([halting(None)])
+    assert connection.wanted == {B: Mode.FULL, C: Mode.QUOTE}
+
+
+@pytest.fixture
+def connections():
+    return []
+
+
+@pytest.fixture
+def opening(clock, connections):
+    def connect():
+        connections.append(FakeConnection())
+        return connections[-1]
+
+    return Slot(4, connect, 3, clock, last_frame_us=5)
+
+
+async def test_a_stopped_slot_has_no_socket_and_a_resumed_one_tells_the_gap(opening, connections):
+    opening.apply([wanted(A), END])
+    connections[0].last_frame_us = 7
+    opening.apply([halting(Halt.STOPPED), wanted(B)])
+    assert (opening.connection, opening.phase) == (None, SlotPhase.STREAMING)
+    opening.apply([halting(None)])
+    assert connections[1].state is ConnectionState.IDLE, "the old socket is still closing"
+    await until(lambda: connections[1].state is ConnectionState.CONNECTED)
+    assert connections[0].state is ConnectionState.CLOSED
+    assert connections[1].wanted == {A: Mode.QUOTE, B: Mode.QUOTE}
+    assert connections[1].continues_from == 7
+    assert opening.last_frame_us == 7
+    await opening.close()
+    assert connections[1].state is ConnectionState.CLOSED
+
+
+async def test_what_was_stopped_before_this_process_owned_it_stays_so(opening, connections):
+    opening.apply([wanted(A), halting(Halt.STOPPED), END])
+    assert connections == []
+    opening.apply([halting(Halt.PAUSED)])
+    assert connections[0].state is ConnectionState.CONNECTED
+    assert connections[0].wanted == {}
+    opening.apply([halting(None)])
+    assert connections[0].wanted == {A: Mode.QUOTE}
+
+
+async def test_a_slot_that_is_stopped_and_resumed_at_once_opens_one_socket(opening, connections):
+    opening.apply([wanted(A), END])
+    for halt in (Halt.STOPPED, None, Halt.STOPPED, None):
+        opening.apply([halting(halt)])
+    await until(lambda: connections[-1].state is ConnectionState.CONNECTED)
+    assert [one.state for one in connections[:-1]] == [ConnectionState.CLOSED] * 2
+    await opening.close()
+
+
+async def test_a_reload_follows_what_the_partition_says_then(slot, connection):
+    slot.apply([wanted(A), END, halting(Halt.PAUSED)])
+    slot.reload()
+    slot.apply([wanted(A), END])
+    assert connection.wanted == {A: Mode.QUOTE}
+    slot.reload()
+    slot.apply([wanted(A), halting(Halt.PAUSED), END])
+    assert connection.wanted == {}

@@ -5,15 +5,14 @@ import pytest
 from connector.control.bounds import MAX_ERRORS
 from connector.control.commands import (
     COMMAND,
-    Rejected,
     Replace,
     Reply,
     ReplyStatus,
     SetMode,
     Status,
     Subscribe,
-    parse,
 )
+from connector.control.parsing import Rejected, parse
 from connector.kite.wire.models import Mode
 
 INFY = 408065
@@ -73,7 +72,7 @@ def test_every_type(fields):
 def test_every_model_is_a_type():
     kinds = {parsed(id="1", type="status").type}
     assert kinds == {"status"}
-    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 10
+    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 13
 
 
 @pytest.mark.parametrize(
@@ -253,3 +252,10 @@ def test_what_is_wrong_in_a_sequence_is_found():
     many = [{"type": "subscribe", "instruments": list(range(1, 30_001))}] * 2
     assert "more than 50000" in parsed(id="1", type="sequence", steps=many).errors[0]
     assert parsed(id="1", type="sequence", steps=[]).errors
+
+
+@pytest.mark.parametrize("target", [{}, {"slot": 0, "all": True}, {"all": False}])
+def test_what_is_to_be_halted_is_named_once(target):
+    assert parsed(id="1", type="stop", **target).errors == (
+        "stop: give one of slot, account and all",
+    )

@@ -44,6 +44,7 @@ def test_a_leader_of_a_cluster():
     } == {
         "leader": 1,
         "slots_owned": 2,
+        "slots_halted": 0,
         "revision": 7,
         "rebalances": 3,
         "leader_serving": 1,
@@ -53,6 +54,13 @@ def test_a_leader_of_a_cluster():
         "transactions_refused": 3,
         "leader_fenced": 5,
     }
+
+
+def test_slots_that_were_paused_or_stopped_are_counted():
+    slots = {n: {"account": "main", "halt": halt} for n, halt in enumerate([None, "stopped"])}
+    families = cluster_families({**CLUSTER, "slots": slots})
+    assert value(families, "kite_connector_cluster_slots_halted", halt="stopped") == 1
+    assert value(families, "kite_connector_cluster_slots_halted", halt="paused") == 0
 
 
 def test_a_leader_that_has_not_read_the_state_serves_nobody():
