@@ -27,7 +27,8 @@ if typing.TYPE_CHECKING:
     from connector.kite.client.channel import Channel, ChannelStats
     from connector.kite.client.health import HealthStatus, HealthSummary
     from connector.kite.client.manager import KiteTickerManager
-    from connector.kite.client.stats import ChannelId, ManagerStats
+    from connector.kite.client.merged import MergedChannel, TaggedMessage
+    from connector.kite.client.stats import AccountStats, ChannelId, ManagerStats
     from connector.kite.client.subscriber import KiteTickerSubscriber
     from connector.kite.client.ticker import KiteTickerAsync
     from connector.kite.config import ChannelPolicy, ConnectionConfig, KiteManagerConfig
@@ -66,6 +67,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "OHLC",
+    "AccountStats",
     "CapacityError",
     "Channel",
     "ChannelId",
@@ -101,6 +103,7 @@ __all__ = [
     "KiteTickerManager",
     "KiteTickerSubscriber",
     "ManagerStats",
+    "MergedChannel",
     "MissingExtraError",
     "Mode",
     "OptionChain",
@@ -115,6 +118,7 @@ __all__ = [
     "RestError",
     "SilentConnectionError",
     "StaticCredentials",
+    "TaggedMessage",
     "TextMessage",
     "Tick",
     "TickMessage",
@@ -139,7 +143,8 @@ _HOMES: typing.Final = {
     "connector.kite.client.channel": "Channel ChannelStats",
     "connector.kite.client.health": "HealthStatus HealthSummary",
     "connector.kite.client.manager": "KiteTickerManager",
-    "connector.kite.client.stats": "ChannelId ManagerStats",
+    "connector.kite.client.merged": "MergedChannel TaggedMessage",
+    "connector.kite.client.stats": "AccountStats ChannelId ManagerStats",
     "connector.kite.client.subscriber": "KiteTickerSubscriber",
     "connector.kite.client.ticker": "KiteTickerAsync",
     "connector.kite.config": "ChannelPolicy ConnectionConfig KiteManagerConfig",

@@ -10,7 +10,7 @@ import pytest
 import connector
 import connector.testing
 from connector import KiteTickerAsync, Mode
-from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
 from tests.support.documented import block_after
 from tests.support.leaders import leader
 from tests.support.masters import FakeMaster
@@ -91,6 +91,26 @@ async def test_many_connections():
             await run(text, {**names, "tokens": [408065]})
     assert caught.group_contains(EnoughError)
     assert printed.lines
+
+
+async def test_many_accounts(tmp_path):
+    printed = Printed(enough=2)
+    (tmp_path / "token2").write_text("second_token")
+    accounts = (
+        SimulatedAccount(),
+        SimulatedAccount(api_key="second_key", access_token="second_token", user_id="SIM002"),
+    )
+    config = BUSY.model_copy(update={"accounts": accounts})
+    async with SimulatorServer(config) as server:
+        text = replaced(
+            block_after("docs/library.md", "**More than 9000 instruments**").text,
+            ("accounts=accounts)", f"accounts=accounts, root={server.ws_url!r})"),
+            ("/run/token2", str(tmp_path / "token2")),
+        )
+        names = {"print": printed, "key": KEY, "token": TOKEN, "key2": "second_key"}
+        with pytest.raises(EnoughError):
+            await run(text, names | {"tokens": [408065]})
+    assert {(account, channel_id) for account, channel_id, *_ in printed.lines} == {("b", 3)}
 
 
 async def test_the_simulator_in_a_test():

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from connector import (
     OHLC,
+    AccountStats,
     CapacityError,
     Channel,
     ChannelId,
@@ -43,6 +44,7 @@ from connector import (
     KiteTickerManager,
     KiteTickerSubscriber,
     ManagerStats,
+    MergedChannel,
     MissingExtraError,
     Mode,
     OptionChain,
@@ -57,6 +59,7 @@ from connector import (
     RestError,
     SilentConnectionError,
     StaticCredentials,
+    TaggedMessage,
     TextMessage,
     Tick,
     TickerMessage,
@@ -197,6 +200,15 @@ async def many(manager: KiteTickerManager) -> Sequence[object]:
     stats: ManagerStats = manager.get_stats()
     summary: HealthSummary = manager.get_health()
     return [*read(message), stats.dropped + 1, health(summary.status), summary.percentage / 2]
+
+
+async def merged(manager: KiteTickerManager) -> Sequence[object]:
+    manager.subscribe_symbols([408065], Mode.LTP, account="account 1")
+    stream: MergedChannel = manager.get_merged_channel()
+    batch: list[TaggedMessage] = await stream.get_batch(10)
+    totals: dict[str, AccountStats] = dict(manager.get_stats().accounts)
+    bad: tuple[ChannelId, ...] = manager.get_health().unhealthy_connections
+    return [*read(batch[0].message), batch[0].account.upper(), totals["account 1"].ticks, *bad]
 
 
 def of_accounts(keys: Sequence[tuple[str, str]], token_file: str) -> KiteTickerManager:

@@ -11,11 +11,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from connector.errors import ConnectionClosedError
 from connector.kite.config import ChannelPolicy
 from connector.kite.wire.models import FrameMessage, TickerMessage, TickMessage
+
+MAX_BATCH: Final = 1000
+"""A batch has at most so many messages unless another number is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +137,35 @@ class Channel:
                 raise
         return self._take()
 
+    async def get_batch(self, max_messages: int = MAX_BATCH) -> list[TickerMessage]:
+        """All messages that wait, at least one: waits for the first.
+
+        Args:
+            max_messages: more stay for the next call.
+
+        Raises:
+            ConnectionClosedError: the channel is closed and empty.
+        """
+        batch = [await self.get()]
+        while self._queue and len(batch) < max_messages:
+            batch.append(self._take())
+        return batch
+
     def get_nowait(self) -> TickerMessage | None:
         """Return the next message; None where none waits."""
         return self._take() if self._queue else None
+
+    def wake_with(self, reader: asyncio.Future[None]) -> None:
+        """Set a future's result when a message comes or the channel closes."""
+        if (self._queue or self._closed) and not reader.done():
+            reader.set_result(None)
+        else:
+            self._readers.append(reader)
+
+    def forget(self, reader: asyncio.Future[None]) -> None:
+        """Take back a future of `wake_with`; harmless where it has its result."""
+        if reader in self._readers:
+            self._readers.remove(reader)
 
     def __aiter__(self) -> AsyncIterator[TickerMessage]:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from connector.kite.client.channel import Channel
 from connector.kite.clock import SYSTEM_CLOCK, Clock
@@ -95,20 +96,48 @@ class ChannelHandler:
         """Ticks parsed; 0 with `raw`."""
         self.rejected = 0
         """Packets that were no ticks."""
+        self.raw_channel: Channel | None = None
+        """Gets the frames beside the ticks, once there is one."""
         self._raw = raw
+        self._raw_watch: DropWatch | None = None
+        self._flow: Flow | None = None
         self._modes = ModeTracker()
-        self._watch = DropWatch(slot, channel, clock, on_event)
+        self._new_watch = partial(DropWatch, slot, clock=clock, on_event=on_event)
+        self._watch = self._new_watch(channel=channel)
         self._on_event = on_event
         self._on_order = on_order
 
     @property
     def dropping(self) -> bool:
-        """The channel has dropped messages and its reader has not caught up since."""
-        return self._watch.dropping
+        """A channel has dropped messages and its reader has not caught up since."""
+        beside = self._raw_watch
+        return self._watch.dropping or (beside is not None and beside.dropping)
 
     def flow(self, flow: Flow) -> None:
         """Let a full channel of policy BLOCK hold the connection."""
-        self.channel.hold_with(flow.pause_reading, flow.resume_reading)
+        self._flow = flow
+        for channel in self._channels():
+            channel.hold_with(flow.pause_reading, self._release)
+
+    def add_raw(self, channel: Channel) -> None:
+        """Put every frame into this channel too, from now on."""
+        self.raw_channel = channel
+        self._raw_watch = self._new_watch(channel=channel)
+        if self._flow is not None:
+            channel.hold_with(self._flow.pause_reading, self._release)
+
+    def close(self) -> None:
+        """Close its channels: readers get what is queued, then the end."""
+        for channel in self._channels():
+            channel.close()
+
+    def _channels(self) -> list[Channel]:
+        return [one for one in (self.channel, self.raw_channel) if one is not None]
+
+    def _release(self) -> None:
+        """Go on reading, if no channel is full."""
+        if self._flow is not None and not any(one.stats.blocked for one in self._channels()):
+            self._flow.resume_reading()
 
     def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
         """Forget what was seen: the socket is new."""
@@ -128,6 +157,8 @@ class ChannelHandler:
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """Parse and queue a frame, and return which tokens are new."""
+        if self._raw_watch is not None:
+            self._raw_watch.put(FrameMessage(data, receive_time_us))
         if self._raw:
             self._watch.put(FrameMessage(data, receive_time_us))
             return self._modes.of_frame(data)

@@ -13,8 +13,9 @@ from connector.errors import CapacityError, ConnectionClosedError
 from connector.kite.client.channel import Channel
 from connector.kite.client.channel_handler import ChannelHandler, OnEvent
 from connector.kite.client.health import ConnectionHealth, HealthStatus, HealthSummary, judge
+from connector.kite.client.merged import MergedChannel
 from connector.kite.client.outside import Outside
-from connector.kite.client.stats import ChannelId, ManagerStats
+from connector.kite.client.stats import ChannelId, ManagerStats, of_account
 from connector.kite.client.symbols import Symbols
 from connector.kite.clock import Timer
 from connector.kite.config import ChannelPolicy, KiteManagerConfig
@@ -52,6 +53,7 @@ class KiteTickerManager:
         handler_factory: takes the place of the channels.
         on_event: called with each `ConnectionEvent`; must not block.
         instruments: the day's list: names may then stand wherever tokens may.
+        raw: channels have frames as `FrameMessage`, and nothing is parsed.
     """
 
     _outside = Outside()
@@ -67,12 +69,15 @@ class KiteTickerManager:
         handler_factory: HandlerFactory | None = None,
         on_event: OnEvent | None = None,
         instruments: InstrumentList | None = None,
+        raw: bool = False,
     ) -> None:
         self.config = config or KiteManagerConfig()
         self._root = root
         self._symbols = Symbols(instruments)
         self._handler_factory = handler_factory
         self._on_event = on_event
+        self._raw = raw
+        self._merged = MergedChannel(self._sources)
         self._accounts: list[Credentials] = []
         self._connections: list[Connection] = []
         self._handlers: list[ChannelHandler] = []
@@ -118,7 +123,7 @@ class KiteTickerManager:
             self._health_timer.cancel()
         await asyncio.gather(*(connection.close() for connection in self._connections))
         for handler in self._handlers:
-            handler.channel.close()
+            handler.close()
         self._orders.close()
 
     async def __aenter__(self) -> Self:
@@ -147,7 +152,16 @@ class KiteTickerManager:
             ConnectionClosedError: the manager was stopped.
         """
         self._check_open()
-        return self._add(credentials)
+        added = self._add(credentials)
+        self._merged.wake()
+        return added
+
+    def get_accounts(self) -> dict[str, list[ChannelId]]:
+        """Return the accounts by the names of their credentials, each with its connections."""
+        found: dict[str, list[ChannelId]] = {one.name: [] for one in self._accounts}
+        for slot, connection in enumerate(self._connections):
+            found[connection.credentials.name].append(ChannelId(slot))
+        return found
 
     def set_access_token(self, access_token: str | SecretStr, account: str | None = None) -> None:
         """Replace a token; connections that wait for it go on at once, open ones stay.
@@ -169,15 +183,24 @@ class KiteTickerManager:
 
     # instruments
 
-    def subscribe_symbols(self, tokens: Iterable[int | str], mode: Mode | None = None) -> None:
+    def subscribe_symbols(
+        self,
+        tokens: Iterable[int | str],
+        mode: Mode | None = None,
+        *,
+        account: str | None = None,
+    ) -> None:
         """Stream these instruments; those that are there already only change their mode.
 
         Args:
             tokens: instrument tokens, or names as "NSE:INFY" where it has `instruments`.
             mode: of all of them; None means the configuration's `default_mode` for new ones, and
                 no change for the others.
+            account: new ones go to a connection of this account; None: of any. Those that are
+                there already stay where they are.
 
         Raises:
+            KeyError: there is no such account; nothing is changed.
             CapacityError: there was no room for `refused`; all the others are subscribed.
             InstrumentNotFoundError: some names are not listed; nothing is changed.
             TypeError, ValueError: something is no instrument token; nothing is changed.
@@ -186,13 +209,17 @@ class KiteTickerManager:
         self._check_open()
         wanted = self._symbols.tokens(tokens)
         new = [token for token in wanted if token not in self._slots]
-        placed, refused = place(new, self._loads(), self.config.max_symbols_per_connection)
+        slots = range(len(self._connections)) if account is None else self._slots_of(account)
+        loads = self._loads()
+        placed, refused = place(
+            new, {slot: loads[slot] for slot in slots}, self.config.max_symbols_per_connection
+        )
         self._slots.update(placed)
         chosen = self.config.default_mode if mode is None else Mode(mode)
         changed = placed if mode is None else [token for token in wanted if token in self._slots]
         self._update(dict.fromkeys(changed, chosen))
         if refused:
-            raise CapacityError(refused, self.capacity)
+            raise CapacityError(refused, len(slots) * self.config.max_symbols_per_connection)
 
     def unsubscribe_symbols(self, tokens: Iterable[int | str]) -> None:
         """Stop these instruments; those that are not subscribed are passed over.
@@ -273,6 +300,28 @@ class KiteTickerManager:
         """Return the streams of all connections."""
         return {ChannelId(slot): handler.channel for slot, handler in enumerate(self._handlers)}
 
+    def get_raw_channel(self, channel_id: ChannelId | int) -> Channel:
+        """The frames of one connection as `FrameMessage`, beside its ticks.
+
+        They are kept from the first call on, in a channel of the same size and policy.
+
+        Raises:
+            KeyError: no such connection, or the manager has handlers of its user's own.
+        """
+        self.get_channel(channel_id)
+        handler = self._handlers[channel_id]
+        if handler.raw_channel is None:
+            handler.add_raw(Channel(self.config.channel_size, self.config.channel_policy))
+            if self._closed:
+                handler.close()
+        channel = handler.raw_channel
+        assert channel is not None  # noqa: S101 -- for type checkers
+        return channel
+
+    def get_merged_channel(self) -> MergedChannel:
+        """All connections as one stream, each message with its account and channel id."""
+        return self._merged
+
     async def orders(self) -> AsyncIterator[OrderMessage]:
         """Order updates, each once, whichever sockets they came by."""
         async for message in self._orders:
@@ -282,15 +331,23 @@ class KiteTickerManager:
     # looking at it
 
     def get_stats(self) -> ManagerStats:
-        """Return the counts of everything, by connection."""
+        """Return the counts of everything, by connection and by account."""
+        connections = {
+            ChannelId(slot): connection.stats for slot, connection in enumerate(self._connections)
+        }
+        channels = {
+            ChannelId(slot): handler.channel.stats for slot, handler in enumerate(self._handlers)
+        }
+        ticks = {ChannelId(slot): handler.ticks for slot, handler in enumerate(self._handlers)}
+        per_connection = self.config.max_symbols_per_connection
         return ManagerStats(
-            connections={
-                ChannelId(slot): connection.stats
-                for slot, connection in enumerate(self._connections)
-            },
-            channels={
-                ChannelId(slot): handler.channel.stats
-                for slot, handler in enumerate(self._handlers)
+            connections=connections,
+            channels=channels,
+            accounts={
+                name: of_account(
+                    {slot: connections[slot] for slot in slots}, channels, ticks, per_connection
+                )
+                for name, slots in self.get_accounts().items()
             },
             capacity=self.capacity,
             ticks=sum(handler.ticks for handler in self._handlers),
@@ -314,6 +371,19 @@ class KiteTickerManager:
         return judge(connections, datetime.fromtimestamp(self._outside.clock.time_us() / 1e6, UTC))
 
     # inside
+
+    def _sources(self) -> list[tuple[str, ChannelId, Channel]]:
+        return [
+            (self._connections[slot].credentials.name, ChannelId(slot), handler.channel)
+            for slot, handler in enumerate(self._handlers)
+        ]
+
+    def _slots_of(self, account: str) -> list[ChannelId]:
+        slots = self.get_accounts().get(account)
+        if slots is None:
+            known = ", ".join(one.name for one in self._accounts)
+            raise KeyError(f"no account is named {account!r}: there are {known}")
+        return slots
 
     def _check_open(self) -> None:
         if self._closed:
@@ -348,6 +418,7 @@ class KiteTickerManager:
         handler = ChannelHandler(
             slot,
             Channel(self.config.channel_size, self.config.channel_policy),
+            raw=self._raw,
             clock=self._outside.clock,
             on_event=self._on_event,
             on_order=self._order,

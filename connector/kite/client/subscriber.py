@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Self
 
 from connector.errors import CapacityError, ConnectionClosedError
-from connector.kite.client.channel import Channel, ChannelStats
+from connector.kite.client.channel import MAX_BATCH, Channel, ChannelStats
 from connector.kite.client.channel_handler import DropWatch
 from connector.kite.client.symbols import Symbols
 from connector.kite.wire.models import FrameMessage, Mode, TickerMessage, TickMessage
@@ -23,6 +23,7 @@ class KiteTickerSubscriber:
         claims_changed: told the tokens whose claim changed; may raise CapacityError.
         on_close: told once.
         symbols: the names that it understands.
+        raw: it gets whole frames in place of the ticks of its own instruments.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class KiteTickerSubscriber:
         claims_changed: Callable[[Iterable[int]], None],
         on_close: Callable[[KiteTickerSubscriber], None],
         symbols: Symbols,
+        raw: bool = False,
     ) -> None:
         self.channel: Channel = watch.channel
         self.claims: dict[int, Mode] = {}
@@ -39,6 +41,7 @@ class KiteTickerSubscriber:
         self._claims_changed = claims_changed
         self._on_close = on_close
         self._symbols = symbols
+        self.raw = raw
         self._watch = watch
 
     def __repr__(self) -> str:
@@ -53,8 +56,21 @@ class KiteTickerSubscriber:
         except ConnectionClosedError:
             return None
 
+    async def next_batch(self, max_messages: int = MAX_BATCH) -> list[TickerMessage]:
+        """All messages that wait, at least one: waits for the first.
+
+        Empty once this subscriber or its ticker is closed and all is read.
+
+        Args:
+            max_messages: more stay for the next call.
+        """
+        try:
+            return await self.channel.get_batch(max_messages)
+        except ConnectionClosedError:
+            return []
+
     async def next_frame(self) -> FrameMessage | None:
-        """The next binary frame of a ticker opened with `raw=True`, passing over all else.
+        """The next binary frame of a subscriber that is `raw`, passing over all else.
 
         None once this subscriber or its ticker is closed and all is read.
         """

@@ -49,7 +49,8 @@ class KiteTickerAsync:
         credentials: the api_key and where its token comes from.
         config: see `ConnectionConfig`.
         root: another feed, such as the simulator's.
-        raw: binary frames are not parsed; each subscriber gets all of them as `FrameMessage`.
+        raw: each subscriber gets all binary frames as `FrameMessage`, and nothing is parsed,
+            unless it asks for ticks.
         channel_size: messages that wait for a subscriber at most.
         channel_policy: what happens when more come.
         on_event: called with each `ConnectionEvent`; must not block.
@@ -74,7 +75,8 @@ class KiteTickerAsync:
         self._channel_size = channel_size
         self._channel_policy = channel_policy
         self._on_event = on_event
-        self._fan_out = _FanOut(raw, on_event)
+        self._raw = raw
+        self._fan_out = _FanOut(on_event)
         self._connection = Connection(
             0,
             credentials,
@@ -167,13 +169,19 @@ class KiteTickerAsync:
     # use
 
     def subscribe(
-        self, tokens: Iterable[int | str] = (), mode: Mode = Mode.QUOTE
+        self,
+        tokens: Iterable[int | str] = (),
+        mode: Mode = Mode.QUOTE,
+        *,
+        raw: bool | None = None,
     ) -> KiteTickerSubscriber:
         """A new subscriber of these instruments; it gets order updates and messages too.
 
         Args:
             tokens: instrument tokens, or names as "NSE:INFY" where it has `instruments`.
             mode: of instruments for which no other is named.
+            raw: whether it gets all frames in place of the ticks of its own instruments; None: as
+                the ticker. Subscribers of both kinds may stand beside each other.
 
         Raises:
             InstrumentNotFoundError: some names are not listed; then there is no new subscriber.
@@ -186,7 +194,12 @@ class KiteTickerAsync:
         channel.hold_with(self._fan_out.hold, self._fan_out.release)
         watch = DropWatch(0, channel, self._outside.clock, self._on_event)
         subscriber = KiteTickerSubscriber(
-            watch, mode, self._claims_changed, self._fan_out.remove, self._symbols
+            watch,
+            mode,
+            self._claims_changed,
+            self._fan_out.remove,
+            self._symbols,
+            self._raw if raw is None else raw,
         )
         self._fan_out.subscribers.append(subscriber)
         try:
@@ -256,9 +269,8 @@ class Connecting:
 class _FanOut:
     """The handler of a ticker's connection: parses once, delivers to each subscriber."""
 
-    def __init__(self, raw: bool, on_event: OnEvent | None) -> None:
+    def __init__(self, on_event: OnEvent | None) -> None:
         self.subscribers: list[KiteTickerSubscriber] = []
-        self._raw = raw
         self._on_event = on_event
         self._modes = ModeTracker()
         self._flow: Flow | None = None
@@ -303,14 +315,17 @@ class _FanOut:
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """Parse and deliver a frame, and return which tokens are new."""
-        if self._raw:
-            self._deliver(FrameMessage(data, receive_time_us))
-            return self._modes.of_frame(data)
-        ticks, _ = parse_packets(data)
-        if ticks:
-            message = TickMessage(ticks, receive_time_us)
-            for subscriber in self.subscribers:
-                subscriber.deliver_ticks(message)
+        raw = [one for one in self.subscribers if one.raw]
+        for subscriber in raw:
+            subscriber.deliver(FrameMessage(data, receive_time_us))
+        # nothing is parsed for nobody
+        if len(raw) < len(self.subscribers):
+            ticks, _ = parse_packets(data)
+            if ticks:
+                message = TickMessage(ticks, receive_time_us)
+                for subscriber in self.subscribers:
+                    if not subscriber.raw:
+                        subscriber.deliver_ticks(message)
         return self._modes.of_frame(data)
 
     def message(self, message: TickerMessage, raw: str) -> None:  # noqa: ARG002

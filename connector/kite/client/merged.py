@@ -1,0 +1,103 @@
+"""All connections of a manager as one stream, each message with its account and channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
+
+from connector.errors import ConnectionClosedError
+from connector.kite.client.channel import MAX_BATCH, Channel
+from connector.kite.client.stats import ChannelId
+from connector.kite.wire.models import TickerMessage
+
+
+class TaggedMessage(NamedTuple):
+    """A message, and where it came from.
+
+    Attributes:
+        account: the name of the credentials.
+        channel_id: the connection.
+        message: as its channel has it.
+    """
+
+    account: str
+    channel_id: ChannelId
+    message: TickerMessage
+
+
+class MergedChannel:
+    """The channels of all connections, read in turns; accounts that are added later count too.
+
+    Nothing is queued a second time: it takes messages from the channels, so that their bounds,
+    policies and counts stay as they are, and a channel should have no other reader beside it.
+
+    Args:
+        sources: the account, id and channel of each connection, asked for at each turn.
+    """
+
+    def __init__(self, sources: Callable[[], Sequence[tuple[str, ChannelId, Channel]]]) -> None:
+        self._sources = sources
+        self._next = 0
+        self._waiting: asyncio.Future[None] | None = None
+
+    def get_nowait(self) -> TaggedMessage | None:
+        """Return the next message; None where none waits."""
+        sources = self._sources()
+        for turn in range(len(sources)):
+            number = (self._next + turn) % len(sources)
+            account, channel_id, channel = sources[number]
+            message = channel.get_nowait()
+            if message is not None:
+                self._next = number + 1
+                return TaggedMessage(account, channel_id, message)
+        return None
+
+    async def get(self) -> TaggedMessage:
+        """The next message.
+
+        Raises:
+            ConnectionClosedError: all channels are closed and empty.
+        """
+        while (found := self.get_nowait()) is None:
+            channels = [channel for *_, channel in self._sources()]
+            if all(channel.closed for channel in channels):
+                raise ConnectionClosedError("the channels are closed")
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                for channel in channels:
+                    channel.wake_with(self._waiting)
+                await self._waiting
+            finally:
+                for channel in channels:
+                    channel.forget(self._waiting)
+                self._waiting = None
+        return found
+
+    async def get_batch(self, max_messages: int = MAX_BATCH) -> list[TaggedMessage]:
+        """All messages that wait, at least one: waits for the first.
+
+        Args:
+            max_messages: more stay for the next call.
+
+        Raises:
+            ConnectionClosedError: all channels are closed and empty.
+        """
+        batch = [await self.get()]
+        while len(batch) < max_messages and (found := self.get_nowait()) is not None:
+            batch.append(found)
+        return batch
+
+    def wake(self) -> None:
+        """Look again: there are more channels than before."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def __aiter__(self) -> AsyncIterator[TaggedMessage]:
+        return self
+
+    async def __anext__(self) -> TaggedMessage:
+        try:
+            return await self.get()
+        except ConnectionClosedError:
+            raise StopAsyncIteration from None
