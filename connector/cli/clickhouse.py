@@ -142,7 +142,9 @@ def clickhouse_tables(
         prefix: of the topics.
         settings: further settings of the queues, over those made here.
     """
-    topics = topic_schemas(TopicNames(prefix))
+    names = TopicNames(prefix)
+    topics = topic_schemas(names)
+    del topics[names.latest]  # its ticks are in the others
     parts = ["-- Made from the Avro schemas by `kite-connector schemas clickhouse`: do not edit.\n"]
     for name, table in _TABLES.items():
         schema = schemas.load(name)

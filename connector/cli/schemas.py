@@ -48,9 +48,12 @@ def check_schemas(*, settings: Settings) -> None:
     import asyncio
 
     from connector.kafka.registry import check_schemas as check
+    from connector.kafka.registry import unused_topics
     from connector.kafka.topics import TopicNames
 
-    statuses = asyncio.run(check(settings.registry, TopicNames(settings.topics.prefix)))
+    names = TopicNames(settings.topics.prefix)
+    unused = unused_topics(names, settings.topics)
+    statuses = asyncio.run(check(settings.registry, names, without=unused))
     for status in statuses:
         versions = ",".join(map(str, status.versions)) or "-"
         number = status.schema_id if status.schema_id is not None else "-"
@@ -65,10 +68,13 @@ def register_schemas(*, settings: Settings) -> None:
     import asyncio
 
     from connector.kafka.registry import register_schemas as register
+    from connector.kafka.registry import unused_topics
     from connector.kafka.topics import TopicNames
 
     wanted = settings.registry.model_copy(update={"register_schemas": True})
-    ids = asyncio.run(register(wanted, TopicNames(settings.topics.prefix)))
+    names = TopicNames(settings.topics.prefix)
+    unused = unused_topics(names, settings.topics)
+    ids = asyncio.run(register(wanted, names, without=unused))
     for topic, number in ids.items():
         typer.echo(f"{topic:24} id {number}")
 

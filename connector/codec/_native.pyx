@@ -17,7 +17,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from connector.codec.body cimport (
     LONG_BYTES, Cursor, Encoded, encode, is_some, mode_of, next_long, put_best, put_byte,
     put_double, put_encoded, put_full, put_index, put_long, put_nulls, put_quote, skip_bytes,
-    skip_levels, uint16_at, uint32_at,
+    skip_to_slot, uint16_at, uint32_at,
 )
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
@@ -268,6 +268,7 @@ cdef class Transcoder:
     cdef Instrument passing  # a stray that finds no room
     cdef uint32_t strays
     cdef dict symbols
+    cdef dict newest  # key → value; None: nobody asks for them
     cdef bytes slot
     cdef char session[SESSION_BYTES]  # slot and session_id as they stand in a body
     cdef Py_ssize_t session_bytes
@@ -344,6 +345,13 @@ cdef class Transcoder:
         self.tallied = self.sequence
         return first, self.sequence, ticks
 
+    def keep_newest(self):
+        self.newest = {}
+
+    def next_newest(self):
+        newest, self.newest = self.newest, None if self.newest is None else {}
+        return newest or {}
+
     def open_session(self, int64_t session_id):
         cdef size_t i
         self.next_tally()
@@ -378,6 +386,8 @@ cdef class Transcoder:
         for token in tokens:
             if 0 <= token <= 0xFFFFFFFF and self.instruments.find(token).key != NULL:
                 self.strays -= self.instruments.find(token).stray
+                if self.newest is not None:
+                    self.newest.pop(<object>self.instruments.find(token).key, None)
                 self.instruments.remove(self.instruments.find(token))
 
     def set_symbols(self, symbols):
@@ -519,6 +529,8 @@ cdef class Transcoder:
             out = put_nulls(out, 4)
 
         span.value_bytes = out - records.arena - span.start
+        if self.newest is not None:
+            self.newest[<object>instrument.key] = (records.arena + span.start)[:span.value_bytes]
         span.key_bytes = PyBytes_GET_SIZE(<object>instrument.key)
         memcpy(out, PyBytes_AS_STRING(<object>instrument.key), span.key_bytes)
         records.used = span.start + span.value_bytes + span.key_bytes
@@ -562,31 +574,10 @@ cdef list with_reject(list rejected, str reason, const uint8_t *start, Py_ssize_
 def identity_of(bytes value not None):
     """See `connector.codec.interface.IdentityOf`."""
     cdef Cursor body
-    cdef int i
     body.at = <const uint8_t *>PyBytes_AS_STRING(value)
     body.end = body.at + PyBytes_GET_SIZE(value)
     skip_bytes(&body, FRAMING_BYTES)
-    for i in range(3):  # event_time, receive_time_us, instrument_token
-        next_long(&body)
-    skip_bytes(&body, next_long(&body))  # exchange
-    if is_some(&body):  # tradingsymbol
-        skip_bytes(&body, next_long(&body))
-    skip_bytes(&body, next_long(&body))  # mode
-    skip_bytes(&body, 1 + 8)  # tradable, last_price
-    for i in range(5):  # last_traded_quantity to total_sell_quantity
-        if is_some(&body):
-            if i == 1:
-                skip_bytes(&body, 8)
-            else:
-                next_long(&body)
-    if is_some(&body):  # ohlc
-        skip_bytes(&body, 4 * 8)
-    for i in range(5):  # last_trade_time to oi_day_low
-        if is_some(&body):
-            next_long(&body)
-    if is_some(&body):  # depth
-        skip_levels(&body)
-        skip_levels(&body)
+    skip_to_slot(&body)
     slot, session_id, sequence = next_long(&body), next_long(&body), next_long(&body)
     if body.at == NULL:
         raise ValueError("not the value of a tick")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Mapping
 from struct import Struct
 
@@ -127,6 +128,9 @@ class Transcoder:
         self._instruments: dict[int, _Instrument] = {}
         self._strays = 0
         self._symbols: Mapping[int, str] = {}
+        self._newest: dict[builtins.bytes, builtins.bytes] | None = (
+            None  # by key; None: nobody asks for them
+        )
         self._sequence = self._tallied = 0
         self.open_session(0)
 
@@ -145,6 +149,16 @@ class Transcoder:
             route.by_partition = [0] * route.partitions
         first, self._tallied = self._tallied + 1, self._sequence
         return first, self._sequence, ticks
+
+    def keep_newest(self) -> None:
+        self._newest = {}
+
+    def next_newest(self) -> dict[builtins.bytes, builtins.bytes]:
+        newest = self._newest
+        if newest is None:
+            return {}
+        self._newest = {}
+        return newest
 
     def open_session(self, session_id: int) -> None:
         self.next_tally()
@@ -175,8 +189,11 @@ class Transcoder:
     def forget(self, tokens: Iterable[int]) -> None:
         for token in tokens:
             instrument = self._instruments.pop(token, None)
-            if instrument is not None and instrument.stray:
-                self._strays -= 1
+            if instrument is None:
+                continue
+            self._strays -= instrument.stray
+            if self._newest is not None:
+                self._newest.pop(instrument.key, None)
 
     def set_symbols(self, symbols: Mapping[int, str]) -> None:
         self._symbols = symbols if type(symbols) is dict else dict(symbols)
@@ -229,6 +246,8 @@ class Transcoder:
             )
             route.by_partition[instrument.partition] += 1
             records.append((route.topic, instrument.key, value))
+            if self._newest is not None:
+                self._newest[instrument.key] = value
         if leftover is not None:
             rejected.append(leftover)
         if records:

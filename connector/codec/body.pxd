@@ -225,3 +225,29 @@ cdef inline void skip_levels(Cursor *body) noexcept nogil:
             next_long(body)
             items -= 1
         items = next_long(body)
+
+
+cdef inline void skip_to_slot(Cursor *body) noexcept nogil:
+    # all fields of a tick up to depth, the framing passed over already
+    cdef int i
+    for i in range(3):  # event_time, receive_time_us, instrument_token
+        next_long(body)
+    skip_bytes(body, next_long(body))  # exchange
+    if is_some(body):  # tradingsymbol
+        skip_bytes(body, next_long(body))
+    skip_bytes(body, next_long(body))  # mode
+    skip_bytes(body, 1 + 8)  # tradable, last_price
+    for i in range(5):  # last_traded_quantity to total_sell_quantity
+        if is_some(body):
+            if i == 1:
+                skip_bytes(body, 8)
+            else:
+                next_long(body)
+    if is_some(body):  # ohlc
+        skip_bytes(body, 4 * 8)
+    for i in range(5):  # last_trade_time to oi_day_low
+        if is_some(body):
+            next_long(body)
+    if is_some(body):  # depth
+        skip_levels(body)
+        skip_levels(body)

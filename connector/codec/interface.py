@@ -106,6 +106,12 @@ class Twin(Protocol):
     def next_tally(self) -> Tally:
         """Return the ticks since the last call, or since the session was opened."""
 
+    def keep_newest(self) -> None:
+        """Keep the newest value of each instrument from now on, for `next_newest`."""
+
+    def next_newest(self) -> dict[builtins.bytes, builtins.bytes]:
+        """Return the newest values by key, those that came since the last call."""
+
     def open_session(self, session_id: int) -> None:
         """A new socket, opened at `session_id` (UTC ms): ticks are numbered from 1 again."""
 

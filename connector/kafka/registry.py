@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,7 +18,7 @@ from connector import schemas  # type: ignore[attr-defined]  # lies in another f
 from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
 from connector.kafka.registry_client import Registered, RegistryClient, registry_client
 from connector.kafka.topics import TopicNames
-from connector.settings.models import RegistrySettings
+from connector.settings.models import RegistrySettings, TopicSettings
 
 _COMPARED_VERSIONS: Final = 20
 """So many versions of a subject are compared, the newest; each is a request."""
@@ -30,7 +31,13 @@ def topic_schemas(names: TopicNames) -> dict[str, str]:
         names.orders: "order_update",
         names.events: "connection_event",
         names.instruments: "instrument",
+        names.latest: "tick",
     }
+
+
+def unused_topics(names: TopicNames, topics: TopicSettings) -> frozenset[str]:
+    """Return the topics of `topic_schemas` that these settings do not have."""
+    return frozenset() if topics.latest else frozenset({names.latest})
 
 
 def subject_of(topic: str) -> str:
@@ -55,9 +62,19 @@ class SchemaStatus:
 
 
 async def register_schemas(
-    settings: RegistrySettings, names: TopicNames, *, timeout_seconds: float = 10.0
+    settings: RegistrySettings,
+    names: TopicNames,
+    *,
+    without: Collection[str] = (),
+    timeout_seconds: float = 10.0,
 ) -> dict[str, int]:
     """Register every schema, or look it up where `register_schemas` is off.
+
+    Args:
+        settings: of the registry.
+        names: of the topics.
+        without: topics that are left out, since the settings have none of them.
+        timeout_seconds: of each request.
 
     Returns:
         Topic → schema id, for the framing of its values.
@@ -71,13 +88,20 @@ async def register_schemas(
         return {
             topic: await _schema_id(client, settings, subject_of(topic), schema_name)
             for topic, schema_name in topic_schemas(names).items()
+            if topic not in without
         }
 
 
 async def check_schemas(
-    settings: RegistrySettings, names: TopicNames, *, timeout_seconds: float = 10.0
+    settings: RegistrySettings,
+    names: TopicNames,
+    *,
+    without: Collection[str] = (),
+    timeout_seconds: float = 10.0,
 ) -> list[SchemaStatus]:
     """Compare the shipped schemas with the registry's, and change nothing.
+
+    `without` are topics that are left out, since the settings have none of them.
 
     Raises:
         RegistryUnreachableError: no answer in time, or a server error; trying again may help.
@@ -87,6 +111,7 @@ async def check_schemas(
         return [
             await _status(client, topic, schema_name)
             for topic, schema_name in topic_schemas(names).items()
+            if topic not in without
         ]
 
 

@@ -63,6 +63,7 @@ class TopicNames:
         self.replies = f"{prefix}.control.replies"
         self.subscriptions = f"{prefix}.subscriptions"
         self.instruments = f"{prefix}.instruments"
+        self.latest = f"{prefix}.latest"
         self.deadletter = f"{prefix}.deadletter"
 
     def ticks(self, exchange: Exchange) -> str:
@@ -130,6 +131,12 @@ def topic_specs(topics: TopicSettings, *, slots: int) -> list[TopicSpec]:
         "delete.retention.ms": str(24 * _HOUR_MS),
     }
     control = kept(topics.control_retention_hours)
+    # an option that has expired is not to stay for ever: nobody writes a tombstone for it
+    latest = {
+        **compacted,
+        "cleanup.policy": "compact,delete",
+        "retention.ms": str(round(topics.latest_retention_hours * _HOUR_MS)),
+    }
     return [
         *(
             TopicSpec(name, topics.tick_partitions, kept(topics.tick_retention_hours))
@@ -153,6 +160,7 @@ def topic_specs(topics: TopicSettings, *, slots: int) -> list[TopicSpec]:
         ),
         # as many as the ticks: the same token is in the same partition of both, for joins
         TopicSpec(names.instruments, topics.tick_partitions, compacted, cleanup_is="exact"),
+        *([TopicSpec(names.latest, topics.tick_partitions, latest)] if topics.latest else []),
         TopicSpec(names.deadletter, 1, kept(topics.deadletter_retention_hours)),
     ]
 

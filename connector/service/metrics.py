@@ -204,6 +204,9 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
         "Rows of the instrument master written to kite.instruments, those that changed.",
         status.instruments,
     )
+    yield _counter(
+        "latest_records", "Records of newest ticks written to kite.latest.", status.latest
+    )
 
 
 def _producer(producer: ProducerStatus) -> Iterator[Metric]:

@@ -20,7 +20,7 @@ from connector.kafka.last_words import send_last
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.reader import in_thread
 from connector.kafka.records import InstrumentDecoder
-from connector.kafka.registry import register_schemas
+from connector.kafka.registry import register_schemas, unused_topics
 from connector.kafka.retry import retry_forever
 from connector.kafka.spool import Dropped, Record
 from connector.kafka.tail import TailRecord, tail
@@ -86,7 +86,10 @@ class Outside:
     async def register_schemas(self) -> dict[str, int]:
         """Register the values' schemas: topic → id; `register_schemas` has the errors."""
         return await register_schemas(
-            self.settings.registry, self.topics, timeout_seconds=self.try_seconds
+            self.settings.registry,
+            self.topics,
+            without=unused_topics(self.topics, self.settings.topics),
+            timeout_seconds=self.try_seconds,
         )
 
     async def answers(self, waiting_for: dict[str, str]) -> tuple[TopicsReport, dict[str, int]]:

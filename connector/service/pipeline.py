@@ -33,6 +33,7 @@ from connector.kite.wire.models import (
     TickerMessage,
 )
 from connector.redaction import cut, one_line
+from connector.service.latest import Latest
 from connector.service.order_deduplicator import OrderDeduplicator, Update
 
 _log = structlog.get_logger("connector.service.pipeline")
@@ -68,6 +69,7 @@ class Pipeline:
         account_of: names a slot's account, for events and logs.
         owned: slots of this process where others own some; None: it is alone.
         announced: told the etag of the list of instruments that the feed announces.
+        latest: writes the newest tick of each instrument; None: nobody wants it.
         clock: for times of records, and for how long an order update is held.
     """
 
@@ -81,9 +83,11 @@ class Pipeline:
         *,
         owned: Callable[[], Collection[int]] | None = None,
         announced: Callable[[str], None] | None = None,
+        latest: Latest | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.producer = producer
+        self.latest = latest
         self.topics = topics
         self.encoder = encoder
         self.time_us = clock.time_us
@@ -113,6 +117,8 @@ class Pipeline:
         if known is None:
             transcoder = self._transcoder(slot)
             transcoder.set_symbols(self._symbols)
+            if self.latest is not None:
+                self.latest.add(slot, transcoder)
             known = SlotPipeline(self, slot, self._account_of(slot), transcoder)
             self._slots[slot] = known
         return known
@@ -255,10 +261,16 @@ class Pipeline:
         )
 
     @property
+    def latest_written(self) -> int:
+        """How many records of the newest ticks there were so far."""
+        return 0 if self.latest is None else self.latest.written
+
+    @property
     def received(self) -> int:
         """How many records were handed to the producer, each for something received."""
         packets = sum(slot.transcoder.packets for slot in self._slots.values())
-        return packets + self.orders + self.texts + self.events + self.instruments
+        others = self.orders + self.texts + self.events + self.instruments
+        return packets + others + self.latest_written
 
     @property
     def ticks(self) -> dict[Exchange, int]:
@@ -336,7 +348,10 @@ class SlotPipeline:
 
     def forget(self, tokens: Iterable[int]) -> None:
         """Forget tokens that are no longer wanted."""
+        tokens = list(tokens)
         self.transcoder.forget(tokens)
+        if self._pipeline.latest is not None:
+            self._pipeline.latest.forget(self.slot, tokens)
 
     def watch(self, tokens: Iterable[int]) -> None:
         """The next packet of each is to be told of."""
@@ -394,6 +409,8 @@ class SlotPipeline:
         if not self._open:
             return
         self._open = not ended
+        if ended and self._pipeline.latest is not None:
+            self._pipeline.latest.end(self.slot)
         first, last, partitions = self.transcoder.next_tally()
         count = TickCount(first, last, ended, partitions)
         event = ConnectionEvent(

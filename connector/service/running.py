@@ -14,6 +14,7 @@ from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import Handler
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.service.instruments import Instruments
+from connector.service.latest import Latest
 from connector.service.order_deduplicator import OrdersTopic
 from connector.service.outside import Outside
 from connector.service.pipeline import Pipeline
@@ -52,6 +53,15 @@ class Running:
             slot: settings.accounts[number].name
             for slot, number in slots_by_account(settings.accounts).items()
         }
+        latest = None
+        if settings.topics.latest:
+            latest = Latest(
+                topics.latest,
+                settings.topics.latest_interval_seconds,
+                producer.produce_all,
+                lambda: producer.broker_reachable and not producer.counts.spooled,
+                clock=outside.clock,
+            )
         self.pipeline = Pipeline(
             producer,
             topics,
@@ -60,6 +70,7 @@ class Running:
             self._accounts.__getitem__,
             owned=self._owned if clustered else None,
             announced=self._announced,
+            latest=latest,
             clock=outside.clock,
         )
         self.orders = OrdersTopic(
@@ -85,6 +96,8 @@ class Running:
     def works(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """Return what has to run all the time, each with a name."""
         works = self.instruments.works() if self.instruments is not None else []
+        if self.pipeline.latest is not None:
+            works.append(("latest", self.pipeline.latest.run()))
         return [*works, ("orders", self.orders.run())] if self._clustered else works
 
     async def list_tried(self) -> None:

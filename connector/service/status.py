@@ -188,6 +188,8 @@ class ServiceStatus:
     events: int = 0
     instruments: int = 0
     """How many records of the instrument master were written, where they changed."""
+    latest: int = 0
+    """How many records of newest ticks were written."""
     unresolved: Sequence[str] = ()
     """The instruments of the settings that have no connection, each with the reason."""
     instrument_list: InstrumentListStatus | None = None

@@ -171,6 +171,7 @@ class Reporter:
             "order_repeats": pipeline.order_desk.repeats,
             "events": pipeline.events,
             "instruments": pipeline.instruments,
+            "latest": pipeline.latest_written,
         }
 
     def notes(self, pipeline: Pipeline, host: str) -> dict[int, dict[str, Any]]:

@@ -357,6 +357,18 @@ class TopicSettings(Section):
     deadletter_retention_hours: Hours = Field(
         336.0, description="kite.deadletter keeps its records for so many hours."
     )
+    latest: bool = Field(
+        False, description="Write each instrument's newest tick to kite.latest, compacted."
+    )
+    latest_interval_seconds: float = Field(
+        1.0,
+        ge=0.1,
+        le=3600.0,
+        description="An instrument has one record in so many seconds in kite.latest, at most.",
+    )
+    latest_retention_hours: Hours = Field(
+        168.0, description="kite.latest forgets what has not ticked for so many hours."
+    )
 
     @model_validator(mode="after")
     def _satisfiable(self) -> TopicSettings:

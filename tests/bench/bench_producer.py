@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ TIME_MS = 1_700_000_000_000
 def run() -> list[dict[str, Any]]:
     records = _records(3000)
     # the producer's log would mix with the figures
-    with capture_logs(), _broker() as servers:
+    with capture_logs(), bench_broker() as servers:
         flood, flood_rate = _flood(servers, records)
         default = KafkaSettings().linger_ms
         paced = {
@@ -87,11 +87,11 @@ def _records(instruments: int) -> list[tuple[str, bytes, bytes]]:
 
 
 @contextlib.contextmanager
-def _broker() -> Iterator[str]:
+def bench_broker(topics: Sequence[str] = TOPICS) -> Iterator[str]:
     code = (
         "import sys\n"
         "from connector.embedded.broker import EmbeddedBroker\n"
-        f"with EmbeddedBroker(dict.fromkeys({TOPICS!r}, {PARTITIONS})) as broker:\n"
+        f"with EmbeddedBroker(dict.fromkeys({list(topics)!r}, {PARTITIONS})) as broker:\n"
         "    print(broker.bootstrap_servers, flush=True)\n"
         "    sys.stdin.read()\n"
     )

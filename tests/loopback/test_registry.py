@@ -15,10 +15,15 @@ from connector.errors import (
     SettingsError,
 )
 from connector.files import MAX_PEM_BYTES
-from connector.kafka.registry import check_schemas, register_schemas, topic_schemas
+from connector.kafka.registry import (
+    check_schemas,
+    register_schemas,
+    topic_schemas,
+    unused_topics,
+)
 from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
-from connector.settings.models import RegistrySettings
+from connector.settings.models import RegistrySettings, TopicSettings
 
 NAMES = TopicNames("kite")
 
@@ -54,7 +59,18 @@ def test_every_avro_topic_has_a_schema():
         "kite.orders": "order_update",
         "kite.events": "connection_event",
         "kite.instruments": "instrument",
+        "kite.latest": "tick",
     }
+
+
+@pytest.mark.parametrize("latest", [True, False])
+async def test_a_topic_that_the_settings_do_not_have_needs_no_schema(registry, latest):
+    given = RegistrySettings(url=registry.url)
+    without = unused_topics(NAMES, TopicSettings(latest=latest))
+    ids = await register_schemas(given, NAMES, without=without)
+    assert (NAMES.latest in ids) is latest
+    states = await check_schemas(given, NAMES, without=without)
+    assert {status.topic for status in states} == set(ids)
 
 
 async def test_schemas_are_registered_under_their_topics(registry):

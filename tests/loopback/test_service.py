@@ -374,3 +374,21 @@ async def test_metrics_of_a_running_service():
         assert document["accounting"]["balanced"]
         assert isinstance(running.status().latencies.receive_to_produce, Histogram)
         assert document["latency_seconds"]["receive_to_produce"]["count"] > 0
+
+
+async def test_the_newest_tick_of_each_instrument_is_there_once_an_interval():
+    topics = {"replication_factor": 1, "tick_partitions": 2, "latest": True}
+    async with stack(topics={**topics, "latest_interval_seconds": 0.1}) as around:
+        async with service(around) as running:
+            written = running.status().latest
+            await around.simulator.step(5)
+            await until(lambda: running.status().latest > written)
+            await delivered(running)
+        newest = {
+            record.key: record for record in (await around.records(TOPICS.latest))[TOPICS.latest]
+        }
+        ticks = [tick for session in (await around.ticks()).values() for tick in session]
+    last = {str(tick["instrument_token"]): tick for tick in ticks}
+    assert newest.keys() == last.keys()
+    for key, record in newest.items():
+        assert record.value == last[key]
