@@ -99,6 +99,7 @@ $(DEPLOY)/bin/prometheus: $(DEPLOY)/.installed
 docs: $(NATIVE) ## renew the pages that are made of the code
 	@$(BIN)/kite-connector settings > docs/settings.md
 	@$(BIN)/python -m tests.contracts.test_topics_reference
+	@$(BIN)/python -m tests.contracts.test_asyncapi
 	@$(BIN)/python -m tests.contracts.test_metrics_reference
 
 schemas: $(NATIVE) ## list the schemas, or compare them with a registry's (REGISTRY=http://…)

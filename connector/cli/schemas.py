@@ -115,6 +115,24 @@ def clickhouse_tables(*, settings: Settings) -> None:
     )
 
 
+@with_settings("bootstrap", "prefix")
+def asyncapi(*, settings: Settings) -> None:
+    """Print an AsyncAPI 3 document of all topics, and of the control request and reply."""
+    import json
+
+    from connector.cli.asyncapi import document
+    from connector.cluster.layout import partitions
+    from connector.service.status import VERSION
+
+    made = document(
+        settings.topics,
+        slots=partitions(settings.accounts),
+        bootstrap_servers=settings.kafka.bootstrap_servers,
+        version=VERSION,
+    )
+    typer.echo(json.dumps(made, indent=1, ensure_ascii=False))
+
+
 class _Schemas(CommandGroup):
     @classmethod
     def targets(cls) -> dict[str, Callable[..., None]]:
@@ -126,6 +144,7 @@ class _Schemas(CommandGroup):
             "flink": flink_tables,
             "spark": spark_reader,
             "clickhouse": clickhouse_tables,
+            "asyncapi": asyncapi,
         }
 
 

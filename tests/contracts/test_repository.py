@@ -23,6 +23,7 @@ TESTED_ELSEWHERE = {
     "connector/control/parsing.py": "tests/unit/control/test_commands.py",
     "connector/cli/ctl_plan.py": "tests/loopback/test_ctl.py",
     "connector/service/process.py": "tests/loopback/test_cli.py: signals and exit codes",
+    "connector/cli/asyncapi.py": "tests/contracts/test_asyncapi.py",
     "connector/__main__.py": "tests/unit/cli/test_program.py runs it",
     "connector/cli/__main__.py": "tests/loopback/test_cli.py runs it",
 }
