@@ -335,7 +335,7 @@ class Notebook:
             }
         else:
             shown = {"id": command.id, "type": command.type, "detail": described(command)}
-            shown["dry_run"] = command.dry_run
+            shown |= {"dry_run": command.dry_run, "by": command.by}
         self._commands.append({"time_ms": time_ms, **shown})
 
     def _event(self, value: bytes | None) -> None:
@@ -361,6 +361,9 @@ def described(command: Any) -> str:
         words.append(f"{first}{more}" if instruments else "no instruments")
     if mode := getattr(command, "mode", None):
         words.append(f"as {mode.value}")
+    if steps := getattr(command, "steps", None):
+        first = ", ".join(f"{step.type} {step.watchlist}" for step in steps[:3])
+        words.append(f"{first} and {len(steps) - 3} more" if len(steps) > 3 else first)
     if (slot := getattr(command, "slot", None)) is not None:
         words.append(f"slot {slot}")
     return _text(" ".join(words))

@@ -32,6 +32,8 @@ from connector.kafka.topics import TopicNames
 from connector.kite.web.http_server import Answer, Request
 from connector.settings.models import Settings
 
+SENDER: Final = "page"
+"""Who sends a command whose operator gave no name."""
 PATH: Final = "/page/command"
 MIN_TOKEN_CHARS: Final = 24
 """A shorter token is not taken: it might be guessed."""
@@ -135,7 +137,7 @@ class OperatorCommands:
             return _json(400, {"error": "the body is no JSON"})
         if not isinstance(fields, dict) or "id" in fields:
             return _json(400, {"error": "the body must be a command, without an id"})
-        written = json.dumps({"id": new_id(), **fields}).encode()
+        written = json.dumps({"id": new_id(), "by": SENDER, **fields}).encode()
         command = parse(written, self._settings.cluster.command_max_bytes)
         if isinstance(command, Rejected):
             return _json(400, {"error": "; ".join(command.errors)})
@@ -161,6 +163,7 @@ class OperatorCommands:
                 "operator_command_sent",
                 id=command.id,
                 type=command.type,
+                by=command.by,
                 status=reply.status.value,
                 revision=reply.revision,
             )

@@ -26,6 +26,8 @@ function shown() {
 
 function built() {
   const type = byId("command-type").value, wanted = FIELDS[type], made = { type };
+  const by = byId("command-by").value.trim();
+  if (by) made.by = by;
   if (wanted.includes("watchlist")) made.watchlist = byId("command-watchlist").value.trim();
   if (wanted.includes("mode")) made.mode = byId("command-mode").value;
   if (wanted.includes("slot")) made.slot = Number(byId("command-slot").value);

@@ -195,9 +195,9 @@ export function view(shown, nowMs) {
   });
 
   plain(byId("commands-note"), shown.clustered ? "newest first" : "without a cluster there are none: the settings say what is subscribed");
-  fill(byId("commands"), shown.commands, () => row("", "", "", ""), (tr, command) => {
+  fill(byId("commands"), shown.commands, () => row("", "", "", "", ""), (tr, command) => {
     const { reply } = command;
-    cells(tr, [time(command.time_ms, nowMs), `${command.type}${command.dry_run ? " (dry run)" : ""}`, command.detail, reply
+    cells(tr, [time(command.time_ms, nowMs), command.by, `${command.type}${command.dry_run ? " (dry run)" : ""}`, command.detail, reply
       ? `${reply.status}, revision ${reply.revision}, ${count(reply.accepted)} accepted${reply.refused ? `, ${count(reply.refused)} refused` : ""}${reply.reasons.length ? `: ${reply.reasons.join("; ")}` : ""}`
       : command.dry_run ? "tried, nothing changed: answered to whoever asked" : "no reply yet"]);
   });

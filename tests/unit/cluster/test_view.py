@@ -17,7 +17,7 @@ from connector.control.commands import COMMAND
 from connector.control.records import REPLY_PREFIX, Remembered, Subscription
 from connector.kafka.records import RecordEncoder
 from connector.kafka.topics import TopicNames
-from connector.kite.wire.models import ConnectionEvent, EventType, Mode
+from connector.kite.wire.models import ConnectionEvent, EventType, Mode, TickCount
 from connector.settings.models import Settings
 
 TOPICS = TopicNames()
@@ -138,6 +138,19 @@ def test_gaps_and_drops_are_kept_beside_the_events(notes):
     (loss,) = seen.losses
     assert (loss["type"], loss["slot"], loss["from_ms"], loss["to_ms"]) == ("gap", 2, 2000, 7000)
     assert loss["account"] == "main"
+
+
+def test_counts_of_ticks_are_no_news(notes):
+    count = TickCount(1, 2, False, {})
+    happened(notes, EventType.COUNT, 7000, session_id=1, count=count)
+    assert notes.seen().events == []
+
+
+def test_a_sequence_is_told_by_its_steps():
+    step = {"type": "delete", "watchlist": "a"}
+    command = {"id": "x", "type": "sequence", "steps": [step] * 5, "by": "desk"}
+    shown = described(COMMAND.validate_python(command))
+    assert shown == "delete a, delete a, delete a and 2 more"
 
 
 def test_everything_has_a_bound(notes):
