@@ -38,6 +38,7 @@ if not typing.TYPE_CHECKING:
 
 def main() -> typing.NoReturn:
     """Run a command; what goes wrong on purpose is one message, without a traceback."""
+    _open_what_is_closed()
     interrupt.end_at_ctrl_c()
     try:
         code = _run()
@@ -45,6 +46,16 @@ def main() -> typing.NoReturn:
         code = interrupt.EXIT_CODE
     interrupt.end_at_ctrl_c()  # again: an event loop has taken the handler away at its end
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Give streams that are closed from the start a place to write to, and to read nothing from.
+
+    Without a number of its own, a socket or a file of ours would be what others take for stderr.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - as long as the process
 
 
 def _run() -> int:

@@ -27,7 +27,9 @@ def run_service(settings: Settings, mask: SecretMask) -> int:
         service = Service(settings, mask=mask)
         loop = asyncio.get_running_loop()
         # not the loop's handlers: those leave a moment in which the signal would kill
-        ends = (signal.SIGTERM, signal.SIGINT)
+        ends = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            ends.append(signal.SIGHUP)  # the terminal is gone: an end like any other
         for number in ends:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(service.stop))
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -95,10 +96,12 @@ async def test_asking_again_and_again_does_not_change_the_exit_code(tmp_path):
         await until(lambda: running.said("service_starting"), 60)
         await running.until(lambda status: status["ready"])
         ended = asyncio.create_task(running.end())
+        # a terminal that is closed asks too
+        signals = itertools.cycle((signal.SIGHUP, signal.SIGTERM, signal.SIGINT))
         while not ended.done():
             # not send_signal: it looks for the exit code itself, and takes it from asyncio
             with contextlib.suppress(ProcessLookupError):
-                os.kill(running.process.pid, signal.SIGTERM)
+                os.kill(running.process.pid, next(signals))
             await asyncio.sleep(0.001)
         assert await ended == 0
 
@@ -132,6 +135,17 @@ async def test_wrong_settings_end_it_with_two(tmp_path):
     assert (process.returncode, out) == (2, b"")
     assert b"accounts: at least one is required" in error
     assert b"Traceback" not in error
+
+
+async def test_closed_streams_are_no_reason_to_fail(tmp_path):
+    file = tmp_path / "kite.yaml"
+    for text, code in (("accounts: [{api_key: k}]\n", 0), ("accounts: []\n", 2)):
+        file.write_text(text)
+        process = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh",
+            *COMMAND, "check-config", "--config", str(file),
+        )  # fmt: skip
+        assert await process.wait() == code
 
 
 async def test_a_taken_port_ends_it_with_two(tmp_path):
