@@ -163,11 +163,12 @@ class KiteRest:
         if not isinstance(token, str) or not token:
             raise RestError(answer.status, "DataException", "the answer has no access_token")
         self._access_token = SecretStr(token)
+        shown = Redactor(key, request, secret, token).foreign  # all three go to a terminal
         return KiteSession(
-            user_id=str(data.get("user_id", "")),
-            user_name=str(data.get("user_name", "")),
+            user_id=shown(str(data.get("user_id", ""))),
+            user_name=shown(str(data.get("user_name", ""))),
             access_token=self._access_token,
-            login_time=str(data.get("login_time", "")),
+            login_time=shown(str(data.get("login_time", ""))),
         )
 
     async def instruments(

@@ -128,6 +128,14 @@ async def test_a_login_without_a_token(body):
     assert caught.value.error_type == "DataException"
 
 
+async def test_who_logged_in_can_be_shown():
+    data = {"access_token": TOKEN, "user_id": "AB\x1b[2J", "user_name": f"\ud800\u202eA {TOKEN}",
+            "login_time": "x" * 5000}  # fmt: skip
+    session = await client((200, json.dumps({"data": data}).encode())).exchange("r", "s")
+    assert (session.user_id, session.user_name) == ("AB [2J", "A ***")
+    assert len(session.login_time) == 300
+
+
 async def test_a_login_needs_an_api_key():
     with pytest.raises(ValueError, match="api_key"):
         await KiteRest().exchange("r", "s")
