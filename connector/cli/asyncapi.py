@@ -63,11 +63,11 @@ _OPERATIONS: Final = {
     "deadletter": "What cannot become a record is kept here.",
 }
 _INTRODUCTION: Final = (
-    "The topics and the control request and reply as AsyncAPI 3: [asyncapi.json](asyncapi.json), "
-    "for code generators and catalogues. For your prefix, partitions and brokers: "
-    "`kite-connector schemas asyncapi`. Both are made from the schemas and models, and checked "
-    "against the specification's own JSON Schema; this page is made of the document. What a reader "
-    "may rely on is in [Topics and schemas](topics.md)."
+    "The topics and the control request and reply as AsyncAPI 3, for code generators and "
+    "catalogues: `kite-connector schemas asyncapi > asyncapi.json`, with your prefix, partitions "
+    "and brokers. It is made from the schemas and models, and checked against the specification's "
+    "own JSON Schema; this page is made of it. What a reader may rely on is in [Topics and "
+    "schemas](topics.md)."
 )
 
 
