@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from connector.kite.wire.models import Exchange
 
 MAX_DAYS: Final = 366
-MAX_FILE_BYTES: Final = 1 << 20
-"""A file with days of one's own may have so many bytes."""
 
 
 def calendar(
@@ -73,13 +71,11 @@ def calendar(
 
 
 def _with(file: Path) -> MarketHours:
-    from connector.files import UnusableFileError, read_bounded
+    from connector.files import UnusableFileError
     from connector.kite import market_hours
 
     try:
-        lines = read_bounded(file, MAX_FILE_BYTES).decode(errors="replace").splitlines()
-        market_hours.MarketHours(lines)  # alone: the line's number is the file's
-        return market_hours.MarketHours([*market_hours.shipped_lines(), *lines])
+        return market_hours.with_file(file)
     except (UnusableFileError, ValueError) as exc:
         raise SettingsError([SettingProblem(str(file), str(exc))]) from None
 

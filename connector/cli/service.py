@@ -59,11 +59,13 @@ def check_config(config: ConfigOption = None) -> None:
     The output is YAML, with secrets masked and the origin of what was given; a secret that would
     be sent unencrypted is a warning beside it. Exit code 2 when something is wrong.
     """
+    from connector.service.trading_calendar import TradingCalendar
     from connector.settings.clear_text import clear_text
     from connector.settings.reference import effective
     from connector.settings.source import load
 
     loaded = load(config)
+    TradingCalendar(loaded.settings).load()
     for found in clear_text(loaded.settings):
         typer.echo(f"warning: {found.setting}: {found}", err=True)
     typer.echo(effective(loaded), nl=False)

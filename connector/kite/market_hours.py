@@ -1,9 +1,9 @@
 """When each exchange trades, in India's time: ordinary hours, holidays and special sessions.
 
 All dates and hours are in `trading_days.csv` with their sources; here is how they are read. Pure
-but for `shipped`, which reads that file once: the time is an argument. No package on PyPI has these
-days right (on 2026-11-28 two lack the weekend sessions, one has 2026-02-01 closed, and none has the
-evenings of MCX).
+but for `shipped` and `with_file`, which read files, and `use`: the time is an argument. No package
+on PyPI has these days right (on 2026-11-28 two lack the weekend sessions, one has 2026-02-01
+closed, and none has the evenings of MCX).
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import itertools
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from importlib import resources
+from pathlib import Path
 from typing import Final, NamedTuple
 
+from connector.files import read_bounded
 from connector.kite.clock import IST
 from connector.kite.wire.models import Exchange
 
 FIRST_TRADES_MINUTES: Final = 1
 """So many minutes after an opening the first trades of everything have come."""
 
+MAX_FILE_BYTES: Final = 1 << 20
+"""A file with days of one's own may have so many bytes."""
 _SATURDAY: Final = 5
 _ALIKE: Final = {
     "NSE": (Exchange.NSE, Exchange.BSE, Exchange.INDICES),
@@ -244,16 +248,42 @@ def shipped_lines() -> list[str]:
     return file.read_text(encoding="utf-8").splitlines()
 
 
+def with_file(file: Path) -> MarketHours:
+    """The shipped hours with an operator's file over them: its lines win.
+
+    Raises:
+        UnusableFileError: the file is not there, or is no file of a bounded size.
+        ValueError: a line of it cannot be read; it names the line's number.
+    """
+    lines = read_bounded(file, MAX_FILE_BYTES).decode(errors="replace").splitlines()
+    MarketHours(lines)  # alone: the line's number is the file's
+    return MarketHours([*shipped_lines(), *lines])
+
+
+class _InUse:
+    hours: MarketHours | None = None
+
+
+def use(found: MarketHours | None) -> None:
+    """Let this process go by other hours than the shipped ones; None: by those again."""
+    _InUse.hours = found
+
+
+def in_use() -> MarketHours:
+    """The hours that this process goes by."""
+    return _InUse.hours or shipped()
+
+
 def hours(exchange: Exchange, day: date) -> Hours:
     """Return the hours of an exchange on an ordinary weekday at that time."""
-    return shipped().ordinary(exchange, day)
+    return in_use().ordinary(exchange, day)
 
 
 def market_open(exchange: Exchange, at: datetime) -> bool:
-    """Whether an exchange trades at a time (aware), by the hours that come with the connector."""
-    return shipped().market_open(exchange, at)
+    """Whether an exchange trades at a time (aware), by the hours in use."""
+    return in_use().market_open(exchange, at)
 
 
 def ticks_expected(exchange: Exchange, at: datetime) -> bool:
     """Whether silence of all of an exchange's instruments is strange at a time (aware)."""
-    return shipped().ticks_expected(exchange, at)
+    return in_use().ticks_expected(exchange, at)

@@ -32,6 +32,7 @@ from connector.service.status import (
     ProducerStatus,
     ServiceStatus,
 )
+from connector.service.trading_calendar import listed_until_seconds
 
 PREFIX = "kite_connector_"
 _SLOT = ("slot", "account")
@@ -67,6 +68,18 @@ class StatusCollector(Collector):
         )
         if status.instrument_list is not None:
             yield from _instrument_list(status.instrument_list)
+        yield _gauges(
+            "market_open",
+            "1 while an exchange trades, by the calendar in use.",
+            ["exchange"],
+            [([exchange], is_open) for exchange, is_open in status.market_open.items()],
+        )
+        if status.trading_days_listed_until is not None:
+            yield _gauge(
+                "trading_days_listed_until_timestamp_seconds",
+                "End of the last day for which holidays and special sessions are listed.",
+                listed_until_seconds(status.trading_days_listed_until),
+            )
         yield from _cluster(status.cluster)
         yield from _latencies(status.latencies)
 

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from connector.codec import IMPLEMENTATION
 from connector.kafka.acknowledgements import Acknowledgements
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.records import RecordDecoder
+from connector.kite.clock import IST
 from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.logs import SecretMask
@@ -40,6 +42,7 @@ from connector.service.status import VERSION, ServiceStatus
 from connector.service.status_builder import Reporter
 from connector.service.summary import Summary
 from connector.service.topic_troubles import TopicTroubles, heed_limits
+from connector.service.trading_calendar import TradingCalendar
 from connector.settings.models import HttpSettings, Settings
 
 _log = structlog.get_logger("connector.service.service")
@@ -111,6 +114,7 @@ class Service:
             clock=outside.clock,
         )
         self.http = StatusServer(settings.http, self.status, self._reporter.readiness, self.page)
+        self._calendar = TradingCalendar(settings)
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_requested = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -153,11 +157,12 @@ class Service:
         """Open the status server and begin everything else; returns without waiting for it.
 
         Raises:
-            SettingsError: the operator's token cannot be used.
+            SettingsError: the operator's token or trading_days_file cannot be used.
             PortInUseError: the status server's port is taken.
             SpoolError: the spool's directory cannot be used.
         """
         self._commands.check()
+        self._calendar.load()
         await self.http.start()
         self.page.host = self._host = this_host(self.http.url)
         try:
@@ -251,6 +256,7 @@ class Service:
         acknowledgements = Acknowledgements(_log, self._outside.silent_seconds)
         while True:
             # here alone: whoever asks how the service is must change nothing and log nothing
+            self._calendar.warn_of_its_end(datetime.now(IST))
             self._progress.silence = acknowledgements.check(time.monotonic(), self.producer.counts)
             if self.running is not None:
                 self._reporter.sample(self.running.pipeline)

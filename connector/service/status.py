@@ -194,6 +194,10 @@ class ServiceStatus:
     """The instruments of the settings that have no connection, each with the reason."""
     instrument_list: InstrumentListStatus | None = None
     """The list of instruments in use; None where the settings have none loaded."""
+    market_open: Mapping[str, bool] = field(default_factory=dict)
+    """Whether each exchange trades at this moment, by the calendar in use."""
+    trading_days_listed_until: str | None = None
+    """The last day for which holidays and special sessions are listed, ISO 8601."""
     cluster: Mapping[str, Any] | None = None
     """What this replica owns and leads; None where it is alone."""
 

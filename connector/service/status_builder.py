@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from connector.codec import IMPLEMENTATION
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import Counts
-from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite import market_hours
+from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
+from connector.kite.wire.models import Exchange
 from connector.service.dead_letters import DeadLetters
 from connector.service.looplag import LoopLag
 from connector.service.pipeline import Pipeline
@@ -119,6 +122,7 @@ class Reporter:
     def status(self) -> ServiceStatus:
         """Return the state of the whole service at this moment."""
         phase, reasons = self.readiness()
+        now = datetime.fromtimestamp(self._clock.time_us() / 1e6, IST)
         status = ServiceStatus(
             name=self._settings.name,
             version=VERSION,
@@ -134,6 +138,8 @@ class Reporter:
                 event_loop_lag=self.lag.histogram,
             ),
             unresolved=self._owner.unresolved(),
+            market_open={one.name: market_hours.market_open(one, now) for one in Exchange},
+            trading_days_listed_until=market_hours.in_use().listed_until.isoformat(),
             cluster=self._owner.status(),
         )
         running = self._progress.running

@@ -560,6 +560,11 @@ class Settings(Section):
     spool: SpoolSettings = SpoolSettings()
     cluster: ClusterSettings = ClusterSettings()
     instrument_master: InstrumentMasterSettings = InstrumentMasterSettings()
+    trading_days_file: FilePath | None = Field(
+        None,
+        description="Set the trading days of this file over those that come with the connector; "
+        "`kite-connector calendar --print-file` shows its form.",
+    )
     http: HttpSettings = HttpSettings()
     logging: LoggingSettings = LoggingSettings()
     allow_insecure: bool = Field(

@@ -181,6 +181,16 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
         },
         {SATURDAY: set()},
     ),
+    "the listed trading days end soon": (
+        healthy()
+        | {
+            name_of(
+                "kite_connector_trading_days_listed_until_timestamp_seconds", pod=pod
+            ): constant(86400)
+            for pod in PODS
+        },
+        {OPEN: {"KiteConnectorTradingDaysEnd"}},
+    ),
     "no replica has a new list of instruments": (
         healthy()
         | {
