@@ -137,6 +137,8 @@ def simulate(
         changes = {} if access_token is None else {"access_token": access_token or None}
         given["accounts"] = [{"api_key": key, **changes} for key in keys]
     config = build(SimulatorConfig, {**given, "faults": [_fault(text) for text in fault or ()]})
+    if config.replay is not None:
+        _check_capture(config.replay)
     asyncio.run(_simulate(config))
 
 
@@ -184,6 +186,9 @@ def record(
             [SettingProblem("FILE", f"cannot write {file}: {exc.strerror}")]
         ) from exc
     typer.echo(f"{messages:,} messages in {file}, {file.stat().st_size:,} bytes")
+    if not messages:
+        typer.echo("nothing was received: is a token there, and are there instruments?", err=True)
+        raise typer.Exit(1)
 
 
 def _say_progress(messages: int, connections: int) -> None:
@@ -199,16 +204,36 @@ def _fault(text: str) -> FaultSpec:
         raise SettingsError([SettingProblem("--fault", str(exc))]) from exc
 
 
+def _check_capture(file: Path) -> None:
+    """Read the beginning of a capture: what cannot be played is refused at once.
+
+    Raises:
+        SettingsError: it cannot be read, or holds nothing.
+        CaptureError: it is no capture.
+    """
+    from connector.kite.feed.capture import CaptureReader
+
+    try:
+        first = next(iter(CaptureReader(file)), None)
+    except OSError as exc:
+        reason = f"{file} cannot be read: {exc.strerror}"
+        raise SettingsError([SettingProblem("--replay", reason)]) from exc
+    if first is None:
+        raise SettingsError([SettingProblem("--replay", f"{file} holds nothing to play")])
+
+
 async def _simulate(config: SimulatorConfig) -> None:
     from connector.simulator import SimulatorServer
 
     stop = stopped_by_signal()
     async with SimulatorServer(config) as server:
-        accounts = " ".join(account.api_key for account in config.accounts)
+        keys = " ".join(account.api_key for account in config.accounts)
         typer.echo(f"WebSocket  {server.ws_url}     KITE_FEED__ROOT={server.ws_url}")
         typer.echo(f"REST       {server.rest_url}   KITE_FEED__REST={server.rest_url}")
         typer.echo(f"login      {server.rest_url}   KITE_FEED__LOGIN={server.rest_url}")
-        typer.echo(f"api_keys   {accounts}")
+        tokens = " ".join(one.access_token or "(after a login)" for one in config.accounts)
+        typer.echo(f"api_keys   {keys}")
+        typer.echo(f"tokens     {tokens}")
         typer.echo(f"state      {server.rest_url}/simulator/state")
         await stop.wait()
 

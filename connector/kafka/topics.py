@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import structlog
@@ -32,6 +32,9 @@ from connector.kafka.diagnosis import Complaints
 from connector.kite.wire.models import Exchange
 from connector.settings.models import KafkaSettings, TopicSettings
 
+USUAL_REPLICATION = 3
+"""Replicas of a topic where the settings name no number and there are brokers enough."""
+_IN_SYNC = "min.insync.replicas"
 _HOUR_MS = 3_600_000
 _VISIBLE_SECONDS = 0.1
 _BOUNDED = {
@@ -113,11 +116,24 @@ class TopicsReport:
     """Topic → how far a record's time may be ahead of the brokers' clock, likewise."""
 
 
-def topic_specs(topics: TopicSettings, *, slots: int) -> list[TopicSpec]:
-    """Every topic as the settings ask for it; `slots` is connections, summed over the api_keys."""
+def replication(topics: TopicSettings, brokers: int) -> int:
+    """Return how many replicas a topic gets that is created now."""
+    return topics.replication_factor or max(1, min(USUAL_REPLICATION, brokers))
+
+
+def topic_specs(
+    topics: TopicSettings, *, slots: int, brokers: int = USUAL_REPLICATION
+) -> list[TopicSpec]:
+    """Every topic as the settings ask for it.
+
+    Args:
+        topics: names and shape.
+        slots: connections, summed over the api_keys.
+        brokers: how many there are, for topics whose replication is not set.
+    """
     names = TopicNames(topics.prefix)
-    in_sync = topics.min_insync_replicas or max(1, topics.replication_factor - 1)
-    common = {"min.insync.replicas": str(in_sync), "message.timestamp.type": "CreateTime"}
+    in_sync = topics.min_insync_replicas or max(1, replication(topics, brokers) - 1)
+    common = {_IN_SYNC: str(in_sync), "message.timestamp.type": "CreateTime"}
 
     def kept(hours: float) -> dict[str, str]:
         return {**common, "cleanup.policy": "delete", "retention.ms": str(round(hours * _HOUR_MS))}
@@ -187,9 +203,13 @@ async def ensure_topics(
         SettingsError: librdkafka refuses a property.
         TopicError: a topic is missing and may not be made, or is of no use as it is.
     """
-    specs = [spec for spec in topic_specs(topics, slots=slots) if only is None or spec.name in only]
+
+    def specs(brokers: int) -> list[TopicSpec]:
+        every = topic_specs(topics, slots=slots, brokers=brokers)
+        return [spec for spec in every if only is None or spec.name in only]
+
     report = await asyncio.to_thread(_Topics(kafka, topics, timeout_seconds).ensure, specs)
-    if foreign := sorted(set(only or ()) - {spec.name for spec in specs}):
+    if foreign := sorted(set(only or ()) - {spec.name for spec in specs(USUAL_REPLICATION)}):
         # its records were left in the spool by a process with other settings
         raise TopicError(
             ", ".join(foreign),
@@ -217,8 +237,9 @@ class _Topics:
         with refused_properties(kafka):
             self._admin = AdminClient(properties, logger=ClientLog("topics"))
 
-    def ensure(self, specs: list[TopicSpec]) -> TopicsReport:
+    def ensure(self, specs_for: Callable[[int], list[TopicSpec]]) -> TopicsReport:
         metadata = self._list()
+        specs = specs_for(len(metadata.brokers))
         partitions = _partitions(metadata)
         missing = [spec for spec in specs if spec.name not in partitions]
         if missing and not self._topics.create:
@@ -237,11 +258,18 @@ class _Topics:
             self._check_partitions(spec, partitions[spec.name])
         # librdkafka's mock cluster answers no request of AdminClient: each would wait its time out
         if not is_embedded(metadata):
-            self._check_configs(there)
+            self._check_configs([self._comparable(spec) for spec in there])
             self._served([*(spec.name for spec in missing), *self._report.extended])
         for difference in self._report.differences:
             self._log.warning("topic_differs_from_settings", difference=difference)
         return self._report
+
+    def _comparable(self, spec: TopicSpec) -> TopicSpec:
+        """Leave out what rests on how many brokers answer just now: a topic keeps what it got."""
+        if self._topics.replication_factor is not None or self._topics.min_insync_replicas:
+            return spec
+        config = {name: one for name, one in spec.config.items() if name != _IN_SYNC}
+        return replace(spec, config=config)
 
     def _list(self) -> ClusterMetadata:
         try:
@@ -302,19 +330,30 @@ class _Topics:
                 time.sleep(_VISIBLE_SECONDS)
 
     def _create(self, missing: list[TopicSpec], brokers: int) -> None:
-        replication = self._topics.replication_factor
-        if brokers < replication:
-            raise TopicError(
-                missing[0].name,
-                f"topics.replication_factor is {replication}, but the cluster has {brokers} "
-                f"broker{'s' if brokers != 1 else ''}: lower it, or add brokers",
+        replicas = replication(self._topics, brokers)
+        for setting, needed in (
+            ("replication_factor", replicas),
+            ("min_insync_replicas", self._topics.min_insync_replicas or 1),
+        ):
+            if brokers < needed:
+                raise TopicError(
+                    missing[0].name,
+                    f"topics.{setting} is {needed}, but the cluster has {brokers} "
+                    f"broker{'s' if brokers != 1 else ''}: lower it, or add brokers",
+                )
+        if self._topics.replication_factor is None and replicas < USUAL_REPLICATION:
+            self._log.warning(
+                "topics_with_few_replicas",
+                replicas=replicas,
+                brokers=brokers,
+                advice="topics.replication_factor states another number; what exists stays",
             )
         futures = self._admin.create_topics(
             [
                 NewTopic(
                     spec.name,
                     num_partitions=spec.partitions,
-                    replication_factor=replication,
+                    replication_factor=replicas,
                     config=dict(spec.config),
                 )
                 for spec in missing

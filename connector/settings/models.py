@@ -322,15 +322,18 @@ class TopicSettings(Section):
     create: bool = Field(
         True, description="Create the topics that are missing; false only checks them."
     )
-    replication_factor: int = Field(
-        3, ge=1, le=32767, description="Topics are created with so many replicas."
+    replication_factor: int | None = Field(
+        None,
+        ge=1,
+        le=32767,
+        description="Topics are created with so many replicas; null means 3, or one a broker where "
+        "there are fewer brokers.",
     )
     min_insync_replicas: int | None = Field(
         None,
         ge=1,
         description="Topics are created with this min.insync.replicas; null means "
-        "replication_factor - 1, "
-        "and at least 1.",
+        "one less than there are replicas, and at least 1.",
     )
     tick_partitions: int = Field(
         6,
@@ -372,7 +375,7 @@ class TopicSettings(Section):
 
     @model_validator(mode="after")
     def _satisfiable(self) -> TopicSettings:
-        if (self.min_insync_replicas or 1) > self.replication_factor:
+        if (self.min_insync_replicas or 1) > (self.replication_factor or 32767):
             raise ValueError("min_insync_replicas must not exceed replication_factor")
         return self
 

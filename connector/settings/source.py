@@ -399,6 +399,40 @@ def _settled(loc: SettingPath, *, unknown: bool) -> SettingPath:
     return loc[:length]
 
 
+_KINDS = {
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "dict_type": "should be names with values",
+    "model_type": "should be names with values",
+    "model_attributes_type": "should be names with values",
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_type": "should be a number",
+    "float_parsing": "should be a number",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "string_type": "should be text",
+    "path_type": "should be the path of a file",
+}
+"""pydantic's kinds of errors whose own words speak of Python's types."""
+FORMS = {
+    "name": "should be 1 to 80 letters, digits, or . _ -",
+    "accounts.name": "should be 1 to 32 lower-case letters, digits or -, without - at an end",
+    "topics.prefix": "should be letters, digits, or . _ -, without . at its beginning",
+    "cluster.instance": "should be 1 to 200 letters, digits, or . _ -",
+    "instrument_master.refresh_at": "should be a time of day such as 08:35",
+}
+"""What a setting with a pattern should be, in words; by its name without numbers."""
+
+
+def _in_words(path: SettingPath, kind: str) -> str | None:
+    """Return what a setting should be, where pydantic says it in words of its own."""
+    if kind == "string_pattern_mismatch":
+        return FORMS.get(".".join(part for part in path if isinstance(part, str)))
+    return _KINDS.get(kind)
+
+
 def _reason(path: SettingPath, kind: str, message: str, given: Any) -> str:
     if kind == "extra_forbidden":
         model = model_of(_annotation(path[:-1]) if len(path) > 1 else Settings)
@@ -407,6 +441,7 @@ def _reason(path: SettingPath, kind: str, message: str, given: Any) -> str:
         return f"at least one is required; set {variable_of(('accounts', 0, 'api_key'))}"
     if kind == "missing":
         return f"is required; set it in the file, or as {variable_of(path)}"
+    message = _in_words(path, kind) or message
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     message = message[:1].lower() + message[1:].partition(", unable to parse")[0]
     unquotable = is_secret(path) or any(is_secret_name(str(part)) for part in path)

@@ -101,12 +101,14 @@ async def test_commands_have_one_order():
         await ensure_topics(kafka(broker), TOPICS, slots=3)
 
 
-async def test_too_few_brokers_for_the_replication():
+@pytest.mark.parametrize("setting", ["replication_factor", "min_insync_replicas"])
+async def test_too_few_brokers_for_what_the_settings_name(setting):
+    topics = TopicSettings.model_validate({setting: 3})
     with (
         EmbeddedBroker() as broker,
-        pytest.raises(TopicError, match=r"topics\.replication_factor is 3, .* has 1 broker:"),
+        pytest.raises(TopicError, match=rf"topics\.{setting} is 3, .* has 1 broker:"),
     ):
-        await ensure_topics(kafka(broker), TopicSettings(), slots=3)
+        await ensure_topics(kafka(broker), topics, slots=3)
 
 
 async def test_nobody_answers():

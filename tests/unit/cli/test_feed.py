@@ -1,7 +1,9 @@
 from collections import deque
 
 import pytest
+from typer.testing import CliRunner
 
+from connector.cli import app
 from connector.cli.feed import Lines
 from connector.errors import SettingsError
 
@@ -26,3 +28,19 @@ def test_a_wrong_option_of_the_simulator_is_named(given, problem):
 
     with pytest.raises(SettingsError, match=problem):
         simulate(api_key=None, access_token=None, log_format="auto", **{"fault": None, **given})
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "capture"),
+        (b"tokens and prices", "it does not begin as one"),
+    ],
+)
+def test_a_bad_capture_is_refused_at_once(tmp_path, content, problem):
+    file = tmp_path / "day.capture"
+    if content is not None:
+        file.write_bytes(content)
+    result = CliRunner().invoke(app, ["simulate", "--replay", str(file)])
+    assert problem in str(result.exception)

@@ -1,7 +1,13 @@
 import pytest
 
 from connector.errors import TopicError
-from connector.kafka.topics import TopicNames, TopicSpec, config_differences, topic_specs
+from connector.kafka.topics import (
+    TopicNames,
+    TopicSpec,
+    config_differences,
+    replication,
+    topic_specs,
+)
 from connector.kite.wire.models import Exchange
 from connector.settings.models import TopicSettings
 
@@ -58,11 +64,19 @@ def test_retention_and_compaction():
     assert "retention.ms" not in found["kite.subscriptions"].config
 
 
+@pytest.mark.parametrize(("brokers", "replicas"), [(0, 1), (1, 1), (2, 2), (3, 3), (9, 3)])
+def test_without_a_number_there_are_three_replicas_or_one_a_broker(brokers, replicas):
+    assert replication(TopicSettings(), brokers) == replicas
+    assert replication(TopicSettings(replication_factor=2), brokers) == 2
+    spec = topic_specs(TopicSettings(), slots=3, brokers=brokers)[0]
+    assert spec.config["min.insync.replicas"] == str(max(1, replicas - 1))
+
+
 @pytest.mark.parametrize(
-    ("replication", "setting", "expected"), [(3, None, "2"), (1, None, "1"), (3, 3, "3")]
+    ("replicas", "setting", "expected"), [(3, None, "2"), (1, None, "1"), (3, 3, "3")]
 )
-def test_min_insync_replicas(replication, setting, expected):
-    found = specs(replication_factor=replication, min_insync_replicas=setting)
+def test_min_insync_replicas(replicas, setting, expected):
+    found = specs(replication_factor=replicas, min_insync_replicas=setting)
     assert {spec.config["min.insync.replicas"] for spec in found.values()} == {expected}
 
 

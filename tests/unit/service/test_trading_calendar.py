@@ -51,6 +51,14 @@ def test_a_wrong_file_ends_the_start_with_the_settings_name(tmp_path, text, reas
     assert raised.value.problems[0].name == "trading_days_file"
 
 
+def test_a_file_without_end_is_not_read(tmp_path):
+    file = tmp_path / "days.csv"
+    with file.open("wb") as sparse:
+        sparse.truncate(market_hours.MAX_FILE_BYTES + 1)
+    with pytest.raises(SettingsError, match="more than 1048576 bytes"):
+        calendar(file).load()
+
+
 def warnings(days):
     own = calendar()
     with capture_logs() as logs:

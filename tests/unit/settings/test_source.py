@@ -3,12 +3,22 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from connector.errors import SettingsError
 from connector.settings import source
 from connector.settings.models import Settings
 from connector.settings.reference import effective
-from connector.settings.source import is_secret, leaves, load, name_of, variable_of
+from connector.settings.source import (
+    FORMS,
+    is_secret,
+    item_of,
+    leaves,
+    load,
+    model_of,
+    name_of,
+    variable_of,
+)
 from tests.support.echoes import longest_in_common
 
 KEY = {"KITE_ACCOUNTS__0__API_KEY": "k"}
@@ -406,3 +416,42 @@ class TestClearText:
 
     def test_within_a_cluster_it_does_not(self):
         load(None, {**KEY, "KITE_FEED__ROOT": "ws://simulator:8765"})
+
+
+def patterned(model=Settings, path=()):
+    """Names of all settings that have to match a pattern."""
+    for name, field in model.model_fields.items():
+        annotation = item_of(field.annotation) or field.annotation
+        inner = model_of(annotation) or model_of(field.annotation)
+        if inner is not None and issubclass(inner, BaseModel):
+            yield from patterned(inner, (*path, name))
+        elif any(getattr(one, "pattern", None) for one in field.metadata):
+            yield ".".join((*path, name))
+
+
+def test_every_pattern_is_told_in_words():
+    assert set(patterned()) == set(FORMS)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("accounts: 5", "accounts: should be a list, not 5"),
+        ("instruments: {a: 1}", "instruments: should be a list"),
+        ("kafka: {client: [1]}", "kafka.client: should be names with values"),
+        ("spool: {max_mib: lots}", "spool.max_mib: should be a whole number, not 'lots'"),
+        ("cluster: {enabled: maybe}", "cluster.enabled: should be true or false, not 'maybe'"),
+        ("grace_seconds: soon", "grace_seconds: should be a number, not 'soon'"),
+        ("name: two words", "name: should be 1 to 80 letters, digits, or . _ -, not 'two words'"),
+        (
+            "instrument_master: {refresh_at: noon}",
+            "instrument_master.refresh_at: should be a time of day such as 08:35, not 'noon'",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_in_words(tmp_path, text, reason):
+    file = tmp_path / "kite.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        load(file, {"KITE_ACCOUNTS__0__API_KEY": "k"} if "accounts" not in text else {})
+    assert reason in str(raised.value)
