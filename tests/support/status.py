@@ -112,6 +112,8 @@ def service_status(**changes) -> ServiceStatus:
             ambiguous_names=4,
             missing=5,
         ),
+        "market_open": {"NSE": True, "MCX": False},
+        "trading_days_listed_until": "2026-12-31",
         "unresolved": ("NSE:NONE: not in the instrument master",),
     }
     return ServiceStatus(**{**values, **changes})

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -89,6 +91,13 @@ def test_the_state_is_one_of_all(families):
     assert states["waiting_for_token"] == 1
     assert sum(states.values()) == 1
     assert len(states) == 8
+
+
+def test_the_calendar_says_who_trades_and_how_long_it_lasts(families):
+    assert value(families, "kite_connector_market_open", exchange="NSE") == 1
+    assert value(families, "kite_connector_market_open", exchange="MCX") == 0
+    until = value(families, "kite_connector_trading_days_listed_until_timestamp_seconds")
+    assert until == datetime(2026, 12, 31, 18, 30, tzinfo=UTC).timestamp()
 
 
 def test_what_never_came_has_no_time(families):
