@@ -17,7 +17,10 @@ from connector.kite.clock import Clock, Timer
 from connector.kite.wire.models import ConnectionState, Mode
 
 RECONNECT_SECONDS: Final = 10.0
-"""Reconnects by command are at least so far apart: each is a gap, and the feed bears few."""
+"""Reconnects by command are at least so far apart: each is a gap, and the feed bears few. So are
+the resumptions of a slot."""
+_HALTS: Final = (None, Halt.PAUSED, Halt.STOPPED)
+"""From the one that asks most of the feed."""
 LINGER_SECONDS: Final = 2.0
 """An instrument that moves to another slot stays so long, until the other has subscribed."""
 
@@ -124,6 +127,9 @@ class Slot:
         self._reconnect_after = -math.inf
         # one reconnect waits for its time at most: it is what all later commands ask for too
         self._reconnect_timer: Timer | None = None
+        self._resume_after = -math.inf
+        # a resumption waits for its time, unless the slot is halted again before
+        self._resume_timer: Timer | None = None
         self._log = structlog.get_logger("connector.cluster").bind(slot=number)
 
     @property
@@ -142,6 +148,7 @@ class Slot:
         self.phase = SlotPhase.LOADING
         self._desired = {}
         self.symbols = {}
+        self._cancel_resumption()
         self.halt = None
 
     def hold(self) -> None:
@@ -175,6 +182,7 @@ class Slot:
         """Close the connection; returns when its socket is gone."""
         self.phase = SlotPhase.CLOSED
         self._let_all_go()
+        self._cancel_resumption()
         if self._reconnect_timer is not None:
             self._reconnect_timer.cancel()
         try:
@@ -217,13 +225,30 @@ class Slot:
             self._log.info("slot_resumed", changed=changed)
 
     def _set_halt(self, halt: Halt | None) -> None:
-        """Pause, stop or resume; while the partition is read, `_loaded` sees to it."""
+        """Pause or stop at once, resume in its time; while the partition is read, `_loaded` does.
+
+        What asks more of the feed than before is `RECONNECT_SECONDS` apart.
+        """
+        self._cancel_resumption()
         if halt is self.halt:
             return
+        if self.phase is SlotPhase.STREAMING and _HALTS.index(halt) < _HALTS.index(self.halt):
+            wait_seconds = self._resume_after - self._clock.monotonic()
+            if wait_seconds > 0:
+                self._resume_timer = self._clock.call_later(
+                    wait_seconds, lambda: self._set_halt(halt)
+                )
+                return
+            self._resume_after = self._clock.monotonic() + RECONNECT_SECONDS
         self.halt = halt
         if self.phase is SlotPhase.STREAMING:
             self._follow_halt()
             self._log.info("slot_halt_changed", halt=halt)
+
+    def _cancel_resumption(self) -> None:
+        timer, self._resume_timer = self._resume_timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _follow_halt(self) -> int:
         """Bring the connection to what the partition says; return how many instruments changed."""

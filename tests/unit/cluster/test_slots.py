@@ -308,23 +308,49 @@ async def test_a_stopped_slot_has_no_socket_and_a_resumed_one_tells_the_gap(open
     assert connections[1].state is ConnectionState.CLOSED
 
 
-async def test_what_was_stopped_before_this_process_owned_it_stays_so(opening, connections):
+async def test_what_was_stopped_before_this_process_owned_it_stays_so(opening, connections, clock):
     opening.apply([wanted(A), halting(Halt.STOPPED), END])
     assert connections == []
     opening.apply([halting(Halt.PAUSED)])
     assert connections[0].state is ConnectionState.CONNECTED
     assert connections[0].wanted == {}
     opening.apply([halting(None)])
+    await clock.advance(RECONNECT_SECONDS)
     assert connections[0].wanted == {A: Mode.QUOTE}
 
 
-async def test_a_slot_that_is_stopped_and_resumed_at_once_opens_one_socket(opening, connections):
+@pytest.mark.parametrize("halts", [[Halt.STOPPED, None], [Halt.STOPPED, Halt.PAUSED, None]])
+async def test_stopped_and_resumed_in_a_loop_it_opens_few_sockets(
+    opening, connections, clock, halts
+):
     opening.apply([wanted(A), END])
-    for halt in (Halt.STOPPED, None, Halt.STOPPED, None):
-        opening.apply([halting(halt)])
+    for _ in range(50):
+        for halt in halts:
+            opening.apply([halting(halt)])
+    await until(lambda: {one.state for one in connections} == {ConnectionState.CLOSED})
+    assert len(connections) == 2, "the first, and that of the first resumption"
+    await clock.advance(RECONNECT_SECONDS)
     await until(lambda: connections[-1].state is ConnectionState.CONNECTED)
-    assert [one.state for one in connections[:-1]] == [ConnectionState.CLOSED] * 2
+    assert (len(connections), connections[-1].wanted) == (3, {A: Mode.QUOTE})
+    assert opening.halt is None
     await opening.close()
+
+
+async def test_a_resumption_that_waits_ends_with_another_halt_a_reload_or_the_slot(
+    opening, connections, clock
+):
+    opening.apply([wanted(A), END])
+    again = [halting(None), halting(Halt.STOPPED), halting(None)]
+    opening.apply([halting(Halt.STOPPED), *again, halting(Halt.STOPPED)])
+    assert not clock.pending
+    opening.apply([halting(None)])
+    opening.reload()
+    assert not clock.pending
+    opening.apply([wanted(A), halting(Halt.STOPPED), END, halting(None)])
+    assert clock.pending
+    await opening.close()
+    assert not clock.pending
+    assert len(connections) == 2
 
 
 async def test_a_reload_follows_what_the_partition_says_then(slot, connection):
