@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -53,11 +53,23 @@ def run(*, settings: Settings, mask: SecretMask) -> None:
     raise typer.Exit(run_service(settings, mask))
 
 
-def check_config(config: ConfigOption = None) -> None:
+def check_config(
+    config: ConfigOption = None,
+    connect: Annotated[
+        bool,
+        typer.Option(
+            "--connect",
+            help="Try brokers, registry, tokens, REST API and names, and say what was found.",
+        ),
+    ] = False,
+) -> None:
     """Check the settings: explain what is wrong, else print what applies.
 
     The output is YAML, with secrets masked and the origin of what was given; a secret that would
     be sent unencrypted is a warning beside it. Exit code 2 when something is wrong.
+
+    With --connect it tries instead what a start would reach, changes nothing, and ends with 1
+    where something does not answer as it should.
     """
     from connector.service.trading_calendar import TradingCalendar
     from connector.settings.clear_text import clear_text
@@ -68,7 +80,33 @@ def check_config(config: ConfigOption = None) -> None:
     TradingCalendar(loaded.settings).load()
     for found in clear_text(loaded.settings):
         typer.echo(f"warning: {found.setting}: {found}", err=True)
+    if connect:
+        _try(loaded.settings)
+        return
     typer.echo(effective(loaded), nl=False)
+
+
+def _try(settings: Settings) -> None:
+    import asyncio
+
+    from connector.redaction import printable
+    from connector.service.logs import SecretMask, configure
+    from connector.service.trial import trial
+    from connector.settings.source import secrets_of
+
+    mask = SecretMask(secrets_of(settings))
+    configure("error", settings.logging.format, mask=mask)
+
+    async def tried() -> bool:
+        fine = True
+        async for finding in trial(settings):
+            fine = fine and finding.ok
+            told = printable(str(mask.clean(finding.told)), keep="\n")
+            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {told}")
+        return fine
+
+    if not asyncio.run(tried()):
+        raise typer.Exit(1)
 
 
 def print_settings() -> None:

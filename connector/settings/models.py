@@ -288,8 +288,7 @@ class KafkaSettings(Section):
         ge=0.5,
         le=60,
         description="Records go to the spool when Kafka has acknowledged nothing for so many "
-        "seconds: "
-        "a killed process loses no more than that.",
+        "seconds: a killed process loses no more than that.",
     )
     client: Annotated[dict[str, str | int | float | bool], BeforeValidator(_clean_values)] = Field(
         default_factory=dict,
@@ -326,14 +325,12 @@ class TopicSettings(Section):
         None,
         ge=1,
         le=32767,
-        description="Topics are created with so many replicas; null means 3, or one a broker where "
-        "there are fewer brokers.",
+        description="Topics are created with so many replicas; null: 3, less with fewer brokers.",
     )
     min_insync_replicas: int | None = Field(
         None,
         ge=1,
-        description="Topics are created with this min.insync.replicas; null means "
-        "one less than there are replicas, and at least 1.",
+        description="Created with this min.insync.replicas; null: replicas less 1, at least 1.",
     )
     tick_partitions: int = Field(
         6,
@@ -439,8 +436,7 @@ class SpoolSettings(Section):
     ephemeral: bool = Field(
         False,
         description="The directory goes with the pod or the container, so what waits in it at a "
-        "stop "
-        "counts as lost.",
+        "stop counts as lost.",
     )
 
 
@@ -450,16 +446,14 @@ class ClusterSettings(Section):
     enabled: bool = Field(
         True,
         description="Share the slots with other replicas and take commands; false gives this "
-        "process "
-        "all slots, and the instruments of the settings alone.",
+        "process all slots, and the instruments of the settings alone.",
     )
     session_timeout_seconds: float = Field(
         10.0,
         ge=6,
         le=300,
         description="A replica that is silent for so many seconds loses its slots; with "
-        "group_protocol "
-        "consumer the brokers' group.consumer.session.timeout.ms says how long.",
+        "group_protocol consumer the brokers' group.consumer.session.timeout.ms says how long.",
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
@@ -565,8 +559,7 @@ class Settings(Section):
     instrument_master: InstrumentMasterSettings = InstrumentMasterSettings()
     trading_days_file: FilePath | None = Field(
         None,
-        description="Set the trading days of this file over those that come with the connector; "
-        "`kite-connector calendar --print-file` shows its form.",
+        description="Set this file's days over the connector's own; see `calendar --print-file`.",
     )
     http: HttpSettings = HttpSettings()
     logging: LoggingSettings = LoggingSettings()
@@ -577,8 +570,7 @@ class Settings(Section):
     grace_seconds: Seconds = Field(
         25.0,
         description="A stop takes at most so many seconds from SIGTERM on: flush, spool the rest, "
-        "give "
-        "up the slots.",
+        "give up the slots.",
     )
 
     @field_validator("accounts")
