@@ -152,15 +152,16 @@ def find(
     if not wanted or len(wanted) > MAX_SEARCH_CHARS:
         return []
     ranked: list[tuple[int, bool, str, int]] = []
+    digits = wanted.isdigit()
+    # Kite's names have no small letters; this goes over 9000 of them while ticks wait
     for token, subscription in list(subscriptions.items()):
-        name = (subscription.symbol or "").upper()
-        number = str(token)
+        name = subscription.symbol or ""
         if wanted in name:
             short = name.partition(":")[2]
             rank = 0 if wanted in (name, short) else 1 if short.startswith(wanted) else 2
             # of a name on two exchanges, NSE's is what most mean
             ranked.append((rank, not name.startswith("NSE:"), name, token))
-        elif number.startswith(wanted):
+        elif digits and (number := str(token)).startswith(wanted):
             ranked.append((0 if number == wanted else 2, False, number, token))
     ranked.sort()
     found = [

@@ -39,7 +39,7 @@ MAX_VIEWERS: Final = 20
 """So many pages are kept live at a time; whoever comes then is told to come again."""
 SNAPSHOT_SECONDS: Final = 1.0
 """Snapshots are so far apart, however many look."""
-MAX_QUESTIONS_A_SECOND: Final = 40
+MAX_QUESTIONS_A_SECOND: Final = 20
 """So many searches and looks at instruments a second are answered, of all viewers together."""
 QUESTIONS_SHARE: Final = 0.2
 """They take at most this share of the event loop's time: a search looks at all instruments."""
