@@ -13,7 +13,7 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test chart schemas docs lock dist clean
+.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test chart schemas docs lock dist lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -126,6 +126,18 @@ dist: $(NATIVE) ## sdist, a native wheel and a pure wheel in dist/
 	@rm -rf dist && $(BIN)/python -m build --quiet
 	@KITE_CONNECTOR_BUILD=pure $(BIN)/python -m build --quiet --wheel
 
+LOW := .venv-lowest
+lowest: $(STAMP) ## unit tests with the lowest versions that pyproject.toml allows
+	@$(BIN)/pip install --quiet uv
+	@mkdir -p build && $(BIN)/uv pip compile --quiet --resolution lowest-direct --python-version 3.11 \
+	  --no-annotate --no-header pyproject.toml -o build/lowest.txt
+	@$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOW)
+	@$(BIN)/uv pip install --quiet --python $(LOW)/bin/python -r build/lowest.txt
+	@$(BIN)/uv pip install --quiet --python $(LOW)/bin/python -c build/lowest.txt Cython setuptools \
+	  pytest pytest-asyncio hypothesis time-machine jsonschema numpy kiteconnect
+	@$(BIN)/uv pip install --quiet --python $(LOW)/bin/python --no-deps --no-build-isolation .
+	@$(LOW)/bin/python -m pytest -q tests/unit $(ARGS)
+
 clean: ## remove everything that was made
-	@rm -rf $(VENV) $(DEPLOY) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(DEPLOY) $(LOW) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find connector -name '*.so' -delete; find connector -name '_native.c' -delete
