@@ -333,7 +333,7 @@ class Membership:
         now = self._clock.time_us() / 1e6
         streaming = {
             slot: left.instance
-            for slot, left in self._frames.read(consumer, range(self._slots)).items()
+            for slot, left in self._frames.read(consumer, list(range(self._slots))).items()
             if left.owned
             and abs(now - left.last_frame_us / 1e6) < self._cluster.session_timeout_seconds
         }
