@@ -13,10 +13,10 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test chart schemas docs lock dist lowest clean
+.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs lock dist lowest clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(NATIVE) ## make the virtual environment, compile the codec
 
@@ -77,6 +77,9 @@ compose-test: $(NATIVE) ## build the image, run docker-compose.yml, consume, cle
 
 deploy-test: $(NATIVE) $(DEPLOY)/.installed $(DEPLOY)/bin/prometheus ## the Helm chart, its policies, alerts and dashboard, without a cluster
 	@$(BIN)/pytest tests/deploy -m deploy --ignore-glob "*/test_image.py" --ignore-glob "*/test_compose.py" $(ARGS)
+
+k8s-test: $(NATIVE) ## the chart on a running Kubernetes: rolls, kills, drains, outages (KUBECONFIG, or ../shared/k8s)
+	@$(BIN)/pytest tests/k8s -m k8s -x $(ARGS)
 
 # tools whose own requirements do not fit ours
 $(DEPLOY)/.installed: requirements/deploy.txt $(STAMP)
