@@ -60,6 +60,8 @@ class SlotFrames:
         self._kept: dict[int, int] = {}
         self._noted: dict[int, Mapping[str, Any]] = {}
         self._keep_after = 0.0
+        # what their owners before have left is not known: a note must not take its place
+        self._unread: set[int] = set()
 
     def reached(self, message: Message) -> None:
         """Note how far a partition was read, so that the group shows no lag."""
@@ -80,7 +82,9 @@ class SlotFrames:
         except (KafkaException, ValueError) as error:
             # no answer in time, or metadata that is no text
             self._log.warning("last_frames_unknown", slots=slots, reason=str(error))
+            self._unread.update(slots)
             return {}
+        self._unread.difference_update(slots)
         known = {one.partition: _decoded(one.metadata) for one in found}
         return {slot: left for slot, left in known.items() if left is not None}
 
@@ -107,7 +111,7 @@ class SlotFrames:
         # one without a frame so far has a note all the same, once its partition was read
         changed = {
             slot: times_us.get(slot)
-            for slot in {*times_us, *(notes.keys() & self._reached.keys())}
+            for slot in {*times_us, *((notes.keys() & self._reached.keys()) - self._unread)}
             if slot in owned
             and (
                 self._kept.get(slot) != times_us.get(slot)

@@ -1,4 +1,4 @@
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,3 +129,21 @@ def test_a_note_has_a_bound_and_the_time_none_the_less():
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
 def test_what_another_program_left_is_no_note(metadata):
     assert note_of(metadata)[0] is None
+
+
+def test_a_note_takes_not_the_place_of_a_time_that_could_not_be_read():
+    class Silent(Group):
+        def committed(self, partitions, timeout):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    group, clock = Silent(), FakeClock()
+    SlotFrames("s", clock).keep(group, lambda: {1: 5}, [1])
+    new = SlotFrames("s", clock)
+    assert new.read(group, [1]) == {}
+    new.reached(Reached(1))
+    new.keep(group, dict, [1], {1: {"state": "connecting"}})
+    assert Group.committed(group, [TopicPartition("s", 1)], 1)[0].metadata == '{"last_frame_us": 5}'
+    clock.now += KEEP_SECONDS
+    new.keep(group, lambda: {1: 9}, [1], {1: {"state": "connected"}})
+    (kept,) = Group.committed(group, [TopicPartition("s", 1)], 1)
+    assert note_of(kept.metadata) == (9, {"state": "connected"})
