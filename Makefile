@@ -10,17 +10,20 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 JOBS ?= 2
-STAMP := $(VENV)/.installed
+RUNTIME := $(VENV)/.runtime
 NATIVE := $(VENV)/.native
+STAMP := $(VENV)/.installed
+DEV := $(NATIVE) $(STAMP)
 
 .PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs lock dist lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: $(NATIVE) ## make the virtual environment, compile the codec
+setup: $(DEV) ## make the virtual environment, compile the codec
 
-$(STAMP): requirements/dev.txt
+# what runs, in half a minute; the tools of tests and checks are a gigabyte more
+$(RUNTIME): requirements/run.txt requirements/build.txt
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found: apt-get install python3 python3-venv python3-dev"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || [ -x $(BIN)/pip ] || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -28,57 +31,62 @@ $(STAMP): requirements/dev.txt
 	  else echo "$(PYTHON) has no venv module: apt-get install python3-venv python3-dev"; exit 1; fi; }
 	@echo "setting up $(VENV) with $$($(PYTHON) --version) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@touch $@
+
+$(STAMP): requirements/dev.txt $(RUNTIME)
+	@echo "adding the tools of tests and checks (once, some minutes: a gigabyte)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
 	@touch $@
 
 # editable, and compiled in place: again whenever the codec or the packaging changes
-$(NATIVE): $(STAMP) pyproject.toml setup.py $(wildcard connector/*/*.pxd connector/*/*.h connector/*/_native.pyx connector/*/*/_native.pyx)
+$(NATIVE): $(RUNTIME) pyproject.toml setup.py $(wildcard connector/*/*.pxd connector/*/*.h connector/*/_native.pyx connector/*/*/_native.pyx)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 demo: $(NATIVE) ## simulated market, embedded broker, connector, live view (DURATION=20, REPLICAS=3)
 	@$(BIN)/kite-connector demo $(if $(DURATION),--duration $(DURATION)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
-test: $(NATIVE) ## unit, property, loopback and a little chaos, over both twins of the codec (JOBS=2 at a time)
+test: $(DEV) ## unit, property, loopback and a little chaos, over both twins of the codec (JOBS=2 at a time)
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal tests/unit tests/property tests/loopback tests/chaos -m "not chaos" $(ARGS)
 
-chaos: $(NATIVE) ## replicas killed, frozen, cut off by a seed for minutes (SEED=7 CHAOS_SECONDS=300)
+chaos: $(DEV) ## replicas killed, frozen, cut off by a seed for minutes (SEED=7 CHAOS_SECONDS=300)
 	@CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) \
 	  $(BIN)/pytest tests/chaos -m chaos -s $(ARGS)
 
-check: $(NATIVE) ## lint, types, import contracts, generated files
+check: $(DEV) ## lint, types, import contracts, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/pytest -q tests/contracts
 
-format: $(NATIVE) ## format and mend what lint can mend
+format: $(DEV) ## format and mend what lint can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: $(NATIVE) ## every figure, next to pykiteconnect + fastavro + confluent-kafka
+bench: $(DEV) ## every figure, next to pykiteconnect + fastavro + confluent-kafka
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-integration: $(NATIVE) ## against real Kafka and registry (containers, or addresses in the environment)
-	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/integration -m integration $(ARGS)
+integration: $(DEV) ## against real Kafka and registry (containers, or addresses in the environment)
+	@$(BIN)/pytest tests/integration -m integration $(ARGS)
 
-browser-test: $(NATIVE) $(VENV)/.browser ## the page in a real Chromium (apt-get install chromium, or CHROMIUM=path)
+browser-test: $(DEV) $(VENV)/.browser ## the page in a real Chromium (apt-get install chromium, or CHROMIUM=path)
 	@$(BIN)/pytest tests/browser -m browser $(ARGS)
 
 $(VENV)/.browser: requirements/browser.txt $(STAMP)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/browser.txt
 	@touch $@
 
-downstream: $(NATIVE) ## every reader over one tape of ticks, on a real Kafka
+downstream: $(DEV) ## every reader over one tape of ticks, on a real Kafka
 	@$(BIN)/pytest tests/integration/downstream -m downstream $(ARGS)
 
-compose-test: $(NATIVE) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
+compose-test: $(DEV) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
 	@$(BIN)/pytest tests/deploy/test_image.py tests/deploy/test_compose.py -m deploy $(ARGS)
 
-deploy-test: $(NATIVE) $(DEPLOY)/.installed $(DEPLOY)/bin/prometheus ## the Helm chart, its policies, alerts and dashboard, without a cluster
+deploy-test: $(DEV) $(DEPLOY)/.installed $(DEPLOY)/bin/prometheus ## the Helm chart, its policies, alerts and dashboard, without a cluster
 	@$(BIN)/pytest tests/deploy -m deploy --ignore-glob "*/test_image.py" --ignore-glob "*/test_compose.py" $(ARGS)
 
-k8s-test: $(NATIVE) ## the chart on a running Kubernetes: rolls, kills, drains, outages (KUBECONFIG, or ../shared/k8s)
+k8s-test: $(DEV) ## the chart on a running Kubernetes: rolls, kills, drains, outages (KUBECONFIG, or ../shared/k8s)
 	@$(BIN)/pytest tests/k8s -m k8s -x $(ARGS)
 
 # tools whose own requirements do not fit ours
@@ -99,7 +107,7 @@ $(DEPLOY)/bin/prometheus: $(DEPLOY)/.installed
 	else echo "no promtool found: install Prometheus"; exit 1; fi
 	@touch $@
 
-docs: $(NATIVE) ## renew the pages that are made of the code
+docs: $(DEV) ## renew the pages that are made of the code
 	@$(BIN)/kite-connector settings > docs/settings.md
 	@$(BIN)/python -m tests.contracts.test_topics_reference
 	@$(BIN)/python -m tests.contracts.test_asyncapi
@@ -108,7 +116,7 @@ docs: $(NATIVE) ## renew the pages that are made of the code
 schemas: $(NATIVE) ## list the schemas, or compare them with a registry's (REGISTRY=http://…)
 	@$(BIN)/kite-connector schemas $(if $(REGISTRY),check --registry $(REGISTRY),list)
 
-chart: $(NATIVE) ## renew the chart's schema and table of values
+chart: $(DEV) ## renew the chart's schema and table of values
 	@$(BIN)/python deploy/helm/generate.py
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -125,7 +133,7 @@ lock: $(STAMP) ## renew requirements/*.txt
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(LOCK) - -o requirements/build.txt
 
-dist: $(NATIVE) ## sdist, a native wheel and a pure wheel in dist/
+dist: $(DEV) ## sdist, a native wheel and a pure wheel in dist/
 	@rm -rf dist && $(BIN)/python -m build --quiet
 	@KITE_CONNECTOR_BUILD=pure $(BIN)/python -m build --quiet --wheel
 

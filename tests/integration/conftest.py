@@ -16,11 +16,6 @@ from tests.integration.secured import SecuredKafka, secured_kafka
 from tests.integration.service_process import Simulator
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest module, so that none of several processes is left with it alone."""
-    items.sort(key=lambda item: item.path.name != "test_three_brokers.py")
-
-
 @pytest.fixture(scope="session")
 def bootstrap_servers() -> Iterator[str]:
     """A Kafka that all tests share: use topics of your own."""

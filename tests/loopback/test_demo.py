@@ -51,7 +51,7 @@ async def test_on_a_terminal_it_is_a_view():
 
 
 async def test_several_replicas_share_the_connections():
-    options = DemoOptions(duration_seconds=6.0, replicas=2, instruments=60, updates_per_second=5.0)
+    options = DemoOptions(duration_seconds=12.0, replicas=2, instruments=60, updates_per_second=5.0)
     code, text = await shown(options, io.StringIO())
     assert code == 0
     assert "3 connections" in text

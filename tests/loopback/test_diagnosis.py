@@ -63,14 +63,22 @@ async def tls_server(folder, hosts, authority):
     context.load_cert_chain(folder / "server.pem")
     connections = []
 
+    # begun without TLS, so that a connection in the middle of its handshake is known, and closed
     async def hang_up(_, writer):
-        connections.append(writer)
+        connections.append((writer, asyncio.current_task()))
+        with contextlib.suppress(OSError):
+            await writer.start_tls(context)
         writer.close()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
-    for writer in connections:
+    # one that was accepted as the server closed takes some turns of the loop to be known
+    for _ in range(9):
+        await asyncio.sleep(0)
+    for writer, task in connections:
+        writer.transport.abort()
+        await asyncio.wait([task])
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 

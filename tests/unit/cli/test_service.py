@@ -83,7 +83,7 @@ def test_wrong_settings_are_explained_without_a_traceback(kite, monkeypatch, com
         "  KITE_KAFKA__COMPRESION: no such setting; did you mean KITE_KAFKA__COMPRESSION?"
         " (environment)\n"
         "  accounts: at least one is required; set KITE_ACCOUNTS__0__API_KEY\n"
-        "  kafka.linger_ms: should be a valid number, not 'soon' (KITE_KAFKA__LINGER_MS)\n"
+        "  kafka.linger_ms: should be a number, not 'soon' (KITE_KAFKA__LINGER_MS)\n"
     )
 
 
