@@ -5,6 +5,7 @@ import contextlib
 import re
 import socket
 import ssl
+import threading
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -15,6 +16,7 @@ from connector.kafka.topics import ensure_topics
 from connector.settings.models import KafkaSettings, TopicSettings
 from tests.support.certificates import Authority
 
+HANDSHAKE_SECONDS = 5.0
 # what librdkafka 2.16 says, and below it what is told
 SAID = """
 1/1 brokers are down
@@ -54,33 +56,33 @@ def test_what_is_said_and_what_is_told(said, told):
     assert plain(said) == told
 
 
-@contextlib.asynccontextmanager
-async def tls_server(folder, hosts, authority):
-    """Shakes hands and hangs up."""
+@contextlib.contextmanager
+def tls_server(folder, hosts, authority):
+    """Shakes hands and hangs up, in a thread: asyncio leaves a handshake open that its end cuts."""
     certificate, key = authority.server(*hosts)
     (folder / "server.pem").write_text(certificate + key)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "server.pem")
-    connections = []
 
-    # begun without TLS, so that a connection in the middle of its handshake is known, and closed
-    async def hang_up(_, writer):
-        connections.append((writer, asyncio.current_task()))
-        with contextlib.suppress(OSError):
-            await writer.start_tls(context)
-        writer.close()
+    def hang_up():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # shut down
+                return
+            connection.settimeout(HANDSHAKE_SECONDS)
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True):
+                pass
+            connection.close()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-    # one that was accepted as the server closed takes some turns of the loop to be known
-    for _ in range(9):
-        await asyncio.sleep(0)
-    for writer, task in connections:
-        writer.transport.abort()
-        await asyncio.wait([task])
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ async def test_what_is_wrong_with_a_certificate(tmp_path, name, host, trusted, f
     authority = Authority("a")
     ca = tmp_path / "ca.pem"
     ca.write_text((authority if trusted else Authority("b")).certificate)
-    async with tls_server(tmp_path, [name], authority) as port:
+    with tls_server(tmp_path, [name], authority) as port:
         kafka = KafkaSettings(
             bootstrap_servers=f"{host}:{port}", security_protocol="SSL", ssl_ca_file=ca
         )
@@ -115,7 +117,7 @@ async def test_an_expired_certificate_needs_a_new_one(tmp_path):
     authority = Authority("a", expired=True)
     ca = tmp_path / "ca.pem"
     ca.write_text(authority.certificate)
-    async with tls_server(tmp_path, ["localhost"], authority) as port:
+    with tls_server(tmp_path, ["localhost"], authority) as port:
         kafka = KafkaSettings(security_protocol="SSL", ssl_ca_file=ca)
         found = await asyncio.to_thread(certificate_fault, kafka, f"localhost:{port}")
     assert found == "certificate has expired: the broker needs a new one"
