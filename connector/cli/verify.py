@@ -38,8 +38,9 @@ def verify(
         typer.Option(
             "--since",
             metavar="TIME",
-            help="Judge what was received since then: 2026-01-05T09:15 (India's time), today, or "
-            "2h ago. All that the topics still have when not given.",
+            help="Judge what was received since then: so long ago (90s, 5m, 2h, 1d), today, or a "
+            "time in India (09:15, 2026-01-05T09:15). All that the topics still have when not "
+            "given.",
         ),
     ] = None,
     wait: Annotated[

@@ -123,20 +123,16 @@ class Reader:
             BrokerUnreachableError, TopicError: as `partitions`.
         """
         return [
-            TopicPartition(topic, number, self._watermarks(topic, number)[1])
-            for number in range(self.partitions(topic))
+            TopicPartition(topic, number, end) for number, (_, end) in enumerate(self.bounds(topic))
         ]
 
-    def beginnings(self, topic: str) -> list[TopicPartition]:
-        """Return the first record that each partition still has, or its end where it has none.
+    def bounds(self, topic: str) -> list[tuple[int, int]]:
+        """Return (first, end) of each partition: its first record still there, and its end.
 
         Raises:
             BrokerUnreachableError, TopicError: as `partitions`.
         """
-        return [
-            TopicPartition(topic, number, self._watermarks(topic, number)[0])
-            for number in range(self.partitions(topic))
-        ]
+        return [self._watermarks(topic, number) for number in range(self.partitions(topic))]
 
     def every(self, topic: str, offset: int) -> list[TopicPartition]:
         """Return the same place of each partition: an offset, `BEGINNING` or `END`.
@@ -153,8 +149,7 @@ class Reader:
             BrokerUnreachableError, TopicError: as `partitions`.
         """
         places = []
-        for number in range(self.partitions(topic)):
-            first, end = self._watermarks(topic, number)
+        for number, (first, end) in enumerate(self.bounds(topic)):
             wanted = end + offset if offset < 0 else offset
             places.append(TopicPartition(topic, number, min(max(wanted, first), end)))
         return places

@@ -17,7 +17,7 @@ from confluent_kafka import Message, TopicPartition
 from connector.codec import identity_of
 from connector.errors import BrokerUnreachableError
 from connector.kafka.completeness import Completeness, Place, SessionReport, Verdict
-from connector.kafka.reader import Reader
+from connector.kafka.reader import BEGINNING, END, Reader
 from connector.kafka.records import RecordDecoder
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
@@ -91,6 +91,8 @@ class Verifier:
             TopicError: a topic is not there, or may not be read.
             KafkaError: there are too many sessions to hold.
         """
+        # a request a partition: asked once
+        self._bounds = {topic: self._reader.bounds(topic) for topic in self._topics}
         places = [place for topic in self._topics for place in self._starts(topic)]
         kept_from = self._kept_from(places)
         known = Completeness(self._names, kept_from, whole=self._whole)
@@ -110,16 +112,16 @@ class Verifier:
         return self._found
 
     def _starts(self, topic: str) -> list[TopicPartition]:
+        bounds = self._bounds[topic]
         if self._since_ms is None:
-            return self._reader.beginnings(topic)
-        return self._at(topic, self._since_ms)
-
-    def _at(self, topic: str, time_ms: int) -> list[TopicPartition]:
-        ends = {place.partition: place for place in self._reader.ends(topic)}
-        return [
-            place if place.offset >= 0 else ends[place.partition]
-            for place in self._reader.at_time(topic, time_ms)
-        ]
+            return [TopicPartition(topic, n, first) for n, (first, _) in enumerate(bounds)]
+        places = []
+        for place in self._reader.at_time(topic, self._since_ms):
+            first, end = bounds[place.partition]
+            # a number, since how many there are is counted from it
+            offset = {BEGINNING: first, END: end}.get(place.offset, place.offset)
+            places.append(TopicPartition(topic, place.partition, offset))
+        return places
 
     def _kept_from(self, places: list[TopicPartition]) -> dict[Place, float]:
         """Since when each partition has all of its ticks: a retention may have taken the first."""
@@ -127,11 +129,11 @@ class Verifier:
             (place.topic, place.partition): self._since_ms or 0 for place in places
         }
         for topic in self._topics:
-            first = {place.partition: place for place in self._reader.beginnings(topic)}
-            ends = {place.partition: place.offset for place in self._reader.ends(topic)}
-            cut = [place for place in first.values() if place.offset > 0]
-            kept |= {(topic, p.partition): math.inf for p in cut if p.offset >= ends[p.partition]}
-            times = self._first_times([p for p in cut if p.offset < ends[p.partition]])
+            cut = [(n, first, end) for n, (first, end) in enumerate(self._bounds[topic]) if first]
+            kept |= {(topic, n): math.inf for n, first, end in cut if first >= end}
+            times = self._first_times(
+                [TopicPartition(topic, n, first) for n, first, end in cut if first < end]
+            )
             kept |= {place: max(kept[place], at_ms) for place, at_ms in times.items()}
         return kept
 
@@ -148,7 +150,7 @@ class Verifier:
     def _records(self, topic: str, since_ms: int | None) -> Iterator[Message]:
         reader = self._reader
         reader.tail_from(
-            reader.beginnings(topic) if since_ms is None else self._at(topic, since_ms)
+            reader.every(topic, BEGINNING) if since_ms is None else reader.at_time(topic, since_ms)
         )
         yield from self._to_end()
 
@@ -181,11 +183,8 @@ class Verifier:
         known.dead_letter(topic, identity, reason)
 
     def _ticks(self, known: Completeness, places: list[TopicPartition]) -> None:
-        total = 0
-        for topic in self._topics:
-            starts = {place.partition: place.offset for place in places if place.topic == topic}
-            ends = self._reader.ends(topic)
-            total += sum(max(0, end.offset - starts[end.partition]) for end in ends)
+        ends = (self._bounds[place.topic][place.partition][1] for place in places)
+        total = sum(max(0, end - place.offset) for end, place in zip(ends, places, strict=True))
         self._reader.tail_from(places)
         for message in self._to_end():
             self._tick(known, message, total)
