@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -199,13 +199,15 @@ class _Ctl(CommandGroup):
     @classmethod
     def targets(cls) -> Mapping[str, Callable[..., None]]:
         from connector.cli import ctl_plan
-        from connector.control import commands
+        from connector.control.commands import COMMAND_TYPES
 
-        models = get_args(commands.Command)
-        kinds = {get_args(model.model_fields["type"].annotation)[0]: model for model in models}
         return {
             # `apply` is the face of a sequence, which no options can tell
-            **{kind: _sender(kind, model) for kind, model in kinds.items() if kind != "sequence"},
+            **{
+                kind: _sender(kind, model)
+                for kind, model in COMMAND_TYPES.items()
+                if kind != "sequence"
+            },
             "plan": ctl_plan.plan,
             "apply": ctl_plan.apply,
             "export": ctl_plan.export,

@@ -7,9 +7,10 @@ Each type of command is a closed model: a key that it does not have is refused, 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -307,6 +308,10 @@ Command = (
     | RefreshInstruments
     | Status
 )
+COMMAND_TYPES: Final[Mapping[str, type[CommandBase]]] = {
+    get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(Command)
+}
+"""The model of each command by its type."""
 COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(
     Annotated[Command, Field(discriminator="type", title="Command")]
 )

@@ -23,7 +23,7 @@ from connector.control.bounds import (
     bounded,
     excerpt,
 )
-from connector.control.commands import COMMAND, Command, Id, Instrument
+from connector.control.commands import COMMAND, COMMAND_TYPES, Command, Id, Instrument
 
 _ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
 _INSTRUMENT: Final[TypeAdapter[int | str]] = TypeAdapter(Instrument)
@@ -170,23 +170,7 @@ def _place(detail: ErrorDetails) -> str:
 
 
 _NO_INSTRUMENT: Final = "must be an instrument token (1 to 4294967295) or EXCHANGE:TRADINGSYMBOL"
-_TYPES: Final = ", ".join(
-    (
-        "subscribe",
-        "unsubscribe",
-        "set-mode",
-        "replace",
-        "delete",
-        "sequence",
-        "reconnect",
-        "pause",
-        "stop",
-        "resume",
-        "rebalance",
-        "refresh-instruments",
-        "status",
-    )
-)
+_TYPES: Final = ", ".join(COMMAND_TYPES)
 
 
 def _reason(detail: ErrorDetails) -> str:

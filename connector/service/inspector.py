@@ -7,7 +7,7 @@ once nobody has looked for some seconds. What is wrong is worked out from what i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,7 +17,7 @@ from connector.errors import ParseTickError
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.market_hours import market_open
 from connector.kite.wire.layout import MAX_PACKETS_PER_FRAME
-from connector.kite.wire.models import DepthItem, Exchange
+from connector.kite.wire.models import Exchange
 from connector.kite.wire.packets import Tick, parse_packet
 from connector.service.pipeline import Pipeline
 
@@ -251,32 +251,11 @@ def _shown(packet: bytes) -> dict[str, Any] | None:
 
 def shown_tick(tick: Tick) -> dict[str, Any]:
     """Return a tick as the page shows it."""
-    ohlc, depth = tick.ohlc, tick.depth
-    return {
-        "mode": tick.mode.value,
-        "exchange": tick.exchange.name,
-        "tradable": tick.tradable,
-        "last_price": tick.last_price,
-        "change": tick.change,
-        "last_traded_quantity": tick.last_traded_quantity,
-        "average_traded_price": tick.average_traded_price,
-        "volume_traded": tick.volume_traded,
-        "total_buy_quantity": tick.total_buy_quantity,
-        "total_sell_quantity": tick.total_sell_quantity,
-        "oi": tick.oi,
-        "oi_day_high": tick.oi_day_high,
-        "oi_day_low": tick.oi_day_low,
-        "ohlc": None if ohlc is None else ohlc._asdict(),
-        "last_trade_ms": _ms(tick.last_trade_time),
-        "exchange_ms": _ms(tick.exchange_timestamp),
-        "depth": None
-        if depth is None
-        else {"buy": _levels(depth.buy), "sell": _levels(depth.sell)},
-    }
-
-
-def _levels(levels: Sequence[DepthItem]) -> list[dict[str, Any]]:
-    return [{"quantity": one.quantity, "price": one.price, "orders": one.orders} for one in levels]
+    shown = tick.to_dict()
+    shown["change"] = tick.change
+    shown["last_trade_ms"] = _ms(shown.pop("last_trade_time"))
+    shown["exchange_ms"] = _ms(shown.pop("exchange_timestamp"))
+    return shown
 
 
 def _ms(time: datetime | None) -> int | None:

@@ -23,7 +23,6 @@ from connector.cluster.layout import slots_by_account
 from connector.cluster.view import ClusterView, Seen
 from connector.control.records import Subscription
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
-from connector.kite.market_hours import market_open
 from connector.kite.web.http_server import Answer, Connection, Request, Stream
 from connector.kite.wire.models import ConnectionEvent, Exchange
 from connector.redaction import printable
@@ -214,7 +213,6 @@ class OperatorPage:
             points = self._history(connection["slot"])
             connection["packets_last_second"] = points[-1] if points else None
         now_us = self._clock.time_us()
-        now = datetime.fromtimestamp(now_us / 1e6, IST)
         return {
             "now_ms": now_us // 1000,
             "host": self.host,
@@ -222,7 +220,6 @@ class OperatorPage:
             "status": document,
             "slots": self._slots(status.connections, seen, now_us),
             "leader": self._leader(seen),
-            "open": [each.name for each in Exchange if market_open(each, now)],
         }
 
     def view(self, seen: Seen) -> dict[str, Any]:

@@ -100,7 +100,6 @@ class Service:
         )
         self.status: Callable[[], ServiceStatus] = self._reporter.status
         """How everything is at this moment."""
-        self._host = socket.gethostname()
         self._commands = OperatorCommands(settings, topics)
         self.page = OperatorPage(
             settings,
@@ -109,7 +108,7 @@ class Service:
             self.owner,
             self._progress,
             ClusterView(settings, topics, clock=outside.clock),
-            self._host,
+            socket.gethostname(),
             commands=self._commands,
             clock=outside.clock,
         )
@@ -164,7 +163,7 @@ class Service:
         self._commands.check()
         self._calendar.load()
         await self.http.start()
-        self.page.host = self._host = this_host(self.http.url)
+        self.page.host = this_host(self.http.url)
         try:
             await self.producer.start()
         except BaseException:
@@ -260,7 +259,7 @@ class Service:
             self._progress.silence = acknowledgements.check(time.monotonic(), self.producer.counts)
             if self.running is not None:
                 self._reporter.sample(self.running.pipeline)
-                self.owner.note(self._reporter.notes(self.running.pipeline, self._host))
+                self.owner.note(self._reporter.notes(self.running.pipeline, self.page.host))
                 self._losses.report(self.running.pipeline)
                 self.running.pipeline.count_ticks()
             await asyncio.sleep(1.0)

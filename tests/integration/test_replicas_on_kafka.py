@@ -64,6 +64,16 @@ NEVER_SECONDS = 300
 """A session timeout that no test waits for: what happens happens without it."""
 
 
+def patient(tmp_path, bootstrap_servers):
+    """Replicas whose group never gives one up."""
+    return streaming(
+        tmp_path,
+        bootstrap_servers,
+        topics={"replication_factor": 1},
+        cluster={"session_timeout_seconds": NEVER_SECONDS},
+    )
+
+
 async def rebalances(run, process):
     status = await run.fleet.status(process)
     return status["cluster"]["rebalances"]
@@ -73,12 +83,7 @@ async def test_a_killed_replica_that_starts_again_has_its_slots_at_once(
     bootstrap_servers, tmp_path
 ):
     """The other one is told nothing; asked to end, a replica gives its slots up all the same."""
-    async with streaming(
-        tmp_path,
-        bootstrap_servers,
-        topics={"replication_factor": 1},
-        cluster={"session_timeout_seconds": NEVER_SECONDS},
-    ) as run:
+    async with patient(tmp_path, bootstrap_servers) as run:
         dying, other = await run.start(2, named=True)
         await run.until_delivered()
         slots, told = await run.slots(dying), await rebalances(run, other)
@@ -103,12 +108,7 @@ async def test_a_killed_replica_that_starts_again_has_its_slots_at_once(
 async def test_of_two_replicas_with_one_name_the_first_closes_its_sockets(
     bootstrap_servers, tmp_path
 ):
-    async with streaming(
-        tmp_path,
-        bootstrap_servers,
-        topics={"replication_factor": 1},
-        cluster={"session_timeout_seconds": NEVER_SECONDS},
-    ) as run:
+    async with patient(tmp_path, bootstrap_servers) as run:
         first, _ = await run.start(2, named=True)
         await run.until_delivered()
         second = await run.fleet.start(2, f"place-{first.place}")

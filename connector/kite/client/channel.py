@@ -8,14 +8,17 @@ nothing replaces an order update.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Generic, Self, TypeVar
 
 from connector.errors import ConnectionClosedError
 from connector.kite.config import ChannelPolicy
 from connector.kite.wire.models import FrameMessage, TickerMessage, TickMessage
+
+_Message = TypeVar("_Message")
 
 MAX_BATCH: Final = 1000
 """A batch has at most so many messages unless another number is asked for."""
@@ -46,7 +49,46 @@ class ChannelStats:
     blocked: bool
 
 
-class Channel:
+class MessageStream(ABC, Generic[_Message]):
+    """What a reader has of one connection, or of all: one message, a batch, or a loop over them."""
+
+    @abstractmethod
+    async def get(self) -> _Message:
+        """The next message.
+
+        Raises:
+            ConnectionClosedError: the stream is closed and empty.
+        """
+
+    @abstractmethod
+    def get_nowait(self) -> _Message | None:
+        """Return the next message; None where none waits."""
+
+    async def get_batch(self, max_messages: int = MAX_BATCH) -> list[_Message]:
+        """All messages that wait, at least one: waits for the first.
+
+        Args:
+            max_messages: more stay for the next call.
+
+        Raises:
+            ConnectionClosedError: the stream is closed and empty.
+        """
+        batch = [await self.get()]
+        while len(batch) < max_messages and (found := self.get_nowait()) is not None:
+            batch.append(found)
+        return batch
+
+    def __aiter__(self) -> AsyncIterator[_Message]:
+        return self
+
+    async def __anext__(self) -> _Message:
+        try:
+            return await self.get()
+        except ConnectionClosedError:
+            raise StopAsyncIteration from None
+
+
+class Channel(MessageStream[TickerMessage]):
     """Messages of one connection, in order, for one reader or several that share them.
 
     Args:
@@ -137,20 +179,6 @@ class Channel:
                 raise
         return self._take()
 
-    async def get_batch(self, max_messages: int = MAX_BATCH) -> list[TickerMessage]:
-        """All messages that wait, at least one: waits for the first.
-
-        Args:
-            max_messages: more stay for the next call.
-
-        Raises:
-            ConnectionClosedError: the channel is closed and empty.
-        """
-        batch = [await self.get()]
-        while self._queue and len(batch) < max_messages:
-            batch.append(self._take())
-        return batch
-
     def get_nowait(self) -> TickerMessage | None:
         """Return the next message; None where none waits."""
         return self._take() if self._queue else None
@@ -166,15 +194,6 @@ class Channel:
         """Take back a future of `wake_with`; harmless where it has its result."""
         if reader in self._readers:
             self._readers.remove(reader)
-
-    def __aiter__(self) -> AsyncIterator[TickerMessage]:
-        return self
-
-    async def __anext__(self) -> TickerMessage:
-        try:
-            return await self.get()
-        except ConnectionClosedError:
-            raise StopAsyncIteration from None
 
     def __len__(self) -> int:
         return len(self._queue)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from connector.errors import ConnectionClosedError
-from connector.kite.client.channel import MAX_BATCH, Channel
+from connector.kite.client.channel import Channel, MessageStream
 from connector.kite.client.stats import ChannelId
 from connector.kite.wire.models import TickerMessage
 
@@ -26,7 +26,7 @@ class TaggedMessage(NamedTuple):
     message: TickerMessage
 
 
-class MergedChannel:
+class MergedChannel(MessageStream[TaggedMessage]):
     """The channels of all connections, read in turns; accounts that are added later count too.
 
     Nothing is queued a second time: it takes messages from the channels, so that their bounds,
@@ -74,30 +74,7 @@ class MergedChannel:
                 self._waiting = None
         return found
 
-    async def get_batch(self, max_messages: int = MAX_BATCH) -> list[TaggedMessage]:
-        """All messages that wait, at least one: waits for the first.
-
-        Args:
-            max_messages: more stay for the next call.
-
-        Raises:
-            ConnectionClosedError: all channels are closed and empty.
-        """
-        batch = [await self.get()]
-        while len(batch) < max_messages and (found := self.get_nowait()) is not None:
-            batch.append(found)
-        return batch
-
     def wake(self) -> None:
         """Look again: there are more channels than before."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
-
-    def __aiter__(self) -> AsyncIterator[TaggedMessage]:
-        return self
-
-    async def __anext__(self) -> TaggedMessage:
-        try:
-            return await self.get()
-        except ConnectionClosedError:
-            raise StopAsyncIteration from None

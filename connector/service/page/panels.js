@@ -124,10 +124,10 @@ export function accounting(snapshot) {
 }
 
 export function exchanges(snapshot) {
-  const open = new Set(snapshot.open);
-  const shown = snapshot.status.exchanges.filter((one) => one.ticks || open.has(one.exchange));
+  const open = snapshot.status.market_open;
+  const shown = snapshot.status.exchanges.filter((one) => one.ticks || open[one.exchange]);
   fill(byId("exchanges"), shown, () => row("", "", "num", "num"), (tr, one) => {
-    cells(tr, [one.exchange, open.has(one.exchange) ? "open" : "closed", count(one.ticks_per_second), count(one.ticks)]);
+    cells(tr, [one.exchange, open[one.exchange] ? "open" : "closed", count(one.ticks_per_second), count(one.ticks)]);
   });
 }
 
