@@ -45,13 +45,15 @@ for pid in filter(str.isdecimal, os.listdir("/proc")):
         sys.exit()
 sys.exit("no such process")
 """
-# the kernel ends whom it finds most fit for it: the connector, since a process may offer itself
-# and others of its user, and memory is short because of this one
+# the kernel ends whom it finds most fit for it: the connector, since a process may offer itself and
+# others of its user, and what is used up here is nobody's resident memory but the container's all
+# the same (one cgroup of version 1 has one process ended, not all of them)
 _EXHAUST = """
+import os
 open("/proc/1/oom_score_adj", "w").write("1000")
-hog = []
+hog = os.memfd_create("hog")
 while True:
-    hog.append(b"x" * 2**24)
+    os.write(hog, bytes(2**24))
 """
 
 
