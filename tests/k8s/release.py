@@ -305,6 +305,8 @@ class Follow:
             os.killpg(self._process.pid, signal.SIGTERM)
         self._process.wait()
         self._thread.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 def _merge(into: dict[str, Any], changes: dict[str, Any]) -> None:
