@@ -5,8 +5,9 @@ Only makes rich renderables out of snapshots; it reads no clock and asks nobody.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -14,6 +15,7 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
+from connector.control.records import Halt
 from connector.kafka.histogram import Histogram
 from connector.redaction import printable
 from connector.service.status import Accounting, ConnectionStatus, ServiceStatus
@@ -27,6 +29,9 @@ _STATES = {
     "waiting_for_slot": ("no slot yet", "yellow"),
     "waiting_for_token": ("no token", "bold yellow"),
     "failed": ("failed", "bold red"),
+    # somebody wants it so, until the command resume
+    "paused": ("paused", "yellow"),
+    "stopped": ("stopped", "yellow"),
 }
 # currencies are quoted in paise and their hundredths
 _DECIMALS = {"CDS": 4, "BCD": 4}
@@ -156,7 +161,7 @@ class View:
         rows = [
             (connection, number)
             for number, status in enumerate(self.statuses)
-            for connection in status.connections
+            for connection in _connections(status)
         ]
         for connection, number in sorted(rows, key=lambda row: row[0].slot):
             replica = [self._replica(number)] if several else []
@@ -291,6 +296,21 @@ def _side_by_side(left: RenderableType, right: RenderableType, left_share: int =
     grid.add_column(ratio=10 - left_share)
     grid.add_row(left, right)
     return grid
+
+
+def _connections(status: ServiceStatus) -> list[ConnectionStatus]:
+    """Return the connections of a replica, and the slots that somebody stopped: they have none."""
+    slots = (status.cluster or {}).get("slots")
+    halts = {
+        str(slot): Halt(told["halt"])
+        for slot, told in (slots.items() if isinstance(slots, dict) else ())
+        if re.fullmatch(r"[0-9]{1,4}", str(slot))
+        and isinstance(told, dict)
+        and told.get("halt") in list(Halt)
+    }
+    shown = [replace(one, state=halts.pop(str(one.slot), one.state)) for one in status.connections]
+    shown += [ConnectionStatus(int(slot), "", halt) for slot, halt in halts.items()]
+    return shown
 
 
 def _state(connection: ConnectionStatus) -> Text:

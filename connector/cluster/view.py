@@ -23,7 +23,14 @@ from connector.cluster.frames import note_of
 from connector.cluster.layout import partitions
 from connector.control.commands import Status
 from connector.control.parsing import Rejected, parse
-from connector.control.records import REPLY_PREFIX, Remembered, Subscription, token_of
+from connector.control.records import (
+    HALT_KEY,
+    REPLY_PREFIX,
+    Halted,
+    Remembered,
+    Subscription,
+    token_of,
+)
 from connector.errors import ConnectorError, TopicError
 from connector.kafka.groups import cluster_group
 from connector.kafka.reader import BEGINNING, Reader, bytes_of, text_of
@@ -79,6 +86,8 @@ class Seen:
     """How each slot is, as its owner wrote it, with `last_frame_us`."""
     carried: Mapping[int, int] = field(default_factory=dict)
     """How many instruments each slot is to stream."""
+    halts: Mapping[int, Halted] = field(default_factory=dict)
+    """The slots that somebody paused or stopped."""
     subscriptions: Mapping[int, Subscription] = field(default_factory=dict)
 
 
@@ -197,6 +206,7 @@ class Notebook:
         self._subscriptions: dict[int, Subscription] = {}
         self._claims: Counter[tuple[str, str]] = Counter()
         self._carried: Counter[int] = Counter()
+        self._halts: dict[int, Halted] = {}
         self._revision = 0
         self._events: deque[Mapping[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._losses: deque[Mapping[str, Any]] = deque(maxlen=MAX_LOSSES)
@@ -285,6 +295,7 @@ class Notebook:
             revision=self._revision,
             slots=dict(self._slots),
             carried=dict(self._carried),
+            halts=dict(self._halts),
             subscriptions=self._subscriptions,
         )
 
@@ -296,6 +307,11 @@ class Notebook:
                 self._replies[command_id] = _shown_reply(Remembered.decode(value).reply)
                 while len(self._replies) > _REPLIES:
                     self._replies.popitem(last=False)
+            return
+        if key == HALT_KEY:
+            self._halts.pop(partition, None)
+            if value is not None:
+                self._halts[partition] = Halted.decode(value)
             return
         if key.startswith("@"):
             return

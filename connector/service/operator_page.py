@@ -257,7 +257,18 @@ class OperatorPage:
         own = {one.slot: one for one in connections}
         shown = []
         for slot, account in self._accounts.items():
-            row: dict[str, Any] = {"slot": slot, "account": account, "here": slot in own}
+            row: dict[str, Any] = {
+                "slot": slot,
+                "account": account,
+                "here": slot in own,
+                "halt": None,
+            }
+            if (halted := seen.halts.get(slot)) is not None:
+                row["halt"] = {
+                    "how": halted.halt.value,
+                    "by": _printable(halted.by),
+                    "since_ms": halted.time_ms,
+                }
             note = seen.slots.get(slot, {})
             if (connection := own.get(slot)) is not None:
                 row |= {

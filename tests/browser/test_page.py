@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import re
 
 import pytest
 
 from connector.control.client import ControlClient, new_id
 from connector.control.commands import COMMAND
+from connector.control.records import Halt, Halted
 from connector.service.http import StatusServer
 from connector.service.operator_page import OperatorPage
 from connector.service.readiness import Progress
@@ -117,6 +119,15 @@ async def test_the_slot_that_is_behind_is_named_and_the_balance_adds_up(page):
         assert terms[0] == sum(terms[1:])
         assert await opened.text_content("#balanced") == "adds up, of this replica since its start"
         assert await opened.text_content("#dropped-reasons") == "dropped: spool full 3"
+
+
+async def test_a_slot_that_somebody_halted_says_who_and_until_when(page):
+    async with shown() as (_, view, _, url):
+        view.seen.halts = {2: Halted(Halt.STOPPED, "asha", 0)}
+        opened = await page(url)
+        state, *_, wrong = (await texts(opened, "#slots tr:nth-child(3) td"))[2:]
+        assert state == "stopped"
+        assert re.fullmatch(r"stopped by asha at .*, until the command resume", wrong)
 
 
 async def test_text_of_others_is_never_html(page):

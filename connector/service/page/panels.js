@@ -21,6 +21,10 @@ function spark(slot) {
 
 // Why a slot is behind, or "" where it streams what it should.
 function behind(slot) {
+  if (slot.halt) {
+    const { how, by, since_ms } = slot.halt;
+    return `${how}${by ? ` by ${by}` : ""} at ${time(since_ms)}, until the command resume`;
+  }
   if (!slot.state) return slot.owner ? "its owner has said nothing yet" : "nobody has told of it: no owner?";
   if (slot.state !== "connected") return slot.trouble || slot.state.replaceAll("_", " ");
   if (slot.age_seconds !== null && slot.age_seconds > LATE_SECONDS) return `nothing received for ${age(slot.age_seconds)}`;
@@ -72,11 +76,12 @@ export function slots(snapshot) {
     return tr;
   }, (tr, slot) => {
     const why = behind(slot), [, owner, state, confirmed, rate, line, last, wrong] = tr.children;
-    const mark = !why ? "good" : slot.state === "connected" || !slot.state ? "warn" : "bad";
+    const mark = !why ? "good" : slot.halt || slot.state === "connected" || !slot.state ? "warn" : "bad";
+    const state_words = slot.halt?.how ?? slot.state?.replaceAll("_", " ") ?? "not told";
     text(tr.children[0], slot.slot);
     text(owner, slot.owner ? `${slot.owner}${slot.here ? " (here)" : ""}` : null);
     owner.title = `account ${slot.account}`;
-    text(state.firstChild, slot.state ? slot.state.replaceAll("_", " ") : "not told");
+    text(state.firstChild, state_words);
     level(state.firstChild, mark);
     level(tr, why ? mark : null);
     text(confirmed, `${count(slot.confirmed)} / ${count(slot.desired)}`);

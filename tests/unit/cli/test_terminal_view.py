@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -77,6 +78,25 @@ def test_not_ready_says_why_while_there_is_no_connection():
     text = "\n".join(shown(view(statuses=[waiting])))
     assert "not ready" in text
     assert "waiting for Kafka: refused" in text
+
+
+def test_a_slot_that_somebody_halted_says_so():
+    status = service_status(
+        connections=(ConnectionStatus(1, "main", "connected"),),
+        cluster={"slots": {"0": {"halt": "stopped"}, 1: {"halt": "paused"}, "2": {"halt": None}}},
+    )
+    text = "\n".join(shown(view(statuses=[status])))
+    assert re.search(r"\b0 +stopped", text)
+    assert re.search(r"\b1 +paused", text)
+    assert " connected" not in text
+
+
+@pytest.mark.parametrize(
+    "slots", [[], {"x": {"halt": "stopped"}}, {"0": "stopped"}, {"0": {"halt": ["stopped"]}}]
+)
+def test_another_programs_cluster_is_not_shown(slots):
+    status = service_status(connections=(), cluster={"slots": slots})
+    assert "stopped" not in "\n".join(shown(view(statuses=[status])))
 
 
 def test_a_warning_of_the_log_is_the_last_line():

@@ -14,7 +14,14 @@ from connector.cluster.view import (
     described,
 )
 from connector.control.commands import COMMAND
-from connector.control.records import REPLY_PREFIX, Remembered, Subscription
+from connector.control.records import (
+    HALT_KEY,
+    REPLY_PREFIX,
+    Halt,
+    Halted,
+    Remembered,
+    Subscription,
+)
 from connector.kafka.records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode, TickCount
@@ -47,9 +54,22 @@ def replied(notes, command_id, reply, sequence=1):
     notes.add(TOPICS.subscriptions, 0, 0, REPLY_PREFIX + command_id, value)
 
 
+def halted(notes, slot, value):
+    notes.add(TOPICS.subscriptions, slot, 0, HALT_KEY, value)
+
+
 def happened(notes, kind, time_ms, **fields):
     event = ConnectionEvent(kind, fields.pop("slot", 0), time_ms, **fields)
     notes.add(TOPICS.events, 0, time_ms, "0", ENCODER.event(event, account="main"))
+
+
+def test_a_halt_holds_until_its_tombstone(notes):
+    halt = Halted(Halt.PAUSED, "asha", 7)
+    halted(notes, 0, halt.encoded())
+    halted(notes, 1, halt.encoded())
+    halted(notes, 1, None)
+    halted(notes, 2, b"no halt")
+    assert notes.seen().halts == {0: halt}
 
 
 def test_claims_are_counted_by_watchlist_and_mode(notes):

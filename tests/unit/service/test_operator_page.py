@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from connector.cluster.view import Seen
-from connector.control.records import Subscription
+from connector.control.records import Halt, Halted, Subscription
 from connector.kite.web.http_server import Answer, Request, Stream
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode
 from connector.service.operator_page import (
@@ -186,15 +186,18 @@ async def test_other_replicas_slots_are_as_their_owners_wrote(kit):
                 "last_frame_us": now_us - 3_000_000},
         },
         carried={2: 3},
+        halts={1: Halted(Halt.STOPPED, "asha", 5)},
     )  # fmt: skip
     snapshot = kit.open().last("snapshot")
     assert snapshot["leader"] == "pod-2"
     here, waiting, other = snapshot["slots"]
     assert (here["owner"], here["here"], here["confirmed"]) == ("pod-1", True, 2999)
     assert (waiting["state"], waiting["trouble"]) == ("waiting_for_token", "HTTP 403")
+    assert waiting["halt"] == {"how": "stopped", "by": "asha", "since_ms": 5}
     assert other == {
-        "slot": 2, "account": "main", "here": False, "owner": "pod-2", "state": "backing_off",
-        "desired": 3, "confirmed": 0, "rate": 7, "age_seconds": 3.0, "trouble": "HTTP 500",
+        "slot": 2, "account": "main", "here": False, "halt": None, "owner": "pod-2",
+        "state": "backing_off", "desired": 3, "confirmed": 0, "rate": 7, "age_seconds": 3.0,
+        "trouble": "HTTP 500",
     }  # fmt: skip
 
 
