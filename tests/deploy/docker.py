@@ -36,8 +36,8 @@ def docker(*arguments: str, check: bool = True, **options: Any) -> str:
     return done.stdout
 
 
-def build_image() -> None:
-    docker("build", "--quiet", "--tag", IMAGE, ".")
+def build_image(tag: str = IMAGE, context: Path = ROOT) -> None:
+    docker("build", "--quiet", "--tag", tag, str(context))
 
 
 def inspect(thing: str) -> dict:

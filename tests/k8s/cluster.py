@@ -23,6 +23,7 @@ from tests.deploy.docker import IMAGE, ROOT, build_image
 SCRIPTS = Path(os.environ.get("K8S_SCRIPTS") or ROOT.parent / "shared/k8s")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 WORK = Path(os.environ.get("K8S_WORK") or CACHE / "kite-k8s")
+IMAGE_BEFORE = "kite-connector:before"
 KAFKA_IMAGE = "apache/kafka:4.4.0"
 # a build from nothing takes ten minutes on two idle cores
 UP_SECONDS = 3600
@@ -99,6 +100,25 @@ class OwnCluster(Cluster):
         self._script("cluster-up", seconds=UP_SECONDS)
         self._script("image-load", "-n", "1", KAFKA_IMAGE)
         self._script("image-load", IMAGE)
+
+    def commit_before(self, directory: Path) -> Path:
+        """Put the commit before into a directory, and its image, IMAGE_BEFORE, on the nodes.
+
+        Returns:
+            Its tree.
+        """
+        commit = os.environ.get("K8S_BEFORE") or "HEAD~1"
+        archive = directory / "before.tar"
+        try:
+            run(["git", "-C", str(ROOT), "archive", f"--output={archive}", commit])
+        except CommandError as error:
+            pytest.skip(f"there is no commit before: {error}")
+        tree = directory / "before"
+        tree.mkdir()
+        run(["tar", "--extract", f"--file={archive}", f"--directory={tree}"])
+        build_image(IMAGE_BEFORE, tree)
+        self._script("image-load", IMAGE_BEFORE)
+        return tree
 
     def down(self) -> None:
         self._script("cluster-down")

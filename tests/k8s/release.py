@@ -196,9 +196,9 @@ class Release:
     def install(self, **changes: Any) -> None:
         self.cluster.helm("install", "kite", str(CHART), *self._values(**changes))
 
-    def upgrade(self, *, wait: bool = True, **changes: Any) -> None:
+    def upgrade(self, *, wait: bool = True, chart: Path = CHART, **changes: Any) -> None:
         """`helm upgrade` with some values changed from now on."""
-        command = ["upgrade", "kite", str(CHART), *self._values(**changes)]
+        command = ["upgrade", "kite", str(chart), *self._values(**changes)]
         self.cluster.helm(*command, *(["--wait"] if wait else []), seconds=180 if wait else 0)
 
     def test(self) -> None:

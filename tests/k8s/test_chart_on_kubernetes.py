@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from tests.k8s.cluster import CommandError
-from tests.k8s.release import COMPONENT, NAME, SLOTS, wait_for
+from tests.deploy.docker import ROOT
+from tests.k8s.cluster import IMAGE_BEFORE, CommandError, OwnCluster
+from tests.k8s.release import CHART, COMPONENT, NAME, SLOTS, wait_for
 
 pytestmark = pytest.mark.k8s
 
@@ -111,6 +112,19 @@ def test_a_number_that_kubectl_has_set_is_kept_where_the_values_name_none(kite):
         kite.upgrade(replicas=None)
     with kite.case("`kubectl scale` 3 → 2"):
         kite.kubectl("scale", f"statefulset/{NAME}", "--replicas=2")
+
+
+def test_the_commit_before_is_upgraded_and_can_be_gone_back_to(kite, tmp_path):
+    """Both run beside each other for a moment, in one group over the same topics."""
+    if not isinstance(kite.cluster, OwnCluster):
+        pytest.skip("its image is not where the cluster of KUBECONFIG pulls from")
+    tree = kite.cluster.commit_before(tmp_path)
+    _, before = IMAGE_BEFORE.split(":")
+    now = kite.values["image"]["tag"]
+    with kite.case("back to the commit before"):
+        kite.upgrade(chart=tree / CHART.relative_to(ROOT), image={"tag": before})
+    with kite.case("upgrade from the commit before"):
+        kite.upgrade(image={"tag": now})
 
 
 def test_a_new_token_is_taken_without_a_restart(kite):
