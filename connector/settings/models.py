@@ -8,17 +8,12 @@ into them. Secrets are `SecretStr`: no repr, log, error or status page shows the
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     field_validator,
@@ -29,103 +24,19 @@ from connector.kite.access_token import usable_token
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY, ConnectionConfig, Seconds
 from connector.kite.wire.models import Exchange, Mode
 from connector.redaction import quoted
+from connector.settings.section import (
+    BrokerList,
+    FilePath,
+    Hours,
+    HttpUrl,
+    Section,
+    WebSocketUrl,
+    checked_url,
+    clean,
+)
 
 DEFAULT_NAME: Final = "kite-connector"
 """The default name of a connector, and so of its cluster."""
-
-
-_UNFIT = {"Cc": "control character", "Cf": "invisible character", "Cs": "broken character",
-          "Zl": "line break", "Zp": "line break"}  # fmt: skip
-
-
-def clean(value: object) -> object:
-    """Text and secrets without space around them; everything else as it is.
-
-    Raises:
-        ValueError: it holds what nobody sees and no setting has: a line break, a NUL, an escape.
-    """
-    if isinstance(value, SecretStr):
-        return SecretStr(str(clean(value.get_secret_value())))
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if not text.isprintable():
-        for place, character in enumerate(text, 1):
-            if unfit := _UNFIT.get(unicodedata.category(character)):
-                raise ValueError(f"holds the {unfit} U+{ord(character):04X} at place {place}")
-    return text
-
-
-class Section(BaseModel):
-    """A part of the settings: frozen, and closed against unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _clean(cls, value: object) -> object:
-        """Remove the space around a text that files and shells leave."""
-        if isinstance(value, list | tuple):
-            return [clean(item) for item in value]
-        return clean(value)
-
-
-def _url(*schemes: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            raise ValueError(f"must begin with {' or '.join(f'{s}://' for s in schemes)}")
-        if "@" in value.partition("://")[2].partition("/")[0]:
-            raise ValueError("must hold no user or password: URLs are logged")
-        if "?" in value or "#" in value:
-            raise ValueError(
-                "must end with its path: the connector makes the query, and URLs are logged"
-            )
-        parts = urlsplit(value)
-        try:
-            _ = parts.port
-        except ValueError:
-            raise ValueError("has a port that is none") from None
-        if not parts.hostname or _NO_HOST.search(parts.netloc):
-            raise ValueError("names no host")
-        return value.rstrip("/")
-
-    return AfterValidator(check)
-
-
-WebSocketUrl = Annotated[str, _url("wss", "ws")]
-HttpUrl = Annotated[str, _url("https", "http")]
-
-
-_NO_HOST = re.compile(r"[\s/@?#\\]")
-_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
-
-
-def _servers(value: str) -> str:
-    servers = [server.strip() for server in value.split(",")]
-    for server in servers:
-        if "@" in server:
-            raise ValueError("must hold no user or password: these are sasl_username and so on")
-        host, _, port = server.rpartition(":")
-        if (
-            not host
-            or _NO_HOST.search(host)
-            or not _PORT.fullmatch(port)
-            or not 0 < int(port) < 65536
-        ):
-            raise ValueError(f"{quoted(server)} must be host:port")
-    return ",".join(servers)
-
-
-def _named(value: object) -> object:
-    # Python takes it for the folder that the process happens to be started in
-    if value == "":
-        raise ValueError("is empty: give a path, or null")
-    return value
-
-
-FilePath = Annotated[Path, BeforeValidator(_named)]
-Hours = Annotated[float, Field(ge=0.01, le=1e9)]
-"""A retention: Kafka counts it in whole milliseconds, of which none would keep nothing."""
 
 
 class FeedSettings(Section):
@@ -233,7 +144,7 @@ def _clean_values(value: object) -> object:
 class KafkaSettings(Section):
     """The brokers, and how clients reach them."""
 
-    bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
+    bootstrap_servers: BrokerList = Field(
         "localhost:9092",
         min_length=1,
         description="Brokers to begin with, as host:port; several with commas.",
@@ -380,7 +291,7 @@ class TopicSettings(Section):
 class RegistrySettings(Section):
     """The schema registry, with Confluent's API."""
 
-    url: Annotated[str, _url("https", "http", "mock")] = Field(
+    url: Annotated[str, checked_url("https", "http", "mock")] = Field(
         "http://localhost:8081",
         description="Schema registry; a URL of mock:// keeps schemas inside the process.",
     )

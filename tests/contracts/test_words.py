@@ -11,7 +11,7 @@ from connector.control.commands import CommandBase, Reply, SlotStatus, StatusPay
 from connector.control.records import SubscriptionRecord
 from connector.kite.config import ConnectionConfig, KiteManagerConfig
 from connector.service import metrics
-from connector.settings.models import Section
+from connector.settings.section import Section
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
 from connector.simulator.faults import FaultSpec
 
