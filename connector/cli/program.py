@@ -41,6 +41,7 @@ class _Program(CommandGroup):
                 "tail": "tail:tail",
                 "verify": "verify:verify",
                 "schemas": "schemas:schemas",
+                "kafka-resources": "resources:kafka_resources",
             }.items()
         }
 

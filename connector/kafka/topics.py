@@ -60,6 +60,7 @@ class TopicNames:
 
     def __init__(self, prefix: str = "kite") -> None:
         self.prefix = prefix
+        self.ticks_prefix = f"{prefix}.ticks."
         self.orders = f"{prefix}.orders"
         self.events = f"{prefix}.events"
         self.control = f"{prefix}.control"
@@ -71,7 +72,7 @@ class TopicNames:
 
     def ticks(self, exchange: Exchange) -> str:
         """Return the topic of one exchange's ticks."""
-        return f"{self.prefix}.ticks.{exchange.name.lower()}"
+        return f"{self.ticks_prefix}{exchange.name.lower()}"
 
     def all_ticks(self) -> dict[Exchange, str]:
         """Return the tick topic of every exchange."""

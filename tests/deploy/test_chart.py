@@ -15,6 +15,7 @@ from connector.settings.yaml_text import read_yaml
 from tests.deploy.chart import (
     CHART,
     EXAMPLES,
+    ROOT,
     ask,
     joined,
     objects,
@@ -90,6 +91,8 @@ EVERYTHING = {
 def all_values() -> dict[str, dict]:
     found = {name: values_of(name) for name in EXAMPLES}
     found["everything"] = EVERYTHING
+    for path in sorted((ROOT / "deploy/examples").glob("*/values.yaml")):
+        found[path.parent.name] = yaml.safe_load(path.read_text())
     return found
 
 
@@ -291,6 +294,20 @@ def test_the_network_policy_opens_only_what_the_settings_name(rendered):
     internet = egress("values.yaml")[3]["to"][0]["ipBlock"]
     assert internet["cidr"] == "0.0.0.0/0"
     assert "169.254.0.0/16" in internet["except"], "a cloud's metadata service"
+
+
+def test_pods_of_its_own_namespace_may_ask_and_others_that_are_named(rendered):
+    def peers(name):
+        (rule,) = one(objects(rendered[name]), "NetworkPolicy", "kite-kite-connector")["spec"][
+            "ingress"
+        ]
+        return rule["from"]
+
+    assert peers("values.yaml") == [{"podSelector": {}}]
+    named = values_of("values-production-scram.yaml")["networkPolicy"]["ingressFrom"]
+    *others, test = peers("values-production-scram.yaml")
+    assert others == named
+    assert test["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
 
 
 def test_the_simulator_needs_no_secret(rendered):
