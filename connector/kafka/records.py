@@ -44,8 +44,24 @@ class RecordEncoder:
         self._order_schema = fastavro.parse_schema(schemas.load("order_update"))
         self._event_schema = fastavro.parse_schema(schemas.load("connection_event"))
 
-    def order(self, order: Order, *, slot: int, session_id: int, receive_time_us: int) -> bytes:
-        """Return the framed OrderUpdate of an order that was read at `receive_time_us`."""
+    def order(
+        self,
+        order: Order,
+        *,
+        slot: int,
+        session_id: int,
+        receive_time_us: int,
+        source: str = "feed",
+    ) -> bytes:
+        """Return the framed OrderUpdate of an order that was read at `receive_time_us`.
+
+        Args:
+            order: as it was told.
+            slot: the connection that brought it, or after whose opening it was asked for.
+            session_id: that connection's.
+            receive_time_us: UTC microseconds.
+            source: who told of it: feed or reconciled.
+        """
         receive_ms = receive_time_us // 1000
         times = [_millis(order.exchange_timestamp), _millis(order.order_timestamp)]
         row = {
@@ -89,6 +105,7 @@ class RecordEncoder:
             "disclosed_quantity": order.disclosed_quantity,
             "status_message_raw": order.status_message_raw,
             "meta": None if order.meta is None else _json(order.meta),
+            "source": source,
         }
         return self._order_prefix + _body(self._order_schema, row)
 

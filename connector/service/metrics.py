@@ -211,6 +211,11 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
         "Copies of order updates that came on other connections and were left out.",
         status.order_repeats,
     )
+    yield _counter(
+        "order_updates_reconciled",
+        "Order updates written that no socket had brought: Kite's list of orders told of them.",
+        status.orders_reconciled,
+    )
     yield _counter("events", "Records written to kite.events.", status.events)
     yield _counter(
         "instrument_records",

@@ -41,6 +41,8 @@ class Update:
     slot: int
     session_id: int
     receive_time_us: int
+    source: str = "feed"
+    """Who told of it: feed, a socket; reconciled, Kite's list of orders."""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -23,12 +23,13 @@ from connector.kafka.records import InstrumentDecoder
 from connector.kafka.registry import register_schemas, unused_topics
 from connector.kafka.retry import retry_forever
 from connector.kafka.spool import Dropped, Record
-from connector.kafka.tail import TailRecord, tail
+from connector.kafka.tail import Since, TailRecord, tail
 from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.credentials import Credentials
 from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.rest import KiteRest
+from connector.service.order_reconciler import PAUSE_SECONDS, SETTLE_SECONDS
 from connector.settings.models import Settings
 
 _T = TypeVar("_T")
@@ -48,6 +49,8 @@ class Outside:
     announced_seconds = 300.0
     """After a try to load the list none is loaded for so long because the feed announces one."""
     silent_seconds = SILENT_SECONDS
+    orders_settle_seconds = SETTLE_SECONDS
+    orders_pause_seconds = PAUSE_SECONDS
     last_words_seconds = 2.0
     """What the end itself loses has so long to be reported."""
     release_min_seconds = 1.0
@@ -139,6 +142,24 @@ class Outside:
             timeout_seconds=self.try_seconds,
             name=self.settings.name,
         )
+
+    def orders_since(self, time_ms: int) -> AsyncIterator[TailRecord]:
+        """Read what the topic of order updates has of a time on, UTC milliseconds, to its end."""
+        return tail(
+            self.settings.kafka,
+            self.settings.registry,
+            self.topics,
+            [self.topics.orders],
+            start=Since(time_ms=time_ms),
+            follow=False,
+            timeout_seconds=self.try_seconds,
+            name=self.settings.name,
+        )
+
+    async def orders_of(self, credentials: Credentials) -> list[Any]:
+        """Ask for an account's orders of the day; `KiteRest.orders` has the errors."""
+        async with self.rest(credentials) as rest:
+            return await rest.orders()
 
     def held_instruments(self, stop: threading.Event) -> Mapping[bytes, int]:
         """Read what `kite.instruments` holds, for `differences`; blocks, until `stop` is set."""

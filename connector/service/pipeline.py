@@ -69,6 +69,7 @@ class Pipeline:
         account_of: names a slot's account, for events and logs.
         owned: slots of this process where others own some; None: it is alone.
         announced: told the etag of the list of instruments that the feed announces.
+        opened: told the slot and the id of each session that begins.
         latest: writes the newest tick of each instrument; None: nobody wants it.
         clock: for times of records, and for how long an order update is held.
     """
@@ -83,6 +84,7 @@ class Pipeline:
         *,
         owned: Callable[[], Collection[int]] | None = None,
         announced: Callable[[str], None] | None = None,
+        opened: Callable[[int, int], None] | None = None,
         latest: Latest | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -92,7 +94,9 @@ class Pipeline:
         self.encoder = encoder
         self.time_us = clock.time_us
         self.orders = 0
-        self.order_desk = OrderDeduplicator(self._write_order, owned=owned, clock=clock)
+        self.orders_reconciled = 0
+        """How many of these no socket had brought."""
+        self.order_desk = OrderDeduplicator(self.write_order, owned=owned, clock=clock)
         self.texts = 0
         """Text frames that cannot be read, each a dead letter."""
         self.events = 0
@@ -105,6 +109,7 @@ class Pipeline:
         self.receive_to_produce = Histogram(MILLISECONDS)
         self.tick_topics = topics.all_ticks()
         self._announced = announced
+        self.session_opened = opened
         self._transcoder = transcoder
         self._account_of = account_of
         self._slots: dict[int, SlotPipeline] = {}
@@ -137,19 +142,22 @@ class Pipeline:
             for slot in self._slots.values():
                 slot.count()
 
-    def _write_order(self, update: Update) -> None:
+    def write_order(self, update: Update) -> None:
+        """Write an order update; one that cannot be encoded is a dead letter."""
         try:
             value = self.encoder.order(
                 update.order,
                 slot=update.slot,
                 session_id=update.session_id,
                 receive_time_us=update.receive_time_us,
+                source=update.source,
             )
         except Exception as error:  # noqa: BLE001 -- whatever it holds: the next one is written
             _log.error("order_unencodable", slot=update.slot, error=type(error).__name__)
             self.reject_text(ORDER_UNENCODABLE, update.raw, update.slot, update.session_id)
             return
         self.orders += 1
+        self.orders_reconciled += update.source == "reconciled"
         self.producer.produce(
             self.topics.orders,
             value,
@@ -341,6 +349,8 @@ class SlotPipeline:
         self._open = True
         self.session_id = session_id
         self.transcoder.open_session(session_id)
+        if self._pipeline.session_opened is not None:
+            self._pipeline.session_opened(self.slot, session_id)
 
     def expect(self, tokens: Iterable[int]) -> None:
         """Treat the next packet of each token as a snapshot."""

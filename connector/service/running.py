@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from connector.cluster.layout import slots_by_account
@@ -10,14 +11,16 @@ from connector.codec import Transcoder
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import all_written
 from connector.kafka.records import InstrumentEncoder, RecordEncoder
+from connector.kite.config import MAX_CONNECTIONS_PER_KEY
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import Handler
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.service.instruments import Instruments
 from connector.service.latest import Latest
 from connector.service.order_deduplicator import OrdersTopic
+from connector.service.order_reconciler import OrderReconciler
 from connector.service.outside import Outside
-from connector.service.pipeline import Pipeline
+from connector.service.pipeline import ORDER_WITHOUT_ID, Pipeline
 from connector.service.slots import SlotOwner
 
 DRAIN_POLL_SECONDS = 0.01
@@ -70,6 +73,7 @@ class Running:
             self._accounts.__getitem__,
             owned=self._owned if clustered else None,
             announced=self._announced,
+            opened=self._opened,
             latest=latest,
             clock=outside.clock,
         )
@@ -79,6 +83,13 @@ class Running:
             lambda: producer.broker_reachable,
             retry_seconds=outside.retry_max_seconds,
         )
+        self._reconcilers: dict[int, OrderReconciler] = {}
+        if settings.feed.reconcile_orders:
+            for slot, number in slots_by_account(settings.accounts).items():
+                if slot == number * MAX_CONNECTIONS_PER_KEY:
+                    self._reconcilers[slot] = self._reconciler(
+                        outside, slot, credentials[self._accounts[slot]]
+                    )
         self.instruments: Instruments | None = None
         """None where the settings load no list."""
         if settings.instrument_master.load:
@@ -98,6 +109,7 @@ class Running:
         works = self.instruments.works() if self.instruments is not None else []
         if self.pipeline.latest is not None:
             works.append(("latest", self.pipeline.latest.run()))
+        works += [(f"orders-{slot}", one.run()) for slot, one in self._reconcilers.items()]
         return [*works, ("orders", self.orders.run())] if self._clustered else works
 
     async def list_tried(self) -> None:
@@ -135,6 +147,28 @@ class Running:
 
     def _owned(self) -> set[int]:
         return {stats.slot for stats in self._owner.stats()}
+
+    def _reconciler(self, outside: Outside, slot: int, credentials: Credentials) -> OrderReconciler:
+        return OrderReconciler(
+            slot,
+            lambda: outside.orders_of(credentials),
+            lambda: self.drained(slot),
+            outside.orders_since,
+            write=self.pipeline.write_order,
+            reject=partial(self.pipeline.reject_text, ORDER_WITHOUT_ID),
+            failed=self._orders_unknown,
+            clock=outside.clock,
+            settle_seconds=outside.orders_settle_seconds,
+            pause_seconds=outside.orders_pause_seconds,
+        )
+
+    def _opened(self, slot: int, session_id: int) -> None:
+        if (reconciler := self._reconcilers.get(slot)) is not None:
+            reconciler.opened(session_id)
+
+    def _orders_unknown(self, slot: int, reason: str) -> None:
+        now_ms = self._clock.time_us() // 1000
+        self.event(ConnectionEvent(EventType.ORDERS_NOT_RECONCILED, slot, now_ms, reason=reason))
 
     def _announced(self, etag: str) -> None:
         if self.instruments is not None:

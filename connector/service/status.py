@@ -185,6 +185,8 @@ class ServiceStatus:
     """How many order updates there were, each counted once."""
     order_repeats: int = 0
     """How many copies of them came on other connections and were left out."""
+    orders_reconciled: int = 0
+    """How many order updates no socket had brought: Kite's list of orders told of them."""
     events: int = 0
     instruments: int = 0
     """How many records of the instrument master were written, where they changed."""

@@ -175,6 +175,7 @@ class Reporter:
             "implausible_times": pipeline.implausible_times,
             "orders": pipeline.orders,
             "order_repeats": pipeline.order_desk.repeats,
+            "orders_reconciled": pipeline.orders_reconciled,
             "events": pipeline.events,
             "instruments": pipeline.instruments,
             "latest": pipeline.latest_written,

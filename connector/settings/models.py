@@ -45,6 +45,11 @@ class FeedSettings(Section):
     root: WebSocketUrl = Field("wss://ws.kite.trade", description="Open WebSockets at this URL.")
     rest: HttpUrl = Field("https://api.kite.trade", description="Call the REST API at this URL.")
     login: HttpUrl = Field("https://kite.zerodha.com", description="A human logs in at this URL.")
+    reconcile_orders: bool = Field(
+        True,
+        description="After a connection was opened, ask the REST API for the day's orders, and "
+        "write those updates that no socket brought.",
+    )
 
 
 class AccountSettings(Section):

@@ -117,7 +117,8 @@ CREATE TABLE IF NOT EXISTS `orders_queue` (
   `placed_by` Nullable(String),
   `disclosed_quantity` Nullable(Int64),
   `status_message_raw` Nullable(String),
-  `meta` Nullable(String)
+  `meta` Nullable(String),
+  `source` Nullable(String)
 ) ENGINE = Kafka
 SETTINGS
   kafka_broker_list = 'localhost:9092',
@@ -165,6 +166,7 @@ CREATE TABLE IF NOT EXISTS `orders` (
   `disclosed_quantity` Nullable(Int64),
   `status_message_raw` Nullable(String),
   `meta` Nullable(String),
+  `source` Nullable(String),
   `kafka_topic` LowCardinality(String),
   `kafka_partition` UInt64,
   `kafka_offset` UInt64,

@@ -83,6 +83,7 @@ CREATE TABLE `orders` (
   `disclosed_quantity` BIGINT COMMENT 'Quantity that the market is shown; 0 for all.',
   `status_message_raw` STRING COMMENT 'The reason as the order management system or the exchange gave it.',
   `meta` STRING COMMENT 'What Kite keeps with the order, such as the legs of an iceberg: a JSON object.',
+  `source` STRING COMMENT 'feed: a socket brought the update. reconciled: no socket had, and Kite''s list of the day''s orders told of it later; what the order was in between is not known.',
   WATERMARK FOR `event_time` AS `event_time` - INTERVAL '5' SECOND
 ) WITH (
   'connector' = 'kafka',

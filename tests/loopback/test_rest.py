@@ -185,6 +185,18 @@ async def test_an_order_for_what_cannot_be_traded(server, http, change):
         assert (await answer.json())["error_type"] == "InputException"
 
 
+async def test_the_client_lists_the_orders_of_the_day(server, http):
+    async with rest(server, access_token="simulated_token") as client:
+        assert await client.orders() == []
+        async with http.post(f"{server.rest_url}/orders/regular", data=ORDER, headers=GOOD):
+            pass
+        (order,) = await client.orders()
+    assert (order["status"], order["instrument_token"]) == ("OPEN", 408065)
+    async with rest(server, access_token="old") as client:
+        with pytest.raises(RestTokenError):
+            await client.orders()
+
+
 async def test_orders_that_are_not_there(server, http):
     for method, path in (("GET", "/orders/1"), ("DELETE", "/orders/regular/1")):
         async with http.request(method, server.rest_url + path, headers=GOOD) as answer:

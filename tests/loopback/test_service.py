@@ -84,6 +84,36 @@ async def test_every_exchange_arrives_as_it_was_sent():
                 assert record.timestamp_ms == record.value["receive_time_us"] // 1000
 
 
+def place_order(simulator):
+    """A market order, filled at once; returns its order_id."""
+    account = simulator.access.entry("simulated_key").account
+    form = {"exchange": "NSE", "tradingsymbol": "INFY", "transaction_type": "BUY",
+            "order_type": "MARKET", "product": "CNC", "quantity": "1"}  # fmt: skip
+    return simulator.place_order(account, "regular", form)[0]["order_id"]
+
+
+async def test_orders_that_changed_while_no_socket_was_open_are_reconciled_once():
+    async with stack() as around:
+        async with service(around, orders_settle_seconds=0.0) as running:
+            brought = place_order(around.simulator)
+            await until(lambda: running.status().order_repeats == 4)  # of OPEN and COMPLETE
+        missed = []
+        for _ in range(2):
+            missed.append(place_order(around.simulator))
+            async with service(around, orders_settle_seconds=0.0) as running:
+                await until(lambda: running.status().orders_reconciled == 1)
+        orders = (await around.records(TOPICS.orders))[TOPICS.orders]
+        told = [(one.key, one.value["status"], one.value["source"]) for one in orders]
+        assert sorted(told) == sorted(
+            [
+                (brought, "OPEN", "feed"),
+                (brought, "COMPLETE", "feed"),
+                *((order_id, "COMPLETE", "reconciled") for order_id in missed),
+            ]
+        )
+        assert json.loads(orders[-1].value["payload"])["exchange_order_id"]
+
+
 async def test_an_order_update_is_there_once():
     async with stack() as around, service(around) as running:
         for number in range(3):

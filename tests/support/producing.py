@@ -11,7 +11,7 @@ SCHEMA_IDS = {topic: number for number, topic in enumerate(TOPICS.all_ticks().va
 
 
 class PlainEncoder:
-    def order(self, order, *, slot, session_id, receive_time_us):
+    def order(self, order, *, slot, session_id, receive_time_us, source):
         return f"order {order.order_id} {slot} {session_id} {receive_time_us}".encode()
 
     def event(self, event, *, account):

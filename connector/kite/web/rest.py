@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -27,6 +27,8 @@ LOGIN_ROOT = "https://kite.zerodha.com"
 
 _VERSION = "3"
 MAX_ANSWER_BYTES: Final = 2**20
+MAX_ORDERS_BYTES: Final = 16 * 2**20
+"""The orders of a day may have so many bytes: some ten thousand of them."""
 MAX_LIST_BYTES: Final = 24 * 2**20
 """The list of instruments may have so many bytes, unpacked: it has about 9 MiB, and a list of this
 size fits into the memory that the chart allows."""
@@ -35,6 +37,9 @@ MAX_LIST_WIRE_BYTES: Final = 12 * 2**20
 LIST_SECONDS: Final = 60.0
 """All of the list must have come after so long, however it drips."""
 _LONGEST_PAUSE_SECONDS = 10.0
+
+
+_T = TypeVar("_T")
 
 
 class KiteSession(NamedTuple):
@@ -158,7 +163,7 @@ class KiteRest:
             lambda: self._send("POST", "/session/token", form=form, hide=(key, request, secret)),
             _not_reached,
         )
-        data = _data(answer)
+        data = _data(answer, dict)
         token = data.get("access_token")
         if not isinstance(token, str) or not token:
             raise RestError(answer.status, "DataException", "the answer has no access_token")
@@ -210,6 +215,24 @@ class KiteRest:
             return None
         # a damaged character is its row's matter, not that of all others
         return InstrumentDump(answer.body.decode(errors="replace"), answer.etag)
+
+    async def orders(self) -> list[Any]:
+        """Fetch the orders of the day, each as it is now.
+
+        Source: kite.trade/docs/connect/v3/orders, "Retrieving orders".
+
+        Returns:
+            What should be objects, as Kite made them: nothing of them is checked.
+
+        Raises:
+            RestTokenError: the session is over.
+            RestError: any other error that Kite answers with.
+            FeedUnreachableError: no connection, no answer in time, or one that is cut off.
+        """
+        answer = await self._retried(
+            lambda: self._send("GET", "/orders", max_bytes=MAX_ORDERS_BYTES), _temporary
+        )
+        return _data(answer, list)
 
     async def _retried(
         self, send: Callable[[], Any], again: Callable[[Exception], bool]
@@ -286,12 +309,12 @@ def _kite_error(answer: _Answer, redactor: Redactor) -> RestError:
     return kind(answer.status, error_type, redactor.foreign(told.message))
 
 
-def _data(answer: _Answer) -> Mapping[str, Any]:
+def _data(answer: _Answer, kind: type[_T]) -> _T:
     try:
         data = json.loads(answer.body)["data"]
     except (ValueError, TypeError, KeyError, RecursionError):
         data = None
-    if not isinstance(data, dict):
+    if not isinstance(data, kind):
         raise RestError(answer.status, "DataException", "the answer is not one of Kite's")
     return data
 

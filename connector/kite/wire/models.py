@@ -459,6 +459,7 @@ class EventType(StrEnum):
         SLOT_PAUSED: of the service: a command paused it; its socket asks for nothing.
         SLOT_STOPPED: of the service: a command closed its socket for the time being.
         SLOT_RESUMED: of the service: a command ended that.
+        ORDERS_NOT_RECONCILED: of the service: what became of orders meanwhile is not known.
         INSTRUMENT_EXPIRED: of the service: an instrument is no longer listed.
         INSTRUMENT_CHANGED: of the service: a token means another instrument.
         INSTRUMENT_LIST_HELD_BACK: of the service: a list differs too much from the one before.
@@ -481,6 +482,7 @@ class EventType(StrEnum):
     FAILED = "failed"
     CLOSED = "closed"
     COUNT = "count"
+    ORDERS_NOT_RECONCILED = "orders_not_reconciled"
     SLOT_PAUSED = "slot_paused"
     SLOT_STOPPED = "slot_stopped"
     SLOT_RESUMED = "slot_resumed"

@@ -31,4 +31,6 @@ async def test_a_slot_is_drained_when_its_records_are_settled(service):
 async def test_without_a_list_there_is_none_to_refresh_or_to_wait_for(service):
     assert not service.running.can_refresh
     await service.running.list_tried()
-    assert service.running.works() == []
+    ((name, work),) = service.running.works()
+    work.close()
+    assert name == "orders-0"

@@ -265,6 +265,18 @@ async def test_an_answer_that_is_far_too_long_is_none():
         await client((200, [b" " * 2**16] * 17)).exchange("r", "s")
 
 
+async def test_orders_of_a_day_that_are_far_too_long_are_none(monkeypatch):
+    monkeypatch.setattr("connector.kite.web.rest.MAX_ORDERS_BYTES", 1000)
+    with pytest.raises(FeedUnreachableError, match="more than 1000 bytes"):
+        await client(*[(200, bytes(1001))] * 4).orders()
+
+
+@pytest.mark.parametrize("data", ["{}", '{"data": null}', '{"data": {"1": []}}', "[]", "x"])
+async def test_orders_that_are_no_list_are_none(data):
+    with pytest.raises(RestError, match="not one of Kite's"):
+        await client((200, data.encode())).orders()
+
+
 async def test_a_list_that_drips_has_one_deadline(monkeypatch):
     monkeypatch.setattr("connector.kite.web.rest.LIST_SECONDS", 0.01)
     ends = asyncio.Event()

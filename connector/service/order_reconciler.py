@@ -1,0 +1,208 @@
+"""Order updates that no socket brought: found in Kite's list of the day's orders.
+
+While no socket of an account is open, what becomes of its orders is told to nobody, and never told
+again. So whoever owns the account's first slot asks for the day's orders after that slot's
+connection was opened, reads what the topic has of the day, and writes the state of each order that
+is not there. It remembers nothing: the topic knows, over restarts and replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, NoReturn
+
+import structlog
+
+from connector.errors import ConnectorError, RestError, reason_of
+from connector.kafka.tail import TailRecord
+from connector.kite.clock import IST, Clock
+from connector.kite.wire.models import Order, OrderStatus
+from connector.kite.wire.orders import parse_order
+from connector.service.order_deduplicator import Update
+
+_log = structlog.get_logger("connector.service.orders")
+
+SETTLE_SECONDS: Final = 5.0
+"""The list is asked for so long after the opening of a connection: by then it is as new as the
+sockets, and copies that others of these brought are in the topic."""
+PAUSE_SECONDS: Final = (30.0, 60.0, 120.0, 300.0)
+"""Tries that failed for a time are so far apart; after the last one it is told, and the next
+opening asks again. Each is a handful of requests at most, of 10 a second that a key may send."""
+_ENDS: Final = {OrderStatus.COMPLETE, OrderStatus.CANCELLED, OrderStatus.REJECTED}
+_LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
+
+
+class OrderState(NamedTuple):
+    """What an update changes of an order, as far as sockets and the list have the same words.
+
+    A socket says UPDATE where the list says OPEN, so that only ends count.
+    """
+
+    end: str | None
+    quantity: int | None
+    filled_quantity: int | None
+    price: float | None
+    trigger_price: float | None
+
+
+class Written(NamedTuple):
+    """The newest update of an order that is in the topic."""
+
+    state: OrderState
+    updated: datetime
+    receive_time_us: int
+
+
+def state_of(order: Order) -> OrderState:
+    """Return what an update says of an order."""
+    return OrderState(
+        order.status.value if order.status in _ENDS else None,
+        order.quantity,
+        order.filled_quantity,
+        order.price,
+        order.trigger_price,
+    )
+
+
+def updated(order: Order) -> datetime:
+    """Return when an order changed last, by the exchange or else by Kite; whole seconds."""
+    return order.exchange_update_timestamp or order.order_timestamp or _LONG_AGO
+
+
+def missing(orders: Iterable[Order], written: Mapping[str, Written], asked_us: int) -> list[Order]:
+    """Return the orders whose state the topic does not have, in the order of their update times.
+
+    Args:
+        orders: Kite's list.
+        written: order_id → the newest update in the topic, which was read after the list.
+        asked_us: when the list was asked for, UTC microseconds: what a socket brought since is
+            newer than the list.
+    """
+
+    def unknown(order: Order) -> bool:
+        known = written.get(order.order_id)
+        return known is None or (
+            known.receive_time_us < asked_us
+            and known.updated <= updated(order)
+            and known.state != state_of(order)
+        )
+
+    return sorted(filter(unknown, orders), key=updated)
+
+
+class OrderReconciler:
+    """Reconciles the orders of one account.
+
+    Args:
+        slot: the account's first one.
+        fetch: asks for the day's orders.
+        settled: waits until Kafka has whatever was received so far.
+        read: reads the topic of order updates from a time on, UTC milliseconds, to its end.
+        write: writes an update.
+        reject: keeps a row that is no order, as JSON.
+        failed: is told why the orders could not be reconciled.
+        clock: for times of records and of the day.
+        settle_seconds: see `SETTLE_SECONDS`.
+        pause_seconds: see `PAUSE_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        slot: int,
+        fetch: Callable[[], Awaitable[list[Any]]],
+        settled: Callable[[], Awaitable[None]],
+        read: Callable[[int], AsyncIterator[TailRecord]],
+        *,
+        write: Callable[[Update], None],
+        reject: Callable[[str, int, int], None],
+        failed: Callable[[int, str], None],
+        clock: Clock,
+        settle_seconds: float = SETTLE_SECONDS,
+        pause_seconds: tuple[float, ...] = PAUSE_SECONDS,
+    ) -> None:
+        self.slot = slot
+        self._fetch = fetch
+        self._settled = settled
+        self._read = read
+        self._write = write
+        self._reject = reject
+        self._failed = failed
+        self._clock = clock
+        self._settle_seconds = settle_seconds
+        self._pause_seconds = pause_seconds
+        self._session_id = 0
+        self._opened = asyncio.Event()
+
+    def opened(self, session_id: int) -> None:
+        """Ask soon: the slot's connection was opened."""
+        self._session_id = session_id
+        self._opened.set()
+
+    async def run(self) -> NoReturn:
+        """Reconcile after each opening, until the task is cancelled."""
+        while True:
+            await self._opened.wait()
+            await asyncio.sleep(self._settle_seconds)
+            self._opened.clear()
+            await self._reconcile_in_time()
+
+    async def _reconcile_in_time(self) -> None:
+        for pause_seconds in (*self._pause_seconds, None):
+            try:
+                await self._reconcile()
+            except ConnectorError as error:
+                reason = reason_of(error)
+                lasting = isinstance(error, RestError) and not error.temporary
+                if lasting or pause_seconds is None:
+                    _log.warning("orders_not_reconciled", slot=self.slot, reason=reason)
+                    self._failed(self.slot, reason)
+                    return
+                _log.info("orders_not_reconciled_yet", slot=self.slot, reason=reason)
+            else:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), pause_seconds)
+                return  # opened again: that asks for itself
+
+    async def _reconcile(self) -> None:
+        asked_us = self._clock.time_us()
+        rows = await self._fetch()
+        orders = []
+        for row in rows:
+            if isinstance(row, dict) and (order := parse_order(row)).order_id:
+                orders.append(order)
+            else:
+                self._reject(_text(row), self.slot, self._session_id)
+        if not orders:
+            return
+        await self._settled()
+        ids = {order.order_id for order in orders}
+        written = {}
+        async for record in self._read(_midnight_ms(asked_us)):
+            # what cannot be decoded is not known, and so is written twice
+            if record.key in ids and isinstance(record.value, dict):
+                known = parse_order(json.loads(record.value["payload"]))
+                written[record.key] = Written(
+                    state_of(known), updated(known), record.value["receive_time_us"]
+                )
+        found = missing(orders, written, asked_us)
+        for order in found:
+            self._write(
+                Update(order, _text(order.payload), self.slot, self._session_id,
+                       self._clock.time_us(), "reconciled")
+            )  # fmt: skip
+        _log.info("orders_reconciled", slot=self.slot, orders=len(orders), written=len(found))
+
+
+def _midnight_ms(time_us: int) -> int:
+    """Return when the day of a time began in India: Kite's list begins anew with each day."""
+    day = datetime.fromtimestamp(0, IST) + timedelta(microseconds=time_us)
+    return round(day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+
+
+def _text(row: object) -> str:
+    return json.dumps(row, separators=(",", ":"))

@@ -1,0 +1,190 @@
+import asyncio
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.kite.wire.orders import parse_order
+from connector.service.order_reconciler import (
+    OrderReconciler,
+    Written,
+    missing,
+    state_of,
+    updated,
+)
+from connector.testing import FakeClock, until
+
+DAY = datetime(2026, 1, 30, tzinfo=UTC)
+ASKED_US = round(DAY.timestamp() * 1e6) + 60_000_000
+
+
+def row(order_id="1", second=0, status="OPEN", filled=0, price=10.0, **more):
+    stamp = DAY + timedelta(seconds=second, hours=5, minutes=30)
+    return {
+        "order_id": order_id, "status": status, "quantity": 10, "filled_quantity": filled,
+        "price": price, "trigger_price": 0, "order_timestamp": f"{DAY:%Y-%m-%d} 05:30:00",
+        "exchange_update_timestamp": f"{stamp:%Y-%m-%d %H:%M:%S}", **more,
+    }  # fmt: skip
+
+
+def written(raw, receive_time_us=ASKED_US - 1):
+    order = parse_order(raw)
+    return Written(state_of(order), updated(order), receive_time_us)
+
+
+def test_what_the_topic_has_is_not_missing():
+    filled = row(status="COMPLETE", filled=10, second=5)
+    assert missing([parse_order(filled)], {"1": written(filled)}, ASKED_US) == []
+    # a part was filled: the socket has another word for it than the list
+    part = written(row(status="UPDATE", filled=3, second=4))
+    assert missing([parse_order(row(filled=3, second=4))], {"1": part}, ASKED_US) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"status": "COMPLETE", "filled": 10}, {"status": "CANCELLED"}, {"filled": 4}, {"price": 11.0}],
+)
+def test_what_changed_since_is_missing(changed):
+    now = parse_order(row(second=9, **changed))
+    assert missing([now], {"1": written(row(second=5))}, ASKED_US) == [now]
+    assert missing([now], {}, ASKED_US) == [now]
+
+
+def test_a_list_that_is_older_than_the_topic_takes_nothing_back():
+    """What a socket brought while the list was on its way, or before Kite's list knew of it."""
+    old = parse_order(row(second=5))
+    filled = row(status="COMPLETE", filled=10, second=9)
+    assert missing([old], {"1": written(filled)}, ASKED_US) == []
+    same_second = row(status="COMPLETE", filled=10, second=5)
+    assert missing([old], {"1": written(same_second, ASKED_US)}, ASKED_US) == []
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("123"), st.integers(0, 5), st.integers(0, 3)), max_size=12)
+)
+def test_the_newest_state_of_each_order_is_there_afterwards_once(updates):
+    """Whatever sockets brought before: one look writes what is missing, the next one nothing."""
+    listed, known = {}, {}
+    for number, (order_id, second, filled) in enumerate(updates):
+        before = listed.get(order_id)
+        at = max(second, before[0] if before else 0)
+        raw = row(order_id, at, filled=filled)
+        listed[order_id] = at, raw
+        if number % 2:
+            known[order_id] = written(raw)
+    orders = [parse_order(raw) for _, raw in listed.values()]
+    found = missing(orders, known, ASKED_US)
+    assert [updated(order) for order in found] == sorted(updated(order) for order in found)
+    for order in found:
+        known[order.order_id] = Written(state_of(order), updated(order), ASKED_US)
+    assert {order.order_id: state_of(order) for order in orders} == {
+        order_id: one.state for order_id, one in known.items()
+    }
+    assert missing(orders, known, ASKED_US) == []
+
+
+class Kit:
+    """A reconciler whose Kite answers what the test says, in turn."""
+
+    def __init__(self, *answers, topic=(), pauses=(0.0,)):
+        self.answers = list(answers)
+        self.asked = 0
+        self.topic = topic
+        self.since_ms = None
+        self.updates, self.rejected, self.failures = [], [], []
+        self.clock = FakeClock()
+        self.reconciler = OrderReconciler(
+            3, self.fetch, self.settled, self.read,
+            write=self.updates.append,
+            reject=lambda text, slot, session_id: self.rejected.append((text, slot, session_id)),
+            failed=lambda slot, reason: self.failures.append((slot, reason)),
+            clock=self.clock, settle_seconds=0, pause_seconds=pauses,
+        )  # fmt: skip
+
+    async def fetch(self):
+        self.asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def settled(self):
+        pass
+
+    async def read(self, since_ms):
+        self.since_ms = since_ms
+        for raw in self.topic:
+            value = {"payload": json.dumps(raw), "receive_time_us": 0}
+            yield SimpleNamespace(key=raw["order_id"], value=value)
+        yield SimpleNamespace(key="1", value=b"of another program")
+
+    @contextlib.asynccontextmanager
+    async def opened(self):
+        task = asyncio.create_task(self.reconciler.run())
+        self.reconciler.opened(77)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_no_socket_brought_is_written_in_the_order_of_its_time():
+    late, early, known = row("1", 9, "COMPLETE", 10), row("2", 4, "CANCELLED"), row("3", 1)
+    kit = Kit([late, early, known], topic=[row("1", 2), known])
+    async with kit.opened():
+        await until(lambda: len(kit.updates) == 2)
+    first, second = kit.updates
+    assert (first.order.order_id, second.order.order_id) == ("2", "1")
+    assert (first.slot, first.session_id, first.source) == (3, 77, "reconciled")
+    assert json.loads(first.raw) == early
+    begun = datetime.fromtimestamp(kit.since_ms / 1000, UTC) + timedelta(hours=5, minutes=30)
+    assert (begun.hour, begun.minute, begun.second) == (0, 0, 0)
+
+
+async def test_a_row_that_is_no_order_is_kept_as_a_dead_letter():
+    kit = Kit([["no order"], {"status": "OPEN"}, row()])
+    async with kit.opened():
+        await until(lambda: kit.updates)
+    assert kit.rejected == [('["no order"]', 3, 77), ('{"status":"OPEN"}', 3, 77)]
+
+
+async def test_what_is_for_a_time_is_tried_again():
+    kit = Kit(FeedUnreachableError("http://x", "refused"), [row()])
+    async with kit.opened():
+        await until(lambda: kit.updates)
+    assert (kit.asked, kit.failures) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        ([FeedUnreachableError("http://x", "refused")] * 2, "refused"),
+        ([RestTokenError(403, "TokenException", "Incorrect api_key")], "Incorrect api_key"),
+        ([RestError(403, "PermissionException", "Insufficient permission")], "Insufficient"),
+    ],
+)
+async def test_what_lasts_is_told_and_the_next_opening_asks_again(errors, reason):
+    kit = Kit(*errors, [row()])
+    async with kit.opened():
+        await until(lambda: kit.failures)
+        ((slot, told),) = kit.failures
+        assert slot == 3
+        assert reason in told
+        kit.reconciler.opened(78)
+        await until(lambda: kit.updates)
+    assert kit.asked == len(errors) + 1
+    assert kit.updates[0].session_id == 78
+
+
+async def test_a_new_opening_does_not_wait_for_an_old_pause():
+    kit = Kit(FeedUnreachableError("http://x", "refused"), [row()], pauses=(3600.0,))
+    async with kit.opened():
+        await until(lambda: kit.asked == 1)
+        kit.reconciler.opened(78)
+        await until(lambda: kit.updates)
