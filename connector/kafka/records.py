@@ -6,6 +6,7 @@ framed by `connector.codec`; all others are too few for that, and go through fas
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import json
@@ -228,18 +229,12 @@ class RecordDecoder:
         schema, source = self._schema(topic, schema_id)
         encoded = value[_PREFIX_BYTES:]
         if source == "shipped":
-            encoded += self._appended_nulls(topic)
+            encoded += _appended_nulls(self._shipped[topic])
         try:
             body = fastavro.schemaless_reader(io.BytesIO(encoded), schema, None)
         except (EOFError, ValueError, OverflowError, LookupError, TypeError) as exc:
             raise ValueError(f"{topic}: a value that schema {schema_id} does not describe") from exc
         return Decoded(body, schema_id, source)
-
-    def _appended_nulls(self, topic: str) -> bytes:
-        """What an older version's body lacks: a null, one zero byte, for each appended field."""
-        fields = schemas.load(self._shipped[topic])["fields"]
-        appended = itertools.takewhile(lambda field: "null" in field["type"], reversed(fields))
-        return b"\x00" * len(list(appended))
 
     def _schema(self, topic: str, schema_id: int) -> tuple[Any, Literal["registry", "shipped"]]:
         parsed = self._parsed.get(schema_id)
@@ -264,6 +259,14 @@ class RecordDecoder:
         if name not in self._parsed:
             self._parsed[name] = fastavro.parse_schema(schemas.load(name))
         return self._parsed[name], "shipped"
+
+
+@functools.cache
+def _appended_nulls(schema: str) -> bytes:
+    """What an older version's body lacks: a null, one zero byte, for each appended field."""
+    fields = schemas.load(schema)["fields"]
+    appended = itertools.takewhile(lambda field: "null" in field["type"], reversed(fields))
+    return b"\x00" * len(list(appended))
 
 
 def _count(count: TickCount) -> dict[str, Any]:
