@@ -231,6 +231,18 @@ class CaptureError(ConnectorError):
         return f"{self.path} is not a good capture: {self.reason}"
 
 
+class ArchiveError(ConnectorError):
+    """A file that is none of `kite-connector export`, or cannot be read."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} is no file of ticks that can be read: {self.reason}"
+
+
 class FeedError(ConnectorError):
     """The base of what goes wrong on the side of Kite."""
 

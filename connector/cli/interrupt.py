@@ -10,9 +10,11 @@ the signal then.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from typing import Final
 
 EXIT_CODE: Final = 130
@@ -42,6 +44,30 @@ def is_the_end() -> None:
     """Let Ctrl-C end the process with 0: it is the documented end of a command that only shows."""
     global _exit_code  # noqa: PLW0603 - a process has one exit code
     _exit_code = 0
+
+
+@contextlib.contextmanager
+def asks_to_stop() -> Iterator[Callable[[], bool]]:
+    """Have Ctrl-C and SIGTERM ask for an end in order; whether they did is what this is asked.
+
+    For a command that has something to flush or to take away. A second one ends it at once.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if asked:
+            os._exit(EXIT_CODE)
+        asked.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        # once asked it is the end: to `_wait`, which may not have seen the signal yet,
+        # the handler from before would mean an end at once
+        if not asked:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _wait(read: int) -> None:

@@ -59,3 +59,8 @@ def moment_ms(text: str, option: str, now: datetime | None = None) -> int:
     if time is None:
         raise SettingsError([SettingProblem(option, f"{text!r} is no time; allowed are {TIMES}")])
     return max(0, round(time.timestamp() * 1000))
+
+
+def text_of(at_ms: int) -> str:
+    """Return a time in UTC milliseconds as India's, in a form that `time_of` reads."""
+    return datetime.fromtimestamp(at_ms / 1000, IST).isoformat(timespec="milliseconds")

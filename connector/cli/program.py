@@ -40,6 +40,8 @@ class _Program(CommandGroup):
                 "record": "feed:record",
                 "tail": "tail:tail",
                 "verify": "verify:verify",
+                "export": "export:export",
+                "replay": "replay:replay",
                 "schemas": "schemas:schemas",
                 "kafka-resources": "resources:kafka_resources",
             }.items()

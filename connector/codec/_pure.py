@@ -54,14 +54,14 @@ def _varint(rest: int) -> bytes:
     return encoded + _LAST[rest]
 
 
-def _long(number: int) -> bytes:
+def long_of(number: int) -> bytes:
     """Avro's long. Where a number is never negative, its zigzag is just `number << 1`."""
     return _varint((number << 1) ^ (number >> 63))
 
 
 def _string(text: str) -> bytes:
     encoded = text.encode("utf-8", "replace")
-    return _long(len(encoded)) + encoded
+    return long_of(len(encoded)) + encoded
 
 
 def _time(seconds: int) -> bytes:
@@ -162,7 +162,7 @@ class Transcoder:
 
     def open_session(self, session_id: int) -> None:
         self.next_tally()
-        self._session = _long(self._slot) + _long(session_id)
+        self._session = long_of(self._slot) + long_of(session_id)
         self._sequence = self._tallied = 0
         for token in [token for token, known in self._instruments.items() if known.stray]:
             del self._instruments[token]
@@ -205,9 +205,9 @@ class Transcoder:
         confirmed: list[tuple[int, Mode]] = []
         rejected: list[tuple[str, bytes]] = []
         packets, leftover = split_frame(frame)
-        received = _long(receive_time_us)
+        received = long_of(receive_time_us)
         receive_ms = receive_time_us // 1000
-        receive_event = _long(receive_ms)
+        receive_event = long_of(receive_ms)
         for packet in packets:
             mode = MODES.get(len(packet))
             if mode is None:
@@ -268,7 +268,7 @@ class Transcoder:
     def _identify(self, instrument: _Instrument, token: int, route: _Route) -> bytes:
         symbol = self._symbols.get(token)
         tradingsymbol = _NULL if symbol is None else _SOME + _string(symbol)
-        instrument.identity = _long(token) + route.name + tradingsymbol
+        instrument.identity = long_of(token) + route.name + tradingsymbol
         instrument.partition = partition_of(instrument.key, route.partitions)
         return instrument.identity
 
@@ -351,29 +351,36 @@ def _full(packet: bytes, divisor: float) -> tuple[int, bytes, bytes]:
     return timestamp, b"".join(parts), best
 
 
-class _Body:
+class Body:
     """Reads a body from its beginning; IndexError or ValueError where it is none."""
 
     def __init__(self, value: bytes, at: int) -> None:
-        self._value = value
-        self._at = at
+        self.value = value
+        self.at = at
+        """The place that is read next."""
 
     def long(self) -> int:
+        """A varint, zigzag as Avro's int and long have it."""
         number = shift = 0
         while True:
-            byte = self._value[self._at]
+            byte = self.value[self.at]
             if shift > 63:
                 raise ValueError("a varint without an end")
             number |= (byte & 0x7F) << shift & 0xFFFFFFFFFFFFFFFF
             shift += 7
-            self._at += 1
+            self.at += 1
             if byte < 0x80:
                 return (number >> 1) ^ -(number & 1)
 
+    def time(self, _units_a_ms: int = 1) -> int:
+        """A time that the tick has, a long in these units."""
+        return self.long()
+
     def skip(self, count: int) -> None:
-        if not 0 <= count <= len(self._value) - self._at:
+        """Pass over so many bytes."""
+        if not 0 <= count <= len(self.value) - self.at:
             raise ValueError("a length beyond the end")
-        self._at += count
+        self.at += count
 
     def some(self) -> bool:
         """The branch of a union with null; there are no others."""
@@ -383,6 +390,7 @@ class _Body:
         return branch == 1
 
     def skip_levels(self) -> None:
+        """Pass over one side of the depth."""
         while items := self.long():
             if items < 0:
                 self.long()
@@ -394,17 +402,26 @@ class _Body:
 
 def identity_of(value: bytes) -> tuple[int, int, int]:
     """Return slot, session_id and sequence; `connector.codec.interface.IdentityOf` describes it."""
-    body = _Body(value, 0)
+    return identity(Body(value, 0))
+
+
+def identity(body: Body) -> tuple[int, int, int]:
+    """Read slot, session_id and sequence, and on the way there each time of the tick.
+
+    Raises:
+        ValueError: it is not the value of a tick.
+    """
     try:
         return _identity(body)
     except (IndexError, ValueError):
         raise ValueError("not the value of a tick") from None
 
 
-def _identity(body: _Body) -> tuple[int, int, int]:
+def _identity(body: Body) -> tuple[int, int, int]:
     body.skip(5)  # the framing
-    for _ in range(3):  # event_time, receive_time_us, instrument_token
-        body.long()
+    body.time()  # event_time
+    body.time(1000)  # receive_time_us
+    body.long()  # instrument_token
     body.skip(body.long())  # exchange
     if body.some():  # tradingsymbol
         body.skip(body.long())
@@ -415,10 +432,10 @@ def _identity(body: _Body) -> tuple[int, int, int]:
             body.skip(8) if is_price else body.long()
     if body.some():  # ohlc
         body.skip(4 * 8)
-    for _ in range(5):  # last_trade_time to oi_day_low
+    for is_time in (True, True, False, False, False):  # last_trade_time to oi_day_low
         if body.some():
-            body.long()
+            body.time() if is_time else body.long()
     if body.some():  # depth
         body.skip_levels()
         body.skip_levels()
-    return body.long(), body.long(), body.long()
+    return body.long(), body.time(), body.long()

@@ -53,11 +53,11 @@ def ticks_to_arrow(frames: Iterable[FrameMessage]) -> Any:
     Raises:
         MissingExtraError: numpy or pyarrow is not installed.
     """
-    numpy, arrow = _modules()
+    numpy, arrow = arrow_modules()
     groups = _Groups(numpy)
     for frame in frames:
         groups.add(frame)
-    return arrow.table(_columns(numpy, arrow, groups), schema=_schema())
+    return arrow.table(_columns(numpy, arrow, groups), schema=tick_schema())
 
 
 class _Groups:
@@ -168,7 +168,7 @@ def _finished(numpy: Any, arrow: Any, values: Any, there: Any, modes: Any) -> li
         "tradingsymbol": (inverse.astype("i4"), names),
     }
     columns = []
-    for field in _schema():
+    for field in tick_schema():
         if field.name in words:
             codes_of, words_of = words[field.name]
             column = arrow.DictionaryArray.from_arrays(codes_of, words_of)
@@ -184,8 +184,13 @@ def _finished(numpy: Any, arrow: Any, values: Any, there: Any, modes: Any) -> li
 
 
 @functools.cache
-def _schema() -> Any:
-    _, arrow = _modules()
+def tick_schema() -> Any:
+    """The `pyarrow.Schema` of a table of ticks.
+
+    Raises:
+        MissingExtraError: numpy or pyarrow is not installed.
+    """
+    _, arrow = arrow_modules()
     word = arrow.dictionary(arrow.int32(), arrow.string())
     time = arrow.timestamp("ms", "UTC")
     special = {
@@ -207,7 +212,12 @@ def _kinds() -> dict[str, str]:
     }
 
 
-def _modules() -> tuple[Any, Any]:
+def arrow_modules() -> tuple[Any, Any]:
+    """Return numpy and pyarrow.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
     try:
         import numpy
         import pyarrow

@@ -121,3 +121,25 @@ def test_a_call_to_a_broker_that_never_answers_does_not_hold_it_up():
             process.send_signal(signal.SIGINT)
             out, error = process.communicate(timeout=5)  # it would wait for 10 s
     assert (process.returncode, out, error) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("first", ["SIGINT", "SIGTERM"])
+def test_a_command_that_is_asked_to_stop_ends_in_order_and_a_second_time_at_once(first):
+    code = f"""
+import os, signal, sys
+from connector.cli import interrupt
+
+interrupt.end_at_ctrl_c()
+before = signal.getsignal(signal.SIGINT)
+with interrupt.asks_to_stop() as stop:
+    assert not stop()
+assert signal.getsignal(signal.SIGINT) is before
+with interrupt.asks_to_stop() as stop:
+    os.kill(os.getpid(), signal.{first})
+    assert stop()
+print("in order", flush=True)
+os.kill(os.getpid(), signal.SIGINT)
+print("not reached")
+"""
+    ended = run(code)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "in order\n", "")

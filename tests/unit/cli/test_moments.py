@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connector.cli.moments import moment_ms
+from connector.cli.moments import moment_ms, text_of
 from connector.errors import SettingsError
 
 NOW = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)  # 01:30 of the next day in India
@@ -37,3 +37,8 @@ def test_what_is_no_time_is_refused_with_the_option_and_examples(text):
     with pytest.raises(SettingsError, match="is no time; allowed are 90s, 5m") as caught:
         moment_ms(text, "--from", NOW)
     assert caught.value.problems[0].name == "--from"
+
+
+def test_a_time_is_written_as_it_is_read():
+    assert text_of(1_769_744_700_123) == "2026-01-30T09:15:00.123+05:30"
+    assert moment_ms(text_of(1_769_744_700_123), "--from", NOW) == 1_769_744_700_123

@@ -14,7 +14,7 @@ EDGES = [0, 1, 63, 64, 8191, 8192, 2**20 - 1, 2**20, 2**27, 2**32, 2**41, 2**62,
 def test_long_is_avros(number):
     expected = io.BytesIO()
     fastavro.schemaless_writer(expected, "long", number)
-    assert _pure._long(number) == expected.getvalue()
+    assert _pure.long_of(number) == expected.getvalue()
 
 
 def test_string_is_avros():

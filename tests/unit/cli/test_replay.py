@@ -1,0 +1,40 @@
+"""The options of `kite-connector replay`; what it does is in tests/loopback/test_archive.py."""
+
+import math
+
+import pytest
+
+from connector.cli.replay import _factor, _target
+from connector.errors import SettingsError
+from connector.settings.models import Settings
+
+SETTINGS = Settings.model_validate(
+    {"accounts": [{"api_key": "k"}], "topics": {"prefix": "kite", "tick_partitions": 3}}
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "factor"), [("1", 1), ("10", 10), ("0.5", 0.5), ("1e3", 1000), ("max", math.inf)]
+)
+def test_a_speed_is_read(text, factor):
+    assert _factor(text) == factor
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1e9", "fast", "1" * 5000, "MAX"])
+def test_what_is_no_speed_is_refused_with_what_is_allowed(text):
+    with pytest.raises(
+        SettingsError, match=r"--speed: .* allowed is a number from 0.001"
+    ) as caught:
+        _factor(text)
+    assert len(str(caught.value)) < 200
+
+
+def test_topics_that_are_written_to_are_shaped_as_the_settings_say():
+    target = _target(SETTINGS, "copy")
+    assert target == SETTINGS.topics.model_copy(update={"prefix": "copy"})
+
+
+@pytest.mark.parametrize("prefix", ["kite", "", "a b", "x" * 200])
+def test_a_prefix_that_is_none_or_is_in_use_is_refused(prefix):
+    with pytest.raises(SettingsError, match="--into"):
+        _target(SETTINGS, prefix)
