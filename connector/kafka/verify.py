@@ -144,7 +144,9 @@ class Verifier:
         for place in places:
             reader.tail_from([place])
             message = next(self._to_end(), None)
-            times[place.topic, place.partition] = message.timestamp()[1] if message else math.inf
+            times[place.topic, place.partition] = (
+                message.timestamp()[1] if message is not None else math.inf
+            )
         return times
 
     def _records(self, topic: str, since_ms: int | None) -> Iterator[Message]:
