@@ -65,15 +65,16 @@ def check_config(
 ) -> None:
     """Check the settings: explain what is wrong, else print what applies.
 
-    The output is YAML, with secrets masked and the origin of what was given; a secret that would
-    be sent unencrypted is a warning beside it. Exit code 2 when something is wrong.
+    The output is YAML, with secrets masked, the origin of what was given, and at its end what a
+    start waits for; a secret that would be sent unencrypted is a warning beside it. Exit code 2
+    when something is wrong.
 
     With --connect it tries instead what a start would reach, changes nothing, and ends with 1
     where something does not answer as it should.
     """
     from connector.service.trading_calendar import TradingCalendar
     from connector.settings.clear_text import clear_text
-    from connector.settings.reference import effective
+    from connector.settings.reference import awaited, effective
     from connector.settings.source import load
 
     loaded = load(config)
@@ -84,6 +85,9 @@ def check_config(
         _try(loaded.settings)
         return
     typer.echo(effective(loaded), nl=False)
+    typer.echo("# a start waits for these, alive and not ready:")
+    for one in awaited(loaded.settings):
+        typer.echo(f"#   {one}")
 
 
 def _try(settings: Settings) -> None:

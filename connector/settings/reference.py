@@ -76,6 +76,18 @@ def effective(loaded: Loaded) -> str:
     return "".join(f"{line}\n" for line in _mapping(loaded.settings, (), loaded, 0))
 
 
+def awaited(settings: Settings) -> list[str]:
+    """Return what a start waits for, as long as it takes: alive, and not ready."""
+    waits = [f"Kafka at {settings.kafka.bootstrap_servers}"]
+    if not settings.registry.url.startswith("mock://"):
+        waits.append(f"the schema registry at {settings.registry.url}")
+    for account in settings.accounts:
+        if (path := account.access_token_file) is not None:
+            state = "" if path.exists() else ", which is not there yet"
+            waits.append(f"today's token of account {account.name} in {path}{state}")
+    return waits
+
+
 def _sections(model: type[BaseModel], path: SettingPath, title: str) -> Iterator[str]:
     rows, below = [], []
     for name, info in model.model_fields.items():

@@ -70,6 +70,11 @@ def test_check_config_prints_what_applies(kite, monkeypatch):
     assert (code, err) == (0, "")
     assert "bootstrap_servers: localhost:9092\n" in out
     assert "sesame" not in out
+    assert out.endswith(
+        "# a start waits for these, alive and not ready:\n"
+        "#   Kafka at localhost:9092\n"
+        "#   the schema registry at http://localhost:8081\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["check-config", "run"])

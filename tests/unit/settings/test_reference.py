@@ -1,7 +1,7 @@
 import yaml
 
 from connector.settings.models import Settings
-from connector.settings.reference import effective, markdown
+from connector.settings.reference import awaited, effective, markdown
 from connector.settings.source import leaves, load
 
 SECRET = "sesame-sesame"
@@ -52,3 +52,18 @@ def test_the_origin_is_shown(tmp_path):
     assert f"port: 1234  # {file}:4" in shown
     assert "bootstrap_servers: a:1  # KITE_KAFKA__BOOTSTRAP_SERVERS" in shown
     assert "linger_ms: 20.0\n" in shown
+
+
+def test_what_a_start_waits_for_says_what_is_not_there_yet(tmp_path):
+    token = tmp_path / "token"
+    settings = Settings.model_validate(
+        {
+            "accounts": [{"name": "main", "api_key": "key", "access_token_file": token}],
+            "registry": {"url": "mock://x"},
+        }
+    )
+    kafka, waits = awaited(settings)
+    assert kafka == "Kafka at localhost:9092"
+    assert waits == f"today's token of account main in {token}, which is not there yet"
+    token.write_text("a")
+    assert awaited(settings)[1] == f"today's token of account main in {token}"
