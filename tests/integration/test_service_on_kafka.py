@@ -48,6 +48,31 @@ def token_of(exchange):
     return 999_999 << 8 | exchange.value
 
 
+async def test_orders_that_changed_while_nobody_was_there_are_found_later(
+    bootstrap_servers, registry_url, registry, tmp_path
+):
+    async with service(tmp_path, bootstrap_servers, registry_url) as run:
+        account = run.server.config.accounts[0]
+        (replica,) = await run.start(1)
+        brought = run.server.place_order(account, "regular", ORDER)
+        await run.until_accounted(replica, orders=len(brought))
+        await run.stop(replica)
+        missed = run.server.place_order(account, "regular", ORDER)[-1]
+        (replica,) = await run.start(1)
+        await run.until_accounted(replica, orders=1, orders_reconciled=1)
+        await run.stop(replica)
+        messages = await asyncio.to_thread(read_topic, bootstrap_servers, run.topics.orders)
+        decode = AvroDeserializer(registry)
+        orders = await asyncio.to_thread(lambda: [decode(one.value(), None) for one in messages])
+    told = [(one["order_id"], one["status"], one["source"]) for one in orders]
+    assert sorted(told) == sorted(
+        [
+            *((one["order_id"], one["status"], "feed") for one in brought),
+            (missed["order_id"], missed["status"], "reconciled"),
+        ]
+    )
+
+
 async def test_whatever_the_feed_sends_is_read_with_the_registrys_schemas(
     bootstrap_servers, registry_url, registry, tmp_path
 ):
