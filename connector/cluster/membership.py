@@ -43,6 +43,7 @@ from connector.control.records import (
 from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.groups import cluster_group
+from connector.kafka.logins import Borrowed, follow
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.wire.models import Mode
@@ -292,6 +293,8 @@ class Membership:
 
     def _be_member(self) -> None:
         consumer = Consumer(self.properties(), logger=ClientLog("member"))
+        login = Borrowed(consumer)
+        follow(self._kafka, login)
         try:
             if not self.joined:
                 self._gather(consumer)
@@ -306,6 +309,7 @@ class Membership:
             if self._instance is not None:
                 self._leave(consumer)
         finally:
+            login.give_back()
             # revokes what is owned, through the same callback
             consumer.close()
 

@@ -39,6 +39,7 @@ from connector.errors import (
 from connector.kafka.config import ClientLog, client_properties, is_embedded
 from connector.kafka.diagnosis import translated
 from connector.kafka.groups import leader_transactional_id
+from connector.kafka.logins import Borrowed, follow
 from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
@@ -130,6 +131,7 @@ class ControlLog:
         self._batch_messages = batch_messages
         self._batch_bytes = batch_bytes
         self._producer: Producer | None = None
+        self._login: Borrowed | None = None
         self._reader: Reader | None = None
         # of the present transaction: topic → why a record of it was not taken
         self._refused: dict[str, Code] = {}
@@ -182,6 +184,8 @@ class ControlLog:
             ),
             logger=ClientLog("leader"),
         )
+        self._login = Borrowed(self._producer)
+        follow(self._kafka, self._login)
         try:
             self._producer.init_transactions(self._timeout_seconds)
         except KafkaException as error:
@@ -190,6 +194,7 @@ class ControlLog:
     def close(self) -> None:
         """Give up an open transaction and let the clients go."""
         producer, self._producer = self._producer, None
+        self._login = None
         self._admin = None
         reader, self._reader = self._reader, None
         if producer is not None:

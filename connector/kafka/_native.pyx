@@ -143,6 +143,7 @@ cdef class Client:
     way = "native"
     wakes = True
 
+    cdef object __weakref__
     cdef rd_kafka_t *rk
     cdef Sink sink
     cdef rd_kafka_topic_t **handles
@@ -424,6 +425,21 @@ cdef class Client:
         cdef int flags = PURGE_QUEUE | PURGE_NON_BLOCKING
         if self.rk != NULL:
             rdkafka.purge(self.rk, flags | PURGE_IN_FLIGHT if in_flight else flags)
+
+    def set_sasl_credentials(self, str username, str password):
+        """Use these from the next connection on; any thread may call, the interpreter's lock held.
+
+        Nothing once it is closed, which takes `rk` away before the lock is let go.
+        """
+        cdef rd_kafka_error_t *error
+        name, secret = username.encode(), password.encode()
+        if self.rk == NULL:
+            return
+        error = rdkafka.sasl_set_credentials(self.rk, name, secret)
+        if error != NULL:
+            text = text_of(rdkafka.error_string(error))
+            rdkafka.error_destroy(error)
+            raise exception(INVALID_ARGUMENT, text)
 
     def close(self):
         """End the client and its threads; what was not acknowledged is forgotten."""

@@ -86,6 +86,9 @@ class Client(Protocol):
     def purge(self, *, in_flight: bool) -> None:
         """Have librdkafka give back what is queued, and what is under way where asked to."""
 
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Use these from the next connection on; any thread may call."""
+
     def close(self) -> None:
         """End the client and its threads."""
 

@@ -20,7 +20,9 @@ from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined] 
 
 from connector.errors import SettingProblem, SettingsError
 from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
+from connector.kafka.logins import login_of
 from connector.settings.models import KafkaSettings
+from connector.settings.secret_files import fresh
 
 _DEFAULTS: dict[str, Any] = {
     # an idle broker closes a socket after ten minutes: normal, and not worth a line
@@ -94,10 +96,10 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
         "security.protocol": kafka.security_protocol,
     }
     if kafka.security_protocol.startswith("SASL"):
-        assert kafka.sasl_password is not None  # noqa: S101 - the settings' own validator saw to it
         fixed["sasl.mechanism"] = kafka.sasl_mechanism
-        fixed["sasl.username"] = kafka.sasl_username
-        fixed["sasl.password"] = kafka.sasl_password.get_secret_value()
+        login = login_of(kafka)
+        assert login is not None  # noqa: S101 - the settings' own validator saw to it
+        fixed["sasl.username"], fixed["sasl.password"] = login
     if kafka.security_protocol.endswith("SSL"):
         fixed["enable.ssl.certificate.verification"] = True
         fixed["ssl.endpoint.identification.algorithm"] = "https"
@@ -105,7 +107,9 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
             if (value := getattr(kafka, setting)) is not None:
                 fixed[name] = str(value)
         if kafka.ssl_key_password is not None:
-            fixed["ssl.key.password"] = kafka.ssl_key_password.get_secret_value()
+            fixed["ssl.key.password"] = fresh(
+                kafka.ssl_key_password.get_secret_value(), kafka.ssl_key_password_file
+            )
     properties = {**_DEFAULTS, **kafka.client, **fixed, **own}
     if "group.id" in own:
         properties = {**_CONSUMER_DEFAULTS, **properties}

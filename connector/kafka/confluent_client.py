@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from connector.kafka.logins import Borrowed
 from connector.kafka.spool_format import Headers, Record
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ConfluentClient:
             },
             logger=handlers.log,
         )
+        self._login = Borrowed(self._client)
         self._produce = self._client.produce
         self._unpolled = 0
         self._unstored: tuple[str | None, int | None, int] | None = None
@@ -123,6 +125,11 @@ class ConfluentClient:
         """Have librdkafka give back what is queued, and what is under way where asked to."""
         self._client.purge(in_flight=in_flight, blocking=False)
 
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Use these from the next connection on; any thread may call."""
+        self._login.set_sasl_credentials(username, password)
+
     def close(self) -> None:
         """End the client and its threads."""
+        self._login.give_back()
         self._client.close()

@@ -8,6 +8,7 @@ import structlog
 
 from connector.kafka.clients import Client, Handlers, new_client
 from connector.kafka.config import client_properties, overridden, refused_properties
+from connector.kafka.logins import follow
 from connector.settings.models import KafkaSettings
 
 _PROPAGATION: Final = "topic.metadata.propagation.max.ms"
@@ -69,7 +70,9 @@ def new_producer(
         log = structlog.get_logger("connector.kafka").bind(client=client_id)
         log.warning("kafka_client_properties_ignored", properties=ignored)
     with refused_properties(kafka):
-        return new_client(properties, handlers, wake)
+        client = new_client(properties, handlers, wake)
+    follow(kafka, client)
+    return client
 
 
 def _batch_bytes(kafka: KafkaSettings, most: int) -> int:

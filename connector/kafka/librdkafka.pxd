@@ -87,6 +87,9 @@ cdef extern from "librdkafka.h":
         void (*error_destroy)(rd_kafka_error_t *) noexcept nogil
         int (*poll)(rd_kafka_t *, int) noexcept nogil
         int (*purge)(rd_kafka_t *, int) noexcept nogil
+        rd_kafka_error_t *(*sasl_set_credentials)(
+            rd_kafka_t *, const char *, const char *
+        ) noexcept nogil
         int (*outq_len)(rd_kafka_t *) noexcept nogil
         int64_t (*message_timestamp)(const rd_kafka_message_t *, int *) noexcept nogil
         int (*message_headers)(const rd_kafka_message_t *, rd_kafka_headers_t **) noexcept nogil

@@ -26,6 +26,7 @@ from connector.errors import BrokerUnreachableError, KafkaError, TopicError
 from connector.kafka.config import ClientLog, client_properties, is_embedded, refused_properties
 from connector.kafka.diagnosis import Complaints, passing
 from connector.kafka.groups import reader_group
+from connector.kafka.logins import Borrowed, follow
 from connector.settings.models import KafkaSettings
 
 _T = TypeVar("_T")
@@ -85,6 +86,8 @@ class Reader:
         )
         with refused_properties(kafka):
             self.consumer = Consumer(properties, logger=ClientLog(purpose))
+        self._login = Borrowed(self.consumer)
+        follow(kafka, self._login)
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +102,7 @@ class Reader:
 
     def close(self) -> None:
         """Let the consumer go."""
+        self._login.give_back()
         self.consumer.close()
 
     def partitions(self, topic: str) -> int:

@@ -31,6 +31,7 @@ from connector.kite.proxy import ProxyError, proxy_options
 from connector.kite.web.http import BodyError, failure_reason, read_body
 from connector.redaction import Redactor, cut, one_line
 from connector.settings.models import RegistrySettings
+from connector.settings.secret_files import fresh
 
 MAX_ANSWER_BYTES: Final = 2**20
 """An answer may have so many bytes, unpacked: the longest schema of ours has 7 KiB."""
@@ -91,8 +92,9 @@ class RegistryClient:
             "User-Agent": "kite-connector",
         }
         if settings.username is not None:
-            password = settings.password.get_secret_value() if settings.password else ""
-            pair = f"{settings.username}:{password}"
+            known = settings.password.get_secret_value() if settings.password else ""
+            password = fresh(known, settings.password_file)
+            pair = f"{fresh(settings.username, settings.username_file)}:{password}"
             self._headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
             self._redactor.hide(password, pair)
         self._http: aiohttp.ClientSession | None = None

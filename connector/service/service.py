@@ -25,6 +25,7 @@ from connector.cluster.layout import slots_by_account
 from connector.cluster.view import ClusterView
 from connector.codec import IMPLEMENTATION
 from connector.kafka.acknowledgements import Acknowledgements
+from connector.kafka.logins import Logins, changes
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.records import RecordDecoder
 from connector.kite.clock import IST
@@ -57,6 +58,10 @@ def this_host(url: str) -> str:
     port = urlsplit(url).port
     usual = HttpSettings.model_fields["port"].default
     return socket.gethostname() if port == usual else f"{socket.gethostname()}:{port}"
+
+
+def _nobody(_secret: str) -> None:
+    """Hide a secret from no log: there is none."""
 
 
 class Service:
@@ -114,6 +119,7 @@ class Service:
         )
         self.http = StatusServer(settings.http, self.status, self._reporter.readiness, self.page)
         self._calendar = TradingCalendar(settings)
+        self._logins = Logins(settings.kafka, mask.hide if mask is not None else _nobody)
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_requested = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -185,6 +191,8 @@ class Service:
         if every_seconds := self.settings.logging.summary_seconds:
             self._spawn("summary", self._summarize(every_seconds))
         self._spawn("topics-in-trouble", self._troubles.run())
+        if changes(self.settings.kafka):
+            self._spawn("kafka-login", self._logins.run())
         self._spawn("start", self._begin())
 
     async def close(self) -> bool:

@@ -87,7 +87,12 @@ class SlotOwner(Protocol):
 def credentials_of(account: AccountSettings) -> Credentials:
     """Return an account's credentials, from wherever the settings say."""
     if account.access_token_file is not None:
-        return FileCredentials(account.api_key, account.access_token_file, account.name)
+        return FileCredentials(
+            account.api_key,
+            account.access_token_file,
+            account.name,
+            api_key_file=account.api_key_file,
+        )
     return StaticCredentials(account.api_key, account.access_token, account.name)
 
 

@@ -61,8 +61,16 @@ class AccountSettings(Section):
         description="Logs and metrics show this short name in place of the api_key.",
     )
     api_key: SecretStr = Field(min_length=1, description="The api_key of the Kite Connect app.")
+    api_key_file: FilePath | None = Field(
+        None,
+        description="A file that holds the api_key, in place of api_key; beside access_token_file "
+        "it is read again for each connection.",
+    )
     api_secret: SecretStr | None = Field(
         None, description="The app's api_secret, which only `kite-connector login` needs."
+    )
+    api_secret_file: FilePath | None = Field(
+        None, description="A file that holds the api_secret, in place of api_secret."
     )
     access_token: SecretStr | None = Field(
         None, description="The access_token of the day; a file is better, since it can change."
@@ -161,8 +169,15 @@ class KafkaSettings(Section):
         None, description="Log in with this mechanism; the SASL protocols need one."
     )
     sasl_username: str | None = Field(None, description="Log in to brokers under this name.")
+    sasl_username_file: FilePath | None = Field(
+        None, description="A file that holds the name, in place of sasl_username; it may change."
+    )
     sasl_password: SecretStr | None = Field(
         None, description="The password that belongs to sasl_username."
+    )
+    sasl_password_file: FilePath | None = Field(
+        None,
+        description="A file that holds the password, in place of sasl_password; it may change.",
     )
     ssl_ca_file: FilePath | None = Field(
         None,
@@ -176,6 +191,9 @@ class KafkaSettings(Section):
     )
     ssl_key_password: SecretStr | None = Field(
         None, description="The password that ssl_key_file is encrypted with."
+    )
+    ssl_key_password_file: FilePath | None = Field(
+        None, description="A file that holds it, in place of ssl_key_password."
     )
     compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = Field(
         "lz4", description="The producer compresses batches with this codec."
@@ -306,7 +324,13 @@ class RegistrySettings(Section):
     username: str | None = Field(
         None, description="Log in to the registry under this name (basic authentication)."
     )
+    username_file: FilePath | None = Field(
+        None, description="A file that holds the name, in place of username; it may change."
+    )
     password: SecretStr | None = Field(None, description="The password that belongs to username.")
+    password_file: FilePath | None = Field(
+        None, description="A file that holds the password, in place of password; it may change."
+    )
     ca_file: FilePath | None = Field(
         None,
         description="Trust the registry by the authorities in this PEM file; null means the "

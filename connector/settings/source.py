@@ -26,6 +26,7 @@ from connector.files import UnusableFileError, read_bounded
 from connector.redaction import Redactor, cut, one_line, quoted
 from connector.settings.clear_text import clear_text
 from connector.settings.models import Settings
+from connector.settings.secret_files import read_setting
 from connector.settings.yaml_text import YamlTextError, read_yaml
 
 ENV_PREFIX = "KITE_"
@@ -53,10 +54,8 @@ MAX_NAME_CHARS = 60
 
 # of a list: not what Python takes for digits besides (², ٣), nor more of them than it reads
 _PLACE = re.compile(r"[0-9]{1,9}", re.ASCII)
-# misspelt ones too; a file's name is none
-_SECRET_NAME = re.compile(
-    r"(pass|pas*wo?r?d|pwd|secret|token|key|credential).*(?<!_file)$", re.IGNORECASE
-)
+# misspelt ones too
+_SECRET_NAME = re.compile(r"(pass|pas*wo?r?d|pwd|secret|token|key|credential)", re.IGNORECASE)
 _SECRET_PROPERTY = re.compile(r"password|secret|token|key\.pem|jaas|oauthbearer|user\.info")
 
 
@@ -112,6 +111,7 @@ def load(
         _put(tree, path, value, variable, origins, problems)
     if not accounts_required and isinstance(tree, dict) and not tree.get("accounts"):
         tree["accounts"] = [{"api_key": "none"}]
+    _read_setting_files(Settings, tree, (), origins, problems)
     settings = _validate(tree, origins, problems)
     if settings is not None and not settings.allow_insecure:
         problems += [
@@ -268,6 +268,50 @@ def _put(
             here = inside
 
 
+def _read_setting_files(
+    model: type[BaseModel],
+    tree: Any,
+    path: SettingPath,
+    origins: dict[SettingPath, str],
+    problems: list[SettingProblem],
+) -> None:
+    """Set each setting whose value is in a file: NAME_file beside NAME, in any section.
+
+    An access_token may come later, and is left to whoever watches its file.
+    """
+    for name, info in model.model_fields.items():
+        inside = tree.get(name) if isinstance(tree, dict) else None
+        if inner := model_of(info.annotation):
+            _read_setting_files(inner, inside, (*path, name), origins, problems)
+        elif (inner := model_of(item_of(info.annotation))) and isinstance(inside, list):
+            for number, item in enumerate(inside):
+                _read_setting_files(inner, item, (*path, name, number), origins, problems)
+        elif name.endswith("_file") and name != "access_token_file" and inside is not None:
+            setting = name.removesuffix("_file")
+            if setting in model.model_fields:
+                here = (*path, setting)
+                fault = _read_setting_file(tree, setting, inside)
+                origins[here] = str(inside)
+                if fault:
+                    origin = origin_of((*path, name), origins)
+                    problems.append(SettingProblem(name_of((*path, name)), fault, origin))
+
+
+def _read_setting_file(section: dict[str, Any], setting: str, file: Any) -> str:
+    """Set one setting to what its file holds; returns what is wrong."""
+    if section.get(setting) is not None:
+        return f"give {setting} or {setting}_file, not both"
+    # in the place of what could not be read: whether it is there is not in question
+    section[setting] = f"unread-{id(section)}"
+    if not isinstance(file, str) or not file.strip():
+        return "should be the path of a file"
+    try:
+        section[setting] = read_setting(Path(file.strip()))
+    except UnusableFileError as exc:
+        return f"{file}: {exc}"
+    return ""
+
+
 def members_of(annotation: Any) -> list[Any]:
     """What an annotation can be, without None and without Annotated's wrapping."""
     if get_origin(annotation) is Annotated:
@@ -352,7 +396,12 @@ def is_secret_property(name: str) -> bool:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what stands under a name may be a secret, even if it is no setting's."""
+    """Whether what stands under a name may be a secret, even if it is no setting's.
+
+    The path of a file with a secret is none.
+    """
+    if name.endswith("_file"):
+        return False
     return _SECRET_NAME.search(name) is not None or is_secret_property(name)
 
 

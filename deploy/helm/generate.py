@@ -18,6 +18,7 @@ import yaml
 
 from connector.control.plan import WantedWatchlists
 from connector.settings.models import Settings
+from connector.settings.source import is_secret, leaves, variable_of
 
 HERE = Path(__file__).parent
 CHART = HERE / "kite-connector"
@@ -31,13 +32,18 @@ CHART_SETS = (
     "spool.ephemeral",
     "cluster.instance",
     "kafka.sasl_username",
+    "kafka.sasl_username_file",
     "kafka.sasl_password",
+    "kafka.sasl_password_file",
     "kafka.ssl_ca_file",
     "kafka.ssl_certificate_file",
     "kafka.ssl_key_file",
     "kafka.ssl_key_password",
+    "kafka.ssl_key_password_file",
     "registry.username",
+    "registry.username_file",
     "registry.password",
+    "registry.password_file",
     "registry.ca_file",
 )
 NO_CREDENTIALS = {"not": {"pattern": r"password|secret|token|key\.pem|jaas|user\.info"}}
@@ -60,6 +66,15 @@ def settings_schema() -> dict[str, Any]:
     return tree
 
 
+def secret_variables() -> str:
+    """A pattern of the variables that would put a secret into the pod's environment."""
+    secret = [variable_of(path) for path in leaves(Settings) if is_secret(path)]
+    # given whole, as JSON, these hold secrets too
+    whole = ["KITE_ACCOUNTS", "KITE_KAFKA__CLIENT"]
+    names = [name.replace("__0__", "__[0-9]+__") for name in (*secret, *whole)]
+    return f"^({'|'.join(sorted(names))})$"
+
+
 def values_schema() -> dict[str, Any]:
     """The whole schema of the chart's values."""
     schema: dict[str, Any] = yaml.safe_load((HERE / "values.schema.yaml").read_text())
@@ -67,6 +82,8 @@ def values_schema() -> dict[str, Any]:
     whole = WantedWatchlists.model_json_schema()
     file = _inlined(whole, whole["$defs"])["properties"]["watchlists"]
     schema["properties"]["watchlists"]["properties"]["file"] = file
+    variable = schema["properties"]["extraEnv"]["items"]["properties"]["name"]
+    variable["not"]["pattern"] = secret_variables()
     rules = schema["properties"]["monitoring"]["properties"]["rules"]["properties"]
     rules["disabled"]["items"] = {"enum": alert_names()}
     return schema

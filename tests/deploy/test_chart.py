@@ -172,6 +172,18 @@ def test_policies(rendered, tmp_path):
     assert report["summary"]["passed"] > 100
 
 
+def mounted(pod: dict) -> dict[str, str]:
+    """Each file that Secrets bring into a pod with named keys, and its key."""
+    places = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    found = {}
+    for volume in pod["volumes"]:
+        sources = [one["secret"] for one in volume.get("projected", {}).get("sources", ())]
+        for secret in [*sources, *([volume["secret"]] if "secret" in volume else ())]:
+            for item in secret.get("items", ()):
+                found[f"{places[volume['name']]}/{item['path']}"] = item["key"]
+    return found
+
+
 def settings_of(documents: list[dict], tmp_path) -> tuple[object, dict]:
     """The settings that the connector would read in the rendered pod, and the pod."""
     config = one(documents, "ConfigMap", one(documents, "StatefulSet")["metadata"]["name"])
@@ -183,6 +195,14 @@ def settings_of(documents: list[dict], tmp_path) -> tuple[object, dict]:
         for variable in pod["containers"][0]["env"]
     }
     assert environment.pop("KITE_CONNECTOR_CONFIG").endswith("/kite-connector.yaml")
+    # as the kubelet would mount them
+    text = file.read_text()
+    for path, key in mounted(pod).items():
+        if path in text:
+            here = tmp_path / path.strip("/").replace("/", "-")
+            here.write_text(f"{key}-of-{here.name}")
+            text = text.replace(f"{path}\n", f"{here}\n")
+    file.write_text(text)
     return load(file, environment).settings, pod
 
 
@@ -190,8 +210,7 @@ def settings_of(documents: list[dict], tmp_path) -> tuple[object, dict]:
 def test_the_connector_takes_the_settings(rendered, tmp_path, name):
     settings, pod = settings_of(objects(rendered[name]), tmp_path)
     mounts = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-    files = [account.access_token_file for account in settings.accounts]
-    files += [settings.kafka.ssl_ca_file, settings.kafka.ssl_certificate_file]
+    files = [settings.kafka.ssl_ca_file, settings.kafka.ssl_certificate_file]
     files += [settings.kafka.ssl_key_file, settings.registry.ca_file]
     files += [settings.spool.directory, settings.instrument_master.cache_file]
     for file in files:
@@ -273,11 +292,46 @@ def test_the_last_words_of_a_container_that_failed_are_kept():
 def test_the_token_is_a_folder_and_may_come_later():
     pod = one(render({}), "StatefulSet")["spec"]["template"]["spec"]
     (mount,) = [
-        mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "token-main"
+        mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "account-main"
     ]
     assert "subPath" not in mount, "would never change"
-    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "token-main"]
-    assert volume["secret"]["optional"] is True
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "account-main"]
+    key, token = (source["secret"] for source in volume["projected"]["sources"])
+    assert token["optional"] is True
+    assert "optional" not in key
+
+
+@pytest.mark.parametrize("name", all_values())
+def test_no_secret_is_in_the_environment(rendered, name):
+    for document in objects(rendered[name]):
+        assert "secretKeyRef" not in yaml.safe_dump(document), document["kind"]
+
+
+def test_each_login_is_a_file_with_the_key_that_the_values_name():
+    login = {"secret": "s", "usernameKey": "user", "passwordKey": "pass"}
+    tls = {"secret": "t", "keyKey": "k", "certificateKey": "c", "keyPasswordKey": "p"}
+    documents = render({"kafka": {"credentials": login, "tls": tls}})
+    pod = one(documents, "StatefulSet")["spec"]["template"]["spec"]
+    files = mounted(pod)
+    text = one(documents, "ConfigMap", "kite-kite-connector")["data"]["kite-connector.yaml"]
+    kafka = yaml.safe_load(text)["kafka"]
+    assert files[kafka["sasl_username_file"]] == "user"
+    assert files[kafka["sasl_password_file"]] == "pass"
+    assert kafka["ssl_key_password_file"] == "/etc/kite-connector/kafka-tls/p"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["KITE_ACCOUNTS__0__API_KEY", "KITE_ACCOUNTS__12__ACCESS_TOKEN", "KITE_KAFKA__SASL_PASSWORD",
+     "KITE_KAFKA__SSL_KEY_PASSWORD", "KITE_REGISTRY__PASSWORD", "KITE_ACCOUNTS"],
+)  # fmt: skip
+def test_a_secret_is_no_extra_variable(name):
+    refused, taken = ask(
+        {"do": "render", "values": {"extraEnv": [{"name": name, "value": "x"}]}},
+        {"do": "render", "values": {"extraEnv": [{"name": f"{name}_FILE", "value": "/x"}]}},
+    )
+    assert "/extraEnv/0/name" in refused["error"]
+    assert "result" in taken
 
 
 def test_the_network_policy_opens_only_what_the_settings_name(rendered):

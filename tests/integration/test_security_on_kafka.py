@@ -11,8 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from connector.errors import ConnectorError
+from connector.kafka import clients
+from connector.kafka.config import ClientLog
+from connector.kafka.delivery import new_producer
+from connector.kafka.logins import Logins
+from connector.kafka.reader import Reader
 from connector.testing import wait_until
-from tests.integration.secured import PASSWORD, PLAIN_USER, documented
+from tests.integration.secured import PASSWORD, PLAIN_USER, documented, kafka_settings
 from tests.integration.service_process import CLI, connector, ctl
 from tests.support.certificates import Authority
 
@@ -72,6 +78,54 @@ def test_ticks_and_commands(secured, simulated_feed, topics, tmp_path, login):
     assert '"dropped": {}' in running.log.splitlines()[-1]
     for text in (*pages, running.log, done.stdout):
         assert_no_secret(text)
+
+
+@pytest.mark.parametrize("way", ["native", "confluent"])
+def test_a_new_password_in_its_file_is_taken_by_clients_that_live(
+    secured, topics, tmp_path, monkeypatch, way
+):
+    monkeypatch.setenv(clients.VARIABLE, way)
+    secured.user("rotated", documented("connector"))
+    username, password = tmp_path / "username", tmp_path / "password"
+    username.write_text("rotated")
+    password.write_text(WRONG_PASSWORD)
+    variables = secured.sasl("rotated", sasl_password=WRONG_PASSWORD)
+    files = {"sasl_username_file": username, "sasl_password_file": password}
+    kafka = kafka_settings(variables).model_copy(update=files)
+    said, hidden = [], []
+    handlers = clients.Handlers(
+        failed=lambda *report: said.append(report),
+        error=lambda error: said.append(error.name()),
+        statistics=lambda _: None,
+        throttle=lambda _: None,
+        log=ClientLog("test"),
+    )
+    client = new_producer(kafka, "rotated", handlers)
+    logins = Logins(kafka, hidden.append)
+    with contextlib.closing(client), contextlib.closing(Reader(kafka, "kite-connector", "t")) as r:
+        client.produce("kite.ticks.nse", b"key", b"value", 0, None, 1)
+
+        def delivered():
+            client.poll()
+            return len(client) == 0
+
+        def refused():
+            client.poll()
+            return "_AUTHENTICATION" in said
+
+        wait_until(refused)
+        assert len(client) > 0
+        password.write_text(f"{PASSWORD}\n")
+        assert logins.look()
+        assert hidden == [PASSWORD]
+        wait_until(delivered)
+        assert set(said) <= {"_AUTHENTICATION", "_ALL_BROKERS_DOWN", "_TRANSPORT", "_RESOLVE"}
+        wait_until(lambda: _partitions(r))
+
+
+def _partitions(reader):
+    with contextlib.suppress(ConnectorError):
+        return reader.partitions("kite.control")
 
 
 def test_whoever_is_refused_waits_and_says_what_to_do(secured, simulated_feed, tmp_path):

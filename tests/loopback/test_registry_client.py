@@ -74,6 +74,22 @@ async def test_a_page_is_no_registrys_answer_and_is_waited_for(registry, status)
         assert "Come back later" in str(error)
 
 
+async def test_a_new_password_in_its_file_is_taken_by_the_next_client(registry, tmp_path):
+    logins = []
+
+    async def handler(request):
+        logins.append(base64.b64decode(request.headers["Authorization"].split()[1]).decode())
+        return web.json_response({"id": 7})
+
+    file = tmp_path / "password"
+    settings = await registry(handler, username="kite", password="first", password_file=file)
+    for content in ("first", "second"):
+        file.write_text(content)
+        async with RegistryClient(settings) as client:
+            await client.lookup_schema("s-value", '"int"')
+    assert logins == ["kite:first", "kite:second"]
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 async def test_a_registry_that_says_not_now_is_waited_for(registry, status):
     body = b'{"error_code": 42900, "message": "not now"}'

@@ -7,6 +7,7 @@ outlives its token, a reconnect does not: the connection then waits on `changed`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -33,15 +34,20 @@ class Credentials(ABC):
     """
 
     def __init__(self, api_key: str | SecretStr, name: str = "main") -> None:
-        self.api_key = _secret(api_key)
+        self._api_key = _secret(api_key)
         self.name = name
         self.problem = ""
         """Why there is no token, in words; empty while there is one, or nothing to say."""
         self._version = 0
         self._listeners: list[Callable[[SecretStr], None]] = []
 
+    @property
+    def api_key(self) -> SecretStr:
+        """The app's api_key, masked in every repr."""
+        return self._api_key
+
     def add_listener(self, listener: Callable[[SecretStr], None]) -> None:
-        """Call back with the token that is there, and with each new one before anybody uses it."""
+        """Call back with the token that is there, and with each new secret before it is used."""
         self._listeners.append(listener)
         self._notify(self.access_token())
 
@@ -122,6 +128,8 @@ class FileCredentials(Credentials):
         api_key: the app's.
         access_token_file: its path.
         name: a short name for logs and metrics, in place of the api_key.
+        api_key_file: where the api_key is read again at each use; the one before stays while the
+            file holds no usable one.
         poll_seconds: how often to look by itself, where the system tells of no change.
 
     Raises:
@@ -134,12 +142,27 @@ class FileCredentials(Credentials):
         access_token_file: str | Path,
         name: str = "main",
         *,
+        api_key_file: str | Path | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         super().__init__(api_key, name)
+        self._api_key_file = None if api_key_file is None else Path(api_key_file)
         self.path = Path(access_token_file)
         self._poll_seconds = poll_seconds
         self._token = self._read()
+
+    @property
+    def api_key(self) -> SecretStr:
+        """The app's api_key as its file has it now, masked in every repr."""
+        if self._api_key_file is not None:
+            # it is being replaced, or was taken away: the feed tells where the one before is wrong
+            with contextlib.suppress(UnusableFileError, ValueError):
+                content = read_bounded(self._api_key_file, MAX_TOKEN_FILE_BYTES)
+                found = SecretStr(usable_token(content))
+                if found != self._api_key:
+                    self._api_key = found
+                    self._notify(found)
+        return self._api_key
 
     def access_token(self) -> SecretStr | None:
         """The token that is in the file now; None where no usable one is, see `problem`."""

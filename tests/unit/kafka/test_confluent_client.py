@@ -72,3 +72,11 @@ def test_a_flood_is_polled_now_and_then(client, cluster, told):
     assert told == []
     client.produce_all(records, TIME_MS, 2)
     assert told
+
+
+def test_a_live_client_takes_another_login_and_a_closed_one_none():
+    handlers = Handlers(print, print, print, print, ClientLog("test"))
+    client = ConfluentClient({"bootstrap.servers": "localhost:1", "log_level": 0}, handlers)
+    client.set_sasl_credentials("kite", "second")
+    client.close()
+    client.set_sasl_credentials("", "third")

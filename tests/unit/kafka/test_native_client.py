@@ -258,3 +258,10 @@ def test_a_library_that_cannot_be_loaded_leaves_the_one_that_is(make, monkeypatc
         native.load(str(clients.candidates()[0]))
     client.produce("t", b"k", b"v", TIME_MS, None, 1)
     assert len(client) == 1
+
+
+def test_a_live_client_takes_another_login_and_a_closed_one_none(make):
+    client = make()
+    client.set_sasl_credentials("kite", "second")
+    client.close()
+    client.set_sasl_credentials("", "third")

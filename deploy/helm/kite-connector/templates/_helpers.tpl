@@ -139,7 +139,7 @@ accounts: {{ toJson .Values.accounts }}
 {{- $accounts := list -}}
 {{- range (include "kite-connector.accounts" . | fromYaml).accounts -}}
 {{- $account := dict "name" .name "connections" (int (default 3 .connections)) -}}
-{{- if not $simulated }}{{ $_ := set $account "access_token_file" (printf "/var/run/kite/%s/access_token" .name) }}{{ end -}}
+{{- if not $simulated }}{{ $_ := set $account "api_key_file" (printf "/var/run/kite/%s/api_key" .name) }}{{ $_ := set $account "access_token_file" (printf "/var/run/kite/%s/access_token" .name) }}{{ end -}}
 {{- $accounts = append $accounts $account -}}
 {{- end -}}
 {{- $own := dict
@@ -154,10 +154,19 @@ accounts: {{ toJson .Values.accounts }}
 {{- if .caKey }}{{ $_ := set $own.kafka "ssl_ca_file" (printf "/etc/kite-connector/kafka-tls/%s" .caKey) }}{{ end -}}
 {{- if .certificateKey }}{{ $_ := set $own.kafka "ssl_certificate_file" (printf "/etc/kite-connector/kafka-tls/%s" .certificateKey) }}{{ end -}}
 {{- if .keyKey }}{{ $_ := set $own.kafka "ssl_key_file" (printf "/etc/kite-connector/kafka-tls/%s" .keyKey) }}{{ end -}}
+{{- if .keyPasswordKey }}{{ $_ := set $own.kafka "ssl_key_password_file" (printf "/etc/kite-connector/kafka-tls/%s" .keyPasswordKey) }}{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.registry.tls -}}
 {{- if .secret }}{{ $_ := set $own.registry "ca_file" (printf "/etc/kite-connector/registry-tls/%s" .caKey) }}{{ end -}}
+{{- end -}}
+{{- if .Values.kafka.credentials.secret -}}
+{{- $_ := set $own.kafka "sasl_username_file" "/var/run/kite-logins/kafka/username" -}}
+{{- $_ := set $own.kafka "sasl_password_file" "/var/run/kite-logins/kafka/password" -}}
+{{- end -}}
+{{- if .Values.registry.credentials.secret -}}
+{{- $_ := set $own.registry "username_file" "/var/run/kite-logins/registry/username" -}}
+{{- $_ := set $own.registry "password_file" "/var/run/kite-logins/registry/password" -}}
 {{- end -}}
 {{- if $simulated -}}
 {{- $host := include "kite-connector.simulator" . -}}
@@ -171,48 +180,81 @@ accounts: {{ toJson .Values.accounts }}
 {{- toYaml (mustMergeOverwrite $defaults (deepCopy .Values.settings) $own) -}}
 {{- end -}}
 
-{{/* secrets of the connector's environment; each names a key of an existing Secret */}}
-{{- define "kite-connector.secretEnv" -}}
+{{/* the connector's login to the simulator, which is no secret; real ones are files */}}
+{{- define "kite-connector.simulatedEnv" -}}
 {{- if .Values.simulator.enabled -}}
 - name: KITE_ACCOUNTS__0__API_KEY
   value: simulated_key
 - name: KITE_ACCOUNTS__0__ACCESS_TOKEN
   value: simulated_token
-{{- else -}}
-{{- range $index, $account := .Values.accounts }}
-- name: KITE_ACCOUNTS__{{ $index }}__API_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ $account.secret.name }}
-      key: {{ default "api_key" $account.secret.key }}
+{{- end -}}
+{{- end -}}
+
+{{/* where the secrets are mounted: whole folders, since a file mounted by subPath would never change */}}
+{{- define "kite-connector.secretMounts" -}}
+{{- if not .Values.simulator.enabled }}
+{{- range .Values.accounts }}
+- name: account-{{ .name }}
+  mountPath: /var/run/kite/{{ .name }}
+  readOnly: true
 {{- end }}
 {{- end }}
-{{- with .Values.kafka.credentials }}
-{{- if .secret }}
-- name: KITE_KAFKA__SASL_USERNAME
-  valueFrom:
-    secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .usernameKey }}
-- name: KITE_KAFKA__SASL_PASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .passwordKey }}
+{{- range tuple "kafka" "registry" }}
+{{- $section := index $.Values . }}
+{{- if $section.credentials.secret }}
+- name: {{ . }}-login
+  mountPath: /var/run/kite-logins/{{ . }}
+  readOnly: true
+{{- end }}
+{{- if $section.tls.secret }}
+- name: {{ . }}-tls
+  mountPath: /etc/kite-connector/{{ . }}-tls
+  readOnly: true
 {{- end }}
 {{- end }}
-{{- with .Values.registry.credentials }}
-{{- if .secret }}
-- name: KITE_REGISTRY__USERNAME
-  valueFrom:
-    secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .usernameKey }}
-- name: KITE_REGISTRY__PASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .passwordKey }}
+{{- end -}}
+
+{{/* the volumes of these; each of existing Secrets */}}
+{{- define "kite-connector.secretVolumes" -}}
+{{- if not .Values.simulator.enabled }}
+{{- range .Values.accounts }}
+{{- $token := default .secret .tokenSecret }}
+- name: account-{{ .name }}
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ .secret.name }}
+          items:
+            - key: {{ default "api_key" .secret.key }}
+              path: api_key
+      - secret:
+          name: {{ $token.name }}
+          # the token may come later: the connector waits for it
+          optional: true
+          items:
+            - key: {{ ternary (default "access_token" $token.key) "access_token" (hasKey . "tokenSecret") }}
+              path: access_token
+{{- end }}
+{{- end }}
+{{- range tuple "kafka" "registry" }}
+{{- $section := index $.Values . }}
+{{- if $section.credentials.secret }}
+- name: {{ . }}-login
+  secret:
+    secretName: {{ $section.credentials.secret }}
+    defaultMode: 0440
+    items:
+      - key: {{ $section.credentials.usernameKey }}
+        path: username
+      - key: {{ $section.credentials.passwordKey }}
+        path: password
+{{- end }}
+{{- if $section.tls.secret }}
+- name: {{ . }}-tls
+  secret:
+    secretName: {{ $section.tls.secret }}
+    defaultMode: 0440
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -142,6 +142,18 @@ class TestFile:
         await credentials.changed(0)
         assert credentials.problem.endswith("holds a space, which no token does")
 
+    def test_the_api_key_is_read_again_and_stays_while_it_cannot_be(self, tmp_path):
+        token_file, key_file = tmp_path / "token", tmp_path / "key"
+        token_file.write_text("day")
+        credentials = FileCredentials("first", token_file, api_key_file=key_file)
+        told = []
+        credentials.add_listener(lambda secret: told.append(secret.get_secret_value()))
+        assert credentials.api_key.get_secret_value() == "first"
+        for content in ("second\n", "no api_key", ""):
+            key_file.write_text(content)
+            assert credentials.api_key.get_secret_value() == "second"
+        assert told == ["day", "second"], "a log that masks it hears of it first"
+
     def test_a_missing_file_is_none_until_it_comes(self, tmp_path):
         credentials = FileCredentials("k", tmp_path / "sub" / "token")
         assert credentials.access_token() is None
