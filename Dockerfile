@@ -29,11 +29,18 @@ RUN KITE_CONNECTOR_BUILD=native /build/bin/pip wheel --no-deps --no-build-isolat
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
 ARG REVISION=
+ARG SOURCE=
+# what PYTHON_IMAGE is, for scanners that look for fixes of the base: its name and its digest
+ARG BASE_NAME=
+ARG BASE_DIGEST=
 LABEL org.opencontainers.image.title="kite-connector" \
       org.opencontainers.image.description="Streams Zerodha Kite Connect market data into Apache Kafka" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${BASE_NAME}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}"
 # the spool's folder belongs to the account, so that a new volume mounted there does too
 RUN groupadd --gid 10001 connector \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin connector \
