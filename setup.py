@@ -31,6 +31,7 @@ setup(
         )
         for package in (
             "connector.codec",
+            "connector.codec.rows",
             "connector.kite.wire",
             "connector.kite.feed",
             "connector.kafka",

@@ -9,34 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
-import json
 import operator
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Self
 
-import fastavro
-
-from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
+from connector.codec.rows import COLUMNS, Row, body_of, row_of
 from connector.errors import ArchiveError
 from connector.files import UnusableFileError, check_file
 from connector.kite.wire.models import Exchange
-from connector.kite.wire.rows import BEST, DEPTH_COLUMNS, OHLC_COLUMNS, SIDES
 from connector.kite.wire.tables import arrow_modules, tick_schema
 
 ROW_GROUP_ROWS: Final = 65_536
 """So many rows are held until they are written, together: some 500 bytes each."""
 _BATCH_ROWS: Final = 2048
-"""So many ticks are Python's at a time: some 4 KB each."""
-_OF_THE_STREAM: Final = ("slot", "session_id", "sequence", "snapshot")
-_LEVEL: Final = ("quantity", "price", "orders")
-_SIDES: Final = {
-    side: [name for name in DEPTH_COLUMNS if name.startswith(f"depth_{side}_")] for side in SIDES
-}
-_NOTHING: Final = dict.fromkeys((*OHLC_COLUMNS, *DEPTH_COLUMNS, *BEST))
+"""So many ticks are Python's at a time: some 2 KB each."""
 _TIMES: Final = ("event_time", "last_trade_time", "exchange_timestamp")
+_RECEIVED: Final = COLUMNS.index("receive_time_us")
+_TOKEN: Final = COLUMNS.index("instrument_token")
 
 
 class ArchivedTick(NamedTuple):
@@ -56,9 +47,10 @@ def archive_schema() -> Any:
         MissingExtraError: numpy or pyarrow is not installed.
     """
     _, arrow = arrow_modules()
+    ticks = tick_schema()
     kinds = (arrow.int32(), arrow.int64(), arrow.int64(), arrow.bool_())
-    fields = [arrow.field(*each) for each in zip(_OF_THE_STREAM, kinds, strict=True)]
-    return arrow.schema([*tick_schema(), *fields])
+    stream = zip(COLUMNS[len(ticks) :], kinds, strict=True)
+    return arrow.schema([*ticks, *(arrow.field(*each) for each in stream)])
 
 
 class ArchiveWriter:
@@ -78,7 +70,7 @@ class ArchiveWriter:
         self.ticks = 0
         self._schema = archive_schema()
         self._writer: Any = parquet.ParquetWriter(file, self._schema, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[Row] = []
         self._batches: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -99,9 +91,13 @@ class ArchiveWriter:
             self._writer.close()
         self._writer.is_open = False
 
-    def add(self, tick: dict[str, Any]) -> None:
-        """Add a decoded tick."""
-        self._rows.append(_flat(tick))
+    def add(self, value: bytes) -> None:
+        """Add a tick, framed as Kafka has it.
+
+        Raises:
+            ValueError: it is not the value of a tick.
+        """
+        self._rows.append(row_of(value))
         self.ticks += 1
         if len(self._rows) == _BATCH_ROWS:
             self._make_batch()
@@ -110,7 +106,12 @@ class ArchiveWriter:
 
     def _make_batch(self) -> None:
         _, arrow = arrow_modules()
-        self._batches.append(arrow.RecordBatch.from_pylist(self._rows, self._schema))
+        columns = zip(*self._rows, strict=True)
+        arrays = [
+            arrow.array(column, field.type)
+            for column, field in zip(columns, self._schema, strict=True)
+        ]
+        self._batches.append(arrow.RecordBatch.from_arrays(arrays, schema=self._schema))
         self._rows.clear()
 
     def _write(self) -> None:
@@ -148,7 +149,6 @@ class ArchiveReader:
         self._path = path
         self._schema = archive_schema()
         self._wanted = _wanted(exchanges, from_ms, to_ms)
-        self._avro = fastavro.parse_schema(_schema_of_numbers())
         with contextlib.ExitStack() as opened:
             with self._readable():
                 check_file(path)
@@ -182,18 +182,17 @@ class ArchiveReader:
 
     def __iter__(self) -> Iterator[ArchivedTick]:
         _, arrow = arrow_modules()
-        names = self._schema.names
         for table in self._tables():
             with self._readable():
                 columns = [
                     (table[name].cast(arrow.int64()) if name in _TIMES else table[name]).to_pylist()
-                    for name in names
+                    for name in COLUMNS
                 ]
-            for values in zip(*columns, strict=True):
-                row = dict(zip(names, values, strict=True))
-                with self._readable():
-                    body = self._body(_nested(row))
-                yield ArchivedTick(row["receive_time_us"] // 1000, row["instrument_token"], body)
+                ticks = [
+                    ArchivedTick(row[_RECEIVED] // 1000, row[_TOKEN], body_of(row))
+                    for row in zip(*columns, strict=True)
+                ]
+            yield from ticks
 
     def _tables(self) -> Iterator[Any]:
         """Yield the rows that are wanted, some at a time."""
@@ -205,11 +204,6 @@ class ArchiveReader:
                 table = arrow.Table.from_batches([batch]).select(names).cast(self._schema)
                 yield table if self._wanted is None else table.filter(self._wanted)
 
-    def _body(self, tick: dict[str, Any]) -> bytes:
-        body = io.BytesIO()
-        fastavro.schemaless_writer(body, self._avro, tick)
-        return body.getvalue()
-
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
         try:
@@ -218,7 +212,12 @@ class ArchiveReader:
             raise ArchiveError(str(self._path), str(exc)) from exc
         except OSError as exc:
             raise ArchiveError(str(self._path), exc.strerror or str(exc)) from exc
-        except (ValueError, TypeError, KeyError) as exc:  # pyarrow's own errors are such
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            OverflowError,
+        ) as exc:  # pyarrow's own errors are such
             raise ArchiveError(str(self._path), str(exc).partition("\n")[0]) from exc
 
 
@@ -237,42 +236,3 @@ def _wanted(exchanges: Collection[Exchange], from_ms: int | None, to_ms: int | N
     if to_ms is not None:
         parts.append(field("receive_time_us") < to_ms * 1000)
     return functools.reduce(operator.and_, parts) if parts else None
-
-
-def _schema_of_numbers() -> Any:
-    """The schema of a tick with times as the numbers that they are: no datetime is made."""
-
-    def without(one: dict[str, Any]) -> dict[str, Any]:
-        one.pop("logicalType", None)
-        return one
-
-    return json.loads(schemas.text("tick"), object_hook=without)
-
-
-def _flat(tick: dict[str, Any]) -> dict[str, Any]:
-    """A decoded tick of any version as a row."""
-    row = {**tick, **_NOTHING}
-    if (ohlc := tick["ohlc"]) is not None:
-        row |= zip(OHLC_COLUMNS, ohlc.values(), strict=True)
-    if (depth := tick["depth"]) is not None:
-        for side, columns in _SIDES.items():
-            row |= zip(columns, (n for level in depth[side] for n in level.values()), strict=False)
-        # the first version has no such fields
-        row |= {best: row[first] for best, first in BEST.items()}
-    return row
-
-
-def _nested(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as a tick that Avro takes: the other way."""
-    tick = {**row, "ohlc": None, "depth": None}
-    if row["ohlc_open"] is not None:
-        tick["ohlc"] = {name.removeprefix("ohlc_"): row[name] for name in OHLC_COLUMNS}
-    depth = {side: _levels([row[name] for name in names]) for side, names in _SIDES.items()}
-    if any(depth.values()):
-        tick["depth"] = depth
-    return tick
-
-
-def _levels(numbers: list[Any]) -> list[dict[str, Any]]:
-    levels = [numbers[at : at + len(_LEVEL)] for at in range(0, len(numbers), len(_LEVEL))]
-    return [dict(zip(_LEVEL, level, strict=True)) for level in levels if level[0] is not None]

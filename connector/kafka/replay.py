@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import Message, Producer
 
 from connector.codec import identity_of
-from connector.codec.moving import moved
+from connector.codec.rows import moved
 from connector.errors import BrokerUnreachableError, TopicError
 from connector.kafka.archive import ArchivedTick
 from connector.kafka.config import ClientLog, client_properties, refused_properties

@@ -22,7 +22,6 @@ from connector.kite.wire.models import Exchange
 from connector.kite.wire.tables import tick_schema
 from tests.support.packets import CDS, NFO, NSE, Level, full, index, ltp, quote
 from tests.support.recorded import SESSION, START_MS, recorded
-from tests.support.ticks import decode
 
 DEPTH = tuple(Level(10 + n, 157_000 + n, n) for n in range(10))
 PACKETS = [
@@ -37,7 +36,7 @@ PACKETS = [
 def written(path, records):
     with path.open("wb") as file, ArchiveWriter(file) as archive:
         for _, value, _ in records:
-            archive.add(decode(value)[1])
+            archive.add(value)
     assert archive.ticks == len(records)
     return path
 
@@ -75,26 +74,13 @@ def test_columns_are_those_of_ticks_to_arrow_and_the_streams_own(tmp_path):
     assert table.to_pylist()[0]["ohlc_open"] is None
 
 
-def test_a_tick_of_the_first_version_has_the_columns_of_the_second():
-    ((_, value, _),) = recorded([PACKETS[2]], [START_MS])
-    tick = decode(value)[1]
-    first = {name: one for name, one in tick.items() if not name.startswith("best_")}
-    files = []
-    for one in (first, tick):
-        files.append(io.BytesIO())
-        with ArchiveWriter(files[-1]) as archive:
-            archive.add(one)
-    tables = [parquet.read_table(io.BytesIO(file.getvalue())) for file in files]
-    assert tables[0].equals(tables[1])
-
-
 def test_rows_are_written_in_groups_of_a_bounded_size(tmp_path):
     ((_, value, _),) = recorded([ltp(NSE)], [START_MS])
-    tick, count = decode(value)[1], ROW_GROUP_ROWS + 5
+    count = ROW_GROUP_ROWS + 5
     path = tmp_path / "ticks.parquet"
     with path.open("wb") as file, ArchiveWriter(file) as archive:
         for _ in range(count):
-            archive.add(tick)
+            archive.add(value)
     found = parquet.read_metadata(path)
     assert [found.row_group(n).num_rows for n in range(found.num_row_groups)] == [
         ROW_GROUP_ROWS,
@@ -146,7 +132,7 @@ def test_a_full_disk_is_an_error_of_the_systems_own():
     ((_, value, _),) = recorded([ltp(NSE)], [START_MS])
     file = Full()
     with pytest.raises(OSError, match="No space left") as caught, ArchiveWriter(file) as archive:
-        archive.add(decode(value)[1])
+        archive.add(value)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, None)
 
 

@@ -1,0 +1,175 @@
+"""The twin in Python, which says what is right; `_native` is to be equal."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from connector.codec._pure import Body, identity, long_of
+from connector.codec.rows.columns import COLUMNS, Row
+
+_NONE: Final = b"\x00"
+_SOME: Final = b"\x02"
+_DOUBLE: Final = struct.Struct("<d")
+_SIDE: Final = 5 * 3
+"""Numbers of a side of the depth: quantity, price and orders of five levels."""
+_MAX_MS: Final = (2**63 - 1) // 1000
+_IS_PRICE: Final = (False, True, False, False, False)
+"""Of last_traded_quantity to total_sell_quantity."""
+
+
+def row_of(value: bytes) -> Row:
+    """Return a tick's framed value as a row; of any version of the schema.
+
+    A depth of more than five levels is cut, and one of less has None for those that lack.
+
+    Raises:
+        ValueError: it is not the value of a tick.
+    """
+    body = Body(value, 5)  # behind the framing
+    try:
+        return _row(body)
+    except (IndexError, ValueError):
+        raise ValueError("not the value of a tick") from None
+
+
+def _row(body: Body) -> Row:
+    row: list[Any] = [body.long(), body.long(), body.long(), _text(body)]
+    row += [_text(body) if body.some() else None, _text(body), _boolean(body), _double(body)]
+    row += [
+        (_double(body) if is_price else body.long()) if body.some() else None
+        for is_price in _IS_PRICE
+    ]
+    row += [_double(body) for _ in range(4)] if body.some() else [None] * 4  # ohlc
+    row += [body.long() if body.some() else None for _ in range(5)]  # last_trade_time to oi_day_low
+    has_depth = body.some()
+    buy, sell = [_side(body) if has_depth else [None] * _SIDE for _ in range(2)]
+    # the first version has none of the best ones
+    row += [*buy, *sell, buy[1], buy[0], sell[1], sell[0]]
+    return (*row, body.long(), body.long(), body.long(), _boolean(body))
+
+
+def _side(body: Body) -> list[Any]:
+    numbers: list[Any] = []
+    while items := body.long():
+        if items < 0:
+            body.long()
+        for _ in range(abs(items)):
+            numbers += (body.long(), _double(body), body.long())
+    return (numbers + [None] * _SIDE)[:_SIDE]
+
+
+def _taken(body: Body, count: int) -> bytes:
+    start = body.at
+    body.skip(count)
+    return body.value[start : body.at]
+
+
+def _text(body: Body) -> str:
+    return _taken(body, body.long()).decode()
+
+
+def _boolean(body: Body) -> bool:
+    return _taken(body, 1) != b"\x00"
+
+
+def _double(body: Body) -> float:
+    number: float = _DOUBLE.unpack(_taken(body, 8))[0]
+    return number
+
+
+def body_of(row: Row) -> bytes:
+    """Return the Avro body of a row, by this version's schema; to be framed.
+
+    Raises:
+        TypeError: a value is None, or of a wrong type, where the schema has it otherwise.
+        ValueError: it has too few values, or too many.
+    """
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{len(row)} values are no row of {len(COLUMNS)}")
+    event_time, receive_time_us, token, exchange, symbol, mode, tradable, price = row[:8]
+    parts = [long_of(event_time), long_of(receive_time_us), long_of(token), _of_text(exchange)]
+    parts += [_some(symbol, _of_text), _of_text(mode), _of_boolean(tradable), _of_double(price)]
+    parts += [
+        _some(number, _of_double if is_price else long_of)
+        for number, is_price in zip(row[8:13], _IS_PRICE, strict=True)
+    ]
+    ohlc = row[13:17]
+    parts.append(_NONE if ohlc[0] is None else _SOME + b"".join(map(_of_double, ohlc)))
+    parts += [_some(number, long_of) for number in row[17:22]]  # last_trade_time to oi_day_low
+    sides = [_of_side(row[22:37]), _of_side(row[37:52])]
+    parts.append(_NONE if sides == [_NONE, _NONE] else _SOME + b"".join(sides))
+    bid_price, bid_quantity, ask_price, ask_quantity = row[52:56]
+    slot, session_id, sequence, snapshot = row[56:]
+    parts += [long_of(slot), long_of(session_id), long_of(sequence), _of_boolean(snapshot)]
+    parts += [_some(bid_price, _of_double), _some(bid_quantity, long_of)]
+    parts += [_some(ask_price, _of_double), _some(ask_quantity, long_of)]
+    return b"".join(parts)
+
+
+def _of_side(numbers: Row) -> bytes:
+    levels = [numbers[at : at + 3] for at in range(0, _SIDE, 3) if numbers[at] is not None]
+    if not levels:
+        return _NONE
+    items = [long_of(quantity) + _of_double(price) + long_of(n) for quantity, price, n in levels]
+    return long_of(len(levels)) + b"".join(items) + _NONE
+
+
+def _some(value: Any, of: Callable[[Any], bytes]) -> bytes:
+    return _NONE if value is None else _SOME + of(value)
+
+
+def _of_text(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError("a value that is no text")
+    encoded = text.encode()
+    return long_of(len(encoded)) + encoded
+
+
+def _of_boolean(value: Any) -> bytes:
+    if not isinstance(value, bool):
+        raise TypeError("a value that is neither true nor false")
+    return b"\x01" if value else b"\x00"
+
+
+def _of_double(number: Any) -> bytes:
+    return _DOUBLE.pack(number + 0.0)
+
+
+def moved(value: bytes, by_ms: int) -> bytes:
+    """Return the framed value of the same tick at another time; of any version of the schema.
+
+    What moves: event_time, receive_time_us, last_trade_time, exchange_timestamp, and session_id,
+    which is the time when the session was opened. So all of them stand to each other as before, and
+    a replay that is moved is a session of its own, not a repeat of the one that was recorded.
+
+    Raises:
+        ValueError: it is not the value of a tick, or is moved beyond what a long holds.
+    """
+    if abs(by_ms) > _MAX_MS:
+        raise ValueError("not the value of a tick")
+    body = _Moving(value, by_ms)
+    identity(body)
+    return body.moved()
+
+
+class _Moving(Body):
+    def __init__(self, value: bytes, by_ms: int) -> None:
+        super().__init__(value, 0)
+        self._by_ms = by_ms
+        self._parts: list[bytes] = []
+        self._copied = 0
+
+    def time(self, units_a_ms: int = 1) -> int:
+        self._parts.append(self.value[self._copied : self.at])
+        number = self.long()
+        time = number + self._by_ms * units_a_ms
+        if not -(2**63) <= time < 2**63:
+            raise ValueError("a time that no long holds")
+        self._parts.append(long_of(time))
+        self._copied = self.at
+        return number
+
+    def moved(self) -> bytes:
+        return b"".join((*self._parts, self.value[self._copied :]))
