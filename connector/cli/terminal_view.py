@@ -321,9 +321,7 @@ def _state(connection: ConnectionStatus) -> Text:
 def _wrong(connection: ConnectionStatus) -> tuple[RenderableType, RenderableType]:
     """Return how old the last frame is, and what is wrong now."""
     age = connection.last_frame_age_seconds
-    why = connection.trouble or ""
-    if connection.state != "connected" and not why:
-        why = connection.last_error or ""
+    why = connection.present_trouble or ""
     return ("" if age is None else f"{age:.1f} s", Text(printable(why), style="yellow"))
 
 

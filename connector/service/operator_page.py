@@ -278,7 +278,7 @@ class OperatorPage:
                     "confirmed": connection.confirmed,
                     "rate": round(connection.ticks_per_second),
                     "age_seconds": connection.last_frame_age_seconds,
-                    "trouble": _printable(connection.trouble or connection.last_error),
+                    "trouble": _printable(connection.present_trouble),
                 }
             else:
                 last_us = note.get("last_frame_us")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import connector
 from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.kite.wire.models import ConnectionState
 
 VERSION: Final = connector.__version__
 
@@ -81,6 +82,13 @@ class ConnectionStatus:
     last_frame_age_seconds: float | None = None
     last_tick_age_seconds: float | None = None
     last_error: str | None = None
+
+    @property
+    def present_trouble(self) -> str | None:
+        """What is wrong now: the last error of a connection that is open is over."""
+        if self.state == ConnectionState.CONNECTED.value:
+            return self.trouble
+        return self.trouble or self.last_error
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ class Reporter:
                 "desired": one.desired,
                 "confirmed": one.confirmed,
                 "rate": round(one.ticks_per_second),
-                "trouble": (one.trouble or one.last_error or "")[:MAX_TROUBLE_CHARS],
+                "trouble": (one.present_trouble or "")[:MAX_TROUBLE_CHARS],
             }
             for one in self._connections(pipeline)
         }

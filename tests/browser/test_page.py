@@ -111,7 +111,7 @@ async def test_the_slot_that_is_behind_is_named_and_the_balance_adds_up(page):
         assert "Behind: slot 0, 1, 2" in verdict
         wrong = await texts(opened, "#slots tr td:last-child")
         assert wrong == [
-            "1 instruments have not answered",
+            "1 of 3,000 instruments have sent no packet on this connection",
             "HTTP 403",
             "nobody has told of it: no owner?",
         ]
@@ -226,6 +226,13 @@ async def test_what_happens_in_the_cluster_is_seen_and_an_instrument_is_found_by
             ticks = "#facts dd:nth-of-type(8)"
             before = await opened.text_content(ticks)
             await opened.wait_for_selector(f"{ticks}:not(:text-is('{before}'))")
+            # what was not found is said although the instrument before goes on
+            await opened.keyboard.press("Control+A")
+            await opened.keyboard.type("nobody")
+            await opened.wait_for_selector("#search-note:has-text('Nothing subscribed')")
+            before = await opened.text_content(ticks)
+            await opened.wait_for_selector(f"{ticks}:not(:text-is('{before}'))")
+            assert "Nothing subscribed" in await opened.text_content("#search-note")
 
 
 async def test_an_operator_tries_a_command_and_applies_it_by_keyboard(page, tmp_path):

@@ -87,6 +87,15 @@ const dayShown = new Intl.DateTimeFormat("en-GB", {
   timeZone: "Asia/Kolkata", day: "numeric", month: "short",
 });
 
+const weekdayShown = new Intl.DateTimeFormat("en-IN", {
+  timeZone: "Asia/Kolkata", weekday: "short", day: "numeric", month: "short",
+});
+
+// The exchanges trade by the day of the week.
+export function day(ms) {
+  return weekdayShown.format(ms);
+}
+
 export function time(ms, nowMs) {
   if (ms === null || ms === undefined) return "–";
   const clock = inIndia.format(ms);

@@ -8,6 +8,8 @@ const PRICES = new Map();
 
 const search = byId("search"), found = byId("found");
 let results = [], chosen = -1, token = null, searching = 0, looking = 0, asked = 0, searched = "";
+// said of a search that found nothing, while the instrument before it is still shown
+let nothing = "";
 
 function price(value, exchange) {
   if (value === null || value === undefined) return "–";
@@ -28,12 +30,16 @@ async function ask(path) {
 async function find() {
   const wanted = search.value.trim(), number = ++asked;
   searched = wanted;
+  nothing = "";
   if (!wanted) { show([]); plain(byId("search-note"), ""); return; }
   try {
     const document = await ask(`page/instruments?q=${encodeURIComponent(wanted)}`);
     if (number !== asked) return;
     show(document.found);
-    plain(byId("search-note"), document.found.length ? "" : "Nothing subscribed has this in its name or token; write EXCHANGE:SYMBOL to look into today's list.");
+    if (!document.found.length) {
+      nothing = "Nothing subscribed has this in its name or token; write EXCHANGE:SYMBOL to look into today's list.";
+    }
+    plain(byId("search-note"), nothing);
   } catch (error) {
     if (number === asked) plain(byId("search-note"), error.message);
   }
@@ -71,6 +77,7 @@ function choose(place) {
   const one = results[place];
   if (!one) return;
   token = one.token;
+  nothing = "";
   asked += 1; // what a search before it finds is not shown any more
   search.value = one.symbol ?? String(one.token);
   show([]);
@@ -95,7 +102,7 @@ async function look() {
 function tell(one) {
   const tick = one.tick ?? {}, nowMs = Date.now();
   byId("instrument").hidden = false;
-  plain(byId("search-note"), one.loaded ? "" : "kite.subscriptions is still being read.");
+  plain(byId("search-note"), one.loaded ? nothing : "kite.subscriptions is still being read.");
   text(byId("instrument-name"), one.symbol ?? one.token);
   text(byId("price"), price(tick.last_price, one.exchange));
   const change = tick.change;
@@ -104,12 +111,14 @@ function tell(one) {
 
   const why = byId("why"), fresh = one.age_seconds !== null && one.age_seconds !== undefined;
   const reasons = [...one.reasons];
-  if (!reasons.length && !fresh) {
-    reasons.push(one.here ? `No tick in the ${age(one.watched_seconds)} since you look.`
-      : `Its slot streams, in ${one.owner ?? "another replica"}: the page there shows its ticks.`);
+  const elsewhere = one.slot !== undefined && !one.here;
+  if (elsewhere) {
+    reasons.unshift(`Its ticks are in ${one.owner ?? "another replica"}: the page there shows them, this one does not.`);
+  } else if (!reasons.length && !fresh) {
+    reasons.push(`No tick in the ${age(one.watched_seconds)} since you look.`);
   }
   why.hidden = !reasons.length;
-  plain(why.firstElementChild, fresh ? "Worth knowing" : "Why has it no ticks?");
+  plain(why.firstElementChild, elsewhere ? "What is known of it here" : fresh ? "Worth knowing" : "Why has it no ticks?");
   lines(byId("reasons"), reasons);
 
   const claims = Object.entries(one.claims ?? {});

@@ -1,6 +1,6 @@
 // Each panel is a function from a snapshot, or the view, to what stands in its nodes.
 
-import { age, byId, bytes, cells, count, fill, level, lines, make, pairs, plain, row, short, text, time } from "./dom.js";
+import { age, byId, bytes, cells, count, day, fill, level, lines, make, pairs, plain, row, short, text, time } from "./dom.js";
 import { Sparkline } from "./spark.js";
 
 const LATE_SECONDS = 10;
@@ -30,7 +30,7 @@ function behind(slot) {
   if (slot.age_seconds !== null && slot.age_seconds > LATE_SECONDS) return `nothing received for ${age(slot.age_seconds)}`;
   if (slot.trouble && slot.confirmed < slot.desired) return slot.trouble;
   if (slot.confirmed !== null && slot.desired !== null && slot.confirmed < slot.desired) {
-    return `${count(slot.desired - slot.confirmed)} instruments have not answered`;
+    return `${count(slot.desired - slot.confirmed)} of ${count(slot.desired)} instruments have sent no packet on this connection`;
   }
   return "";
 }
@@ -46,7 +46,7 @@ export function header(snapshot) {
   text(byId("revision"), status.cluster ? count(status.cluster.revision) : "–");
   text(byId("uptime"), age(status.uptime_seconds));
   text(byId("version"), `${status.version}, ${status.codec} codec`);
-  text(byId("clock"), time(snapshot.now_ms));
+  text(byId("clock"), `${day(snapshot.now_ms)} ${time(snapshot.now_ms)}`);
 }
 
 export function verdict(snapshot) {
@@ -77,7 +77,8 @@ export function slots(snapshot) {
   }, (tr, slot) => {
     const why = behind(slot), [, owner, state, confirmed, rate, line, last, wrong] = tr.children;
     const mark = !why ? "good" : slot.halt || slot.state === "connected" || !slot.state ? "warn" : "bad";
-    const state_words = slot.halt?.how ?? slot.state?.replaceAll("_", " ") ?? "not told";
+    const incomplete = why && slot.state === "connected" ? "incomplete" : null;
+    const state_words = slot.halt?.how ?? incomplete ?? slot.state?.replaceAll("_", " ") ?? "not told";
     text(tr.children[0], slot.slot);
     text(owner, slot.owner ? `${slot.owner}${slot.here ? " (here)" : ""}` : null);
     owner.title = `account ${slot.account}`;
@@ -180,8 +181,8 @@ export function view(shown, nowMs) {
     ["gaps in the feed", count(losses.gaps), losses.gaps ? "warn" : "good"],
     ["time missed", age(losses.gap_seconds), losses.gap_seconds ? "warn" : null],
     ["longest", longest ? `${age(longest.seconds)}, slot ${longest.slot}, ${time(longest.from_ms, nowMs)}` : "–"],
-    ["starts without a past", count(losses.gaps_without_beginning)],
-    ["losses of records", count(losses.drops.length), losses.drops.length ? "bad" : "good"],
+    ["starts, unknown before", count(losses.gaps_without_beginning)],
+    ["times records were dropped", count(losses.drops.length), losses.drops.length ? "bad" : "good"],
   ]);
   lines(byId("drops"), losses.drops.map((drop) =>
     `${time(drop.from_ms ?? drop.time_ms, nowMs)} to ${time(drop.to_ms ?? drop.time_ms, nowMs)}: ${drop.reason}`));

@@ -1,6 +1,7 @@
 import json
+from dataclasses import replace
 
-from connector.service.status import Accounting
+from connector.service.status import Accounting, ConnectionStatus
 from tests.support.status import service_status
 
 
@@ -34,3 +35,11 @@ def test_a_market_without_names_is_counted():
     document = service_status(unresolved=names).as_json()
     assert document["unresolved"] == names[:1000]
     assert document["unresolved_count"] == 1001
+
+
+def test_an_error_that_is_over_is_no_present_trouble():
+    """A connection that is open has only what is wrong with it now."""
+    over = ConnectionStatus(0, "main", "connected", last_error="HTTP 503")
+    assert over.present_trouble is None
+    assert replace(over, state="backing_off").present_trouble == "HTTP 503"
+    assert replace(over, trouble="no ticks for 60 s").present_trouble == "no ticks for 60 s"
