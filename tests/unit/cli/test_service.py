@@ -1,4 +1,5 @@
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -58,6 +59,24 @@ def test_version(kite):
     code, out, _ = kite("version")
     assert code == 0
     assert out.startswith(f"kite-connector {VERSION} (")
+
+
+def test_a_stop_while_it_imports_is_a_clean_end_wherever_python_is():
+    """What is raised while a class is made comes out as a RuntimeError, up to Python 3.11."""
+    code = """
+import os, signal
+from connector.cli.service import _end_clean_at_sigterm
+_end_clean_at_sigterm()
+class Stop:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+class Made:
+    field = Stop()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_settings_prints_the_reference(kite):
