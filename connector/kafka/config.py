@@ -22,6 +22,7 @@ from connector.errors import SettingProblem, SettingsError
 from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
 from connector.kafka.logins import login_of
 from connector.settings.models import KafkaSettings
+from connector.settings.oauth import OAuthSettings
 from connector.settings.secret_files import fresh
 
 _DEFAULTS: dict[str, Any] = {
@@ -97,9 +98,12 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
     }
     if kafka.security_protocol.startswith("SASL"):
         fixed["sasl.mechanism"] = kafka.sasl_mechanism
-        login = login_of(kafka)
-        assert login is not None  # noqa: S101 - the settings' own validator saw to it
-        fixed["sasl.username"], fixed["sasl.password"] = login
+        if kafka.sasl_mechanism == "OAUTHBEARER":
+            fixed |= _token_properties(kafka.oauth)
+        else:
+            login = login_of(kafka)
+            assert login is not None  # noqa: S101 - the settings' own validator saw to it
+            fixed["sasl.username"], fixed["sasl.password"] = login
     if kafka.security_protocol.endswith("SSL"):
         fixed["enable.ssl.certificate.verification"] = True
         fixed["ssl.endpoint.identification.algorithm"] = "https"
@@ -117,6 +121,33 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
         properties = {k: v for k, v in properties.items() if not k.startswith(_OF_CONSUMERS)}
     if kafka.security_protocol.endswith("SSL"):
         _check_files(properties)
+    return properties
+
+
+def _token_properties(oauth: OAuthSettings) -> dict[str, Any]:
+    """Properties with which librdkafka fetches tokens itself, and new ones before they end.
+
+    Raises:
+        SettingsError: librdkafka would wait for ever where a file of certificates should be.
+    """
+    assert oauth.client_secret is not None  # noqa: S101 - the settings' own validator saw to it
+    properties = {
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.token.endpoint.url": oauth.token_url,
+        "sasl.oauthbearer.client.id": oauth.client_id,
+        "sasl.oauthbearer.client.secret": fresh(
+            oauth.client_secret.get_secret_value(), oauth.client_secret_file
+        ),
+    }
+    if oauth.scope is not None:
+        properties["sasl.oauthbearer.scope"] = oauth.scope
+    if oauth.ca_file is not None:
+        try:
+            check_file(oauth.ca_file, MAX_PEM_BYTES)
+        except UnusableFileError as exc:
+            fault = f"{oauth.ca_file} {exc}"
+            raise SettingsError([SettingProblem("kafka.oauth.ca_file", fault)]) from exc
+        properties["https.ca.location"] = str(oauth.ca_file)
     return properties
 
 

@@ -52,6 +52,13 @@ _KNOWN: Final = tuple(
             ),
         ),
         (
+            "Failed to acquire SASL OAUTHBEARER token: (?P<said>.*)",
+            (
+                "there is no token for it: {said}: check kafka.oauth.token_url, "
+                "kafka.oauth.client_id and kafka.oauth.client_secret"
+            ),
+        ),
+        (
             r"mechanism handshake failed: .*broker's supported mechanisms: ?(?P<said>[\w,-]*)",
             "it does not take kafka.sasl_mechanism there; it offers: {said}",
         ),

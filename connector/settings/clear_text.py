@@ -58,6 +58,14 @@ def clear_text(settings: Settings) -> Iterator[ClearText]:
         hosts = [server.rpartition(":")[0] for server in kafka.bootstrap_servers.split(",")]
         public = [host for host in hosts if is_public(host)]
         yield _to("kafka.security_protocol", "kafka.sasl_password", (public or hosts)[0])
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        if kafka.security_protocol == "SASL_PLAINTEXT":
+            hosts = [server.rpartition(":")[0] for server in kafka.bootstrap_servers.split(",")]
+            public = [host for host in hosts if is_public(host)]
+            yield _to("kafka.security_protocol", "the token", (public or hosts)[0])
+        endpoint = urlsplit(kafka.oauth.token_url or "")
+        if endpoint.scheme == "http":
+            yield _to("kafka.oauth.token_url", "kafka.oauth.client_secret", endpoint.hostname or "")
     registry = urlsplit(settings.registry.url)
     if settings.registry.password is not None and registry.scheme == "http":
         yield _to("registry.url", "registry.password", registry.hostname or "")

@@ -24,6 +24,7 @@ from connector.kite.access_token import usable_token
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY, ConnectionConfig, Seconds
 from connector.kite.wire.models import Exchange, Mode
 from connector.redaction import quoted
+from connector.settings.oauth import OAuthSettings
 from connector.settings.section import (
     BrokerList,
     FilePath,
@@ -165,9 +166,14 @@ class KafkaSettings(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Speak to brokers with this protocol."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="Log in with this mechanism; the SASL protocols need one."
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = (
+        Field(
+            None,
+            description="Log in with this mechanism; the SASL protocols need one. OAUTHBEARER "
+            "takes kafka.oauth, the others a name and a password.",
+        )
     )
+    oauth: OAuthSettings = OAuthSettings()
     sasl_username: str | None = Field(None, description="Log in to brokers under this name.")
     sasl_username_file: FilePath | None = Field(
         None, description="A file that holds the name, in place of sasl_username; it may change."
@@ -232,6 +238,10 @@ class KafkaSettings(Section):
     @model_validator(mode="after")
     def _complete(self) -> KafkaSettings:
         sasl = self.security_protocol.startswith("SASL")
+        if self.sasl_mechanism == "OAUTHBEARER":
+            return self._complete_tokens()
+        if given := self.oauth.given():
+            raise ValueError(f"oauth.{given[0]} is set, but sasl_mechanism is not OAUTHBEARER")
         if sasl and not (self.sasl_mechanism and self.sasl_username and self.sasl_password):
             raise ValueError(
                 f"security_protocol {self.security_protocol} needs sasl_mechanism, "
@@ -241,6 +251,16 @@ class KafkaSettings(Section):
             raise ValueError("sasl_* are set, but security_protocol is not a SASL one")
         if (self.ssl_certificate_file is None) != (self.ssl_key_file is None):
             raise ValueError("ssl_certificate_file and ssl_key_file go together")
+        return self
+
+    def _complete_tokens(self) -> KafkaSettings:
+        if not self.security_protocol.startswith("SASL"):
+            raise ValueError("sasl_mechanism is set, but security_protocol is not a SASL one")
+        if missing := self.oauth.missing():
+            needed = ", ".join(f"oauth.{name}" for name in missing)
+            raise ValueError(f"sasl_mechanism OAUTHBEARER needs {needed}")
+        if self.sasl_username or self.sasl_password:
+            raise ValueError("sasl_mechanism OAUTHBEARER takes no sasl_username or sasl_password")
         return self
 
 

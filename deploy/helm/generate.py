@@ -35,6 +35,7 @@ CHART_SETS = (
     "kafka.sasl_username_file",
     "kafka.sasl_password",
     "kafka.sasl_password_file",
+    "kafka.oauth.client_secret",
     "kafka.ssl_ca_file",
     "kafka.ssl_certificate_file",
     "kafka.ssl_key_file",

@@ -197,6 +197,7 @@ def test_every_setting_has_one_name():
         "accounts.0.api_key",
         "accounts.0.api_secret",
         "accounts.0.access_token",
+        "kafka.oauth.client_secret",
         "kafka.sasl_password",
         "kafka.ssl_key_password",
         "registry.password",

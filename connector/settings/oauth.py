@@ -1,0 +1,44 @@
+"""OAuth 2.0 client credentials: how the connector gets tokens for the brokers (RFC 6749, 4.4)."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from connector.settings.section import FilePath, HttpUrl, Section
+
+
+class OAuthSettings(Section):
+    """The tokens of sasl_mechanism OAUTHBEARER: who gives them, and who we are to it."""
+
+    token_url: HttpUrl | None = Field(
+        None, description="Fetch tokens from this token endpoint (OpenID Connect)."
+    )
+    client_id: str | None = Field(None, description="Ask for tokens as this client.")
+    client_secret: SecretStr | None = Field(
+        None, description="The secret that belongs to client_id."
+    )
+    client_secret_file: FilePath | None = Field(
+        None,
+        description="A file that holds the secret, in place of client_secret; clients that are "
+        "made later take a new one.",
+    )
+    scope: str | None = Field(
+        None, description="Ask for tokens with this scope; several with spaces."
+    )
+    ca_file: FilePath | None = Field(
+        None,
+        description="Trust the token endpoint by the authorities in this PEM file; null means the "
+        "system's.",
+    )
+
+    def missing(self) -> list[str]:
+        """Return the names of what is not given and has to be."""
+        return [
+            name
+            for name in ("token_url", "client_id", "client_secret")
+            if getattr(self, name) is None
+        ]
+
+    def given(self) -> list[str]:
+        """Return the names of what is given."""
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]
