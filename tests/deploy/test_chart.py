@@ -139,8 +139,6 @@ ACCEPTED_POLICIES = {
     "CKV_K8S_9": "and nobody sends it traffic",
     "CKV_K8S_11": "no CPU limit: throttling delays ticks",
     "CKV_K8S_15": "pulling at each start would make the image registry a part of every restart",
-    "CKV_K8S_35": "api_keys and passwords are variables from Secrets; the token, which changes, "
-    "is a file",
     "CKV_K8S_43": "a digest can be given, the examples show tags",
 }
 ONLY_TEST_PODS = {"CKV_K8S_8", "CKV_K8S_9"}
