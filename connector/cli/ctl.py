@@ -162,13 +162,14 @@ def list_subscriptions(
         print_json(rows)
         return
     table(
-        ("token", "symbol", "mode", "slot", "claimed by"),
+        ("token", "symbol", "mode", "slot", "account", "claimed by"),
         [
             (
                 row["token"],
                 row["symbol"] or "-",
                 row["mode"],
                 row["slot"],
+                row["account"] or "any",
                 ", ".join(f"{name} ({mode})" for name, mode in row["claims"].items()),
             )
             for row in rows

@@ -28,7 +28,7 @@ from connector.redaction import printable
 if TYPE_CHECKING:
     from connector.control.client import ControlClient, Subscribed
     from connector.control.commands import Reply
-    from connector.control.plan import Claims, Plan, WantedWatchlists
+    from connector.control.plan import Claims, Plan, WantedWatchlists, WatchlistChange
     from connector.settings.models import Settings
 
 EXIT_DIFFERENT: Final = 2
@@ -252,11 +252,20 @@ def _print_changes(found: _Difference) -> None:
             f"~ {found.name(token)} {held[token]} -> {mode}" for token, mode in one.changed.items()
         ]
         lines += [f"- {found.name(token)}" for token in one.removed]
-        typer.echo(f"{one.name}{' (ends)' if one.deleted else ''}:")
+        typer.echo(f"{one.name}{_what_becomes(one)}:")
         for line in lines[:MOST_SHOWN]:
             typer.echo(f"  {printable(line)}")
         if len(lines) > MOST_SHOWN:
             typer.echo(f"  and {len(lines) - MOST_SHOWN} more (--json has all)")
+
+
+def _what_becomes(change: WatchlistChange) -> str:
+    if change.deleted:
+        return " (ends)"
+    if not change.moved:
+        return ""
+    to = "any account" if change.account is None else f"account {change.account}"
+    return f" (all of it moves to {to})"
 
 
 def _document(found: _Difference, reply: Reply | None) -> dict[str, Any]:
@@ -268,6 +277,8 @@ def _document(found: _Difference, reply: Reply | None) -> dict[str, Any]:
                 "added": {str(written): mode for written, mode in one.added.items()},
                 "removed": [found.name(token) for token in one.removed],
                 "changed": {found.name(token): mode for token, mode in one.changed.items()},
+                "account": one.account,
+                "moves": one.moved,
                 "ends": one.deleted,
             }
             for one in plan.changes

@@ -19,10 +19,11 @@ import structlog
 from connector.cluster.layout import layout, partitions, slots_by_account
 from connector.cluster.membership import Item, Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
-from connector.control.draft import status
 from connector.control.leader import Leader, Log
 from connector.control.records import Halt
+from connector.control.settings_claims import Group
 from connector.control.state import Names, NoNames
+from connector.control.status import status
 from connector.control.transactions import ControlLog
 from connector.errors import KafkaError
 from connector.kafka.topics import TopicNames
@@ -32,7 +33,7 @@ from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.web.list_check import Claim
-from connector.kite.wire.models import ConnectionEvent, ConnectionState, Mode
+from connector.kite.wire.models import ConnectionEvent, ConnectionState
 from connector.settings.models import Settings
 
 LEADER_STOP_SECONDS: Final = 5.0
@@ -383,9 +384,9 @@ class Cluster:
     def _start_leader(self) -> None:
         assert self._loop is not None  # noqa: S101 - start() comes first
         loop, settings = self._loop, self._settings
-        wanted: dict[Mode, list[int | str]] = {}
+        wanted: dict[Group, list[int | str]] = {}
         for group in settings.instruments:
-            wanted.setdefault(group.mode, []).extend(group.instruments)
+            wanted.setdefault(Group(group.mode, group.account), []).extend(group.instruments)
         leader = Leader(
             self._open_log,
             layout(settings),

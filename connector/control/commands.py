@@ -83,6 +83,14 @@ Unlisted = Annotated[
     bool,
     Field(strict=True, description="Accept tokens that the loaded list of instruments lacks."),
 ]
+AccountName = Annotated[str, StringConstraints(strict=True, max_length=64)]
+OnAccount = Annotated[
+    AccountName | None,
+    Field(
+        description="The connections of this account alone carry the instruments; without it, "
+        "those of any."
+    ),
+]
 Token = Annotated[StrictInt, Field(ge=1, le=0xFFFF_FFFF)]
 Symbol = Annotated[
     str,
@@ -147,6 +155,7 @@ class SubscribeStep(ChangeBase):
     watchlist: Claimant = DEFAULT_WATCHLIST
     instruments: SomeInstruments
     mode: ClaimedMode = Mode.QUOTE
+    account: OnAccount = None
     unlisted: Unlisted = False
 
 
@@ -220,6 +229,7 @@ class Replace(CommandBase):
     watchlist: Claimant
     instruments: Instruments
     mode: ClaimedMode = Mode.QUOTE
+    account: OnAccount = None
     unlisted: Unlisted = False
 
 
@@ -236,7 +246,7 @@ class HaltBase(CommandBase):
     slot: int | None = Field(
         None, strict=True, ge=0, lt=2**31, description="The number of the connection."
     )
-    account: Annotated[str, StringConstraints(strict=True, max_length=64)] | None = Field(
+    account: AccountName | None = Field(
         None, description="The name of an account: all its connections."
     )
     all: bool = Field(False, strict=True, description="Take all connections of the cluster.")

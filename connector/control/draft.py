@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +13,8 @@ from connector.control.bounds import (
     MAX_CLAIMS,
     MAX_CLAIMS_OF_INSTRUMENT,
     MAX_WATCHLISTS,
-    STATUS_WATCHLISTS,
 )
+from connector.control.claims import Claim, changed, claimed, has_to_move, without_conflicts
 from connector.control.commands import (
     ChangeStep,
     Command,
@@ -28,7 +27,6 @@ from connector.control.commands import (
     Replace,
     Resume,
     SetModeStep,
-    SlotStatus,
     Status,
     StatusPayload,
     StepSequence,
@@ -37,21 +35,29 @@ from connector.control.commands import (
     UnsubscribeStep,
 )
 from connector.control.halts import apply_halt, halt_records
-from connector.control.records import RECONNECT_KEY, Record, Subscription, reconnect_value
+from connector.control.placement import even_moves, loads, no_room, waiting_moves
+from connector.control.records import (
+    OWN,
+    RECONNECT_KEY,
+    Record,
+    Subscription,
+    reconnect_value,
+)
 from connector.control.state import Names, State
-from connector.errors import CapacityError
+from connector.control.status import status
 from connector.kite.clock import IST
 from connector.kite.feed import allocation
 from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode
 
-OWN: Final = "@"
-"""The first character of the leader's own ids and watchlists, which no message may name."""
 _CLAIMED_BY_TOO_MANY: Final = (
     f"{MAX_CLAIMS_OF_INSTRUMENT} watchlists claim it already, the most that may"
 )
 _UNLISTED: Final = "not in the loaded list of instruments; `unlisted` accepts it all the same"
 _FULL: Final = "may claim {} instruments (cluster.watchlist_max_instruments)"
 _TOO_MANY_CLAIMS: Final = f"there are {MAX_CLAIMS} claims already, the most there may be"
+_NOT_MOVED: Final = (
+    "account: not all that the watchlist has can be carried there, so nothing was changed"
+)
 _NOTHING_CHANGED: Final = "a sequence is done in full or not at all: nothing was changed"
 _TOO_MANY_CHANGES: Final = (
     f"with it the steps change more than {MAX_CHANGES} claims, the most a command may"
@@ -111,8 +117,7 @@ class Draft:
     def _change(self, step: ChangeStep) -> Answer:
         match step:
             case SubscribeStep():
-                tokens, refused = self._resolve(step.instruments, step.watchlist)
-                return self._claim(step, tokens, refused)
+                return self._subscribe(step)
             case UnsubscribeStep():
                 return self._unsubscribe(step)
             case SetModeStep():
@@ -150,14 +155,14 @@ class Draft:
 
     def finish(self) -> tuple[State, tuple[Record, ...]]:
         """Place the instruments that wait for room, then return the difference."""
-        self._place_unplaced()
-        changed = self.subscriptions.changed
+        self._move(waiting_moves(self.subscriptions, self.layout))
+        touched = self.subscriptions.changed
         records: list[Record] = []
         gone: list[Record] = []
         moved: list[Record] = []
         same: dict[int, Subscription] = {}
         for (token, old), new in zip(
-            changed.items(), self.subscriptions.get_all(changed), strict=True
+            touched.items(), self.subscriptions.get_all(touched), strict=True
         ):
             if new is None:
                 if old is not None:
@@ -220,41 +225,64 @@ class Draft:
 
     # claims
 
+    def _subscribe(self, step: SubscribeStep) -> Answer:
+        watchlist, account = step.watchlist, step.account
+        if account is not None and (wrong := self.layout.no_account(account)):
+            return Answer(errors=(wrong,))
+        held = self.subscriptions.account_of(watchlist)
+        if account is None:
+            account = held
+        elif account != held and self.subscriptions.has_watchlist(watchlist):
+            where = "no account" if held is None else f"account {held}"
+            return Answer(
+                errors=(
+                    f"account: watchlist {watchlist} is on {where}; replace it, or use another",
+                )
+            )
+        tokens, refused = self._resolve(step.instruments, watchlist)
+        return self._claim(step, account, tokens, refused)
+
     def _claim(
         self,
         command: SubscribeStep | Replace,
+        account: str | None,
         tokens: Mapping[int, int | str],
         refused: list[Refusal],
     ) -> Answer:
-        watchlist, mode = command.watchlist, command.mode
-        if full := self._no_more_watchlists(watchlist):
-            return Answer(errors=(full,))
+        watchlist = command.watchlist
+        wrong = self._no_more_watchlists(watchlist)
+        if account is not None:
+            wrong = wrong or self.layout.no_account(account)
+        if wrong:
+            return Answer(errors=(wrong,))
         known = self._known(tokens)
         if not command.unlisted:
             tokens = self._listed(watchlist, tokens, known, refused)
         tokens, beyond = self._within_bounds(watchlist, tokens, known)
-        new = [token for token in tokens if token not in known]
-        placed, unplaced = allocation.place(new, self.loads, self.layout.capacity)
-        no_room = f"no room: {len(self.layout.slots)} slots carry {self.layout.capacity} each"
-        refused += [*beyond, *(Refusal(tokens[token], no_room) for token in unplaced)]
-        alone = {watchlist: mode}  # one for all that nobody else claims
-        wanted: dict[int, Subscription] = {}
-        for token in tokens:
-            old = known.get(token)
-            if old is None:
-                if (slot := placed.get(token)) is not None:
-                    wanted[token] = self._new(slot, alone)
-            elif old.claims.get(watchlist) is not mode:
-                others = len(old.claims) > (watchlist in old.claims)
-                claims = {**old.claims, watchlist: mode} if others else alone
-                wanted[token] = self._changed(old, claims)
-            else:
-                wanted[token] = old
+        tokens, elsewhere = without_conflicts(watchlist, account, tokens, known)
+        slots = self.layout.slots_of(account)
+        homeless = [
+            token
+            for token in tokens
+            if (old := known.get(token)) is None or has_to_move(old, watchlist, account, slots)
+        ]
+        placed, unplaced = allocation.place(
+            homeless, loads(self.subscriptions, slots), self.layout.capacity
+        )
+        full = no_room(self.layout, account)
+        refused += [*beyond, *elsewhere, *(Refusal(tokens[token], full) for token in unplaced)]
+        left_out = frozenset(unplaced)
+        wanted = claimed(
+            {token: known.get(token) for token in tokens if token not in left_out},
+            placed,
+            Claim(watchlist, command.mode, account),
+            self.revision,
+        )
         self._learn(wanted, tokens)
         self.subscriptions.change(
             {token: one for token, one in wanted.items() if one is not known.get(token)}
         )
-        return Answer(len(tokens) - len(unplaced), refused)
+        return Answer(len(wanted), refused)
 
     def _no_more_watchlists(self, watchlist: str) -> str | None:
         """Explain why there can be no further watchlist; None where that is not so."""
@@ -324,7 +352,7 @@ class Draft:
         wanted: dict[int, Subscription | None] = {}
         for token, old in self._known(tokens).items():
             left = {name: mode for name, mode in old.claims.items() if name != watchlist}
-            wanted[token] = self._changed(old, left) if left else None
+            wanted[token] = changed(old, left, self.revision) if left else None
         self.subscriptions.change(wanted)
 
     def _unsubscribe(self, command: UnsubscribeStep) -> Answer:
@@ -358,7 +386,7 @@ class Draft:
         claimed = self._claimed(watchlist, tokens, refused)
         self.subscriptions.change(
             {
-                token: self._changed(old, {**old.claims, watchlist: command.mode})
+                token: changed(old, {**old.claims, watchlist: command.mode}, self.revision)
                 for token, old in claimed.items()
                 if old.claims[watchlist] is not command.mode
             }
@@ -372,7 +400,15 @@ class Draft:
             return Answer(refused=refused)
         claimed = self.subscriptions.claimed(command.watchlist)
         self._release(command.watchlist, [token for token in claimed if token not in tokens])
-        return self._claim(command, tokens, refused)
+        left = self.subscriptions.account_of(command.watchlist)
+        answer = self._claim(command, command.account, tokens, refused)
+        if left != command.account and any(
+            one.accounts.get(command.watchlist) != command.account
+            for one in self._known(self.subscriptions.claimed(command.watchlist)).values()
+        ):
+            # half a watchlist on another account is none that anybody asked for
+            return answer._replace(accepted=0, errors=(*answer.errors, _NOT_MOVED))
+        return answer
 
     # slots
 
@@ -384,36 +420,10 @@ class Draft:
         return Answer(1, extra=(Record(command.slot, RECONNECT_KEY, value),))
 
     def _rebalance(self) -> Answer:
-        self._place_unplaced()
-        loads = self.loads
-        placed = {
-            token: subscription.slot
-            for token, subscription in self._oldest_first()
-            if subscription.slot in loads
-        }
-        try:
-            moves = allocation.rebalance(placed, self.layout.slots, self.layout.capacity)
-        except CapacityError as error:
-            return Answer(errors=(str(error),))
+        self._move(waiting_moves(self.subscriptions, self.layout))
+        moves = even_moves(self.subscriptions, self.layout)
         self._move(moves)
         return Answer(len(moves))
-
-    def _place_unplaced(self) -> None:
-        """Move the instruments of slots that are no more to others, as soon as there is room."""
-        loads = self.loads
-        if not (self.subscriptions.carried.keys() - loads.keys()) or not any(
-            load < self.layout.capacity for load in loads.values()
-        ):
-            return
-        unplaced = [
-            token for token, subscription in self._oldest_first() if subscription.slot not in loads
-        ]
-        placed, _ = allocation.place(unplaced, loads, self.layout.capacity)
-        self._move(placed)
-
-    def _oldest_first(self) -> list[tuple[int, Subscription]]:
-        """Return all subscriptions, least recently changed first: an order of the log."""
-        return sorted(self.subscriptions.items(), key=lambda entry: (entry[1].revision, entry[0]))
 
     # names
 
@@ -487,8 +497,12 @@ class Draft:
             if expiry is None or (known is not None and expiry < today <= known):
                 expiry = known  # a list that names it cannot mean that it was over before its day
             if symbol != subscription.symbol or expiry != known:
-                slot, claims = subscription.slot, subscription.claims
-                wanted[token] = Subscription(slot, claims, symbol, self.revision, expiry)
+                slot, claims, accounts = (
+                    subscription.slot,
+                    subscription.claims,
+                    subscription.accounts,
+                )
+                wanted[token] = Subscription(slot, claims, symbol, self.revision, expiry, accounts)
 
     def _adopted(self, token: int, subscription: Subscription) -> Subscription:
         """Return it under a new token, in the same slot; where that is wanted already, as one."""
@@ -500,7 +514,10 @@ class Draft:
                 mode, claims.get(watchlist, mode), key=lambda either: either.rank
             )
         adopted: Subscription = present._replace(
-            claims=claims, symbol=subscription.symbol, revision=self.revision
+            claims=claims,
+            symbol=subscription.symbol,
+            revision=self.revision,
+            accounts={**present.accounts, **subscription.accounts},
         )
         return adopted
 
@@ -513,22 +530,10 @@ class Draft:
 
     # the draft's own bookkeeping
 
-    @property
-    def loads(self) -> dict[int, int]:
-        """The number of instruments in each slot that there is."""
-        carried = self.subscriptions.carried
-        return {slot: carried.get(slot, 0) for slot in self.layout.slots}
-
     def _known(self, tokens: Collection[int]) -> dict[int, Subscription]:
         """Return those of these instruments that are subscribed."""
         found = zip(tokens, self.subscriptions.get_all(tokens), strict=True)
         return {token: one for token, one in found if one is not None}
-
-    def _new(self, slot: int, claims: dict[str, Mode]) -> Subscription:
-        return Subscription(slot, claims, None, self.revision)
-
-    def _changed(self, old: Subscription, claims: dict[str, Mode]) -> Subscription:
-        return Subscription(old.slot, claims, old.symbol, self.revision, old.expiry)
 
     def _move(self, slots: Mapping[int, int]) -> None:
         self.subscriptions.change(
@@ -546,39 +551,7 @@ def _alike(old: Subscription, new: Subscription) -> bool:
         and old.claims == new.claims
         and old.symbol == new.symbol
         and old.expiry == new.expiry
-    )
-
-
-def status(state: State, after: str | None = None) -> StatusPayload:
-    """What the cluster is to stream, counted; one page of its watchlists.
-
-    Args:
-        state: what is counted.
-        after: only watchlists behind this one, in the order of their names.
-    """
-    subscriptions, layout, halted = state.subscriptions, state.layout, state.halted
-    behind = (name for name in subscriptions.watchlists if after is None or name > after)
-    page = heapq.nsmallest(STATUS_WATCHLISTS + 1, behind)
-    more = len(page) > STATUS_WATCHLISTS
-    page = page[:STATUS_WATCHLISTS]
-    carried = subscriptions.carried
-    return StatusPayload(
-        instruments=len(subscriptions),
-        capacity=layout.total,
-        slots=tuple(
-            SlotStatus(
-                slot=slot,
-                instruments=carried.get(slot, 0),
-                capacity=layout.capacity if slot in layout.slots else 0,
-                halt=halted[slot].halt if slot in halted else None,
-                halted_by=halted[slot].by if slot in halted else None,
-            )
-            for slot in sorted({*layout.slots, *carried})
-        ),
-        watchlists={name: len(subscriptions.watchlists[name]) for name in page},
-        after=page[-1] if more else None,
-        modes={str(mode): count for mode, count in sorted(subscriptions.modes.items())},
-        unplaced=sum(n for slot, n in carried.items() if slot not in layout.slots),
+        and tuple(old.accounts.items()) == tuple(new.accounts.items())
     )
 
 

@@ -76,8 +76,4 @@ def _named(layout: Layout, command: Pause | Stop | Resume) -> tuple[int, ...] | 
         return f"slot: there is no slot {command.slot}; there are {slots}"
     if command.account is None:
         return layout.slots
-    accounts = dict(layout.accounts)
-    if command.account in accounts:
-        return accounts[command.account]
-    names = ", ".join(accounts)
-    return f"account: there is no account of this name; there are {names}"
+    return layout.no_account(command.account) or layout.slots_of(command.account)

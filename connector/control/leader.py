@@ -27,7 +27,7 @@ from connector.control.commands import Command, RefreshInstruments, Replace, Rep
 from connector.control.loading import Loading
 from connector.control.records import Record
 from connector.control.reducer import reduce, settle
-from connector.control.settings_claims import settings_claims
+from connector.control.settings_claims import Group, settings_claims
 from connector.control.state import Layout, Names, State
 from connector.control.transactions import ControlMessage, Step
 from connector.control.work import Desk, MessageWork, WaitingWork, Work, accepts_list
@@ -39,7 +39,7 @@ from connector.errors import (
     TransactionAbortedError,
 )
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.kite.wire.models import ConnectionEvent, Mode
+from connector.kite.wire.models import ConnectionEvent
 
 POLL_SECONDS: Final = 0.1
 """A stop, or a request of the leader's own process, waits at most so long."""
@@ -89,7 +89,7 @@ class Leader:
         open_log: makes the log of one leadership.
         layout: where instruments may be, by the settings.
         names: the instrument master as it is now; asked for each command.
-        wanted: what the settings want always subscribed, by mode.
+        wanted: what the settings want always subscribed, by mode and account.
         max_bytes: longest command.
         clock: for times and pauses.
         refresh: begins to load the instrument master anew; the future fails with a ConnectorError
@@ -104,7 +104,7 @@ class Leader:
         layout: Layout,
         names: Callable[[], Names],
         *,
-        wanted: Mapping[Mode, Sequence[int | str]],
+        wanted: Mapping[Group, Sequence[int | str]],
         max_bytes: int,
         clock: Clock = SYSTEM_CLOCK,
         refresh: Callable[[bool], Future[None]] | None = None,
@@ -221,7 +221,7 @@ class Leader:
         own: list[Command] = []
         if len(self._names()):
             own.append(_own(RefreshInstruments(id="-", type="refresh-instruments")))
-        self._apply_own(log, own + settings_claims(self._wanted))
+        self._apply_own(log, own + self._settings_claims())
 
     def _of_this_topic(self, state: State, topic_id: str | None) -> State:
         """Return the state for a `kite.control` of this id: of another one no offset counts."""
@@ -255,9 +255,13 @@ class Leader:
             # what commands wait for is theirs to apply and to be told of: they come first
             while not self._own.empty() and not self._loading.running:
                 # a new master may know names in the settings that the last one did not
-                own += [_own(self._own.get()), *settings_claims(self._wanted)]
+                own += [_own(self._own.get()), *self._settings_claims()]
             if own:
                 self._apply_own(log, own)
+
+    def _settings_claims(self) -> list[Command]:
+        held = self._present().subscriptions.watchlists
+        return [*settings_claims(self._wanted, held)]
 
     def _load(self, log: Log) -> None:
         """Load the list for the commands that wait, and answer them once it is there."""

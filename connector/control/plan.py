@@ -16,17 +16,17 @@ from connector.control.commands import (
     ChangeStep,
     DeleteStep,
     Instruments,
+    OnAccount,
     SetModeStep,
     SubscribeStep,
     UnsubscribeStep,
     Watchlist,
 )
-from connector.control.records import SubscriptionRecord
+from connector.control.records import NO_ACCOUNTS, OWN, SubscriptionRecord
 from connector.errors import SettingProblem, SettingsError
 from connector.kite.wire.models import Mode
 
 MAX_PROBLEMS: Final = 20
-_OWN: Final = "@"
 
 
 class WantedClaims(BaseModel):
@@ -37,6 +37,7 @@ class WantedClaims(BaseModel):
     full: Instruments = Field((), description="Instruments with depth: tokens or symbols.")
     quote: Instruments = Field((), description="Instruments without depth: tokens or symbols.")
     ltp: Instruments = Field((), description="Instruments with the last price alone.")
+    account: OnAccount = None
     unlisted: bool = Field(
         False,
         strict=True,
@@ -69,6 +70,8 @@ class Claims(NamedTuple):
     """The names of instruments, as far as they are known."""
     settings_tokens: frozenset[int]
     """What the settings subscribe, which no command changes but which takes room."""
+    accounts: Mapping[str, str] = NO_ACCOUNTS
+    """The account that each watchlist is on, of those that are on one."""
 
     @classmethod
     def of(cls, records: Iterable[SubscriptionRecord]) -> Claims:
@@ -76,15 +79,17 @@ class Claims(NamedTuple):
         watchlists: dict[str, dict[int, Mode]] = {}
         symbols: dict[int, str] = {}
         settings: set[int] = set()
+        accounts: dict[str, str] = {}
         for record in records:
+            accounts.update(record.accounts)
             if record.symbol is not None:
                 symbols[record.token] = record.symbol
             for name, mode in record.claims.items():
-                if name.startswith(_OWN):
+                if name.startswith(OWN):
                     settings.add(record.token)
                 else:
                     watchlists.setdefault(name, {})[record.token] = mode
-        return cls(watchlists, symbols, frozenset(settings))
+        return cls(watchlists, symbols, frozenset(settings), accounts)
 
 
 class WatchlistChange(NamedTuple):
@@ -98,6 +103,11 @@ class WatchlistChange(NamedTuple):
     """The new mode of what it claims in another one."""
     deleted: bool
     unlisted: bool
+    account: str | None = None
+    """The account that it is to be on."""
+    moved: bool = False
+    """Whether it was on another one, or on none: then all that it claims is given up first, and
+    `added` has all that it is to claim."""
 
 
 class Plan(NamedTuple):
@@ -116,7 +126,7 @@ class Plan(NamedTuple):
         """The steps of one command, what is given up first: it makes room."""
         found: list[ChangeStep] = []
         for change in self.changes:
-            if change.deleted:
+            if change.deleted or change.moved:
                 found.append(DeleteStep(type="delete", watchlist=change.name))
             elif change.removed:
                 found.append(
@@ -138,6 +148,7 @@ class Plan(NamedTuple):
                         watchlist=change.name,
                         instruments=instruments,
                         mode=mode,
+                        account=change.account,
                         unlisted=change.unlisted,
                     )
                 )
@@ -190,17 +201,21 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
                 reason = f"{excerpt(str(instrument))} is named in {other[1]} and in {mode}"
                 problems.append(SettingProblem(f"watchlists.{name}", reason))
         after |= keys.keys()
+        moved = bool(held) and bool(keys) and one.account != claims.accounts.get(name)
+        kept = {} if moved else held
         change = WatchlistChange(
             name,
-            added={written: mode for key, (written, mode) in keys.items() if key not in held},
+            added={written: mode for key, (written, mode) in keys.items() if key not in kept},
             removed=tuple(sorted(token for token in held if token not in keys)),
             changed={
                 key: mode
                 for key, (_, mode) in keys.items()
-                if isinstance(key, int) and key in held and held[key] is not mode
+                if isinstance(key, int) and key in kept and kept[key] is not mode
             },
             deleted=bool(held) and not keys,
             unlisted=one.unlisted,
+            account=one.account,
+            moved=moved,
         )
         if change.added or change.removed or change.changed:
             changes.append(change)
@@ -224,9 +239,11 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
 def of_claims(claims: Claims) -> dict[str, Any]:
     """Return the file's value for what the watchlists claim now; planning it changes nothing."""
     names = _Symbols(claims)
-    watchlists: dict[str, dict[str, list[int | str]]] = {}
+    watchlists: dict[str, dict[str, Any]] = {}
     for name, held in sorted(claims.watchlists.items()):
-        modes: dict[str, list[int | str]] = {}
+        modes: dict[str, Any] = {}
+        if name in claims.accounts:
+            modes["account"] = claims.accounts[name]
         for mode in sorted(set(held.values()), key=lambda one: -one.rank):
             modes[mode.value] = sorted(
                 (names.written(token) for token, one in held.items() if one is mode),
@@ -276,7 +293,9 @@ def _by_mode(
 
 def _check_size(plan: Plan) -> None:
     named = sum(
-        len(change.added) + len(change.changed) + (0 if change.deleted else len(change.removed))
+        len(change.added)
+        + len(change.changed)
+        + (0 if change.deleted or change.moved else len(change.removed))
         for change in plan.changes
     )
     if named > MAX_INSTRUMENTS or len(plan.steps) > MAX_STEPS:
@@ -302,7 +321,7 @@ def _problem(
             ". _ : / -"
         )
     if kind == "extra_forbidden":
-        return place, "is not known here; a watchlist has full, quote, ltp and unlisted"
+        return place, "is not known here; a watchlist has full, quote, ltp, account and unlisted"
     if kind == "missing":
         return place, "is missing"
     if len(location) > 3 and isinstance(location[3], int):  # an instrument in a list

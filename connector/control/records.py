@@ -42,6 +42,10 @@ DIGEST_BYTES: Final = 16
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
 _quoted: Final = json.encoder.encode_basestring_ascii
 _MODES: Final = {mode.value: mode for mode in Mode}
+OWN: Final = "@"
+"""The first character of the leader's own keys, ids and watchlists; no message may name one."""
+NO_ACCOUNTS: Final[Mapping[str, str]] = {}
+"""The accounts of what no claim places on one."""
 _TOKEN: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 MOVED_TO: Final = "moved-to"
 """The header of a tombstone whose instrument went to another slot; its value names the slot."""
@@ -110,6 +114,14 @@ class Subscription(NamedTuple):
     expiry: date | None = None
     """Last trading day; None where it does not expire, or no list has said so yet. Kept here, so
     that a leader without a list, or with a list that lacks the instrument, knows it too."""
+    accounts: Mapping[str, str] = NO_ACCOUNTS
+    """The account that a watchlist names for its claim, of those that name one; the first counts.
+    Never changed in place."""
+
+    @property
+    def account(self) -> str | None:
+        """The account on whose slots it belongs; None where no claim names one."""
+        return next(iter(self.accounts.values()), None)
 
     @property
     def mode(self) -> Mode:
@@ -123,12 +135,13 @@ class Subscription(NamedTuple):
         claims = ",".join([_quoted(name) + ':"' + mode + '"' for name, mode in self.claims.items()])
         symbol = "null" if self.symbol is None else _quoted(self.symbol)
         expiry = "null" if self.expiry is None else f'"{self.expiry.isoformat()}"'
+        accounts = "" if self.account is None else _accounts_text(self.account, self.accounts)
         return (
             f'{{"token":{token},"mode":"'
             + highest(self.claims)
             + '","claims":{'
             + claims
-            + f'}},"symbol":{symbol},"revision":{self.revision},"expiry":{expiry}}}'
+            + f'}},"symbol":{symbol},"revision":{self.revision},"expiry":{expiry}{accounts}}}'
         ).encode()
 
     @classmethod
@@ -145,16 +158,31 @@ class Subscription(NamedTuple):
             claims = {sys.intern(name): _MODES[mode] for name, mode in raw["claims"].items()}
             if not claims:
                 raise ValueError("nobody claims it")
-            expiry = raw.get("expiry")
+            expiry, accounts = raw.get("expiry"), raw.get("accounts")
             return cls(
                 slot,
                 claims,
                 symbol_of(raw["symbol"]),
                 count_of(raw["revision"]),
                 None if expiry is None else date.fromisoformat(expiry),
+                NO_ACCOUNTS if not accounts else _accounts_of(accounts, claims),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a subscription: {error!r}") from error
+
+
+def _accounts_text(account: str, accounts: Mapping[str, str]) -> str:
+    return f',"account":{_quoted(account)},"accounts":{_COMPACT(accounts)}'
+
+
+def _accounts_of(raw: Mapping[str, object], claims: Mapping[str, Mode]) -> Mapping[str, str]:
+    """Read the accounts of a record: each of a watchlist that claims the instrument."""
+    accounts: dict[str, str] = {}
+    for name, account in raw.items():
+        if name not in claims or not isinstance(account, str):
+            raise ValueError("an account that no claim names")
+        accounts[sys.intern(name)] = sys.intern(account)
+    return accounts
 
 
 class SubscriptionRecord(BaseModel):
@@ -176,6 +204,13 @@ class SubscriptionRecord(BaseModel):
     expiry: date | None = Field(
         None, description="The last trading day, where the instrument has one and it is known."
     )
+    account: str | None = Field(
+        None, description="The account whose connections are to carry it; left out for any."
+    )
+    accounts: dict[str, str] = Field(
+        default_factory=dict,
+        description="The account that each watchlist names, of those that name one.",
+    )
 
     @classmethod
     def of(cls, token: int, subscription: Subscription) -> SubscriptionRecord:
@@ -187,6 +222,8 @@ class SubscriptionRecord(BaseModel):
             symbol=subscription.symbol,
             revision=subscription.revision,
             expiry=subscription.expiry,
+            account=subscription.account,
+            accounts=dict(subscription.accounts),
         )
 
 

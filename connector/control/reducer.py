@@ -21,9 +21,10 @@ from connector.control.commands import (
     digest,
     written,
 )
-from connector.control.draft import OWN, Answer, Draft
+from connector.control.draft import Answer, Draft
 from connector.control.records import (
     LEADER_PARTITION,
+    OWN,
     REPLY_PREFIX,
     WAITING_PREFIX,
     Record,

@@ -6,47 +6,84 @@ market. What bounds a transaction does: they are claimed in parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from connector.control.commands import Command, Replace, Subscribe
+from connector.control.commands import Replace, Subscribe
 from connector.kite.wire.models import Mode
 
 SETTINGS_WATCHLIST: Final = "@settings:"
-"""The prefix of the watchlists that the settings fill, one a mode; no message may name them."""
+"""The prefix of the watchlists that the settings fill, one for each mode and account; no message
+may name them."""
 PART_INSTRUMENTS: Final = 10_000
 """One transaction claims so many instruments: about 1.5 MB of records."""
 
 
-def settings_claims(wanted: Mapping[Mode, Sequence[int | str]]) -> list[Command]:
+class Group(NamedTuple):
+    """How a group of the settings' instruments is to be subscribed."""
+
+    mode: Mode
+    account: str | None = None
+    """The account whose connections are to carry it; None: any."""
+
+    @property
+    def watchlist(self) -> str:
+        """The watchlist that claims the group."""
+        on = "" if self.account is None else f":{self.account}"
+        return f"{SETTINGS_WATCHLIST}{self.mode}{on}"
+
+
+def settings_claims(
+    wanted: Mapping[Group, Sequence[int | str]], held: Iterable[str] = ()
+) -> list[Subscribe | Replace]:
     """Commands after which the settings' watchlists hold exactly what the settings name.
 
     Claimed first and given up afterwards: an instrument that changes its group stays in place.
 
     Args:
-        wanted: instruments by mode.
+        wanted: instruments by mode and account.
+        held: the watchlists that there are: those of other settings before these are emptied.
 
     Returns:
         Commands in order, whose ids and watchlists no message can have. Each but the last ones
         claims at most `PART_INSTRUMENTS`; those at the end change little where these were applied.
     """
-    commands: list[Command] = []
-    for mode, instruments in wanted.items():
-        name = f"{SETTINGS_WATCHLIST}{mode}"
+    commands: list[Subscribe | Replace] = []
+    for group, instruments in wanted.items():
+        name = group.watchlist
         for start in range(0, len(instruments), PART_INSTRUMENTS):
             part = tuple(instruments[start : start + PART_INSTRUMENTS])
             # not validated: the settings were, and a message's limits are not theirs
             commands.append(
                 Subscribe.model_construct(
-                    id=name, type="subscribe", watchlist=name, instruments=part, mode=mode
+                    id=name,
+                    type="subscribe",
+                    watchlist=name,
+                    instruments=part,
+                    mode=group.mode,
+                    account=group.account,
                 )
             )
-    for mode in (Mode.LTP, Mode.QUOTE, Mode.FULL):
-        name = f"{SETTINGS_WATCHLIST}{mode}"
-        whole = tuple(wanted.get(mode, ()))
-        commands.append(
-            Replace.model_construct(
-                id=name, type="replace", watchlist=name, instruments=whole, mode=mode
-            )
-        )
+    groups = dict.fromkeys((*map(Group, (Mode.LTP, Mode.QUOTE, Mode.FULL)), *wanted))
+    commands += [_replace(group, tuple(wanted.get(group, ()))) for group in groups]
+    known = {command.watchlist for command in commands}
+    commands += [
+        _replace(Group(Mode.LTP), (), name)
+        for name in sorted(held)
+        if name.startswith(SETTINGS_WATCHLIST) and name not in known
+    ]
     return commands
+
+
+def _replace(
+    group: Group, instruments: tuple[int | str, ...], watchlist: str | None = None
+) -> Replace:
+    name = watchlist or group.watchlist
+    return Replace.model_construct(
+        id=name,
+        type="replace",
+        watchlist=name,
+        instruments=instruments,
+        mode=group.mode,
+        account=group.account,
+    )

@@ -70,6 +70,17 @@ class Layout(NamedTuple):
     accounts: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """The slots of each api_key, by the name of its account."""
 
+    def slots_of(self, account: str | None) -> tuple[int, ...]:
+        """Return the slots of an account, none where there is no such account; None: all slots."""
+        return self.slots if account is None else dict(self.accounts).get(account, ())
+
+    def no_account(self, account: str) -> str | None:
+        """Explain that there is no account of this name; None where there is one."""
+        names = [name for name, _ in self.accounts]
+        if account in names:
+            return None
+        return f"account: there is no account of this name; there are {', '.join(names)}"
+
     @property
     def total(self) -> int:
         """How many instruments all slots carry."""

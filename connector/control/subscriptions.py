@@ -29,6 +29,8 @@ class _Indexed(Mapping[int, Subscription]):
     """How many instruments each slot carries; slots without any are left out."""
     modes: Mapping[Mode, int]
     """How many instruments are wanted in each mode."""
+    pinned: Mapping[tuple[str, int], int]
+    """How many instruments that belong on an account each slot carries, by (account, slot)."""
     claims: int
     """How many claims all watchlists have on all instruments."""
 
@@ -71,6 +73,7 @@ class Subscriptions(_Indexed):
         by_watchlist: PersistentMap[str, PersistentMap[int, None]] | None = None,
         carried: Mapping[int, int] | None = None,
         modes: Mapping[Mode, int] | None = None,
+        pinned: Mapping[tuple[str, int], int] | None = None,
         claims: int = 0,
     ) -> None:
         self._by_token = by_token or PersistentMap()
@@ -78,6 +81,7 @@ class Subscriptions(_Indexed):
         self._by_watchlist = by_watchlist or PersistentMap()
         self.carried = carried or {}
         self.modes = modes or {}
+        self.pinned = pinned or {}
         self.claims = claims
 
     @classmethod
@@ -110,6 +114,7 @@ class SubscriptionsDraft(_Indexed):
     _by_symbol: MapDraft[str, tuple[int, ...]]
     carried: dict[int, int]
     modes: dict[Mode, int]
+    pinned: dict[tuple[str, int], int]
 
     def __init__(self, base: Subscriptions) -> None:
         self._base = base
@@ -119,6 +124,7 @@ class SubscriptionsDraft(_Indexed):
         self._touched: dict[str, MapDraft[int, None]] = {}
         self.carried = dict(base.carried)
         self.modes = dict(base.modes)
+        self.pinned = dict(base.pinned)
         self.claims = base.claims
         self.changed: dict[int, Subscription | None] = {}
         """What was wanted first of each instrument that was changed, in the order of that."""
@@ -162,6 +168,11 @@ class SubscriptionsDraft(_Indexed):
         """Whether a watchlist claims any instrument."""
         return bool(self._tokens(watchlist))
 
+    def account_of(self, watchlist: str) -> str | None:
+        """Return the account that a watchlist names; it names one for all that it claims."""
+        token = next(iter(self._tokens(watchlist)), None)
+        return None if token is None else self._by_token[token].accounts.get(watchlist)
+
     def watchlist_count(self) -> int:
         """Return how many watchlists claim any instrument."""
         known = self._base.watchlists
@@ -182,6 +193,7 @@ class SubscriptionsDraft(_Indexed):
             watchlists.finish(),
             self.carried,
             self.modes,
+            self.pinned,
             self.claims,
         )
 
@@ -192,6 +204,7 @@ class SubscriptionsDraft(_Indexed):
     def _reindex(self, changes: list[_Change]) -> None:
         """Bring the indexes in line with what changed."""
         slots, modes = defaultdict[int, int](int), defaultdict[Mode, int](int)
+        pinned = defaultdict[tuple[str, int], int](int)
         lost, won = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
         renamed: list[tuple[int, str | None, str | None]] = []
         old_before = new_before = None
@@ -200,9 +213,13 @@ class SubscriptionsDraft(_Indexed):
             old_claims = old_symbol = new_claims = new_symbol = None
             if old is not None:
                 slots[old.slot] -= 1
+                if old.accounts and (account := old.account) is not None:
+                    pinned[account, old.slot] -= 1
                 old_claims, old_symbol = old.claims, old.symbol
             if new is not None:
                 slots[new.slot] += 1
+                if new.accounts and (account := new.account) is not None:
+                    pinned[account, new.slot] += 1
                 new_claims, new_symbol = new.claims, new.symbol
             if old_symbol != new_symbol:
                 renamed.append((token, old_symbol, new_symbol))
@@ -225,6 +242,7 @@ class SubscriptionsDraft(_Indexed):
                         won[name].append(token)
         _count(self.carried, slots)
         _count(self.modes, modes)
+        _count(self.pinned, pinned)
         for name, tokens in lost.items():
             self._draft(name).delete_all(tokens)
             self.claims -= len(tokens)

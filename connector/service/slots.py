@@ -15,7 +15,7 @@ import structlog
 
 from connector.cluster.cluster import Handlers, Intake
 from connector.cluster.layout import slots_by_account
-from connector.control.records import Subscription
+from connector.control.records import NO_ACCOUNTS, Subscription
 from connector.control.state import Names, NoNames
 from connector.errors import CapacityError
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
@@ -120,6 +120,24 @@ def resolve(
     return wanted, list(unknown)
 
 
+def accounts_of(groups: Sequence[InstrumentSettings], names: Mapping[str, int]) -> dict[int, str]:
+    """The account of each token that a group places on one; the first group that names one counts.
+
+    Args:
+        groups: of the settings.
+        names: token of each name that has one.
+    """
+    accounts: dict[int, str] = {}
+    for group in groups:
+        if group.account is None:
+            continue
+        for instrument in group.instruments:
+            token = names.get(instrument) if isinstance(instrument, str) else instrument
+            if token is not None:
+                accounts.setdefault(token, group.account)
+    return accounts
+
+
 class StaticSlots:
     """All slots of all accounts, carrying the instruments of the settings."""
 
@@ -141,7 +159,8 @@ class StaticSlots:
         self._expiries: dict[str, date | None] = {}
         self._claims: tuple[Claim, ...] = ()
         self._unknown: list[str] = []
-        self._refused: list[int] = []
+        self._refused: dict[int, str | None] = {}
+        """What found no room, with the account that it belongs on."""
 
     @property
     def leads(self) -> bool:
@@ -214,7 +233,10 @@ class StaticSlots:
         """Return names without a token, and tokens without room."""
         return [
             *(f"{name}: {self._why_unknown(name)}" for name in self._unknown),
-            *(f"{token}: no room, the connections are full" for token in self._refused),
+            *(
+                f"{token}: no room, the connections{_of(account)} are full"
+                for token, account in self._refused.items()
+            ),
         ]
 
     def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
@@ -228,6 +250,7 @@ class StaticSlots:
         """Return what the settings ask for, as if they were a watchlist."""
         symbols = {token: name for name, token in self._names.items()}
         wanted, _ = resolve(self._settings.instruments, self._names)
+        accounts = accounts_of(self._settings.instruments, self._names)
         names = self.names()
         return {
             token: Subscription(
@@ -236,6 +259,7 @@ class StaticSlots:
                 symbols.get(token) or names.symbol(token),
                 0,
                 names.expiry(token),
+                {SETTINGS_WATCHLIST: accounts[token]} if token in accounts else NO_ACCOUNTS,
             )
             for token, slot in self._slot_of.items()
             if token in wanted
@@ -281,10 +305,14 @@ class StaticSlots:
         loads = dict.fromkeys(self._connections, 0)
         for slot in self._slot_of.values():
             loads[slot] += 1
-        placed, self._refused = place(
-            (token for token in wanted if token not in self._slot_of), loads, capacity
-        )
-        self._slot_of.update(placed)
+        self._refused = {}
+        for account, tokens in self._unplaced(wanted).items():
+            slots = self._slots_of(account)
+            placed, refused = place(tokens, {slot: loads[slot] for slot in slots}, capacity)
+            self._slot_of.update(placed)
+            self._refused.update(dict.fromkeys(refused, account))
+            for slot in placed.values():
+                loads[slot] += 1
         for token, slot in self._slot_of.items():
             changes[slot][token] = wanted[token]
         for slot, connection in self._connections.items():
@@ -296,5 +324,27 @@ class StaticSlots:
                 names=self._unknown[:20],
             )
         if self._refused:
-            error = CapacityError(self._refused, capacity * len(self._connections))
+            error = CapacityError(list(self._refused), capacity * len(self._connections))
             _log.error("instruments_without_room", reason=str(error))
+
+    def _unplaced(self, wanted: Collection[int]) -> dict[str | None, list[int]]:
+        """What has no slot yet, by account; what may go anywhere (None) comes last."""
+        accounts = accounts_of(self._settings.instruments, self._names)
+        groups: dict[str | None, list[int]] = {one.name: [] for one in self._settings.accounts}
+        groups[None] = []
+        for token in wanted:
+            if token not in self._slot_of:
+                groups[accounts.get(token)].append(token)
+        return groups
+
+    def _slots_of(self, account: str | None) -> list[int]:
+        accounts = self._settings.accounts
+        return [
+            slot
+            for slot, number in slots_by_account(accounts).items()
+            if account is None or accounts[number].name == account
+        ]
+
+
+def _of(account: str | None) -> str:
+    return "" if account is None else f" of account {account}"

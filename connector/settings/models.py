@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -142,6 +143,10 @@ class InstrumentSettings(Section):
 
     mode: Mode = Field(
         Mode.QUOTE, description="Subscribe the group in this mode: ltp, quote or full."
+    )
+    account: str | None = Field(
+        None,
+        description="Only the connections of this account carry the group; null means any.",
     )
     instruments: tuple[Instrument, ...] = Field(
         min_length=1,
@@ -542,6 +547,31 @@ class Settings(Section):
         if len({account.api_key.get_secret_value() for account in accounts}) < len(accounts):
             raise ValueError("two accounts have the same api_key")
         return accounts
+
+    @field_validator("instruments")
+    @classmethod
+    def _on_accounts(
+        cls, groups: tuple[InstrumentSettings, ...], info: ValidationInfo
+    ) -> tuple[InstrumentSettings, ...]:
+        known = [account.name for account in info.data.get("accounts", ())]
+        placed: dict[int | str, str] = {}
+        for number, group in enumerate(groups):
+            if group.account is None:
+                continue
+            # without accounts something else is wrong already, or no feed is wanted
+            if known and group.account not in known:
+                raise ValueError(
+                    f"the account of group {number}, {quoted(group.account)}, is not there; "
+                    f"accounts has {', '.join(known)}"
+                )
+            for instrument in group.instruments:
+                other = placed.setdefault(instrument, group.account)
+                if other != group.account:
+                    raise ValueError(
+                        f"group {number} has {instrument} on account {group.account}, another "
+                        f"group on account {other}; name one"
+                    )
+        return groups
 
     @model_validator(mode="after")
     def _resolvable(self) -> Settings:

@@ -111,6 +111,10 @@ def load(
         _put(tree, path, value, variable, origins, problems)
     if not accounts_required and isinstance(tree, dict) and not tree.get("accounts"):
         tree["accounts"] = [{"api_key": "none"}]
+        groups = tree.get("instruments")
+        for group in groups if isinstance(groups, list) else ():
+            if isinstance(group, dict):  # it may be on an account that only the service knows
+                group.pop("account", None)
     _read_setting_files(Settings, tree, (), origins, problems)
     settings = _validate(tree, origins, problems)
     if settings is not None and not settings.allow_insecure:

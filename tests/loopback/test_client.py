@@ -53,7 +53,7 @@ def test_send_returns_the_reply(client):
 
 
 def test_status_is_one_reply_however_many_pages_the_leader_answers_in(client, monkeypatch):
-    monkeypatch.setattr("connector.control.draft.STATUS_WATCHLISTS", 2)
+    monkeypatch.setattr("connector.control.status.STATUS_WATCHLISTS", 2)
     for name in "edcba":
         command = Subscribe(
             id=new_id(), type="subscribe", watchlist=name, instruments=(C,), unlisted=True

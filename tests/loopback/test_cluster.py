@@ -337,6 +337,41 @@ async def test_two_api_keys(feed):
             steering.close()
 
 
+async def test_what_names_an_account_streams_over_its_sockets_alone():
+    accounts = [
+        {"name": "one", "api_key": KEY, "access_token": "simulated_token"},
+        {"name": "two", "api_key": "second_key", "access_token": "simulated_token"},
+    ]
+    config = SimulatorConfig(stepped=True, accounts=[{"api_key": KEY}, {"api_key": "second_key"}])
+    groups = [{"mode": "full", "account": "one", "instruments": [E]}]
+    async with SimulatorServer(config) as feed:
+
+        def streamed(api_key):
+            return {
+                token
+                for socket in feed.sockets
+                if socket.api_key == api_key
+                for token in socket.subscriptions
+            }
+
+        with broker(accounts=2) as kafka:
+            steering = Steering(kafka.bootstrap_servers)
+            given = tree(kafka, feed, accounts=accounts, instruments=groups)
+            async with replicas(given, 1) as members:
+                await settled(members, range(6))
+                await steering.send("subscribe", watchlist="any", instruments=[A])
+                fields = {"watchlist": "w", "instruments": [A, B, C, D], "account": "two"}
+                assert (await steering.send("subscribe", **fields))["accepted"] == 4
+                # A, which was on the first account, moves without a gap
+                await until(lambda: streamed(KEY) == {E})
+                assert streamed("second_key") == {A, B, C, D}
+                reply = await steering.send("subscribe", **{**fields, "account": "three"})
+                assert reply["errors"] == [
+                    "account: there is no account of this name; there are one, two"
+                ]
+            steering.close()
+
+
 async def test_a_slot_that_comes_while_the_replica_ends_is_not_taken_up():
     member = Replica(settings("127.0.0.1:1", "ws://127.0.0.1:1"))
     await member.cluster.stop_intake()

@@ -51,10 +51,10 @@ def test_ctl(run, tmp_path):
 
     result = run("list")
     assert re.split(r" {2,}|\n", result.output.strip()) == [
-        "token", "symbol", "mode", "slot", "claimed by",
-        "769", "-", "full", "1", "algo-1 (full)",
-        "257", "NSE:A", "full", "0", "algo-1 (full), algo-2 (quote)",
-        "513", "NSE:NIFTY 50", "quote", "2", "algo-2 (quote)",
+        "token", "symbol", "mode", "slot", "account", "claimed by",
+        "769", "-", "full", "1", "any", "algo-1 (full)",
+        "257", "NSE:A", "full", "0", "any", "algo-1 (full), algo-2 (quote)",
+        "513", "NSE:NIFTY 50", "quote", "2", "any", "algo-2 (quote)",
         "3 instruments",
     ]  # fmt: skip
     rows = json.loads(run("list", "--json", "-w", "algo-2").output)
@@ -77,6 +77,23 @@ def test_ctl(run, tmp_path):
         "slot  instruments  capacity  owner",
     ]
     assert json.loads(run("status", "--json").output)["payload"]["watchlists"] == {"algo-1": 1}
+
+
+def test_an_account_carries_what_is_placed_on_it(run, tmp_path):
+    assert "1 accepted" in run("subscribe", "NSE:A", "-w", "w", "--account", "second").output
+    assert (
+        json.loads(run("list", "--json").output)[0] | {"slot": 2, "account": "second"}
+        == (json.loads(run("list", "--json").output)[0])
+    )
+    result = run("replace", "w", "NSE:A", "--account", "third")
+    assert (result.exit_code, "there are main, second" in result.output) == (4, True)
+    exported = run("export").output
+    assert "account: second" in exported
+    file = file_of(tmp_path, exported.replace("second", "main"))
+    assert "(all of it moves to account main)" in run("plan", "-f", file).output
+    assert run("apply", "-f", file).exit_code == 0
+    assert json.loads(run("list", "--json").output)[0]["account"] == "main"
+    assert run("plan", "-f", file).exit_code == 0
 
 
 def test_ctl_exit_codes_tell_the_result(run, tmp_path):

@@ -98,3 +98,28 @@ def test_what_cannot_be_done_in_full_changes_nothing(before, after, capacity):
         assert reply["refused"]
         assert (then.subscriptions, then.revision) == (state.subscriptions, state.revision)
     assert plan.before == len(state.subscriptions)
+
+
+TWO = Layout((0, 1, 2, 3), 8, None, (("one", (0, 1)), ("two", (2, 3))))
+
+
+def on_account(value, account):
+    for modes in value["watchlists"].values():
+        if account is not None:
+            modes["account"] = account
+    return value
+
+
+accounts = st.sampled_from(["one", "two", None])
+
+
+@given(files(), accounts, files(), accounts)
+def test_a_file_that_names_an_account_takes_all_of_it_there(before, old, after, new):
+    _, _, state = applied(State(TWO), on_account(before, old), prune=True)
+    _, reply, state = applied(state, on_account(after, new), prune=True)
+    assert reply is None or reply["status"] == "APPLIED"
+    assert {one.account for one in state.subscriptions.values()} <= {new}
+    assert {one.slot for one in state.subscriptions.values()} <= set(TWO.slots_of(new))
+    for value in (after, of_claims(claims_of(state))):
+        plan, _, _ = applied(state, value, prune=True)
+        assert plan.changes == ()

@@ -14,7 +14,7 @@ def leader(kafka, master, slots=(0, 1, 2), capacity=3000, name="test", topics=TO
     tree = settings(kafka.bootstrap_servers, "ws://127.0.0.1:1")
     leads = Leader(
         lambda: ControlLog(tree.kafka, topics, name, lambda: None),
-        Layout(slots, capacity),
+        Layout(slots, capacity, None, (("main", slots[:-1]), ("second", slots[-1:]))),
         lambda: master,
         wanted={},
         max_bytes=1_000_000,

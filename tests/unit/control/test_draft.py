@@ -402,7 +402,7 @@ def test_what_the_settings_name_has_no_such_bounds(monkeypatch):
 
 
 def test_status_tells_of_watchlists_page_by_page(monkeypatch):
-    monkeypatch.setattr("connector.control.draft.STATUS_WATCHLISTS", 2)
+    monkeypatch.setattr("connector.control.status.STATUS_WATCHLISTS", 2)
     run = Run()
     for name in "edcba":
         run.send("subscribe", watchlist=name, instruments=[A])

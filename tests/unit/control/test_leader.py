@@ -9,6 +9,7 @@ import pytest
 from connector.control import work as work_module
 from connector.control.leader import ATTEMPTS, Leader
 from connector.control.records import Progress, Record, Subscription
+from connector.control.settings_claims import Group
 from connector.control.state import Layout, NoNames
 from connector.control.transactions import ControlMessage
 from connector.errors import (
@@ -314,7 +315,7 @@ def test_a_fenced_leader_that_is_stopped_does_not_come_back(log):
 
 
 def test_the_settings_instruments_are_watchlists_of_their_own(log):
-    wanted = {Mode.QUOTE: ["NSE:A", C], Mode.FULL: [C]}
+    wanted = {Group(Mode.QUOTE): ["NSE:A", C], Group(Mode.FULL): [C]}
     lead(log, wanted=wanted)
     assert {token: s.claims for token, s in log.subscriptions().items()} == {
         A: {"@settings:quote": Mode.QUOTE},
@@ -326,9 +327,9 @@ def test_the_settings_instruments_are_watchlists_of_their_own(log):
 
 
 def test_an_instrument_that_changes_its_group_in_the_settings_stays_in_place(log):
-    lead(log, wanted={Mode.QUOTE: [A, B, C]})
+    lead(log, wanted={Group(Mode.QUOTE): [A, B, C]})
     before = {token: s.slot for token, s in log.subscriptions().items()}
-    lead(log, wanted={Mode.FULL: [C, B, A]})
+    lead(log, wanted={Group(Mode.FULL): [C, B, A]})
     assert {token: s.slot for token, s in log.subscriptions().items()} == before
     assert {s.mode for s in log.subscriptions().values()} == {Mode.FULL}
     lead(log)
@@ -336,7 +337,7 @@ def test_an_instrument_that_changes_its_group_in_the_settings_stays_in_place(log
 
 
 def test_settings_that_cannot_be_had_are_named(log):
-    leader = lead(log, wanted={Mode.QUOTE: ["NSE:X", *range(257, 257 + 7 * 256, 256)]})
+    leader = lead(log, wanted={Group(Mode.QUOTE): ["NSE:X", *range(257, 257 + 7 * 256, 256)]})
     assert leader.unresolved == (
         "NSE:X: not in the instrument master",
         "1793: no room: 3 slots carry 2 each",
@@ -349,7 +350,7 @@ def test_names_that_a_later_master_knows(log):
         lambda: log,
         Layout((0, 1, 2), 2),
         lambda: master,
-        wanted={Mode.QUOTE: ["NSE:A"]},
+        wanted={Group(Mode.QUOTE): ["NSE:A"]},
         max_bytes=1000,
         clock=FakeClock(NOW_MS * 1000),
     )

@@ -83,6 +83,22 @@ def test_export_names_the_highest_mode_first_and_leaves_the_settings_out():
     }
 
 
+def test_a_watchlist_that_moves_to_an_account_is_given_up_and_claimed_as_a_whole():
+    plan = planned({"algo": {"account": "b", "full": [A], "quote": [B]}, "other": {"ltp": [A]}})
+    assert steps(plan) == [
+        {"type": "delete", "watchlist": "algo"},
+        {
+            "type": "subscribe", "watchlist": "algo", "instruments": [B],
+            "account": "b",
+        },
+        {
+            "type": "subscribe", "watchlist": "algo", "instruments": [A], "mode": "full",
+            "account": "b",
+        },
+    ]  # fmt: skip
+    assert [(one.moved, one.deleted) for one in plan.changes] == [(True, False)]
+
+
 @pytest.mark.parametrize(
     ("value", "problem"),
     [

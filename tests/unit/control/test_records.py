@@ -22,6 +22,25 @@ def test_a_subscription_keeps_its_contract():
     assert Subscription.decode(2, value) == subscription
 
 
+def test_the_accounts_of_claims_are_kept_with_the_one_that_counts():
+    accounts = {"b": "two", "a": "one"}
+    modes = {"a": Mode.LTP, "b": Mode.FULL, "c": Mode.LTP}
+    subscription = Subscription(2, modes, None, 7, None, accounts)
+    value = subscription.encoded(INFY)
+    record = SubscriptionRecord.model_validate_json(value)
+    assert (record.account, record.accounts) == ("two", accounts)
+    found = Subscription.decode(2, value)
+    assert (found, found.account) == (subscription, "two")
+    assert SubscriptionRecord.of(INFY, found) == record
+
+
+@pytest.mark.parametrize("accounts", [{"b": "one"}, {"a": 1}, ["a"], "a"])
+def test_accounts_that_no_claim_names_are_no_subscription(accounts):
+    raw = {"claims": {"a": "ltp"}, "symbol": None, "revision": 1, "accounts": accounts}
+    with pytest.raises(ValueError, match=r"no claim names|not a subscription"):
+        Subscription.decode(0, json.dumps(raw).encode())
+
+
 def test_a_symbol_may_be_unknown():
     subscription = Subscription(0, {"a": Mode.LTP}, None, 1)
     assert SubscriptionRecord.model_validate_json(subscription.encoded(1)).symbol is None

@@ -90,6 +90,25 @@ async def test_an_accounts_slots_keep_their_numbers(open_slots):
     ]  # fmt: skip
 
 
+async def test_a_group_on_an_account_is_carried_by_its_slots_alone(open_slots):
+    accounts = [
+        {"name": "a", "api_key": "1", "access_token": "t"},
+        {"name": "b", "api_key": "2", "access_token": "t", "connections": 1},
+    ]
+    given = settings(("full", [INFY, SBIN, 265]), ("ltp", [256265, 257]), accounts=accounts)
+    on_b = given.instruments[0].model_copy(update={"account": "b"})
+    small = given.connection.model_copy(update={"max_symbols_per_connection": 2})
+    slots = await open_slots(
+        given.model_copy(update={"instruments": (on_b, given.instruments[1]), "connection": small})
+    )
+    assert {slot: set(desired) for slot, desired in carried(slots).items()} == {
+        0: {256265}, 1: {257}, 2: set(), 3: {INFY, SBIN},
+    }  # fmt: skip
+    assert slots.unresolved() == ["265: no room, the connections of account b are full"]
+    assert slots.subscriptions()[INFY].account == "b"
+    assert slots.subscriptions()[257].account is None
+
+
 async def test_names_come_with_the_master(open_slots):
     slots = await open_slots(settings(("full", ["NSE:INFY", "NSE:NONE", SBIN])))
     assert slots.unresolved() == [

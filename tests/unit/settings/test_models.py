@@ -78,6 +78,20 @@ def test_names_need_the_instrument_master():
             {"accounts": [{"name": "x", "api_key": "a"}, {"name": "y", "api_key": "a"}]},
             "same api_key",
         ),
+        (
+            {"instruments": [{"account": "second", "instruments": [265]}]},
+            "the account of group 0, 'second', is not there; accounts has main",
+        ),
+        (
+            {
+                "accounts": [{"name": "a", "api_key": "1"}, {"name": "b", "api_key": "2"}],
+                "instruments": [
+                    {"account": "a", "instruments": [265, 257]},
+                    {"account": "b", "instruments": [257]},
+                ],
+            },
+            "group 1 has 257 on account b, another group on account a",
+        ),
         ({"accounts": [{"api_key": ""}]}, "api_key"),
         ({"accounts": [{"api_key": "a", "access_token": "t", "access_token_file": "f"}]}, "both"),
         ({"kafka": {"bootstrap_servers": "kafka"}}, "host:port"),

@@ -1,0 +1,140 @@
+"""Puts each instrument on a slot of the account that a claim names, else on any slot. Pure.
+
+A slot takes in only what it had room for before the change, whatever it gives up in the same one:
+owners apply the records one by one, and no socket may carry too much on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from connector.control.records import Subscription
+from connector.control.state import Layout
+from connector.control.subscriptions import SubscriptionsDraft
+from connector.kite.feed import allocation
+
+
+def loads(subscriptions: SubscriptionsDraft, slots: Iterable[int]) -> dict[int, int]:
+    """Return how many instruments each of these slots carries."""
+    return {slot: subscriptions.carried.get(slot, 0) for slot in slots}
+
+
+def no_room(layout: Layout, account: str | None) -> str:
+    """Explain why an instrument has no slot."""
+    whose = "" if account is None else f" of account {account}"
+    slots = len(layout.slots_of(account))
+    return f"no room: {slots} slots{whose} carry {layout.capacity} each"
+
+
+def waiting_moves(subscriptions: SubscriptionsDraft, layout: Layout) -> dict[int, int]:
+    """Find a slot for what is on a slot where it does not belong, as far as there is room.
+
+    That is the slot of an api_key that is gone, or of another account than the one it belongs on.
+
+    Returns:
+        Token to its new slot; the least recently changed are the first to get one.
+    """
+    waiting = _waiting(subscriptions, layout)
+    if not waiting:
+        return {}
+    tokens: dict[str | None, list[int]] = {account: [] for account in waiting}
+    for token, one in _oldest_first(subscriptions):
+        if one.account in waiting and one.slot not in layout.slots_of(one.account):
+            tokens[one.account].append(token)
+    moves: dict[int, int] = {}
+    carried = loads(subscriptions, layout.slots)
+    # what may go anywhere leaves the room of an account to what belongs there
+    for account in sorted(waiting, key=lambda one: (one is None, one or "")):
+        room = {slot: carried[slot] for slot in layout.slots_of(account)}
+        placed, _ = allocation.place(tokens[account], room, layout.capacity)
+        for slot in placed.values():
+            carried[slot] += 1
+        moves.update(placed)
+    return moves
+
+
+def even_moves(subscriptions: SubscriptionsDraft, layout: Layout) -> dict[int, int]:
+    """Even the slots out, what belongs on an account within its own; the latest placed move first.
+
+    Where room must first be made on an account, a second call finds what the first one left.
+
+    Returns:
+        Token to its new slot, of only those that move.
+    """
+    groups: dict[str | None, dict[int, list[int]]] = {}
+    before: dict[int, int] = {}
+    for token, one in _oldest_first(subscriptions):
+        if one.slot in layout.slots_of(one.account):
+            before[token] = one.slot
+            groups.setdefault(one.account, {}).setdefault(one.slot, []).append(token)
+    if groups.keys() <= {None}:
+        return allocation.rebalance(before, layout.slots, layout.capacity)
+    carried = loads(subscriptions, layout.slots)
+    room = {slot: layout.capacity - load for slot, load in carried.items()}
+    after = dict(before)
+    # each move brings two slots closer together, so there is an end
+    while sum(
+        _even_out(tokens, layout.slots_of(account), carried, room, after)
+        for account, tokens in groups.items()
+    ):
+        pass
+    return {token: slot for token, slot in after.items() if slot != before[token]}
+
+
+def _even_out(
+    tokens: dict[int, list[int]],
+    slots: Collection[int],
+    carried: dict[int, int],
+    room: dict[int, int],
+    after: dict[int, int],
+) -> int:
+    """Move instruments of one group from its fullest slot to the emptiest; returns how many.
+
+    Args:
+        tokens: the group's instruments by slot; changed in place, as all that follow `slots`.
+        slots: where the group may be.
+        carried: how many instruments each slot carries.
+        room: how many each slot may still take in.
+        after: where each instrument is to be.
+    """
+    moved = 0
+    while True:
+        giving = [slot for slot in slots if tokens.get(slot)]
+        taking = [slot for slot in slots if room[slot] > 0]
+        if not giving or not taking:
+            return moved
+        fullest = max(giving, key=lambda slot: (carried[slot], -slot))
+        emptiest = min(taking, key=lambda slot: (carried[slot], slot))
+        if carried[fullest] - carried[emptiest] < 2:
+            return moved
+        token = tokens[fullest].pop()
+        tokens.setdefault(emptiest, []).append(token)
+        carried[fullest] -= 1
+        carried[emptiest] += 1
+        room[emptiest] -= 1
+        after[token] = emptiest
+        moved += 1
+
+
+def _waiting(subscriptions: SubscriptionsDraft, layout: Layout) -> set[str | None]:
+    """The accounts (None: any) for which something waits that could be placed now."""
+    waiting: set[str | None] = set()
+    astray = {slot: n for slot, n in subscriptions.carried.items() if slot not in layout.slots}
+    for (account, slot), count in subscriptions.pinned.items():
+        if slot in astray:
+            astray[slot] -= count
+        if slot not in layout.slots_of(account):
+            waiting.add(account)
+    if any(astray.values()):
+        waiting.add(None)
+    carried: Mapping[int, int] = subscriptions.carried
+    return {
+        account
+        for account in waiting
+        if any(carried.get(slot, 0) < layout.capacity for slot in layout.slots_of(account))
+    }
+
+
+def _oldest_first(subscriptions: SubscriptionsDraft) -> list[tuple[int, Subscription]]:
+    """Return all subscriptions, least recently changed first: an order of the log."""
+    return sorted(subscriptions.items(), key=lambda entry: (entry[1].revision, entry[0]))
