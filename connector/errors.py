@@ -9,6 +9,7 @@
     ├── InstrumentNotFoundError        a symbol that the instrument master does not have
     ├── InstrumentFormatError          a file that is not Kite's list of instruments
     ├── InstrumentListHeldBackError    a list that lacks too much of the last good one
+    ├── ArchiveError                   a file that `export` has not made, or that cannot be read
     ├── CaptureError                   a file that is not a recorded feed
     ├── FeedError                      the Kite side
     │   ├── HandshakeError             the WebSocket was refused

@@ -149,13 +149,21 @@ def test_a_broker_that_is_away_is_one_line(kite, monkeypatch):
     assert err == "kite-connector: no Kafka broker answers at 127.0.0.1:9: refused\n"
 
 
-def test_a_signal_before_the_service_listens_ends_it_clean(kite, monkeypatch, tmp_path):
+def test_a_signal_before_the_service_listens_ends_it_clean(tmp_path):
     config = tmp_path / "kite.yaml"
     config.write_text("accounts: [{api_key: k, access_token: t}]\n")
-
-    def asked_to_end(settings, mask):
-        signal.raise_signal(signal.SIGTERM)
-        pytest.fail("it went on")
-
-    monkeypatch.setattr("connector.service.process.run_service", asked_to_end)
-    assert kite("run", "--config", str(config))[0] == 0
+    code = f"""
+import signal, sys
+import connector.service.process as process
+from connector.cli import main
+def asked_to_end(settings, mask):
+    signal.raise_signal(signal.SIGTERM)
+    sys.exit("it went on")
+process.run_service = asked_to_end
+sys.argv = ["kite-connector", "run", "--config", {str(config)!r}]
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
