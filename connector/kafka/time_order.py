@@ -26,10 +26,8 @@ has its share of them is not read on until it has half of that. So twice as many
 _FETCHING: Final = {
     # in small parts: with larger ones some partitions run far ahead
     "fetch.message.max.bytes": 256 * 1024,
-    # a partition that goes on again waits for the request under way, and, where librdkafka holds
-    # enough of others, for this pause, a second by itself
+    # a partition that goes on again waits for the request under way
     "fetch.wait.max.ms": 20,
-    "fetch.queue.backoff.ms": 10,
 }
 _POLL_SECONDS: Final = 0.2
 

@@ -41,6 +41,7 @@ def test_a_consumer_fetches_little_ahead():
     properties = client_properties(KafkaSettings(), **{"group.id": "g"})
     assert properties["queued.max.messages.kbytes"] == PREFETCH_KIB
     assert properties["fetch.max.bytes"] == PREFETCH_KIB * 1024
+    assert properties["fetch.queue.backoff.ms"] == 10, "else a second once that much is there"
 
 
 def test_sasl_over_tls_is_verified():
