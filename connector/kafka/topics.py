@@ -250,7 +250,11 @@ class _Topics:
                 "turn topics.create on, or grant the right",
             )
         if missing:
-            self._create(missing, len(metadata.brokers))
+            self._check_brokers(missing[0].name, len(metadata.brokers))
+            if is_embedded(metadata):
+                self._ask_for(missing)
+            else:
+                self._create(missing, len(metadata.brokers))
             # one that somebody deletes meanwhile is made at the next look
             partitions |= self._visible({spec.name: 1 for spec in missing})
         self._report.partitions = {spec.name: partitions[spec.name] for spec in specs}
@@ -330,18 +334,31 @@ class _Topics:
             if waiting:
                 time.sleep(_VISIBLE_SECONDS)
 
-    def _create(self, missing: list[TopicSpec], brokers: int) -> None:
-        replicas = replication(self._topics, brokers)
+    def _check_brokers(self, name: str, brokers: int) -> None:
         for setting, needed in (
-            ("replication_factor", replicas),
+            ("replication_factor", replication(self._topics, brokers)),
             ("min_insync_replicas", self._topics.min_insync_replicas or 1),
         ):
             if brokers < needed:
                 raise TopicError(
-                    missing[0].name,
+                    name,
                     f"topics.{setting} is {needed}, but the cluster has {brokers} "
                     f"broker{'s' if brokers != 1 else ''}: lower it, or add brokers",
                 )
+
+    def _ask_for(self, missing: list[TopicSpec]) -> None:
+        """Make topics of librdkafka's mock cluster: who asks for one has it, with four partitions.
+
+        Their numbers of partitions are checked as those of topics that were there.
+        """
+        for spec in missing:
+            try:
+                self._admin.list_topics(spec.name, timeout=self._timeout)
+            except KafkaException as exc:
+                raise self._complaints.unreachable(exc, self._admin) from exc
+
+    def _create(self, missing: list[TopicSpec], brokers: int) -> None:
+        replicas = replication(self._topics, brokers)
         if self._topics.replication_factor is None and replicas < USUAL_REPLICATION:
             self._log.warning(
                 "topics_with_few_replicas",

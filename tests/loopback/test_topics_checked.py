@@ -40,6 +40,16 @@ async def test_all_that_is_missing_is_named():
     assert "kite.orders" not in caught.value.topic.split(", ")
 
 
+async def test_the_embedded_broker_has_a_topic_once_it_is_asked_for():
+    """Where its number of partitions does not matter, that is enough; where it does, it is told."""
+    made = TopicSettings(prefix="new", replication_factor=1, tick_partitions=4)
+    with EmbeddedBroker() as broker:
+        report = await ensure_topics(kafka(broker), made, slots=3, only={"new.ticks.nse"})
+        assert report == TopicsReport(partitions={"new.ticks.nse": 4})
+        with pytest.raises(TopicError, match="must have exactly 1"):
+            await ensure_topics(kafka(broker), made, slots=3, only={"new.control"})
+
+
 async def test_a_topic_of_other_settings_is_not_called_made(broker):
     """Its records wait in the spool of a connector that had another prefix."""
     with pytest.raises(
@@ -67,8 +77,8 @@ def test_a_topic_deleted_while_another_one_is_made_does_no_harm(broker, monkeypa
         return SimpleNamespace(topics=found, brokers={1: None}, cluster_id="mockCluster")
 
     monkeypatch.setattr(topics, "_list", list_topics)
-    monkeypatch.setattr(topics, "_create", lambda missing, _brokers: made_now.extend(missing))
     made_now = []
+    monkeypatch.setattr(topics, "_ask_for", made_now.extend)
     assert topics.ensure(lambda _: specs).differences == []
     assert [spec.name for spec in made_now] == [made]
     assert there == []
