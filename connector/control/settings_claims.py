@@ -7,7 +7,7 @@ market. What bounds a transaction does: they are claimed in parts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from connector.control.commands import Replace, Subscribe
 from connector.kite.wire.models import Mode
@@ -53,37 +53,30 @@ def settings_claims(
         name = group.watchlist
         for start in range(0, len(instruments), PART_INSTRUMENTS):
             part = tuple(instruments[start : start + PART_INSTRUMENTS])
-            # not validated: the settings were, and a message's limits are not theirs
             commands.append(
-                Subscribe.model_construct(
-                    id=name,
-                    type="subscribe",
-                    watchlist=name,
-                    instruments=part,
-                    mode=group.mode,
-                    account=group.account,
-                )
+                Subscribe.model_construct(type="subscribe", **_fields(name, group, part))
             )
     groups = dict.fromkeys((*map(Group, (Mode.LTP, Mode.QUOTE, Mode.FULL)), *wanted))
-    commands += [_replace(group, tuple(wanted.get(group, ()))) for group in groups]
+    commands += [_replace(group.watchlist, group, tuple(wanted.get(group, ()))) for group in groups]
     known = {command.watchlist for command in commands}
     commands += [
-        _replace(Group(Mode.LTP), (), name)
+        _replace(name, Group(Mode.LTP), ())
         for name in sorted(held)
         if name.startswith(SETTINGS_WATCHLIST) and name not in known
     ]
     return commands
 
 
-def _replace(
-    group: Group, instruments: tuple[int | str, ...], watchlist: str | None = None
-) -> Replace:
-    name = watchlist or group.watchlist
-    return Replace.model_construct(
-        id=name,
-        type="replace",
-        watchlist=name,
-        instruments=instruments,
-        mode=group.mode,
-        account=group.account,
-    )
+def _replace(name: str, group: Group, instruments: tuple[int | str, ...]) -> Replace:
+    return Replace.model_construct(type="replace", **_fields(name, group, instruments))
+
+
+def _fields(name: str, group: Group, instruments: tuple[int | str, ...]) -> dict[str, Any]:
+    """Not to be validated: the settings were, and a message's limits are not theirs."""
+    return {
+        "id": name,
+        "watchlist": name,
+        "instruments": instruments,
+        "mode": group.mode,
+        "account": group.account,
+    }

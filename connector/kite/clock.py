@@ -8,8 +8,17 @@ from collections.abc import Callable
 from datetime import timedelta, timezone
 from typing import Final, Protocol
 
-IST: Final = timezone(timedelta(hours=5, minutes=30), "IST")
+_BEFORE_UTC: Final = timedelta(hours=5, minutes=30)
+IST: Final = timezone(_BEFORE_UTC, "IST")
 """India's time, in which Kite writes every time of day; it knows no summer time."""
+
+_DAY: Final = timedelta(days=1)
+
+
+def midnight_ms(time_us: int) -> int:
+    """Return when the day of a time began in India; UTC microseconds in, milliseconds out."""
+    days = (timedelta(microseconds=time_us) + _BEFORE_UTC) // _DAY
+    return (days * _DAY - _BEFORE_UTC) // timedelta(milliseconds=1)
 
 
 class Timer(Protocol):

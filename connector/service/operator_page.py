@@ -15,14 +15,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, time
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from connector.cluster.layout import slots_by_account
 from connector.cluster.view import ClusterView, Seen
 from connector.control.records import Subscription
-from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
+from connector.kite.clock import IST, SYSTEM_CLOCK, Clock, midnight_ms
 from connector.kite.web.http_server import Answer, Connection, Request, Stream
 from connector.kite.wire.models import ConnectionEvent, Exchange
 from connector.redaction import printable
@@ -224,8 +224,7 @@ class OperatorPage:
 
     def view(self, seen: Seen) -> dict[str, Any]:
         """Return what changes now and then: events, losses, commands and watchlists."""
-        midnight = datetime.combine(self._now().date(), time(), IST)
-        since_ms = round(midnight.timestamp() * 1000)
+        since_ms = midnight_ms(self._clock.time_us())
         running = self._progress.running
         own: list[dict[str, Any]] = []
         if running is not None:

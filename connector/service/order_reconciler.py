@@ -12,14 +12,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 
 from connector.errors import ConnectorError, RestError, reason_of
 from connector.kafka.tail import TailRecord
-from connector.kite.clock import IST, Clock
+from connector.kite.clock import Clock, midnight_ms
 from connector.kite.wire.models import Order, OrderStatus
 from connector.kite.wire.orders import parse_order
 from connector.service.order_deduplicator import Update
@@ -182,7 +182,8 @@ class OrderReconciler:
         await self._settled()
         ids = {order.order_id for order in orders}
         written = {}
-        async for record in self._read(_midnight_ms(asked_us)):
+        # Kite's list begins anew with each day
+        async for record in self._read(midnight_ms(asked_us)):
             # what cannot be decoded is not known, and so is written twice
             if record.key in ids and isinstance(record.value, dict):
                 known = parse_order(json.loads(record.value["payload"]))
@@ -196,12 +197,6 @@ class OrderReconciler:
                        self._clock.time_us(), "reconciled")
             )  # fmt: skip
         _log.info("orders_reconciled", slot=self.slot, orders=len(orders), written=len(found))
-
-
-def _midnight_ms(time_us: int) -> int:
-    """Return when the day of a time began in India: Kite's list begins anew with each day."""
-    day = datetime.fromtimestamp(0, IST) + timedelta(microseconds=time_us)
-    return round(day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
 
 
 def _text(row: object) -> str:

@@ -85,11 +85,9 @@ class Running:
         )
         self._reconcilers: dict[int, OrderReconciler] = {}
         if settings.feed.reconcile_orders:
-            for slot, number in slots_by_account(settings.accounts).items():
-                if slot == number * MAX_CONNECTIONS_PER_KEY:
-                    self._reconcilers[slot] = self._reconciler(
-                        outside, slot, credentials[self._accounts[slot]]
-                    )
+            for number, account in enumerate(settings.accounts):
+                slot = number * MAX_CONNECTIONS_PER_KEY
+                self._reconcilers[slot] = self._reconciler(outside, slot, credentials[account.name])
         self.instruments: Instruments | None = None
         """None where the settings load no list."""
         if settings.instrument_master.load:
@@ -167,8 +165,7 @@ class Running:
             reconciler.opened(session_id)
 
     def _orders_unknown(self, slot: int, reason: str) -> None:
-        now_ms = self._clock.time_us() // 1000
-        self.event(ConnectionEvent(EventType.ORDERS_NOT_RECONCILED, slot, now_ms, reason=reason))
+        self._event_now(EventType.ORDERS_NOT_RECONCILED, slot, reason)
 
     def _announced(self, etag: str) -> None:
         if self.instruments is not None:
@@ -176,5 +173,7 @@ class Running:
 
     def _event_of_all(self, kind: EventType, reason: str) -> None:
         """Write an event of the whole process, under its lowest slot."""
-        now_ms = self._clock.time_us() // 1000
-        self.event(ConnectionEvent(kind, min(self._owned(), default=0), now_ms, reason=reason))
+        self._event_now(kind, min(self._owned(), default=0), reason)
+
+    def _event_now(self, kind: EventType, slot: int, reason: str) -> None:
+        self.event(ConnectionEvent(kind, slot, self._clock.time_us() // 1000, reason=reason))

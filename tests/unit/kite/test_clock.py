@@ -1,7 +1,11 @@
 import asyncio
 import time
+from datetime import datetime, timedelta
 
-from connector.kite.clock import SYSTEM_CLOCK
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.kite.clock import IST, SYSTEM_CLOCK, midnight_ms
 
 
 def test_times_are_those_of_the_machine():
@@ -18,3 +22,10 @@ async def test_a_call_is_made_later_unless_it_was_cancelled():
     SYSTEM_CLOCK.call_later(0, done.set)
     await done.wait()
     assert called == []
+
+
+@given(st.integers(0, 2**52))
+def test_a_day_begins_at_midnight_in_india(time_us):
+    moment = datetime.fromtimestamp(0, IST) + timedelta(microseconds=time_us)
+    begun = datetime.combine(moment.date(), datetime.min.time(), IST)
+    assert midnight_ms(time_us) == begun.timestamp() * 1000
