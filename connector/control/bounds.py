@@ -36,6 +36,16 @@ MAX_CHANGES: Final = MAX_CLAIMS
 """The steps of a sequence may change so many claims, one as often as they change it."""
 MAX_REFRESHES: Final = 100
 """At most so many `refresh-instruments` wait for the list; the next one is rejected."""
+MAX_RULES: Final = 500
+"""All watchlists may have at most so many rules."""
+MAX_RULE_INSTRUMENTS: Final = 5000
+"""A rule may come to at most so many instruments; one that comes to more is refused."""
+MAX_STRIKES: Final = 500
+"""An option chain has at most so many strikes below the middle, and as many above."""
+MAX_UNDERLYINGS: Final = 500
+"""A rule may name so many underlyings."""
+MAX_RULE_FIELDS: Final = 8
+"""A rule of more fields is refused without a look at each of them."""
 STATUS_WATCHLISTS: Final = 1000
 """One answer to `status` has so many watchlists; the next page begins behind the last one."""
 

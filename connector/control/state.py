@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import NamedTuple, Protocol
@@ -22,6 +22,7 @@ from connector.control.records import (
 )
 from connector.control.replies import Replies
 from connector.control.subscriptions import Subscriptions
+from connector.kite.web.instruments import Instrument
 
 
 class Names(Protocol):
@@ -35,6 +36,12 @@ class Names(Protocol):
 
     def expiry(self, token: int) -> date | None:
         """Return the last trading day of a token; None where it has none or is unknown."""
+
+    def of_exchange(self, exchange: str) -> Collection[Instrument]:
+        """Return all instruments of an exchange; none where there is no such one."""
+
+    def named(self, symbol: str) -> Instrument | None:
+        """Return the instrument of EXCHANGE:TRADINGSYMBOL; None where there is none, or several."""
 
     def __len__(self) -> int:
         """Return how many instruments it has; 0 where it is not loaded."""
@@ -53,6 +60,14 @@ class NoNames:
 
     def expiry(self, token: int) -> date | None:  # noqa: ARG002
         """Return no day, since nothing is known."""
+        return None
+
+    def of_exchange(self, exchange: str) -> Collection[Instrument]:  # noqa: ARG002
+        """Return nothing, since nothing is known."""
+        return ()
+
+    def named(self, symbol: str) -> Instrument | None:  # noqa: ARG002
+        """Return nothing, since nothing is known."""
         return None
 
     def __len__(self) -> int:

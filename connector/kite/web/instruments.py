@@ -15,7 +15,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date
 from operator import itemgetter
 from pathlib import Path
@@ -433,6 +433,10 @@ class InstrumentMaster:
     def get(self, instrument_token: int) -> Instrument | None:
         """Return the instrument of a token, None where there is none today."""
         return self._by_token.get(instrument_token)
+
+    def of_exchange(self, exchange: str) -> Collection[Instrument]:
+        """Return all instruments of an exchange; of two with one name, the first."""
+        return self._by_name.get(exchange, {}).values()
 
     @property
     def ambiguous(self) -> int:
