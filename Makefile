@@ -15,7 +15,7 @@ NATIVE := $(VENV)/.native
 STAMP := $(VENV)/.installed
 DEV := $(NATIVE) $(STAMP)
 
-.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs lock dist lowest clean
+.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs site lock dist lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,12 +54,13 @@ chaos: $(DEV) ## replicas killed, frozen, cut off by a seed for minutes (SEED=7 
 	@CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) \
 	  $(BIN)/pytest tests/chaos -m chaos -s $(ARGS)
 
-check: $(DEV) ## lint, types, import contracts, generated files
+check: $(DEV) ## lint, types, import contracts, generated files, the site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/pytest -q tests/contracts
+	@$(BIN)/python docs/site/build.py
 
 format: $(DEV) ## format and mend what lint can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -112,6 +113,10 @@ docs: $(DEV) ## renew the pages that are made of the code
 	@$(BIN)/python -m tests.contracts.test_topics_reference
 	@$(BIN)/python -m tests.contracts.test_asyncapi
 	@$(BIN)/python -m tests.contracts.test_metrics_reference
+
+site: $(DEV) ## the documentation with search and the library's reference, in build/site/html
+	@$(BIN)/python docs/site/build.py
+	@echo "look at it: $(BIN)/python -m http.server -d build/site/html"
 
 schemas: $(NATIVE) ## list the schemas, or compare them with a registry's (REGISTRY=http://…)
 	@$(BIN)/kite-connector schemas $(if $(REGISTRY),check --registry $(REGISTRY),list)
