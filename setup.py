@@ -24,6 +24,7 @@ setup(
             depends=[
                 "connector/codec/_native.pxd",
                 "connector/codec/body.pxd",
+                "connector/codec/instruments.pxd",
                 "connector/kafka/librdkafka.pxd",
                 "connector/kafka/librdkafka.h",
             ],

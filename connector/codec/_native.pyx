@@ -19,8 +19,11 @@ from connector.codec.body cimport (
     put_double, put_encoded, put_full, put_index, put_long, put_nulls, put_quote, skip_bytes,
     skip_to_slot, uint16_at, uint32_at,
 )
+from connector.codec.instruments cimport (
+    Instrument, Table, add, clear, fill, find, free, init, keep, remove,
+)
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS, NO_PARTITIONS
 from connector.codec.partitioning import partition_of
@@ -40,6 +43,7 @@ cdef enum:
     # Copying all of a small part is cheaper than calling memcpy for its true length; what is too
     # much is then overwritten by the part that follows.
     RECORD_BYTES = 512
+    KEY_BYTES = 10
     ARENA_BYTES = 32 * 1024
     ARENA_KEPT_BYTES = 2 * 1024 * 1024  # 3000 full packets fit
     SPANS = 128
@@ -74,17 +78,6 @@ cdef struct Route:
     uint32_t partitions
 
 
-cdef struct Instrument:
-    # what is remembered of a token between its packets
-    PyObject *key  # NULL: the place is free
-    PyObject *identity  # token, exchange, tradingsymbol as they stand in a body; NULL: not yet made
-    uint32_t token
-    uint32_t partition  # known as soon as the identity is
-    uint8_t mode  # rank of the last packet's mode, 0 before the first, and of what is watched
-    uint8_t expected  # the next packet is a snapshot
-    uint8_t stray  # came without being expected
-
-
 cdef bytes long_bytes(int64_t number):
     cdef char buffer[LONG_BYTES]
     return buffer[:put_long(buffer, number) - buffer]
@@ -93,90 +86,6 @@ cdef bytes long_bytes(int64_t number):
 cdef bytes string_bytes(str text):
     encoded = text.encode("utf-8", "replace")
     return long_bytes(len(encoded)) + encoded
-
-
-@cython.final
-cdef class Table:
-    """Open addressing, linear probing, at most half full; removal shifts back, no tombstones."""
-
-    cdef Instrument *places
-    cdef uint32_t bits  # the table has 1 << bits places
-    cdef uint32_t used
-
-    def __cinit__(self):
-        self.bits = 6
-        self.places = <Instrument *>PyMem_Calloc(1 << self.bits, sizeof(Instrument))
-        if self.places == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        cdef size_t i
-        if self.places != NULL:
-            for i in range(<size_t>1 << self.bits):
-                Py_XDECREF(self.places[i].key)
-                Py_XDECREF(self.places[i].identity)
-            PyMem_Free(self.places)
-
-    cdef inline uint32_t home(self, uint32_t token) noexcept:
-        return (token * <uint32_t>0x9E3779B1) >> (32 - self.bits)
-
-    cdef inline Instrument *find(self, uint32_t token) noexcept:
-        # the token's place, or the free one where it would go
-        cdef uint32_t mask = (<uint32_t>1 << self.bits) - 1
-        cdef uint32_t i = self.home(token)
-        while self.places[i].key != NULL and self.places[i].token != token:
-            i = (i + 1) & mask
-        return self.places + i
-
-    cdef Instrument *add(self, uint32_t token) except NULL:
-        # the token must not be there; pointers to other places are void afterwards
-        cdef Instrument *place
-        if (self.used + 1) * 2 > <uint32_t>1 << self.bits:
-            self.grow()
-        place = self.find(token)
-        fill(place, token)
-        self.used += 1
-        return place
-
-    cdef int grow(self) except -1:
-        cdef Instrument *old = self.places
-        cdef size_t i, count = <size_t>1 << self.bits
-        cdef Instrument *places = <Instrument *>PyMem_Calloc(count * 2, sizeof(Instrument))
-        if places == NULL:
-            raise MemoryError
-        self.places = places
-        self.bits += 1
-        for i in range(count):
-            if old[i].key != NULL:
-                self.find(old[i].token)[0] = old[i]
-        PyMem_Free(old)
-        return 0
-
-    cdef void remove(self, Instrument *place) noexcept:
-        cdef uint32_t mask = (<uint32_t>1 << self.bits) - 1
-        cdef uint32_t hole = <uint32_t>(place - self.places)
-        cdef uint32_t i = hole
-        Py_XDECREF(place.key)
-        Py_XDECREF(place.identity)
-        while True:
-            i = (i + 1) & mask
-            if self.places[i].key == NULL:
-                break
-            # moves back unless its home lies behind the hole
-            if ((i - self.home(self.places[i].token)) & mask) >= ((i - hole) & mask):
-                self.places[hole] = self.places[i]
-                hole = i
-        memset(self.places + hole, 0, sizeof(Instrument))
-        self.used -= 1
-
-
-cdef int fill(Instrument *place, uint32_t token) except -1:
-    key = b"%d" % token
-    memset(place, 0, sizeof(Instrument))
-    Py_INCREF(key)
-    place.key = <PyObject *>key
-    place.token = token
-    return 0
 
 
 @cython.final
@@ -239,6 +148,31 @@ cdef class Records:
         return 0
 
 
+cdef inline void put_key(Records records, Instrument *instrument) noexcept:
+    # ends a record whose value is there
+    cdef Span *span = records.spans + records.count
+    span.key_bytes = PyBytes_GET_SIZE(<object>instrument.key)
+    memcpy(
+        records.arena + span.start + span.value_bytes,
+        PyBytes_AS_STRING(<object>instrument.key), span.key_bytes,
+    )
+    records.used = span.start + span.value_bytes + span.key_bytes
+    records.count += 1
+
+
+cdef int add_newest(Records records, const Instrument *instrument) except -1:
+    cdef int32_t value_bytes = instrument.newest.value_bytes
+    cdef Span *span
+    records.reserve(value_bytes + KEY_BYTES)
+    span = records.spans + records.count
+    span.start = records.used
+    span.value_bytes = value_bytes
+    span.segment = 0
+    memcpy(records.arena + span.start, instrument.newest.value, value_bytes)
+    put_key(records, instrument)
+    return 0
+
+
 # One for all slots of the process: it is used up before the next frame, and so stays in the
 # processor's cache.
 cdef Records spare = Records()
@@ -268,7 +202,9 @@ cdef class Transcoder:
     cdef Instrument passing  # a stray that finds no room
     cdef uint32_t strays
     cdef dict symbols
-    cdef dict newest  # key → value; None: nobody asks for them
+    cdef tuple newest_topics  # of `next_newest`, by segment; None: nobody asks for them
+    cdef readonly Py_ssize_t newest_waiting
+    cdef uint32_t newest_at  # the place where the next search for them begins
     cdef bytes slot
     cdef char session[SESSION_BYTES]  # slot and session_id as they stand in a body
     cdef Py_ssize_t session_bytes
@@ -280,7 +216,7 @@ cdef class Transcoder:
         cdef Route *route
         cdef bytes mode
         cdef int rank
-        self.instruments = Table()
+        init(&self.instruments)
         self.topics = tuple(
             topics[Exchange(segment)] if segment in SEGMENTS_KNOWN else None
             for segment in range(SEGMENTS)
@@ -310,8 +246,8 @@ cdef class Transcoder:
         cdef size_t segment
         for segment in range(SEGMENTS):
             PyMem_Free(self.routes[segment].by_partition)
-        Py_XDECREF(self.passing.key)
-        Py_XDECREF(self.passing.identity)
+        clear(&self.passing)
+        free(&self.instruments)
 
     @property
     def bytes(self):
@@ -345,12 +281,24 @@ cdef class Transcoder:
         self.tallied = self.sequence
         return first, self.sequence, ticks
 
-    def keep_newest(self):
-        self.newest = {}
+    def keep_newest(self, str topic not None):
+        self.newest_topics = (topic,)
 
-    def next_newest(self):
-        newest, self.newest = self.newest, None if self.newest is None else {}
-        return newest or {}
+    def next_newest(self, Py_ssize_t limit):
+        cdef Records records = empty_records(self.newest_topics)
+        cdef uint32_t mask = (<uint32_t>1 << self.instruments.bits) - 1
+        cdef uint32_t searched = 0
+        cdef Instrument *instrument
+        limit = min(limit, self.newest_waiting)
+        while records.count < limit and searched <= mask:
+            instrument = self.instruments.places + (self.newest_at & mask)
+            self.newest_at += 1
+            searched += 1
+            if instrument.waits:
+                instrument.waits = False
+                self.newest_waiting -= 1
+                add_newest(records, instrument)
+        return records
 
     def open_session(self, int64_t session_id):
         cdef size_t i
@@ -370,25 +318,24 @@ cdef class Transcoder:
         for token in tokens:
             if not 0 <= token <= 0xFFFFFFFF:
                 continue
-            place = self.instruments.find(token)
+            place = find(&self.instruments, token)
             if place.key == NULL:
-                place = self.instruments.add(token)
+                place = add(&self.instruments, token)
             self.strays -= place.stray
             place.stray = False
             place.expected = True
 
     def watch(self, tokens):
         for token in tokens:
-            if 0 <= token <= 0xFFFFFFFF and self.instruments.find(token).key != NULL:
-                self.instruments.find(token).mode = 0
+            if 0 <= token <= 0xFFFFFFFF and find(&self.instruments, token).key != NULL:
+                find(&self.instruments, token).mode = 0
 
     def forget(self, tokens):
         for token in tokens:
-            if 0 <= token <= 0xFFFFFFFF and self.instruments.find(token).key != NULL:
-                self.strays -= self.instruments.find(token).stray
-                if self.newest is not None:
-                    self.newest.pop(<object>self.instruments.find(token).key, None)
-                self.instruments.remove(self.instruments.find(token))
+            if 0 <= token <= 0xFFFFFFFF and find(&self.instruments, token).key != NULL:
+                self.strays -= find(&self.instruments, token).stray
+                self.newest_waiting -= find(&self.instruments, token).waits
+                remove(&self.instruments, find(&self.instruments, token))
 
     def set_symbols(self, symbols):
         cdef size_t i
@@ -447,7 +394,7 @@ cdef class Transcoder:
                 continue
             route = self.routes + (token & 0xFF)
 
-            instrument = self.instruments.find(token)
+            instrument = find(&self.instruments, token)
             if instrument.key == NULL:
                 instrument = self.stray(token)
             if instrument.identity == NULL:
@@ -529,25 +476,22 @@ cdef class Transcoder:
             out = put_nulls(out, 4)
 
         span.value_bytes = out - records.arena - span.start
-        if self.newest is not None:
-            self.newest[<object>instrument.key] = (records.arena + span.start)[:span.value_bytes]
-        span.key_bytes = PyBytes_GET_SIZE(<object>instrument.key)
-        memcpy(out, PyBytes_AS_STRING(<object>instrument.key), span.key_bytes)
-        records.used = span.start + span.value_bytes + span.key_bytes
-        records.count += 1
+        put_key(records, instrument)
+        if self.newest_topics is not None and instrument != &self.passing:
+            keep(instrument, records.arena + span.start, span.value_bytes)
+            self.newest_waiting += not instrument.waits
+            instrument.waits = True
         return 0
 
     cdef Instrument *stray(self, uint32_t token) except NULL:
         # an instrument that nobody expects; beyond MAX_STRAYS it is forgotten at once
         cdef Instrument *place
         if self.strays < MAX_STRAYS:
-            place = self.instruments.add(token)
+            place = add(&self.instruments, token)
             place.stray = True
             self.strays += 1
             return place
-        Py_XDECREF(self.passing.key)
-        Py_XDECREF(self.passing.identity)
-        memset(&self.passing, 0, sizeof(Instrument))
+        clear(&self.passing)
         fill(&self.passing, token)
         return &self.passing
 

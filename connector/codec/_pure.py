@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
+import itertools
 from collections.abc import Iterable, Mapping
 from struct import Struct
 
-from connector.codec.interface import MAX_STRAYS, NO_PARTITIONS, Tally, Transcoded
+from connector.codec.interface import MAX_STRAYS, NO_PARTITIONS, Record, Tally, Transcoded
 from connector.codec.partitioning import partition_of
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.layout import (
@@ -128,9 +128,8 @@ class Transcoder:
         self._instruments: dict[int, _Instrument] = {}
         self._strays = 0
         self._symbols: Mapping[int, str] = {}
-        self._newest: dict[builtins.bytes, builtins.bytes] | None = (
-            None  # by key; None: nobody asks for them
-        )
+        self._newest_topic: str | None = None  # None: nobody asks for them
+        self._newest: dict[int, Record] = {}
         self._sequence = self._tallied = 0
         self.open_session(0)
 
@@ -150,23 +149,21 @@ class Transcoder:
         first, self._tallied = self._tallied + 1, self._sequence
         return first, self._sequence, ticks
 
-    def keep_newest(self) -> None:
-        self._newest = {}
+    @property
+    def newest_waiting(self) -> int:
+        return len(self._newest)
 
-    def next_newest(self) -> dict[builtins.bytes, builtins.bytes]:
-        newest = self._newest
-        if newest is None:
-            return {}
-        self._newest = {}
-        return newest
+    def keep_newest(self, topic: str) -> None:
+        self._newest_topic = topic
+
+    def next_newest(self, limit: int) -> list[Record]:
+        return [self._newest.pop(token) for token in list(itertools.islice(self._newest, limit))]
 
     def open_session(self, session_id: int) -> None:
         self.next_tally()
         self._session = long_of(self._slot) + long_of(session_id)
         self._sequence = self._tallied = 0
-        for token in [token for token, known in self._instruments.items() if known.stray]:
-            del self._instruments[token]
-        self._strays = 0
+        self.forget([token for token, known in self._instruments.items() if known.stray])
 
     def expect(self, tokens: Iterable[int]) -> None:
         for token in tokens:
@@ -192,8 +189,7 @@ class Transcoder:
             if instrument is None:
                 continue
             self._strays -= instrument.stray
-            if self._newest is not None:
-                self._newest.pop(instrument.key, None)
+            self._newest.pop(token, None)
 
     def set_symbols(self, symbols: Mapping[int, str]) -> None:
         self._symbols = symbols if type(symbols) is dict else dict(symbols)
@@ -246,8 +242,8 @@ class Transcoder:
             )
             route.by_partition[instrument.partition] += 1
             records.append((route.topic, instrument.key, value))
-            if self._newest is not None:
-                self._newest[instrument.key] = value
+            if self._newest_topic is not None and token in self._instruments:
+                self._newest[token] = (self._newest_topic, instrument.key, value)
         if leftover is not None:
             rejected.append(leftover)
         if records:

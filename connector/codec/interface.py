@@ -106,11 +106,18 @@ class Twin(Protocol):
     def next_tally(self) -> Tally:
         """Return the ticks since the last call, or since the session was opened."""
 
-    def keep_newest(self) -> None:
-        """Keep the newest value of each instrument from now on, for `next_newest`."""
+    @property
+    def newest_waiting(self) -> int:
+        """How many instruments have a newest value that `next_newest` has not given yet."""
 
-    def next_newest(self) -> dict[builtins.bytes, builtins.bytes]:
-        """Return the newest values by key, those that came since the last call."""
+    def keep_newest(self, topic: str) -> None:
+        """Keep the newest value of each instrument from now on, as a record of this topic."""
+
+    def next_newest(self, limit: int) -> Sequence[Record]:
+        """Return the newest values of at most so many instruments, in no order, each given once.
+
+        Fewer than the limit are all that wait. Strays beyond `MAX_STRAYS` are not kept.
+        """
 
     def open_session(self, session_id: int) -> None:
         """A new socket, opened at `session_id` (UTC ms): ticks are numbered from 1 again."""

@@ -8,9 +8,10 @@ is ever spooled that would come back behind what another owner of the slot has w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from connector.codec.interface import Record
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 
 CHUNK = 500
@@ -19,17 +20,19 @@ STALE_INTERVALS = 2.0
 """What could not be written for so many intervals is not written when a session ends: another
 process may have the slot by then, and its snapshots are newer."""
 
-Value = tuple[str, bytes, bytes]
-
 
 class NewestOfSlot(Protocol):
-    """The part of a transcoder that this module uses."""
+    """The part of a transcoder that this module uses; `connector.codec.interface.Twin` has it."""
 
-    def keep_newest(self) -> None:
+    @property
+    def newest_waiting(self) -> int:
+        """How many instruments have a value that was not given yet."""
+
+    def keep_newest(self, topic: str) -> None:
         """Begin to keep the newest value of each instrument."""
 
-    def next_newest(self) -> dict[bytes, bytes]:
-        """Return them by key, those that came since the last call."""
+    def next_newest(self, limit: int) -> Sequence[Record]:
+        """Return at most so many of them."""
 
 
 class Latest:
@@ -47,7 +50,7 @@ class Latest:
         self,
         topic: str,
         interval_seconds: float,
-        produce_all: Callable[[Sequence[Value], int], None],
+        produce_all: Callable[[Sequence[Record], int], None],
         may_write: Callable[[], bool],
         *,
         clock: Clock = SYSTEM_CLOCK,
@@ -60,15 +63,12 @@ class Latest:
         self._may_write = may_write
         self._clock = clock
         self._slots: dict[int, NewestOfSlot] = {}
-        # taken from the transcoder and not written yet, by slot
-        self._waiting: dict[int, dict[bytes, bytes]] = {}
         self._written_at = clock.monotonic()
 
     def add(self, slot: int, transcoder: NewestOfSlot) -> None:
         """Write what this transcoder keeps from now on."""
-        transcoder.keep_newest()
+        transcoder.keep_newest(self._topic)
         self._slots[slot] = transcoder
-        self._waiting[slot] = {}
 
     async def run(self) -> None:
         """Write once an interval, for ever."""
@@ -81,10 +81,12 @@ class Latest:
         if not self._may_write():
             return
         self._written_at = self._clock.monotonic()
-        for slot in list(self._slots):
-            self._take(slot)
-            while self._waiting[slot]:
-                self._produce(slot, CHUNK)
+        for transcoder in list(self._slots.values()):
+            # what comes during these turns waits for the next interval
+            waiting = transcoder.newest_waiting
+            while waiting > 0 and self._may_write():
+                self._produce(transcoder.next_newest(min(waiting, CHUNK)))
+                waiting -= CHUNK
                 await asyncio.sleep(0)
 
     def end(self, slot: int) -> None:
@@ -94,28 +96,13 @@ class Latest:
         """
         if slot not in self._slots:
             return
-        self._take(slot)
+        transcoder = self._slots[slot]
+        records = transcoder.next_newest(transcoder.newest_waiting)
         age_seconds = self._clock.monotonic() - self._written_at
         if self._may_write() and age_seconds <= STALE_INTERVALS * self._interval_seconds:
-            self._produce(slot, len(self._waiting[slot]))
-        self._waiting[slot].clear()
+            self._produce(records)
 
-    def forget(self, slot: int, tokens: Iterable[int]) -> None:
-        """Write nothing more of instruments that another slot may have by now."""
-        waiting = self._waiting.get(slot)
-        if waiting:
-            for token in tokens:
-                waiting.pop(b"%d" % token, None)
-
-    def _take(self, slot: int) -> None:
-        self._waiting[slot].update(self._slots[slot].next_newest())
-
-    def _produce(self, slot: int, count: int) -> None:
-        waiting = self._waiting[slot]
-        keys = [key for key, _ in zip(waiting, range(count), strict=False)]
-        if keys:
-            self.written += len(keys)
-            self._produce_all(
-                [(self._topic, key, waiting.pop(key)) for key in keys],
-                self._clock.time_us() // 1000,
-            )
+    def _produce(self, records: Sequence[Record]) -> None:
+        if records:
+            self.written += len(records)
+            self._produce_all(records, self._clock.time_us() // 1000)

@@ -358,10 +358,7 @@ class SlotPipeline:
 
     def forget(self, tokens: Iterable[int]) -> None:
         """Forget tokens that are no longer wanted."""
-        tokens = list(tokens)
         self.transcoder.forget(tokens)
-        if self._pipeline.latest is not None:
-            self._pipeline.latest.forget(self.slot, tokens)
 
     def watch(self, tokens: Iterable[int]) -> None:
         """The next packet of each is to be told of."""

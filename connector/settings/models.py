@@ -320,7 +320,7 @@ class TopicSettings(Section):
         False, description="Write each instrument's newest tick to kite.latest, compacted."
     )
     latest_interval_seconds: float = Field(
-        1.0,
+        5.0,
         ge=0.1,
         le=3600.0,
         description="An instrument has one record in so many seconds in kite.latest, at most.",

@@ -20,8 +20,9 @@ from connector.kafka.topics import TopicNames
 from connector.service.latest import Latest
 from connector.service.pipeline import Pipeline
 from connector.settings.models import KafkaSettings, SpoolSettings
-from connector.simulator.wire import encode_frame, full_packet
+from connector.simulator.wire import encode_frame
 from tests.bench.bench_producer import bench_broker
+from tests.bench.feed import full_packet
 from tests.bench.peer import cpu_seconds
 
 NAMES = TopicNames("kite")

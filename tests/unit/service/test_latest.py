@@ -9,15 +9,16 @@ from connector.testing import FakeClock
 class Kept:
     """A transcoder's part."""
 
-    def __init__(self):
-        self.newest = None
+    def keep_newest(self, topic):
+        self.topic, self.newest = topic, {}
 
-    def keep_newest(self):
-        self.newest = {}
+    @property
+    def newest_waiting(self):
+        return len(self.newest)
 
-    def next_newest(self):
-        taken, self.newest = self.newest, {}
-        return taken
+    def next_newest(self, limit):
+        keys = list(self.newest)[:limit]
+        return [(self.topic, key, self.newest.pop(key)) for key in keys]
 
 
 class Bench:
@@ -76,6 +77,23 @@ async def test_while_kafka_takes_nothing_they_wait_and_newer_ones_replace_them(b
     assert bench.written == [("kite.latest", b"257", b"new")]
 
 
+async def test_what_comes_during_the_turns_waits_for_the_next_interval(bench):
+    kept = bench.slots[0].newest
+    kept.update((b"%d" % number, b"v") for number in range(CHUNK))
+    bench.meanwhile = lambda: kept.update({b"0": b"again"})
+    await bench.latest.write()
+    assert len(bench.written) == CHUNK
+    await bench.latest.write()
+    assert bench.written[CHUNK:] == [("kite.latest", b"0", b"again")]
+
+
+async def test_the_rest_waits_when_kafka_takes_nothing_any_more(bench):
+    bench.slots[0].newest.update((b"%d" % number, b"v") for number in range(CHUNK + 1))
+    bench.meanwhile = lambda: setattr(bench, "takes", False)
+    await bench.latest.write()
+    assert (len(bench.written), bench.slots[0].newest_waiting) == (CHUNK, 1)
+
+
 async def test_the_end_of_a_session_is_written_at_once(bench):
     bench.slots[0].newest[b"257"] = b"last"
     bench.slots[1].newest[b"513"] = b"goes on"
@@ -118,9 +136,8 @@ async def test_nothing_is_written_at_the_end_while_kafka_takes_nothing(bench):
 
 async def test_an_instrument_that_is_let_go_is_written_no_more(bench):
     bench.slots[0].newest.update((b"%d" % number, b"v") for number in range(CHUNK + 2))
-    bench.meanwhile = lambda: bench.latest.forget(0, [CHUNK, 77])
+    bench.meanwhile = lambda: bench.slots[0].newest.pop(b"%d" % CHUNK)
     await bench.latest.write()
-    bench.latest.forget(7, [1])
     assert [key for _, key, _ in bench.batches[1]] == [b"%d" % (CHUNK + 1)]
 
 
