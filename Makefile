@@ -58,6 +58,7 @@ check: $(DEV) ## lint, types, import contracts, generated files, the site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file tests/mypy.ini
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/pytest -q tests/contracts
 	@$(BIN)/python docs/site/build.py

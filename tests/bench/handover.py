@@ -24,7 +24,7 @@ from connector.kafka.topics import TopicNames
 
 try:  # where 899a1f6 has them
     from connector.pipeline import Pipeline
-    from connector.settings import KafkaSettings, SpoolSettings
+    from connector.settings import KafkaSettings, SpoolSettings  # type: ignore[attr-defined]
 except ImportError:
     from connector.service.pipeline import Pipeline
     from connector.settings.models import KafkaSettings, SpoolSettings

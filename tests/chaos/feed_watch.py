@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from connector.simulator.access import RefusedError
+
 NEVER = float("inf")
 
 
@@ -57,7 +59,7 @@ class FeedWatch:
     def _admitted(self, api_key, access_token):
         try:
             return self._admit(api_key, access_token)
-        except Exception as refused:
+        except RefusedError as refused:
             self.refusals.append((self._clock(), refused.status))
             raise
 

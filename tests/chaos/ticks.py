@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -127,7 +128,7 @@ class TickReader:
         for place, offset, key, value in self._messages:
             if place[0] == self._topics.events:
                 continue
-            tick = fastavro.schemaless_reader(io.BytesIO(value[5:]), _SCHEMA, None)
+            tick: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _SCHEMA, None)
             yield (
                 place,
                 offset,
