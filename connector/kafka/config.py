@@ -144,6 +144,10 @@ def _token_properties(oauth: OAuthSettings) -> dict[str, Any]:
     }
     if oauth.scope is not None:
         properties["sasl.oauthbearer.scope"] = oauth.scope
+    # Confluent Cloud's, docs.confluent.io/cloud/current/security/authenticate/workload-identities
+    cloud = {"logicalCluster": oauth.logical_cluster, "identityPoolId": oauth.identity_pool}
+    if extensions := ",".join(f"{name}={value}" for name, value in cloud.items() if value):
+        properties["sasl.oauthbearer.extensions"] = extensions
     if oauth.ca_file is not None:
         try:
             check_file(oauth.ca_file, MAX_PEM_BYTES)

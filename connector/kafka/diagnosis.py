@@ -45,6 +45,14 @@ _KNOWN: Final = tuple(
             ),
         ),
         (
+            # RFC 7628, 3.2.2
+            r'SASL authentication error: (?P<said>\{.*"status": ?"[a-z_]+".*\})',
+            (
+                "it refuses the token: {said}: check whether it takes tokens of "
+                "kafka.oauth.token_url (signature, issuer, audience) with kafka.oauth.scope"
+            ),
+        ),
+        (
             "SASL authentication error: (?P<said>.*)",
             (
                 "it refuses the login: {said}: check kafka.sasl_username, kafka.sasl_password and "

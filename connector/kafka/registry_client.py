@@ -1,35 +1,26 @@
 """A client of the part of Confluent's registry API that the connector needs, over aiohttp.
 
-Whatever a registry, or something in its place, answers: each request has one deadline to its last
-byte, what is read has a bound also when it is unpacked, and words that come from there are stripped
-of secrets and cut before anybody sees them. An answer that no registry gives, such as a gateway's
-page or an id that is none, counts as having reached no registry: waiting may help.
+Whatever a registry, or something in its place, answers: each request has a deadline and a bound,
+and words that come from there are stripped of secrets and cut before anybody sees them. An answer
+that no registry gives, such as a gateway's page or an id that is none, counts as having reached no
+registry: waiting may help.
 
 Source: docs.confluent.io/platform/current/schema-registry/develop/api.html.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import ssl
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from connector.errors import (
-    RegistryError,
-    RegistryUnreachableError,
-    SchemaIncompatibleError,
-    SettingProblem,
-    SettingsError,
-)
-from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
-from connector.kite.proxy import ProxyError, proxy_options
-from connector.kite.web.http import BodyError, failure_reason, read_body
-from connector.redaction import Redactor, cut, one_line
+from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
+from connector.kafka.bearer_tokens import BearerTokens, NoTokenError
+from connector.kafka.https_endpoint import Answer, HttpsEndpoint, NoAnswerError, session
+from connector.redaction import Redactor, cut
 from connector.settings.models import RegistrySettings
 from connector.settings.secret_files import fresh
 
@@ -42,13 +33,15 @@ MAX_VERSIONS: Final = 10_000
 
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _OK = 200
+_UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _CONFLICT = 409
 _SERVER_ERROR = 500
 _PASSING = frozenset({408, 425, 429})
 """The statuses below 500 that say: not now."""
 _ADVICE = {
-    401: ": check registry.username and registry.password",
+    _UNAUTHORIZED: ": check registry.username and registry.password, or registry.oauth: whether "
+    "this registry takes tokens of that endpoint and scope",
     403: ": this account lacks the right; where it may only read, let another one register the "
     "schemas and set registry.register_schemas to false",
 }
@@ -81,38 +74,44 @@ class RegistryClient:
     """
 
     def __init__(self, settings: RegistrySettings, *, timeout_seconds: float = 10.0) -> None:
-        self._url = settings.url.rstrip("/")
+        self._endpoint = HttpsEndpoint(
+            settings.url.rstrip("/"), "registry.url", settings.ca_file, "registry.ca_file"
+        )
         self._timeout_seconds = timeout_seconds
-        self._tls = _tls(settings) if self._url.startswith("https:") else None
-        self._redactor = Redactor()
+        self._known = Redactor()
+        self._tokens: BearerTokens | None = None
         self._headers = {
             "Accept": f"{_CONTENT_TYPE}, application/json",
-            "Accept-Encoding": "gzip",
             "Content-Type": _CONTENT_TYPE,
-            "User-Agent": "kite-connector",
         }
         if settings.username is not None:
             known = settings.password.get_secret_value() if settings.password else ""
             password = fresh(known, settings.password_file)
             pair = f"{fresh(settings.username, settings.username_file)}:{password}"
             self._headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-            self._redactor.hide(password, pair)
+            self._known.hide(password, pair)
+        elif settings.oauth.given():
+            self._tokens = BearerTokens(settings.oauth, "registry.oauth")
+            # Confluent Cloud's names, as the client in confluent-kafka 2.15 sends them
+            cloud = {
+                "target-sr-cluster": settings.oauth.logical_cluster,
+                "Confluent-Identity-Pool-Id": settings.oauth.identity_pool,
+            }
+            self._headers |= {name: value for name, value in cloud.items() if value is not None}
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls or True),
-            headers=self._headers,
-            # bounded by `read_body`, and by a deadline around each request
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
+        self._http = session()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         http, self._http = self._http, None
         if http is not None:
             await http.close()
+
+    @property
+    def _redactor(self) -> Redactor:
+        return self._known if self._tokens is None else self._tokens.redactor
 
     async def get_compatibility(self, subject: str) -> str | None:
         """A subject's own level; None where it has none, which some registries do not tell."""
@@ -225,36 +224,42 @@ class RegistryClient:
     async def _send(self, subject: str, method: str, path: str, body: Any) -> _Answer:
         if self._http is None:
             raise RuntimeError("the registry client is not open: use `async with`")
-        seconds = self._timeout_seconds
-        status = 0
         try:
-            async with (
-                asyncio.timeout(seconds),
-                self._http.request(
-                    method,
-                    self._url + path,
-                    data=None if body is None else json.dumps(body).encode(),
-                    # a redirect would take the password along to wherever it leads
-                    allow_redirects=False,
-                    **proxy_options(self._url),
-                ) as response,
-            ):
-                status = response.status
-                data = await read_body(response, max_bytes=MAX_ANSWER_BYTES)
-                location = response.headers.get("Location", "")
-        except TimeoutError as exc:
-            raise RegistryUnreachableError(subject, f"no answer in {seconds:g} s") from exc
-        except (aiohttp.ClientError, BodyError, ProxyError, ValueError) as exc:
-            reason = self._redactor.foreign(failure_reason(exc) + _certificate_advice(exc))
-            told = f"HTTP {status}: {reason}" if status else reason
-            raise RegistryUnreachableError(subject, told) from exc
-        if location and 300 <= status < 400:
+            answer = await self._exchange(self._http, method, path, body)
+            if answer.status == _UNAUTHORIZED and self._tokens is not None:
+                # it may have been withdrawn, or signed with a key that was replaced
+                self._tokens.forget()
+                answer = await self._exchange(self._http, method, path, body)
+        except NoAnswerError as exc:
+            raise RegistryUnreachableError(subject, self._redactor.foreign(str(exc))) from exc
+        except NoTokenError as exc:
+            kind = RegistryUnreachableError if exc.retryable else RegistryError
+            raise kind(subject, str(exc)) from exc
+        status, data, location = answer
+        if location:
             return _Answer(status, None, f"it leads to {self._redactor.foreign(location)}")
         try:
             document = json.loads(data)
         except (ValueError, RecursionError):
             document = None
         return _Answer(status, document, self._redactor.foreign(data))
+
+    async def _exchange(
+        self, http: aiohttp.ClientSession, method: str, path: str, body: Any
+    ) -> Answer:
+        headers = self._headers
+        if self._tokens is not None:
+            token = await self._tokens.get(http, timeout_seconds=self._timeout_seconds)
+            headers = {**headers, "Authorization": f"Bearer {token}"}
+        return await self._endpoint.ask(
+            http,
+            method,
+            path,
+            headers=headers,
+            body=None if body is None else json.dumps(body).encode(),
+            max_bytes=MAX_ANSWER_BYTES,
+            timeout_seconds=self._timeout_seconds,
+        )
 
     def _id(self, subject: str, answer: _Answer) -> int:
         schema_id: Any = answer.document.get("id") if _is_object(answer) else None
@@ -274,22 +279,6 @@ class RegistryClient:
         return RegistryUnreachableError(subject, text)
 
 
-def _tls(settings: RegistrySettings) -> ssl.SSLContext:
-    try:
-        if settings.ca_file is not None:
-            check_file(settings.ca_file, MAX_PEM_BYTES)
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except UnusableFileError as exc:
-        fault = f"{settings.ca_file} {exc}"
-        raise SettingsError([SettingProblem("registry.ca_file", fault)]) from exc
-    except ssl.SSLError as exc:
-        fault = f"{settings.ca_file} holds no certificate in PEM"
-        raise SettingsError([SettingProblem("registry.ca_file", fault)]) from exc
-    except OSError as exc:
-        fault = f"{settings.ca_file} cannot be read: {exc.strerror}"
-        raise SettingsError([SettingProblem("registry.ca_file", fault)]) from exc
-
-
 def _quoted(subject: str) -> str:
     return quote(subject, safe="")
 
@@ -301,18 +290,6 @@ def _is_object(answer: _Answer) -> bool:
 def _is_id(value: object) -> bool:
     # in JSON true is no number, in Python it is 1
     return type(value) is int and 1 <= value <= MAX_SCHEMA_ID
-
-
-def _certificate_advice(error: Exception) -> str:
-    """What to do where the registry's certificate was refused; nothing for all else."""
-    if not isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return ""
-    reason = one_line(str(error.certificate_error))
-    if "mismatch" in reason:
-        return ": registry.url must have a name that is in its certificate"
-    if "expired" in reason:
-        return ": it has expired, the registry needs a new one"
-    return ": registry.ca_file must hold the authority that signed it"
 
 
 class MemoryRegistry(RegistryClient):

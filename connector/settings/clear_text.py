@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -54,21 +55,20 @@ def clear_text(settings: Settings) -> Iterator[ClearText]:
         if parts.scheme in {"ws", "http"}:
             yield _to(f"feed.{name}", secret, parts.hostname or "")
     kafka = settings.kafka
-    if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN":
+    told = {"PLAIN": "kafka.sasl_password", "OAUTHBEARER": "the token"}
+    if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism in told:
         hosts = [server.rpartition(":")[0] for server in kafka.bootstrap_servers.split(",")]
         public = [host for host in hosts if is_public(host)]
-        yield _to("kafka.security_protocol", "kafka.sasl_password", (public or hosts)[0])
-    if kafka.sasl_mechanism == "OAUTHBEARER":
-        if kafka.security_protocol == "SASL_PLAINTEXT":
-            hosts = [server.rpartition(":")[0] for server in kafka.bootstrap_servers.split(",")]
-            public = [host for host in hosts if is_public(host)]
-            yield _to("kafka.security_protocol", "the token", (public or hosts)[0])
-        endpoint = urlsplit(kafka.oauth.token_url or "")
-        if endpoint.scheme == "http":
-            yield _to("kafka.oauth.token_url", "kafka.oauth.client_secret", endpoint.hostname or "")
+        yield _to("kafka.security_protocol", told[kafka.sasl_mechanism], (public or hosts)[0])
     registry = urlsplit(settings.registry.url)
-    if settings.registry.password is not None and registry.scheme == "http":
-        yield _to("registry.url", "registry.password", registry.hostname or "")
+    for name, secret in [("password", "registry.password"), ("oauth.token_url", "the token")]:
+        if registry.scheme == "http" and attrgetter(name)(settings.registry) is not None:
+            yield _to("registry.url", secret, registry.hostname or "")
+    for section, oauth in [("kafka", kafka.oauth), ("registry", settings.registry.oauth)]:
+        endpoint = urlsplit(oauth.token_url or "")
+        if endpoint.scheme == "http":
+            name = f"{section}.oauth"
+            yield _to(f"{name}.token_url", f"{name}.client_secret", endpoint.hostname or "")
 
 
 def _to(setting: str, secret: str, host: str) -> ClearText:

@@ -356,6 +356,7 @@ class RegistrySettings(Section):
     password_file: FilePath | None = Field(
         None, description="A file that holds the password, in place of password; it may change."
     )
+    oauth: OAuthSettings = OAuthSettings()
     ca_file: FilePath | None = Field(
         None,
         description="Trust the registry by the authorities in this PEM file; null means the "
@@ -381,6 +382,12 @@ class RegistrySettings(Section):
     def _complete(self) -> RegistrySettings:
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
+        if given := self.oauth.given():
+            if missing := self.oauth.missing():
+                needed = ", ".join(f"oauth.{name}" for name in missing)
+                raise ValueError(f"oauth.{given[0]} needs {needed} beside it")
+            if self.username is not None:
+                raise ValueError("give username and password, or oauth, not both")
         return self
 
 

@@ -1,4 +1,4 @@
-"""OAuth 2.0 client credentials: how the connector gets tokens for the brokers (RFC 6749, 4.4)."""
+"""OAuth 2.0 client credentials: how the connector gets tokens (RFC 6749, 4.4)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pydantic import Field, SecretStr
 
 from connector.settings.section import FilePath, HttpUrl, Section
 
+_CLOUD_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
 
 class OAuthSettings(Section):
-    """The tokens of sasl_mechanism OAUTHBEARER: who gives them, and who we are to it."""
+    """OAuth 2.0 tokens in place of a password: who gives them, and who we are to it."""
 
     token_url: HttpUrl | None = Field(
         None, description="Fetch tokens from this token endpoint (OpenID Connect)."
@@ -19,8 +21,8 @@ class OAuthSettings(Section):
     )
     client_secret_file: FilePath | None = Field(
         None,
-        description="A file that holds the secret, in place of client_secret; clients that are "
-        "made later take a new one.",
+        description="A file that holds the secret, in place of client_secret; tokens that are "
+        "fetched later, for brokers by clients that are made later, take a new one.",
     )
     scope: str | None = Field(
         None, description="Ask for tokens with this scope; several with spaces."
@@ -29,6 +31,17 @@ class OAuthSettings(Section):
         None,
         description="Trust the token endpoint by the authorities in this PEM file; null means the "
         "system's.",
+    )
+
+    logical_cluster: str | None = Field(
+        None,
+        pattern=_CLOUD_ID,
+        description="Tell Confluent Cloud the id of the cluster (lkc-…; a registry lsrc-…).",
+    )
+    identity_pool: str | None = Field(
+        None,
+        pattern=_CLOUD_ID,
+        description="Tell Confluent Cloud the id of the identity pool (pool-…).",
     )
 
     def missing(self) -> list[str]:

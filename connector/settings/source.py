@@ -475,6 +475,14 @@ FORMS = {
     "topics.prefix": "should be letters, digits, or . _ -, without . at its beginning",
     "cluster.instance": "should be 1 to 200 letters, digits, or . _ -",
     "instrument_master.refresh_at": "should be a time of day such as 08:35",
+    **dict.fromkeys(
+        (
+            f"{section}.oauth.{name}"
+            for section in ("kafka", "registry")
+            for name in ("logical_cluster", "identity_pool")
+        ),
+        "should be one id such as lkc-a1b2c or pool-a1b2",
+    ),
 }
 """What a setting with a pattern should be, in words; by its name without numbers."""
 

@@ -45,6 +45,7 @@ CHART_SETS = (
     "registry.username_file",
     "registry.password",
     "registry.password_file",
+    "registry.oauth.client_secret",
     "registry.ca_file",
 )
 NO_CREDENTIALS = {"not": {"pattern": r"password|secret|token|key\.pem|jaas|user\.info"}}

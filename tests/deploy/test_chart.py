@@ -318,6 +318,33 @@ def test_each_login_is_a_file_with_the_key_that_the_values_name():
     assert kafka["ssl_key_password_file"] == "/etc/kite-connector/kafka-tls/p"
 
 
+def test_the_secrets_of_tokens_are_files_as_well():
+    client = {"token_url": "https://id.example.org/token", "client_id": "kite"}
+    values = {
+        "kafka": {"oauth": {"secret": "brokers"}},
+        "registry": {"oauth": {"secret": "schemas", "key": "shh"}},
+        "settings": {
+            "kafka": {
+                "security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "oauth": client,
+            },
+            "registry": {"oauth": {**client, "logical_cluster": "lsrc-1"}},
+        },
+    }  # fmt: skip
+    documents = render(values)
+    files = mounted(one(documents, "StatefulSet")["spec"]["template"]["spec"])
+    text = one(documents, "ConfigMap", "kite-kite-connector")["data"]["kite-connector.yaml"]
+    settings = yaml.safe_load(text)
+    found = {
+        section: settings[section]["oauth"].pop("client_secret_file")
+        for section in ("kafka", "registry")
+    }
+    assert {section: files[path] for section, path in found.items()} == {
+        "kafka": "client_secret", "registry": "shh",
+    }  # fmt: skip
+    assert settings["kafka"]["oauth"] == client
+    assert settings["registry"]["oauth"] == {**client, "logical_cluster": "lsrc-1"}
+
+
 @pytest.mark.parametrize(
     "name",
     ["KITE_ACCOUNTS__0__API_KEY", "KITE_ACCOUNTS__12__ACCESS_TOKEN", "KITE_KAFKA__SASL_PASSWORD",
@@ -419,6 +446,8 @@ WRONG = [
     ("settings/kafka/client", {"ssl.key.pem": "-----BEGIN"}),
     ("settings/kafka/compression", "brotli"),
     ("settings/registry/password", "hunter2"),
+    ("settings/registry/oauth", {"client_secret": "hunter2"}),
+    ("registry/oauth", {"client_secret": "hunter2"}),
     ("settings/accounts", [{"api_key": "abc"}]),
     ("settings/http", {"port": 1}),
     ("settings/spool", {"directory": "/somewhere"}),

@@ -34,9 +34,12 @@ from connector.testing import wait_until
 from tests.integration.containers import KAFKA_IMAGE, START_SECONDS, require_engine
 from tests.support.certificates import Authority
 from tests.support.ports import free_ports
+from tests.support.token_endpoint import AUDIENCE, ISSUER, TokenEndpoint
 
 PASSWORD = "not-a-real-password"
 PLAIN_USER = "plain"
+TOKEN_USER = "tokened"
+_JWKS = "/tmp/jwks/keys.json"
 
 _ROW = re.compile(r"^\| (\w+) \| ([a-z ]+) \| `([^`]+)`(\*?) \| ([A-Za-z, ]+) \|$", re.MULTILINE)
 _ALLOWED = re.compile(
@@ -112,12 +115,22 @@ class SecuredKafka:
         self._folder = folder
         self.authority = Authority("kite-connector tests")
         self.ca_file = self.write("ca.pem", self.authority.certificate)
+        server = self.write("token-endpoint.pem", "".join(self.authority.server("localhost")))
+        self.tokens = TokenEndpoint({TOKEN_USER: PASSWORD, "astray": PASSWORD}, server)
+        self.tokens.claims["astray"] = {"aud": "somebody else"}
+        keys = folder / "jwks"
+        keys.mkdir(mode=0o755)
+        (keys / Path(_JWKS).name).write_text(self.tokens.jwks())
         admin, sasl, mutual = free_ports(3)
         self.sasl_servers = f"localhost:{sasl}"
         self.mutual_servers = f"localhost:{mutual}"
         # the certificate does not have this name
         self.misnamed_servers = f"127.0.0.1:{sasl}"
-        self._container = DockerContainer(KAFKA_IMAGE).with_envs(**self._settings(admin))
+        self._container = (
+            DockerContainer(KAFKA_IMAGE)
+            .with_envs(**self._settings(admin))
+            .with_volume_mapping(str(keys), str(Path(_JWKS).parent))
+        )
         published = {"9092": admin, "9095": sasl, "9096": mutual}
         self._container.ports = {name: ("127.0.0.1", port) for name, port in published.items()}
         self.admin_properties = {"bootstrap.servers": f"127.0.0.1:{admin}", "log_level": 0}
@@ -150,7 +163,16 @@ class SecuredKafka:
             "KAFKA_SSL_TRUSTSTORE_CERTIFICATES": _one_line(self.authority.certificate),
             "KAFKA_LISTENER_NAME_MUTUAL_SSL_CLIENT_AUTH": "required",
             "KAFKA_SSL_PRINCIPAL_MAPPING_RULES": "RULE:^.*CN=([^,]+).*$/$1/,DEFAULT",
-            "KAFKA_SASL_ENABLED_MECHANISMS": "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN",
+            "KAFKA_SASL_ENABLED_MECHANISMS": "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN,OAUTHBEARER",
+            # Kafka's own validators, which check signature, times, issuer and audience
+            "KAFKA_LISTENER_NAME_USERS_OAUTHBEARER_SASL_JAAS_CONFIG": f"{jaas}."
+            "oauthbearer.OAuthBearerLoginModule required;",
+            "KAFKA_LISTENER_NAME_USERS_OAUTHBEARER_SASL_SERVER_CALLBACK_HANDLER_CLASS": f"{jaas}."
+            "oauthbearer.OAuthBearerValidatorCallbackHandler",
+            "KAFKA_SASL_OAUTHBEARER_JWKS_ENDPOINT_URL": f"file://{_JWKS}",
+            "KAFKA_SASL_OAUTHBEARER_EXPECTED_AUDIENCE": AUDIENCE,
+            "KAFKA_SASL_OAUTHBEARER_EXPECTED_ISSUER": ISSUER,
+            "KAFKA_OPTS": f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{_JWKS}",
             "KAFKA_LISTENER_NAME_USERS_SCRAM___SHA___512_SASL_JAAS_CONFIG": f"{jaas}."
             "scram.ScramLoginModule required;",
             "KAFKA_LISTENER_NAME_USERS_SCRAM___SHA___256_SASL_JAAS_CONFIG": f"{jaas}."
@@ -185,6 +207,7 @@ class SecuredKafka:
 
     def close(self) -> None:
         """Delete the container and its data."""
+        self.tokens.close()
         self._container.stop()
 
     def log(self) -> str:
@@ -265,6 +288,22 @@ class SecuredKafka:
             sasl_password=PASSWORD,
             ssl_ca_file=str(self.ca_file),
         ) | _variables(**changes)
+
+    def oauth(self, **changes: str) -> dict[str, str]:
+        """The settings, as variables, of a client with tokens."""
+        tokens = {
+            "token_url": self.tokens.url,
+            "client_id": TOKEN_USER,
+            "client_secret": PASSWORD,
+            "ca_file": str(self.ca_file),
+        } | changes
+        return _variables(
+            bootstrap_servers=self.sasl_servers,
+            security_protocol="SASL_SSL",
+            sasl_mechanism="OAUTHBEARER",
+            ssl_ca_file=str(self.ca_file),
+            **{f"oauth__{name}": value for name, value in tokens.items()},
+        )
 
     def mutual(self, user: str, key_password: str | None = None, **changes: str) -> dict[str, str]:
         """The settings, as variables, of a client with a certificate."""

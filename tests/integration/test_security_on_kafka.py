@@ -18,7 +18,13 @@ from connector.kafka.delivery import new_producer
 from connector.kafka.logins import Logins
 from connector.kafka.reader import Reader
 from connector.testing import wait_until
-from tests.integration.secured import PASSWORD, PLAIN_USER, documented, kafka_settings
+from tests.integration.secured import (
+    PASSWORD,
+    PLAIN_USER,
+    TOKEN_USER,
+    documented,
+    kafka_settings,
+)
 from tests.integration.service_process import CLI, connector, ctl
 from tests.support.certificates import Authority
 
@@ -51,6 +57,7 @@ def logins(secured):
     secured.user("scram-512", documented("connector"))
     secured.user("scram-256", documented("connector"), "SCRAM-SHA-256")
     secured.allow(PLAIN_USER, documented("connector"))
+    secured.allow(TOKEN_USER, documented("connector"))
     # its name is a part of the certificate's subject
     secured.allow("certified", documented("connector"))
     return {
@@ -58,10 +65,13 @@ def logins(secured):
         "SCRAM-SHA-256": secured.sasl("scram-256", "SCRAM-SHA-256"),
         "PLAIN": secured.sasl(PLAIN_USER, "PLAIN"),
         "certificate": secured.mutual("certified", KEY_PASSWORD),
+        "OAUTHBEARER": secured.oauth(),
     }
 
 
-@pytest.mark.parametrize("login", ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "certificate"])
+@pytest.mark.parametrize(
+    "login", ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "certificate", "OAUTHBEARER"]
+)
 def test_ticks_and_commands(secured, simulated_feed, topics, tmp_path, login):
     environment = logins(secured)[login] | simulated_feed.environment
     secured.user("security-operator", documented("operator"))
@@ -157,6 +167,14 @@ def test_whoever_is_refused_waits_and_says_what_to_do(secured, simulated_feed, t
                 "KITE_KAFKA__SSL_KEY_PASSWORD": KEY_PASSWORD,
             },
             client_certificate,
+        ),
+        "no token": (
+            secured.oauth(client_secret=WRONG_PASSWORD),
+            f"at {address}: there is no token for it: .*: check kafka.oauth.token_url, kafka.oaut",
+        ),
+        "token": (
+            secured.oauth(client_id="astray"),
+            f"at {address}: it refuses the token: .*invalid_token.*: check whether it takes tokens",
         ),
         "no TLS": (
             {"KITE_KAFKA__BOOTSTRAP_SERVERS": address},

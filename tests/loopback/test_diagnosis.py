@@ -28,6 +28,10 @@ sasl_ssl://k-1:9093/bootstrap: SASL authentication error: Authentication failed:
  username or password (after 312ms in state AUTH_REQ)
 -> k-1:9093: it refuses the login: Authentication failed: Invalid username or password: check
  kafka.sasl_username, kafka.sasl_password and kafka.sasl_mechanism
+sasl_ssl://k-1:9093/bootstrap: SASL authentication error: {"status":"invalid_token"} (after 312ms
+ in state AUTH_REQ)
+-> k-1:9093: it refuses the token: {"status":"invalid_token"}: check whether it takes tokens of
+ kafka.oauth.token_url (signature, issuer, audience) with kafka.oauth.scope
 sasl_ssl://k-1:9093/bootstrap: SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL
  mechanism: broker's supported mechanisms: SCRAM-SHA-512,GSSAPI (after 3ms in state AUTH)
 -> k-1:9093: it does not take kafka.sasl_mechanism there; it offers: SCRAM-SHA-512,GSSAPI

@@ -23,6 +23,7 @@ from connector.kafka.registry_client import (
 )
 from connector.redaction import MAX_FOREIGN_CHARS
 from connector.settings.models import RegistrySettings
+from tests.support.token_endpoint import TokenEndpoint
 
 PASSWORD = "not-a-real-password"
 PAIR = base64.b64encode(f"registrar:{PASSWORD}".encode()).decode()
@@ -204,6 +205,26 @@ async def test_no_error_has_the_password_in_any_form(registry, echo, status, for
     for secret in (PASSWORD, PAIR, PASSWORD[:12], PAIR[4:20]):
         assert secret not in f"{error} {error!r} {error.__cause__!r}"
     assert len(error.reason) < 2 * MAX_FOREIGN_CHARS
+
+
+async def test_no_error_has_the_token(registry):
+    seen = []
+
+    async def echo(request):
+        seen.append(request.headers["Authorization"])
+        return web.Response(status=500, text=seen[-1])
+
+    endpoint = TokenEndpoint({"kite": PASSWORD})
+    try:
+        oauth = {"token_url": endpoint.url, "client_id": "kite", "client_secret": PASSWORD}
+        error = await refused(await registry(echo, oauth=oauth))
+    finally:
+        endpoint.close()
+    kind, token = seen[0].split()
+    assert (kind, error.retryable) == ("Bearer", True)
+    shown = f"{error} {error!r} {error.__cause__!r}"
+    assert "HTTP 500" in shown
+    assert not any(token[at : at + 12] in shown for at in range(len(token) - 12))
 
 
 async def test_a_redirect_is_told_and_takes_no_password_along(registry):

@@ -24,16 +24,21 @@ class RegistryGuard:
         certificate: file with the server's certificate and key, PEM.
         readers: user → password; they may read.
         writers: likewise; they may do everything.
+        subject_of: bearer token → whose it is, or None; they may do everything.
     """
 
-    def __init__(self, upstream, certificate, *, readers, writers):
+    def __init__(self, upstream, certificate, *, readers=(), writers=(), subject_of=None):
+        readers, writers = dict(readers), dict(writers)
         self.requests = []
         """(user, method, path, status), in order."""
+        self.headers = []
+        """The headers of each request."""
         parts = urlsplit(upstream)
         guard = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def log_message(self, *_):
                 pass
@@ -41,12 +46,23 @@ class RegistryGuard:
             def answer(self):
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
-                user, password = guard.credentials(self.headers.get("Authorization"))
+                guard.headers.append(dict(self.headers))
+                kind, _, token = (self.headers.get("Authorization") or "").partition(" ")
+                if kind == "Bearer" and subject_of is not None:
+                    user = subject_of(token)
+                    known = user is not None
+                else:
+                    user, password = guard.credentials(self.headers.get("Authorization"))
+                    known = user is not None and {**readers, **writers}.get(user) == password
                 path = self.path.partition("?")[0]
                 content_type = "application/vnd.schemaregistry.v1+json"
-                if user is None or {**readers, **writers}.get(user) != password:
+                if not known:
                     status, reply = 401, b'{"error_code": 401, "message": "Unauthorized"}'
-                elif user not in writers and not _READING.match(f"{self.command} {path}"):
+                elif (
+                    kind == "Basic"
+                    and user not in writers
+                    and not _READING.match(f"{self.command} {path}")
+                ):
                     status, reply = 403, b'{"error_code": 403, "message": "Forbidden"}'
                 else:
                     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
@@ -82,7 +98,7 @@ class RegistryGuard:
         )
         self.port = self._server.server_address[1]
         self.path = parts.path
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True)
         self._thread.start()
 
     def url(self, host="localhost"):

@@ -75,9 +75,9 @@ def test_each_setting_that_has_a_file_is_tested_here():
     every = set(leaves(Settings))
     pairs = {path for path in every if (*path[:-1], f"{path[-1]}_file") in every}
     # the token may come later, and is watched
-    # that of tokens is in tests/loopback/test_tokens.py: no login has both
-    tokens = ("kafka", "oauth", "client_secret")
-    assert pairs == {*FILES, ("accounts", 0, "access_token"), tokens}
+    # those of tokens: tests/loopback/test_tokens.py, test_bearer_tokens.py; no login has both
+    tokens = {(section, "oauth", "client_secret") for section in ("kafka", "registry")}
+    assert pairs == {*FILES, ("accounts", 0, "access_token"), *tokens}
 
 
 def test_settings_are_read_out_of_their_files(environ):

@@ -200,6 +200,7 @@ def test_every_setting_has_one_name():
         "kafka.oauth.client_secret",
         "kafka.sasl_password",
         "kafka.ssl_key_password",
+        "registry.oauth.client_secret",
         "registry.password",
     }
 

@@ -168,6 +168,11 @@ accounts: {{ toJson .Values.accounts }}
 {{- $_ := set $own.registry "username_file" "/var/run/kite-logins/registry/username" -}}
 {{- $_ := set $own.registry "password_file" "/var/run/kite-logins/registry/password" -}}
 {{- end -}}
+{{- range $name := tuple "kafka" "registry" -}}
+{{- if (index $.Values $name).oauth.secret -}}
+{{- $_ := set (index $own $name) "oauth" (dict "client_secret_file" (printf "/var/run/kite-logins/%s-oauth/client_secret" $name)) -}}
+{{- end -}}
+{{- end -}}
 {{- if $simulated -}}
 {{- $host := include "kite-connector.simulator" . -}}
 {{- $_ := set $own "feed" (dict "root" (printf "ws://%s:8765" $host) "rest" (printf "http://%s:8766" $host) "login" (printf "http://%s:8766" $host)) -}}
@@ -204,6 +209,11 @@ accounts: {{ toJson .Values.accounts }}
 {{- if $section.credentials.secret }}
 - name: {{ . }}-login
   mountPath: /var/run/kite-logins/{{ . }}
+  readOnly: true
+{{- end }}
+{{- if $section.oauth.secret }}
+- name: {{ . }}-oauth
+  mountPath: /var/run/kite-logins/{{ . }}-oauth
   readOnly: true
 {{- end }}
 {{- if $section.tls.secret }}
@@ -249,6 +259,15 @@ accounts: {{ toJson .Values.accounts }}
         path: username
       - key: {{ $section.credentials.passwordKey }}
         path: password
+{{- end }}
+{{- if $section.oauth.secret }}
+- name: {{ . }}-oauth
+  secret:
+    secretName: {{ $section.oauth.secret }}
+    defaultMode: 0440
+    items:
+      - key: {{ $section.oauth.key }}
+        path: client_secret
 {{- end }}
 {{- if $section.tls.secret }}
 - name: {{ . }}-tls

@@ -1,0 +1,142 @@
+"""A server over HTTP that a setting names: a schema registry, a token endpoint.
+
+Each request has one deadline to the last byte of its answer, what is read has a bound also when it
+is unpacked, and a redirect is told and not followed: it would take a secret along to wherever it
+leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+
+from connector.errors import SettingProblem, SettingsError
+from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
+from connector.kite.proxy import ProxyError, proxy_options
+from connector.kite.web.http import BodyError, failure_reason, read_body
+from connector.redaction import one_line
+
+
+class Answer(NamedTuple):
+    """What a server sent back, whatever its status."""
+
+    status: int
+    body: bytes
+    location: str
+    """Where a redirect leads; empty without one."""
+
+
+class NoAnswerError(Exception):
+    """There was none, or none that was whole and within its bound; the text says why.
+
+    It may hold words of the other side's, which have to be redacted and cut.
+    """
+
+
+class HttpsEndpoint:
+    """Asks one server, and names the settings where it cannot.
+
+    Args:
+        url: where it is, http:// or https://.
+        url_setting: the name of the setting that `url` is from.
+        ca_file: whom to trust, PEM; None: the system's authorities.
+        ca_setting: the name of that setting.
+
+    Raises:
+        SettingsError: `ca_file` is of no use.
+    """
+
+    def __init__(self, url: str, url_setting: str, ca_file: Path | None, ca_setting: str) -> None:
+        self._url = url
+        self._url_setting = url_setting
+        self._ca_setting = ca_setting
+        self._tls = _trusting(ca_file, ca_setting) if url.startswith("https:") else None
+
+    async def ask(
+        self,
+        http: aiohttp.ClientSession,
+        method: str,
+        path: str = "",
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        max_bytes: int,
+        timeout_seconds: float,
+    ) -> Answer:
+        """Send a request and read the whole of its answer, whatever its status.
+
+        Args:
+            http: a session that does not unpack by itself.
+            method: GET, POST, PUT.
+            path: behind the URL.
+            headers: of the request.
+            body: of the request.
+            max_bytes: of the answer, unpacked.
+            timeout_seconds: to the answer's last byte.
+
+        Raises:
+            NoAnswerError: nobody answered in time, or with too much.
+        """
+        status = 0
+        try:
+            async with (
+                asyncio.timeout(timeout_seconds),
+                http.request(
+                    method,
+                    self._url + path,
+                    data=body,
+                    headers=headers,
+                    ssl=self._tls or True,
+                    allow_redirects=False,
+                    **proxy_options(self._url),
+                ) as response,
+            ):
+                status = response.status
+                data = await read_body(response, max_bytes=max_bytes)
+                location = response.headers.get("Location", "") if 300 <= status < 400 else ""
+        except TimeoutError as exc:
+            raise NoAnswerError(f"no answer in {timeout_seconds:g} s") from exc
+        except (aiohttp.ClientError, BodyError, ProxyError, ValueError) as exc:
+            reason = failure_reason(exc) + self._certificate_advice(exc)
+            raise NoAnswerError(f"HTTP {status}: {reason}" if status else reason) from exc
+        return Answer(status, data, location)
+
+    def _certificate_advice(self, error: Exception) -> str:
+        """What to do where the server's certificate was refused; nothing for all else."""
+        if not isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return ""
+        reason = one_line(str(error.certificate_error))
+        if "mismatch" in reason:
+            return f": {self._url_setting} must have a name that is in its certificate"
+        if "expired" in reason:
+            return ": it has expired, the server needs a new one"
+        return f": {self._ca_setting} must hold the authority that signed it"
+
+
+def session() -> aiohttp.ClientSession:
+    """Return a session for `HttpsEndpoint`: it bounds what is unpacked, and the time, itself."""
+    return aiohttp.ClientSession(
+        headers={"User-Agent": "kite-connector", "Accept-Encoding": "gzip"},
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
+
+
+def _trusting(ca_file: Path | None, setting: str) -> ssl.SSLContext:
+    try:
+        if ca_file is not None:
+            check_file(ca_file, MAX_PEM_BYTES)
+        return ssl.create_default_context(cafile=ca_file)
+    except UnusableFileError as exc:
+        raise SettingsError([SettingProblem(setting, f"{ca_file} {exc}")]) from exc
+    except ssl.SSLError as exc:
+        fault = f"{ca_file} holds no certificate in PEM"
+        raise SettingsError([SettingProblem(setting, fault)]) from exc
+    except OSError as exc:
+        fault = f"{ca_file} cannot be read: {exc.strerror}"
+        raise SettingsError([SettingProblem(setting, fault)]) from exc

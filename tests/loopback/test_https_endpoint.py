@@ -1,0 +1,96 @@
+"""What every server over HTTP that a setting names has in common, on a real server with TLS."""
+
+import http.server
+import ssl
+import threading
+
+import pytest
+
+from connector.kafka.https_endpoint import HttpsEndpoint, NoAnswerError, session
+from tests.support.certificates import Authority
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """Starts a server over TLS; gives its URL and the file of the authority that signed it."""
+    servers = []
+
+    def start(*, host="localhost", expired=False, status=200, headers=None, body=b"{}"):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                self.send_response(status)
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, *_):
+                """A client that hangs up in the handshake is what is tested."""
+
+        authority = Authority("tests", expired=expired)
+        ca, pair = tmp_path / f"ca{len(servers)}.pem", tmp_path / f"server{len(servers)}.pem"
+        ca.write_text(authority.certificate)
+        pair.write_text("".join(authority.server(host)))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pair)
+        server = Server(("127.0.0.1", 0), Handler)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f"https://localhost:{server.server_address[1]}", ca
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def ask(url, ca_file, max_bytes=100):
+    endpoint = HttpsEndpoint(url, "here.url", ca_file, "here.ca_file")
+    async with session() as http:
+        return await endpoint.ask(
+            http, "GET", "/x", headers={}, max_bytes=max_bytes, timeout_seconds=5
+        )
+
+
+async def test_an_answer_is_read_whatever_its_status(serving):
+    url, ca = serving(status=418, body=b"a teapot")
+    assert await ask(url, ca) == (418, b"a teapot", "")
+
+
+async def test_a_redirect_is_told_and_not_followed(serving):
+    url, ca = serving(status=302, headers={"Location": "https://elsewhere.example"}, body=b"")
+    assert await ask(url, ca) == (302, b"", "https://elsewhere.example")
+
+
+async def test_too_long_an_answer_is_none(serving):
+    url, ca = serving(body=b"x" * 101)
+    with pytest.raises(NoAnswerError, match="HTTP 200: an answer of more than 100 bytes"):
+        await ask(url, ca)
+
+
+async def test_a_certificate_that_is_not_trusted_names_the_setting(serving):
+    url, _ = serving()
+    _, other = serving()
+    with pytest.raises(NoAnswerError, match=r"not trusted: here\.ca_file must hold the authority"):
+        await ask(url, other)
+
+
+async def test_a_certificate_of_another_name_names_the_setting(serving):
+    url, ca = serving(host="elsewhere")
+    with pytest.raises(NoAnswerError, match=r"here\.url must have a name that is in its cert"):
+        await ask(url, ca)
+
+
+async def test_a_certificate_that_has_expired_is_the_servers_to_renew(serving):
+    url, ca = serving(expired=True)
+    with pytest.raises(NoAnswerError, match="it has expired, the server needs a new one"):
+        await ask(url, ca)
