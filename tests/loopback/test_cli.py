@@ -11,6 +11,7 @@ import sys
 import aiohttp
 import yaml
 
+from connector.kite.feed.capture import CaptureReader
 from connector.testing import until
 from tests.support.stack import raw_settings, stack
 
@@ -122,6 +123,71 @@ async def test_losses_show_in_the_exit_code(tmp_path):
                 running.process.kill()
         (stopped,) = running.said("stopped with losses")
         assert stopped["dropped"]["no_spool_directory"] >= 50
+
+
+async def ended(*arguments):
+    """Exit code and both streams of a command that ends by itself."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_a_recording_of_nothing_is_an_error_that_says_where_to_look(tmp_path):
+    capture = tmp_path / "day.capture"
+    async with stack() as around:
+        account = {"api_key": "simulated_key", "access_token": "of_yesterday"}
+        file = settings_file(tmp_path, around, accounts=[account])
+        code, out, err = await ended("record", capture, "-c", file, "--duration", "0.5")
+    assert (code, out.split(",")[0]) == (1, f"0 messages in {capture}")
+    assert err.splitlines()[-1] == (
+        "nothing was received: is a token there, and are there instruments?"
+    )
+    assert "of_yesterday" not in out + err
+
+
+async def test_a_recording_says_what_is_in_it(tmp_path):
+    capture = tmp_path / "day.capture.gz"
+    async with stack() as around, asyncio.timeout(60):
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "record", str(capture), "-c", str(settings_file(tmp_path, around)),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await around.simulator.until(lambda: len(around.simulator.subscriptions()) == 5)
+        # each second it says how many there are
+        async for line in process.stderr:
+            if not line.startswith(b"0 messages"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, _ = await process.communicate()
+    assert process.returncode == 0
+    count = len(list(CaptureReader(capture)))
+    assert count > 0
+    assert out.decode() == f"{count:,} messages in {capture}, {capture.stat().st_size:,} bytes\n"
+
+
+async def test_trying_to_connect_says_what_was_found_in_its_exit_code_too(tmp_path):
+    async with stack() as around:
+        code, out, err = await ended(
+            "check-config", "--connect", "-c", settings_file(tmp_path, around)
+        )
+        assert code == 0, out
+        places = [line.partition(":")[0] for line in out.splitlines() if line.startswith("ok")]
+        assert places == [
+            "ok    Kafka", "ok    schema registry", "ok    token, main", "ok    REST, main",
+            "ok    names",
+        ]  # fmt: skip
+        account = {"api_key": "simulated_key", "access_token": "of_yesterday"}
+        file = settings_file(tmp_path, around, accounts=[account])
+        code, out, err = await ended("check-config", "--connect", "-c", file)
+    assert code == 1
+    (failed,) = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert failed.startswith("FAIL  REST, main: ")
+    assert "of_yesterday" not in out + err
+    assert "Traceback" not in err
 
 
 async def test_wrong_settings_end_it_with_two(tmp_path):
