@@ -2,6 +2,8 @@
 
     values.schema.json  values.schema.yaml, with the settings' own schema in its place
     README.md           the table of values, from the comments in values.yaml
+    templates/_secret_variables.tpl
+                        the variables that extraEnv refuses, each with what to do instead
 
 With --check nothing is written; exit code 1 when a file is not what it would be.
 """
@@ -68,13 +70,45 @@ def settings_schema() -> dict[str, Any]:
     return tree
 
 
-def secret_variables() -> str:
-    """A pattern of the variables that would put a secret into the pod's environment."""
-    secret = [variable_of(path) for path in leaves(Settings) if is_secret(path)]
-    # given whole, as JSON, these hold secrets too
-    whole = ["KITE_ACCOUNTS", "KITE_KAFKA__CLIENT"]
-    names = [name.replace("__0__", "__[0-9]+__") for name in (*secret, *whole)]
-    return f"^({'|'.join(sorted(names))})$"
+INSTEAD = {
+    # beginning of a variable that would hold a secret: the chart's way; the longest one counts
+    "KITE_ACCOUNTS": "name a Secret in accounts[].secret",
+    "KITE_KAFKA": "name a Secret in kafka.credentials.secret",
+    "KITE_KAFKA__CLIENT": "give properties without secrets in settings.kafka.client",
+    "KITE_KAFKA__OAUTH": "name a Secret in kafka.oauth.secret",
+    "KITE_KAFKA__SSL_KEY_PASSWORD": "name the Secret's key in kafka.tls.keyPasswordKey",
+    "KITE_REGISTRY": "name a Secret in registry.credentials.secret",
+    "KITE_REGISTRY__OAUTH": "name a Secret in registry.oauth.secret",
+}
+
+
+def secret_variables() -> dict[str, str]:
+    """What to do in place of each variable that would put a secret into the pod's environment.
+
+    By a pattern; a section that is given whole, as JSON, may hold its secrets too.
+    """
+    secret = [path for path in leaves(Settings) if is_secret(path)]
+    paths = {path[:length] for path in secret for length in range(1, len(path) + 1)}
+    names = {variable_of(path) for path in paths} | {"KITE_KAFKA__CLIENT"}
+    return {
+        f"^{name.replace('__0', '__[0-9]+')}$": INSTEAD[
+            max((begin for begin in INSTEAD if name.startswith(begin)), key=len)
+        ]
+        for name in sorted(names)
+    }
+
+
+def secret_variables_template() -> str:
+    """Return a template with these, as YAML."""
+    rows = [
+        {"pattern": pattern, "instead": instead} for pattern, instead in secret_variables().items()
+    ]
+    return (
+        "{{/* made by generate.py: what extraEnv refuses */}}\n"
+        '{{- define "kite-connector.secretVariables" -}}\n'
+        f"{yaml.safe_dump(rows, sort_keys=False, width=1000)}"
+        "{{- end -}}\n"
+    )
 
 
 def values_schema() -> dict[str, Any]:
@@ -84,8 +118,6 @@ def values_schema() -> dict[str, Any]:
     whole = WantedWatchlists.model_json_schema()
     file = _inlined(whole, whole["$defs"])["properties"]["watchlists"]
     schema["properties"]["watchlists"]["properties"]["file"] = file
-    variable = schema["properties"]["extraEnv"]["items"]["properties"]["name"]
-    variable["not"]["pattern"] = secret_variables()
     rules = schema["properties"]["monitoring"]["properties"]["rules"]["properties"]
     rules["disabled"]["items"] = {"enum": alert_names()}
     return schema
@@ -164,6 +196,7 @@ def generated() -> dict[Path, str]:
     after = rest.partition(END)[2]
     return {
         CHART / "values.schema.json": json.dumps(values_schema(), indent=2) + "\n",
+        CHART / "templates/_secret_variables.tpl": secret_variables_template(),
         readme: f"{before}{BEGIN}\n{values_table()}\n{END}{after}",
     }
 

@@ -4,6 +4,8 @@ connector."""
 import copy
 import json
 import math
+import re
+import runpy
 import subprocess
 
 import pytest
@@ -345,18 +347,54 @@ def test_the_secrets_of_tokens_are_files_as_well():
     assert settings["registry"]["oauth"] == {**client, "logical_cluster": "lsrc-1"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["KITE_ACCOUNTS__0__API_KEY", "KITE_ACCOUNTS__12__ACCESS_TOKEN", "KITE_KAFKA__SASL_PASSWORD",
-     "KITE_KAFKA__SSL_KEY_PASSWORD", "KITE_REGISTRY__PASSWORD", "KITE_ACCOUNTS"],
-)  # fmt: skip
-def test_a_secret_is_no_extra_variable(name):
-    refused, taken = ask(
-        {"do": "render", "values": {"extraEnv": [{"name": name, "value": "x"}]}},
-        {"do": "render", "values": {"extraEnv": [{"name": f"{name}_FILE", "value": "/x"}]}},
-    )
-    assert "/extraEnv/0/name" in refused["error"]
-    assert "result" in taken
+SECRET_VARIABLES = {
+    "KITE_ACCOUNTS__0__API_KEY": "name a Secret in accounts[].secret",
+    "KITE_ACCOUNTS__12__ACCESS_TOKEN": "name a Secret in accounts[].secret",
+    "KITE_ACCOUNTS__0": "name a Secret in accounts[].secret",
+    "KITE_ACCOUNTS": "name a Secret in accounts[].secret",
+    "KITE_KAFKA__SASL_PASSWORD": "name a Secret in kafka.credentials.secret",
+    "KITE_KAFKA__SSL_KEY_PASSWORD": "name the Secret's key in kafka.tls.keyPasswordKey",
+    "KITE_KAFKA__OAUTH__CLIENT_SECRET": "name a Secret in kafka.oauth.secret",
+    "KITE_KAFKA__OAUTH": "name a Secret in kafka.oauth.secret",
+    "KITE_KAFKA__CLIENT": "give properties without secrets in settings.kafka.client",
+    "KITE_KAFKA": "name a Secret in kafka.credentials.secret",
+    "KITE_REGISTRY__PASSWORD": "name a Secret in registry.credentials.secret",
+    "KITE_REGISTRY__OAUTH__CLIENT_SECRET": "name a Secret in registry.oauth.secret",
+    "KITE_REGISTRY": "name a Secret in registry.credentials.secret",
+}
+
+
+def test_a_secret_is_no_extra_variable_and_the_refusal_says_what_to_do():
+    answers = ask(
+        *({"do": "render", "values": {"extraEnv": [{"name": name, "value": "hunter2"}]}}
+          for name in SECRET_VARIABLES)
+    )  # fmt: skip
+    for (name, instead), answer in zip(SECRET_VARIABLES.items(), answers, strict=True):
+        assert f"extraEnv: {name} would put a secret into the pod's environment" in answer["error"]
+        assert f"secrets are files: {instead}" in answer["error"]
+        assert "hunter2" not in answer["error"]
+
+
+def test_every_variable_of_a_secret_and_of_a_section_with_one_is_refused():
+    generated = runpy.run_path(str(ROOT / "deploy/helm/generate.py"))["secret_variables"]()
+    patterns = {re.sub(r"__[0-9]+", "__[0-9]+", f"^{name}$") for name in SECRET_VARIABLES}
+    others = {"^KITE_ACCOUNTS__[0-9]+__API_SECRET$", "^KITE_REGISTRY__OAUTH$"}
+    assert set(generated) == patterns | others
+
+
+def test_other_variables_are_taken_also_those_of_the_files_of_secrets():
+    files = ["KITE_KAFKA__SASL_PASSWORD_FILE", "KITE_ACCOUNTS__0__API_KEY_FILE"]
+    values = {
+        "extraEnv": [{"name": name, "value": "/x"} for name in (*files, "TZ")],
+        "watchlists": EVERYTHING["watchlists"],
+    }
+    documents = render(values)
+    for kind in ("StatefulSet", "Job"):
+        (container,) = one(documents, kind)["spec"]["template"]["spec"]["containers"]
+        given = {variable["name"]: variable.get("value") for variable in container["env"]}
+        assert {name: given.get(name) for name in (*files, "TZ")} == dict.fromkeys(
+            (*files, "TZ"), "/x"
+        )
 
 
 def test_the_network_policy_opens_only_what_the_settings_name(rendered):

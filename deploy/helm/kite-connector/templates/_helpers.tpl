@@ -195,6 +195,19 @@ accounts: {{ toJson .Values.accounts }}
 {{- end -}}
 {{- end -}}
 
+{{/* the user's variables; those of secrets would be shown by whoever describes the pod */}}
+{{- define "kite-connector.extraEnv" -}}
+{{- $refused := include "kite-connector.secretVariables" . | fromYamlArray -}}
+{{- range $variable := .Values.extraEnv -}}
+{{- range $refused -}}
+{{- if regexMatch .pattern $variable.name -}}
+{{- fail (printf "extraEnv: %s would put a secret into the pod's environment, for whoever may see the pod; secrets are files: %s" $variable.name .instead) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.extraEnv }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
 {{/* where the secrets are mounted: whole folders, since a file mounted by subPath would never change */}}
 {{- define "kite-connector.secretMounts" -}}
 {{- if not .Values.simulator.enabled }}
