@@ -19,11 +19,12 @@ import structlog
 from connector.cluster.layout import layout, partitions, slots_by_account
 from connector.cluster.membership import Item, Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
+from connector.cluster.spots import SpotReader
 from connector.control.leader import Leader, Log
 from connector.control.records import Halt
 from connector.control.settings_claims import Group
 from connector.control.state import Names, NoNames
-from connector.control.status import status
+from connector.control.status import rule_statuses, status
 from connector.control.transactions import ControlLog
 from connector.errors import KafkaError
 from connector.kafka.topics import TopicNames
@@ -112,6 +113,7 @@ class Cluster:
             slots=partitions(settings.accounts),
             clock=clock,
         )
+        self._spots = SpotReader(settings.kafka, self._topics, settings.name)
         self._leader: Leader | None = None
         self._leader_done: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -233,9 +235,11 @@ class Cluster:
         state = leader.state if leader is not None else None
         revision = max((slot.revision for slot in self._slots.values()), default=0)
         watchlists: dict[str, int] | None = None
+        rules: list[dict[str, Any]] | None = None
         if state is not None:
             revision = state.revision
             watchlists = status(state).watchlists
+            rules = [rule.model_dump(mode="json") for rule in rule_statuses(state)]
         return {
             "name": self._settings.name,
             "leader": leader is not None,
@@ -253,6 +257,8 @@ class Cluster:
                 for number, slot in sorted(self._slots.items())
             },
             "watchlists": watchlists,
+            "rules": rules,
+            "spots_problem": self._spots.problem if leader is not None else None,
             "commands": None
             if leader is None
             else {
@@ -396,6 +402,7 @@ class Cluster:
             clock=self._clock,
             refresh=self._begin_refresh if self._started().can_refresh else None,
             on_event=self._publish_event,
+            prices=self._spots,
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,
         )
         done: asyncio.Future[None] = loop.create_future()

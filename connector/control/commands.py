@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self, get_args
 
@@ -27,6 +27,7 @@ from pydantic import (
 
 from connector.control.bounds import MAX_INSTRUMENTS, MAX_STEPS
 from connector.control.records import DIGEST_BYTES, Halt
+from connector.control.rules import Rule, RuleName
 from connector.kite.wire.models import Mode
 from connector.redaction import is_printable
 
@@ -176,8 +177,29 @@ class SetModeStep(ChangeBase):
     mode: ClaimedMode
 
 
+class SetRuleStep(ChangeBase):
+    """Let a watchlist claim whatever a rule describes, from now on."""
+
+    type: Literal["set-rule"]
+    watchlist: Claimant = DEFAULT_WATCHLIST
+    rule: RuleName = Field(
+        description="The rule's name in its watchlist; one of this name is replaced."
+    )
+    claims: Rule
+    mode: ClaimedMode = Mode.QUOTE
+    account: OnAccount = None
+
+
+class DeleteRuleStep(ChangeBase):
+    """End a rule of a watchlist, with what it claims."""
+
+    type: Literal["delete-rule"]
+    watchlist: Claimant = DEFAULT_WATCHLIST
+    rule: RuleName = Field(description="The rule's name in its watchlist.")
+
+
 class DeleteStep(ChangeBase):
-    """Give up all claims of a watchlist."""
+    """Give up all claims of a watchlist, and end its rules."""
 
     type: Literal["delete"]
     watchlist: Claimant
@@ -195,13 +217,23 @@ class SetMode(CommandBase, SetModeStep):
     """Change the mode that a watchlist claims; without instruments, that of all it has."""
 
 
+class SetRule(CommandBase, SetRuleStep):
+    """Let a watchlist claim whatever a rule describes, from now on."""
+
+
+class DeleteRule(CommandBase, DeleteRuleStep):
+    """End a rule of a watchlist, with what it claims."""
+
+
 class Delete(CommandBase, DeleteStep):
-    """Give up all claims of a watchlist."""
+    """Give up all claims of a watchlist, and end its rules."""
 
 
 ChangeStep = Annotated[
-    SubscribeStep | UnsubscribeStep | SetModeStep | DeleteStep, Field(discriminator="type")
+    SubscribeStep | UnsubscribeStep | SetModeStep | SetRuleStep | DeleteRuleStep | DeleteStep,
+    Field(discriminator="type"),
 ]
+STEP_TYPES: Final = ("subscribe", "unsubscribe", "set-mode", "set-rule", "delete-rule", "delete")
 
 
 class StepSequence(CommandBase):
@@ -308,6 +340,8 @@ Command = (
     | Unsubscribe
     | SetMode
     | Replace
+    | SetRule
+    | DeleteRule
     | Delete
     | StepSequence
     | Reconnect
@@ -370,6 +404,26 @@ class SlotStatus(BaseModel):
     halted_by: str | None = Field(None, description="Who paused or stopped it, by its own words.")
 
 
+class RuleStatus(BaseModel):
+    """One rule in the answer to `status`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    watchlist: str
+    rule: str = Field(description="The rule's name in its watchlist.")
+    claims: Rule
+    mode: Mode
+    account: str | None = None
+    instruments: int = Field(description="How many it claims now.")
+    expiry: date | None = Field(None, description="Of an option chain: the day it has now.")
+    middle: float | None = Field(
+        None, description="Of an option chain: the strike in the middle, rupees."
+    )
+    problem: str | None = Field(
+        None, description="Why it cannot be followed; what it had last stays claimed."
+    )
+
+
 class StatusPayload(BaseModel):
     """The answer to `status`, as the leader knows it."""
 
@@ -378,7 +432,10 @@ class StatusPayload(BaseModel):
     instruments: int
     capacity: int
     slots: tuple[SlotStatus, ...]
-    watchlists: dict[str, int] = Field(description="How many instruments each watchlist claims.")
+    watchlists: dict[str, int] = Field(
+        description="How many instruments each watchlist claims, with its rules."
+    )
+    rules: tuple[RuleStatus, ...] = Field((), description="All rules; on the first page alone.")
     after: str | None = Field(
         None, description="There are more watchlists: ask with this `after` for the next ones."
     )
@@ -407,6 +464,9 @@ class Reply(BaseModel):
     errors: tuple[str, ...] = ()
     dry_run: bool = False
     payload: StatusPayload | None = Field(None, description="The answer to a `status` command.")
+    matched: tuple[int | str, ...] | None = Field(
+        None, description="The instruments of a rule that `set-rule` only tries (`dry_run`)."
+    )
 
     def encoded(self) -> bytes:
         """The JSON that goes into Kafka, never longer than `MAX_BYTES`."""
@@ -433,16 +493,17 @@ class About(NamedTuple):
     by: str | None = None
 
     @classmethod
-    def of(cls, command: Command) -> About:
+    def of(cls, command: CommandBase) -> About:
         """Return it of a command."""
-        return cls(command.type, getattr(command, "watchlist", None), command.by)
+        kind = getattr(command, "type", None)
+        return cls(kind, getattr(command, "watchlist", None), command.by)
 
 
-def written(command: Command) -> bytes:
+def written(command: CommandBase) -> bytes:
     """Write a command as JSON, always in the same way for the same content."""
     return command.model_dump_json().encode()
 
 
-def digest(command: Command) -> str:
+def digest(command: CommandBase) -> str:
     """Return a digest that differs between commands, and not between ways to write one."""
     return hashlib.blake2b(written(command), digest_size=DIGEST_BYTES).hexdigest()

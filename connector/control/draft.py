@@ -6,8 +6,9 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
+from connector.control.answer import Answer
 from connector.control.bounds import (
     MAX_CHANGES,
     MAX_CLAIMS,
@@ -18,6 +19,7 @@ from connector.control.claims import Claim, changed, claimed, has_to_move, witho
 from connector.control.commands import (
     ChangeStep,
     Command,
+    DeleteRuleStep,
     DeleteStep,
     Pause,
     Rebalance,
@@ -27,14 +29,16 @@ from connector.control.commands import (
     Replace,
     Resume,
     SetModeStep,
+    SetRuleStep,
     Status,
-    StatusPayload,
     StepSequence,
     Stop,
     SubscribeStep,
     UnsubscribeStep,
 )
+from connector.control.expansion import NO_PRICES
 from connector.control.halts import apply_halt, halt_records
+from connector.control.held_rules import KeepRule, rule_records
 from connector.control.placement import even_moves, loads, no_room, waiting_moves
 from connector.control.records import (
     OWN,
@@ -43,11 +47,14 @@ from connector.control.records import (
     Subscription,
     reconnect_value,
 )
+from connector.control.renaming import ambiguous, learn, refresh
+from connector.control.rule_changes import delete_rule, keep_rule, set_rule
+from connector.control.rules import watchlist_of
 from connector.control.state import Names, State
 from connector.control.status import status
 from connector.kite.clock import IST
 from connector.kite.feed import allocation
-from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, Mode
+from connector.kite.wire.models import Exchange, Mode
 
 _CLAIMED_BY_TOO_MANY: Final = (
     f"{MAX_CLAIMS_OF_INSTRUMENT} watchlists claim it already, the most that may"
@@ -66,26 +73,16 @@ _SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _NO_CLAIMS: Final[Mapping[str, Mode]] = {}
 
 
-class Answer(NamedTuple):
-    """The outcome of one type of command, before it is a reply."""
-
-    accepted: int = 0
-    refused: Sequence[Refusal] = ()
-    errors: tuple[str, ...] = ()
-    payload: StatusPayload | None = None
-    extra: tuple[Record, ...] = ()
-    events: tuple[ConnectionEvent, ...] = ()
-
-    @property
-    def failed(self) -> bool:
-        """Whether nothing is to be changed."""
-        return bool(self.errors) or (bool(self.refused) and not (self.accepted or self.events))
-
-
 class Draft:
     """The state while one command is applied to it."""
 
-    def __init__(self, before: State, names: Names, now_ms: int) -> None:
+    def __init__(
+        self,
+        before: State,
+        names: Names,
+        now_ms: int,
+        prices: Mapping[int, float] = NO_PRICES,
+    ) -> None:
         self.before = before
         self.layout = before.layout
         self.names = names
@@ -93,12 +90,29 @@ class Draft:
         self.revision = before.revision + 1
         self.subscriptions = before.subscriptions.draft()
         self.halted = before.halted
+        self.prices = prices
+        self.rules = dict(before.rules)
 
-    def apply(self, command: Command) -> Answer:
+    @property
+    def today(self) -> date:
+        """The day in India."""
+        return datetime.fromtimestamp(self.now_ms / 1000, IST).date()
+
+    def apply(self, command: Command | KeepRule) -> Answer:
         """Change the draft as the command says."""
         match command:
-            case SubscribeStep() | UnsubscribeStep() | SetModeStep() | DeleteStep():
-                return self._change(command)
+            case (
+                SubscribeStep()
+                | UnsubscribeStep()
+                | SetModeStep()
+                | DeleteStep()
+                | SetRuleStep()
+                | DeleteRuleStep()
+            ):
+                answer = self._change(command)
+                return answer if command.dry_run else answer._replace(matched=None)
+            case KeepRule():
+                return keep_rule(self, command.claimant)
             case StepSequence():
                 return self._all_or_none(command)
             case Replace():
@@ -110,7 +124,7 @@ class Draft:
             case Rebalance():
                 return self._rebalance()
             case RefreshInstruments():
-                return self._refresh(accept_list=command.accept_list)
+                return refresh(self, accept_list=command.accept_list)
             case Status():
                 return Answer(payload=status(self.before, command.after))
 
@@ -122,12 +136,33 @@ class Draft:
                 return self._unsubscribe(step)
             case SetModeStep():
                 return self._set_mode(step)
+            case SetRuleStep():
+                return set_rule(self, step)
+            case DeleteRuleStep():
+                return delete_rule(self, step)
             case DeleteStep():
-                claimed = self.subscriptions.claimed(step.watchlist)
-                if not claimed:
-                    return Answer(errors=(f"watchlist: {step.watchlist} has no instruments",))
-                self._release(step.watchlist, claimed)
-                return Answer(len(claimed))
+                return self._delete(step.watchlist)
+
+    def _delete(self, watchlist: str) -> Answer:
+        """End a watchlist with its rules; each instrument counts once."""
+        rules = self.rules_of(watchlist)
+        claimed = self.held_by(watchlist)
+        if not claimed and not rules:
+            return Answer(errors=(f"watchlist: {watchlist} has no instruments",))
+        for claimant in (watchlist, *rules):
+            self.release(claimant, self.subscriptions.claimed(claimant))
+        for claimant in rules:
+            del self.rules[claimant]
+        return Answer(len(claimed))
+
+    def rules_of(self, watchlist: str) -> list[str]:
+        """Return the claimants that are rules of a watchlist."""
+        return [claimant for claimant in self.rules if watchlist_of(claimant) == watchlist]
+
+    def held_by(self, watchlist: str) -> set[int]:
+        """Return what a watchlist claims, by itself and by its rules."""
+        claimants = (watchlist, *self.rules_of(watchlist))
+        return {token for one in claimants for token in self.subscriptions.claimed(one)}
 
     def _all_or_none(self, command: StepSequence) -> Answer:
         """Do all steps; one that is not done in full is the end of all."""
@@ -146,7 +181,10 @@ class Draft:
         refused = [refusal for answer in answers for refusal in answer.refused]
         if errors or refused:
             return Answer(refused=refused, errors=(*errors, _NOTHING_CHANGED))
-        return Answer(sum(answer.accepted for answer in answers))
+        return Answer(
+            sum(answer.accepted for answer in answers),
+            events=tuple(event for answer in answers for event in answer.events),
+        )
 
     def _halt(self, command: Pause | Stop | Resume) -> Answer:
         halting = apply_halt(self.layout, self.halted, command, self.now_ms)
@@ -175,17 +213,21 @@ class Draft:
                 if new.slot != old.slot:
                     moved.append(Record(old.slot, str(token), None, new.slot))
             records.append(Record(new.slot, str(token), new.encoded(token)))
-        halts = halt_records(self.before.halted, self.halted)
-        if not (records or gone):
-            return (replace(self.before, halted=self.halted) if halts else self.before), halts
-        self.subscriptions.change(same)
-        state = replace(
-            self.before,
-            subscriptions=self.subscriptions.finish(),
-            progress=self.before.progress._replace(revision=self.revision),
-            halted=self.halted,
-        )
-        return state, (*gone, *records, *moved, *halts)
+        rules, redefined = rule_records(self.before.rules, self.rules)
+        others = (*rules, *halt_records(self.before.halted, self.halted))
+        if not (records or gone or others):
+            return self.before, ()
+        state = replace(self.before, halted=self.halted, rules=self.rules)
+        if records or gone or redefined:
+            self.subscriptions.change(same)
+            progress = self.before.progress._replace(revision=self.revision)
+            subscriptions = self.subscriptions.finish()
+            state = replace(state, subscriptions=subscriptions, progress=progress)
+        return state, (*gone, *records, *moved, *others)
+
+    def undo(self) -> None:
+        """Take back what was changed of the subscriptions; what else was changed stays."""
+        self.subscriptions = self.before.subscriptions.draft()
 
     # instruments as written -> tokens
 
@@ -221,7 +263,7 @@ class Draft:
             subscription = None if token is None else self.subscriptions.get(token)
             if token is not None and subscription and watchlist in subscription.claims:
                 return token
-        return _ambiguous(symbol, listed)
+        return ambiguous(symbol, listed)
 
     # claims
 
@@ -240,15 +282,23 @@ class Draft:
                 )
             )
         tokens, refused = self._resolve(step.instruments, watchlist)
-        return self._claim(step, account, tokens, refused)
+        return self.claim(step, account, tokens, refused)
 
-    def _claim(
+    def claim(
         self,
         command: SubscribeStep | Replace,
         account: str | None,
         tokens: Mapping[int, int | str],
         refused: list[Refusal],
     ) -> Answer:
+        """Claim instruments as far as there is room.
+
+        Args:
+            command: whose watchlist, or rule of one, claims them.
+            account: where they are to be carried; None: anywhere.
+            tokens: each with the instrument as it was written.
+            refused: those that were refused before.
+        """
         watchlist = command.watchlist
         wrong = self._no_more_watchlists(watchlist)
         if account is not None:
@@ -278,7 +328,7 @@ class Draft:
             Claim(watchlist, command.mode, account),
             self.revision,
         )
-        self._learn(wanted, tokens)
+        learn(self, wanted, tokens)
         self.subscriptions.change(
             {token: one for token, one in wanted.items() if one is not known.get(token)}
         )
@@ -326,7 +376,8 @@ class Draft:
             return tokens, []
         left = MAX_CLAIMS - self.subscriptions.claims
         quota = self.layout.watchlist_quota
-        room = math.inf if quota is None else quota - len(self.subscriptions.claimed(watchlist))
+        held = set() if quota is None else self.held_by(watchlist_of(watchlist))
+        room = math.inf if quota is None else quota - len(held)
         within: dict[int, int | str] = {}
         beyond: list[Refusal] = []
         for token, written in tokens.items():
@@ -339,15 +390,16 @@ class Draft:
                 if left <= 0:
                     beyond.append(Refusal(written, _TOO_MANY_CLAIMS))
                     continue
-                if room <= 0:
-                    beyond.append(Refusal(written, f"watchlist {watchlist} {_FULL.format(quota)}"))
+                if room <= 0 and token not in held:
+                    whose = watchlist_of(watchlist)
+                    beyond.append(Refusal(written, f"watchlist {whose} {_FULL.format(quota)}"))
                     continue
                 left -= 1
-                room -= 1
+                room -= token not in held
             within[token] = written
         return within, beyond
 
-    def _release(self, watchlist: str, tokens: Sequence[int]) -> None:
+    def release(self, watchlist: str, tokens: Sequence[int]) -> None:
         """End the watchlist's claims on these instruments, which it has on each."""
         wanted: dict[int, Subscription | None] = {}
         for token, old in self._known(tokens).items():
@@ -358,7 +410,7 @@ class Draft:
     def _unsubscribe(self, command: UnsubscribeStep) -> Answer:
         tokens, refused = self._resolve(command.instruments, command.watchlist)
         claimed = self._claimed(command.watchlist, tokens, refused)
-        self._release(command.watchlist, list(claimed))
+        self.release(command.watchlist, list(claimed))
         return Answer(len(claimed), refused)
 
     def _claimed(
@@ -380,7 +432,8 @@ class Draft:
         if command.instruments is None:
             tokens = {token: token for token in self.subscriptions.claimed(watchlist)}
             if not tokens:
-                return Answer(errors=(f"watchlist: {watchlist} has no instruments",))
+                own = " of its own; set-rule sets a rule's mode" if self.rules_of(watchlist) else ""
+                return Answer(errors=(f"watchlist: {watchlist} has no instruments{own}",))
         else:
             tokens, refused = self._resolve(command.instruments, watchlist)
         claimed = self._claimed(watchlist, tokens, refused)
@@ -399,9 +452,9 @@ class Draft:
             # else a master that is not loaded yet would empty the watchlist
             return Answer(refused=refused)
         claimed = self.subscriptions.claimed(command.watchlist)
-        self._release(command.watchlist, [token for token in claimed if token not in tokens])
+        self.release(command.watchlist, [token for token in claimed if token not in tokens])
         left = self.subscriptions.account_of(command.watchlist)
-        answer = self._claim(command, command.account, tokens, refused)
+        answer = self.claim(command, command.account, tokens, refused)
         if left != command.account and any(
             one.accounts.get(command.watchlist) != command.account
             for one in self._known(self.subscriptions.claimed(command.watchlist)).values()
@@ -424,109 +477,6 @@ class Draft:
         moves = even_moves(self.subscriptions, self.layout)
         self._move(moves)
         return Answer(len(moves))
-
-    # names
-
-    def _refresh(self, *, accept_list: bool) -> Answer:
-        """Give each symbol its token of today.
-
-        A claim ends only for a reason: the instrument's last trading day is over and the list has
-        it no more, or an operator accepts a list without it. What a list merely lacks is kept, and
-        found again when its name is back.
-        """
-        if not len(self.names):
-            return Answer(errors=("the instrument master is not loaded",))
-        today = _day_in_india(self.now_ms)
-        kept: dict[int, Subscription] = {}
-        renamed: list[tuple[int, int, Subscription]] = []
-        ended: list[tuple[int, Subscription]] = []
-        refused: list[Refusal] = []
-        for token, subscription in self.subscriptions.items():
-            symbol = subscription.symbol
-            listed = () if symbol is None else self.names.listed(symbol)
-            if symbol is None or token in listed:
-                kept[token] = subscription
-            elif len(listed) == 1:
-                renamed.append((token, listed[0], subscription))
-            elif listed:
-                refused.append(_ambiguous(symbol, listed))
-            elif (expiry := subscription.expiry) is not None and expiry < today:
-                ended.append((token, subscription))
-                refused.append(Refusal(symbol, f"expired on {expiry}"))
-            elif accept_list:
-                ended.append((token, subscription))
-                refused.append(Refusal(symbol, "ended: not in the list that was accepted"))
-            else:
-                refused.append(Refusal(symbol, "not in today's list: its claims are kept"))
-        learnt = dict(kept)
-        self._learn(learnt, {})
-        self.subscriptions.change(
-            {token: one for token, one in learnt.items() if one is not kept[token]}
-        )
-        # all old tokens go before any new one comes: a token may pass from one name to another
-        over = [token for token, _ in ended] + [token for token, _, _ in renamed]
-        self.subscriptions.change(dict.fromkeys(over))
-        for _, token, subscription in renamed:
-            adopted = {token: self._adopted(token, subscription)}
-            self._learn(adopted, {})
-            self.subscriptions.change(adopted)
-        events = [
-            self._event(EventType.INSTRUMENT_EXPIRED, subscription.slot, (token,), subscription)
-            for token, subscription in ended
-        ] + [
-            self._event(EventType.INSTRUMENT_CHANGED, subscription.slot, (old, new), subscription)
-            for old, new, subscription in renamed
-        ]
-        return Answer(len(kept) + len(renamed), refused, events=tuple(events))
-
-    def _learn(self, wanted: dict[int, Subscription], written: Mapping[int, int | str]) -> None:
-        """Note names and last trading days of subscriptions, as far as the list knows them.
-
-        Args:
-            wanted: changed in place.
-            written: token to the instrument as a command wrote it.
-        """
-        today = _day_in_india(self.now_ms)
-        name_of, expiry_of = self.names.symbol, self.names.expiry
-        for token, subscription in wanted.items():
-            symbol, known = subscription.symbol, subscription.expiry
-            if symbol is None and (symbol := name_of(token)) is None:
-                name = written.get(token)
-                symbol = name if isinstance(name, str) else None
-            expiry = expiry_of(token)
-            if expiry is None or (known is not None and expiry < today <= known):
-                expiry = known  # a list that names it cannot mean that it was over before its day
-            if symbol != subscription.symbol or expiry != known:
-                slot, claims, accounts = (
-                    subscription.slot,
-                    subscription.claims,
-                    subscription.accounts,
-                )
-                wanted[token] = Subscription(slot, claims, symbol, self.revision, expiry, accounts)
-
-    def _adopted(self, token: int, subscription: Subscription) -> Subscription:
-        """Return it under a new token, in the same slot; where that is wanted already, as one."""
-        if (present := self.subscriptions.get(token)) is None:
-            return subscription._replace(revision=self.revision)
-        claims = dict(present.claims)
-        for watchlist, mode in subscription.claims.items():
-            claims[watchlist] = max(
-                mode, claims.get(watchlist, mode), key=lambda either: either.rank
-            )
-        adopted: Subscription = present._replace(
-            claims=claims,
-            symbol=subscription.symbol,
-            revision=self.revision,
-            accounts={**present.accounts, **subscription.accounts},
-        )
-        return adopted
-
-    def _event(
-        self, kind: EventType, slot: int, tokens: tuple[int, ...], subscription: Subscription
-    ) -> ConnectionEvent:
-        return ConnectionEvent(
-            kind, slot, self.now_ms, reason=subscription.symbol or "", tokens=tokens
-        )
 
     # the draft's own bookkeeping
 
@@ -553,12 +503,3 @@ def _alike(old: Subscription, new: Subscription) -> bool:
         and old.expiry == new.expiry
         and tuple(old.accounts.items()) == tuple(new.accounts.items())
     )
-
-
-def _day_in_india(now_ms: int) -> date:
-    return datetime.fromtimestamp(now_ms / 1000, IST).date()
-
-
-def _ambiguous(symbol: str, tokens: Sequence[int]) -> Refusal:
-    shown = ", ".join(map(str, tokens))
-    return Refusal(symbol, f"ambiguous: the list has it for the tokens {shown}; give the token")

@@ -29,6 +29,7 @@ from connector.control.rules import (
     PatternRule,
 )
 from connector.kite.web.instruments import Instrument
+from connector.kite.wire.models import Exchange
 
 HYSTERESIS: Final = 0.25
 """A chain's middle moves when the price is so much of a step past the border, which is half-way to
@@ -48,6 +49,7 @@ _INDICES: Final = {
     "SENSEX50": "BSE:SNSX50",
 }
 """The indices that options are of, whose underlying Kite's list names otherwise than the index."""
+_SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _NAMED: Final = 3
 
 
@@ -62,6 +64,24 @@ class Listing(Protocol):
 
     def __len__(self) -> int:
         """Return how many instruments it has; 0 where it is not loaded."""
+
+
+class _Streamed:
+    """A list of instruments without those that no segment of the feed has."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    def of_exchange(self, exchange: str) -> Collection[Instrument]:
+        rows = self._listing.of_exchange(exchange)
+        return [one for one in rows if one.instrument_token & 0xFF in _SEGMENTS]
+
+    def named(self, symbol: str) -> Instrument | None:
+        found = self._listing.named(symbol)
+        return found if found and found.instrument_token & 0xFF in _SEGMENTS else None
+
+    def __len__(self) -> int:
+        return len(self._listing)
 
 
 class Window(NamedTuple):
@@ -109,6 +129,7 @@ def expand(
     """
     if not len(listing):
         return Expansion(problem="the instrument master is not loaded")
+    listing = _Streamed(listing)
     match rule:
         case PatternRule():
             found = _pattern(rule, listing, today)

@@ -27,6 +27,7 @@ from connector.control.commands import Command, RefreshInstruments, Replace, Rep
 from connector.control.loading import Loading
 from connector.control.records import Record
 from connector.control.reducer import reduce, settle
+from connector.control.rule_keeper import Prices, RuleKeeper, no_prices
 from connector.control.settings_claims import Group, settings_claims
 from connector.control.state import Layout, Names, State
 from connector.control.transactions import ControlMessage, Step
@@ -39,7 +40,7 @@ from connector.errors import (
     TransactionAbortedError,
 )
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.kite.wire.models import ConnectionEvent
+from connector.kite.wire.models import ConnectionEvent, EventType
 
 POLL_SECONDS: Final = 0.1
 """A stop, or a request of the leader's own process, waits at most so long."""
@@ -95,7 +96,9 @@ class Leader:
         refresh: begins to load the instrument master anew; the future fails with a ConnectorError
             when that cannot be. True: accept a list that would be held back. None: there is
             nothing to load.
-        on_event: told of instruments that expired or changed, from the leader's thread.
+        on_event: told of instruments that expired or changed, and of rules, from the leader's
+            thread.
+        prices: tells the last prices that rules follow.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Leader:
         clock: Clock = SYSTEM_CLOCK,
         refresh: Callable[[bool], Future[None]] | None = None,
         on_event: Callable[[ConnectionEvent], None] | None = None,
+        prices: Prices = no_prices,
         back_off_seconds: float = BACK_OFF_SECONDS,
         fenced_seconds: float = FENCED_SECONDS,
     ) -> None:
@@ -118,8 +122,15 @@ class Leader:
         self._wanted = wanted
         # at most one load of the instrument list, whatever number of commands waits for it
         self._loading = Loading(refresh, clock=clock)
+        self._keeper = RuleKeeper(prices, clock=clock)
         # what pieces of work need, so that they need not know the leader
-        self._desk = Desk(names, max_bytes=max_bytes, clock=clock, loads=self._loading.possible)
+        self._desk = Desk(
+            names,
+            max_bytes=max_bytes,
+            clock=clock,
+            loads=self._loading.possible,
+            prices=lambda: self._keeper.prices,
+        )
         self._on_event = on_event
         self._back_off_seconds = back_off_seconds
         self._fenced_seconds = fenced_seconds
@@ -184,6 +195,7 @@ class Leader:
                 self._interrupted(excerpt(repr(error), ERROR_CHARACTERS))
             finally:
                 self.state = None
+                self._keeper.forget()
                 try:
                     log.close()
                 except Exception:  # noqa: BLE001 - logged; the next log is another
@@ -258,6 +270,7 @@ class Leader:
                 own += [_own(self._own.get()), *self._settings_claims()]
             if own:
                 self._apply_own(log, own)
+            self._keep_rules(log)
 
     def _settings_claims(self) -> list[Command]:
         held = self._present().subscriptions.watchlists
@@ -357,6 +370,22 @@ class Leader:
                 first=unresolved[:10],
             )
         self.unresolved = tuple(unresolved)
+
+    def _keep_rules(self, log: Log) -> None:
+        """Bring the rules that are due in line with list, day and price, a transaction each."""
+        for command in self._keeper.due(self._present(), self._names()):
+            outcome = reduce(
+                self._present(), command, self._desk.time_ms(), self._names(), self._keeper.prices
+            )
+            try:
+                self.state = self._commit(log, outcome.state, outcome.records)
+            except RecordRefusedError as error:
+                self._refused(error)
+                continue
+            for event in outcome.events:
+                level = "warning" if event.type is EventType.RULE_KEPT else "info"
+                self._desk.lines.write(level, event.type.value, reason=event.reason)
+            self._publish(outcome.events)
 
     def _commit(self, log: Log, state: State, records: Sequence[Record]) -> State:
         """Write records that no message asked for; without records there is no transaction."""

@@ -18,12 +18,20 @@ from pydantic_core import ErrorDetails, from_json
 from connector.control.bounds import (
     MAX_FIELDS,
     MAX_INSTRUMENTS,
+    MAX_RULE_FIELDS,
     MAX_STEP_FIELDS,
     MAX_STEPS,
     bounded,
     excerpt,
 )
-from connector.control.commands import COMMAND, COMMAND_TYPES, Command, Id, Instrument
+from connector.control.commands import (
+    COMMAND,
+    COMMAND_TYPES,
+    STEP_TYPES,
+    Command,
+    Id,
+    Instrument,
+)
 
 _ID: Final[TypeAdapter[str]] = TypeAdapter(Id)
 _INSTRUMENT: Final[TypeAdapter[int | str]] = TypeAdapter(Instrument)
@@ -69,6 +77,8 @@ def _too_much(raw: dict[str, Any]) -> str | None:
     """Name what has so many parts that each of them must not become an error of its own."""
     if len(raw) > MAX_FIELDS:
         return f"has {len(raw)} fields, no command has so many"
+    if (much := _too_much_of_rule(raw, "claims")) is not None:
+        return much
     steps = raw.get("steps")
     if not isinstance(steps, list):
         return None
@@ -77,6 +87,15 @@ def _too_much(raw: dict[str, Any]) -> str | None:
     for number, step in enumerate(steps):
         if isinstance(step, dict) and len(step) > MAX_STEP_FIELDS:
             return f"steps[{number}]: has {len(step)} fields, no step has so many"
+        if isinstance(step, dict) and (much := _too_much_of_rule(step, f"steps[{number}].claims")):
+            return much
+    return None
+
+
+def _too_much_of_rule(raw: dict[str, Any], place: str) -> str | None:
+    rule = raw.get("claims")
+    if isinstance(rule, dict) and len(rule) > MAX_RULE_FIELDS:
+        return f"{place}: has {len(rule)} fields, no rule has so many"
     return None
 
 
@@ -154,6 +173,9 @@ def _is_instrument(detail: ErrorDetails) -> bool:
 
 def _place(detail: ErrorDetails) -> str:
     location = list(detail["loc"])
+    if (within := _within_rule(detail)) is not None:
+        before = f"steps[{location[2]}].claims" if location[1] == "steps" else "claims"
+        return ".".join((before, *(excerpt(str(part)) for part in within)))
     tag = detail["type"].startswith("union_tag")
     if tag and "steps" not in location:
         return "type"
@@ -169,14 +191,31 @@ def _place(detail: ErrorDetails) -> str:
     return place
 
 
+def _within_rule(detail: ErrorDetails) -> tuple[int | str, ...] | None:
+    """Return the place within a rule; None where an error is about none.
+
+    The place is (type, claims, type of the rule, field …), or the same within a step.
+    """
+    location = detail["loc"]
+    at = 1 if location[1:2] == ("claims",) else 4
+    step = location[1:2] == ("steps",) and location[4:5] == ("claims",)
+    if len(location) <= at or not (at == 1 or step):
+        return None
+    if detail["type"].startswith("union_tag"):
+        return ("type",)
+    return location[at + 2 :]
+
+
 _NO_INSTRUMENT: Final = "must be an instrument token (1 to 4294967295) or EXCHANGE:TRADINGSYMBOL"
 _TYPES: Final = ", ".join(COMMAND_TYPES)
 
 
 def _reason(detail: ErrorDetails) -> str:
     kind, place = detail["type"], _place(detail).rpartition(".")[2]
+    if _within_rule(detail) is not None:
+        return reason_in_rule(kind, place, detail["msg"])
     if kind.startswith("union_tag") and "steps" in detail["loc"]:
-        return "must be one of subscribe, unsubscribe, set-mode, delete"
+        return f"must be one of {', '.join(STEP_TYPES)}"
     if kind == "union_tag_not_found":
         return f"is missing; one of {_TYPES}"
     if kind == "union_tag_invalid":
@@ -194,7 +233,31 @@ def _reason(detail: ErrorDetails) -> str:
         }.get(kind, "must be a list")
     if place == "mode":
         return "must be ltp, quote or full"
-    if place == "watchlist" and kind == "string_pattern_mismatch":
+    if place in ("watchlist", "rule") and kind == "string_pattern_mismatch":
         return "must begin with a letter or digit; then up to 63 letters, digits or . _ : / -"
     text = detail["msg"].removeprefix("Value error, ")
     return text.replace("Input should be", "must be", 1)
+
+
+def reason_in_rule(kind: str, place: str, said: str) -> str:
+    """Say in words what is wrong in a rule.
+
+    Args:
+        kind: pydantic's name of the error.
+        place: the field.
+        said: pydantic's own words.
+    """
+    if kind.startswith("union_tag"):
+        return "must be one of pattern, option-chain, futures"
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return "is not a field of this rule"
+    if kind == "string_pattern_mismatch":
+        return {
+            "pattern": "must be EXCHANGE:PATTERN, such as NFO:NIFTY*; * is any text, ? one "
+            "character",
+            "exchange": "must be an exchange in capital letters, such as NFO",
+            "spot": "must be EXCHANGE:TRADINGSYMBOL",
+        }.get(place, "must be the name of an underlying, such as NIFTY")
+    return said.removeprefix("Value error, ").replace("Input should be", "must be", 1)

@@ -12,6 +12,8 @@ begin with `@` are the leader's own:
   and would outgrow a message.
 - `@waiting:<id>` (partition 0): a command that is answered later, when the list of instruments has
   been loaded. A new leader finds it here, since the offset in `@leader` is behind it.
+- `@rule:<watchlist>#<name>` (partition 0): a rule of a watchlist, and how far it was followed. What
+  it claims stands in the instruments' records, under `<watchlist>#<name>`.
 - `@reconnect` (partition k): tells slot k's owner to reconnect, once.
 - `@halt` (partition k): slot k is paused or stopped, until a tombstone resumes it.
 """
@@ -34,6 +36,7 @@ from connector.kite.wire.models import Exchange, Mode
 LEADER_KEY: Final = "@leader"
 REPLY_PREFIX: Final = "@reply:"
 WAITING_PREFIX: Final = "@waiting:"
+RULE_PREFIX: Final = "@rule:"
 RECONNECT_KEY: Final = "@reconnect"
 HALT_KEY: Final = "@halt"
 LEADER_PARTITION: Final = 0

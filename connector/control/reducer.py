@@ -7,9 +7,11 @@ it whole. `State.replay` builds the same state from the records alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from connector.control.answer import Answer
 from connector.control.bounds import MAX_REFRESHES, bounded
 from connector.control.commands import (
     About,
@@ -21,7 +23,9 @@ from connector.control.commands import (
     digest,
     written,
 )
-from connector.control.draft import Answer, Draft
+from connector.control.draft import Draft
+from connector.control.expansion import NO_PRICES
+from connector.control.held_rules import KeepRule
 from connector.control.records import (
     LEADER_PARTITION,
     OWN,
@@ -55,7 +59,13 @@ class Outcome(NamedTuple):
     """The instruments that expired or changed their token."""
 
 
-def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome:
+def reduce(
+    state: State,
+    command: Command | KeepRule,
+    now_ms: int,
+    names: Names,
+    prices: Mapping[int, float] = NO_PRICES,
+) -> Outcome:
     """Apply a command.
 
     Args:
@@ -63,6 +73,7 @@ def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome
         command: what is asked for.
         now_ms: UTC milliseconds, against which `expires_at` counts.
         names: the instrument master; where it knows no answer, the state's own names do.
+        prices: last price by token, rupees, of what rules follow.
 
     Returns:
         The next state with the records that make it, and the reply. A repeated command gets the
@@ -70,7 +81,7 @@ def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome
     """
     if (early := _early(state, command, now_ms)) is not None:
         return early
-    draft = Draft(state, names, now_ms)
+    draft = Draft(state, names, now_ms, prices)
     answer = draft.apply(command)
     if answer.failed:
         reply = _reply(command, ReplyStatus.REJECTED, state.revision, answer)
@@ -80,7 +91,7 @@ def reduce(state: State, command: Command, now_ms: int, names: Names) -> Outcome
     return _remember(after, command, reply, (*records, *answer.extra), state, answer.events)
 
 
-def wait(state: State, command: Command, now_ms: int) -> Outcome:
+def wait(state: State, command: Command | KeepRule, now_ms: int) -> Outcome:
     """Put a command aside until the list of instruments is loaded; `reduce` ends its waiting.
 
     What it is refused for whatever the list says, it is refused for at once.
@@ -136,12 +147,12 @@ def settle(state: State) -> Outcome:
     return Outcome(after, records, b"")
 
 
-def is_internal(command: Command) -> bool:
+def is_internal(command: Command | KeepRule) -> bool:
     """Whether the leader itself made the command: no message can, for its id begins with `@`."""
     return command.id.startswith(OWN)
 
 
-def _early(state: State, command: Command, now_ms: int) -> Outcome | None:
+def _early(state: State, command: Command | KeepRule, now_ms: int) -> Outcome | None:
     """Answer a command without a look at what it asks for; None where it is to be applied."""
     known, waiting = state.replies.get(command.id), state.waiting.get(command.id)
     if known is not None and known.digest == digest(command):
@@ -169,7 +180,9 @@ def _early(state: State, command: Command, now_ms: int) -> Outcome | None:
     return None
 
 
-def _reply(command: Command, status: ReplyStatus, revision: int, answer: Answer) -> bytes:
+def _reply(
+    command: Command | KeepRule, status: ReplyStatus, revision: int, answer: Answer
+) -> bytes:
     return Reply.model_construct(
         id=command.id,
         status=status,
@@ -183,12 +196,13 @@ def _reply(command: Command, status: ReplyStatus, revision: int, answer: Answer)
         errors=bounded(answer.errors),
         dry_run=command.dry_run,
         payload=answer.payload,
+        matched=answer.matched,
     ).encoded()
 
 
 def _remember(
     after: State,
-    command: Command,
+    command: Command | KeepRule,
     reply: bytes,
     records: tuple[Record, ...],
     before: State | None = None,

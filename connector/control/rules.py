@@ -109,7 +109,7 @@ SymbolPattern = Annotated[
 ]
 Underlying = Annotated[
     str,
-    StringConstraints(strict=True, min_length=1, max_length=64, pattern=r"^\S(.*\S)?$"),
+    StringConstraints(strict=True, max_length=64, pattern=r"^\S(.*\S)?$"),
     AfterValidator(_printable),
 ]
 SpotSymbol = Annotated[

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import NamedTuple, Protocol
 
+from connector.control.held_rules import HeldRule
 from connector.control.records import (
     HALT_KEY,
     LEADER_KEY,
     LEADER_PARTITION,
     REPLY_PREFIX,
+    RULE_PREFIX,
     WAITING_PREFIX,
     Halted,
     Progress,
@@ -116,6 +118,9 @@ class State:
     halted: Mapping[int, Halted] = field(default_factory=dict)
     """The slots that are paused or stopped."""
 
+    rules: Mapping[str, HeldRule] = field(default_factory=dict)
+    """The rules of watchlists, by the name under which each claims."""
+
     @property
     def revision(self) -> int:
         """How many changes there have been so far."""
@@ -146,6 +151,7 @@ class State:
         replies: dict[str, Remembered] = {}
         waiting: dict[str, bytes] = {}
         halted: dict[int, Halted] = {}
+        rules: dict[str, HeldRule] = {}
         found: list[tuple[int, Subscription]] = []
         unexpected: list[Record] = []
         for (partition, key), value in latest.items():
@@ -156,6 +162,8 @@ class State:
                     replies[key.removeprefix(REPLY_PREFIX)] = Remembered.decode(value)
                 elif key.startswith(WAITING_PREFIX):
                     waiting[key.removeprefix(WAITING_PREFIX)] = value
+                elif key.startswith(RULE_PREFIX):
+                    rules[key.removeprefix(RULE_PREFIX)] = HeldRule.decode(value)
                 elif key == HALT_KEY:
                     halted[partition] = Halted.decode(value)
                 elif not key.startswith("@"):
@@ -171,7 +179,13 @@ class State:
                 unexpected.append(Record(older.slot, str(token), None))
             subscriptions[token] = subscription
         state = cls(
-            layout, Subscriptions.of(subscriptions), Replies(replies), progress, waiting, halted
+            layout,
+            Subscriptions.of(subscriptions),
+            Replies(replies),
+            progress,
+            waiting,
+            halted,
+            rules,
         )
         return state, tuple(unexpected)
 

@@ -8,7 +8,7 @@ whatever a message is, the next one is applied.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ import structlog
 
 from connector.control.bounds import MAX_RECORD_BYTES, bounded, excerpt, oversize
 from connector.control.commands import COMMAND, About, Command, RefreshInstruments
+from connector.control.expansion import NO_PRICES
 from connector.control.line_limit import LineLimit
 from connector.control.parsing import Rejected, parse
 from connector.control.records import Record
@@ -73,6 +74,7 @@ class Desk:
         max_bytes: longest command.
         clock: for the time of replies and dead letters.
         loads: whether `refresh-instruments` waits for a list to be loaded.
+        prices: last prices of what rules follow.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Desk:
         max_bytes: int,
         clock: Clock,
         loads: bool,
+        prices: Callable[[], Mapping[int, float]] = lambda: NO_PRICES,
     ) -> None:
         self.names = names
+        self.prices = prices
         self.max_bytes = max_bytes
         self._clock = clock
         self.loads = loads
@@ -145,7 +149,7 @@ class Desk:
         loads = self.loads and isinstance(command, RefreshInstruments) and not command.dry_run
         if loads and not waited:
             return wait(state, command, now_ms)
-        return reduce(state, command, now_ms, self.names())
+        return reduce(state, command, now_ms, self.names(), self.prices())
 
 
 class MessageWork:

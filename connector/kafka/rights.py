@@ -52,7 +52,7 @@ def _rights(name: str, prefix: str, *, latest: bool) -> Iterator[Right]:
     group = cluster_group(name, prefix)
     write, both = ("Write", "DescribeConfigs"), ("Read", "Write", "DescribeConfigs")
 
-    yield Right("connector", "topic", names.ticks_prefix, True, write)
+    yield Right("connector", "topic", names.ticks_prefix, True, both)
     yield Right("connector", "topic", names.orders, False, both)
     yield Right("connector", "topic", names.events, False, write)
     yield Right("connector", "topic", names.deadletter, False, write)

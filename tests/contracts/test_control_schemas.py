@@ -22,6 +22,10 @@ def test_the_file_is_current(name):
     )
 
 
+CHAIN = {"type": "option-chain", "underlying": "NIFTY", "strikes": 5, "expiry": "2026-12-29"}
+FUTURES = {"type": "futures", "exchange": "NFO", "expiry": "2026-12-01/2026-12-29"}
+
+
 def validator(name):
     return jsonschema.Draft202012Validator(json.loads((SCHEMAS / name).read_text()))
 
@@ -38,7 +42,16 @@ def validator(name):
         {"id": "1", "type": "rebalance", "expires_at": "2026-01-05T09:30:00+05:30"},
         {"id": "1", "type": "refresh-instruments"},
         {"id": "1", "type": "status"},
+        {"id": "1", "type": "set-rule", "rule": "a", "claims": CHAIN, "mode": "full"},
+        {"id": "1", "type": "set-rule", "rule": "a", "claims": FUTURES},
+        {"id": "1", "type": "sequence", "steps": [{"type": "delete-rule", "rule": "a"}]},
         # and what both must refuse
+        {"id": "1", "type": "set-rule", "rule": "a#b", "claims": CHAIN},
+        {"id": "1", "type": "set-rule", "rule": "a", "claims": {**CHAIN, "strikes": -1}},
+        {"id": "1", "type": "set-rule", "rule": "a", "claims": {**CHAIN, "expiry": "soon"}},
+        {"id": "1", "type": "set-rule", "rule": "a", "claims": {**FUTURES, "strikes": 1}},
+        {"id": "1", "type": "set-rule", "rule": "a", "claims": {**FUTURES, "exchange": "*"}},
+        {"id": "1", "type": "set-rule", "rule": "a", "claims": {"type": "pattern", "pattern": "*"}},
         {"id": "", "type": "status"},
         {"id": "1", "type": "sleep"},
         {"id": "1", "type": "status", "watchlist": "a"},
@@ -84,6 +97,8 @@ def test_the_documented_command_types_are_all():
         "unsubscribe",
         "set-mode",
         "replace",
+        "set-rule",
+        "delete-rule",
         "delete",
         "sequence",
         "reconnect",

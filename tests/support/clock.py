@@ -11,3 +11,16 @@ class TradingClock(SystemClock):
 
     def time_us(self):
         return SystemClock.time_us() + self._ahead_us
+
+
+class SteppedClock(SystemClock):
+    """Stands still until a test adds to its seconds, which both of its times count."""
+
+    def __init__(self, seconds=1_767_585_600.0):
+        self.seconds = seconds
+
+    def monotonic(self):
+        return self.seconds
+
+    def time_us(self):
+        return round(self.seconds * 1e6)

@@ -20,5 +20,11 @@ class FakeMaster:
     def expiry(self, token):
         return self.expiries.get(token)
 
+    def of_exchange(self, exchange):
+        return ()
+
+    def named(self, symbol):
+        return None
+
     def __len__(self):
         return len(self.tokens)

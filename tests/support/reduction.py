@@ -3,6 +3,7 @@
 import json
 
 from connector.control.commands import COMMAND
+from connector.control.held_rules import KeepRule
 from connector.control.reducer import reduce
 from connector.control.state import Layout, State
 from tests.support.masters import FakeMaster
@@ -15,9 +16,10 @@ SMALL = Layout((0, 1, 2), 2)
 class Run:
     """A state that commands are sent to; every change is replayed from its records."""
 
-    def __init__(self, layout=SMALL, master=MASTER):
+    def __init__(self, layout=SMALL, master=MASTER, prices=()):
         self.state = State(layout)
         self.master = master
+        self.prices = dict(prices)
         self.log = []
         self.outcome = None
         self.sent = 0
@@ -28,8 +30,14 @@ class Run:
             # most tests use more instruments than their list has
             fields.setdefault("unlisted", True)
         command = COMMAND.validate_python({"id": f"c{self.sent}", "type": kind, **fields})
-        self.take(reduce(self.state, command, now_ms, self.master))
+        self.take(reduce(self.state, command, now_ms, self.master, self.prices))
         return json.loads(self.outcome.reply)
+
+    def keep(self, claimant, now_ms=1000):
+        """Let the leader look at a rule; returns its events."""
+        command = KeepRule.of(claimant)
+        self.take(reduce(self.state, command, now_ms, self.master, self.prices))
+        return self.outcome.events
 
     def take(self, outcome):
         self.outcome = outcome

@@ -464,6 +464,8 @@ class EventType(StrEnum):
         INSTRUMENT_CHANGED: of the service: a token means another instrument.
         INSTRUMENT_LIST_HELD_BACK: of the service: a list differs too much from the one before.
         INSTRUMENT_LIST_ACCEPTED: of the service: such a list was accepted.
+        RULE_CHANGED: of the service: a rule of a watchlist claims other instruments now.
+        RULE_KEPT: of the service: a rule could not be followed, and has what it had.
     """
 
     CONNECTING = "connecting"
@@ -490,6 +492,8 @@ class EventType(StrEnum):
     INSTRUMENT_CHANGED = "instrument_changed"
     INSTRUMENT_LIST_HELD_BACK = "instrument_list_held_back"
     INSTRUMENT_LIST_ACCEPTED = "instrument_list_accepted"
+    RULE_CHANGED = "rule_changed"
+    RULE_KEPT = "rule_kept"
 
 
 @dataclass(slots=True, frozen=True)

@@ -72,7 +72,7 @@ def test_every_type(fields):
 def test_every_model_is_a_type():
     kinds = {parsed(id="1", type="status").type}
     assert kinds == {"status"}
-    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 13
+    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 15
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,8 @@ def test_what_is_wrong_in_a_sequence_is_found():
     ]
     wrong = parsed(id="1", type="sequence", steps=steps)
     assert wrong.errors[0] == (
-        "steps[1].type: must be one of subscribe, unsubscribe, set-mode, delete"
+        "steps[1].type: must be one of subscribe, unsubscribe, set-mode, set-rule, "
+        "delete-rule, delete"
     )
     assert wrong.errors[1].startswith("steps[2].instruments[0]: must be an instrument token")
     assert wrong.errors[2] == "steps[3].id: is not a field of this command"
@@ -259,3 +260,54 @@ def test_what_is_to_be_halted_is_named_once(target):
     assert parsed(id="1", type="stop", **target).errors == (
         "stop: give one of slot, account and all",
     )
+
+
+CHAIN = {"type": "option-chain", "underlying": "NIFTY", "expiry": "nearest", "strikes": 10}
+
+
+def test_a_rule_is_parsed_alone_and_as_a_step():
+    step = {"type": "set-rule", "watchlist": "w", "rule": "chain", "claims": CHAIN, "mode": "full"}
+    assert parsed(id="1", **step).claims.strikes == 10
+    assert parsed(id="1", type="sequence", steps=[step]).steps[0].claims.underlying == "NIFTY"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"strikes": -1}, "strikes: must be greater than or equal to 0"),
+        ({"strikes": 10**9}, "strikes: must be less than or equal to 500"),
+        ({"expiry": "soon"}, "expiry: must be nearest, next, near-month, next-month or a day"),
+        ({"expiry": "2026-02-30"}, "expiry: must be nearest, next, near-month, next-month or a"),
+        ({"underlying": ""}, "underlying: must be the name of an underlying, such as NIFTY"),
+        ({"exchange": "nfo"}, "exchange: must be an exchange in capital letters, such as NFO"),
+        ({"spot": "NIFTY 50"}, "spot: must be EXCHANGE:TRADINGSYMBOL"),
+        ({"pattern": "*"}, "pattern: is not a field of this rule"),
+        ({"type": "all"}, "type: must be one of pattern, option-chain, futures"),
+        ({"type": None}, "type: must be one of pattern, option-chain, futures"),
+        ({f"f{n}": 1 for n in range(9)}, " has 13 fields, no rule has so many"),
+    ],
+)
+def test_what_is_wrong_in_a_rule_is_found(change, error):
+    step = {"type": "set-rule", "rule": "chain", "claims": {**CHAIN, **change}}
+    (alone,) = parsed(id="1", **step).errors
+    assert alone.startswith(("claims." + error, "claims:" + error))
+    (within,) = parsed(id="1", type="sequence", steps=[step]).errors
+    assert within.startswith(("steps[0].claims." + error, "steps[0].claims:" + error))
+
+
+@pytest.mark.parametrize("rule", [None, 5, "NFO:NIFTY*", [], [CHAIN]])
+def test_what_is_no_rule_is_refused(rule):
+    step = {"type": "set-rule", "rule": "chain", "claims": rule}
+    (error,) = parsed(id="1", **step).errors
+    assert error.startswith("claims")
+
+
+def test_a_pattern_of_every_exchange_is_refused():
+    rule = {"type": "pattern", "pattern": "*"}
+    (error,) = parsed(id="1", type="set-rule", rule="all", claims=rule).errors
+    assert error.startswith("claims.pattern: must be EXCHANGE:PATTERN, such as NFO:NIFTY*")
+    for name in ("", "a#b", "@a", "x" * 65):
+        (error,) = parsed(id="1", type="set-rule", rule=name, claims=CHAIN).errors
+        assert error.startswith("rule: must begin with a letter or digit")
+    (error,) = parsed(id="1", type="delete", watchlist="w#chain").errors
+    assert error.startswith("watchlist: must begin with a letter or digit")

@@ -16,10 +16,14 @@ from connector.errors import (
     BrokerUnreachableError,
     FencedError,
     InstrumentNotFoundError,
+    RecordRefusedError,
     TransactionAbortedError,
 )
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import EventType, Mode
 from connector.testing import FakeClock
+from tests.support.clock import SteppedClock
+from tests.support.contracts_list import NIFTY_50, usual
 from tests.support.masters import FakeMaster
 
 A, B, C = 257, 513, 769
@@ -451,3 +455,51 @@ def test_a_broken_log_is_opened_again(log):
     lead(log)
     assert log.opened == 2
     assert log.replies[0][1]["payload"]["instruments"] == 0
+
+
+def test_rules_follow_the_price_and_a_new_leader_goes_on_with_them(log):
+    master, price, events = usual().master(), {}, []
+    chain = {"type": "option-chain", "underlying": "NIFTY", "strikes": 1, "expiry": "2026-12-29"}
+    log.command(id="1", type="set-rule", watchlist="w", rule="chain", claims=chain)
+    layout = Layout((0, 1, 2), 10)
+    clock = SteppedClock(NOW_MS / 1000)
+    windows = []
+
+    def later(leader):
+        windows.append(leader.state.rules["w#chain"].window)
+        price.update({NIFTY_50: 25_000.0 + 100 * len(windows)})
+        clock.seconds += 20
+        if len(windows) == 4:
+            leader.stop()
+
+    def leads():
+        return Leader(
+            lambda: log, layout, lambda: master, wanted={}, max_bytes=10**6, clock=clock,
+            back_off_seconds=0, fenced_seconds=0, prices=lambda wanted: {
+                token: price[token] for token in wanted if token in price
+            }, on_event=events.append,
+        )  # fmt: skip
+
+    first = leads()
+    log.idle = lambda: later(first)
+    first.run()
+    assert [window and window.middle for window in windows] == [None, 25_100, 25_200, 25_300]
+    assert [event.type for event in events] == [EventType.RULE_CHANGED] * 5
+    assert len(log.subscriptions()) == 7
+    price.clear()
+    second = leads()
+    log.idle = second.stop
+    steps = len(log.steps)
+    second.run()
+    assert (len(log.steps), len(events)) == (steps, 5)
+
+
+def test_what_kafka_refuses_of_a_rule_leaves_it_as_it_was(log):
+    master = usual().master()
+    futures = {"type": "futures", "exchange": "NFO"}
+    log.command(id="1", type="set-rule", watchlist="w", rule="near", claims=futures)
+    lead(log, master)
+    fewer = InstrumentMaster(one for one in master if one.exchange == "NSE")
+    log.failures = [RecordRefusedError("too large")]
+    leader = lead(log, fewer)
+    assert (leader.refused, len(log.subscriptions())) == (1, 2)

@@ -65,6 +65,12 @@ def test_a_pattern_names_one_exchange_and_no_sets_of_letters(pattern):
     assert place == "pattern"
 
 
+def test_a_rule_names_so_many_underlyings():
+    names = [f"N{number}" for number in range(501)]
+    assert wrong({**FUTURES, "names": names})[0][0] == "names"
+    assert len(RULE.validate_python({**FUTURES, "names": names[1:]}).names) == 500
+
+
 def test_kinds_are_kites_own():
     ((place, _),) = wrong({**PATTERN, "kinds": ["CALL"]})
     assert place == "kinds.0"

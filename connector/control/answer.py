@@ -1,0 +1,28 @@
+"""The outcome of one command, before it is a reply. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from connector.control.commands import Refusal, StatusPayload
+from connector.control.records import Record
+from connector.kite.wire.models import ConnectionEvent
+
+
+class Answer(NamedTuple):
+    """The outcome of one type of command, before it is a reply."""
+
+    accepted: int = 0
+    refused: Sequence[Refusal] = ()
+    errors: tuple[str, ...] = ()
+    payload: StatusPayload | None = None
+    extra: tuple[Record, ...] = ()
+    events: tuple[ConnectionEvent, ...] = ()
+    matched: tuple[int | str, ...] | None = None
+    """The instruments of a rule, of one that is only tried."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing is to be changed."""
+        return bool(self.errors) or (bool(self.refused) and not (self.accepted or self.events))
