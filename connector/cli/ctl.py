@@ -81,7 +81,7 @@ def _sender(kind: str, model: type[CommandBase]) -> Callable[..., None]:
         as_json: JsonOption = False,
         **given: Any,
     ) -> None:
-        _send(settings, timeout, as_json, {"type": kind, **given})
+        send_fields(settings, timeout, as_json, {"type": kind, **given})
 
     def send_instruments(
         *,
@@ -94,7 +94,7 @@ def _sender(kind: str, model: type[CommandBase]) -> Callable[..., None]:
     ) -> None:
         if instruments or file is not None or model.model_fields["instruments"].is_required():
             given["instruments"] = _instruments(instruments, file)
-        _send(settings, timeout, as_json, {"type": kind, **given})
+        send_fields(settings, timeout, as_json, {"type": kind, **given})
 
     command = send_instruments if "instruments" in model.model_fields else send
     command.__doc__ = model.__doc__
@@ -145,17 +145,25 @@ def list_subscriptions(
     *,
     settings: Settings,
     watchlist: Annotated[
-        str | None, typer.Option("--watchlist", "-w", help="Only what this watchlist claims.")
+        str | None,
+        typer.Option(
+            "--watchlist",
+            "-w",
+            help="Only what this watchlist claims; WATCHLIST#RULE: what this rule has.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List what is subscribed, from the topic itself: no leader is needed."""
+    from connector.control.rules import watchlist_of
+
     with client(settings) as control:
         carried = control.subscriptions()
     rows = [
         {"slot": slot, **record.model_dump(mode="json")}
         for slot, record in carried.values()
-        if watchlist is None or watchlist in record.claims
+        if watchlist is None
+        or any(watchlist in (claimant, watchlist_of(claimant)) for claimant in record.claims)
     ]
     rows.sort(key=lambda row: (row["symbol"] or "", row["token"]))
     if as_json:
@@ -199,7 +207,7 @@ def watch(
 class _Ctl(CommandGroup):
     @classmethod
     def targets(cls) -> Mapping[str, Callable[..., None]]:
-        from connector.cli import ctl_plan
+        from connector.cli import ctl_plan, ctl_rules
         from connector.control.commands import COMMAND_TYPES
 
         return {
@@ -207,8 +215,9 @@ class _Ctl(CommandGroup):
             **{
                 kind: _sender(kind, model)
                 for kind, model in COMMAND_TYPES.items()
-                if kind != "sequence"
+                if kind not in ("sequence", "set-rule")
             },
+            "set-rule": ctl_rules.set_rule,
             "plan": ctl_plan.plan,
             "apply": ctl_plan.apply,
             "export": ctl_plan.export,
@@ -225,7 +234,7 @@ ctl = group(
 )
 
 
-def _send(
+def send_fields(
     settings: Settings, timeout_seconds: float, as_json: bool, fields: dict[str, Any]
 ) -> None:
     """Write a command, show its reply, end with its exit code."""

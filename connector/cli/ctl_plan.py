@@ -114,7 +114,7 @@ def export(*, settings: Settings) -> None:
 
     with client(settings) as control:
         subscribed = control.subscribed()
-    document = of_claims(Claims.of(subscribed.records))
+    document = of_claims(Claims.of(subscribed.records, subscribed.rules))
     typer.echo(f"# what the watchlists claim at revision {subscribed.revision}")
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     typer.echo(printable(text, keep="\n"), nl=False)
@@ -148,7 +148,7 @@ class _Difference:
             if status.revision == subscribed.revision:
                 break
         capacity = None if status.payload is None else status.payload.capacity
-        claims = Claims.of(subscribed.records)
+        claims = Claims.of(subscribed.records, subscribed.rules)
         return cls(subscribed, capacity, claims, difference(claims, wanted, prune=prune))
 
     def name(self, instrument: int | str) -> str:
@@ -227,7 +227,9 @@ def _show(found: _Difference, reply: Reply | None, *, as_json: bool) -> None:
     else:
         _print_changes(found)
         of = "" if found.capacity is None else f", of {found.capacity}"
-        typer.echo(f"instruments: {found.plan.before} now, {found.plan.after} then{of}")
+        rules = f" and what {found.plan.rules} rules come to" if found.plan.rules else ""
+        then = f"{found.plan.after}{rules} then{of}"
+        typer.echo(f"instruments: {found.plan.before} now, {then}")
     if found.plan.unnamed:
         names = [f"{name} ({count})" for name, count in sorted(found.plan.unnamed.items())]
         more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
@@ -242,8 +244,17 @@ def _show(found: _Difference, reply: Reply | None, *, as_json: bool) -> None:
 def _print_changes(found: _Difference) -> None:
     changes = found.plan.changes
     table(
-        ("watchlist", "added", "removed", "mode changes"),
-        [(one.name, len(one.added), len(one.removed), len(one.changed)) for one in changes],
+        ("watchlist", "added", "removed", "mode changes", "rules"),
+        [
+            (
+                one.name,
+                len(one.added),
+                len(one.removed),
+                len(one.changed),
+                len(one.rules_set) + len(one.rules_ended),
+            )
+            for one in changes
+        ],
     )
     for one in changes:
         lines = [f"+ {found.name(written)} {mode}" for written, mode in one.added.items()]
@@ -252,11 +263,25 @@ def _print_changes(found: _Difference) -> None:
             f"~ {found.name(token)} {held[token]} -> {mode}" for token, mode in one.changed.items()
         ]
         lines += [f"- {found.name(token)}" for token in one.removed]
+        lines += _rule_lines(found, one)
         typer.echo(f"{one.name}{_what_becomes(one)}:")
         for line in lines[:MOST_SHOWN]:
             typer.echo(f"  {printable(line)}")
         if len(lines) > MOST_SHOWN:
             typer.echo(f"  and {len(lines) - MOST_SHOWN} more (--json has all)")
+
+
+def _rule_lines(found: _Difference, change: WatchlistChange) -> list[str]:
+    from connector.control.rules import told
+
+    held = found.claims.rules.get(change.name, {})
+    return [
+        *(
+            f"{'~' if name in held else '+'} rule {name}: {told(one.claims)} {one.mode}"
+            for name, one in change.rules_set.items()
+        ),
+        *(f"- rule {name}: {told(held[name].rule)}" for name in change.rules_ended),
+    ]
 
 
 def _what_becomes(change: WatchlistChange) -> str:
@@ -277,6 +302,11 @@ def _document(found: _Difference, reply: Reply | None) -> dict[str, Any]:
                 "added": {str(written): mode for written, mode in one.added.items()},
                 "removed": [found.name(token) for token in one.removed],
                 "changed": {found.name(token): mode for token, mode in one.changed.items()},
+                "rules_set": {
+                    name: wanted.model_dump(mode="json", exclude_unset=True)
+                    for name, wanted in one.rules_set.items()
+                },
+                "rules_ended": list(one.rules_ended),
                 "account": one.account,
                 "moves": one.moved,
                 "ends": one.deleted,

@@ -16,6 +16,7 @@ from connector.redaction import printable, printable_json
 
 if TYPE_CHECKING:
     from connector.control.client import ControlClient
+    from connector.control.commands import RuleStatus
     from connector.settings.models import Settings
 
 EXIT_REJECTED: Final = 4
@@ -23,6 +24,8 @@ EXIT_PARTLY: Final = 5
 MAX_INPUT_BYTES: Final = 16 * 2**20
 """A file of instruments or standard input may have so many bytes: the whole market has 3 MiB."""
 _BY_CHARACTERS: Final = 64
+MOST_MATCHED: Final = 20
+"""So many instruments of a rule that is tried are named; JSON has all."""
 
 
 def client(settings: Settings) -> ControlClient:
@@ -86,6 +89,12 @@ def print_reply(
         table(("instrument", "reason"), [(one.instrument, one.reason) for one in shown])
         if more := len(reply.refused) - len(shown):
             typer.echo(f"and {more} more")
+    if reply.matched is not None:
+        typer.echo(f"it comes to {len(reply.matched)} instruments now:")
+        for instrument in reply.matched[:MOST_MATCHED]:
+            typer.echo(f"  {printable(str(instrument))}")
+        if len(reply.matched) > MOST_MATCHED:
+            typer.echo(f"  and {len(reply.matched) - MOST_MATCHED} more (--json has all)")
     if reply.payload is not None:
         payload = reply.payload
         halted = any(slot.halt for slot in payload.slots)
@@ -108,6 +117,29 @@ def print_reply(
             ],
         )
         table(("watchlist", "instruments"), list(payload.watchlists.items()))
+        _print_rules(payload.rules)
+
+
+def _print_rules(rules: Sequence[RuleStatus]) -> None:
+    from connector.control.rules import told
+
+    table(
+        ("watchlist", "rule", "what it claims", "mode", "instruments", "around"),
+        [
+            (
+                one.watchlist,
+                one.rule,
+                told(one.claims),
+                one.mode.value,
+                one.instruments,
+                "-" if one.middle is None else f"{one.middle:g} of {one.expiry}",
+            )
+            for one in rules
+        ],
+    )
+    for one in rules:
+        if one.problem is not None:
+            typer.echo(printable(f"{one.watchlist}#{one.rule}: {one.problem}"))
 
 
 def _halt(slot: Any) -> str:

@@ -22,15 +22,18 @@ from pydantic_core import from_json
 from connector.cluster.frames import note_of
 from connector.cluster.layout import partitions
 from connector.control.commands import Status
+from connector.control.held_rules import HeldRule
 from connector.control.parsing import Rejected, parse
 from connector.control.records import (
     HALT_KEY,
     REPLY_PREFIX,
+    RULE_PREFIX,
     Halted,
     Remembered,
     Subscription,
     token_of,
 )
+from connector.control.rules import told, watchlist_of
 from connector.errors import ConnectorError, TopicError
 from connector.kafka.groups import cluster_group
 from connector.kafka.reader import BEGINNING, Reader, bytes_of, text_of
@@ -207,6 +210,7 @@ class Notebook:
         self._claims: Counter[tuple[str, str]] = Counter()
         self._carried: Counter[int] = Counter()
         self._halts: dict[int, Halted] = {}
+        self._rules: dict[str, HeldRule] = {}
         self._revision = 0
         self._events: deque[Mapping[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._losses: deque[Mapping[str, Any]] = deque(maxlen=MAX_LOSSES)
@@ -273,7 +277,7 @@ class Notebook:
     def seen(self) -> Seen:
         """Return it all, as it is shown."""
         self.changed = False
-        names = sorted({name for name, _ in self._claims})
+        names = sorted({*(name for name, _ in self._claims), *self._rules})
         return Seen(
             loaded=self.loaded,
             problems=dict(self.problems),
@@ -288,16 +292,26 @@ class Notebook:
                 {
                     "name": name,
                     **{mode: self._claims[name, mode] for mode in ("ltp", "quote", "full")},
+                    **self._shown_rule(name),
                 }
                 for name in names[:MAX_WATCHLISTS]
             ],
-            watchlist_count=len(names),
+            watchlist_count=len({watchlist_of(name) for name in names}),
             revision=self._revision,
             slots=dict(self._slots),
             carried=dict(self._carried),
             halts=dict(self._halts),
             subscriptions=self._subscriptions,
         )
+
+    def _shown_rule(self, claimant: str) -> dict[str, str]:
+        """Say what a rule claims, and what is wrong with it; nothing where it is none."""
+        held = self._rules.get(claimant)
+        if held is None:
+            return {}
+        window = held.window
+        around = "" if window is None else f", now {window.middle:g} of {window.expiry}"
+        return {"rule": _text(f"{told(held.rule)}{around}"), "problem": _text(held.problem or "")}
 
     def _record(self, partition: int, key: str, value: bytes | None) -> None:
         if key.startswith(REPLY_PREFIX):
@@ -312,6 +326,12 @@ class Notebook:
             self._halts.pop(partition, None)
             if value is not None:
                 self._halts[partition] = Halted.decode(value)
+            return
+        if key.startswith(RULE_PREFIX):
+            claimant = key.removeprefix(RULE_PREFIX)
+            self._rules.pop(claimant, None)
+            if value is not None:
+                self._rules[claimant] = HeldRule.decode(value)
             return
         if key.startswith("@"):
             return
@@ -375,6 +395,9 @@ def described(command: Any) -> str:
         first = ", ".join(str(one) for one in instruments[:3])
         more = f" and {len(instruments) - 3} more" if len(instruments) > 3 else ""
         words.append(f"{first}{more}" if instruments else "no instruments")
+    if (rule := getattr(command, "rule", None)) is not None:
+        claims = getattr(command, "claims", None)
+        words.append(f"rule {rule}{f': {told(claims)}' if claims is not None else ''}")
     if mode := getattr(command, "mode", None):
         words.append(f"as {mode.value}")
     if steps := getattr(command, "steps", None):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from confluent_kafka import ConsumerGroupState, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from connector.control.commands import Command, Reply, Status
+from connector.control.held_rules import HeldRule
 from connector.control.records import Subscription, SubscriptionRecord, token_of
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError
@@ -45,6 +46,8 @@ class Subscribed(NamedTuple):
     revision: int
     carried: dict[int, Carried]
     """Each instrument with its slot, by token."""
+    rules: Mapping[str, HeldRule] = MappingProxyType({})
+    """The rules of watchlists, by the name under which each claims."""
 
     @property
     def records(self) -> list[SubscriptionRecord]:
@@ -172,7 +175,7 @@ class ControlClient:
             token: Carried(subscription.slot, SubscriptionRecord.of(token, subscription))
             for token, subscription in state.subscriptions.items()
         }
-        return Subscribed(state.revision, carried)
+        return Subscribed(state.revision, carried, state.rules)
 
     def owners(self, name: str) -> dict[int | None, str] | None:
         """Which member of the cluster owns each slot; None as the key: which one leads.

@@ -7,36 +7,57 @@ to be changed, as the steps of one command, and `of_claims` writes such a file f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from types import MappingProxyType
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connector.control.bounds import MAX_INSTRUMENTS, MAX_STEPS, excerpt
+from connector.control.bounds import MAX_INSTRUMENTS, MAX_RULES, MAX_STEPS, excerpt
 from connector.control.commands import (
     ChangeStep,
+    ClaimedMode,
+    DeleteRuleStep,
     DeleteStep,
     Instruments,
     OnAccount,
     SetModeStep,
+    SetRuleStep,
     SubscribeStep,
     UnsubscribeStep,
     Watchlist,
 )
+from connector.control.held_rules import HeldRule
+from connector.control.parsing import reason_in_rule
 from connector.control.records import NO_ACCOUNTS, OWN, SubscriptionRecord
+from connector.control.rules import RULE_MARK, Rule, RuleName, is_rule, watchlist_of
 from connector.errors import SettingProblem, SettingsError
 from connector.kite.wire.models import Mode
 
 MAX_PROBLEMS: Final = 20
 
 
+class WantedRule(BaseModel):
+    """What one rule of a watchlist is to claim, and in which mode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Rule")
+
+    mode: ClaimedMode = Mode.QUOTE
+    claims: Rule
+
+
 class WantedClaims(BaseModel):
-    """What one watchlist is to claim: instruments in each mode."""
+    """What one watchlist is to claim: instruments in each mode, and rules."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="Claims")
 
     full: Instruments = Field((), description="Instruments with depth: tokens or symbols.")
     quote: Instruments = Field((), description="Instruments without depth: tokens or symbols.")
     ltp: Instruments = Field((), description="Instruments with the last price alone.")
+    rules: Annotated[dict[RuleName, WantedRule], Field(max_length=MAX_RULES)] = Field(
+        default_factory=dict,
+        description="What is claimed by description, by the rule's name.",
+        json_schema_extra={"additionalProperties": False},
+    )
     account: OnAccount = None
     unlisted: bool = Field(
         False,
@@ -66,30 +87,67 @@ class Claims(NamedTuple):
     """What the watchlists claim at a revision, without those of the settings."""
 
     watchlists: Mapping[str, Mapping[int, Mode]]
+    """What each claims by itself, by no rule."""
     symbols: Mapping[int, str]
     """The names of instruments, as far as they are known."""
     settings_tokens: frozenset[int]
     """What the settings subscribe, which no command changes but which takes room."""
     accounts: Mapping[str, str] = NO_ACCOUNTS
     """The account that each watchlist is on, of those that are on one."""
+    rules: Mapping[str, Mapping[str, HeldRule]] = MappingProxyType({})
+    """The rules of each watchlist that has any, by name."""
+    rule_tokens: Mapping[str, frozenset[int]] = MappingProxyType({})
+    """What the rules of each watchlist have now, which takes room too."""
 
     @classmethod
-    def of(cls, records: Iterable[SubscriptionRecord]) -> Claims:
-        """Return the claims of what is subscribed."""
+    def of(
+        cls,
+        records: Iterable[SubscriptionRecord],
+        rules: Mapping[str, HeldRule] = MappingProxyType({}),
+    ) -> Claims:
+        """Return the claims of what is subscribed.
+
+        Args:
+            records: of all instruments.
+            rules: of all watchlists, by the name under which each claims.
+        """
+        of_rules: dict[str, set[int]] = {}
+        by_watchlist: dict[str, dict[str, HeldRule]] = {}
+        for claimant, held in rules.items():
+            watchlist, _, name = claimant.partition(RULE_MARK)
+            by_watchlist.setdefault(watchlist, {})[name] = held
         watchlists: dict[str, dict[int, Mode]] = {}
         symbols: dict[int, str] = {}
         settings: set[int] = set()
         accounts: dict[str, str] = {}
         for record in records:
-            accounts.update(record.accounts)
+            accounts.update({n: one for n, one in record.accounts.items() if not is_rule(n)})
             if record.symbol is not None:
                 symbols[record.token] = record.symbol
             for name, mode in record.claims.items():
                 if name.startswith(OWN):
                     settings.add(record.token)
+                elif is_rule(name):
+                    of_rules.setdefault(watchlist_of(name), set()).add(record.token)
                 else:
                     watchlists.setdefault(name, {})[record.token] = mode
-        return cls(watchlists, symbols, frozenset(settings), accounts)
+        return cls(
+            watchlists,
+            symbols,
+            frozenset(settings),
+            accounts,
+            by_watchlist,
+            {name: frozenset(tokens) for name, tokens in of_rules.items()},
+        )
+
+    def named(self) -> set[str]:
+        """Return the watchlists that there are."""
+        return {*self.watchlists, *self.rules}
+
+    def all_tokens(self, watchlist: str) -> frozenset[int]:
+        """Return what a watchlist has, by itself and by rules."""
+        own = self.watchlists.get(watchlist, {})
+        return self.rule_tokens.get(watchlist, frozenset()) | own.keys()
 
 
 class WatchlistChange(NamedTuple):
@@ -108,6 +166,16 @@ class WatchlistChange(NamedTuple):
     moved: bool = False
     """Whether it was on another one, or on none: then all that it claims is given up first, and
     `added` has all that it is to claim."""
+    rules_set: Mapping[str, WantedRule] = MappingProxyType({})
+    """Rules that it is to have, and has not or otherwise."""
+    rules_ended: tuple[str, ...] = ()
+
+    @property
+    def something(self) -> bool:
+        """Whether there is any difference."""
+        return bool(
+            self.added or self.removed or self.changed or self.rules_set or self.rules_ended
+        )
 
 
 class Plan(NamedTuple):
@@ -119,7 +187,13 @@ class Plan(NamedTuple):
     before: int
     """How many instruments are subscribed, each counted once."""
     after: int
-    """How many will be at most: a name that nobody knows yet counts as an instrument of its own."""
+    """How many will be at most, without what rules come to that are new: a name that nobody knows
+    yet counts as an instrument of its own."""
+
+    @property
+    def rules(self) -> int:
+        """How many rules are set, of which only the leader knows what they come to."""
+        return sum(len(change.rules_set) for change in self.changes)
 
     @property
     def steps(self) -> tuple[ChangeStep, ...]:
@@ -134,6 +208,11 @@ class Plan(NamedTuple):
                         type="unsubscribe", watchlist=change.name, instruments=change.removed
                     )
                 )
+            if not (change.deleted or change.moved):
+                found += [
+                    DeleteRuleStep(type="delete-rule", watchlist=change.name, rule=name)
+                    for name in change.rules_ended
+                ]
         for change in self.changes:
             for mode, instruments in _by_mode(change.changed):
                 found.append(
@@ -152,6 +231,17 @@ class Plan(NamedTuple):
                         unlisted=change.unlisted,
                     )
                 )
+            found += [
+                SetRuleStep(
+                    type="set-rule",
+                    watchlist=change.name,
+                    rule=name,
+                    claims=wanted.claims,
+                    mode=wanted.mode,
+                    account=change.account,
+                )
+                for name, wanted in change.rules_set.items()
+            ]
         return tuple(found)
 
 
@@ -201,6 +291,9 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
                 reason = f"{excerpt(str(instrument))} is named in {other[1]} and in {mode}"
                 problems.append(SettingProblem(f"watchlists.{name}", reason))
         after |= keys.keys()
+        held_rules = claims.rules.get(name, {})
+        if one.rules or not held_rules:
+            after |= claims.rule_tokens.get(name, frozenset())
         moved = bool(held) and bool(keys) and one.account != claims.accounts.get(name)
         kept = {} if moved else held
         change = WatchlistChange(
@@ -212,25 +305,37 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
                 for key, (_, mode) in keys.items()
                 if isinstance(key, int) and key in kept and kept[key] is not mode
             },
-            deleted=bool(held) and not keys,
+            deleted=bool(held or held_rules) and not (keys or one.rules),
             unlisted=one.unlisted,
             account=one.account,
             moved=moved,
+            rules_set={
+                rule: wanted_rule
+                for rule, wanted_rule in one.rules.items()
+                if moved
+                or rule not in held_rules
+                or held_rules[rule].definition
+                != (wanted_rule.claims, wanted_rule.mode, one.account)
+            },
+            rules_ended=tuple(sorted(held_rules.keys() - one.rules.keys())),
         )
-        if change.added or change.removed or change.changed:
+        if change.something:
             changes.append(change)
     unnamed: dict[str, int] = {}
-    for name, held in claims.watchlists.items():
+    for name in sorted(claims.named()):
         if name in wanted.watchlists:
             continue
+        tokens = claims.all_tokens(name)
         if prune:
-            changes.append(WatchlistChange(name, {}, tuple(sorted(held)), {}, True, False))
+            removed = tuple(sorted(claims.watchlists.get(name, {})))
+            ended = tuple(sorted(claims.rules.get(name, {})))
+            changes.append(WatchlistChange(name, {}, removed, {}, True, False, rules_ended=ended))
         else:
-            after |= held.keys()
-            unnamed[name] = len(held)
+            after |= tokens
+            unnamed[name] = len(tokens)
     if problems:
         raise SettingsError(_bounded(problems))
-    before = {token for held in claims.watchlists.values() for token in held}
+    before = {token for name in claims.named() for token in claims.all_tokens(name)}
     plan = Plan(tuple(changes), unnamed, len(before | claims.settings_tokens), len(after))
     _check_size(plan)
     return plan
@@ -240,17 +345,33 @@ def of_claims(claims: Claims) -> dict[str, Any]:
     """Return the file's value for what the watchlists claim now; planning it changes nothing."""
     names = _Symbols(claims)
     watchlists: dict[str, dict[str, Any]] = {}
-    for name, held in sorted(claims.watchlists.items()):
+    for name in sorted(claims.named()):
+        held, rules = claims.watchlists.get(name, {}), claims.rules.get(name, {})
         modes: dict[str, Any] = {}
-        if name in claims.accounts:
-            modes["account"] = claims.accounts[name]
+        account = claims.accounts.get(name) if held else _account_of(rules)
+        if account is not None:
+            modes["account"] = account
         for mode in sorted(set(held.values()), key=lambda one: -one.rank):
             modes[mode.value] = sorted(
                 (names.written(token) for token, one in held.items() if one is mode),
                 key=lambda instrument: (isinstance(instrument, int), str(instrument)),
             )
+        if rules:
+            modes["rules"] = {
+                rule: {
+                    "mode": one.mode.value,
+                    "claims": one.rule.model_dump(mode="json", exclude_defaults=True),
+                }
+                for rule, one in sorted(rules.items())
+            }
         watchlists[name] = modes
     return {"watchlists": watchlists}
+
+
+def _account_of(rules: Mapping[str, HeldRule]) -> str | None:
+    """Return the account that all of these rules are on; None where they differ."""
+    accounts = {one.account for one in rules.values()}
+    return accounts.pop() if len(accounts) == 1 else None
 
 
 class _Symbols:
@@ -315,13 +436,17 @@ def _problem(
 ) -> tuple[str, str]:
     """Return the place and the reason of one error of pydantic, in words."""
     place = ".".join(excerpt(str(part)) for part in location[:3])
+    if location[2:3] == ("rules",) and len(location) > 3:
+        return _problem_in_rules(location, kind, message)
     if location[-1:] == ("[key]",):
         return place.removesuffix(".[key]"), (
             "a watchlist's name begins with a letter or digit; then up to 63 letters, digits or "
             ". _ : / -"
         )
     if kind == "extra_forbidden":
-        return place, "is not known here; a watchlist has full, quote, ltp, account and unlisted"
+        return place, (
+            "is not known here; a watchlist has full, quote, ltp, rules, account and unlisted"
+        )
     if kind == "missing":
         return place, "is missing"
     if len(location) > 3 and isinstance(location[3], int):  # an instrument in a list
@@ -335,8 +460,27 @@ def _problem(
     if len(location) == 3 and location[2] in {"full", "quote", "ltp"}:
         return place, f"is to be a list of instruments, {MAX_INSTRUMENTS} at most"
     if kind == "too_long":
+        if len(location) > 2:
+            return place, f"has more than {MAX_RULES} rules"
         return place, f"has more than {MAX_STEPS} watchlists"
     return place, message.removeprefix("Value error, ")
+
+
+def _problem_in_rules(location: tuple[int | str, ...], kind: str, message: str) -> tuple[str, str]:
+    """Return the place and the reason of an error within `rules` of a watchlist."""
+    parts = [excerpt(str(part)) for part in location]
+    if location[-1] == "[key]":
+        return ".".join(parts[:-1]), (
+            "a rule's name begins with a letter or digit; then up to 63 letters, digits or "
+            ". _ : / -"
+        )
+    if len(location) > 5 and location[4] == "claims":
+        del parts[5]  # the kind of rule, which pydantic puts between
+    if kind.startswith("union_tag"):
+        parts.append("type")
+    if kind == "extra_forbidden" and len(location) == 5:
+        return ".".join(parts), "is not known here; a rule has mode and claims"
+    return ".".join(parts), reason_in_rule(kind, parts[-1], message)
 
 
 def _bounded(problems: list[SettingProblem]) -> list[SettingProblem]:

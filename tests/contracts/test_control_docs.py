@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from connector.control.commands import COMMAND, Reply
 from connector.control.parsing import Rejected, parse
+from connector.control.plan import parse_watchlists
 from connector.control.records import SubscriptionRecord
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,6 +36,11 @@ def test_it_is_what_it_says(value):
         assert not isinstance(parse(json.dumps(value).encode(), 10_000), Rejected)
     else:
         assert SubscriptionRecord.model_validate(value)
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL))
+def test_a_file_of_watchlists_is_one(block):
+    assert parse_watchlists(yaml.safe_load(block)).watchlists
 
 
 def test_every_type_and_field_is_described():

@@ -191,7 +191,8 @@ export function view(shown, nowMs) {
   const read = shown.loaded || !shown.clustered;
   plain(byId("watchlists-note"), !read ? "reading kite.subscriptions" : `${count(shown.watchlist_count)} watchlists`);
   fill(byId("watchlists"), shown.watchlists, () => row("", "num", "num", "num"), (tr, one) => {
-    cells(tr, [one.name, count(one.ltp), count(one.quote), count(one.full)]);
+    const rule = one.rule ? `: ${one.rule}${one.problem ? ` (${one.problem})` : ""}` : "";
+    cells(tr, [`${one.name}${rule}`, count(one.ltp), count(one.quote), count(one.full)]);
   });
 
   plain(byId("events-note"), problems.length ? problems.join("; ") : shown.events_of_all ? "newest first, all replicas" : "newest first, this replica");

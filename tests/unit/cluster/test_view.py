@@ -1,4 +1,5 @@
 import json
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,8 @@ from connector.cluster.view import (
     described,
 )
 from connector.control.commands import COMMAND
+from connector.control.expansion import Window
+from connector.control.held_rules import HeldRule
 from connector.control.records import (
     HALT_KEY,
     REPLY_PREFIX,
@@ -22,6 +25,7 @@ from connector.control.records import (
     Remembered,
     Subscription,
 )
+from connector.control.rules import RULE
 from connector.kafka.records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode, TickCount
@@ -203,3 +207,29 @@ def test_a_command_of_one_instrument_or_none():
         ({"type": "refresh-instruments"}, ""),
     ]:
         assert described(COMMAND.validate_python({"id": "x", **fields})) == words
+
+
+def test_a_rule_is_shown_with_what_it_claims_and_what_is_wrong(notes):
+    claims = RULE.validate_python({"type": "option-chain", "underlying": "NIFTY"})
+    held = HeldRule(claims, Mode.FULL, window=Window(date(2026, 12, 1), 25_000.0, None, None))
+    subscribed(notes, 257, 0, 1, **{"w": Mode.LTP, "w#chain": Mode.FULL})
+    notes.add(TOPICS.subscriptions, 0, 0, "@rule:w#chain", held.encoded())
+    waits = HeldRule(claims, Mode.FULL, problem="no price")
+    notes.add(TOPICS.subscriptions, 0, 0, "@rule:v#waits", waits.encoded())
+    notes.add(TOPICS.subscriptions, 0, 0, "@rule:v#none", b"{")
+    seen = notes.seen()
+    what = "options of NIFTY nearest, 10 strikes each way"
+    none = {"ltp": 0, "quote": 0, "full": 0}
+    assert list(seen.watchlists) == [
+        {"name": "v#waits", **none, "rule": what, "problem": "no price"},
+        {"name": "w", **none, "ltp": 1},
+        {"name": "w#chain", **none, "full": 1, "rule": f"{what}, now 25000 of 2026-12-01",
+         "problem": ""},
+    ]  # fmt: skip
+    assert seen.watchlist_count == 2
+    notes.add(TOPICS.subscriptions, 0, 0, "@rule:v#waits", None)
+    assert [one["name"] for one in notes.seen().watchlists] == ["w", "w#chain"]
+    command(notes, id="1", type="set-rule", watchlist="w", rule="chain", claims=claims)
+    assert notes.seen().commands[0]["detail"] == f"w rule chain: {what} as quote"
+    command(notes, id="2", type="delete-rule", watchlist="w", rule="chain")
+    assert notes.seen().commands[0]["detail"] == "w rule chain"

@@ -1,8 +1,10 @@
 import pytest
 
 from connector.control.commands import COMMAND
+from connector.control.held_rules import HeldRule
 from connector.control.plan import Claims, difference, of_claims, parse_watchlists
 from connector.control.records import SubscriptionRecord
+from connector.control.rules import RULE
 from connector.errors import SettingsError
 from connector.kite.wire.models import Mode
 
@@ -117,6 +119,77 @@ def test_a_watchlist_that_moves_to_an_account_is_given_up_and_claimed_as_a_whole
 def test_a_wrong_file_says_where_and_what_is_allowed(value, problem):
     with pytest.raises(SettingsError, match=problem):
         parse_watchlists(value)
+
+
+CHAIN = {"type": "option-chain", "underlying": "NIFTY"}
+FUTURES = {"type": "futures", "exchange": "NFO", "names": ["NIFTY"]}
+RULED = Claims.of(
+    [record(A, {"algo": "full", "algo#chain": "full"}, "NSE:A"), record(B, {"x#near": "quote"})],
+    {
+        "algo#chain": HeldRule(RULE.validate_python(CHAIN), Mode.FULL, problem="why"),
+        "x#near": HeldRule(RULE.validate_python(FUTURES), Mode.QUOTE, "second"),
+    },
+)
+
+
+def test_what_rules_have_is_no_claim_of_the_file_but_takes_room():
+    file = of_claims(RULED)["watchlists"]
+    assert file == {
+        "algo": {"full": ["NSE:A"], "rules": {"chain": {"mode": "full", "claims": CHAIN}}},
+        "x": {"account": "second", "rules": {"near": {"mode": "quote", "claims": FUTURES}}},
+    }
+    plan = planned(file, RULED)
+    assert (plan.changes, plan.before, plan.after) == ((), 2, 2)
+    assert planned({"algo": file["algo"]}, RULED).unnamed == {"x": 1}
+
+
+def test_rules_are_set_where_they_differ_and_ended_where_they_are_left_out():
+    other = {"mode": "ltp", "claims": {**CHAIN, "strikes": 3}}
+    plan = planned({"algo": {"full": [A], "rules": {"new": other}}}, RULED, prune=True)
+    assert steps(plan) == [
+        {"type": "delete-rule", "watchlist": "algo", "rule": "chain"},
+        {"type": "delete", "watchlist": "x"},
+        {
+            "type": "set-rule", "watchlist": "algo", "rule": "new", "mode": "ltp",
+            "claims": {**CHAIN, "strikes": 3},
+        },
+    ]  # fmt: skip
+    assert plan.rules == 1
+    COMMAND.validate_python({"id": "1", "type": "sequence", "steps": plan.steps})
+    changed = planned({"algo": {"full": [A], "rules": {"chain": other}}}, RULED)
+    assert [step["type"] for step in steps(changed)] == ["set-rule"]
+    assert steps(planned({"x": {}}, RULED)) == [{"type": "delete", "watchlist": "x"}]
+
+
+def test_a_watchlist_that_moves_sets_its_rules_anew():
+    rules = {"chain": {"mode": "full", "claims": CHAIN}}
+    plan = planned({"algo": {"account": "second", "full": [A], "rules": rules}}, RULED)
+    assert [step["type"] for step in steps(plan)] == ["delete", "subscribe", "set-rule"]
+    assert {step.account for step in plan.steps[1:]} == {"second"}
+    # without claims of its own, its rules move by themselves
+    near = {"near": {"mode": "quote", "claims": FUTURES}}
+    assert [step["type"] for step in steps(planned({"x": {"rules": near}}, RULED))] == ["set-rule"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ({"a": {"claims": {**CHAIN, "strikes": -1}}}, "a.rules.a.claims.strikes: must be greater"),
+        ({"a": {"claims": {**CHAIN, "expiry": "x"}}}, "a.rules.a.claims.expiry: must be nearest"),
+        ({"a": {"claims": {"type": "all"}}}, "a.rules.a.claims.type: must be one of pattern"),
+        ({"a": {"claims": {**CHAIN, "x": 1}}}, "a.rules.a.claims.x: is not a field of this rule"),
+        ({"a": {"mode": "full"}}, "a.rules.a.claims: is missing"),
+        ({"a": {"claims": CHAIN, "x": 1}}, "a.rules.a.x: is not known here; a rule has mode and"),
+        ({"a": {"claims": CHAIN, "mode": "all"}}, "a.rules.a.mode: must be"),
+        ({"a#b": {"claims": CHAIN}}, "a.rules.a#b: a rule's name begins with a letter"),
+        ({"a": None}, "a.rules.a: "),
+        ([], "a.rules: "),
+        ({str(n): {"claims": CHAIN} for n in range(501)}, "a.rules: has more than 500 rules"),
+    ],
+)
+def test_a_wrong_rule_says_where_and_what_is_allowed(rules, problem):
+    with pytest.raises(SettingsError, match=problem):
+        parse_watchlists({"watchlists": {"a": {"rules": rules}}})
 
 
 def test_problems_are_bounded():
