@@ -116,6 +116,18 @@ class SimulatorConfig(BaseModel):
     slot_release_seconds: NotNegative = Field(
         default=0.1, description="A closed socket counts against its api_key for so long."
     )
+    candle_minutes: int = Field(
+        default=15,
+        ge=1,
+        le=100_000,
+        description="Keep candles of so many minutes of each instrument that trades.",
+    )
+    candle_requests_per_second: int = Field(
+        default=3,
+        ge=1,
+        description="An api_key may ask for candles so many times a second; the next gets "
+        "HTTP 429.",
+    )
     backlog_mib: Positive = Field(
         default=16.0,
         description="Leave packets out, and count them, above so many unsent MiB of a socket.",

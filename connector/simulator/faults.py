@@ -43,6 +43,12 @@ class FaultKind(StrEnum):
     """The next `count` handshakes are answered with HTTP `status`."""
     GATEWAY = "gateway"
     """The next `count` handshakes are answered with HTTP `status` and a page that is not Kite's."""
+    REFUSE_CANDLES = "refuse_candles"
+    """The next `count` requests for candles are answered with HTTP `status`; 403: no right."""
+    NO_CANDLES = "no_candles"
+    """The next `count` answers have no candle."""
+    HALF_CANDLES = "half_candles"
+    """The next `count` answers have the first half of the candles alone."""
     EXPIRE_TOKEN = "expire_token"  # noqa: S105 - the name of a fault
     """The access_token of every api_key ends; sockets that are open stay."""
 
@@ -57,6 +63,9 @@ LASTING = frozenset(
     }
 )
 """Faults that have a duration; the others are over at once."""
+
+OF_CANDLES = frozenset({FaultKind.REFUSE_CANDLES, FaultKind.NO_CANDLES, FaultKind.HALF_CANDLES})
+"""Faults of the historical API, which concern no socket."""
 
 _SHORT = re.compile(
     r"(?P<kind>[a-z_]+)(@(?P<at>\d+(\.\d+)?))?(:(?P<seconds>\d+(\.\d+)?))?(?P<more>(,[a-z_]+=[^,]*)*)"
@@ -86,9 +95,15 @@ class FaultSpec(BaseModel):
     upcoming: bool = Field(
         False, description="A lasting fault meets sockets that open while it lasts, too."
     )
-    count: int = Field(1, ge=1, description="Send so many frames, or refuse so many handshakes.")
+    count: int = Field(
+        1,
+        ge=1,
+        description="Send so many frames, refuse so many handshakes, or spoil so many answers.",
+    )
     status: int = Field(
-        503, description="refuse and gateway answer with this HTTP status, 400 and above."
+        503,
+        description="refuse, gateway and refuse_candles answer with this HTTP status, 400 and "
+        "above.",
     )
     code: int = Field(1011, description="close sends this WebSocket code.")
     text: str = Field(

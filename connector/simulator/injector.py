@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from connector.simulator import wire
 from connector.simulator.access import Access
-from connector.simulator.faults import LASTING, FaultKind, FaultSpec
+from connector.simulator.faults import LASTING, OF_CANDLES, FaultKind, FaultSpec
 from connector.simulator.feed import Feed
+from connector.simulator.historical import HistoricalApi
 from connector.simulator.sockets import SimulatedSocket
 
 GARBAGE_TEXTS = (
@@ -37,11 +38,12 @@ _STAND_IN = wire.quote_packet(408065, 157315, volume=1175986)
 
 
 class Injector:
-    """Starts and ends faults on the sockets of a feed."""
+    """Starts and ends faults on the sockets of a feed, and those of handshakes and candles."""
 
-    def __init__(self, feed: Feed, access: Access) -> None:
+    def __init__(self, feed: Feed, access: Access, historical: HistoricalApi) -> None:
         self._feed = feed
         self._access = access
+        self._historical = historical
         self._timers: set[asyncio.TimerHandle] = set()
         # lasting faults that sockets still to come meet too
         self._upcoming: dict[FaultKind, FaultSpec] = {}
@@ -64,7 +66,7 @@ class Injector:
         """Do one fault now, whatever its `at_seconds`.
 
         Returns:
-            how many sockets it has met; 0 for those that concern handshakes.
+            how many sockets it has met; 0 for those that concern handshakes or candles.
         """
         if spec.kind is FaultKind.REFUSE:
             self._access.refuse_next(spec.status, spec.count)
@@ -72,6 +74,9 @@ class Injector:
         if spec.kind is FaultKind.GATEWAY:
             page = f"<html><head><title>{spec.text}</title></head><body>{spec.text}</body></html>"
             self._access.refuse_next(spec.status, spec.count, page)
+            return 0
+        if spec.kind in OF_CANDLES:
+            self._historical.inject(spec)
             return 0
         if spec.kind is FaultKind.EXPIRE_TOKEN:
             self._access.expire_token()
@@ -114,6 +119,8 @@ class Injector:
                 self._upcoming.pop(ended, None)
         if kind in {None, FaultKind.REFUSE, FaultKind.GATEWAY}:
             self._access.stop_refusing()
+        if kind is None or kind in OF_CANDLES:
+            self._historical.clear(kind)
 
     def close(self) -> None:
         """Forget the ends that are still to come."""

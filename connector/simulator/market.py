@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 
 from connector.kite.wire.models import Exchange, Mode
+from connector.simulator.candles import CandleBook
 from connector.simulator.universe import Listing, Universe
 from connector.simulator.wire import DEPTH, FIELDS, FULL_BYTES, INDEX, INDEX_FULL_BYTES, MAX_UINT32
 
@@ -76,6 +77,10 @@ class Quote:
     def last_price(self) -> float:
         """The last price in rupees."""
         return self._price / self.listing.feed_exchange.divisor
+
+    def note(self, candles: CandleBook, quantity: int, now: int) -> None:
+        """Let the present minute's candle have the trade that was made just now."""
+        candles.add(self.token, now, self._price, 0 if self.index else quantity, self._oi)
 
     def advance(self, row: tuple[int, ...], now: int) -> None:
         """Take one step: `row` is a row of the market's table, `now` epoch seconds."""
@@ -153,10 +158,18 @@ class Quote:
 
 
 class Market:
-    """Quotes by instrument_token, made when first asked for; equal seeds walk alike."""
+    """Quotes by instrument_token, made when first asked for; equal seeds walk alike.
 
-    def __init__(self, universe: Universe, seed: int, now: int) -> None:
+    Args:
+        universe: its instruments.
+        seed: of all chance.
+        now: epoch seconds.
+        candle_minutes: candles of so many minutes are kept of each instrument.
+    """
+
+    def __init__(self, universe: Universe, seed: int, now: int, candle_minutes: int = 15) -> None:
         self.universe = universe
+        self.candles = CandleBook(candle_minutes)
         self.open = True
         self._seed = seed
         self._opened = now
@@ -184,12 +197,17 @@ class Market:
     def advance(self, quote: Quote, now: int) -> None:
         """Move one instrument by one step."""
         row = self._row = self._row + 1 if self._row + 1 < _TABLE_SIZE else 0
-        quote.advance(self._rows[row], now)
+        step = self._rows[row]
+        quote.advance(step, now)
+        # a third of the updates change the book alone
+        if step[1] or quote.index:
+            quote.note(self.candles, step[1], now)
 
     def trade(self, quote: Quote, price: float, quantity: int, now: int) -> None:
         """Trade one instrument at a price in rupees; raises as `Quote.trade` does."""
         row = self._rows[quote.token % _TABLE_SIZE]
         quote.trade(price, (0, quantity, 0, *row[3:]), now)
+        quote.note(self.candles, quantity, now)
 
     def set_open(self, *, is_open: bool) -> None:
         """Open or shut the market; shut, every book is empty."""

@@ -1,4 +1,4 @@
-"""The REST side: login, instruments and orders, with Kite's errors."""
+"""The REST side: login, instruments, orders and candles, with Kite's errors."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class KiteRestApi:
             web.get("/user/profile", self._profile),
             web.get("/instruments", self._instruments),
             web.get("/instruments/{exchange}", self._instruments),
+            web.get("/instruments/historical/{token}/{interval}", self._candles),
             web.get("/orders", self._orders),
             web.get("/orders/{order_id}", self._order_history),
             web.post("/orders/{variety}", self._place_order),
@@ -127,6 +128,11 @@ class KiteRestApi:
             text = _only(exchange, text)
         body = gzip.compress(text.encode(), compresslevel=5, mtime=0)
         return body, f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
+
+    async def _candles(self, request: web.Request) -> web.StreamResponse:
+        api_key, match = self._account(request).api_key, request.match_info
+        historical = self._server.historical
+        return answer(historical.answer(api_key, match["token"], match["interval"], request.query))
 
     async def _orders(self, request: web.Request) -> web.StreamResponse:
         return answer(self._server.orders.of_user(self._account(request).user_id))

@@ -22,6 +22,7 @@ from connector.simulator.config import SimulatedAccount, SimulatorConfig
 from connector.simulator.faults import FaultKind, FaultSpec
 from connector.simulator.feed import Feed, SeenRequest
 from connector.simulator.flood import FloodResult, flood
+from connector.simulator.historical import HistoricalApi
 from connector.simulator.injector import Injector
 from connector.simulator.market import Market
 from connector.simulator.orders import OrderBook
@@ -57,7 +58,10 @@ class SimulatorServer:
         now = clock()
         today = self.config.today or datetime.fromtimestamp(now, IST).date()
         self.universe = Universe(self.config.instruments, today, listings)
-        self.market = Market(self.universe, self.config.seed, int(now))
+        self.market = Market(self.universe, self.config.seed, int(now), self.config.candle_minutes)
+        self.historical = HistoricalApi(
+            self.market, self.config.candle_requests_per_second, monotonic=time.monotonic
+        )
         self.market.set_open(is_open=self.config.market_open)
         self.access = Access(
             self.config.accounts,
@@ -73,7 +77,7 @@ class SimulatorServer:
         """Updates that were due but left out, since the simulator itself could not keep up."""
         self.replayed: list[ReplayResult] = []
         """What became of each round of `config.replay`."""
-        self._injector = Injector(self.feed, self.access)
+        self._injector = Injector(self.feed, self.access, self.historical)
         self._acceptor = Acceptor(self.config, self.access, self.feed, self._notify)
         self._rest: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -255,6 +259,7 @@ class SimulatorServer:
             "orders": len(self.orders.orders),
             "order_updates": self.feed.order_updates,
             "order_copies": self.feed.order_copies,
+            "candle_requests": self.historical.requests,
             "instruments": len(self.universe),
             "streaming": self.feed.streaming,
             "market_open": self.market.open,

@@ -10,6 +10,7 @@ from connector.simulator.access import Access, RefusedError
 from connector.simulator.config import SimulatedAccount, SimulatorConfig
 from connector.simulator.faults import FaultKind, FaultSpec
 from connector.simulator.feed import Feed
+from connector.simulator.historical import HistoricalApi
 from connector.simulator.injector import GARBAGE_TEXTS, UNKNOWN_SEGMENTS, Injector
 from connector.simulator.market import Market
 from connector.simulator.universe import Universe
@@ -35,7 +36,8 @@ def feed():
 
 @pytest.fixture
 def injector(feed, access):
-    return Injector(feed, access)
+    historical = HistoricalApi(feed.market, 3, monotonic=lambda: 0.0)
+    return Injector(feed, access, historical)
 
 
 def spec(kind, **details):
@@ -134,3 +136,15 @@ async def test_faults_come_at_their_times(injector, feed, monkeypatch):
     # its time, one pass of the loop after the fault, the distance, …
     assert slept == [30, 0, 10, 0]
     assert len(messages(feed.sockets[0])) == 2
+
+
+async def test_faults_of_candles_concern_no_socket(injector, feed):
+    assert await injector.inject(spec("no_candles")) == 0
+    query = {"from": "2026-09-01 10:00:00", "to": "2026-09-01 10:00:59"}
+    feed.market.trade(feed.market.quote(408065), 1500.0, 1, 1_788_237_000)
+    historical = injector._historical
+    asked = [historical.answer("key", "408065", "minute", query)["candles"] for _ in range(2)]
+    assert [len(rows) for rows in asked] == [0, 1]
+    await injector.inject(spec("no_candles"))
+    injector.clear()
+    assert historical.answer("key", "408065", "minute", query)["candles"]
