@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("tick", "order_update", "connection_event", "instrument")
+NAMES = ("tick", "order_update", "connection_event", "instrument", "candle")
 """The Avro schemas, which go to the registry; JSON Schemas never do."""
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
 from connector.kafka.registry import topic_schemas
 from connector.kafka.topics import TopicNames, TopicSpec, topic_specs
-from connector.settings.models import TopicSettings
+from connector.settings.topics import TopicSettings
 
 VERSION: Final = "3.0.0"
 _AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
@@ -47,6 +47,11 @@ _CHANNELS: Final = {
         _INSTRUMENT_KEY,
         "The newest tick of each instrument; only where asked for.",
     ),
+    "backfill": (
+        "candle",
+        _INSTRUMENT_KEY,
+        "Minute candles for the time of a gap; only where asked for.",
+    ),
     "deadletter": (
         "dead_letter",
         "The topic that the bytes were meant for.",
@@ -60,6 +65,7 @@ _OPERATIONS: Final = {
     "subscriptions": "The state of the subscriptions changes, in the transaction of a reply.",
     "instruments": "What differs from the list before is written each morning.",
     "latest": "The newest tick of each instrument is written once an interval.",
+    "backfill": "Candles of the instruments of a gap are written when it has ended.",
     "deadletter": "What cannot become a record is kept here.",
 }
 _INTRODUCTION: Final = (
@@ -77,13 +83,13 @@ def document(
     """Return the document, as JSON has it.
 
     Args:
-        topics: names and shape; `kite.latest` is described whether it is on or not.
+        topics: names and shape; those that are off by default are described, too.
         slots: connections, summed over the api_keys: the partitions of one topic.
         bootstrap_servers: where the brokers are.
         version: of the connector.
     """
     names = TopicNames(topics.prefix)
-    described = topics.model_copy(update={"latest": True})
+    described = topics.model_copy(update={"latest": True, "backfill": True})
     specs = {spec.name: spec for spec in topic_specs(described, slots=slots)}
     channels, operations = {}, {}
     for exchange, topic in names.all_ticks().items():

@@ -45,6 +45,9 @@ _TABLES: Final = {
     ),
     "connection_event": _Table("connection_events", ("slot", "time", "type", "reason"), "time"),
     "instrument": _Table("instruments", ("instrument_token",), None, "kafka_offset"),
+    "candle": _Table(
+        "candles", ("instrument_token", "event_time", "slot", "gap_from"), "event_time"
+    ),
 }
 _VIEW: Final = """\
 CREATE MATERIALIZED VIEW IF NOT EXISTS `%name%_from_queue` TO `%name%` AS

@@ -31,6 +31,7 @@ _SOURCES: Final = {
     "order_update": _Source("orders", "orders", "order_key", "event_time"),
     "connection_event": _Source("connection_events", "events", "slot_key", "time"),
     "instrument": _Source("instruments", "instruments", "token_key", None),
+    "candle": _Source("candles", r"backfill\.1m", "token_key", "event_time"),
 }
 _VERSION_TIME: Final = """\
   -- a row time, for temporal joins; on a replay a deleted row takes its earlier versions along:
@@ -80,8 +81,8 @@ def flink_ddl(
         registry_url: as seen from Flink, with the path of Confluent's API where it has one.
         schema_name: one of `connector.schemas.NAMES`.
         schema: another version of that schema, in place of the shipped one.
-        table: name of the table; `ticks`, `orders`, `connection_events` or `instruments` when not
-            given.
+        table: name of the table; `ticks`, `orders`, `connection_events`, `instruments` or `candles`
+            when not given.
         watermark_seconds: how far behind the newest event time of a partition its records may be.
         idle_timeout_seconds: after it a partition without records holds the watermark no more.
         options: further table options, over those made here; None takes one away.
@@ -141,7 +142,7 @@ def flink_tables(
     prefix: str = "kite",
     options: Mapping[str, str | None] | None = None,
 ) -> str:
-    """A Flink SQL script with a table for ticks, orders, connections' events and instruments.
+    """A Flink SQL script with a table for each schema: ticks, orders, events, and the others.
 
     `options` are those of `flink_ddl`, for each of the tables.
     """

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from connector.kafka.replay import Replay, ReplayedTick
     from connector.kafka.time_order import TimeOrder
     from connector.kafka.topics import TopicNames
-    from connector.settings.models import Settings, TopicSettings
+    from connector.settings.models import Settings
+    from connector.settings.topics import TopicSettings
 
 _SLOWEST: Final = 0.001
 _FASTEST: Final = 1_000_000
@@ -180,7 +181,7 @@ def _target(settings: Settings, prefix: str) -> TopicSettings:
     """
     from pydantic import ValidationError
 
-    from connector.settings.models import TopicSettings
+    from connector.settings.topics import TopicSettings
 
     if prefix == settings.topics.prefix:
         raise _wrong("--into", f"{prefix} is the prefix that is read, or that a connector writes")

@@ -17,7 +17,7 @@ from connector.kite.wire.models import Exchange
 
 OTHER_TOPICS: Final = (
     "orders", "events", "deadletter", "control", "replies", "subscriptions", "instruments",
-    "latest",
+    "latest", "backfill",
 )  # fmt: skip
 """The words for topics that hold no ticks."""
 MAX_PATTERN_CHARACTERS: Final = 64
@@ -120,7 +120,13 @@ class Choice:
         self._exchanges = frozenset(_exchange("--exchange", one.upper()) for one in exchanges)
         self._watchlist = None if watchlist is None else frozenset(watchlist)
         self._ticks = {topic: one.name for one, topic in names.all_ticks().items()}
-        self._keyed = {*self._ticks, names.instruments, names.subscriptions, names.latest}
+        self._keyed = {
+            *self._ticks,
+            names.instruments,
+            names.subscriptions,
+            names.latest,
+            names.backfill,
+        }
         self._unwanted: set[tuple[str, bytes]] = set()
         self.filters = bool(
             self._patterns or self._tokens or self._exchanges or self._watchlist is not None

@@ -222,6 +222,14 @@ class Cluster:
     def subscriptions(self) -> None:
         """Return nothing: `kite.subscriptions` tells, of all slots."""
 
+    def carried(self, slot: int) -> list[int] | None:
+        """Return the instruments of a slot; only a leader that has read its state knows them."""
+        leader = self._leader
+        state = leader.state if leader is not None else None
+        if state is None:
+            return None
+        return [token for token, one in state.subscriptions.items() if one.slot == slot]
+
     def silent_tokens(self, slot: int) -> Collection[int] | None:
         """Return who has sent no packet on a slot's socket; None where it is not this replica's."""
         known = self._slots.get(slot)

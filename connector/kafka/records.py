@@ -24,8 +24,9 @@ from connector.errors import RegistryError
 from connector.kafka.registry import topic_schemas
 from connector.kafka.topics import TopicNames
 from connector.kite.web.instruments import Instrument
+from connector.kite.wire.candles import MINUTE_MS, Candle, Gap
 from connector.kite.wire.event_time import plausible
-from connector.kite.wire.models import ConnectionEvent, Order, TickCount
+from connector.kite.wire.models import ConnectionEvent, Exchange, Order, TickCount
 
 _MAGIC = b"\x00"
 _PREFIX_BYTES = 5
@@ -176,6 +177,44 @@ class InstrumentDecoder:
             )
         except (ValueError, KeyError, TypeError):
             return None
+
+
+class CandleEncoder:
+    """Encodes the candles of gaps.
+
+    Args:
+        topics: whose names the ids are under.
+        schema_ids: topic → id, from `register_schemas`.
+    """
+
+    def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
+        self._prefix = _prefix(schema_ids[topics.backfill])
+        self._schema = fastavro.parse_schema(schemas.load("candle"))
+
+    def encode(
+        self, candle: Candle, gap: Gap, token: int, symbol: str | None, receive_time_us: int
+    ) -> bytes:
+        """Return the framed Candle of an instrument, fetched at `receive_time_us` for a gap."""
+        row = {
+            "event_time": candle.minute * MINUTE_MS,
+            "receive_time_us": receive_time_us,
+            "instrument_token": token,
+            "exchange": Exchange.of(token).name,
+            "tradingsymbol": symbol,
+            "open": candle.open,
+            "high": candle.high,
+            "low": candle.low,
+            "close": candle.close,
+            "volume": candle.volume,
+            "oi": candle.oi,
+            "slot": gap.slot,
+            "session_id": gap.session_id,
+            "gap_from": gap.from_ms,
+            "gap_to": gap.to_ms,
+            "cause": gap.cause,
+            "source": "historical",
+        }
+        return self._prefix + _body(self._schema, row)
 
 
 @dataclass(frozen=True, slots=True)

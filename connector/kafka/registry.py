@@ -18,7 +18,8 @@ from connector import schemas  # type: ignore[attr-defined]  # lies in another f
 from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
 from connector.kafka.registry_client import Registered, RegistryClient, registry_client
 from connector.kafka.topics import TopicNames
-from connector.settings.models import RegistrySettings, TopicSettings
+from connector.settings.models import RegistrySettings
+from connector.settings.topics import TopicSettings
 
 _COMPARED_VERSIONS: Final = 20
 """So many versions of a subject are compared, the newest; each is a request."""
@@ -32,12 +33,14 @@ def topic_schemas(names: TopicNames) -> dict[str, str]:
         names.events: "connection_event",
         names.instruments: "instrument",
         names.latest: "tick",
+        names.backfill: "candle",
     }
 
 
 def unused_topics(names: TopicNames, topics: TopicSettings) -> frozenset[str]:
     """Return the topics of `topic_schemas` that these settings do not have."""
-    return frozenset() if topics.latest else frozenset({names.latest})
+    used = {names.latest: topics.latest, names.backfill: topics.backfill}
+    return frozenset(topic for topic, is_used in used.items() if not is_used)
 
 
 def subject_of(topic: str) -> str:

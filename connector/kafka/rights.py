@@ -31,15 +31,18 @@ class Right(NamedTuple):
     """The operations are in Kafka's spelling: Read, Write, DescribeConfigs and so on."""
 
 
-def rights(name: str, prefix: str, *, latest: bool = False) -> tuple[Right, ...]:
+def rights(
+    name: str, prefix: str, *, latest: bool = False, backfill: bool = False
+) -> tuple[Right, ...]:
     """Every right that the connector and those around it need, and no other.
 
     Args:
         name: of the connector, as in its settings.
         prefix: of its topics.
         latest: whether `topics.latest` is on.
+        backfill: whether `topics.backfill` is on.
     """
-    return tuple(_rights(name, prefix, latest=latest))
+    return tuple(_rights(name, prefix, latest=latest, backfill=backfill))
 
 
 def rights_of(table: Collection[Right], *principals: Principal) -> list[Right]:
@@ -47,14 +50,15 @@ def rights_of(table: Collection[Right], *principals: Principal) -> list[Right]:
     return [right for right in table if right.principal in principals]
 
 
-def _rights(name: str, prefix: str, *, latest: bool) -> Iterator[Right]:
+def _rights(name: str, prefix: str, *, latest: bool, backfill: bool) -> Iterator[Right]:
     names = TopicNames(prefix)
     group = cluster_group(name, prefix)
     write, both = ("Write", "DescribeConfigs"), ("Read", "Write", "DescribeConfigs")
 
     yield Right("connector", "topic", names.ticks_prefix, True, both)
     yield Right("connector", "topic", names.orders, False, both)
-    yield Right("connector", "topic", names.events, False, write)
+    # the gaps that are to be mended are read there, whoever told of them
+    yield Right("connector", "topic", names.events, False, both if backfill else write)
     yield Right("connector", "topic", names.deadletter, False, write)
     yield Right("connector", "topic", names.instruments, False, both)
     yield Right("connector", "topic", names.subscriptions, False, both)
@@ -62,6 +66,8 @@ def _rights(name: str, prefix: str, *, latest: bool) -> Iterator[Right]:
     yield Right("connector", "topic", names.replies, False, write)
     if latest:
         yield Right("connector", "topic", names.latest, False, write)
+    if backfill:
+        yield Right("connector", "topic", names.backfill, False, both)
     yield Right("connector", "group", group, False, ("Read",))
     transactional_id = leader_transactional_id(name, prefix)
     yield Right("connector", "transactional id", transactional_id, False, ("Write",))
@@ -74,4 +80,6 @@ def _rights(name: str, prefix: str, *, latest: bool) -> Iterator[Right]:
     yield Right("consumer", "topic", names.events, False, ("Read",))
     if latest:
         yield Right("consumer", "topic", names.latest, False, ("Read",))
+    if backfill:
+        yield Right("consumer", "topic", names.backfill, False, ("Read",))
     yield Right("consumer", "group", CONSUMER_GROUPS, True, ("Read",))

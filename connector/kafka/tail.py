@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
@@ -74,6 +74,7 @@ async def tail(
     wanted: RecordFilter | None = None,
     timeout_seconds: float = 10.0,
     name: str = DEFAULT_NAME,
+    caught_up: Callable[[], None] | None = None,
 ) -> AsyncIterator[TailRecord]:
     """Yield the records of `topics`, each partition in order.
 
@@ -88,6 +89,7 @@ async def tail(
         wanted: only the records that this chooses.
         timeout_seconds: for the brokers to answer at first.
         name: the connector's, with which the reader's group begins.
+        caught_up: called once, behind the last record that was there when the reading began.
 
     Raises:
         BrokerUnreachableError: no broker answers.
@@ -100,6 +102,9 @@ async def tail(
         while follow or reader.unfinished:
             for record in await asyncio.to_thread(decoding.read):
                 yield record
+            if caught_up is not None and not reader.unfinished:
+                caught_up()
+                caught_up = None
     finally:
         await asyncio.to_thread(decoding.close)
 

@@ -30,7 +30,8 @@ from connector.errors import BrokerUnreachableError, TopicError
 from connector.kafka.config import ClientLog, client_properties, is_embedded, refused_properties
 from connector.kafka.diagnosis import Complaints
 from connector.kite.wire.models import Exchange
-from connector.settings.models import KafkaSettings, TopicSettings
+from connector.settings.models import KafkaSettings
+from connector.settings.topics import TopicSettings
 
 USUAL_REPLICATION = 3
 """Replicas of a topic where the settings name no number and there are brokers enough."""
@@ -68,6 +69,7 @@ class TopicNames:
         self.subscriptions = f"{prefix}.subscriptions"
         self.instruments = f"{prefix}.instruments"
         self.latest = f"{prefix}.latest"
+        self.backfill = f"{prefix}.backfill.1m"
         self.deadletter = f"{prefix}.deadletter"
 
     def ticks(self, exchange: Exchange) -> str:
@@ -154,6 +156,7 @@ def topic_specs(
         "cleanup.policy": "compact,delete",
         "retention.ms": str(round(topics.latest_retention_hours * _HOUR_MS)),
     }
+    backfill = kept(topics.backfill_retention_hours)
     return [
         *(
             TopicSpec(name, topics.tick_partitions, kept(topics.tick_retention_hours))
@@ -178,6 +181,7 @@ def topic_specs(
         # as many as the ticks: the same token is in the same partition of both, for joins
         TopicSpec(names.instruments, topics.tick_partitions, compacted, cleanup_is="exact"),
         *([TopicSpec(names.latest, topics.tick_partitions, latest)] if topics.latest else []),
+        *([TopicSpec(names.backfill, topics.tick_partitions, backfill)] if topics.backfill else []),
         TopicSpec(names.deadletter, 1, kept(topics.deadletter_retention_hours)),
     ]
 

@@ -26,6 +26,7 @@ from connector.control.records import Halt
 from connector.kafka.histogram import Histogram
 from connector.kite.wire.models import ConnectionState
 from connector.service.status import (
+    BackfillStatus,
     ConnectionStatus,
     InstrumentListStatus,
     Latencies,
@@ -222,8 +223,37 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
         "Rows of the instrument master written to kite.instruments, those that changed.",
         status.instruments,
     )
+    if status.backfill is not None:
+        yield from _backfill(status.backfill)
     yield _counter(
         "latest_records", "Records of newest ticks written to kite.latest.", status.latest
+    )
+
+
+def _backfill(found: BackfillStatus) -> Iterator[Metric]:
+    yield _gauge(
+        "backfill_gaps_waiting",
+        "Gaps whose candles are still to be fetched. Known to the leader alone.",
+        found.gaps_waiting,
+    )
+    yield _counter(
+        "backfill_gaps_ended",
+        "Gaps that were dealt with, whatever candles could be had.",
+        found.gaps_ended,
+    )
+    yield _counter(
+        "backfill_candles", "Candles of gaps written to kite.backfill.1m.", found.candles
+    )
+    yield _counters(
+        "backfill_instruments_lacking",
+        "Instruments of gaps for which candles could not be had; kite.events has the reasons.",
+        ["reason"],
+        [([reason], count) for reason, count in found.lacking.items()],
+    )
+    yield _counter(
+        "backfill_rows_refused",
+        "Rows of Kite's answers that are no candles of what was asked for.",
+        found.rows_refused,
     )
 
 

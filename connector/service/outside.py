@@ -28,7 +28,11 @@ from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.credentials import Credentials
 from connector.kite.web.instruments import InstrumentMaster
+from connector.kite.web.pace import INTERVAL_SECONDS, Pace
 from connector.kite.web.rest import KiteRest
+from connector.service.backfill import POLL_SECONDS
+from connector.service.gap_mender import AGAIN_SECONDS
+from connector.service.gap_mender import PAUSE_SECONDS as PAUSES_FOR_CANDLES
 from connector.service.order_reconciler import PAUSE_SECONDS, SETTLE_SECONDS
 from connector.settings.models import Settings
 
@@ -51,6 +55,10 @@ class Outside:
     silent_seconds = SILENT_SECONDS
     orders_settle_seconds = SETTLE_SECONDS
     orders_pause_seconds = PAUSE_SECONDS
+    rest_interval_seconds = INTERVAL_SECONDS
+    backfill_poll_seconds = POLL_SECONDS
+    backfill_pause_seconds = PAUSES_FOR_CANDLES
+    backfill_again_seconds = AGAIN_SECONDS
     last_words_seconds = 2.0
     """What the end itself loses has so long to be reported."""
     release_min_seconds = 1.0
@@ -60,6 +68,7 @@ class Outside:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.topics = TopicNames(settings.topics.prefix)
+        self._paces: dict[str, Pace] = {}
 
     def producer(
         self,
@@ -156,6 +165,39 @@ class Outside:
             name=self.settings.name,
         )
 
+    def events_since(
+        self, time_ms: int, caught_up: Callable[[], None]
+    ) -> AsyncIterator[TailRecord]:
+        """Read the topic of events on from a time, UTC milliseconds.
+
+        Args:
+            time_ms: where it begins.
+            caught_up: called when all that was there is read.
+        """
+        return tail(
+            self.settings.kafka,
+            self.settings.registry,
+            self.topics,
+            [self.topics.events],
+            start=Since(time_ms=time_ms),
+            timeout_seconds=self.try_seconds,
+            name=self.settings.name,
+            caught_up=caught_up,
+        )
+
+    def candles_since(self, time_ms: int) -> AsyncIterator[TailRecord]:
+        """Read what the topic of candles has of a time on, UTC milliseconds, to its end."""
+        return tail(
+            self.settings.kafka,
+            self.settings.registry,
+            self.topics,
+            [self.topics.backfill],
+            start=Since(time_ms=time_ms),
+            follow=False,
+            timeout_seconds=self.try_seconds,
+            name=self.settings.name,
+        )
+
     async def orders_of(self, credentials: Credentials) -> list[Any]:
         """Ask for an account's orders of the day; `KiteRest.orders` has the errors."""
         async with self.rest(credentials) as rest:
@@ -183,11 +225,15 @@ class Outside:
         return InstrumentMaster(rows) if rows else None
 
     def rest(self, credentials: Credentials) -> KiteRest:
-        """Open Kite's REST API with an account's present token; to be entered."""
+        """Open Kite's REST API with an account's present token; to be entered.
+
+        All calls of an account keep one pace, whatever they are for.
+        """
         return KiteRest(
             self.settings.feed.rest,
             api_key=credentials.api_key,
             access_token=credentials.access_token(),
+            pace=self._paces.setdefault(credentials.name, Pace(self.rest_interval_seconds)),
         )
 
     async def send_last(self, records: Sequence[Record]) -> bool:

@@ -104,6 +104,8 @@ class Pipeline:
         """The newest events, each with the account's name."""
         self.instruments = 0
         """Records of the instrument master, tombstones too."""
+        self.candles = 0
+        """How many candles of gaps were written."""
         self.rejected: Counter[str] = Counter()
         self.exchange_to_receive = Histogram(SECONDS)
         self.receive_to_produce = Histogram(MILLISECONDS)
@@ -133,6 +135,10 @@ class Pipeline:
         self._symbols = symbols
         for slot in self._slots.values():
             slot.transcoder.set_symbols(symbols)
+
+    def symbol(self, token: int) -> str | None:
+        """Return a token's tradingsymbol of today; None where the list has none."""
+        return self._symbols.get(token)
 
     def count_ticks(self) -> None:
         """Write a count of each open session when a minute has begun; to be called each second."""
@@ -231,6 +237,13 @@ class Pipeline:
             self.instruments += 1
             self.producer.produce(self.topics.instruments, value, key, timestamp_ms)
 
+    def take_candles(self, key: bytes, values: Iterable[bytes]) -> None:
+        """Write candles of one instrument."""
+        timestamp_ms = self.time_us() // 1000
+        for value in values:
+            self.candles += 1
+            self.producer.produce(self.topics.backfill, value, key, timestamp_ms)
+
     def take_meta(self, data: object) -> None:
         """Note which list of instruments the feed calls the present one; undocumented."""
         etag = data.get("etag") if isinstance(data, Mapping) else None
@@ -277,7 +290,7 @@ class Pipeline:
     def received(self) -> int:
         """How many records were handed to the producer, each for something received."""
         packets = sum(slot.transcoder.packets for slot in self._slots.values())
-        others = self.orders + self.texts + self.events + self.instruments
+        others = self.orders + self.texts + self.events + self.instruments + self.candles
         return packets + others + self.latest_written
 
     @property

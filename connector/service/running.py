@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,14 @@ from connector.cluster.layout import slots_by_account
 from connector.codec import Transcoder
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import all_written
-from connector.kafka.records import InstrumentEncoder, RecordEncoder
+from connector.kafka.records import CandleEncoder, InstrumentEncoder, RecordEncoder
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import Handler
+from connector.kite.wire.candles import Candle, Gap
 from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.service.backfill import Backfill
+from connector.service.gap_mender import Counts, GapMender
 from connector.service.instruments import Instruments
 from connector.service.latest import Latest
 from connector.service.order_deduplicator import OrdersTopic
@@ -88,6 +91,10 @@ class Running:
             for number, account in enumerate(settings.accounts):
                 slot = number * MAX_CONNECTIONS_PER_KEY
                 self._reconcilers[slot] = self._reconciler(outside, slot, credentials[account.name])
+        self.backfill: Backfill | None = None
+        """None where no candles are fetched for gaps."""
+        if settings.topics.backfill:
+            self.backfill = self._backfill(outside, credentials, schema_ids)
         self.instruments: Instruments | None = None
         """None where the settings load no list."""
         if settings.instrument_master.load:
@@ -108,6 +115,8 @@ class Running:
         if self.pipeline.latest is not None:
             works.append(("latest", self.pipeline.latest.run()))
         works += [(f"orders-{slot}", one.run()) for slot, one in self._reconcilers.items()]
+        if self.backfill is not None:
+            works.append(("backfill", self.backfill.run()))
         return [*works, ("orders", self.orders.run())] if self._clustered else works
 
     async def list_tried(self) -> None:
@@ -158,6 +167,52 @@ class Running:
             clock=outside.clock,
             settle_seconds=outside.orders_settle_seconds,
             pause_seconds=outside.orders_pause_seconds,
+        )
+
+    def _backfill(
+        self,
+        outside: Outside,
+        credentials: Mapping[str, Credentials],
+        schema_ids: Mapping[str, int],
+    ) -> Backfill:
+        settings, counts, producer = outside.settings.backfill, Counts(), self._producer
+        encoder = CandleEncoder(outside.topics, schema_ids)
+
+        def write(gap: Gap, token: int, candles: Sequence[Candle]) -> None:
+            symbol, now_us = self.pipeline.symbol(token), self._clock.time_us()
+            self.pipeline.take_candles(
+                b"%d" % token,
+                [encoder.encode(one, gap, token, symbol, now_us) for one in candles],
+            )
+
+        def mender(account: str) -> GapMender:
+            return GapMender(
+                settings,
+                lambda: outside.rest(credentials[account]),
+                may_write=lambda: producer.broker_reachable and not producer.counts.spooled,
+                write=write,
+                settled=lambda: self.drained(0),
+                tell=self.event,
+                counts=counts,
+                clock=outside.clock,
+                pause_seconds=outside.backfill_pause_seconds,
+                again_seconds=outside.backfill_again_seconds,
+                poll_seconds=outside.backfill_poll_seconds,
+            )
+
+        slots: dict[str, list[int]] = {}
+        for slot, account in self._accounts.items():
+            slots.setdefault(account, []).append(slot)
+        return Backfill(
+            settings,
+            [(numbers, mender(account)) for account, numbers in slots.items()],
+            read_events=outside.events_since,
+            read_candles=outside.candles_since,
+            carried=self._owner.carried,
+            leads=lambda: self._owner.leads,
+            counts=counts,
+            clock=outside.clock,
+            poll_seconds=outside.backfill_poll_seconds,
         )
 
     def _opened(self, slot: int, session_id: int) -> None:

@@ -77,6 +77,9 @@ class SlotOwner(Protocol):
     def subscriptions(self) -> Mapping[int, Subscription] | None:
         """Return what is subscribed, by token; None where `kite.subscriptions` tells."""
 
+    def carried(self, slot: int) -> Sequence[int] | None:
+        """Return the instruments of a slot; None where only a leader knows them, and not yet."""
+
     def silent_tokens(self, slot: int) -> Collection[int] | None:
         """Return who has sent no packet on a slot's socket; None where it is not this process's."""
 
@@ -264,6 +267,10 @@ class StaticSlots:
             for token, slot in self._slot_of.items()
             if token in wanted
         }
+
+    def carried(self, slot: int) -> Sequence[int]:
+        """Return the instruments of a slot."""
+        return [token for token, where in self._slot_of.items() if where == slot]
 
     def silent_tokens(self, slot: int) -> Collection[int] | None:
         """Return who has sent no packet on a slot's socket; None where it has none here."""

@@ -155,6 +155,22 @@ class InstrumentListStatus:
 
 
 @dataclass(frozen=True)
+class BackfillStatus:
+    """The candles that are fetched for gaps; the leader fetches them, all others have none."""
+
+    gaps_waiting: int = 0
+    """How many gaps wait, or are being mended."""
+    gaps_ended: int = 0
+    """How many gaps were dealt with, whatever could be had."""
+    candles: int = 0
+    """How many candles were written."""
+    rows_refused: int = 0
+    """How many rows of Kite's answers were no candles of what was asked for."""
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    """How many instruments of gaps lack candles, by why: those of `kite.events`."""
+
+
+@dataclass(frozen=True)
 class Latencies:
     """How long things take, in seconds."""
 
@@ -200,6 +216,8 @@ class ServiceStatus:
     """How many records of the instrument master were written, where they changed."""
     latest: int = 0
     """How many records of newest ticks were written."""
+    backfill: BackfillStatus | None = None
+    """The candles for gaps; None where none are fetched."""
     unresolved: Sequence[str] = ()
     """The instruments of the settings that have no connection, each with the reason."""
     instrument_list: InstrumentListStatus | None = None
@@ -240,6 +258,8 @@ class ServiceStatus:
         document["producer"] = dataclasses.asdict(self.producer)
         if self.instrument_list is not None:
             document["instrument_list"] = dataclasses.asdict(self.instrument_list)
+        if self.backfill is not None:
+            document["backfill"] = dataclasses.asdict(self.backfill)
         document["ready"] = self.ready
         document["ticks_per_second"] = round(self.ticks_per_second, 1)
         document["latency_seconds"] = {

@@ -150,6 +150,7 @@ class Reporter:
             status,
             **self._received(running.pipeline, status.latencies),
             instrument_list=instruments.list.status() if instruments is not None else None,
+            backfill=running.backfill.status() if running.backfill is not None else None,
         )
 
     def _received(self, pipeline: Pipeline, latencies: Latencies) -> dict[str, Any]:

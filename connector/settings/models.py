@@ -29,13 +29,13 @@ from connector.settings.oauth import OAuthSettings
 from connector.settings.section import (
     BrokerList,
     FilePath,
-    Hours,
     HttpUrl,
     Section,
     WebSocketUrl,
     checked_url,
     clean,
 )
+from connector.settings.topics import BackfillSettings, TopicSettings
 
 DEFAULT_NAME: Final = "kite-connector"
 """The default name of a connector, and so of its cluster."""
@@ -269,73 +269,6 @@ class KafkaSettings(Section):
         return self
 
 
-class TopicSettings(Section):
-    """The names and the shape of the topics."""
-
-    prefix: str = Field(
-        "kite",
-        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,100}$",
-        description="First part of every topic's name.",
-    )
-    create: bool = Field(
-        True, description="Create the topics that are missing; false only checks them."
-    )
-    replication_factor: int | None = Field(
-        None,
-        ge=1,
-        le=32767,
-        description="Topics are created with so many replicas; null: 3, less with fewer brokers.",
-    )
-    min_insync_replicas: int | None = Field(
-        None,
-        ge=1,
-        description="Created with this min.insync.replicas; null: replicas less 1, at least 1.",
-    )
-    tick_partitions: int = Field(
-        6,
-        ge=1,
-        le=10_000,
-        description="Each kite.ticks.<exchange> is created with so many partitions.",
-    )
-    order_partitions: int = Field(
-        3, ge=1, le=10_000, description="kite.orders is created with so many partitions."
-    )
-    tick_retention_hours: Hours = Field(
-        72.0, description="Each kite.ticks.<exchange> keeps its records for so many hours."
-    )
-    order_retention_hours: Hours = Field(
-        720.0, description="kite.orders keeps its records for so many hours."
-    )
-    event_retention_hours: Hours = Field(
-        720.0, description="kite.events keeps its records for so many hours."
-    )
-    control_retention_hours: Hours = Field(
-        168.0,
-        description="kite.control and kite.control.replies keep their records for so many hours.",
-    )
-    deadletter_retention_hours: Hours = Field(
-        336.0, description="kite.deadletter keeps its records for so many hours."
-    )
-    latest: bool = Field(
-        False, description="Write each instrument's newest tick to kite.latest, compacted."
-    )
-    latest_interval_seconds: float = Field(
-        5.0,
-        ge=0.1,
-        le=3600.0,
-        description="An instrument has one record in so many seconds in kite.latest, at most.",
-    )
-    latest_retention_hours: Hours = Field(
-        168.0, description="kite.latest forgets what has not ticked for so many hours."
-    )
-
-    @model_validator(mode="after")
-    def _satisfiable(self) -> TopicSettings:
-        if (self.min_insync_replicas or 1) > (self.replication_factor or 32767):
-            raise ValueError("min_insync_replicas must not exceed replication_factor")
-        return self
-
-
 class RegistrySettings(Section):
     """The schema registry, with Confluent's API."""
 
@@ -525,6 +458,7 @@ class Settings(Section):
     )
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    backfill: BackfillSettings = BackfillSettings()
     registry: RegistrySettings = RegistrySettings()
     spool: SpoolSettings = SpoolSettings()
     cluster: ClusterSettings = ClusterSettings()

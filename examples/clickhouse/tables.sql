@@ -275,6 +275,64 @@ SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `
   _timestamp_ms AS `kafka_time`
 FROM `instruments_queue`;
 
+CREATE TABLE IF NOT EXISTS `candles_queue` (
+  `event_time` DateTime64(3, 'UTC'),
+  `receive_time_us` Int64,
+  `instrument_token` Int64,
+  `exchange` String,
+  `tradingsymbol` Nullable(String),
+  `open` Float64,
+  `high` Float64,
+  `low` Float64,
+  `close` Float64,
+  `volume` Int64,
+  `oi` Nullable(Int64),
+  `slot` Int32,
+  `session_id` Nullable(Int64),
+  `gap_from` DateTime64(3, 'UTC'),
+  `gap_to` DateTime64(3, 'UTC'),
+  `cause` String,
+  `source` String
+) ENGINE = Kafka
+SETTINGS
+  kafka_broker_list = 'localhost:9092',
+  kafka_topic_list = 'kite.backfill.1m',
+  kafka_group_name = 'clickhouse-kite-candles',
+  kafka_format = 'AvroConfluent',
+  format_avro_schema_registry_url = 'http://localhost:8081',
+  input_format_avro_allow_missing_fields = 1;
+
+CREATE TABLE IF NOT EXISTS `candles` (
+  `event_time` DateTime64(3, 'UTC'),
+  `receive_time_us` Int64,
+  `instrument_token` Int64,
+  `exchange` String,
+  `tradingsymbol` Nullable(String),
+  `open` Float64,
+  `high` Float64,
+  `low` Float64,
+  `close` Float64,
+  `volume` Int64,
+  `oi` Nullable(Int64),
+  `slot` Int32,
+  `session_id` Nullable(Int64),
+  `gap_from` DateTime64(3, 'UTC'),
+  `gap_to` DateTime64(3, 'UTC'),
+  `cause` String,
+  `source` String,
+  `kafka_topic` LowCardinality(String),
+  `kafka_partition` UInt64,
+  `kafka_offset` UInt64,
+  `kafka_time` Nullable(DateTime64(3))
+) ENGINE = ReplacingMergeTree()
+PARTITION BY toYYYYMMDD(`event_time`, 'Asia/Kolkata')
+ORDER BY (`instrument_token`, `event_time`, `slot`, `gap_from`);
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `candles_from_queue` TO `candles` AS
+SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `kafka_offset`,
+  _timestamp_ms AS `kafka_time`
+FROM `candles_queue`;
+
 -- Bars of one minute, which a repeated tick leaves as they are: read them from `bars`.
 CREATE TABLE IF NOT EXISTS `bar_states` (
   `instrument_token` Int64,

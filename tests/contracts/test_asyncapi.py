@@ -83,8 +83,9 @@ def test_every_reference_leads_somewhere():
 
 
 def test_every_topic_is_a_channel_with_its_schema():
+    settings = TopicSettings(latest=True, backfill=True)
     whole = made(latest=True)
-    specs = {spec.name: spec for spec in topic_specs(TopicSettings(latest=True), slots=3)}
+    specs = {spec.name: spec for spec in topic_specs(settings, slots=3)}
     assert {channel["address"] for channel in whole["channels"].values()} == set(specs)
     for channel in whole["channels"].values():
         assert channel["bindings"]["kafka"]["partitions"] == specs[channel["address"]].partitions

@@ -60,15 +60,16 @@ def test_every_avro_topic_has_a_schema():
         "kite.events": "connection_event",
         "kite.instruments": "instrument",
         "kite.latest": "tick",
+        "kite.backfill.1m": "candle",
     }
 
 
-@pytest.mark.parametrize("latest", [True, False])
-async def test_a_topic_that_the_settings_do_not_have_needs_no_schema(registry, latest):
+@pytest.mark.parametrize(("latest", "backfill"), [(True, False), (False, True)])
+async def test_a_topic_that_the_settings_do_not_have_needs_no_schema(registry, latest, backfill):
     given = RegistrySettings(url=registry.url)
-    without = unused_topics(NAMES, TopicSettings(latest=latest))
+    without = unused_topics(NAMES, TopicSettings(latest=latest, backfill=backfill))
     ids = await register_schemas(given, NAMES, without=without)
-    assert (NAMES.latest in ids) is latest
+    assert (NAMES.latest in ids, NAMES.backfill in ids) == (latest, backfill)
     states = await check_schemas(given, NAMES, without=without)
     assert {status.topic for status in states} == set(ids)
 

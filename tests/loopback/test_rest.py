@@ -232,3 +232,25 @@ async def test_a_host_that_no_resolver_is_asked_for():
     async with KiteRest("http://rest..example", api_key="simulated_key", attempts=1) as client:
         with pytest.raises(FeedUnreachableError, match=r"http://rest\.\.example: "):
             await client.instruments()
+
+
+async def test_candles_are_those_of_the_market_within_kites_limits(server, http):
+    now = server.clock()
+    for price in (1500.0, 1510.0):
+        await server.trade(408065, price, 5)
+    minute = int(now) // 60
+    async with rest(server, access_token="simulated_token") as client:
+        rows = await client.candles(408065, minute, minute + 1)
+        assert rows[0][1] == 1500.0
+        assert rows[-1][4] == 1510.0
+        assert sum(row[5] for row in rows) == 10
+        for _ in range(2):
+            await client.candles(408065, minute, minute)
+        with pytest.raises(RestError, match="429"):
+            await client.candles(408065, minute, minute)
+        await server.inject("refuse_candles", status=403)
+        with pytest.raises(RestError, match="403 PermissionException"):
+            await client.candles(408065, minute, minute)
+    async with rest(server, access_token="wrong") as client:
+        with pytest.raises(RestTokenError):
+            await client.candles(408065, minute, minute)

@@ -1,6 +1,7 @@
 """Everything around the service, in one process: simulator, broker and schema registry."""
 
 import contextlib
+import time
 from collections import defaultdict
 
 from connector.cluster.layout import partitions
@@ -91,16 +92,17 @@ def raw_settings(simulator, broker, registry, **changes):
 
 
 @contextlib.asynccontextmanager
-async def stack(simulator=None, **changes):
+async def stack(simulator=None, clock=time.time, **changes):
     """Open everything but the service.
 
     Args:
+        clock: UTC seconds, of the simulator.
         simulator: its configuration; one that moves only when told to when not given.
         changes: parts of the settings that are other than usual.
     """
     config = simulator or SimulatorConfig(stepped=True, instruments=200)
     specs = {}
-    async with SimulatorServer(config) as server, EmbeddedRegistry() as registry:
+    async with SimulatorServer(config, clock=clock) as server, EmbeddedRegistry() as registry:
         with EmbeddedBroker() as broker:
             settings = Settings.model_validate(raw_settings(server, broker, registry, **changes))
             specs = topic_specs(settings.topics, slots=partitions(settings.accounts))

@@ -5,6 +5,7 @@ from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kite.wire.models import ConnectionState
 from connector.service.status import (
     Accounting,
+    BackfillStatus,
     ConnectionStatus,
     ExchangeStatus,
     InstrumentListStatus,
@@ -46,6 +47,9 @@ def service_status(**changes) -> ServiceStatus:
         "uptime_seconds": 61.5,
         "phase": "running",
         "not_ready": (),
+        "backfill": BackfillStatus(
+            gaps_waiting=2, gaps_ended=3, candles=70, rows_refused=1, lacking={"no_candles": 4}
+        ),
         "connections": (
             ConnectionStatus(
                 slot=0,

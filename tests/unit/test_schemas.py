@@ -61,6 +61,19 @@ VALUES = {
             "exchange": "NFO",
         },
     ],
+    "candle": [
+        {
+            "event_time": AT, "receive_time_us": 5, "instrument_token": 408065, "exchange": "NSE",
+            "open": 1.5, "high": 2.5, "low": 1.0, "close": 2.0, "volume": 7, "slot": 1,
+            "gap_from": AT, "gap_to": AT, "cause": "gap", "source": "historical",
+        },
+        {
+            "event_time": AT, "receive_time_us": 5, "instrument_token": 12345602,
+            "exchange": "NFO", "tradingsymbol": "NIFTY26JAN", "open": 1.5, "high": 2.5, "low": 1.0,
+            "close": 2.0, "volume": 0, "oi": 5, "slot": 1, "session_id": 7, "gap_from": AT,
+            "gap_to": AT, "cause": "dropped", "source": "historical",
+        },
+    ],
     "tick": ticks(
         Transcoder(TOPICS, SCHEMA_IDS, 0),
         ltp(NSE), quote(NSE), full(NSE), index(256265, exchange_timestamp=5),

@@ -1,6 +1,6 @@
-"""The part of Kite's REST API that a feed needs: the day's login, and the list of instruments.
+"""The part of Kite's REST API that a feed needs: login, instruments, orders, candles of a gap.
 
-Source: kite.trade/docs/connect/v3/user, /market-quotes and /exceptions.
+Source: kite.trade/docs/connect/v3/user, /market-quotes, /historical and /exceptions.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -17,8 +18,10 @@ import stamina
 from pydantic import SecretStr
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.kite.clock import IST
 from connector.kite.proxy import ProxyError, proxy_options
 from connector.kite.web.http import BodyError, failure_reason, read_body
+from connector.kite.web.pace import Pace
 from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
 
@@ -29,6 +32,8 @@ _VERSION = "3"
 MAX_ANSWER_BYTES: Final = 2**20
 MAX_ORDERS_BYTES: Final = 16 * 2**20
 """The orders of a day may have so many bytes: some ten thousand of them."""
+MAX_CANDLES_BYTES: Final = 2 * 2**20
+"""The candles of one answer may have so many bytes: more than 20 000 minutes."""
 MAX_LIST_BYTES: Final = 24 * 2**20
 """The list of instruments may have so many bytes, unpacked: it has about 9 MiB, and a list of this
 size fits into the memory that the chart allows."""
@@ -96,6 +101,7 @@ class KiteRest:
         timeout_seconds: for one try, to the last byte; the list gets at least `LIST_SECONDS`.
         attempts: tries in all.
         retry_seconds: the first pause between tries, doubled with each and with jitter.
+        pace: of all calls with this api_key; None: as they come.
     """
 
     def __init__(
@@ -107,6 +113,7 @@ class KiteRest:
         timeout_seconds: float = 15.0,
         attempts: int = 4,
         retry_seconds: float = 0.5,
+        pace: Pace | None = None,
     ) -> None:
         self.root = root.rstrip("/")
         self._api_key = _secret(api_key)
@@ -114,6 +121,7 @@ class KiteRest:
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
         self._retry_seconds = retry_seconds
+        self._pace = pace
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -234,6 +242,40 @@ class KiteRest:
         )
         return _data(answer, list)
 
+    async def candles(
+        self, instrument_token: int, first_minute: int, last_minute: int
+    ) -> list[Any]:
+        """Fetch an instrument's minute candles with their open interest.
+
+        Args:
+            instrument_token: one that lives today.
+            first_minute: in minutes since 1970.
+            last_minute: the same; at most 60 days later.
+
+        Returns:
+            What should be rows, for `parse_candles`: nothing of them is checked.
+
+        Raises:
+            RestTokenError: the session is over.
+            RestError: any other error that Kite answers with; 403: the plan has no such right.
+            FeedUnreachableError: no connection, no answer in time, or one that is cut off.
+        """
+        first, last = (
+            datetime.fromtimestamp(minute * 60, IST) for minute in (first_minute, last_minute)
+        )
+        query = urlencode(
+            # to its last second: the minute that begins there is asked for too
+            {"from": f"{first:%Y-%m-%d %H:%M:00}", "to": f"{last:%Y-%m-%d %H:%M:59}", "oi": "1"}
+        )
+        path = f"/instruments/historical/{instrument_token}/minute?{query}"
+        answer = await self._retried(
+            lambda: self._send("GET", path, max_bytes=MAX_CANDLES_BYTES), _temporary
+        )
+        candles = _data(answer, dict).get("candles")
+        if not isinstance(candles, list):
+            raise RestError(answer.status, "DataException", "the answer has no candles")
+        return candles
+
     async def _retried(
         self, send: Callable[[], Any], again: Callable[[Exception], bool]
     ) -> _Answer:
@@ -270,6 +312,8 @@ class KiteRest:
             headers["Authorization"] = f"token {secrets[0]}:{secrets[1]}"
             hide += secrets
         redactor = Redactor(*hide)
+        if self._pace is not None:
+            await self._pace.turn()
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         try:
             async with (

@@ -460,6 +460,8 @@ class EventType(StrEnum):
         SLOT_STOPPED: of the service: a command closed its socket for the time being.
         SLOT_RESUMED: of the service: a command ended that.
         ORDERS_NOT_RECONCILED: of the service: what became of orders meanwhile is not known.
+        GAP_BACKFILLED: of the service: candles of a gap are in Kafka, as far as they can be had.
+        GAP_NOT_BACKFILLED: of the service: what of a gap's candles cannot be had, and why.
         INSTRUMENT_EXPIRED: of the service: an instrument is no longer listed.
         INSTRUMENT_CHANGED: of the service: a token means another instrument.
         INSTRUMENT_LIST_HELD_BACK: of the service: a list differs too much from the one before.
@@ -485,6 +487,8 @@ class EventType(StrEnum):
     CLOSED = "closed"
     COUNT = "count"
     ORDERS_NOT_RECONCILED = "orders_not_reconciled"
+    GAP_BACKFILLED = "gap_backfilled"
+    GAP_NOT_BACKFILLED = "gap_not_backfilled"
     SLOT_PAUSED = "slot_paused"
     SLOT_STOPPED = "slot_stopped"
     SLOT_RESUMED = "slot_resumed"

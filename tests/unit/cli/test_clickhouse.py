@@ -58,12 +58,13 @@ def test_what_clickhouse_would_read_wrongly_is_refused(avro, reason):
 def test_each_schema_has_a_queue_over_its_topics_a_table_and_a_view_between_them():
     text = clickhouse_tables("broker:9092", "http://registry:8081", prefix="other")
     queues = re.findall(r"CREATE TABLE IF NOT EXISTS `(\w+)_queue`", text)
-    assert queues == ["ticks", "orders", "connection_events", "instruments"]
+    assert queues == ["ticks", "orders", "connection_events", "instruments", "candles"]
     for name in queues:
         assert f"CREATE TABLE IF NOT EXISTS `{name}` (" in text
         assert f"`{name}_from_queue` TO `{name}` AS" in text
         assert f"kafka_group_name = 'clickhouse-other-{name}'" in text
     assert "kafka_topic_list = 'other.orders'" in text
+    assert "kafka_topic_list = 'other.backfill.1m'" in text
     assert "kafka_topic_list = 'other.ticks.nse,other.ticks.nfo," in text
     assert text.count("input_format_avro_allow_missing_fields = 1") == len(queues)
 

@@ -135,6 +135,7 @@ def test_a_statement_ends_only_where_a_semicolon_ends_a_line():
         "orders",
         "connection_events",
         "instruments",
+        "candles",
     ]
     assert "'other\\.events'" in text
 

@@ -113,7 +113,7 @@ def test_only_the_topics_that_can_have_it_are_read():
 @pytest.mark.parametrize(
     ("words", "filters", "reason"),
     [
-        (["nowhere"], {}, "there are bcd"),
+        (["nowhere"], {}, "there are backfill, bcd"),
         (["replies"], {"tokens": [INFY]}, "cannot be filtered so"),
         (["events"], {"symbols": ["INFY"]}, "cannot be filtered so"),
         (["nfo"], {"tokens": [INFY]}, "no topic has what all the filters ask for"),

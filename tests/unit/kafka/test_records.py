@@ -7,9 +7,15 @@ import fastavro
 import pytest
 
 from connector.errors import RegistryError, RegistryUnreachableError
-from connector.kafka.records import InstrumentEncoder, RecordDecoder, RecordEncoder
+from connector.kafka.records import (
+    CandleEncoder,
+    InstrumentEncoder,
+    RecordDecoder,
+    RecordEncoder,
+)
 from connector.kafka.topics import TopicNames
 from connector.kite.web.instruments import Instrument
+from connector.kite.wire.candles import Candle, Gap
 from connector.kite.wire.models import (
     ConnectionEvent,
     ConnectionState,
@@ -276,3 +282,22 @@ def test_an_id_of_something_else_than_a_schema_is_a_problem_of_the_record(text):
     decoder = RecordDecoder(TOPICS, lambda _: text)
     with pytest.raises(ValueError, match=r"no Avro schema|does not describe"):
         decoder.decode(TOPICS.events, b"\0\0\0\0\7abc")
+
+
+def test_a_candle_comes_back():
+    ids = {TOPICS.backfill: 9}
+    gap = Gap(4, 77, 1_000, 61_000, "dropped")
+    value = CandleEncoder(TOPICS, ids).encode(
+        Candle(29_495_840, 10.0, 12.5, 9.25, 11.0, 7, None), gap, 256265, "NIFTY 50", 5
+    )
+    decoded = RecordDecoder(TOPICS).decode(TOPICS.backfill, value)
+    assert decoded.schema_id == 9
+    row = decoded.value
+    assert row["event_time"] == datetime(2026, 1, 30, 5, 20, tzinfo=UTC)
+    assert (row["exchange"], row["tradingsymbol"], row["oi"]) == ("INDICES", "NIFTY 50", None)
+    assert [row[name] for name in ("open", "high", "low", "close", "volume")] == [
+        10.0, 12.5, 9.25, 11.0, 7,
+    ]  # fmt: skip
+    assert (row["slot"], row["session_id"], row["cause"]) == (4, 77, "dropped")
+    assert (row["gap_from"].timestamp(), row["gap_to"].timestamp()) == (1.0, 61.0)
+    assert row["source"] == "historical"

@@ -30,9 +30,23 @@ def test_what_the_newest_ticks_need_is_what_the_page_says_beside_its_table():
     assert "With `topics.latest` the connector needs Write and DescribeConfigs on `kite.lat" in text
 
 
+def test_what_candles_of_gaps_need_is_what_the_page_says_beside_its_table():
+    more = set(rights("n", "kite", backfill=True)) - set(rights("n", "kite"))
+    assert sorted(as_rows(more)) == [
+        "| connector | topic | `kite.backfill.1m` | Read, Write, DescribeConfigs |",
+        "| connector | topic | `kite.events` | Read, Write, DescribeConfigs |",
+        "| consumer | topic | `kite.backfill.1m` | Read |",
+    ]
+    text = " ".join(PAGE.read_text().split())
+    assert (
+        "With `topics.backfill` the connector needs Read, Write and DescribeConfigs on "
+        "`kite.backfill.1m` and Read on `kite.events` as well"
+    ) in text
+
+
 def test_name_and_prefix_stand_where_the_defaults_do():
-    default = as_rows(rights("kite-connector", "kite", latest=True))
-    other = as_rows(rights("ANY", "market", latest=True))
+    default = as_rows(rights("kite-connector", "kite", latest=True, backfill=True))
+    other = as_rows(rights("ANY", "market", latest=True, backfill=True))
     assert [
         re.sub(r"`kite\b(?!-)", "`market", row).replace("kite-connector:kite", "ANY:market")
         for row in default

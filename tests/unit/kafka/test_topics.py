@@ -37,6 +37,16 @@ def test_every_topic_has_a_spec():
     }
 
 
+def test_topics_that_are_off_by_default():
+    more = specs(latest=True, backfill=True, tick_partitions=5, backfill_retention_hours=2)
+    assert set(more) - set(specs()) == {"kite.latest", "kite.backfill.1m"}
+    candles = more["kite.backfill.1m"]
+    # keyed as ticks are, so that one instrument is in one number of partition of both
+    assert candles.partitions == more["kite.ticks.nse"].partitions == 5
+    assert candles.config["cleanup.policy"] == "delete"
+    assert candles.config["retention.ms"] == str(2 * 3_600_000)
+
+
 def test_only_ticks_begin_like_ticks():
     assert [name for name in specs() if name.startswith("kite.ticks.")] == list(
         TopicNames("kite").all_ticks().values()

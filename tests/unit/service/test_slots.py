@@ -104,6 +104,9 @@ async def test_a_group_on_an_account_is_carried_by_its_slots_alone(open_slots):
     assert {slot: set(desired) for slot, desired in carried(slots).items()} == {
         0: {256265}, 1: {257}, 2: set(), 3: {INFY, SBIN},
     }  # fmt: skip
+    assert [set(slots.carried(slot)) for slot in range(4)] == [
+        {256265}, {257}, set(), {INFY, SBIN},
+    ]  # fmt: skip
     assert slots.unresolved() == ["265: no room, the connections of account b are full"]
     assert slots.subscriptions()[INFY].account == "b"
     assert slots.subscriptions()[257].account is None

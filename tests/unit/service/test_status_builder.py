@@ -143,7 +143,9 @@ def test_a_snapshot_of_everything(settings):
     reporter = reporter_of(settings, Owner([stats]))
     receiving = pipeline()
     reporter._progress.phase = Phase.RUNNING
-    reporter._progress.running = SimpleNamespace(pipeline=receiving, instruments=None)
+    reporter._progress.running = SimpleNamespace(
+        pipeline=receiving, instruments=None, backfill=None
+    )
     reporter._producer.spool_problem = None
     reporter.sample(receiving)
     receiving.handler(0).frame(encode_frame([quote_packet(408065, 1)]), TIME_US)

@@ -9,7 +9,7 @@ import pytest
 import stamina
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
-from connector.kite.web.rest import MAX_ANSWER_BYTES, KiteRest, login_url
+from connector.kite.web.rest import MAX_ANSWER_BYTES, MAX_CANDLES_BYTES, KiteRest, login_url
 from tests.support.echoes import ECHOES, TOKEN, shown_of
 
 GZIPPED = gzip.compress(b"list", mtime=0)
@@ -263,6 +263,48 @@ async def test_an_endless_list_is_not_taken(monkeypatch):
 async def test_an_answer_that_is_far_too_long_is_none():
     with pytest.raises(FeedUnreachableError, match=f"more than {MAX_ANSWER_BYTES} bytes"):
         await client((200, [b" " * 2**16] * 17)).exchange("r", "s")
+
+
+def candles(rows):
+    return json.dumps({"status": "success", "data": {"candles": rows}}).encode()
+
+
+async def test_candles_are_asked_for_by_indias_minutes_with_open_interest():
+    rest = client((200, candles([["2026-01-30T10:50:00+0530", 1, 2, 3, 4, 5, 6]])))
+    minute = 29_495_840  # 2026-01-30 10:50 in India
+    assert await rest.candles(408065, minute, minute + 9) == [
+        ["2026-01-30T10:50:00+0530", 1, 2, 3, 4, 5, 6]
+    ]
+    (call,) = rest._http.calls
+    assert call.url == (
+        "https://api.example/instruments/historical/408065/minute?"
+        "from=2026-01-30+10%3A50%3A00&to=2026-01-30+10%3A59%3A59&oi=1"
+    )
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"data": []}', b'{"data": {"candles": {}}}', b"<html>"])
+async def test_an_answer_without_candles_is_none_of_kites(body):
+    with pytest.raises(RestError, match="DataException"):
+        await client((200, body)).candles(408065, 1, 2)
+
+
+async def test_candles_that_are_far_too_long_are_none():
+    rest = client(*[(200, [b" " * 2**20] * 3)] * 4)
+    assert MAX_CANDLES_BYTES < 3 * 2**20
+    with pytest.raises(FeedUnreachableError, match="bytes"):
+        await rest.candles(408065, 1, 2)
+
+
+async def test_each_try_waits_for_its_turn():
+    rest, turns = client((503, b"busy"), (200, candles([]))), []
+
+    class Pace:
+        async def turn(self):
+            turns.append(len(rest._http.calls))
+
+    rest._pace = Pace()
+    await rest.candles(408065, 1, 2)
+    assert turns == [0, 1]
 
 
 async def test_orders_of_a_day_that_are_far_too_long_are_none(monkeypatch):

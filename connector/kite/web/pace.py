@@ -1,0 +1,45 @@
+"""How fast an api_key may call Kite's REST API: one place for all calls of a process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+INTERVAL_SECONDS: Final = 0.35
+"""Calls of an api_key are so far apart. Kite takes 3 a second of the strictest kind, candles, and
+counts them as they arrive: the network may push two together.
+
+Source: kite.trade/docs/connect/v3/exceptions, "API rate limit".
+"""
+
+
+class Pace:
+    """Gives each call of one api_key its turn, in the order in which they ask.
+
+    Args:
+        interval_seconds: between two calls.
+        monotonic: a clock in seconds.
+        sleep: waits; tests have their own.
+    """
+
+    def __init__(
+        self,
+        interval_seconds: float = INTERVAL_SECONDS,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._interval_seconds = interval_seconds
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._free_at = 0.0
+
+    async def turn(self) -> None:
+        """Wait until the next call may be made."""
+        now = self._monotonic()
+        at = max(now, self._free_at)
+        self._free_at = at + self._interval_seconds
+        if at > now:
+            await self._sleep(at - now)

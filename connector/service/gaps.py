@@ -1,0 +1,160 @@
+"""The gaps that `kite.events` tells of, and which of them wait to be mended. Pure.
+
+The topic is the memory: whoever reads it in order knows what waits, over restarts and replicas. A
+minute of a gap ends with a `gap_backfilled`, whatever could be had for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from connector.kite.clock import IST
+from connector.kite.market_hours import MarketHours
+from connector.kite.wire.candles import Gap
+from connector.kite.wire.models import EventType, Exchange
+
+MAX_DAYS: Final = 60
+"""Kite gives so many days of minutes in an answer; what of a gap is older is left out."""
+MAX_REFUSED: Final = 10_000
+"""So many gaps that found no room are remembered until it is told, the last ones."""
+_DAY: Final = timedelta(days=1)
+_MINUTE: Final = timedelta(minutes=1)
+
+
+class Told(NamedTuple):
+    """What an event says of a gap: that it is there, or that nobody need look at it any more."""
+
+    gap: Gap
+    ended: bool
+
+
+class Gaps:
+    """The gaps that wait, in the order in which they were told of.
+
+    Args:
+        max_gaps: so many may wait.
+    """
+
+    def __init__(self, max_gaps: int) -> None:
+        self._max_gaps = max_gaps
+        self._waiting: dict[Gap, None] = {}
+        self._refused: dict[Gap, None] = {}
+        self._begun: set[Gap] = set()
+        # slot -> until when its ticks were counted last, UTC milliseconds
+        self._counted: dict[int, int] = {}
+
+    def __iter__(self) -> Iterator[Gap]:
+        return iter(list(self._waiting))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def read(self, event: Mapping[str, Any]) -> None:
+        """Note what a record of `kite.events` says; whatever is none of a gap changes nothing."""
+        kind, slot = event.get("type"), event.get("slot")
+        if kind == EventType.COUNT and isinstance(slot, int):
+            counted = milliseconds(event.get("time")) or 0
+            self._counted[slot] = max(counted, self._counted.get(slot, 0))
+        told = self._told(event)
+        if told is None:
+            return
+        if told.ended:
+            self._waiting = self._left(self._waiting, told.gap)
+            self._refused = self._left(self._refused, told.gap)
+        else:
+            parts = [told.gap]
+            for begun in self._begun:
+                # the candles that are being fetched are of whole minutes
+                parts = [left for part in parts for left in part.without(begun)]
+            for part in parts:
+                self._add(part)
+
+    def begin(self, gap: Gap) -> None:
+        """Let nothing be joined to a gap any more: it is being mended."""
+        self._begun.add(gap)
+
+    def end(self, gap: Gap) -> None:
+        """Forget a gap that was begun."""
+        self._waiting.pop(gap, None)
+        self._begun.discard(gap)
+
+    def take_refused(self) -> list[Gap]:
+        """Return gaps that found no room and that nobody told of as left out, and forget them."""
+        refused, self._refused = list(self._refused), {}
+        return refused
+
+    def _left(self, gaps: dict[Gap, None], ended: Gap) -> dict[Gap, None]:
+        """Return what is left of gaps; what is being mended ends by itself."""
+        return {
+            part: None
+            for gap in gaps
+            for part in ([gap] if gap in self._begun else gap.without(ended))
+        }
+
+    def _told(self, event: Mapping[str, Any]) -> Told | None:
+        kind, slot, session_id = event.get("type"), event.get("slot"), event.get("session_id")
+        from_ms, to_ms = milliseconds(event.get("gap_from")), milliseconds(event.get("gap_to"))
+        if not isinstance(slot, int):
+            return None
+        if kind == EventType.GAP and from_ms is None:
+            # who received before is not known, but until when its ticks were counted
+            from_ms = self._counted.get(slot)
+        if kind not in (EventType.GAP, EventType.DROPPED, EventType.GAP_BACKFILLED):
+            return None
+        if from_ms is None or to_ms is None or to_ms < from_ms:
+            return None
+        gap = Gap(slot, session_id, from_ms, to_ms, str(kind))
+        return Told(gap, ended=kind == EventType.GAP_BACKFILLED)
+
+    def _add(self, gap: Gap) -> None:
+        """Let a gap wait; with one of its slot that it touches, as one: its minutes are the same.
+
+        A spool that is full tells of its losses each second, a socket that breaks again and again
+        of a gap each time.
+        """
+        for other in [one for one in self._waiting if one not in self._begun]:
+            joined = other.joined(gap)
+            if joined is not None:
+                del self._waiting[other]
+                gap = joined
+        if len(self._waiting) < self._max_gaps:
+            self._waiting[gap] = None
+        else:
+            self._refused[gap] = None
+            if len(self._refused) > MAX_REFUSED:
+                del self._refused[next(iter(self._refused))]
+
+
+def minutes_of(gap: Gap, exchange: Exchange, hours: MarketHours) -> list[int]:
+    """Return the minutes that a gap touches in which an exchange trades, oldest first.
+
+    Args:
+        gap: its last `MAX_DAYS` count.
+        exchange: whose sessions they are of.
+        hours: of the exchanges.
+    """
+    last = gap.last_minute
+    first = max(gap.first_minute, last - MAX_DAYS * (_DAY // _MINUTE) + 1)
+    day, end = _day(first), _day(last)
+    minutes: list[int] = []
+    while day <= end:
+        for opens, _, closes in hours.day(exchange, day).sessions:
+            begins, ends = (
+                int(datetime.combine(day, time, IST).timestamp()) // 60 for time in (opens, closes)
+            )
+            minutes += range(max(begins, first), min(ends, last + 1))
+        day += _DAY
+    return minutes
+
+
+def _day(minute: int) -> date:
+    return datetime.fromtimestamp(minute * 60, IST).date()
+
+
+def milliseconds(time: object) -> int | None:
+    """Return UTC milliseconds of a time as Avro's reader gives it; None where there is none."""
+    if not isinstance(time, datetime):
+        return None
+    return round(time.timestamp() * 1000)

@@ -1,0 +1,174 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.kite.market_hours import shipped
+from connector.kite.wire.candles import MINUTE_MS, Gap
+from connector.kite.wire.models import Exchange
+from connector.service.gaps import MAX_DAYS, MAX_REFUSED, Gaps, milliseconds, minutes_of
+
+DAY_MS = 1_769_711_400_000  # Friday 2026-01-30, midnight in India
+OPEN_MS = DAY_MS + 10 * 3_600_000
+
+
+def at(ms):
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def event(kind, slot=0, begins=None, ends=None, session_id=1, time=0):
+    return {
+        "type": kind, "slot": slot, "session_id": session_id, "time": at(time),
+        "gap_from": at(begins), "gap_to": at(ends),
+    }  # fmt: skip
+
+
+def ms(minute, second=0):
+    return OPEN_MS + minute * MINUTE_MS + second * 1000
+
+
+def minutes(gaps):
+    return {
+        (gap.slot, minute)
+        for gap in gaps
+        for minute in range(gap.first_minute, gap.last_minute + 1)
+    }
+
+
+def test_gaps_wait_until_their_end_is_told():
+    gaps = Gaps(10)
+    gaps.read(event("gap", 0, ms(1), ms(2)))
+    gaps.read(event("dropped", 1, ms(1), ms(2)))
+    assert [(gap.slot, gap.cause) for gap in gaps] == [(0, "gap"), (1, "dropped")]
+    gaps.read(event("gap_backfilled", 0, ms(1), ms(2)))
+    assert [gap.slot for gap in gaps] == [1]
+    gaps.read(event("gap_not_backfilled", 1, ms(1), ms(2)))
+    assert len(gaps) == 1
+
+
+def test_a_gap_without_a_beginning_begins_with_the_last_count_of_its_slot():
+    gaps = Gaps(10)
+    gaps.read(event("gap", 0, None, ms(9)))
+    assert not len(gaps)  # nobody received before
+    gaps.read(event("count", 1, time=ms(3)))
+    gaps.read(event("count", 0, time=ms(4)))
+    gaps.read(event("count", 0, time=ms(5)))
+    gaps.read(event("gap", 0, None, ms(9)))
+    (gap,) = gaps
+    assert (gap.from_ms, gap.to_ms) == (ms(5), ms(9))
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [
+        {}, {"type": "gap"}, event("gap", None, ms(1), ms(2)), event("gap", 0, ms(2), ms(1)),
+        event("connected", 0, ms(1), ms(2)), event("dropped", 0, None, ms(2)),
+        {**event("gap"), "gap_from": "10:50", "gap_to": 5},
+    ],
+)  # fmt: skip
+def test_what_is_no_gap_changes_nothing(wild):
+    gaps = Gaps(10)
+    gaps.read(wild)
+    assert not len(gaps)
+
+
+def test_a_flood_of_losses_is_one_gap_but_not_with_one_that_is_being_mended():
+    gaps = Gaps(10)
+    gaps.read(event("dropped", 0, ms(0), ms(0, 59)))
+    (begun,) = gaps
+    gaps.begin(begun)
+    for second in range(61, 600):
+        gaps.read(event("dropped", 0, ms(0, second - 1), ms(0, second), session_id=second))
+    first, second = gaps
+    assert first == begun
+    # the minute that is being fetched is fetched once
+    assert (second.first_minute, second.last_minute) == (ms(1) // MINUTE_MS, ms(9) // MINUTE_MS)
+    assert second.session_id == 599
+    gaps.end(begun)
+    assert list(gaps) == [second]
+
+
+def test_more_gaps_than_may_wait_are_left_out_and_told_of_once():
+    gaps = Gaps(2)
+    for slot in range(5):
+        gaps.read(event("gap", slot, ms(1), ms(2)))
+    assert [gap.slot for gap in gaps] == [0, 1]
+    gaps.read(event("gap_backfilled", 2, ms(1), ms(2)))  # of a leader before
+    assert [gap.slot for gap in gaps.take_refused()] == [3, 4]
+    assert gaps.take_refused() == []
+
+
+def test_gaps_without_room_are_remembered_within_a_bound():
+    gaps = Gaps(1)
+    for slot in range(MAX_REFUSED + 5):
+        gaps.read(event("gap", slot, ms(1), ms(2)))
+    refused = gaps.take_refused()
+    assert [len(refused), refused[-1].slot] == [MAX_REFUSED, MAX_REFUSED + 4]
+
+
+told = st.lists(
+    st.tuples(
+        st.sampled_from(["gap", "dropped", "gap_backfilled"]),
+        st.integers(0, 1), st.integers(0, 12), st.integers(0, 4),
+    ),
+    max_size=20,
+)  # fmt: skip
+
+
+@given(told)
+def test_a_minute_waits_if_and_only_if_no_end_of_it_was_told_later(events):
+    gaps, waiting = Gaps(100), set()
+    for kind, slot, begins, length in events:
+        gap = Gap(slot, 1, ms(begins), ms(begins + length, 30), kind)
+        gaps.read(event(kind, slot, gap.from_ms, gap.to_ms))
+        waiting = waiting - minutes([gap]) if kind == "gap_backfilled" else waiting | minutes([gap])
+        found = list(gaps)
+        # joined gaps have what lies between as well, of at most the next minute: none
+        assert minutes(found) == waiting
+        assert sum(len(minutes([one])) for one in found) == len(waiting)
+
+
+def gap_of(begins_ms, ends_ms):
+    return Gap(0, 1, begins_ms, ends_ms, "gap")
+
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("exchange", "begins", "ends", "count"),
+    [
+        (Exchange.NSE, 9.0, 9.5, 15),  # opens at 09:15
+        (Exchange.NSE, 15.25, 16.0, 15),  # ends at 15:30
+        (Exchange.NSE, 16.0, 24 + 24 + 9, 0),  # the evening and a weekend's Saturday
+        (Exchange.MCX, 16.0, 16.5, 30),  # trades in the evening
+        (Exchange.INDICES, 10.0, 10.0, 1),  # a moment is its minute
+    ],
+)
+def test_minutes_are_those_in_which_the_exchange_trades(exchange, begins, ends, count):
+    gap = gap_of(DAY_MS + round(begins * HOUR_MS), DAY_MS + round(ends * HOUR_MS))
+    assert len(minutes_of(gap, exchange, shipped())) == count
+
+
+@given(st.integers(0, 6 * 24 * 60), st.integers(0, 600), st.sampled_from(Exchange))
+def test_minutes_are_those_of_the_gap_in_which_the_market_is_open(begins, length, exchange):
+    gap = gap_of(DAY_MS + begins * MINUTE_MS, DAY_MS + (begins + length) * MINUTE_MS)
+    assert minutes_of(gap, exchange, shipped()) == [
+        minute
+        for minute in range(gap.first_minute, gap.last_minute + 1)
+        if shipped().market_open(exchange, datetime.fromtimestamp(minute * 60, UTC))
+    ]
+
+
+def test_of_a_gap_without_end_the_last_days_count():
+    begins = date(2026, 1, 30) - timedelta(days=900)
+    gap = gap_of(round(datetime(begins.year, 1, 1, tzinfo=UTC).timestamp() * 1000), OPEN_MS)
+    found = minutes_of(gap, Exchange.NSE, shipped())
+    assert found[0] * MINUTE_MS >= OPEN_MS - MAX_DAYS * 86_400_000
+    assert 10_000 < len(found) < MAX_DAYS * 24 * 60
+
+
+def test_a_time_is_one_of_avros():
+    assert milliseconds(at(5)) == 5
+    assert milliseconds(5) is None
