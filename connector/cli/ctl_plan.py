@@ -114,7 +114,7 @@ def export(*, settings: Settings) -> None:
 
     with client(settings) as control:
         subscribed = control.subscribed()
-    document = of_claims(Claims.of(subscribed.records, subscribed.rules))
+    document = of_claims(Claims.of(subscribed.records, subscribed.rules, subscribed.limits))
     typer.echo(f"# what the watchlists claim at revision {subscribed.revision}")
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     typer.echo(printable(text, keep="\n"), nl=False)
@@ -148,7 +148,7 @@ class _Difference:
             if status.revision == subscribed.revision:
                 break
         capacity = None if status.payload is None else status.payload.capacity
-        claims = Claims.of(subscribed.records, subscribed.rules)
+        claims = Claims.of(subscribed.records, subscribed.rules, subscribed.limits)
         return cls(subscribed, capacity, claims, difference(claims, wanted, prune=prune))
 
     def name(self, instrument: int | str) -> str:
@@ -264,6 +264,9 @@ def _print_changes(found: _Difference) -> None:
         ]
         lines += [f"- {found.name(token)}" for token in one.removed]
         lines += _rule_lines(found, one)
+        if one.limits is not None:
+            quota = "none" if one.limits.quota is None else one.limits.quota
+            lines.append(f"~ quota {quota}, priority {one.limits.priority}")
         typer.echo(f"{one.name}{_what_becomes(one)}:")
         for line in lines[:MOST_SHOWN]:
             typer.echo(f"  {printable(line)}")
@@ -307,6 +310,7 @@ def _document(found: _Difference, reply: Reply | None) -> dict[str, Any]:
                     for name, wanted in one.rules_set.items()
                 },
                 "rules_ended": list(one.rules_ended),
+                "limits": None if one.limits is None else one.limits._asdict(),
                 "account": one.account,
                 "moves": one.moved,
                 "ends": one.deleted,

@@ -16,7 +16,7 @@ from connector.redaction import printable, printable_json
 
 if TYPE_CHECKING:
     from connector.control.client import ControlClient
-    from connector.control.commands import RuleStatus
+    from connector.control.commands import RuleStatus, StatusPayload
     from connector.settings.models import Settings
 
 EXIT_REJECTED: Final = 4
@@ -89,6 +89,10 @@ def print_reply(
         table(("instrument", "reason"), [(one.instrument, one.reason) for one in shown])
         if more := len(reply.refused) - len(shown):
             typer.echo(f"and {more} more")
+    for lost in reply.displaced or ():
+        typer.echo(
+            printable(f"{lost.watchlist} loses {lost.instruments} instruments: no room for all")
+        )
     if reply.matched is not None:
         typer.echo(f"it comes to {len(reply.matched)} instruments now:")
         for instrument in reply.matched[:MOST_MATCHED]:
@@ -116,8 +120,21 @@ def print_reply(
                 for slot in payload.slots
             ],
         )
-        table(("watchlist", "instruments"), list(payload.watchlists.items()))
+        _print_watchlists(payload)
         _print_rules(payload.rules)
+
+
+def _print_watchlists(payload: StatusPayload) -> None:
+    limits = payload.limits
+    if not limits:
+        table(("watchlist", "instruments"), list(payload.watchlists.items()))
+        return
+    rows = []
+    for name, count in payload.watchlists.items():
+        own = limits.get(name)
+        quota = "-" if own is None or own.quota is None else own.quota
+        rows.append((name, count, quota, 0 if own is None else own.priority))
+    table(("watchlist", "instruments", "quota", "priority"), rows)
 
 
 def _print_rules(rules: Sequence[RuleStatus]) -> None:

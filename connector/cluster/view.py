@@ -398,6 +398,8 @@ def described(command: Any) -> str:
     if (rule := getattr(command, "rule", None)) is not None:
         claims = getattr(command, "claims", None)
         words.append(f"rule {rule}{f': {told(claims)}' if claims is not None else ''}")
+    if (priority := getattr(command, "priority", None)) is not None:
+        words.append(f"quota {getattr(command, 'quota', None) or 'none'}, priority {priority}")
     if mode := getattr(command, "mode", None):
         words.append(f"as {mode.value}")
     if steps := getattr(command, "steps", None):

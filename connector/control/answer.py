@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from connector.control.commands import Refusal, StatusPayload
+from connector.control.commands import Displaced, Refusal, StatusPayload
 from connector.control.records import Record
 from connector.kite.wire.models import ConnectionEvent
 
@@ -19,6 +19,7 @@ class Answer(NamedTuple):
     payload: StatusPayload | None = None
     extra: tuple[Record, ...] = ()
     events: tuple[ConnectionEvent, ...] = ()
+    displaced: tuple[Displaced, ...] = ()
     matched: tuple[int | str, ...] | None = None
     """The instruments of a rule, of one that is only tried."""
 

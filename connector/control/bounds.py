@@ -44,6 +44,8 @@ MAX_STRIKES: Final = 500
 """An option chain has at most so many strikes below the middle, and as many above."""
 MAX_UNDERLYINGS: Final = 500
 """A rule may name so many underlyings."""
+MAX_PRIORITY: Final = 1000
+"""A watchlist's priority is at most so far from 0, on either side."""
 MAX_RULE_FIELDS: Final = 8
 """A rule of more fields is refused without a look at each of them."""
 STATUS_WATCHLISTS: Final = 1000

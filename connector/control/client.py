@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from connector.control.commands import Command, Reply, Status
 from connector.control.held_rules import HeldRule
+from connector.control.limits import Limits
 from connector.control.records import Subscription, SubscriptionRecord, token_of
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError
@@ -48,6 +49,8 @@ class Subscribed(NamedTuple):
     """Each instrument with its slot, by token."""
     rules: Mapping[str, HeldRule] = MappingProxyType({})
     """The rules of watchlists, by the name under which each claims."""
+    limits: Mapping[str, Limits] = MappingProxyType({})
+    """The limits of watchlists that have any."""
 
     @property
     def records(self) -> list[SubscriptionRecord]:
@@ -143,12 +146,16 @@ class ControlClient:
         payload = last = reply.payload
         if payload is None or last is None:
             return reply
-        watchlists = dict(payload.watchlists)
+        watchlists, limits = dict(payload.watchlists), dict(payload.limits)
         while last is not None and last.after is not None:
             command = Status(id=new_id(), type="status", after=last.after)
             last = self.send(command, timeout_seconds).payload
-            watchlists.update(last.watchlists if last is not None else {})
-        whole = payload.model_copy(update={"watchlists": watchlists, "after": None})
+            if last is not None:
+                watchlists.update(last.watchlists)
+                limits.update(last.limits)
+        whole = payload.model_copy(
+            update={"watchlists": watchlists, "limits": limits, "after": None}
+        )
         return reply.model_copy(update={"payload": whole})
 
     def subscriptions(self) -> dict[int, Carried]:
@@ -175,7 +182,7 @@ class ControlClient:
             token: Carried(subscription.slot, SubscriptionRecord.of(token, subscription))
             for token, subscription in state.subscriptions.items()
         }
-        return Subscribed(state.revision, carried, state.rules)
+        return Subscribed(state.revision, carried, state.rules, state.limits)
 
     def owners(self, name: str) -> dict[int | None, str] | None:
         """Which member of the cluster owns each slot; None as the key: which one leads.

@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from connector.control.bounds import MAX_INSTRUMENTS, MAX_STEPS
+from connector.control.bounds import MAX_CLAIMS, MAX_INSTRUMENTS, MAX_PRIORITY, MAX_STEPS
 from connector.control.records import DIGEST_BYTES, Halt
 from connector.control.rules import Rule, RuleName
 from connector.kite.wire.models import Mode
@@ -104,6 +104,18 @@ Instruments = Annotated[tuple[Instrument, ...], Field(max_length=MAX_INSTRUMENTS
 SomeInstruments = Annotated[
     tuple[Instrument, ...], Field(min_length=1, max_length=MAX_INSTRUMENTS, fail_fast=True)
 ]
+Quota = Annotated[int, Field(strict=True, ge=1, le=MAX_CLAIMS)]
+Priority = Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY)]
+QUOTA: Final = Field(
+    None,
+    description="The watchlist may claim at most so many instruments, with its rules; without it, "
+    "as many as the settings let any.",
+)
+PRIORITY: Final = Field(
+    0,
+    description="When there is no room, instruments give way that only watchlists of lower "
+    "priority claim.",
+)
 ExpiresAt = Annotated[
     int,
     BeforeValidator(_milliseconds),
@@ -198,8 +210,17 @@ class DeleteRuleStep(ChangeBase):
     rule: RuleName = Field(description="The rule's name in its watchlist.")
 
 
+class SetLimitsStep(ChangeBase):
+    """Set how much a watchlist may claim, and how it stands to others when there is no room."""
+
+    type: Literal["set-limits"]
+    watchlist: Claimant
+    quota: Quota | None = QUOTA
+    priority: Priority = PRIORITY
+
+
 class DeleteStep(ChangeBase):
-    """Give up all claims of a watchlist, and end its rules."""
+    """Give up all claims of a watchlist, and end its rules and limits."""
 
     type: Literal["delete"]
     watchlist: Claimant
@@ -225,15 +246,33 @@ class DeleteRule(CommandBase, DeleteRuleStep):
     """End a rule of a watchlist, with what it claims."""
 
 
+class SetLimits(CommandBase, SetLimitsStep):
+    """Set how much a watchlist may claim, and how it stands to others when there is no room."""
+
+
 class Delete(CommandBase, DeleteStep):
-    """Give up all claims of a watchlist, and end its rules."""
+    """Give up all claims of a watchlist, and end its rules and limits."""
 
 
 ChangeStep = Annotated[
-    SubscribeStep | UnsubscribeStep | SetModeStep | SetRuleStep | DeleteRuleStep | DeleteStep,
+    SubscribeStep
+    | UnsubscribeStep
+    | SetModeStep
+    | SetRuleStep
+    | DeleteRuleStep
+    | SetLimitsStep
+    | DeleteStep,
     Field(discriminator="type"),
 ]
-STEP_TYPES: Final = ("subscribe", "unsubscribe", "set-mode", "set-rule", "delete-rule", "delete")
+STEP_TYPES: Final = (
+    "subscribe",
+    "unsubscribe",
+    "set-mode",
+    "set-rule",
+    "delete-rule",
+    "set-limits",
+    "delete",
+)
 
 
 class StepSequence(CommandBase):
@@ -342,6 +381,7 @@ Command = (
     | Replace
     | SetRule
     | DeleteRule
+    | SetLimits
     | Delete
     | StepSequence
     | Reconnect
@@ -424,6 +464,15 @@ class RuleStatus(BaseModel):
     )
 
 
+class LimitsStatus(BaseModel):
+    """The limits of a watchlist in the answer to `status`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quota: int | None = QUOTA
+    priority: int = PRIORITY
+
+
 class StatusPayload(BaseModel):
     """The answer to `status`, as the leader knows it."""
 
@@ -436,6 +485,10 @@ class StatusPayload(BaseModel):
         description="How many instruments each watchlist claims, with its rules."
     )
     rules: tuple[RuleStatus, ...] = Field((), description="All rules; on the first page alone.")
+    limits: dict[str, LimitsStatus] = Field(
+        default_factory=dict,
+        description="The limits of those of these watchlists that have any.",
+    )
     after: str | None = Field(
         None, description="There are more watchlists: ask with this `after` for the next ones."
     )
@@ -443,6 +496,15 @@ class StatusPayload(BaseModel):
     unplaced: int = Field(
         description="How many instruments wait for room; 0 unless an api_key is gone."
     )
+
+
+class Displaced(BaseModel):
+    """A watchlist, or a rule of one, that lost instruments to a command of higher priority."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    watchlist: str
+    instruments: int
 
 
 class Reply(BaseModel):
@@ -464,6 +526,9 @@ class Reply(BaseModel):
     errors: tuple[str, ...] = ()
     dry_run: bool = False
     payload: StatusPayload | None = Field(None, description="The answer to a `status` command.")
+    displaced: tuple[Displaced, ...] | None = Field(
+        None, description="Who lost instruments to the command; 100 watchlists at most."
+    )
     matched: tuple[int | str, ...] | None = Field(
         None, description="The instruments of a rule that `set-rule` only tries (`dry_run`)."
     )

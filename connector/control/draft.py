@@ -28,6 +28,7 @@ from connector.control.commands import (
     Refusal,
     Replace,
     Resume,
+    SetLimitsStep,
     SetModeStep,
     SetRuleStep,
     Status,
@@ -39,6 +40,7 @@ from connector.control.commands import (
 from connector.control.expansion import NO_PRICES
 from connector.control.halts import apply_halt, halt_records
 from connector.control.held_rules import KeepRule, rule_records
+from connector.control.limits import USUAL, Limits, displace, limits_records, together
 from connector.control.placement import even_moves, loads, no_room, waiting_moves
 from connector.control.records import (
     OWN,
@@ -60,7 +62,9 @@ _CLAIMED_BY_TOO_MANY: Final = (
     f"{MAX_CLAIMS_OF_INSTRUMENT} watchlists claim it already, the most that may"
 )
 _UNLISTED: Final = "not in the loaded list of instruments; `unlisted` accepts it all the same"
-_FULL: Final = "may claim {} instruments (cluster.watchlist_max_instruments)"
+_TOO_MANY_WATCHLISTS: Final = (
+    f"watchlist: there are {MAX_WATCHLISTS} already, the most there may be; delete one"
+)
 _TOO_MANY_CLAIMS: Final = f"there are {MAX_CLAIMS} claims already, the most there may be"
 _NOT_MOVED: Final = (
     "account: not all that the watchlist has can be carried there, so nothing was changed"
@@ -92,6 +96,7 @@ class Draft:
         self.halted = before.halted
         self.prices = prices
         self.rules = dict(before.rules)
+        self.limits = dict(before.limits)
 
     @property
     def today(self) -> date:
@@ -108,6 +113,7 @@ class Draft:
                 | DeleteStep()
                 | SetRuleStep()
                 | DeleteRuleStep()
+                | SetLimitsStep()
             ):
                 answer = self._change(command)
                 return answer if command.dry_run else answer._replace(matched=None)
@@ -140,14 +146,28 @@ class Draft:
                 return set_rule(self, step)
             case DeleteRuleStep():
                 return delete_rule(self, step)
+            case SetLimitsStep():
+                return self._set_limits(step)
             case DeleteStep():
                 return self._delete(step.watchlist)
 
+    def _set_limits(self, step: SetLimitsStep) -> Answer:
+        """Set the limits of a watchlist; what it has beyond a quota, it keeps."""
+        limits = Limits(step.quota, step.priority)
+        if limits == USUAL:
+            self.limits.pop(step.watchlist, None)
+        elif step.watchlist not in self.limits and len(self.limits) >= MAX_WATCHLISTS:
+            return Answer(errors=(_TOO_MANY_WATCHLISTS,))
+        else:
+            self.limits[step.watchlist] = limits
+        return Answer(len(self.held_by(step.watchlist)))
+
     def _delete(self, watchlist: str) -> Answer:
-        """End a watchlist with its rules; each instrument counts once."""
+        """End a watchlist with its rules and limits; each instrument counts once."""
         rules = self.rules_of(watchlist)
         claimed = self.held_by(watchlist)
-        if not claimed and not rules:
+        limits = self.limits.pop(watchlist, None)
+        if not (claimed or rules or limits):
             return Answer(errors=(f"watchlist: {watchlist} has no instruments",))
         for claimant in (watchlist, *rules):
             self.release(claimant, self.subscriptions.claimed(claimant))
@@ -184,6 +204,7 @@ class Draft:
         return Answer(
             sum(answer.accepted for answer in answers),
             events=tuple(event for answer in answers for event in answer.events),
+            displaced=together(answer.displaced for answer in answers),
         )
 
     def _halt(self, command: Pause | Stop | Resume) -> Answer:
@@ -214,11 +235,12 @@ class Draft:
                     moved.append(Record(old.slot, str(token), None, new.slot))
             records.append(Record(new.slot, str(token), new.encoded(token)))
         rules, redefined = rule_records(self.before.rules, self.rules)
-        others = (*rules, *halt_records(self.before.halted, self.halted))
+        limits = limits_records(self.before.limits, self.limits)
+        others = (*rules, *limits, *halt_records(self.before.halted, self.halted))
         if not (records or gone or others):
             return self.before, ()
-        state = replace(self.before, halted=self.halted, rules=self.rules)
-        if records or gone or redefined:
+        state = replace(self.before, halted=self.halted, rules=self.rules, limits=self.limits)
+        if records or gone or redefined or limits:
             self.subscriptions.change(same)
             progress = self.before.progress._replace(revision=self.revision)
             subscriptions = self.subscriptions.finish()
@@ -226,8 +248,9 @@ class Draft:
         return state, (*gone, *records, *moved, *others)
 
     def undo(self) -> None:
-        """Take back what was changed of the subscriptions; what else was changed stays."""
+        """Take back what was changed of subscriptions and rules."""
         self.subscriptions = self.before.subscriptions.draft()
+        self.rules = dict(self.before.rules)
 
     # instruments as written -> tokens
 
@@ -319,6 +342,9 @@ class Draft:
         placed, unplaced = allocation.place(
             homeless, loads(self.subscriptions, slots), self.layout.capacity
         )
+        given_way = displace(self, watchlist, len(unplaced), slots, tokens)
+        placed |= dict(zip(unplaced, given_way.slots, strict=False))
+        unplaced = unplaced[len(given_way.slots) :]
         full = no_room(self.layout, account)
         refused += [*beyond, *elsewhere, *(Refusal(tokens[token], full) for token in unplaced)]
         left_out = frozenset(unplaced)
@@ -332,14 +358,14 @@ class Draft:
         self.subscriptions.change(
             {token: one for token, one in wanted.items() if one is not known.get(token)}
         )
-        return Answer(len(wanted), refused)
+        return Answer(len(wanted), refused, events=given_way.events, displaced=given_way.displaced)
 
     def _no_more_watchlists(self, watchlist: str) -> str | None:
         """Explain why there can be no further watchlist; None where that is not so."""
         known = watchlist.startswith(OWN) or self.subscriptions.has_watchlist(watchlist)
         if known or self.subscriptions.watchlist_count() < MAX_WATCHLISTS:
             return None
-        return f"watchlist: there are {MAX_WATCHLISTS} already, the most there may be; delete one"
+        return _TOO_MANY_WATCHLISTS
 
     def _listed(
         self,
@@ -375,7 +401,7 @@ class Draft:
         if watchlist.startswith(OWN):
             return tokens, []
         left = MAX_CLAIMS - self.subscriptions.claims
-        quota = self.layout.watchlist_quota
+        quota, of = self._quota(watchlist)
         held = set() if quota is None else self.held_by(watchlist_of(watchlist))
         room = math.inf if quota is None else quota - len(held)
         within: dict[int, int | str] = {}
@@ -391,13 +417,21 @@ class Draft:
                     beyond.append(Refusal(written, _TOO_MANY_CLAIMS))
                     continue
                 if room <= 0 and token not in held:
-                    whose = watchlist_of(watchlist)
-                    beyond.append(Refusal(written, f"watchlist {whose} {_FULL.format(quota)}"))
+                    full = f"watchlist {watchlist_of(watchlist)} may claim {quota} instruments"
+                    beyond.append(Refusal(written, f"{full} ({of})"))
                     continue
                 left -= 1
                 room -= token not in held
             within[token] = written
         return within, beyond
+
+    def _quota(self, claimant: str) -> tuple[int | None, str]:
+        """Return how many instruments a watchlist may claim, and what says so."""
+        own = self.limits.get(watchlist_of(claimant), USUAL).quota
+        of_all = self.layout.watchlist_quota
+        if own is None or (of_all is not None and of_all < own):
+            return of_all, "cluster.watchlist_max_instruments"
+        return own, "its quota"
 
     def release(self, watchlist: str, tokens: Sequence[int]) -> None:
         """End the watchlist's claims on these instruments, which it has on each."""

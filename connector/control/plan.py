@@ -14,12 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connector.control.bounds import MAX_INSTRUMENTS, MAX_RULES, MAX_STEPS, excerpt
 from connector.control.commands import (
+    PRIORITY,
+    QUOTA,
     ChangeStep,
     ClaimedMode,
     DeleteRuleStep,
     DeleteStep,
     Instruments,
     OnAccount,
+    Priority,
+    Quota,
+    SetLimitsStep,
     SetModeStep,
     SetRuleStep,
     SubscribeStep,
@@ -27,6 +32,7 @@ from connector.control.commands import (
     Watchlist,
 )
 from connector.control.held_rules import HeldRule
+from connector.control.limits import USUAL, Limits
 from connector.control.parsing import reason_in_rule
 from connector.control.records import NO_ACCOUNTS, OWN, SubscriptionRecord
 from connector.control.rules import RULE_MARK, Rule, RuleName, is_rule, watchlist_of
@@ -58,6 +64,8 @@ class WantedClaims(BaseModel):
         description="What is claimed by description, by the rule's name.",
         json_schema_extra={"additionalProperties": False},
     )
+    quota: Quota | None = QUOTA
+    priority: Priority = PRIORITY
     account: OnAccount = None
     unlisted: bool = Field(
         False,
@@ -98,18 +106,22 @@ class Claims(NamedTuple):
     """The rules of each watchlist that has any, by name."""
     rule_tokens: Mapping[str, frozenset[int]] = MappingProxyType({})
     """What the rules of each watchlist have now, which takes room too."""
+    limits: Mapping[str, Limits] = MappingProxyType({})
+    """The limits of those watchlists that have any."""
 
     @classmethod
     def of(
         cls,
         records: Iterable[SubscriptionRecord],
         rules: Mapping[str, HeldRule] = MappingProxyType({}),
+        limits: Mapping[str, Limits] = MappingProxyType({}),
     ) -> Claims:
         """Return the claims of what is subscribed.
 
         Args:
             records: of all instruments.
             rules: of all watchlists, by the name under which each claims.
+            limits: by watchlist.
         """
         of_rules: dict[str, set[int]] = {}
         by_watchlist: dict[str, dict[str, HeldRule]] = {}
@@ -138,11 +150,12 @@ class Claims(NamedTuple):
             accounts,
             by_watchlist,
             {name: frozenset(tokens) for name, tokens in of_rules.items()},
+            limits,
         )
 
     def named(self) -> set[str]:
         """Return the watchlists that there are."""
-        return {*self.watchlists, *self.rules}
+        return {*self.watchlists, *self.rules, *self.limits}
 
     def all_tokens(self, watchlist: str) -> frozenset[int]:
         """Return what a watchlist has, by itself and by rules."""
@@ -169,13 +182,14 @@ class WatchlistChange(NamedTuple):
     rules_set: Mapping[str, WantedRule] = MappingProxyType({})
     """Rules that it is to have, and has not or otherwise."""
     rules_ended: tuple[str, ...] = ()
+    limits: Limits | None = None
+    """The limits that it is to have, and has not."""
 
     @property
     def something(self) -> bool:
         """Whether there is any difference."""
-        return bool(
-            self.added or self.removed or self.changed or self.rules_set or self.rules_ended
-        )
+        claims = self.added or self.removed or self.changed or self.rules_set or self.rules_ended
+        return bool(claims) or self.limits is not None
 
 
 class Plan(NamedTuple):
@@ -213,6 +227,11 @@ class Plan(NamedTuple):
                     DeleteRuleStep(type="delete-rule", watchlist=change.name, rule=name)
                     for name in change.rules_ended
                 ]
+        found += [
+            SetLimitsStep(type="set-limits", watchlist=change.name, **change.limits._asdict())
+            for change in self.changes
+            if change.limits is not None
+        ]
         for change in self.changes:
             for mode, instruments in _by_mode(change.changed):
                 found.append(
@@ -296,6 +315,10 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
             after |= claims.rule_tokens.get(name, frozenset())
         moved = bool(held) and bool(keys) and one.account != claims.accounts.get(name)
         kept = {} if moved else held
+        deleted = bool(held or held_rules) and not (keys or one.rules)
+        limits = Limits(one.quota, one.priority)
+        # what ends, or is given up to be claimed anew, ends with its limits
+        had = USUAL if moved or deleted else claims.limits.get(name, USUAL)
         change = WatchlistChange(
             name,
             added={written: mode for key, (written, mode) in keys.items() if key not in kept},
@@ -305,7 +328,7 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
                 for key, (_, mode) in keys.items()
                 if isinstance(key, int) and key in kept and kept[key] is not mode
             },
-            deleted=bool(held or held_rules) and not (keys or one.rules),
+            deleted=deleted,
             unlisted=one.unlisted,
             account=one.account,
             moved=moved,
@@ -318,6 +341,7 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
                 != (wanted_rule.claims, wanted_rule.mode, one.account)
             },
             rules_ended=tuple(sorted(held_rules.keys() - one.rules.keys())),
+            limits=None if limits == had else limits,
         )
         if change.something:
             changes.append(change)
@@ -351,6 +375,12 @@ def of_claims(claims: Claims) -> dict[str, Any]:
         account = claims.accounts.get(name) if held else _account_of(rules)
         if account is not None:
             modes["account"] = account
+        limits = claims.limits.get(name, USUAL)
+        modes |= {
+            limit: value
+            for limit, value in limits._asdict().items()
+            if value != getattr(USUAL, limit)
+        }
         for mode in sorted(set(held.values()), key=lambda one: -one.rank):
             modes[mode.value] = sorted(
                 (names.written(token) for token, one in held.items() if one is mode),
@@ -445,7 +475,8 @@ def _problem(
         )
     if kind == "extra_forbidden":
         return place, (
-            "is not known here; a watchlist has full, quote, ltp, rules, account and unlisted"
+            "is not known here; a watchlist has full, quote, ltp, rules, quota, priority, account "
+            "and unlisted"
         )
     if kind == "missing":
         return place, "is missing"

@@ -14,6 +14,7 @@ begin with `@` are the leader's own:
   been loaded. A new leader finds it here, since the offset in `@leader` is behind it.
 - `@rule:<watchlist>#<name>` (partition 0): a rule of a watchlist, and how far it was followed. What
   it claims stands in the instruments' records, under `<watchlist>#<name>`.
+- `@limits:<watchlist>` (partition 0): the quota and the priority of a watchlist.
 - `@reconnect` (partition k): tells slot k's owner to reconnect, once.
 - `@halt` (partition k): slot k is paused or stopped, until a tombstone resumes it.
 """
@@ -37,6 +38,7 @@ LEADER_KEY: Final = "@leader"
 REPLY_PREFIX: Final = "@reply:"
 WAITING_PREFIX: Final = "@waiting:"
 RULE_PREFIX: Final = "@rule:"
+LIMITS_PREFIX: Final = "@limits:"
 RECONNECT_KEY: Final = "@reconnect"
 HALT_KEY: Final = "@halt"
 LEADER_PARTITION: Final = 0

@@ -196,6 +196,7 @@ def _reply(
         errors=bounded(answer.errors),
         dry_run=command.dry_run,
         payload=answer.payload,
+        displaced=answer.displaced or None,
         matched=answer.matched,
     ).encoded()
 

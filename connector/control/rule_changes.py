@@ -40,10 +40,10 @@ def set_rule(draft: Draft, step: SetRuleStep) -> Answer:
         return Answer(errors=(f"rule: {found.problem}",))
     held = HeldRule(step.claims, step.mode, step.account)
     had = draft.subscriptions.claimed(claimant)
-    refused = _claim(draft, claimant, held, found, gone=_without(had, found.tokens))
-    if refused:
-        reason = f"rule: {_refused(refused, found)}; nothing was changed"
-        return Answer(refused=refused, errors=(reason,))
+    claimed = _claim(draft, claimant, held, found, gone=_without(had, found.tokens))
+    if claimed.refused:
+        reason = f"rule: {_refused(claimed.refused, found)}; nothing was changed"
+        return Answer(refused=claimed.refused, errors=(reason,))
     moved_ms = draft.now_ms if found.window is not None else 0
     if before is not None and before.window == found.window:
         moved_ms = before.moved_ms
@@ -55,7 +55,8 @@ def set_rule(draft: Draft, step: SetRuleStep) -> Answer:
     )
     return Answer(
         len(found.tokens),
-        events=_changed(draft, claimant, had),
+        events=(*claimed.events, *_changed(draft, claimant, had)),
+        displaced=claimed.displaced,
         matched=tuple(draft.names.symbol(token) or token for token in found.tokens),
     )
 
@@ -88,9 +89,10 @@ def keep_rule(draft: Draft, claimant: str) -> Answer:
         return _keep(draft, claimant, before, found.problem)
     had = draft.subscriptions.claimed(claimant)
     gone = [token for token in _without(had, found.tokens) if not _only_lacking(draft, token)]
-    if refused := _claim(draft, claimant, before, found, gone=gone):
+    claimed = _claim(draft, claimant, before, found, gone=gone)
+    if claimed.refused:
         draft.undo()
-        return _keep(draft, claimant, before, _refused(refused, found))
+        return _keep(draft, claimant, before, _refused(claimed.refused, found))
     after = before._replace(window=found.window, spot=found.spot, problem=_waiting(draft, found))
     if before.window is not None and after.window != before.window:
         after = after._replace(moved_ms=draft.now_ms)
@@ -98,7 +100,7 @@ def keep_rule(draft: Draft, claimant: str) -> Answer:
     events = _changed(draft, claimant, had)
     if not events and before.problem is not None and after.problem is None:
         events = (_event(draft, EventType.RULE_CHANGED, claimant, "it is followed again", ()),)
-    return Answer(len(found.tokens), events=events)
+    return Answer(len(found.tokens), events=(*claimed.events, *events))
 
 
 def _keep(draft: Draft, claimant: str, before: HeldRule, problem: str) -> Answer:
@@ -111,8 +113,8 @@ def _keep(draft: Draft, claimant: str, before: HeldRule, problem: str) -> Answer
 
 def _claim(
     draft: Draft, claimant: str, held: HeldRule, found: Expansion, *, gone: Sequence[int]
-) -> list[Refusal]:
-    """Give up and claim; returns what was refused, and then the draft is of no use."""
+) -> Answer:
+    """Give up and claim; where anything is refused, the draft is of no use."""
     draft.release(claimant, gone)
     step = SubscribeStep.model_construct(
         type="subscribe",
@@ -125,7 +127,8 @@ def _claim(
     symbol = draft.names.symbol
     written = {token: symbol(token) or token for token in found.tokens}
     answer = draft.claim(step, held.account, written, [])
-    return [*answer.refused, *(Refusal(claimant, error) for error in answer.errors)]
+    errors = (Refusal(claimant, error) for error in answer.errors)
+    return answer._replace(refused=[*answer.refused, *errors])
 
 
 def _window_for(rule: object, before: HeldRule | None) -> Window | None:

@@ -8,10 +8,12 @@ from datetime import date
 from typing import NamedTuple, Protocol
 
 from connector.control.held_rules import HeldRule
+from connector.control.limits import Limits
 from connector.control.records import (
     HALT_KEY,
     LEADER_KEY,
     LEADER_PARTITION,
+    LIMITS_PREFIX,
     REPLY_PREFIX,
     RULE_PREFIX,
     WAITING_PREFIX,
@@ -121,6 +123,9 @@ class State:
     rules: Mapping[str, HeldRule] = field(default_factory=dict)
     """The rules of watchlists, by the name under which each claims."""
 
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    """The limits of watchlists that have other ones than usual."""
+
     @property
     def revision(self) -> int:
         """How many changes there have been so far."""
@@ -152,6 +157,7 @@ class State:
         waiting: dict[str, bytes] = {}
         halted: dict[int, Halted] = {}
         rules: dict[str, HeldRule] = {}
+        limits: dict[str, Limits] = {}
         found: list[tuple[int, Subscription]] = []
         unexpected: list[Record] = []
         for (partition, key), value in latest.items():
@@ -164,6 +170,8 @@ class State:
                     waiting[key.removeprefix(WAITING_PREFIX)] = value
                 elif key.startswith(RULE_PREFIX):
                     rules[key.removeprefix(RULE_PREFIX)] = HeldRule.decode(value)
+                elif key.startswith(LIMITS_PREFIX):
+                    limits[key.removeprefix(LIMITS_PREFIX)] = Limits.decode(value)
                 elif key == HALT_KEY:
                     halted[partition] = Halted.decode(value)
                 elif not key.startswith("@"):
@@ -186,6 +194,7 @@ class State:
             waiting,
             halted,
             rules,
+            limits,
         )
         return state, tuple(unexpected)
 

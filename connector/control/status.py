@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 
 from connector.control.bounds import STATUS_WATCHLISTS
-from connector.control.commands import RuleStatus, SlotStatus, StatusPayload
+from connector.control.commands import LimitsStatus, RuleStatus, SlotStatus, StatusPayload
 from connector.control.rules import RULE_MARK, watchlist_of
 from connector.control.state import State
 
@@ -40,6 +40,11 @@ def status(state: State, after: str | None = None) -> StatusPayload:
         ),
         watchlists={name: _held(state, claimants[name]) for name in page},
         rules=tuple(rule_statuses(state)) if after is None else (),
+        limits={
+            name: LimitsStatus(**state.limits[name]._asdict())
+            for name in page
+            if name in state.limits
+        },
         after=page[-1] if more else None,
         modes={str(mode): count for mode, count in sorted(subscriptions.modes.items())},
         unplaced=sum(n for slot, n in carried.items() if slot not in layout.slots),
@@ -66,7 +71,7 @@ def rule_statuses(state: State) -> Iterator[RuleStatus]:
 def _claimants(state: State) -> Mapping[str, Sequence[str]]:
     """Return who claims for each watchlist: itself, and its rules."""
     found: dict[str, list[str]] = {}
-    for claimant in {**state.subscriptions.watchlists, **state.rules}:
+    for claimant in {**state.subscriptions.watchlists, **state.rules, **state.limits}:
         found.setdefault(watchlist_of(claimant), []).append(claimant)
     return found
 

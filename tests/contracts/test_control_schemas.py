@@ -45,7 +45,10 @@ def validator(name):
         {"id": "1", "type": "set-rule", "rule": "a", "claims": CHAIN, "mode": "full"},
         {"id": "1", "type": "set-rule", "rule": "a", "claims": FUTURES},
         {"id": "1", "type": "sequence", "steps": [{"type": "delete-rule", "rule": "a"}]},
+        {"id": "1", "type": "set-limits", "watchlist": "a", "quota": 5, "priority": -1},
         # and what both must refuse
+        {"id": "1", "type": "set-limits", "watchlist": "a", "priority": 1001},
+        {"id": "1", "type": "set-limits", "watchlist": "a", "quota": 0},
         {"id": "1", "type": "set-rule", "rule": "a#b", "claims": CHAIN},
         {"id": "1", "type": "set-rule", "rule": "a", "claims": {**CHAIN, "strikes": -1}},
         {"id": "1", "type": "set-rule", "rule": "a", "claims": {**CHAIN, "expiry": "soon"}},
@@ -99,6 +102,7 @@ def test_the_documented_command_types_are_all():
         "replace",
         "set-rule",
         "delete-rule",
+        "set-limits",
         "delete",
         "sequence",
         "reconnect",

@@ -464,6 +464,7 @@ class EventType(StrEnum):
         GAP_NOT_BACKFILLED: of the service: what of a gap's candles cannot be had, and why.
         INSTRUMENT_EXPIRED: of the service: an instrument is no longer listed.
         INSTRUMENT_CHANGED: of the service: a token means another instrument.
+        INSTRUMENT_DISPLACED: of the service: a watchlist of higher priority has its room.
         INSTRUMENT_LIST_HELD_BACK: of the service: a list differs too much from the one before.
         INSTRUMENT_LIST_ACCEPTED: of the service: such a list was accepted.
         RULE_CHANGED: of the service: a rule of a watchlist claims other instruments now.
@@ -494,6 +495,7 @@ class EventType(StrEnum):
     SLOT_RESUMED = "slot_resumed"
     INSTRUMENT_EXPIRED = "instrument_expired"
     INSTRUMENT_CHANGED = "instrument_changed"
+    INSTRUMENT_DISPLACED = "instrument_displaced"
     INSTRUMENT_LIST_HELD_BACK = "instrument_list_held_back"
     INSTRUMENT_LIST_ACCEPTED = "instrument_list_accepted"
     RULE_CHANGED = "rule_changed"

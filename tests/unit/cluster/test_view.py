@@ -233,3 +233,5 @@ def test_a_rule_is_shown_with_what_it_claims_and_what_is_wrong(notes):
     assert notes.seen().commands[0]["detail"] == f"w rule chain: {what} as quote"
     command(notes, id="2", type="delete-rule", watchlist="w", rule="chain")
     assert notes.seen().commands[0]["detail"] == "w rule chain"
+    command(notes, id="3", type="set-limits", watchlist="w", priority=-3)
+    assert notes.seen().commands[0]["detail"] == "w quota none, priority -3"

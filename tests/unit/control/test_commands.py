@@ -72,7 +72,7 @@ def test_every_type(fields):
 def test_every_model_is_a_type():
     kinds = {parsed(id="1", type="status").type}
     assert kinds == {"status"}
-    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 15
+    assert len(COMMAND.json_schema()["discriminator"]["mapping"]) == 16
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_what_is_wrong_in_a_sequence_is_found():
     wrong = parsed(id="1", type="sequence", steps=steps)
     assert wrong.errors[0] == (
         "steps[1].type: must be one of subscribe, unsubscribe, set-mode, set-rule, "
-        "delete-rule, delete"
+        "delete-rule, set-limits, delete"
     )
     assert wrong.errors[1].startswith("steps[2].instruments[0]: must be an instrument token")
     assert wrong.errors[2] == "steps[3].id: is not a field of this command"
@@ -311,3 +311,11 @@ def test_a_pattern_of_every_exchange_is_refused():
         assert error.startswith("rule: must begin with a letter or digit")
     (error,) = parsed(id="1", type="delete", watchlist="w#chain").errors
     assert error.startswith("watchlist: must begin with a letter or digit")
+
+
+@pytest.mark.parametrize("limit", [{"priority": 1001}, {"priority": -1001}, {"priority": 1.5},
+                                   {"quota": 0}, {"quota": 300_001}, {"quota": True}])  # fmt: skip
+def test_limits_have_bounds(limit):
+    (error,) = parsed(id="1", type="set-limits", watchlist="w", **limit).errors
+    assert error.startswith(next(iter(limit)))
+    assert parsed(id="1", type="set-limits", watchlist="w", quota=300_000, priority=-1000).quota

@@ -210,6 +210,7 @@ def test_status():
         ],
         "watchlists": {"x": 2, "y": 1},
         "rules": [],
+        "limits": {},
         "modes": {"full": 1, "ltp": 1},
         "unplaced": 0,
     }

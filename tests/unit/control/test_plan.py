@@ -2,6 +2,7 @@ import pytest
 
 from connector.control.commands import COMMAND
 from connector.control.held_rules import HeldRule
+from connector.control.limits import Limits
 from connector.control.plan import Claims, difference, of_claims, parse_watchlists
 from connector.control.records import SubscriptionRecord
 from connector.control.rules import RULE
@@ -169,6 +170,28 @@ def test_a_watchlist_that_moves_sets_its_rules_anew():
     # without claims of its own, its rules move by themselves
     near = {"near": {"mode": "quote", "claims": FUTURES}}
     assert [step["type"] for step in steps(planned({"x": {"rules": near}}, RULED))] == ["set-rule"]
+
+
+def test_limits_are_set_before_what_they_let_in():
+    limits = {"algo": Limits(5, 0), "gone": Limits(None, 3)}
+    claims = Claims.of([record(A, {"algo": "full"})], limits=limits)
+    exported = of_claims(claims)["watchlists"]
+    assert exported == {"algo": {"quota": 5, "full": [A]}, "gone": {"priority": 3}}
+    assert steps(planned(exported, claims)) == []
+    plan = planned({"algo": {"priority": 7, "full": [A, B]}}, claims, prune=True)
+    assert steps(plan) == [
+        {"type": "delete", "watchlist": "gone"},
+        {"type": "set-limits", "watchlist": "algo", "priority": 7},
+        {"type": "subscribe", "watchlist": "algo", "instruments": [B], "mode": "full"},
+    ]
+    moved = planned({"algo": {"quota": 5, "account": "b", "full": [A]}}, claims)
+    assert [step["type"] for step in steps(moved)] == ["delete", "set-limits", "subscribe"]
+    emptied = planned({"algo": {"quota": 5}, "gone": {}}, claims)
+    assert [(step["type"], step["watchlist"]) for step in steps(emptied)] == [
+        ("delete", "algo"), ("set-limits", "algo"), ("set-limits", "gone")
+    ]  # fmt: skip
+    with pytest.raises(SettingsError, match=r"algo\.priority: "):
+        planned({"algo": {"priority": 2000}})
 
 
 @pytest.mark.parametrize(
