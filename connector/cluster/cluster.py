@@ -115,6 +115,7 @@ class Cluster:
         )
         self._spots = SpotReader(settings.kafka, self._topics, settings.name)
         self._leader: Leader | None = None
+        self._led: Leader | None = None  # the present one, or the last
         self._leader_done: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._intake_stopped = False
@@ -334,6 +335,10 @@ class Cluster:
         """How each slot is, as `note` was told last; called from the member's thread."""
         return self._notes
 
+    def applied_offset(self) -> int | None:
+        """The offset of `kite.control` that the present or the last leader of here has come to."""
+        return None if self._led is None else self._led.applied_offset
+
     def held(self, slots: Sequence[int]) -> None:
         """Keep streaming: nobody can take these slots over while the group cannot be reached."""
         for number in slots:
@@ -427,6 +432,7 @@ class Cluster:
                     loop.call_soon_threadsafe(ended)
 
         self._leader, self._leader_done = leader, done
+        self._led = leader
         threading.Thread(target=run, name="leader", daemon=True).start()
 
     async def _stop_leader(self) -> None:
@@ -444,12 +450,7 @@ class Cluster:
             )
 
     def _open_log(self) -> Log:
-        return ControlLog(
-            self._settings.kafka,
-            self._topics,
-            self._settings.name,
-            self._membership.group_metadata,
-        )
+        return ControlLog(self._settings.kafka, self._topics, self._settings.name)
 
     def _begin_refresh(self, accept_list: bool) -> Future[None]:
         """Begin to load the list; called in the leader's thread, which polls the future."""

@@ -10,6 +10,7 @@ two cannot wait for each other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -28,7 +29,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import KafkaError as Code
 
-from connector.cluster.frames import SlotFrames
+from connector.cluster.frames import KEEP_SECONDS, SlotFrames
 from connector.cluster.refusals import fenced, refusal
 from connector.control.bounds import excerpt
 from connector.control.records import (
@@ -139,6 +140,12 @@ class Member(Protocol):
     def slot_notes(self) -> Mapping[int, Mapping[str, Any]]:
         """How each slot is, for other replicas to show; called from the member's thread."""
 
+    def applied_offset(self) -> int | None:
+        """The offset of `kite.control` that this member's leader has come to; kept when it ends.
+
+        None before it has taken over. Called from the member's thread.
+        """
+
     def held(self, slots: Sequence[int]) -> None:
         """Keep streaming: the group cannot be reached, so nobody else can own these either."""
 
@@ -186,8 +193,6 @@ class Membership:
         self._loop: asyncio.AbstractEventLoop | None = None
         # resolved in the loop when the thread has left the group
         self._done: asyncio.Future[None] | None = None
-        # the group's generation, for the leader's transactions; see `group_metadata`
-        self._metadata: object | None = None
         # slots that were lost while no coordinator answered: their sockets stay open
         self._held = False
         # one answers again, and the member waits for its assignment with slots held
@@ -202,6 +207,9 @@ class Membership:
         # the other one refuses a restarted process's until the session of the dead one has ended
         classic = cluster.group_protocol == "classic"
         self._instance = cluster.instance if classic else None
+        # whether it owns the partition of `kite.control`, and when its progress is kept next
+        self._leads = False
+        self._progress_after = 0.0
         # when each slot's last frame came, kept in the group for the next owner
         self._frames = SlotFrames(topics.subscriptions, clock, self._instance)
         # assignments, revocations and losses: a metric, by which a flapping group is seen
@@ -223,15 +231,6 @@ class Membership:
         self._stopping.set()
         if self._done is not None:
             await self._done
-
-    def group_metadata(self) -> object | None:
-        """What a transaction needs to prove that this member still owns its partitions.
-
-        Kept by the member's thread: asked for from another thread while this one polls,
-        librdkafka 2.16 never answers. A generation that is over makes a transaction abort, and
-        the next try finds the new one.
-        """
-        return self._metadata
 
     def properties(self) -> dict[str, Any]:
         """The properties of the member's consumer, as librdkafka has them."""
@@ -285,7 +284,7 @@ class Membership:
                 # whatever it was not told of, it must not keep either
                 self._wait(self._member.revoked(sorted(self._owned), leads=True))
                 self._owned.clear()
-                self._metadata = None
+                self._leads = False
                 if not self._stopping.is_set():
                     self._stopping.wait(REJOIN_SECONDS)
         finally:
@@ -354,7 +353,6 @@ class Membership:
     def _poll(self, consumer: Consumer) -> None:
         items: list[Item] = []
         message = consumer.poll(POLL_SECONDS)
-        self._metadata = consumer.consumer_group_metadata()
         while message is not None:
             error = message.error()
             self._frames.reached(message)
@@ -377,6 +375,9 @@ class Membership:
         self._frames.keep(
             consumer, self._member.last_frames_us, self._owned, self._member.slot_notes()
         )
+        if self._clock.monotonic() >= self._progress_after:
+            self._progress_after = self._clock.monotonic() + KEEP_SECONDS
+            self._keep_progress(consumer)
         # a client may have a member id, and be refused all the same
         if self._clock.monotonic() >= self._refused_until and consumer.memberid():
             self.joined = True
@@ -386,6 +387,20 @@ class Membership:
             self._rejoining = True
             patience = self._cluster.session_timeout_seconds + REASSIGN_SECONDS
             self._call_async(self._member.not_reassigned(patience))
+
+    def _keep_progress(self, consumer: Consumer) -> None:
+        """Commit how far `kite.control` is applied, for whoever monitors the group's lag.
+
+        Nothing depends on it: a leader goes by its own record of the state. So what is refused,
+        as in a rebalance, is left to the next time.
+        """
+        offset = self._member.applied_offset() if self._leads else None
+        if offset is None:
+            return
+        with contextlib.suppress(KafkaException):
+            consumer.commit(
+                offsets=[TopicPartition(self._topics.control, 0, offset)], asynchronous=True
+            )
 
     def _refused(self, error: Any, topic: str | None) -> bool:
         """Whether a broker refuses the member, which asks again for ever: somebody has to act."""
@@ -442,6 +457,7 @@ class Membership:
         if leads:
             consumer.pause([TopicPartition(self._topics.control, 0)])
         self._owned.update(slots)
+        self._leads = self._leads or leads
         if partitions:
             self.rebalances += 1
             self._log.info("partitions_assigned", slots=slots, leads=leads)
@@ -468,6 +484,9 @@ class Membership:
         last_frames_us = self._wait(self._member.revoked(slots, leads=leads))
         # while the group still knows this member as their owner
         self._frames.hand_over(consumer, last_frames_us or {})
+        if leads:
+            self._keep_progress(consumer)
+            self._leads = False
         self._owned.difference_update(slots)
         self._incremental(consumer.incremental_unassign, partitions)
 
@@ -483,6 +502,7 @@ class Membership:
             self._call(self._member.held, slots)
             if leads:
                 self._wait(self._member.revoked([], leads=True))
+        self._leads = self._leads and not leads
         self._owned.difference_update(slots)
         self._incremental(consumer.incremental_unassign, partitions)
 

@@ -56,5 +56,4 @@ class Batch:
         progress = self.state.progress
         offset = progress.offset if self._next_offset is None else self._next_offset
         state, leader = self.state.applied(offset)
-        step = Step((*self._records, leader), self._replies, self.dead_letters, self._next_offset)
-        return state, step
+        return state, Step((*self._records, leader), self._replies, self.dead_letters)

@@ -141,6 +141,8 @@ class Leader:
         self._log = structlog.get_logger("connector.control")
         self.state: State | None = None
         """As last committed; None until the topic was read. Any thread may look at it."""
+        self.applied_offset: int | None = None
+        """The next message of `kite.control` to be applied; None until the topic was read."""
         self.unresolved: tuple[str, ...] = ()
         """Instruments of the settings that could not be had, each with the reason."""
         self.error: str | None = None
@@ -230,6 +232,7 @@ class Leader:
             slots=len(usable),
         )
         self.state = state
+        self.applied_offset = state.progress.offset
         own: list[Command] = []
         if len(self._names()):
             own.append(_own(RefreshInstruments(id="-", type="refresh-instruments")))
@@ -341,6 +344,7 @@ class Leader:
         state, step = batch.finish()
         self._write(log, step)
         self.state = state
+        self.applied_offset = state.progress.offset
         self.commands += batch.messages
         self.rejected += batch.rejected
         self.dead_letters += len(batch.dead_letters)

@@ -1,14 +1,17 @@
 """The leader's side of Kafka: reads the topics, and writes each step in one transaction.
 
 Everything blocks; it belongs to the leader's thread. The transactional.id is that of
-the connector and its topics, so opening a second log anywhere fences this one.
+the connector and its topics, so opening a second log anywhere fences this one. The offset applied
+is a record of the step; the group's is no part of the transaction, since librdkafka's call for
+that ignores its timeout (librdkafka issue 5456): a broker that went away in its middle held the
+leader for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError as Code
@@ -93,8 +96,6 @@ class Step(NamedTuple):
     replies: Sequence[tuple[str, bytes]] = ()
     """The replies, each as (command id, JSON)."""
     dead_letters: Sequence[DeadLetter] = ()
-    next_offset: int | None = None
-    """The offset of `kite.control` to commit for the group; None where no message was consumed."""
 
 
 class ControlLog:
@@ -104,8 +105,6 @@ class ControlLog:
         kafka: how brokers are reached.
         topics: the topics' names.
         name: the connector's, the first part of its group and transactional.id.
-        group_metadata: of the member that owns the control partition, None when it has none; a
-            transaction fails when the group has given the partition to another.
         timeout_seconds: for each answer of the broker; a transaction that takes longer is tried
             on, not given up.
         batch_messages: how many messages a `poll` returns at most.
@@ -117,7 +116,6 @@ class ControlLog:
         kafka: KafkaSettings,
         topics: TopicNames,
         name: str,
-        group_metadata: Callable[[], object | None],
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
         batch_messages: int = BATCH_MESSAGES,
@@ -126,7 +124,6 @@ class ControlLog:
         self._kafka = kafka
         self._topics = topics
         self._name = name
-        self._group_metadata = group_metadata
         self._timeout_seconds = timeout_seconds
         self._batch_messages = batch_messages
         self._batch_bytes = batch_bytes
@@ -322,13 +319,6 @@ class ControlLog:
                         ("length", b"%d" % letter.length),
                         ("sha256", letter.sha256.encode()),
                     ],
-                )
-            metadata = self._group_metadata()
-            if step.next_offset is not None and metadata is not None:
-                producer.send_offsets_to_transaction(
-                    [TopicPartition(topics.control, 0, step.next_offset)],
-                    metadata,
-                    self._timeout_seconds,
                 )
             self._commit(producer)
         except KafkaException as error:

@@ -58,8 +58,8 @@ class Kafka:
     async def create(self, slots=3):
         return await ensure_topics(self.tree.kafka, self.tree.topics, slots=slots)
 
-    def log(self, group_metadata=lambda: None):
-        return ControlLog(self.tree.kafka, self.topics, self.name, group_metadata)
+    def log(self):
+        return ControlLog(self.tree.kafka, self.topics, self.name)
 
 
 @pytest.fixture(params=["classic", "consumer"])
@@ -135,20 +135,30 @@ def test_a_transaction_that_was_left_open_is_aborted_by_the_next_leader(one_kafk
     first.close()
 
 
-def test_the_groups_offset_is_committed_with_the_step(one_kafka):
-    member = Consumer(
+async def test_the_groups_offset_tells_what_is_applied(kafka, feed):
+    reader = Consumer(
         {
-            "bootstrap.servers": one_kafka.bootstrap_servers,
-            "group.id": cluster_group(one_kafka.name, one_kafka.topics.prefix),
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": cluster_group(kafka.name, kafka.topics.prefix),
         }
     )
-    log = one_kafka.log(member.consumer_group_metadata)
-    log.open()
-    log.write(Step([Record(0, "257", b"1")], next_offset=42))
-    (committed,) = member.committed([TopicPartition(one_kafka.topics.control, 0)], timeout=30)
-    assert committed.offset == 42
-    log.close()
-    member.close()
+
+    def applied():
+        (found,) = reader.committed([TopicPartition(kafka.topics.control, 0)], timeout=30)
+        return found.offset
+
+    steering = Steering(kafka.bootstrap_servers, kafka.topics)
+    async with replica_processes(kafka, feed, 1, **kafka.changes) as members:
+        await until(lambda: in_charge(members, range(3)), 60)
+        await steering.send("status")
+        await until(lambda: applied() == 1, 60)
+        await steering.send("status")
+        members[0].send_signal(signal.SIGTERM)
+        await members[0].ended()
+    # one that ends in order leaves no lag behind
+    assert applied() == 2
+    steering.close()
+    reader.close()
 
 
 async def test_a_compacted_topic_gives_the_same_state(bootstrap_servers, feed):

@@ -1,5 +1,7 @@
 """Replicas in processes of their own: killed, frozen, asked to end."""
 
+import asyncio
+import json
 import signal
 
 import pytest
@@ -12,6 +14,7 @@ from tests.support.replicas import Steering, broker
 TOKENS = [n << 8 | 1 for n in range(1, 31)]
 KEY = "simulated_key"
 SLOTS = (0, 1, 2)
+ROUNDS = 3
 
 
 @pytest.fixture
@@ -97,3 +100,20 @@ async def test_a_replica_that_is_asked_to_end_does_so_cleanly(kafka, feed):
         assert await member.ended() == 0
         assert member.slots == {}
         assert feed.open_sockets(KEY) == 0
+
+
+async def test_a_leader_whose_broker_goes_away_in_the_middle_goes_on(kafka, feed, steering):
+    """Seen as a leader that hung for ever in a call of librdkafka's that ignores its timeout."""
+    async with replica_processes(kafka, feed, 1) as members:
+        await until(lambda: in_charge(members, SLOTS))
+        for number in range(ROUNDS):
+            for token in range(5):
+                steering.produce(json.dumps({"id": f"{number}-{token}", "type": "status"}).encode())
+                await asyncio.sleep(0.01)
+            kafka.set_down()
+            await asyncio.sleep(0.3)
+            kafka.set_up()
+            await steering.reply(f"{number}-4", 60)
+    assert [reply["id"] for reply in steering.replies] == [
+        f"{number}-{token}" for number in range(ROUNDS) for token in range(5)
+    ]

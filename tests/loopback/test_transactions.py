@@ -32,9 +32,9 @@ def kafka():
         yield running
 
 
-def control_log(kafka, group_metadata=lambda: None, **options):
+def control_log(kafka, **options):
     tree = settings(kafka.bootstrap_servers, "ws://127.0.0.1:1")
-    return ControlLog(tree.kafka, TOPICS, "test", group_metadata, **options)
+    return ControlLog(tree.kafka, TOPICS, "test", **options)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_tombstone_says_where_its_instrument_went(kafka, log):
 def test_replies_and_dead_letters(kafka, log):
     message = ControlMessage(41, b"\xff")
     letter = DeadLetter.of(message, ("not JSON", "x"), 1_767_585_600_000)
-    log.write(Step([], [("é 1", b'{"id":"1"}')], [letter], next_offset=42))
+    log.write(Step([], [("é 1", b'{"id":"1"}')], [letter]))
     (reply,) = everything(kafka, TOPICS.replies)
     assert (reply.key().decode(), json.loads(reply.value())) == ("é 1", {"id": "1"})
     (dead,) = everything(kafka, TOPICS.deadletter)
@@ -124,7 +124,7 @@ def test_a_topic_that_can_be_read_no_more_ends_the_reading(kafka, log):
         poll_for(log, 5)
 
 
-FETCH, END_TXN, TXN_OFFSET_COMMIT = 1, 26, 28
+FETCH, END_TXN = 1, 26
 
 
 @pytest.mark.parametrize("code", [Code.INVALID_PRODUCER_EPOCH, Code.PRODUCER_FENCED])
@@ -133,20 +133,6 @@ def test_a_leader_that_is_fenced_is_told(kafka, log, code):
     kafka.push_errors(END_TXN, code)
     with pytest.raises(FencedError):
         log.write(Step([Record(0, "257", b"2")]))
-
-
-def test_a_member_that_the_group_forgot_cannot_write(kafka):
-    member = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "test"})
-    log = control_log(kafka, member.consumer_group_metadata)
-    log.open()
-    kafka.push_errors(TXN_OFFSET_COMMIT, Code.UNKNOWN_MEMBER_ID)
-    with pytest.raises(TransactionAbortedError):
-        log.write(Step([Record(0, "257", b"1")], next_offset=1))
-    # and with the group's present generation, it can
-    log.write(Step([Record(0, "257", b"2")], next_offset=1))
-    assert log.read()[-1] == (0, "257", b"2")
-    log.close()
-    member.close()
 
 
 def test_without_its_topic_it_says_so():

@@ -13,7 +13,7 @@ from tests.support.replicas import TOPICS, settings
 def leader(kafka, master, slots=(0, 1, 2), capacity=3000, name="test", topics=TOPICS):
     tree = settings(kafka.bootstrap_servers, "ws://127.0.0.1:1")
     leads = Leader(
-        lambda: ControlLog(tree.kafka, topics, name, lambda: None),
+        lambda: ControlLog(tree.kafka, topics, name),
         Layout(slots, capacity, None, (("main", slots[:-1]), ("second", slots[-1:]))),
         lambda: master,
         wanted={},

@@ -99,10 +99,10 @@ class FakeConsumer:
 
     def commit(self, *, offsets, asynchronous):
         assert asynchronous
+        if offsets[0].topic == TOPICS.control:
+            self._journal.append(("progress", offsets[0].offset))
+            return
         self._journal.append(("commit", [(p.partition, p.offset, p.metadata) for p in offsets]))
-
-    def consumer_group_metadata(self):
-        return "metadata"
 
     def memberid(self):
         return self.member_id
@@ -129,6 +129,10 @@ class FakeMember:
         self._journal = [] if journal is None else journal
         self.inherited = {}
         self.frames_us = {}
+        self.applied = None
+
+    def applied_offset(self):
+        return self.applied
 
     def last_frames_us(self):
         return dict(self.frames_us)
@@ -166,10 +170,14 @@ def assign(*numbers, control=False):
     return lambda consumer: consumer.on_assign(consumer, slots(*numbers, control=control))
 
 
-def revoke(*numbers):
+def revoke(*numbers, control=False):
     def step(consumer):
-        consumer.owned = [p for p in consumer.owned if p.partition not in numbers]
-        consumer.on_revoke(consumer, slots(*numbers))
+        gone = slots(*numbers, control=control)
+        kept = {(p.topic, p.partition) for p in consumer.owned} - {
+            (p.topic, p.partition) for p in gone
+        }
+        consumer.owned = [p for p in consumer.owned if (p.topic, p.partition) in kept]
+        consumer.on_revoke(consumer, gone)
 
     return step
 
@@ -187,8 +195,9 @@ def run(monkeypatch):
     """Run a script to its end; returns the consumer and what the member was told."""
 
     async def run(
-        *script, coordinator=True, frames_us=None, left="", waited=None, cluster=None, **options
-    ):
+        *script, coordinator=True, frames_us=None, left="", waited=None, cluster=None,
+        applied=None, **options
+    ):  # fmt: skip
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
         journal = []
@@ -200,7 +209,8 @@ def run(monkeypatch):
         monkeypatch.setattr(membership, "REVOKE_SECONDS", 0 if waited is None else 0.75)
         member = FakeMember(journal)
         member.frames_us = frames_us or {}
-        consumer.left = left
+        member.applied = applied
+        consumer.left, consumer.member = left, member
         cluster = cluster or ClusterSettings()
         joined = Membership(KafkaSettings(), cluster, TOPICS, "group", member, **options)
         joined.waited = []
@@ -208,17 +218,16 @@ def run(monkeypatch):
             joined._stopping.wait = joined.waited.append
         joined.start()
         await asyncio.wait_for(finished.wait(), 20)
-        metadata = joined.group_metadata()
         await joined.stop()
         joined.journal = journal
         joined.member = member
-        return consumer, member.said, joined, metadata
+        return consumer, member.said, joined
 
     return run
 
 
 async def test_slots_are_read_from_their_first_record_and_control_is_only_owned(run):
-    consumer, said, joined, metadata = await run(assign(0, 2, control=True))
+    consumer, said, joined = await run(assign(0, 2, control=True))
     calls = [call for call in consumer.calls if call[0] != "committed"]
     assert calls[:3] == [
         ("subscribe", [TOPICS.control, TOPICS.subscriptions]),
@@ -233,12 +242,40 @@ async def test_slots_are_read_from_their_first_record_and_control_is_only_owned(
         ("pause", [(TOPICS.control, 0)]),
     ]
     assert said[0] == ("assigned", [0, 2], True)
-    assert (joined.joined, metadata) == (True, "metadata")
+    assert joined.joined
+
+
+async def test_the_leaders_progress_is_committed_each_second_and_at_its_end(run):
+    clock = FakeClock()
+
+    def after(seconds, applied):
+        def step(consumer):
+            clock.now += seconds
+            consumer.member.applied = applied
+
+        return step
+
+    _, _, joined = await run(
+        assign(0, control=True), NOTHING, after(0.5, 42), NOTHING, after(0.5, 43), NOTHING,
+        after(0, 44), revoke(control=True), NOTHING, after(5, 45), NOTHING,
+        applied=41, clock=clock,
+    )  # fmt: skip
+    assert joined.journal[:5] == [
+        ("progress", 41), ("progress", 43), ("closed", [], True), ("progress", 44),
+        ("unassign", [(TOPICS.control, 0)]),
+    ]  # fmt: skip
+    assert ("progress", 45) not in joined.journal
+
+
+@pytest.mark.parametrize("last", [assign(0), lose(0, control=True)])
+async def test_a_member_that_does_not_lead_commits_no_progress(run, last):
+    _, _, joined = await run(last, NOTHING, applied=41)
+    assert ("progress", 41) not in joined.journal
 
 
 async def test_records_arrive_in_order(run):
     value = Subscription(1, {"w": Mode.FULL}, "NSE:X", 7).encoded(257)
-    _, said, _, _ = await run(
+    _, said, _ = await run(
         assign(1),
         record(1, "257", value),
         record(1, "257", None, [("moved-to", b"2")]),
@@ -260,7 +297,7 @@ async def test_records_arrive_in_order(run):
 
 
 async def test_what_is_not_for_the_slots_owner_is_left_out(run):
-    _, said, _, _ = await run(
+    _, said, _ = await run(
         assign(0, control=True),
         record(0, "@leader", b"{}"),
         record(0, "@reply:1", b"1 {}"),
@@ -285,7 +322,7 @@ async def test_what_is_not_for_the_slots_owner_is_left_out(run):
 
 
 async def test_a_slot_is_closed_before_its_partition_is_given_up(run):
-    _, _, joined, _ = await run(assign(0, 1), revoke(1))
+    _, _, joined = await run(assign(0, 1), revoke(1))
     assert joined.journal[:4] == [
         ("closed", [1], False),
         ("unassign", [(TOPICS.subscriptions, 1)]),
@@ -298,7 +335,7 @@ async def test_a_new_owner_is_told_when_the_last_frame_came(run):
     def left(consumer):
         consumer.left = '{"last_frame_us": 17}'
 
-    _, _, joined, _ = await run(left, assign(0, 2))
+    _, _, joined = await run(left, assign(0, 2))
     assert joined.member.inherited == {0: 17, 2: 17}
 
 
@@ -307,13 +344,13 @@ async def test_what_nobody_has_left_is_not_known(run, metadata):
     def left(consumer):
         consumer.left = metadata
 
-    _, said, joined, _ = await run(left, assign(1))
+    _, said, joined = await run(left, assign(1))
     assert ("assigned", [1], False) in said
     assert joined.member.inherited == {}
 
 
 async def test_the_last_frame_is_handed_over_after_the_close_and_before_the_slot(run):
-    _, _, joined, _ = await run(assign(0, 1), end(1), revoke(1), frames_us={1: 5})
+    _, _, joined = await run(assign(0, 1), end(1), revoke(1), frames_us={1: 5})
     committed = ("commit", [(1, 4, '{"last_frame_us": 5, "free": true}')])
     at = joined.journal.index(("closed", [1], False))
     assert joined.journal[at + 1 : at + 3] == [
@@ -329,7 +366,7 @@ async def test_the_last_frames_are_kept_once_a_second_where_they_change(run):
         clock.now += 1.0
 
     script = [assign(0), NOTHING, NOTHING, later, NOTHING, later, NOTHING]
-    _, _, joined, _ = await run(*script, clock=clock, frames_us={0: 5, 7: 9})
+    _, _, joined = await run(*script, clock=clock, frames_us={0: 5, 7: 9})
     # slot 7 is another's; the last one is the hand-over
     commits = [entry[1] for entry in joined.journal if entry[0] == "commit"]
     kept, given_up = '{"last_frame_us": 5}', '{"last_frame_us": 5, "free": true}'
@@ -350,7 +387,7 @@ async def test_the_last_frames_are_kept_once_a_second_where_they_change(run):
 )
 async def test_replicas_that_come_while_others_stream_join_together(run, left, waits):
     with structlog.testing.capture_logs() as log:
-        consumer, _, joined, _ = await run(
+        consumer, _, joined = await run(
             assign(0), slots=3, clock=FakeClock(1_007_500_000), waited=0, left=left
         )
     gathers = [line["seconds"] for line in log if line["event"] == "join_gathers"]
@@ -361,7 +398,7 @@ async def test_replicas_that_come_while_others_stream_join_together(run, left, w
 
 
 async def test_lost_to_another_closes_first(run):
-    consumer, said, _, _ = await run(assign(0, control=True), lose(0, control=True))
+    consumer, said, _ = await run(assign(0, control=True), lose(0, control=True))
     assert said[1:3] == [("closing", [0], True), ("closed", [0], True)]
     assert consumer.calls[-2] == ("unassign", [(TOPICS.control, 0), (TOPICS.subscriptions, 0)])
 
@@ -373,7 +410,7 @@ async def test_lost_for_want_of_a_broker_is_held(run):
     def away(consumer):
         consumer.member_id = ""
 
-    _, said, _, _ = await run(
+    _, said, _ = await run(
         assign(0, 1, control=True),
         away,
         lose(0, 1, control=True),
@@ -392,7 +429,7 @@ async def test_lost_for_want_of_a_broker_is_held(run):
 async def test_a_fatal_error_leaves_and_joins_again(run, monkeypatch):
     monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
     fatal = Message(None, None, None, None, error=Failure(Code._FATAL, fatal=True))
-    consumer, said, _, _ = await run(assign(0), fatal, assign(1))
+    consumer, said, _ = await run(assign(0), fatal, assign(1))
     assert [call[0] for call in consumer.calls].count("subscribe") == 2
     assert ("closed", [0], False) in said
     assert ("assigned", [1], False) in said
@@ -402,7 +439,7 @@ async def test_an_error_counts_until_the_group_knows_the_member_again(run, monke
     monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
     fatal = Message(None, None, None, None, error=Failure(Code._FATAL, fatal=True))
 
-    _, _, joined, _ = await run(assign(0), NOTHING, fatal, NOTHING)
+    _, _, joined = await run(assign(0), NOTHING, fatal, NOTHING)
     assert joined.joined
     assert joined.error is None
 
@@ -414,7 +451,7 @@ async def test_a_right_that_is_missing_is_said_once_and_shown(run):
     refused = Message(None, None, None, None, error=Failure(Code.GROUP_AUTHORIZATION_FAILED))
     unread = Message("t", 0, None, None, error=Failure(Code.TOPIC_AUTHORIZATION_FAILED))
     with structlog.testing.capture_logs() as log:
-        _, _, joined, _ = await run(without_id, unread, refused, NOTHING, refused)
+        _, _, joined = await run(without_id, unread, refused, NOTHING, refused)
     advice = "grant this account Read on"
     assert joined.error == f"failure: {advice} the group group:kite"
     assert not joined.joined
@@ -438,7 +475,7 @@ async def test_a_member_that_is_refused_says_why_and_what_to_change(run, code, s
     refused = Message(None, None, None, None, error=Failure(code))
     # a client of the protocol consumer has an id of its own making before it is refused
     with structlog.testing.capture_logs() as log:
-        _, _, joined, _ = await run(refused, NOTHING, refused, NOTHING)
+        _, _, joined = await run(refused, NOTHING, refused, NOTHING)
     assert setting in joined.error
     assert [line["reason"] for line in log if line["event"] == "member_refused"] == [joined.error]
 
@@ -447,7 +484,7 @@ async def test_a_refusal_that_is_fatal_to_the_client_says_why_too(run, monkeypat
     monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
     text = "Fatal error: Broker: API version not supported: ConsumerGroupHeartbeat fatal error"
     fatal = Message(None, None, None, None, error=Failure(Code._FATAL, text=text))
-    _, _, joined, _ = await run(fatal, NOTHING, fatal, NOTHING)
+    _, _, joined = await run(fatal, NOTHING, fatal, NOTHING)
     assert joined.error.startswith("Broker: API version not supported: cluster.group_protocol is ")
 
 
@@ -458,7 +495,7 @@ async def test_a_refusal_is_over_once_it_is_said_no_more(run):
         clock.now += membership.REFUSED_SECONDS
 
     refused = Message(None, None, None, None, error=Failure(Code.GROUP_MAX_SIZE_REACHED))
-    _, _, joined, _ = await run(refused, NOTHING, later, NOTHING, clock=clock)
+    _, _, joined = await run(refused, NOTHING, later, NOTHING, clock=clock)
     assert joined.error is None
     assert joined.joined
 
@@ -472,7 +509,7 @@ async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monke
     monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
     fatal = Message(None, None, None, None, error=Failure(Code._FATAL, fatal=True))
     with structlog.testing.capture_logs() as log:
-        _, said, _, _ = await run(assign(0), fatal, assign(1), revoke(1))
+        _, said, _ = await run(assign(0), fatal, assign(1), revoke(1))
     assert ("assigned", [1], False) in said
     assert "slot_close_failed" in [line["event"] for line in log]
 
@@ -512,14 +549,14 @@ NAMED = ClusterSettings(instance="pod-7")
 @pytest.mark.parametrize(("instance", "waited"), [("pod-7", []), ("pod-8", [2.5])])
 async def test_one_that_comes_back_within_its_session_joins_at_once(run, instance, waited):
     left = json.dumps({"last_frame_us": 1_007_000_000, "instance": instance})
-    _, _, joined, _ = await run(
+    _, _, joined = await run(
         left=left, waited=0, cluster=NAMED, slots=3, clock=FakeClock(1_007_500_000)
     )
     assert joined.waited == waited
 
 
 async def test_it_says_whose_frames_it_leaves(run):
-    _, _, joined, _ = await run(assign(0), frames_us={0: 5}, cluster=NAMED)
+    _, _, joined = await run(assign(0), frames_us={0: 5}, cluster=NAMED)
     commits = [entry[1][0][2] for entry in joined.journal if entry[0] == "commit"]
     assert commits[-1] == '{"last_frame_us": 5, "instance": "pod-7", "free": true}'
 
@@ -536,14 +573,14 @@ def test_only_the_classic_protocol_has_a_use_for_its_name():
 
 async def test_a_named_member_gives_all_up_before_it_closes(run):
     """Else the brokers would keep its slots for it."""
-    consumer, said, _, _ = await run(assign(0, 1), cluster=NAMED)
+    consumer, said, _ = await run(assign(0, 1), cluster=NAMED)
     assert consumer.calls[-3:] == [
         ("unsubscribe",),
         ("unassign", [(TOPICS.subscriptions, 0), (TOPICS.subscriptions, 1)]),
         ("close",),
     ]
     assert ("closed", [0, 1], False) in said
-    unnamed, _, _, _ = await run(assign(0, 1))
+    unnamed, _, _ = await run(assign(0, 1))
     assert ("unsubscribe",) not in unnamed.calls
 
 
@@ -562,7 +599,7 @@ async def test_one_whose_name_was_taken_closes_its_slots_and_goes_on_without_it(
 
     script = [unknown, assign(0), unknown, Message(None, None, None, None, error=taken)]
     with structlog.testing.capture_logs() as log:
-        _, said, joined, _ = await run(*script, cluster=NAMED)
+        _, said, joined = await run(*script, cluster=NAMED)
     assert named == [True, False]
     assert ("closed", [0], True) in said
     assert [line["instance"] for line in log if line["event"] == "instance_taken"] == ["pod-7"]
@@ -582,6 +619,6 @@ def test_a_host_that_is_named_after_the_connector_is_shown_once(monkeypatch, hos
 @pytest.mark.parametrize(("protocol", "waited"), [("classic", [0.75]), ("consumer", [])])
 async def test_a_revoked_slot_streams_on_until_another_can_have_it(run, protocol, waited):
     settings = ClusterSettings(group_protocol=protocol)
-    _, _, member, _ = await run(assign(0, 1), revoke(1), waited=0, cluster=settings)
+    _, _, member = await run(assign(0, 1), revoke(1), waited=0, cluster=settings)
     # the slot that it has at its end is given up at once
     assert member.waited == waited

@@ -94,6 +94,9 @@ class FakeLog:
     def message(self, value):
         self.messages.append(ControlMessage(len(self.messages), value))
 
+    def applied_offset(self, step=None):
+        return Progress.decode((step or self.steps[-1]).records[-1].value).offset
+
     def subscriptions(self):
         latest = {}
         for partition, key, value in self.stored:
@@ -143,7 +146,6 @@ def test_a_command_is_one_transaction(log):
     leader = lead(log)
     (step,) = log.steps
     assert [record.key for record in step.records] == [str(A), str(B), "@reply:1", "@leader"]
-    assert step.next_offset == 1
     assert Progress.decode(step.records[-1].value) == Progress(1, 1, 1)
     assert log.replies == [
         (
@@ -167,10 +169,11 @@ def test_a_command_is_one_transaction(log):
 def test_messages_that_wait_share_a_transaction(log):
     for token in (A, B, C):
         log.command(id=str(token), type="subscribe", instruments=[token])
-    lead(log)
+    leader = lead(log)
     assert len(log.steps) == 1
     assert [reply["revision"] for _, reply in log.replies] == [1, 2, 3]
-    assert log.steps[0].next_offset == 3
+    assert leader.applied_offset == 3
+    assert log.applied_offset() == 3
 
 
 def test_a_new_leader_goes_on_where_the_last_one_committed(log):

@@ -65,7 +65,7 @@ def test_what_cannot_even_be_answered_is_passed(log):
     leader = lead(log)
     assert [key for key, _ in log.replies] == ["3"]
     assert log.subscriptions().keys() == {C}
-    assert (log.steps[-1].next_offset, log.opened, leader.error) == (3, 1, None)
+    assert (log.applied_offset(), log.opened, leader.error) == (3, 1, None)
 
 
 def test_a_dead_letter_that_is_refused_is_written_without_its_bytes(log):
