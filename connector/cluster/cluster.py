@@ -238,6 +238,15 @@ class Cluster:
             return None
         return known.connection.silent_tokens()
 
+    def unserved(self) -> list[tuple[int, int, float]]:
+        """Return who has sent nothing although asked again: (slot, token, seconds)."""
+        return [
+            (number, token, seconds)
+            for number, slot in self._slots.items()
+            if slot.connection is not None
+            for token, seconds in slot.connection.unserved()
+        ]
+
     def status(self) -> dict[str, Any]:
         """Describe what this replica knows of the cluster, for the status page."""
         leader = self._leader

@@ -61,6 +61,9 @@ class FeedConnection(Protocol):
     def silent_tokens(self) -> list[int]:
         """Return the instruments that have sent no packet on the present socket."""
 
+    def unserved(self) -> list[tuple[int, float]]:
+        """Return who has sent nothing in market hours although asked again, with the seconds."""
+
 
 class SlotPhase(StrEnum):
     """The phases of a slot that this process owns."""

@@ -29,6 +29,8 @@ MAX_SEARCH_CHARS: Final = 64
 """A longer search finds nothing: no name is as long."""
 MAX_FOUND: Final = 20
 """A search tells so many instruments."""
+MAX_MEMBERS: Final = 100
+"""So many members of a watchlist are told at a time."""
 _LATE_SECONDS: Final = 60.0
 
 
@@ -181,6 +183,42 @@ def find(
         if token not in known
     ]
     return found[:MAX_FOUND]
+
+
+def members(
+    watchlist: str, subscriptions: Mapping[int, Subscription], start: int = 0
+) -> dict[str, Any]:
+    """Return what a watchlist claims, by name: `MAX_MEMBERS` of it, and how many there are.
+
+    Args:
+        watchlist: its name.
+        subscriptions: what is subscribed.
+        start: so many are passed over.
+    """
+    claimed = sorted(
+        (
+            (subscription.symbol or "", token, subscription)
+            for token, subscription in list(subscriptions.items())
+            if watchlist in subscription.claims
+        ),
+        # those without a name come last
+        key=lambda one: (not one[0], one[0], one[1]),
+    )
+    return {
+        "watchlist": watchlist,
+        "count": len(claimed),
+        "start": start,
+        "step": MAX_MEMBERS,
+        "members": [
+            {
+                "token": token,
+                "symbol": subscription.symbol,
+                "mode": subscription.claims[watchlist].value,
+                "slot": subscription.slot,
+            }
+            for _, token, subscription in claimed[start : start + MAX_MEMBERS]
+        ],
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
     /page/…               its files
     /page/stream          server-sent events: a snapshot a second, the same one for all viewers
     /page/instruments     ?q=…: instruments by a part of their name, or their token
+    /page/watchlist       ?name=…&start=…: what a watchlist claims, a hundred at a time
     /page/instrument      ?token=…: one instrument, its newest tick, and why it has none
     /page/command         POST: a command, where there is an operator's token
 
@@ -27,7 +28,7 @@ from connector.kite.web.http_server import Answer, Connection, Request, Stream
 from connector.kite.wire.models import ConnectionEvent, Exchange
 from connector.redaction import printable
 from connector.service import page_files
-from connector.service.inspector import Facts, Inspector, find, reasons
+from connector.service.inspector import Facts, Inspector, find, members, reasons
 from connector.service.operator_commands import PATH, OperatorCommands
 from connector.service.readiness import Progress
 from connector.service.slots import SETTINGS_WATCHLIST, SlotOwner
@@ -47,6 +48,7 @@ MAX_QUERY_CHARS: Final = 256
 SHOWN_EVENTS: Final = 60
 SHOWN_COMMANDS: Final = 30
 SHOWN_UNRESOLVED: Final = 50
+SHOWN_UNSERVED: Final = 20
 _SUBSCRIPTIONS_SECONDS: Final = 5.0
 _HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 
@@ -152,6 +154,12 @@ class OperatorPage:
                 return Stream("text/event-stream; charset=utf-8", self._open, _HEADERS)
             case "/page/instruments":
                 return _json(200, {"found": self._find(asked.get("q", ""))})
+            case "/page/watchlist":
+                start = asked.get("start", "0")
+                if not (start.isascii() and start.isdigit() and len(start) <= 6):
+                    return _json(400, {"error": "start=… must be a number from 0 on"})
+                subscriptions = self._subscriptions(self._view.look())
+                return _json(200, members(asked.get("name", ""), subscriptions, int(start)))
             case "/page/instrument":
                 return self._instrument(asked.get("token", ""))
         return None
@@ -208,6 +216,7 @@ class OperatorPage:
         """Return what changes from second to second: this process, and how each slot is."""
         document = status.as_json()
         document["unresolved"] = document["unresolved"][:SHOWN_UNRESOLVED]
+        document["unserved"] = document["unserved"][:SHOWN_UNSERVED]
         for connection in document["connections"]:
             connection["last_error"] = _printable(connection["last_error"])
             points = self._history(connection["slot"])

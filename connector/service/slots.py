@@ -83,6 +83,12 @@ class SlotOwner(Protocol):
     def silent_tokens(self, slot: int) -> Collection[int] | None:
         """Return who has sent no packet on a slot's socket; None where it is not this process's."""
 
+    def unserved(self) -> Sequence[tuple[int, int, float]]:
+        """Return who has sent nothing in market hours although asked again, of this process.
+
+        Each as (slot, token, seconds since it was asked for first).
+        """
+
     def status(self) -> Mapping[str, Any] | None:
         """Return more for the status page; None where there is nothing to say."""
 
@@ -276,6 +282,14 @@ class StaticSlots:
         """Return who has sent no packet on a slot's socket; None where it has none here."""
         connection = self._connections.get(slot)
         return None if connection is None else connection.silent_tokens()
+
+    def unserved(self) -> Sequence[tuple[int, int, float]]:
+        """Return who has sent nothing although asked again: (slot, token, seconds)."""
+        return [
+            (slot, token, seconds)
+            for slot, connection in self._connections.items()
+            for token, seconds in connection.unserved()
+        ]
 
     def status(self) -> None:
         """Return nothing: this process is alone."""

@@ -19,6 +19,8 @@ VERSION: Final = connector.__version__
 
 MAX_UNRESOLVED_SHOWN = 1000
 """/status names so many instruments without a connection; all are counted."""
+MAX_UNSERVED_SHOWN: Final = 100
+"""/status names so many unserved instruments, those that are so longest; all are counted."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,17 @@ class ConnectionStatus:
         if self.state == ConnectionState.CONNECTED.value:
             return self.trouble
         return self.trouble or self.last_error
+
+
+@dataclass(frozen=True)
+class UnservedInstrument:
+    """An instrument that sends nothing while its market is open, although asked for again."""
+
+    token: int
+    symbol: str | None
+    slot: int
+    seconds: float
+    """Seconds since it was asked for first; it has answered no request since."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +233,11 @@ class ServiceStatus:
     """The candles for gaps; None where none are fetched."""
     unresolved: Sequence[str] = ()
     """The instruments of the settings that have no connection, each with the reason."""
+    unserved: Sequence[UnservedInstrument] = ()
+    """Instruments of this process that send nothing in market hours although asked for again, the
+    longest first; at most `MAX_UNSERVED_SHOWN`."""
+    unserved_count: int = 0
+    """How many these are in all."""
     instrument_list: InstrumentListStatus | None = None
     """The list of instruments in use; None where the settings have none loaded."""
     market_open: Mapping[str, bool] = field(default_factory=dict)
@@ -246,7 +264,7 @@ class ServiceStatus:
             for item in dataclasses.fields(self)
             if item.name != "latencies"
         }
-        for name in ("connections", "exchanges"):
+        for name in ("connections", "exchanges", "unserved"):
             document[name] = [dataclasses.asdict(part) for part in document[name]]
         # of a whole market without names, say: a page is for people
         document["unresolved"] = list(self.unresolved[:MAX_UNRESOLVED_SHOWN])

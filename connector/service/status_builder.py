@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
 from datetime import datetime
+from heapq import nlargest
+from operator import itemgetter
 from typing import Any, Final
 
 from connector.codec import IMPLEMENTATION
@@ -21,6 +23,7 @@ from connector.service.rates import RateHistory, Rates
 from connector.service.readiness import Progress, Snapshot, not_ready
 from connector.service.slots import SlotOwner
 from connector.service.status import (
+    MAX_UNSERVED_SHOWN,
     VERSION,
     Accounting,
     ConnectionStatus,
@@ -28,6 +31,7 @@ from connector.service.status import (
     Latencies,
     ProducerStatus,
     ServiceStatus,
+    UnservedInstrument,
 )
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import Settings
@@ -157,6 +161,7 @@ class Reporter:
         """Return the part of the status about what was received."""
         return {
             "connections": self._connections(pipeline),
+            **self._unserved(),
             "exchanges": [
                 ExchangeStatus(
                     exchange.name,
@@ -180,6 +185,19 @@ class Reporter:
             "events": pipeline.events,
             "instruments": pipeline.instruments,
             "latest": pipeline.latest_written,
+        }
+
+    def _unserved(self) -> dict[str, Any]:
+        """Return the part of the status about instruments that send nothing."""
+        unserved = self._owner.unserved()
+        longest = nlargest(MAX_UNSERVED_SHOWN, unserved, key=itemgetter(2))
+        symbol = self._owner.names().symbol
+        return {
+            "unserved": [
+                UnservedInstrument(token, symbol(token), slot, round(seconds, 1))
+                for slot, token, seconds in longest
+            ],
+            "unserved_count": len(unserved),
         }
 
     def notes(self, pipeline: Pipeline, host: str) -> dict[int, dict[str, Any]]:

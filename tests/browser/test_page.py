@@ -8,11 +8,12 @@ import pytest
 
 from connector.control.client import ControlClient, new_id
 from connector.control.commands import COMMAND
-from connector.control.records import Halt, Halted
+from connector.control.records import Halt, Halted, Subscription
+from connector.kite.wire.models import Mode
 from connector.service.http import StatusServer
 from connector.service.operator_page import OperatorPage
 from connector.service.readiness import Progress
-from connector.service.status import ConnectionStatus
+from connector.service.status import ConnectionStatus, UnservedInstrument
 from connector.settings.models import Settings
 from connector.simulator import SimulatorConfig
 from connector.testing import until
@@ -24,6 +25,10 @@ pytestmark = pytest.mark.browser
 
 MARKUP = "<b class=smuggled>bold</b>"
 UPDATES = 1000
+WATCHED = {
+    257 + 256 * number: Subscription(0, {"algo": Mode.FULL}, f"NSE:X{number + 1:03}", 4)
+    for number in range(120)
+}
 
 # The contrast of each piece of text with what is behind it, as WCAG counts it.
 CONTRAST = """() => {
@@ -92,7 +97,10 @@ async def test_everything_can_be_read(page, dark):
     async with shown() as (_, view, _, url):
         view.seen.problems = {"kite.events": "not authorized"}
         view.seen.watchlists = [{"name": "algo", "ltp": 1, "quote": 2, "full": 3}]
+        view.seen.subscriptions = WATCHED
         opened = await page(url, dark=dark)
+        await opened.locator("#watchlists button").click()
+        await opened.wait_for_selector("#members-list li")
         assert await opened.evaluate(CONTRAST) == []
 
 
@@ -130,10 +138,56 @@ async def test_a_slot_that_somebody_halted_says_who_and_until_when(page):
         assert re.fullmatch(r"stopped by asha at .*, until the command resume", wrong)
 
 
+async def test_the_members_of_a_watchlist_are_named_and_lead_to_the_inspector(page):
+    async with shown() as (_, view, _, url):
+        counts = {"ltp": 0, "quote": 0, "full": 120}
+        view.seen.watchlists = [{"name": "algo", **counts, "rule": "NSE:X*", "problem": "none"}]
+        view.seen.subscriptions = dict(WATCHED)
+        opened = await page(url)
+        assert await texts(opened, "#watchlists td:first-child") == ["algo NSE:X* (none)"]
+        await opened.locator("#watchlists button").focus()
+        await opened.keyboard.press("Enter")
+        await opened.wait_for_selector("#members-note:text-is('1 to 100 of 120')")
+        assert (await texts(opened, "#members-list li:first-child"))[0] == "NSE:X001full, slot 0"
+        assert await opened.locator("#members-before").is_disabled()
+        await opened.locator("#members-next").click()
+        await opened.wait_for_selector("#members-note:text-is('101 to 120 of 120')")
+        assert await opened.locator("#members-next").is_disabled()
+        # what changes in the cluster is seen where the list is open
+        del view.seen.subscriptions[257 + 256 * 119]
+        view.seen.revision = 9
+        await opened.wait_for_selector("#members-note:text-is('101 to 119 of 119')")
+        await opened.locator("#members-list button", has_text="NSE:X101").click()
+        await opened.wait_for_selector("#instrument-name:text-is('NSE:X101')")
+        await opened.locator("#members-close").click()
+        assert await opened.locator("#members").is_hidden()
+
+
+async def test_silent_instruments_are_named_with_their_time_and_lead_to_the_inspector(page):
+    unserved = [UnservedInstrument(408065, "NSE:INFY", 0, 421.0),
+                UnservedInstrument(738561, None, 1, 20.0)]  # fmt: skip
+    async with shown(unserved=unserved, unserved_count=70) as (source, _, _, url):
+        opened = await page(url, width=360)
+        await opened.wait_for_selector("#silent li")
+        assert await texts(opened, "#silent li") == [
+            "NSE:INFYslot 0, 7 min 1 s", "738561slot 1, 20 s",
+        ]  # fmt: skip
+        note = await opened.text_content("#silent-note")
+        assert note.startswith("70 of this replica's have sent nothing in market hours")
+        assert note.endswith("; the 2 that are so longest")
+        assert await opened.evaluate("document.documentElement.scrollWidth") <= 360
+        await opened.locator("#silent button", has_text="NSE:INFY").click()
+        await opened.wait_for_selector("#reasons li:has-text('No watchlist claims it')")
+        source["status"] = service_status()
+        await opened.wait_for_selector("#silent-note:has-text('none of this replica')")
+        assert await opened.locator("#silent li").count() == 0
+
+
 async def test_text_of_others_is_never_html(page):
     connection = ConnectionStatus(0, MARKUP, "connected", last_error=MARKUP, trouble=MARKUP)
     async with shown(
-        name=MARKUP, not_ready=(MARKUP,), connections=(connection,), unresolved=(MARKUP,)
+        name=MARKUP, not_ready=(MARKUP,), connections=(connection,), unresolved=(MARKUP,),
+        unserved=[UnservedInstrument(257, MARKUP, 0, 1.0)], unserved_count=1,
     ) as (_, view, _, url):  # fmt: skip
         view.seen.watchlists = [{"name": MARKUP, "ltp": 0, "quote": 0, "full": 0}]
         view.seen.slots = {1: {"owner": MARKUP, "state": MARKUP, "trouble": MARKUP}}
@@ -146,8 +200,21 @@ async def test_text_of_others_is_never_html(page):
             {"time_ms": 1, "type": MARKUP, "slot": 0, "account": MARKUP, "reason": MARKUP,
              "from_ms": None, "to_ms": None, "instruments": None}
         ]  # fmt: skip
+        view.seen.subscriptions = {257: Subscription(0, {MARKUP: Mode.FULL}, MARKUP, 1)}
         opened = await page(url)
-        for panel in ("#name", "#slots", "#watchlists", "#commands", "#events", "#unresolved"):
+        await opened.locator("#watchlists button").click()
+        await opened.wait_for_selector("#members-list li")
+        for panel in (
+            "#members-title",
+            "#members-list",
+            "#silent",
+            "#name",
+            "#slots",
+            "#watchlists",
+            "#commands",
+            "#events",
+            "#unresolved",
+        ):
             assert MARKUP in await opened.text_content(panel)
         assert await opened.locator(".smuggled").count() == 0
 
@@ -213,7 +280,7 @@ async def test_what_happens_in_the_cluster_is_seen_and_an_instrument_is_found_by
                     return client.send(command)
 
             await asyncio.to_thread(send)
-            await opened.wait_for_selector("#watchlists td:text('desk')")
+            await opened.wait_for_selector("#watchlists button:text('desk')")
             await opened.wait_for_selector("#commands tr:has-text('APPLIED')")
             await opened.keyboard.press("/")
             await opened.keyboard.type(str(token))
@@ -259,7 +326,7 @@ async def test_an_operator_tries_a_command_and_applies_it_by_keyboard(page, tmp_
             await opened.locator("#command-apply").focus()
             await opened.keyboard.press("Enter")
             await opened.wait_for_selector("#command-reply :text('Done: APPLIED')")
-            await opened.wait_for_selector("#watchlists td:text('desk')")
+            await opened.wait_for_selector("#watchlists button:text('desk')")
 
 
 UNNAMED = """() => [...document.querySelectorAll("input, select, textarea, button")]

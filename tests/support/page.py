@@ -32,5 +32,8 @@ class Owner:
     def subscriptions(self):
         return None
 
+    def unserved(self):
+        return ()
+
     def silent_tokens(self, slot):
         return self.silent.get(slot)

@@ -87,8 +87,7 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         # the open socket; None while there is none, and then nothing is sent
         self._socket: FeedSocket | None = None
-        # the next look at silence, stalls and what is unconfirmed; only while a socket is open
-        self._pulse_timer: Timer | None = None
+        self._pulse_timer: Timer | None = None  # next look at silence, while a socket is open
         # why the present socket ended: (close code, reason)
         self._lost: asyncio.Future[tuple[int | None, str]] | None = None
         self._wake: asyncio.Future[None] | None = None  # ends what the supervisor waits for
@@ -222,7 +221,9 @@ class Connection:
         """Return the instruments that have sent no packet on the present socket."""
         return self._session.silent_tokens()
 
-    # looking at it
+    def unserved(self) -> list[tuple[int, float]]:
+        """Return who has sent nothing in market hours although asked again, with the seconds."""
+        return self._stream.unserved_for(self._clock.monotonic())
 
     @property
     def state(self) -> ConnectionState:

@@ -69,6 +69,8 @@ class Step:
 class _Ask:
     """An instrument that was asked for and has not been seen in its mode."""
 
+    since: float
+    """When it was asked for first, monotonic seconds."""
     deadline: float
     repeats: int = 0
     pause: float = 0.0
@@ -148,6 +150,15 @@ class Session:
         """Instruments that have sent no packet on this socket, although asked for again."""
         return sum(token not in self._seen for token in self._given_up)
 
+    def unserved(self, segments: Collection[int]) -> Iterator[tuple[int, float]]:
+        """Yield who of these segments has sent no packet on this socket, although asked again.
+
+        Each with the time at which it was asked for first, monotonic seconds.
+        """
+        for token, ask in self._given_up.items():
+            if token not in self._seen and token & 0xFF in segments:
+                yield token, ask.since
+
     def silent_tokens(self) -> list[int]:
         """Instruments asked for on this socket that have sent no packet at all."""
         return [token for token in self._asked if token not in self._seen]
@@ -220,7 +231,7 @@ class Session:
             elif token not in self._pending and (first or token not in self._given_up):
                 # given up as silent, it speaks after all: it is the mode that is to be asked for
                 self._given_up.pop(token, None)
-                self._pending[token] = _Ask(now + self._confirm_timeout)
+                self._pending[token] = _Ask(now, now + self._confirm_timeout)
         return self._replay_done()
 
     def check(self, now: float) -> Step:
@@ -304,7 +315,7 @@ class Session:
             # not seen until it answers: as if it had just been asked for the first time
             del self._seen[token]
             self._given_up.pop(token, None)
-            self._pending[token] = _Ask(now + self._confirm_timeout)
+            self._pending[token] = _Ask(now, now + self._confirm_timeout)
         step.expect += overdue
         self._request("unsubscribe", overdue, step)
         self._request("subscribe", overdue, step)
@@ -351,7 +362,7 @@ class Session:
             if self._seen.get(token) is mode:
                 self._pending.pop(token, None)
             else:
-                self._pending[token] = _Ask(now + self._confirm_timeout)
+                self._pending[token] = _Ask(now, now + self._confirm_timeout)
         step.notices += self._replay_done()
 
     def _replay_done(self) -> list[Notice]:

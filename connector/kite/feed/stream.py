@@ -45,6 +45,10 @@ class Stream:
         unserved = session.unserved_of(self.trading)
         self.unserved = unserved if unserved >= UNSERVED_SHARE * self.wanted else 0
 
+    def unserved_for(self, now: float) -> list[tuple[int, float]]:
+        """Return the instruments that send nothing in market hours, and for how many seconds."""
+        return [(token, now - since) for token, since in self._session.unserved(self.trading)]
+
     def judge(self, watchdog: Watchdog, now: float) -> None:
         """Say in words what is wrong; empty where nothing is."""
         if watchdog.stalled:

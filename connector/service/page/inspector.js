@@ -20,7 +20,7 @@ function price(value, exchange) {
   return PRICES.get(digits).format(value);
 }
 
-async function ask(path) {
+export async function ask(path) {
   const answer = await fetch(path, { cache: "no-store" });
   const document = await answer.json();
   if (!answer.ok) throw new Error(document.error ?? `HTTP ${answer.status}`);
@@ -74,8 +74,10 @@ function mark() {
 }
 
 function choose(place) {
-  const one = results[place];
-  if (!one) return;
+  if (results[place]) inspect(results[place]);
+}
+
+export function inspect(one) {
   token = one.token;
   nothing = "";
   asked += 1; // what a search before it finds is not shown any more
@@ -83,6 +85,7 @@ function choose(place) {
   show([]);
   clearTimeout(looking);
   look();
+  search.scrollIntoView({ block: "nearest" });
 }
 
 async function look() {

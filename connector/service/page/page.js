@@ -3,6 +3,7 @@
 import { byId, plain } from "./dom.js";
 import * as command from "./command.js";
 import * as inspector from "./inspector.js";
+import * as members from "./members.js";
 import * as panels from "./panels.js";
 
 const LATE_MS = 5000;
@@ -30,9 +31,14 @@ function open() {
     panels.exchanges(snapshot);
     panels.producer(snapshot);
     panels.unresolved(snapshot);
+    members.silent(snapshot);
     command.enable(snapshot.commands);
   });
-  source.addEventListener("view", (event) => panels.view(JSON.parse(event.data), nowMs));
+  source.addEventListener("view", (event) => {
+    const view = JSON.parse(event.data);
+    panels.view(view, nowMs);
+    members.renew(view);
+  });
   source.addEventListener("error", () => {
     live("lost", "no answer, trying again");
     if (source.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS);
@@ -47,5 +53,6 @@ setInterval(() => {
 }, 1000);
 
 inspector.start();
+members.start();
 command.start();
 open();

@@ -1,6 +1,7 @@
 // Each panel is a function from a snapshot, or the view, to what stands in its nodes.
 
 import { age, byId, bytes, cells, count, day, fill, level, lines, make, pairs, plain, row, short, text, time } from "./dom.js";
+import { opener } from "./members.js";
 import { Sparkline } from "./spark.js";
 
 const LATE_SECONDS = 10;
@@ -190,9 +191,15 @@ export function view(shown, nowMs) {
   const problems = Object.entries(shown.problems).map(([topic, reason]) => `${topic}: ${reason}`);
   const read = shown.loaded || !shown.clustered;
   plain(byId("watchlists-note"), !read ? "reading kite.subscriptions" : `${count(shown.watchlist_count)} watchlists`);
-  fill(byId("watchlists"), shown.watchlists, () => row("", "num", "num", "num"), (tr, one) => {
-    const rule = one.rule ? `: ${one.rule}${one.problem ? ` (${one.problem})` : ""}` : "";
-    cells(tr, [`${one.name}${rule}`, count(one.ltp), count(one.quote), count(one.full)]);
+  fill(byId("watchlists"), shown.watchlists, () => {
+    const tr = row("", "num", "num", "num");
+    opener(tr.firstElementChild);
+    return tr;
+  }, (tr, one) => {
+    const [name, ltp, quote, full] = tr.children;
+    text(name.firstChild, one.name);
+    plain(name.lastChild, one.rule ? ` ${one.rule}${one.problem ? ` (${one.problem})` : ""}` : "");
+    [ltp, quote, full].forEach((td, place) => text(td, count([one.ltp, one.quote, one.full][place])));
   });
 
   plain(byId("events-note"), problems.length ? problems.join("; ") : shown.events_of_all ? "newest first, all replicas" : "newest first, this replica");

@@ -10,10 +10,12 @@ from connector.service.inspector import (
     LOOK_SECONDS,
     MAX_FOUND,
     MAX_INSPECTED,
+    MAX_MEMBERS,
     MAX_SEARCH_CHARS,
     Facts,
     Inspector,
     find,
+    members,
     newest_packet,
     reasons,
 )
@@ -148,6 +150,35 @@ class TestFinding:
 
     def test_a_search_has_a_bound(self):
         assert len(find("X", {n: subscription(f"NSE:X{n}") for n in range(1000)})) == MAX_FOUND
+
+
+class TestMembers:
+    def test_they_are_told_by_name_with_the_modes_of_the_watchlist(self):
+        known = {
+            1: subscription("NSE:TCS"),
+            2: subscription("BSE:INFY", slot=2, desk=Mode.LTP),
+            3: subscription(None),
+            4: Subscription(0, {"desk": Mode.QUOTE}, "NSE:SBIN", 1),
+        }
+        told = members("algo", known)
+        assert (told["watchlist"], told["count"], told["start"]) == ("algo", 3, 0)
+        assert [one["symbol"] for one in told["members"]] == ["BSE:INFY", "NSE:TCS", None]
+        assert members("desk", known)["members"] == [
+            {"token": 2, "symbol": "BSE:INFY", "mode": "ltp", "slot": 2},
+            {"token": 4, "symbol": "NSE:SBIN", "mode": "quote", "slot": 0},
+        ]
+        assert members("nobody", known)["count"] == 0
+
+    @given(st.integers(0, 3 * MAX_MEMBERS))
+    def test_page_by_page_each_is_told_once(self, count):
+        known = {number: subscription(f"NSE:X{number:04}") for number in range(1, count + 1)}
+        told = []
+        for start in range(0, max(count, 1), MAX_MEMBERS):
+            page = members("algo", known, start)
+            assert (page["count"], page["step"]) == (count, MAX_MEMBERS)
+            assert len(page["members"]) <= MAX_MEMBERS
+            told += [one["token"] for one in page["members"]]
+        assert told == sorted(known)
 
 
 class TestReasons:

@@ -12,13 +12,14 @@ from connector.service.operator_page import (
     MAX_QUESTIONS_A_SECOND,
     MAX_VIEWERS,
     QUESTIONS_SHARE,
+    SHOWN_UNSERVED,
     SNAPSHOT_SECONDS,
     OperatorPage,
     losses,
     own_event,
 )
 from connector.service.readiness import Progress
-from connector.service.status import ConnectionStatus
+from connector.service.status import ConnectionStatus, UnservedInstrument
 from connector.settings.models import Settings
 from connector.testing import FakeClock
 from tests.support.page import Owner, View
@@ -213,6 +214,30 @@ async def test_an_instrument_has_who_subscribed_it_and_its_newest_tick(kit):
     assert (shown["symbol"], shown["claims"]) == ("NSE:INFY", {"algo": "full"})
     assert (shown["slot"], shown["owner"], shown["here"]) == (0, "pod-1", True)
     assert (shown["tick"], shown["packets"], shown["reasons"]) == (None, 0, [])
+
+
+async def test_a_watchlist_has_its_members_by_name(kit):
+    kit.view.seen = Seen(
+        loaded=True,
+        subscriptions={
+            number: Subscription(0, {"al go": Mode.FULL}, f"NSE:X{number:03}", 4)
+            for number in range(1, 151)
+        },
+    )
+    status, told = kit.json("/page/watchlist", "name=al+go&start=100")
+    assert (status, told["count"]) == (200, 150)
+    assert [one["symbol"] for one in told["members"]][::49] == ["NSE:X101", "NSE:X150"]
+    assert kit.json("/page/watchlist", "name=other")[1]["members"] == []
+    for start in ("-1", "x", "1.5", "²", "1234567"):
+        assert kit.json("/page/watchlist", f"name=al+go&start={start}")[0] == 400
+
+
+async def test_a_snapshot_names_few_unserved_instruments_and_counts_them(kit):
+    unserved = [UnservedInstrument(n, None, 0, float(n)) for n in range(100)]
+    kit.status = service_status(unserved=unserved, unserved_count=300)
+    told = kit.open().last("snapshot")["status"]
+    assert len(told["unserved"]) == SHOWN_UNSERVED
+    assert told["unserved_count"] == 300
 
 
 async def test_an_instrument_that_nobody_subscribed(kit):

@@ -5,6 +5,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.cluster.cluster import Cluster
+from connector.control.state import NoNames
 from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, TopicError
 from connector.kafka.producer_state import Counts, FailedRecord
 from connector.kafka.refusals import Trouble
@@ -59,6 +60,12 @@ class Owner:
 
     def claims(self):
         return ()
+
+    def unserved(self):
+        return ()
+
+    def names(self):
+        return NoNames()
 
     def unresolved(self):
         return []

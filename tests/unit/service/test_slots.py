@@ -187,6 +187,14 @@ async def test_what_finds_no_room_is_named(open_slots):
     assert "no room for 2 instruments" in logs[-1]["reason"]
 
 
+async def test_who_is_unserved_is_told_with_its_slot(open_slots):
+    slots = await open_slots(settings())
+    first, *_, last = slots._connections
+    slots._connections[first].unserved = lambda: [(408065, 7.0)]
+    slots._connections[last].unserved = lambda: [(738561, 9.0)]
+    assert slots.unserved() == [(first, 408065, 7.0), (last, 738561, 9.0)]
+
+
 async def test_waiting_for_a_token_is_a_reason(open_slots):
     slots = await open_slots(settings(accounts=[{"api_key": "k", "connections": 1}]))
     assert slots.not_ready() == ["slot 0 (main) is idle"]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.control.state import NoNames
 from connector.kafka.producer_state import Counts
 from connector.kafka.refusals import Trouble
 from connector.kite.config import ConnectionConfig
@@ -13,6 +14,7 @@ from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import ConnectionState
 from connector.service.dead_letters import DeadLetters
 from connector.service.readiness import Phase, Progress
+from connector.service.status import MAX_UNSERVED_SHOWN, UnservedInstrument
 from connector.service.status_builder import Reporter, balance
 from connector.settings.models import Settings
 from connector.simulator.wire import encode_frame, quote_packet
@@ -90,8 +92,15 @@ def recording_producer():
 
 
 class Owner:
-    def __init__(self, stats=()):
+    def __init__(self, stats=(), unserved=()):
         self._stats = stats
+        self._unserved = unserved
+
+    def unserved(self):
+        return self._unserved
+
+    def names(self):
+        return NoNames()
 
     def stats(self):
         return self._stats
@@ -158,3 +167,17 @@ def test_a_snapshot_of_everything(settings):
     assert {e.exchange: e.ticks for e in status.exchanges}["NSE"] == 1
     assert status.accounting.balanced
     assert status.ready
+
+
+def test_the_instruments_that_are_unserved_for_longest_are_named_and_all_are_counted(settings):
+    unserved = [(token % 3, token, float(token)) for token in range(1, MAX_UNSERVED_SHOWN + 51)]
+    reporter = reporter_of(settings, Owner(unserved=unserved))
+    reporter._progress.running = SimpleNamespace(pipeline=pipeline(), instruments=None)
+    status = reporter.status()
+    assert status.unserved_count == MAX_UNSERVED_SHOWN + 50
+    assert len(status.unserved) == MAX_UNSERVED_SHOWN
+    assert status.unserved[0] == UnservedInstrument(150, None, 0, 150.0)
+    assert status.unserved[-1].seconds == 51.0
+    assert status.as_json()["unserved"][0] == {
+        "token": 150, "symbol": None, "slot": 0, "seconds": 150.0,
+    }  # fmt: skip

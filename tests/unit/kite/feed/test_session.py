@@ -213,6 +213,19 @@ class TestAskingAgain:
         assert session.check(1000.0).notices == []
         assert requests(session.check(1000.0)) == []
 
+    def test_who_is_unserved_is_told_with_the_time_of_the_first_request(self, session):
+        session.update({1: QUOTE, 2: FULL, 3: QUOTE}, 0.0)
+        session.confirm([(2, QUOTE)], 0.0)
+        for now in (5.0, 10.0):
+            session.check(now)
+        assert list(session.unserved([1, 2, 3])) == [], "asked for again, not often enough yet"
+        session.check(15.0)
+        assert list(session.unserved([1, 2, 3])) == [(1, 0.0), (3, 0.0)]
+        session.confirm([(3, QUOTE)], 20.0)
+        assert list(session.unserved([1, 2, 3])) == [(1, 0.0)]
+        session.closed()
+        assert list(session.unserved([1, 2, 3])) == []
+
     def test_given_up_as_silent_its_first_packet_in_another_mode_is_a_new_beginning(self, session):
         session.update({1: FULL}, 0.0)
         for now in (5.0, 10.0, 15.0):
@@ -316,6 +329,8 @@ class TestRollCall:
         step = session.check(432.0)
         assert step.notices == [Notice(EventType.UNCONFIRMED, 1, (self.NSE,), "no packet")]
         assert session.unserved_of([1]) == 1
+        assert list(session.unserved([1])) == [(self.NSE, 420.0)]
+        assert list(session.unserved([2])) == [], "its market is closed"
         self.hear(session, 440.0, self.NSE)
         assert session.unconfirmed_count == 0
 

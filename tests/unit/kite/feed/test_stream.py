@@ -145,6 +145,8 @@ async def test_a_few_instruments_that_do_not_exist_are_no_reason_to_replace_it(f
     assert len(feed.sockets) == 1
     assert (connection.stats.unserved, connection.stats.trouble) == (1, "")
     assert feed.handler.event_types.count("unconfirmed") == 1
+    ((token, seconds),) = connection.unserved()
+    assert (token, round(seconds)) == (TOKENS[0], 600)
 
 
 async def test_instruments_in_another_mode_than_asked_for_are_no_reason_either(feed, connection):
@@ -175,6 +177,7 @@ async def test_in_closed_hours_nothing_is_torn_down(served):
     assert "stalled" not in feed.handler.event_types
     # what is unserved is asked for all the same: the feed has a cached packet of it
     assert (asked(socket) > 10) is not served
+    assert connection.unserved() == []
     await connection.close()
 
 
