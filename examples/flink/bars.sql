@@ -12,6 +12,7 @@
 --
 -- A snapshot is what the feed had in its cache, not news: left out. A tick that was delivered twice
 -- counts once. A minute without ticks has no bar.
+-- Jobs of Kafka Streams and of Spark, and a view of ClickHouse, make the same bars.
 
 CREATE TABLE bars (
   bar_key STRING,
@@ -32,7 +33,7 @@ CREATE TABLE bars (
 ) WITH (
   'connector' = 'kafka',
   -- not below kite.ticks.: the pattern of the ticks must not match it
-  'topic' = 'kite.bars',
+  'topic' = 'kite.bars.1m',
   'properties.bootstrap.servers' = 'localhost:9092',
   'key.format' = 'raw',
   'key.fields' = 'bar_key',

@@ -1,7 +1,7 @@
 """Bars of one minute with Spark Structured Streaming: the same as examples/flink/bars.sql.
 
-    spark-submit --jars … bars.py --topic kite.bars --checkpoint DIR    the stream
-    spark-submit --jars … bars.py --topic kite.bars --list              what the topic holds
+    spark-submit --jars … bars.py --topic kite.bars.1m --checkpoint DIR    the stream
+    spark-submit --jars … bars.py --topic kite.bars.1m --list              what the topic holds
 
 A bar is written again whenever a later tick changes it: of the records with one key, which is
 token@start, the last one counts. Bars hold `first_volume` and `cumulative_volume`, the day's volume

@@ -66,7 +66,7 @@ def documented(page: str, words: str) -> list[str]:
 def user_folder(folder: Path) -> Path:
     """A folder with the examples; what is built and installed in it is kept for the next one."""
     shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns(*BUILT))
-    for project in ("flink", "spark", "consumers/java"):
+    for project in ("flink", "kafka-streams", "spark", "consumers/java"):
         out = BUILD / project
         out.mkdir(parents=True, exist_ok=True)
         (folder / "examples" / project / "build").symlink_to(out)

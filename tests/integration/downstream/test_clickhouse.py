@@ -1,13 +1,18 @@
 """ClickHouse over the tape, by chdb: the same result as every other reader's."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from connector.cli.clickhouse import clickhouse_tables
+from connector.kafka.records import CandleEncoder
+from connector.kite.wire.candles import Candle, Gap
+from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar
 from tests.integration.downstream.checksum import NULLABLE, agreed, result
 from tests.integration.downstream.engines import documented, in_environment, user_folder
+from tests.integration.downstream.market import Record
 
 pytestmark = pytest.mark.downstream
 
@@ -23,12 +28,46 @@ COUNTS = ", ".join(
 )
 
 
+def candles_of(downstream, bar):
+    """Write candles for the minute of a bar and for one without; what is to be read of them.
+
+    One comes twice, and once more for another gap.
+    """
+    topic = downstream.names.backfill
+    encoder = CandleEncoder(downstream.names, downstream.schema_ids)
+    minute = round(datetime.fromisoformat(f"{bar.start}+00:00").timestamp()) // 60
+    gap = Gap(0, 1, (minute - 90) * 60_000, minute * 60_000 + 1, "gap")
+    made = [Candle(one, 1.5, 2.5, 1.0, 2.0, 7, None) for one in (minute - 90, minute)]
+    other = gap._replace(from_ms=gap.to_ms - 1, cause="dropped")
+    written = [(gap, made[0]), (gap, made[1]), (gap, made[1]), (other, made[1]._replace(close=9.0))]
+    downstream.produce(
+        Record(
+            topic, b"%d" % bar.instrument_token,
+            encoder.encode(candle, of, bar.instrument_token, None, number), market.START_MS,
+        )
+        for number, (of, candle) in enumerate(written)
+    )  # fmt: skip
+    return [
+        {
+            "instrument_token": bar.instrument_token, "bar_start": f"{_time(candle.minute)}.000",
+            "open": 1.5, "high": 2.5, "low": 1, "close": 2, "volume": 7, "source": "historical",
+        }
+        for candle in made
+    ]  # fmt: skip
+
+
+def _time(minute):
+    return f"{datetime.fromtimestamp(minute * 60, UTC):%Y-%m-%d %H:%M:%S}"
+
+
 def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path):
     downstream = new_downstream()
     for day in downstream.days():
         downstream.write(day)
     names = downstream.names
-    downstream.create_topics(names.orders, names.events, names.instruments)
+    downstream.create_topics(names.orders, names.events, names.instruments, names.backfill)
+    bar, *_ = downstream.bars
+    candles = candles_of(downstream, bar)
     tables = clickhouse_tables(
         downstream.bootstrap_servers, downstream.registry_url, prefix=downstream.prefix
     )
@@ -36,11 +75,14 @@ def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path)
     scripts = folder / "examples/clickhouse"
     (scripts / "tables.sql").write_text(tables, "utf-8")
     with (scripts / "bars.sql").open("a", encoding="utf-8") as script:
+        script.write((scripts / "mended.sql").read_text("utf-8"))
         script.write(f"\nSELECT {COUNTS} FROM ticks FINAL;\n")
     printed = in_environment(
         "clickhouse", folder, documented("docs/downstream.md", "## ClickHouse")
     )
-    *bars, counts = [json.loads(line) for line in printed.splitlines()]
+    *rows, counts = [json.loads(line) for line in printed.splitlines()]
+    bars = [row for row in rows if "source" not in row]
+    mended = [row for row in rows if "source" in row]
     made = [
         Bar(
             start=row["bar_start"].removesuffix(".000"),
@@ -55,3 +97,13 @@ def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path)
         made=made,
     )
     assert found == agreed()
+
+    # each minute once: a candle where there is one, with its bar or without, else the bar
+    assert [row for row in mended if row["source"] == "historical"] == candles
+    taken = {(row["instrument_token"], row["bar_start"]) for row in candles}
+    assert [row for row in mended if row["source"] == "ticks"] == [
+        {name: row[name] for name in mended[0] if name != "source"} | {"source": "ticks"}
+        for row in bars
+        if (row["instrument_token"], row["bar_start"]) not in taken
+    ]
+    assert len(mended) == len(bars) + 1

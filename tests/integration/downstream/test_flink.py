@@ -31,7 +31,9 @@ CREATE TABLE named (
 INSERT INTO named SELECT token_key, tradingsymbol, expiry, lot_size FROM instruments;
 """
 # what is not read is at least accepted
-EXPLAIN_SQL = "EXPLAIN SELECT * FROM orders;\nEXPLAIN SELECT * FROM connection_events;\n"
+EXPLAIN_SQL = "".join(
+    f"EXPLAIN SELECT * FROM {table};\n" for table in ("orders", "connection_events", "candles")
+)
 COUNTED = {name: f"`{name}`" for name in NULLABLE} | {
     "ohlc.open": "ohlc.`open`",
     "depth.buy[1].price": "depth.buy[1].price",
@@ -80,8 +82,8 @@ def run_bars(downstream, folder: Path, topic: str, *more: str) -> list[Bar]:
         prefix=downstream.prefix,
         options=BOUNDED,
     )
-    assert BARS_SQL.count("'kite.bars'") == 1
-    bars = BARS_SQL.replace("'kite.bars'", f"'{topic}'").replace(
+    assert BARS_SQL.count("'kite.bars.1m'") == 1
+    bars = BARS_SQL.replace("'kite.bars.1m'", f"'{topic}'").replace(
         "localhost:9092", downstream.bootstrap_servers
     )
     run_sql(folder, tables + EXPLAIN_SQL, "\n".join([bars, *more]))

@@ -15,7 +15,7 @@ def run_bars(downstream, folder, topic: str) -> list[Bar]:
     """The example as it is; what it did before is in its checkpoint."""
     environment, *lines = documented("docs/downstream.md", "## Spark")
     assert "-r requirements/spark.txt" in environment, "made once for all runs"
-    lines[-1] = lines[-1].replace("--topic kite.bars", f"--topic {topic}") + (
+    lines[-1] = lines[-1].replace("--topic kite.bars.1m", f"--topic {topic}") + (
         f" --bootstrap-servers {downstream.bootstrap_servers}"
         f" --registry-url {downstream.registry_url}"
         f" --topic-pattern '{topic_pattern('tick', downstream.prefix)}' --once --list"

@@ -21,7 +21,7 @@ import org.apache.avro.io.DecoderFactory;
  *
  * <p>In place of Confluent's KafkaAvroDeserializer, which is not on Maven Central. Not thread-safe.
  */
-final class RegistryDecoder {
+public final class RegistryDecoder {
     private static final int HEADER_BYTES = 5;
 
     private final String registryUrl;
@@ -30,11 +30,11 @@ final class RegistryDecoder {
     private final Map<Integer, GenericDatumReader<GenericRecord>> readers = new HashMap<>();
     private BinaryDecoder decoder;
 
-    RegistryDecoder(String registryUrl) {
+    public RegistryDecoder(String registryUrl) {
         this.registryUrl = registryUrl;
     }
 
-    GenericRecord decode(byte[] value) throws IOException, InterruptedException {
+    public GenericRecord decode(byte[] value) throws IOException, InterruptedException {
         if (value.length < HEADER_BYTES || value[0] != 0) {
             throw new IOException("not framed with a schema id");
         }
