@@ -183,8 +183,8 @@ class Cluster:
         if not self._membership.joined:
             return ["joining the cluster"]
         reasons = []
-        if self._leader is not None and self._leader.error is not None:
-            reasons.append(f"the leader hears no command: {self._leader.error}")
+        if self._leader is not None and (trouble := self._leader.trouble) is not None:
+            reasons.append(f"the leader hears no command: {trouble}")
         for number, slot in sorted(self._slots.items()):
             where = f"slot {number} ({self._account_name(number)})"
             if slot.connection is None:
@@ -280,7 +280,7 @@ class Cluster:
             "commands": None
             if leader is None
             else {
-                "serving": leader.serving,
+                "serving": leader.serves,
                 "applied": leader.commands,
                 "rejected": leader.rejected,
                 "dead_letters": leader.dead_letters,

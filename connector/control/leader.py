@@ -49,6 +49,8 @@ ATTEMPTS: Final = 5
 BACK_OFF_SECONDS: Final = 1.0
 FENCED_SECONDS: Final = 15.0
 """A fenced leader tries again after so long: by then the group has told a stale one."""
+HANGS_SECONDS: Final = 120.0
+"""A leader that comes round no more for so long hangs: its calls have timeouts far below it."""
 
 
 class Log(Protocol):
@@ -121,6 +123,8 @@ class Leader:
         self._names = names
         self._wanted = wanted
         # at most one load of the instrument list, whatever number of commands waits for it
+        self._clock = clock
+        self._round_at = clock.monotonic()
         self._loading = Loading(refresh, clock=clock)
         self._keeper = RuleKeeper(prices, clock=clock)
         # what pieces of work need, so that they need not know the leader
@@ -160,6 +164,19 @@ class Leader:
         # another leader has begun while this one thought to lead: the group is slower than that
         self.fenced = 0
 
+    @property
+    def trouble(self) -> str | None:
+        """Why no command is applied at the moment, for a person; None when nothing is wrong."""
+        waited_seconds = self._clock.monotonic() - self._round_at
+        if self.error is None and waited_seconds > HANGS_SECONDS:
+            return f"a call of the Kafka client has not come back for {waited_seconds:.0f} s"
+        return self.error
+
+    @property
+    def serves(self) -> bool:
+        """Whether it applies commands as soon as they come."""
+        return self.serving and self.trouble is None
+
     def stop(self) -> None:
         """End after the present transaction; returns at once, from any thread."""
         self._stopping.set()
@@ -171,6 +188,7 @@ class Leader:
     def run(self) -> None:
         """Lead until `stop`; whatever goes wrong with Kafka is tried again."""
         while not self._stopping.is_set():
+            self._comes_round()
             log = self._open_log()
             pause_seconds = self._back_off_seconds
             try:
@@ -204,6 +222,9 @@ class Leader:
                     self._desk.lines.write("exception", "leader_log_close_failed")
             self._stopping.wait(pause_seconds)
         self._loading.close()
+
+    def _comes_round(self) -> None:
+        self._round_at = self._clock.monotonic()
 
     def _interrupted(self, reason: str) -> None:
         self.error = reason
@@ -255,6 +276,7 @@ class Leader:
 
     def _serve(self, log: Log) -> None:
         while not self._stopping.is_set():
+            self._comes_round()
             if self._present().waiting:
                 self._load(log)
             messages = log.poll(POLL_SECONDS)
@@ -400,6 +422,7 @@ class Leader:
 
     def _write(self, log: Log, step: Step) -> None:
         for attempt in range(1, ATTEMPTS + 1):
+            self._comes_round()
             try:
                 log.write(step)
                 return

@@ -113,7 +113,9 @@ def log():
     return FakeLog()
 
 
-def lead(log, master=MASTER, wanted=None, layout=None, until=None, watch=None, **options):
+def lead(
+    log, master=MASTER, wanted=None, layout=None, until=None, watch=None, clock=None, **options
+):
     """Run a leader until it has read everything; returns it."""
     leader = Leader(
         lambda: log,
@@ -121,7 +123,7 @@ def lead(log, master=MASTER, wanted=None, layout=None, until=None, watch=None, *
         lambda: master,
         wanted=wanted or {},
         max_bytes=1_000_000,
-        clock=FakeClock(NOW_MS * 1000),
+        clock=clock or FakeClock(NOW_MS * 1000),
         back_off_seconds=0,
         fenced_seconds=0,
         **options,

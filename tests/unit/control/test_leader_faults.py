@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from connector.control.leader import Leader
+from connector.control.leader import HANGS_SECONDS, Leader
 from connector.control.records import Progress
 from connector.control.state import Layout, NoNames
 from connector.errors import (
@@ -288,3 +288,28 @@ def test_ten_thousand_commands_have_one_effect_and_one_reply_each_over_leaders_t
     assert {reply["status"] for _, reply in log.replies} == {"APPLIED"}
     assert [reply["revision"] for _, reply in log.replies] == list(range(1, sent + 1))
     assert log.subscriptions() == {}
+
+
+def test_a_call_that_does_not_come_back_is_told_until_it_does(log):
+    clock, leaders, seen = FakeClock(NOW_MS * 1000), [], []
+    write, idle = log.write, []
+
+    def hangs(step):
+        for seconds in (HANGS_SECONDS, 1):
+            clock.now += seconds
+            seen.append((leaders[0].trouble, leaders[0].serves))
+        write(step)
+
+    def comes_back():
+        seen.append((leaders[0].trouble, leaders[0].serves))
+        idle.append(1)
+        if len(idle) == 2:
+            leaders[0].stop()
+
+    log.write = hangs
+    log.command(id="1", type="status")
+    lead(log, clock=clock, watch=leaders.append, until=comes_back)
+    assert seen[:2] == [
+        (None, False), ("a call of the Kafka client has not come back for 121 s", False)
+    ]  # fmt: skip
+    assert seen[-1] == (None, True)
