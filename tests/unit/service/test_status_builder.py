@@ -172,7 +172,9 @@ def test_a_snapshot_of_everything(settings):
 def test_the_instruments_that_are_unserved_for_longest_are_named_and_all_are_counted(settings):
     unserved = [(token % 3, token, float(token)) for token in range(1, MAX_UNSERVED_SHOWN + 51)]
     reporter = reporter_of(settings, Owner(unserved=unserved))
-    reporter._progress.running = SimpleNamespace(pipeline=pipeline(), instruments=None)
+    reporter._progress.running = SimpleNamespace(
+        pipeline=pipeline(), instruments=None, backfill=None
+    )
     status = reporter.status()
     assert status.unserved_count == MAX_UNSERVED_SHOWN + 50
     assert len(status.unserved) == MAX_UNSERVED_SHOWN
