@@ -368,6 +368,16 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
         "Assignments and revocations of slots and leadership.",
         cluster["rebalances"],
     )
+    rules = cluster.get("rules")
+    if rules is not None:
+        kept = sum(rule["problem"] is not None for rule in rules)
+        yield _gauges(
+            "cluster_rules",
+            "Only of the leader: rules of watchlists, those that are followed and those that keep "
+            "what they had; status says why.",
+            ["state"],
+            [(["followed"], len(rules) - kept), (["kept"], kept)],
+        )
     commands = cluster["commands"]
     if commands is not None:
         yield _gauge(

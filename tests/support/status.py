@@ -20,6 +20,7 @@ CLUSTER = {
     "revision": 7,
     "rebalances": 3,
     "watchlists": {"algo-1": 3},
+    "rules": [{"problem": None}],
     "commands": {
         "serving": True,
         "applied": 9,

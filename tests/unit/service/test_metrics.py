@@ -47,6 +47,7 @@ def test_a_leader_of_a_cluster():
         "leader": 1,
         "slots_owned": 2,
         "slots_halted": 0,
+        "rules": 1,
         "revision": 7,
         "rebalances": 3,
         "leader_serving": 1,
@@ -63,6 +64,13 @@ def test_slots_that_were_paused_or_stopped_are_counted():
     families = cluster_families({**CLUSTER, "slots": slots})
     assert value(families, "kite_connector_cluster_slots_halted", halt="stopped") == 1
     assert value(families, "kite_connector_cluster_slots_halted", halt="paused") == 0
+
+
+def test_rules_that_are_not_followed_are_counted():
+    rules = [{"problem": None}, {"problem": "no room"}, {"problem": None}]
+    families = cluster_families({**CLUSTER, "rules": rules})
+    assert value(families, "kite_connector_cluster_rules", state="followed") == 2
+    assert value(families, "kite_connector_cluster_rules", state="kept") == 1
 
 
 def test_a_leader_that_has_not_read_the_state_serves_nobody():
