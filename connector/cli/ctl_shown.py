@@ -93,6 +93,8 @@ def print_reply(
         typer.echo(
             printable(f"{lost.watchlist} loses {lost.instruments} instruments: no room for all")
         )
+    if reply.waits is not None:
+        typer.echo(printable(reply.waits))
     if reply.matched is not None:
         typer.echo(f"it comes to {len(reply.matched)} instruments now:")
         for instrument in reply.matched[:MOST_MATCHED]:

@@ -20,6 +20,8 @@ class Answer(NamedTuple):
     extra: tuple[Record, ...] = ()
     events: tuple[ConnectionEvent, ...] = ()
     displaced: tuple[Displaced, ...] = ()
+    waits: str | None = None
+    """Why a rule does not have all of its instruments yet."""
     matched: tuple[int | str, ...] | None = None
     """The instruments of a rule, of one that is only tried."""
 

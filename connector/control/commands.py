@@ -529,6 +529,9 @@ class Reply(BaseModel):
     displaced: tuple[Displaced, ...] | None = Field(
         None, description="Who lost instruments to the command; 100 watchlists at most."
     )
+    waits: str | None = Field(
+        None, description="Why a rule does not have all of its instruments yet."
+    )
     matched: tuple[int | str, ...] | None = Field(
         None, description="The instruments of a rule that `set-rule` only tries (`dry_run`)."
     )

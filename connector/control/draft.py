@@ -39,7 +39,7 @@ from connector.control.commands import (
 )
 from connector.control.expansion import NO_PRICES
 from connector.control.halts import apply_halt, halt_records
-from connector.control.held_rules import KeepRule, rule_records
+from connector.control.held_rules import HeldRule, KeepRule, rule_records, without
 from connector.control.limits import USUAL, Limits, displace, limits_records, together
 from connector.control.placement import even_moves, loads, no_room, waiting_moves
 from connector.control.records import (
@@ -95,8 +95,8 @@ class Draft:
         self.subscriptions = before.subscriptions.draft()
         self.halted = before.halted
         self.prices = prices
-        self.rules = dict(before.rules)
-        self.limits = dict(before.limits)
+        self.rules: Mapping[str, HeldRule] = before.rules
+        self.limits: Mapping[str, Limits] = before.limits
 
     @property
     def today(self) -> date:
@@ -155,24 +155,23 @@ class Draft:
         """Set the limits of a watchlist; what it has beyond a quota, it keeps."""
         limits = Limits(step.quota, step.priority)
         if limits == USUAL:
-            self.limits.pop(step.watchlist, None)
+            self.limits = without(self.limits, [step.watchlist])
         elif step.watchlist not in self.limits and len(self.limits) >= MAX_WATCHLISTS:
             return Answer(errors=(_TOO_MANY_WATCHLISTS,))
         else:
-            self.limits[step.watchlist] = limits
+            self.limits = {**self.limits, step.watchlist: limits}
         return Answer(len(self.held_by(step.watchlist)))
 
     def _delete(self, watchlist: str) -> Answer:
         """End a watchlist with its rules and limits; each instrument counts once."""
         rules = self.rules_of(watchlist)
         claimed = self.held_by(watchlist)
-        limits = self.limits.pop(watchlist, None)
-        if not (claimed or rules or limits):
+        if not (claimed or rules or watchlist in self.limits):
             return Answer(errors=(f"watchlist: {watchlist} has no instruments",))
         for claimant in (watchlist, *rules):
             self.release(claimant, self.subscriptions.claimed(claimant))
-        for claimant in rules:
-            del self.rules[claimant]
+        self.rules = without(self.rules, rules)
+        self.limits = without(self.limits, [watchlist])
         return Answer(len(claimed))
 
     def rules_of(self, watchlist: str) -> list[str]:
@@ -250,7 +249,7 @@ class Draft:
     def undo(self) -> None:
         """Take back what was changed of subscriptions and rules."""
         self.subscriptions = self.before.subscriptions.draft()
-        self.rules = dict(self.before.rules)
+        self.rules = self.before.rules
 
     # instruments as written -> tokens
 

@@ -59,29 +59,14 @@ class Listing(Protocol):
     def of_exchange(self, exchange: str) -> Collection[Instrument]:
         """Return all instruments of an exchange; none where there is no such one."""
 
+    def contracts_of(self, exchange: str, underlying: str) -> Collection[Instrument]:
+        """Return an exchange's options and futures of an underlying, in whatever letters."""
+
     def named(self, symbol: str) -> Instrument | None:
         """Return the instrument of EXCHANGE:TRADINGSYMBOL; None where there is none, or several."""
 
     def __len__(self) -> int:
         """Return how many instruments it has; 0 where it is not loaded."""
-
-
-class _Streamed:
-    """A list of instruments without those that no segment of the feed has."""
-
-    def __init__(self, listing: Listing) -> None:
-        self._listing = listing
-
-    def of_exchange(self, exchange: str) -> Collection[Instrument]:
-        rows = self._listing.of_exchange(exchange)
-        return [one for one in rows if one.instrument_token & 0xFF in _SEGMENTS]
-
-    def named(self, symbol: str) -> Instrument | None:
-        found = self._listing.named(symbol)
-        return found if found and found.instrument_token & 0xFF in _SEGMENTS else None
-
-    def __len__(self) -> int:
-        return len(self._listing)
 
 
 class Window(NamedTuple):
@@ -129,7 +114,6 @@ def expand(
     """
     if not len(listing):
         return Expansion(problem="the instrument master is not loaded")
-    listing = _Streamed(listing)
     match rule:
         case PatternRule():
             found = _pattern(rule, listing, today)
@@ -137,12 +121,23 @@ def expand(
             found = _futures(rule, listing, today)
         case ChainRule():
             found = _chain(rule, listing, today, prices, before)
+    found = _streamed(found)
     if len(found.tokens) > MAX_RULE_INSTRUMENTS:
         return Expansion(
             problem=f"it matches {len(found.tokens)} instruments, a rule may have "
             f"{MAX_RULE_INSTRUMENTS}: narrow it"
         )
     return found
+
+
+def _streamed(found: Expansion) -> Expansion:
+    """Leave out what no segment of the feed has; what is left is the rule's, if anything is."""
+    tokens = tuple(token for token in found.tokens if token & 0xFF in _SEGMENTS)
+    if found.problem is not None or len(tokens) == len(found.tokens):
+        return found
+    if not tokens or (found.spot is not None and found.spot not in tokens):
+        return Expansion(problem="the feed has no such instruments: their segment is unknown")
+    return found._replace(tokens=tokens)
 
 
 def expiry_days(expiry: str, days: Sequence[date]) -> Collection[date]:
@@ -263,15 +258,11 @@ def _chain(
 
 def _options(rule: ChainRule, listing: Listing, today: date) -> tuple[str, list[Instrument]]:
     """Return the exchange of the chain's options, and all of these that have not expired."""
-    name = rule.underlying.upper()
     for exchange in (rule.exchange,) if rule.exchange else _OPTION_EXCHANGES:
         found = [
             one
-            for one in listing.of_exchange(exchange)
-            if one.instrument_type in (Kind.CE, Kind.PE)
-            and one.expiry is not None
-            and one.expiry >= today
-            and one.name.upper() == name
+            for one in listing.contracts_of(exchange, rule.underlying)
+            if one.instrument_type != Kind.FUT and one.expiry is not None and one.expiry >= today
         ]
         if found:
             return exchange, found
@@ -287,8 +278,8 @@ def _spot(rule: ChainRule, exchange: str, listing: Listing, day: date) -> Instru
         return listing.named(_INDICES.get(name, f"{_SHARES_AT[exchange]}:{name}"))
     futures = sorted(
         (one.expiry, one.instrument_token, one)
-        for one in listing.of_exchange(exchange)
-        if one.instrument_type == Kind.FUT and one.expiry is not None and one.name.upper() == name
+        for one in listing.contracts_of(exchange, name)
+        if one.instrument_type == Kind.FUT and one.expiry is not None
     )
     # the one that the options end in: the first that expires with them, or behind them
     return next((one for expiry, _, one in futures if expiry >= day), None)

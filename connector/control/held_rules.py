@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic_core import from_json, to_json
 
@@ -13,6 +13,8 @@ from connector.control.expansion import Window
 from connector.control.records import LEADER_PARTITION, RULE_PREFIX, Record, count_of, symbol_of
 from connector.control.rules import RULE, ChainRule, FuturesRule, PatternRule
 from connector.kite.wire.models import Mode
+
+V = TypeVar("V")
 
 MOVE_MS: Final = 10_000
 """A chain follows the price at most once in so long: six times a minute."""
@@ -90,12 +92,21 @@ class KeepRule(CommandBase):
         return cls.model_construct(id=RULE_PREFIX + claimant, claimant=claimant)
 
 
+def without(entries: Mapping[str, V], names: Collection[str]) -> Mapping[str, V]:
+    """Return the entries but for some; the same object where it has none of these."""
+    if not any(name in entries for name in names):
+        return entries
+    return {name: one for name, one in entries.items() if name not in names}
+
+
 def rule_records(
     before: Mapping[str, HeldRule], after: Mapping[str, HeldRule]
 ) -> tuple[tuple[Record, ...], bool]:
     """Return the records that say the difference, and whether a definition is among it."""
     records: list[Record] = []
     redefined = False
+    if after is before:
+        return (), False
     for claimant in dict.fromkeys((*before, *after)):
         old, new = before.get(claimant), after.get(claimant)
         if old is new or old == new:

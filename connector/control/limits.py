@@ -68,6 +68,8 @@ USUAL: Final = Limits()
 
 def limits_records(before: Mapping[str, Limits], after: Mapping[str, Limits]) -> tuple[Record, ...]:
     """Return the records that say the difference."""
+    if after is before:
+        return ()
     return tuple(
         Record(
             LEADER_PARTITION, LIMITS_PREFIX + name, after[name].encoded() if name in after else None
@@ -122,7 +124,7 @@ def displace(
     for name, number in lost.items():
         if is_rule(name) and (held := draft.rules.get(name)) is not None:
             problem = f"{number} of its instruments gave way to watchlist {watchlist_of(claimant)}"
-            draft.rules[name] = held._replace(problem=problem)
+            draft.rules = {**draft.rules, name: held._replace(problem=problem)}
     return Displacement(
         tuple(one.slot for one in victims.values()),
         _told(lost),

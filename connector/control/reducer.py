@@ -197,6 +197,7 @@ def _reply(
         dry_run=command.dry_run,
         payload=answer.payload,
         displaced=answer.displaced or None,
+        waits=answer.waits,
         matched=answer.matched,
     ).encoded()
 

@@ -13,7 +13,7 @@ from connector.control.answer import Answer
 from connector.control.bounds import MAX_RULES, excerpt
 from connector.control.commands import DeleteRuleStep, Refusal, SetRuleStep, SubscribeStep
 from connector.control.expansion import NO_PRICES, Expansion, Window, expand
-from connector.control.held_rules import HeldRule
+from connector.control.held_rules import HeldRule, without
 from connector.control.rules import ChainRule, claimant_of
 from connector.kite.wire.models import ConnectionEvent, EventType
 
@@ -47,16 +47,14 @@ def set_rule(draft: Draft, step: SetRuleStep) -> Answer:
     moved_ms = draft.now_ms if found.window is not None else 0
     if before is not None and before.window == found.window:
         moved_ms = before.moved_ms
-    draft.rules[claimant] = held._replace(
-        window=found.window,
-        spot=found.spot,
-        problem=_waiting(draft, found),
-        moved_ms=moved_ms,
-    )
+    waits = _waiting(draft, found)
+    held = held._replace(window=found.window, spot=found.spot, problem=waits, moved_ms=moved_ms)
+    draft.rules = {**draft.rules, claimant: held}
     return Answer(
         len(found.tokens),
         events=(*claimed.events, *_changed(draft, claimant, had)),
         displaced=claimed.displaced,
+        waits=waits,
         matched=tuple(draft.names.symbol(token) or token for token in found.tokens),
     )
 
@@ -64,11 +62,12 @@ def set_rule(draft: Draft, step: SetRuleStep) -> Answer:
 def delete_rule(draft: Draft, step: DeleteRuleStep) -> Answer:
     """End a rule and give up what it claims."""
     claimant = claimant_of(step.watchlist, step.rule)
-    if draft.rules.pop(claimant, None) is None:
+    if claimant not in draft.rules:
         known = [one.partition("#")[2] for one in draft.rules_of(step.watchlist)]
         told = ", ".join(known[:_KNOWN]) + (" …" if len(known) > _KNOWN else "")
         has = f"; it has {told}" if known else ""
         return Answer(errors=(f"rule: watchlist {step.watchlist} has no rule {step.rule}{has}",))
+    draft.rules = without(draft.rules, [claimant])
     had = draft.subscriptions.claimed(claimant)
     draft.release(claimant, had)
     return Answer(len(had), events=_changed(draft, claimant, had))
@@ -96,7 +95,7 @@ def keep_rule(draft: Draft, claimant: str) -> Answer:
     after = before._replace(window=found.window, spot=found.spot, problem=_waiting(draft, found))
     if before.window is not None and after.window != before.window:
         after = after._replace(moved_ms=draft.now_ms)
-    draft.rules[claimant] = after
+    draft.rules = {**draft.rules, claimant: after}
     events = _changed(draft, claimant, had)
     if not events and before.problem is not None and after.problem is None:
         events = (_event(draft, EventType.RULE_CHANGED, claimant, "it is followed again", ()),)
@@ -107,7 +106,7 @@ def _keep(draft: Draft, claimant: str, before: HeldRule, problem: str) -> Answer
     """Leave a rule as it is, and say why it is not followed; told once."""
     if before.problem == problem:
         return Answer()
-    draft.rules[claimant] = before._replace(problem=problem)
+    draft.rules = {**draft.rules, claimant: before._replace(problem=problem)}
     return Answer(events=(_event(draft, EventType.RULE_KEPT, claimant, problem, ()),))
 
 

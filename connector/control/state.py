@@ -44,6 +44,9 @@ class Names(Protocol):
     def of_exchange(self, exchange: str) -> Collection[Instrument]:
         """Return all instruments of an exchange; none where there is no such one."""
 
+    def contracts_of(self, exchange: str, underlying: str) -> Collection[Instrument]:
+        """Return an exchange's options and futures of an underlying."""
+
     def named(self, symbol: str) -> Instrument | None:
         """Return the instrument of EXCHANGE:TRADINGSYMBOL; None where there is none, or several."""
 
@@ -67,6 +70,14 @@ class NoNames:
         return None
 
     def of_exchange(self, exchange: str) -> Collection[Instrument]:  # noqa: ARG002
+        """Return nothing, since nothing is known."""
+        return ()
+
+    def contracts_of(
+        self,
+        exchange: str,  # noqa: ARG002
+        underlying: str,  # noqa: ARG002
+    ) -> Collection[Instrument]:
         """Return nothing, since nothing is known."""
         return ()
 

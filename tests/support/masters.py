@@ -23,6 +23,9 @@ class FakeMaster:
     def of_exchange(self, exchange):
         return ()
 
+    def contracts_of(self, exchange, underlying):
+        return ()
+
     def named(self, symbol):
         return None
 

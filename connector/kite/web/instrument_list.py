@@ -26,7 +26,6 @@ ROOT: Final = "https://api.kite.trade"
 MADE_AT: Final = timedelta(hours=8, minutes=30)
 """When Kite makes the day's list, IST."""
 _OPTION_EXCHANGES = ("NFO", "BFO", "MCX", "CDS", "BCD", "NCO")
-_CONTRACTS = ("CE", "PE", "FUT")
 
 
 class OptionStrike(NamedTuple):
@@ -89,7 +88,6 @@ class InstrumentList(InstrumentMaster):
     """
 
     fetched_ms: int | None = None
-    _contracts: dict[str, dict[str, list[Instrument]]] | None = None
 
     @classmethod
     async def load(
@@ -218,7 +216,7 @@ class InstrumentList(InstrumentMaster):
         Raises:
             InstrumentNotFoundError: it has none there; tells the nearest underlyings.
         """
-        by_exchange = self._all_contracts()
+        by_exchange = self.all_contracts()
         places = [exchange] if exchange else [*_OPTION_EXCHANGES, *by_exchange]
         for place in places:
             found = by_exchange.get(place, {}).get(underlying.upper(), [])
@@ -285,21 +283,6 @@ class InstrumentList(InstrumentMaster):
         """
         by_token = self._by_token
         name_ticks(lambda token: one.tradingsymbol if (one := by_token.get(token)) else None)
-
-    def _all_contracts(self) -> dict[str, dict[str, list[Instrument]]]:
-        if self._contracts is None:
-            found: dict[str, dict[str, list[Instrument]]] = {}
-            for one in self:
-                if one.instrument_type in _CONTRACTS and one.name:
-                    of_exchange = found.setdefault(one.exchange, {})
-                    of_exchange.setdefault(one.name.upper(), []).append(one)
-            for of_exchange in found.values():
-                for contracts in of_exchange.values():
-                    contracts.sort(
-                        key=lambda one: (one.expiry or date.max, one.strike, one.tradingsymbol)
-                    )
-            self._contracts = found
-        return self._contracts
 
 
 def is_fresh(fetched_ms: int, now_ms: int, max_age_seconds: float | None) -> bool:

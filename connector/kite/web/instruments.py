@@ -15,7 +15,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from operator import itemgetter
 from pathlib import Path
@@ -46,6 +46,7 @@ MAX_CACHE_BYTES: Final = 26 * 2**20
 EXPIRY_YEARS: Final = range(2000, 2200)
 """An expiry outside is no day but a mark for none, such as 1970-01-01 or 9999-12-31."""
 
+_CONTRACTS: Final = ("CE", "PE", "FUT")
 _SHARE = "EQ"
 """The instrument_type of what is no contract and does not expire."""
 _REQUIRED = ("instrument_token", "tradingsymbol", "exchange")
@@ -383,6 +384,8 @@ class InstrumentMaster:
         # names of several tokens; and names with small letters, by the same in capital ones
         self._ambiguous: dict[str, list[int]] = {}
         self._folded: dict[str, list[str]] = {}
+        # made when somebody asks for it
+        self._contracts: dict[str, dict[str, list[Instrument]]] | None = None
         for instrument in instruments:
             self._add(instrument)
 
@@ -437,6 +440,29 @@ class InstrumentMaster:
     def of_exchange(self, exchange: str) -> Collection[Instrument]:
         """Return all instruments of an exchange; of two with one name, the first."""
         return self._by_name.get(exchange, {}).values()
+
+    def contracts_of(self, exchange: str, underlying: str) -> Sequence[Instrument]:
+        """Return an exchange's options and futures of an underlying, in whatever letters."""
+        return self.all_contracts().get(exchange, {}).get(underlying.upper(), ())
+
+    def all_contracts(self) -> Mapping[str, Mapping[str, list[Instrument]]]:
+        """Return all options and futures by exchange and underlying, in capital letters.
+
+        Those of an underlying come by expiry, strike and name.
+        """
+        if self._contracts is None:
+            found: dict[str, dict[str, list[Instrument]]] = {}
+            for one in self:
+                if one.instrument_type in _CONTRACTS and one.name:
+                    of_exchange = found.setdefault(one.exchange, {})
+                    of_exchange.setdefault(one.name.upper(), []).append(one)
+            for of_exchange in found.values():
+                for contracts in of_exchange.values():
+                    contracts.sort(
+                        key=lambda one: (one.expiry or date.max, one.strike, one.tradingsymbol)
+                    )
+            self._contracts = found
+        return self._contracts
 
     @property
     def ambiguous(self) -> int:

@@ -190,3 +190,14 @@ def test_a_pattern_of_many_stars_takes_no_time():
 def test_what_is_no_price(price):
     assert not usable_price(price)
     assert usable_price(25_000.5)
+
+
+def test_what_no_segment_of_the_feed_has_is_left_out():
+    rows = Rows()
+    rows.add("NSE:INFY")
+    rows.add("NSE:OTHER")
+    rows.rows[1] = rows.rows[1]._replace(instrument_token=77)
+    found = expanded("pattern", master=rows.master(), pattern="NSE:*")
+    assert symbols(rows.master(), found.tokens) == ["NSE:INFY"]
+    found = expanded("pattern", master=rows.master(), pattern="NSE:OTHER")
+    assert (found.tokens, "segment is unknown" in found.problem) == ((), True)

@@ -194,6 +194,7 @@ def test_a_chain_waits_for_the_first_price():
     reply = set_rule(run)
     assert (reply["status"], reply["accepted"]) == ("APPLIED", 1)
     assert held(run) == ["NSE:NIFTY 50"]
+    assert reply["waits"] == run.state.rules["w#chain"].problem
     assert "no price of NSE:NIFTY 50 has come yet" in run.state.rules["w#chain"].problem
     assert run.keep("w#chain") == ()
     run.prices = {NIFTY_50: 25_000}
