@@ -1,4 +1,4 @@
-"""Minute candles of the simulated market, made of every trade as an exchange makes them."""
+"""Minute candles of an instrument of the simulated market, made of every trade."""
 
 from __future__ import annotations
 
@@ -7,52 +7,54 @@ from collections import deque
 from typing import Final
 
 _CANDLE: Final = struct.Struct("=7Q")
-"""A minute of an instrument: minute, open, high, low, close, volume, oi; prices as on the wire."""
+"""A minute: its number since 1970, open, high, low, close, volume, oi; prices as on the wire."""
 
 
-class CandleBook:
-    """The last minutes of each instrument that has traded.
+class Candles:
+    """The last minutes of one instrument in which it traded.
 
     Args:
-        minutes: so many are kept of each.
+        minutes: so many are kept.
     """
 
-    def __init__(self, minutes: int) -> None:
-        self._minutes = minutes
-        self._ended: dict[int, deque[bytes]] = {}
-        self._forming: dict[int, list[int]] = {}
+    __slots__ = ("_close", "_ended", "_ends", "_high", "_low", "_oi", "_open", "_volume")
 
-    def add(self, token: int, now: int, price: int, quantity: int, oi: int) -> None:
-        """Note a trade of an instrument.
+    def __init__(self, minutes: int) -> None:
+        self._ended: deque[bytes] = deque(maxlen=minutes)
+        self._ends = 0  # of the minute that is forming, epoch seconds; 0 before the first trade
+        self._open = self._high = self._low = self._close = self._volume = self._oi = 0
+
+    def add(self, now: int, price: int, quantity: int, oi: int) -> None:
+        """Note a trade: this is called for most of the market's updates.
 
         Args:
-            token: its number.
             now: epoch seconds.
             price: as on the wire.
             quantity: of the trade.
             oi: open interest after it.
         """
-        minute = now // 60
-        candle = self._forming.get(token)
-        if candle is None or candle[0] != minute:
-            if candle is not None:
-                self._end(token, candle)
-            self._forming[token] = candle = [minute, price, price, price, price, 0, 0]
-        if price > candle[2]:
-            candle[2] = price
-        elif price < candle[3]:
-            candle[3] = price
-        candle[4] = price
-        candle[5] += quantity
-        candle[6] = oi
+        if now >= self._ends:
+            if self._ends:
+                self._ended.append(self._packed())
+            self._ends = now - now % 60 + 60
+            self._open = self._high = self._low = price
+            self._volume = 0
+        elif price > self._high:
+            self._high = price
+        elif price < self._low:
+            self._low = price
+        self._close = price
+        self._volume += quantity
+        self._oi = oi
 
-    def _end(self, token: int, candle: list[int]) -> None:
-        kept = self._ended.setdefault(token, deque(maxlen=self._minutes))
-        kept.append(_CANDLE.pack(*candle))
-
-    def of(self, token: int, first_minute: int, last_minute: int) -> list[tuple[int, ...]]:
-        """Return the candles of an instrument, oldest first; the last one may be forming."""
-        found = [_CANDLE.unpack(one) for one in self._ended.get(token, ())]
-        if token in self._forming:
-            found.append(tuple(self._forming[token]))
+    def between(self, first_minute: int, last_minute: int) -> list[tuple[int, ...]]:
+        """Return those of some minutes, oldest first; the last one may be forming."""
+        packed = [*self._ended, self._packed()] if self._ends else []
+        found = map(_CANDLE.unpack, packed)
         return [one for one in found if first_minute <= one[0] <= last_minute]
+
+    def _packed(self) -> bytes:
+        return _CANDLE.pack(
+            self._ends // 60 - 1, self._open, self._high, self._low, self._close, self._volume,
+            self._oi,
+        )  # fmt: skip

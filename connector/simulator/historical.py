@@ -107,8 +107,8 @@ class HistoricalApi:
                 volume,
                 *([oi] if with_oi else []),
             ]
-            for minute, *prices, volume, oi in self._market.candles.of(
-                quote.token, begins, int(last.timestamp()) // 60
+            for minute, *prices, volume, oi in quote.candles.between(
+                begins, int(last.timestamp()) // 60
             )
         ]
 

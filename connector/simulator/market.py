@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 
 from connector.kite.wire.models import Exchange, Mode
-from connector.simulator.candles import CandleBook
+from connector.simulator.candles import Candles
 from connector.simulator.universe import Listing, Universe
 from connector.simulator.wire import DEPTH, FIELDS, FULL_BYTES, INDEX, INDEX_FULL_BYTES, MAX_UINT32
 
@@ -30,7 +30,7 @@ class Quote:
     __slots__ = (
         "_average", "_buffer", "_change", "_close", "_fields", "_high", "_high_limit", "_low",
         "_low_limit", "_oi", "_oi_high", "_oi_low", "_open", "_price", "_tick", "_trade_time",
-        "_turnover", "_volume", "index", "listing", "token", "updates",
+        "_turnover", "_volume", "candles", "index", "listing", "token", "updates",
     )  # fmt: skip
 
     def __init__(self, listing: Listing, now: int, rng: random.Random) -> None:
@@ -39,6 +39,8 @@ class Quote:
         self.token = listing.instrument_token
         self.index = exchange is Exchange.INDICES
         self.updates = 0
+        self.candles = Candles(1)
+        """Those of the last minutes in which it traded."""
         self._tick = max(round(listing.tick_size * exchange.divisor), 1)
         steps = max(round(listing.price * exchange.divisor / self._tick), 8)
         # a tenth up or down is the day's circuit; the book needs six steps of room below
@@ -78,10 +80,6 @@ class Quote:
         """The last price in rupees."""
         return self._price / self.listing.feed_exchange.divisor
 
-    def note(self, candles: CandleBook, quantity: int, now: int) -> None:
-        """Let the present minute's candle have the trade that was made just now."""
-        candles.add(self.token, now, self._price, 0 if self.index else quantity, self._oi)
-
     def advance(self, row: tuple[int, ...], now: int) -> None:
         """Take one step: `row` is a row of the market's table, `now` epoch seconds."""
         self.updates += 1
@@ -95,6 +93,7 @@ class Quote:
         elif price < self._low:
             self._low = price
         if self.index:
+            self.candles.add(now, price, 0, 0)
             self._write_index(now)
             return
         quantity = row[1]
@@ -110,6 +109,7 @@ class Quote:
                     self._oi_high = self._oi
                 elif self._oi < self._oi_low:
                     self._oi_low = self._oi
+            self.candles.add(now, price, quantity, self._oi)
         self._write(quantity or 1, row[3], row[4], now)
         tick = self._tick
         DEPTH.pack_into(
@@ -169,7 +169,7 @@ class Market:
 
     def __init__(self, universe: Universe, seed: int, now: int, candle_minutes: int = 15) -> None:
         self.universe = universe
-        self.candles = CandleBook(candle_minutes)
+        self._candle_minutes = candle_minutes
         self.open = True
         self._seed = seed
         self._opened = now
@@ -185,6 +185,7 @@ class Market:
             quote = self._quotes[token] = Quote(listing, self._opened, rng)
             # a book and a first trade, so that a snapshot is a whole packet
             quote.advance(self._rows[token % _TABLE_SIZE], self._opened)
+            quote.candles = Candles(self._candle_minutes)
             if not self.open:
                 quote.shut()
         return quote
@@ -197,17 +198,12 @@ class Market:
     def advance(self, quote: Quote, now: int) -> None:
         """Move one instrument by one step."""
         row = self._row = self._row + 1 if self._row + 1 < _TABLE_SIZE else 0
-        step = self._rows[row]
-        quote.advance(step, now)
-        # a third of the updates change the book alone
-        if step[1] or quote.index:
-            quote.note(self.candles, step[1], now)
+        quote.advance(self._rows[row], now)
 
     def trade(self, quote: Quote, price: float, quantity: int, now: int) -> None:
         """Trade one instrument at a price in rupees; raises as `Quote.trade` does."""
         row = self._rows[quote.token % _TABLE_SIZE]
         quote.trade(price, (0, quantity, 0, *row[3:]), now)
-        quote.note(self.candles, quantity, now)
 
     def set_open(self, *, is_open: bool) -> None:
         """Open or shut the market; shut, every book is empty."""

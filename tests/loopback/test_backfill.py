@@ -69,7 +69,7 @@ async def trades(simulator, token, *prices):
 def made(simulator, token, minute):
     """The candle of the simulator's own market, as the topic should have it."""
     divisor = Exchange.of(token).divisor
-    for _, *prices, volume, oi in simulator.market.candles.of(token, minute, minute):
+    for _, *prices, volume, oi in simulator.market.quote(token).candles.between(minute, minute):
         return (*(price / divisor for price in prices), volume, oi)
     return None
 

@@ -19,7 +19,7 @@ from connector.kite.clock import IST
 from connector.kite.wire.models import Exchange
 from connector.schemas import load
 from connector.simulator import wire
-from connector.simulator.candles import CandleBook
+from connector.simulator.candles import Candles
 from tests.integration.downstream.bars import bars, ticks
 from tests.integration.downstream.market import Record
 from tests.support.ticks import SCHEMA_IDS, TOPICS
@@ -58,7 +58,7 @@ class Day(NamedTuple):
 
 @cache
 def day():
-    dice, book = random.Random(20260130), CandleBook(1000)
+    dice, books = random.Random(20260130), {token: Candles(1000) for token in PRICES}
     coder = Transcoder(TOPICS, SCHEMA_IDS, 0)
     prices, volume, records = dict(PRICES), AUCTION, []
 
@@ -85,7 +85,7 @@ def day():
                 prices[token] += dice.randint(-9, 9) * 5
                 quantity = dice.choice((1, 25, 400)) if token == INFY else 0
                 volume += quantity
-                book.add(token, second, prices[token], quantity, 0)
+                books[token].add(second, prices[token], quantity, 0)
         if second in (RECONNECTS + 3, BACK):
             connect(second)
         away = RECONNECTS <= second < RECONNECTS + 3 or LOST <= second < BACK
@@ -100,7 +100,7 @@ def day():
         {
             (token, minute): Candle(*(price / 100 for price in ohlc), traded)
             for token in prices
-            for minute, *ohlc, traded, _ in book.of(token, 0, 2**40)
+            for minute, *ohlc, traded, _ in books[token].between(0, 2**40)
         },
     )  # fmt: skip
 
