@@ -17,7 +17,7 @@ import aiohttp
 import stamina
 from pydantic import SecretStr
 
-from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.errors import FeedUnreachableError, RestError, RestTokenError, TokenMissingError
 from connector.kite.clock import IST
 from connector.kite.proxy import ProxyError, proxy_options
 from connector.kite.web.http import BodyError, failure_reason, read_body
@@ -233,10 +233,12 @@ class KiteRest:
             What should be objects, as Kite made them: nothing of them is checked.
 
         Raises:
+            TokenMissingError: there is no access_token.
             RestTokenError: the session is over.
             RestError: any other error that Kite answers with.
             FeedUnreachableError: no connection, no answer in time, or one that is cut off.
         """
+        self._check_token()
         answer = await self._retried(
             lambda: self._send("GET", "/orders", max_bytes=MAX_ORDERS_BYTES), _temporary
         )
@@ -256,10 +258,12 @@ class KiteRest:
             What should be rows, for `parse_candles`: nothing of them is checked.
 
         Raises:
+            TokenMissingError: there is no access_token.
             RestTokenError: the session is over.
             RestError: any other error that Kite answers with; 403: the plan has no such right.
             FeedUnreachableError: no connection, no answer in time, or one that is cut off.
         """
+        self._check_token()
         first, last = (
             datetime.fromtimestamp(minute * 60, IST) for minute in (first_minute, last_minute)
         )
@@ -275,6 +279,11 @@ class KiteRest:
         if not isinstance(candles, list):
             raise RestError(answer.status, "DataException", "the answer has no candles")
         return candles
+
+    def _check_token(self) -> None:
+        """Ask nothing without a token: Kite calls that a wrong request, not a missing login."""
+        if self._access_token is None:
+            raise TokenMissingError
 
     async def _retried(
         self, send: Callable[[], Any], again: Callable[[Exception], bool]

@@ -4,7 +4,7 @@ from datetime import datetime
 import pytest
 from structlog.testing import capture_logs
 
-from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.errors import FeedUnreachableError, RestError, RestTokenError, TokenMissingError
 from connector.kite.clock import IST
 from connector.kite.wire.candles import MINUTE_MS, Gap
 from connector.service.gap_mender import MAX_NAMED, Counts, GapMender, Lack
@@ -117,7 +117,7 @@ async def test_an_exchange_that_trades_in_the_evening_has_candles_of_it():
     assert {token for token, *_ in kit.kite.asked} == {CRUDE}
 
 
-@pytest.mark.parametrize("error", [AWAY, BUSY, PAGE, EXPIRED, HALF], ids=str)
+@pytest.mark.parametrize("error", [AWAY, BUSY, PAGE, EXPIRED, TokenMissingError(), HALF], ids=str)
 async def test_what_is_for_a_time_is_tried_again_with_growing_pauses(error):
     kit = Kit({INFY: [error, error, ALL]})
     assert await kit.mend(INFY)
@@ -127,7 +127,7 @@ async def test_what_is_for_a_time_is_tried_again_with_growing_pauses(error):
     assert kit.kite.opened == 3  # with the token of then
 
 
-@pytest.mark.parametrize("error", [AWAY, BUSY, PAGE, EXPIRED, HALF], ids=str)
+@pytest.mark.parametrize("error", [AWAY, BUSY, PAGE, EXPIRED, TokenMissingError(), HALF], ids=str)
 async def test_what_lasts_too_long_ends_the_gap_and_says_how_many_have_no_candles(error):
     kit = Kit({TCS: [error]})
     assert await kit.mend(INFY, TCS, NIFTY_50)

@@ -8,7 +8,12 @@ import aiohttp
 import pytest
 import stamina
 
-from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.errors import (
+    FeedUnreachableError,
+    RestError,
+    RestTokenError,
+    TokenMissingError,
+)
 from connector.kite.web.rest import MAX_ANSWER_BYTES, MAX_CANDLES_BYTES, KiteRest, login_url
 from tests.support.echoes import ECHOES, TOKEN, shown_of
 
@@ -293,6 +298,14 @@ async def test_candles_that_are_far_too_long_are_none():
     assert MAX_CANDLES_BYTES < 3 * 2**20
     with pytest.raises(FeedUnreachableError, match="bytes"):
         await rest.candles(408065, 1, 2)
+
+
+async def test_without_a_token_nothing_is_asked_that_needs_one():
+    rest = client(access_token=None)
+    for ask in (rest.orders, lambda: rest.candles(408065, 1, 2)):
+        with pytest.raises(TokenMissingError):
+            await ask()
+    assert rest._http.calls == []
 
 
 async def test_each_try_waits_for_its_turn():
