@@ -1,17 +1,22 @@
-"""A bar on a terminal that shows how far a command is in the time that it reads."""
+"""Bars on a terminal: how far a command is in the time that it reads, a service in long work."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from connector.service.backlog import Backlog
+
 _T = TypeVar("_T")
 _EVERY: Final = 100
+LOOK_SECONDS: Final = 0.25
+"""Long work is looked at so often; what is done by the second look has no bar."""
 
 
 class TimeBar:
@@ -62,3 +67,58 @@ class TimeBar:
             yield tick
             if count % _EVERY == 0:
                 self._progress.update(task, completed=time_ms(tick) - first_ms, count=count)
+
+
+async def show_backlog(
+    look: Callable[[], Backlog | None],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Show a bar on standard error while there is long work, below the lines of the log.
+
+    Runs until it is cancelled.
+
+    Args:
+        look: tells what there is.
+        sleep: waits; tests have their own.
+    """
+    what, total = "", 0
+    shown: Progress | None = None
+    try:
+        while True:
+            found = look()
+            if found is None or found.what != what:
+                if shown is not None:
+                    shown.stop()
+                shown = None
+                what, total = ("", 0) if found is None else found
+            elif found is not None:
+                total = max(total, found.left)
+                if shown is None:
+                    shown = _count_bar(what)
+                task = shown.task_ids[0]
+                shown.update(task, total=total, completed=total - found.left, left=found.left)
+                shown.refresh()
+            await sleep(LOOK_SECONDS)
+    finally:
+        if shown is not None:
+            shown.stop()
+
+
+def _count_bar(what: str) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]:,} left"),
+        console=Console(stderr=True),
+        transient=True,
+        # no thread: it is drawn when it is looked at
+        auto_refresh=False,
+    )
+    progress.add_task(what, total=None, left=0)
+    progress.start()
+    return progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,9 +51,12 @@ def run(*, settings: Settings, mask: SecretMask) -> None:
         structlog.get_logger("connector.settings").warning(
             "secret_in_clear_text", setting=found.setting, reason=str(found)
         )
+    from connector.cli.progress import show_backlog
     from connector.service.process import run_service
 
-    raise typer.Exit(run_service(settings, mask))
+    # beside lines for a program it would be in the way
+    watched = sys.stderr.isatty() and settings.logging.format != "json"
+    raise typer.Exit(run_service(settings, mask, beside=show_backlog if watched else None))
 
 
 def check_config(

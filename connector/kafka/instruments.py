@@ -128,6 +128,8 @@ class InstrumentPublisher:
     ) -> None:
         self.error: str | None = None
         """Why the last try failed; None when it did not."""
+        self.rows_left = 0
+        """How many rows of the list that is being published have not been looked at."""
         self._encode = encode
         self._read_held = read_held
         self._produce = produce
@@ -165,6 +167,8 @@ class InstrumentPublisher:
                         self._log.warning("instruments_not_published", reason=str(exc))
                     self.error = str(exc)
                     pause_seconds = RETRY_SECONDS
+                finally:
+                    self.rows_left = 0
             await self._sleep(pause_seconds)
 
     async def _publish(self, instruments: Collection[Instrument]) -> None:
@@ -172,6 +176,7 @@ class InstrumentPublisher:
         await all_written(self._backlog, POLL_SECONDS, self._sleep)
         held = await in_thread(self._read_held)
         written = removed = 0
+        self.rows_left = len(instruments)
         for changes in differences(instruments, self._encode, held):
             while not self._has_room():
                 await self._sleep(POLL_SECONDS)
@@ -182,6 +187,7 @@ class InstrumentPublisher:
                 gone = sum(value is None for _, value in changes)
                 written, removed = written + len(changes) - gone, removed + gone
             await self._sleep(PAUSE_SECONDS)
+            self.rows_left = max(0, self.rows_left - ROWS)
         self._published = instruments
         log = self._log.info if written or removed else self._log.debug
         log("instruments_published", written=written, removed=removed, before=len(held))

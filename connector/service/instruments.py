@@ -69,6 +69,11 @@ class Instruments:
             ("instrument-list", self.list.run()),
         ]
 
+    @property
+    def rows_left(self) -> int:
+        """How many rows of the list that is being published have not been looked at."""
+        return self._publisher.rows_left
+
     def _use(self, master: InstrumentMaster) -> None:
         self._pipeline.set_symbols(master.symbols())
         self._owner.set_master(master)

@@ -60,6 +60,18 @@ class SecretMask:
         return self.clean(str(value))
 
 
+class _ErrorStream(logging.StreamHandler[IO[str]]):
+    """Writes to whatever the error stream is just then: a bar puts lines above itself."""
+
+    @property
+    def stream(self) -> IO[str]:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _stream: IO[str]) -> None:
+        """Keep none."""
+
+
 def configure(
     level: LogLevel = "info",
     log_format: LogFormat = "auto",
@@ -107,7 +119,7 @@ def configure(
                 timestamp_key="time",
             ),
         ]
-    handler = logging.StreamHandler(stream)
+    handler = _ErrorStream() if stream is sys.stderr else logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=rendering)
     )

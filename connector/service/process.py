@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from collections.abc import Callable, Coroutine
 
 import uvloop
 
+from connector.service.backlog import Backlog
 from connector.service.logs import SecretMask
 from connector.service.service import Service
 from connector.settings.models import Settings
@@ -20,8 +22,19 @@ records wait by the hundred thousand: at the usual 700 the looking costs up to a
 and stops everything for up to 90 ms when it goes over the instrument list."""
 
 
-def run_service(settings: Settings, mask: SecretMask) -> int:
-    """Run the service in an event loop of its own until a signal; returns the exit code."""
+def run_service(
+    settings: Settings,
+    mask: SecretMask,
+    *,
+    beside: Callable[[Callable[[], Backlog | None]], Coroutine[None, None, None]] | None = None,
+) -> int:
+    """Run the service in an event loop of its own until a signal; returns the exit code.
+
+    Args:
+        settings: of the service.
+        mask: takes the secrets out of the log.
+        beside: runs beside it to its end, and is given what tells of long work.
+    """
 
     async def serve() -> bool:
         service = Service(settings, mask=mask)
@@ -32,9 +45,13 @@ def run_service(settings: Settings, mask: SecretMask) -> int:
             ends.append(signal.SIGHUP)  # the terminal is gone: an end like any other
         for number in ends:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(service.stop))
+        watching = None if beside is None else asyncio.create_task(beside(service.backlog))
         try:
             return await service.run()
         finally:
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
             # all is over: who asks once more must not change what the exit code says
             for number in ends:
                 signal.signal(number, signal.SIG_IGN)

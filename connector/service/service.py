@@ -29,6 +29,7 @@ from connector.kafka.logins import Logins, changes
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.records import RecordDecoder
 from connector.kite.clock import IST
+from connector.service.backlog import Backlog, backlog
 from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.logs import SecretMask
@@ -194,6 +195,17 @@ class Service:
         if changes(self.settings.kafka):
             self._spawn("kafka-login", self._logins.run())
         self._spawn("start", self._begin())
+
+    def backlog(self) -> Backlog | None:
+        """Return what takes long just now; None where there is nothing of the kind."""
+        running = self.running
+        instruments = running.instruments if running is not None else None
+        return backlog(
+            self.phase,
+            self.producer.counts,
+            broker_reachable=self.producer.broker_reachable,
+            rows_left=instruments.rows_left if instruments is not None else 0,
+        )
 
     async def close(self) -> bool:
         """Stop the intake, flush within the grace period, spool the rest, close.

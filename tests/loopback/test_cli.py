@@ -5,6 +5,8 @@ import contextlib
 import itertools
 import json
 import os
+import pty
+import re
 import signal
 import sys
 
@@ -12,6 +14,7 @@ import aiohttp
 import yaml
 
 from connector.kite.feed.capture import CaptureReader
+from connector.simulator import SimulatorConfig
 from connector.testing import until
 from tests.support.stack import raw_settings, stack
 
@@ -188,6 +191,37 @@ async def test_trying_to_connect_says_what_was_found_in_its_exit_code_too(tmp_pa
     assert failed.startswith("FAIL  REST, main: ")
     assert "of_yesterday" not in out + err
     assert "Traceback" not in err
+
+
+async def test_on_a_terminal_long_work_has_a_bar_below_the_log(tmp_path):
+    said = bytearray()
+
+    async def until_said(words):
+        async with asyncio.timeout(60):
+            while words not in said:
+                said.extend(await asyncio.to_thread(os.read, terminal, 65536))
+
+    terminal, end = pty.openpty()
+    # rows enough for some looks at them
+    async with stack(SimulatorConfig(stepped=True, instruments=12_000)) as around:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "run", "-c", str(settings_file(tmp_path, around)),
+            stdin=end, stdout=end, stderr=end, env={**os.environ, "TERM": "xterm"},
+        )  # fmt: skip
+        os.close(end)
+        try:
+            await until_said(b"instruments_published")
+            process.send_signal(signal.SIGTERM)
+            await until_said(b"stopped")
+            assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+            os.close(terminal)
+    text = re.sub(r"\x1b\[[\d;]*m", "", said.decode())
+    assert re.search(r"instruments to Kafka .*\d% [\d,]+ left", text)
+    # each line of the log has the line of the terminal to itself
+    assert re.search(r"(\x1b\[2K|\n)\d\d:\d\d:\d\d \[info *\] instruments_published", text)
 
 
 async def test_wrong_settings_end_it_with_two(tmp_path):

@@ -115,7 +115,8 @@ def test_run_returns_what_the_service_came_to(kite, monkeypatch):
     monkeypatch.setenv("KITE_ACCOUNTS__0__API_KEY", "sesame-sesame")
     seen = []
 
-    def run_service(settings, mask):
+    def run_service(settings, mask, *, beside):
+        assert beside is None, "there is no terminal"
         seen.append(settings)
         assert mask.clean("sesame-sesame") == "***"
         return 3
@@ -156,7 +157,7 @@ def test_a_signal_before_the_service_listens_ends_it_clean(tmp_path):
 import signal, sys
 import connector.service.process as process
 from connector.cli import main
-def asked_to_end(settings, mask):
+def asked_to_end(settings, mask, beside):
     signal.raise_signal(signal.SIGTERM)
     sys.exit("it went on")
 process.run_service = asked_to_end

@@ -143,6 +143,26 @@ async def test_a_long_list_is_written_piece_by_piece(kafka):
     assert kafka.sleeps == [PAUSE_SECONDS] * 3 + [POLL_SECONDS]
 
 
+async def test_while_it_writes_it_tells_how_many_rows_are_left(kafka):
+    rows = [instrument(number << 8 | 1, f"X{number}") for number in range(1, 111)]
+    kafka.publisher.set_instruments(rows)
+    left = []
+    await kafka.run(*[lambda: left.append(kafka.publisher.rows_left)] * 3)
+    assert left == [110, 60, 10]
+    assert kafka.publisher.rows_left == 0
+
+
+async def test_a_publication_that_is_given_up_leaves_nothing(kafka):
+    def lose():
+        kafka.leads = False
+
+    kafka.publisher.set_instruments(
+        [instrument(number << 8 | 1, f"X{number}") for number in range(1, 121)]
+    )
+    await kafka.run(lose)
+    assert kafka.publisher.rows_left == 0
+
+
 async def test_the_same_list_is_not_looked_at_again(kafka):
     assert not kafka.publisher.done
     kafka.publisher.set_instruments([A])

@@ -75,6 +75,19 @@ def test_the_format_can_be_forced():
     assert "b" in plain.getvalue()
 
 
+def test_lines_go_to_whatever_the_error_stream_is_by_then(monkeypatch):
+    """A bar on a terminal puts a stream of its own there, which writes lines above it."""
+    first, second = Terminal(), Terminal()
+    monkeypatch.setattr("sys.stderr", first)
+    configure()
+    structlog.get_logger().info("one")
+    monkeypatch.setattr("sys.stderr", second)
+    structlog.get_logger().info("two")
+    assert "one" in first.getvalue()
+    assert "two" not in first.getvalue()
+    assert "two" in second.getvalue()
+
+
 def test_the_level(stream):
     configure("warning", stream=stream)
     structlog.get_logger().info("quiet")
