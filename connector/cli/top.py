@@ -1,16 +1,17 @@
-"""`kite-connector top`: the live view over the /status of running replicas."""
+"""`kite-connector top`: the live view over the /status of running replicas, or over Kafka."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
+from connector.cli.options import with_settings
 from connector.errors import SettingProblem, SettingsError
 from connector.redaction import printable
 
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     import asyncio
 
     import aiohttp
+    from rich.console import RenderableType
 
     from connector.cli.terminal_view import View
     from connector.service.status import ServiceStatus
+    from connector.settings.models import Settings
 
 DEFAULT_URL: Final = "http://127.0.0.1:8090"
 MAX_URLS: Final = 16
@@ -39,7 +42,20 @@ class Asked:
     problem: str = ""
 
 
+class Look(NamedTuple):
+    """What there is to be seen at one look."""
+
+    view: RenderableType
+    """What a terminal shows."""
+    line: str
+    """What goes to all else, without its end."""
+    answered: bool
+
+
+@with_settings("bootstrap", "prefix", "name")
 def top(
+    *,
+    settings: Settings,
     urls: Annotated[
         list[str] | None,
         typer.Argument(
@@ -53,20 +69,34 @@ def top(
     count: Annotated[
         int | None, typer.Option("-n", min=1, help="End after so many looks.", show_default=False)
     ] = None,
+    kafka: Annotated[
+        bool,
+        typer.Option(
+            "--kafka",
+            help="Show the slots as their owners have written it into Kafka: for where no replica "
+            "can be reached.",
+        ),
+    ] = False,
 ) -> None:
     """Show what replicas do, live: connections, exchanges, accounting.
 
     On a terminal the view is drawn anew; otherwise there is a line a look. Exit code 1: no replica
-    answered the last time.
+    answered the last time. The settings, and the options for them, count with --kafka alone.
     """
     addresses = [status_url(url) for url in urls or [DEFAULT_URL]]
     if len(addresses) > MAX_URLS:
         raise SettingsError([SettingProblem("URLS", f"at most {MAX_URLS} replicas are shown")])
+    if kafka and urls:
+        raise SettingsError([SettingProblem("--kafka", "give it or URLS, not both")])
     import asyncio
 
     from connector.cli.feed import stopped_by_signal
 
     async def show() -> bool:
+        if kafka:
+            from connector.cli import top_kafka
+
+            return await top_kafka.watch(settings, every, count, stopped_by_signal())
         return await watch(addresses, every, count, stopped_by_signal())
 
     if not asyncio.run(show()):
@@ -104,31 +134,55 @@ async def watch(
     import asyncio
 
     import aiohttp
-    from rich.console import Console
-    from rich.live import Live
 
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-    console = Console()
-    began, looks, answered = time.monotonic(), 0, False
+    began = time.monotonic()
     async with aiohttp.ClientSession(
         timeout=timeout, auto_decompress=False, trust_env=True
     ) as session:
-        with Live(console=console, auto_refresh=False, screen=False) as live:
-            while not stop.is_set():
-                found = await asyncio.gather(*(ask(session, url) for url in urls))
-                answered = any(one.status is not None for one in found)
-                if console.is_terminal:
-                    live.update(view_of(found, time.monotonic() - began), refresh=True)
-                else:
-                    sys.stdout.write(line_of(found) + "\n")
-                    sys.stdout.flush()
-                looks += 1
-                if looks == count:
-                    break
-                try:
-                    await asyncio.wait_for(stop.wait(), every_seconds)
-                except TimeoutError:
-                    continue
+
+        async def look() -> Look:
+            found = await asyncio.gather(*(ask(session, url) for url in urls))
+            answered = any(one.status is not None for one in found)
+            return Look(view_of(found, time.monotonic() - began), line_of(found), answered)
+
+        return await live(look, every_seconds, count, stop)
+
+
+async def live(
+    look: Callable[[], Awaitable[Look]],
+    every_seconds: float,
+    count: int | None,
+    stop: asyncio.Event,
+) -> bool:
+    """Look again and again until `stop`, or so many times, and show it.
+
+    Returns:
+        whether there was an answer at the last look.
+    """
+    import asyncio
+
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    looks, answered = 0, False
+    with Live(console=console, auto_refresh=False, screen=False) as shown:
+        while not stop.is_set():
+            found = await look()
+            answered = found.answered
+            if console.is_terminal:
+                shown.update(found.view, refresh=True)
+            else:
+                sys.stdout.write(found.line + "\n")
+                sys.stdout.flush()
+            looks += 1
+            if looks == count:
+                break
+            try:
+                await asyncio.wait_for(stop.wait(), every_seconds)
+            except TimeoutError:
+                continue
     return answered
 
 

@@ -219,6 +219,8 @@ class Notebook:
         self._commands: deque[dict[str, Any]] = deque(maxlen=MAX_COMMANDS)
         self._replies: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self._slots: dict[int, Mapping[str, Any]] = {}
+        # whoever only looks may have settings without the accounts
+        self._slot_count = partitions(settings.accounts)
 
     def places(self, reader: Reader) -> list[TopicPartition]:
         """Return where to read from.
@@ -237,7 +239,9 @@ class Notebook:
         if not self.slots_told:
             return places
         if topics.subscriptions not in self.problems:
-            places += reader.every(topics.subscriptions, BEGINNING)
+            every = reader.every(topics.subscriptions, BEGINNING)
+            self._slot_count = max(self._slot_count, len(every))
+            places += every
         if topics.control not in self.problems:
             places += [
                 TopicPartition(topics.control, end.partition, max(0, end.offset - MAX_COMMANDS))
@@ -248,7 +252,7 @@ class Notebook:
     def read_owners(self, reader: Reader) -> None:
         """Ask the group what each slot's owner has left; what is not answered stays."""
         topic = self._topics.subscriptions
-        slots = range(partitions(self._settings.accounts))
+        slots = range(self._slot_count)
         try:
             left = reader.consumer.committed(
                 [TopicPartition(topic, slot) for slot in slots], timeout=_ANSWER_SECONDS

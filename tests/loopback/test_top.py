@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
-from connector.cli import top
+from connector.cli import top, top_kafka
 from connector.kite.web.http_server import Answer, HttpServer
 from connector.service.http import StatusServer
 from connector.settings.models import HttpSettings
+from connector.simulator import SimulatorConfig
+from tests.support.stack import service, stack
 from tests.support.status import service_status
 
 
@@ -46,3 +48,29 @@ async def test_nobody_there(capsys, monkeypatch):
     answered, line = await looked(capsys, url)
     assert not answered
     assert "Connection refused" in line
+
+
+async def test_where_no_replica_is_reached_kafka_tells_of_the_slots(capsys):
+    """Also to somebody who has the brokers alone, and no account."""
+    config = SimulatorConfig(instruments=60, updates_per_second=4.0)
+    async with stack(config, cluster={"enabled": True}) as around, service(around):
+        nobody = around.changed(
+            accounts=[{"api_key": "none"}], feed={}, instruments=[], registry={}
+        )
+
+        async def line():
+            assert await top_kafka.watch(nobody, 0.5, 1, asyncio.Event())
+            return capsys.readouterr().out.splitlines()[-1]
+
+        async with asyncio.timeout(60):
+            # its owner writes it once a second
+            while "3 of 3 slots stream, of 1 replicas, 5 instruments" not in await line():
+                pass
+
+
+async def test_where_no_broker_answers_that_is_said(capsys):
+    async with stack(cluster={"enabled": True}) as around:
+        around.broker.set_down()
+        assert not await top_kafka.watch(around.settings, 0.5, 1, asyncio.Event())
+    said = capsys.readouterr().out
+    assert said.startswith("no slot is known; kafka: no Kafka broker answers at")

@@ -2,6 +2,7 @@ import json
 from datetime import date
 
 import pytest
+from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,31 @@ def halted(notes, slot, value):
 def happened(notes, kind, time_ms, **fields):
     event = ConnectionEvent(kind, fields.pop("slot", 0), time_ms, **fields)
     notes.add(TOPICS.events, 0, time_ms, "0", ENCODER.event(event, account="main"))
+
+
+class FakeReader:
+    """A cluster of six slots, whose owners have left word of each."""
+
+    def __init__(self):
+        self.consumer = self
+
+    def ends(self, topic):
+        return [TopicPartition(topic, 0, 7)]
+
+    def every(self, topic, offset):
+        return [TopicPartition(topic, number, offset) for number in range(6)]
+
+    def committed(self, places, timeout):
+        left = '{"last_frame_us": 5, "note": {"owner": "pod-1"}}'
+        return [TopicPartition(one.topic, one.partition, 1, metadata=left) for one in places]
+
+
+def test_whoever_has_no_accounts_is_told_of_all_slots(notes):
+    reader = FakeReader()
+    notes.places(reader)
+    notes.read_owners(reader)
+    assert set(notes.seen().slots) == set(range(6))
+    assert notes.seen().slots[5] == {"owner": "pod-1", "last_frame_us": 5}
 
 
 def test_a_halt_holds_until_its_tombstone(notes):
