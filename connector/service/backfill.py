@@ -155,15 +155,16 @@ class Backfill:
         row = record.value
         if not isinstance(row, dict):
             return
-        begins, ends = milliseconds(row["gap_from"]), milliseconds(row["gap_to"])
-        minute = milliseconds(row["event_time"])
-        if begins is None or ends is None or minute is None:
-            return
-        gap = Gap(row["slot"], row["session_id"], begins, ends, row["cause"])
-        if gap in waiting:
-            token, minute = row["instrument_token"], minute // MINUTE_MS
-            known = self._written.setdefault(gap, {})
-            known[token] = max(minute, known.get(token, 0))
+        begins, ends = milliseconds(row.get("gap_from")), milliseconds(row.get("gap_to"))
+        minute, token = milliseconds(row.get("event_time")), row.get("instrument_token")
+        if begins is None or ends is None or minute is None or token is None:
+            return  # another program's
+        minute //= MINUTE_MS
+        for gap in waiting:
+            # a leader before may have mended a part of it by itself
+            if gap.slot == row.get("slot") and gap.from_ms <= begins and ends <= gap.to_ms:
+                known = self._written.setdefault(gap, {})
+                known[token] = max(minute, known.get(token, 0))
 
     def _resolve(self) -> None:
         """Give each new gap the instruments that its slot has now; leave out what is too much."""

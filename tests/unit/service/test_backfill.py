@@ -141,12 +141,26 @@ async def test_a_new_leader_goes_on_behind_what_kafka_has_of_a_gap():
             "cause": of["type"],
         }  # fmt: skip
 
-    candles = [candle(11, first), candle(11, first + 1), candle(12, first, other), b"no candle"]
+    candles = [candle(11, first), candle(11, first + 1), candle(12, first, other), b"no candle", {}]
     async with Kit(open_gap, candles=candles).running() as kit:
         await until(lambda: kit.first.mended)
         ((found, tokens, written),) = kit.first.mended
         assert (found, tokens, written) == (as_gap(open_gap), (11, 12), {11: first + 1})
         assert kit.candles_since_ms == as_gap(open_gap).to_ms
+
+
+async def test_a_part_that_a_leader_before_mended_by_itself_counts_as_written():
+    begun, later = gap(20, length=2), gap(18, length=2)
+    first = as_gap(begun).first_minute
+    candle = {
+        "instrument_token": 11, "event_time": at((first + 1) * MINUTE_MS), "slot": 0,
+        "session_id": 5, "gap_from": begun["gap_from"], "gap_to": begun["gap_to"], "cause": "gap",
+    }  # fmt: skip
+    async with Kit(begun, later, candles=[candle]).running() as kit:
+        await until(lambda: kit.first.mended)
+        ((found, _, written),) = kit.first.mended
+        assert (found.first_minute, found.last_minute) == (first, first + 3)
+        assert written == {11: first + 1}
 
 
 async def test_only_the_leader_works_and_it_begins_anew_with_each_leadership():
