@@ -121,20 +121,19 @@ async def test_following_sees_only_what_comes(broker, registry):
 async def test_following_tells_when_all_that_was_there_is_read(broker, registry):
     encoder = RecordEncoder(NAMES, await register_schemas(registry, NAMES))
     await write(broker, *(event(encoder, slot) for slot in range(3)))
-    read, caught_up = [], []
-    reading = tail(
-        kafka(broker), registry, NAMES, [NAMES.events], start="earliest",
-        caught_up=lambda: caught_up.append(len(read)),
-    )  # fmt: skip
+    read, caught_up, writing = [], [], set()
+
+    def told():
+        caught_up.append(len(read))
+        writing.add(asyncio.ensure_future(write(broker, event(encoder, 3))))
+
+    reading = tail(kafka(broker), registry, NAMES, [NAMES.events], start="earliest", caught_up=told)
     async for record in reading:
         read.append(record.value["slot"])
-        if len(read) == 3:
-            asyncio.get_running_loop().call_soon(
-                lambda: asyncio.ensure_future(write(broker, event(encoder, 3)))
-            )
         if len(read) == 4:
             break
     await reading.aclose()
+    await asyncio.gather(*writing)
     assert sorted(read) == [0, 1, 2, 3]
     assert caught_up == [3]
 
