@@ -28,6 +28,9 @@ TRIES = 5
 NO_CREATION = {"KITE_TOPICS__CREATE": "false"}
 
 
+CHAIN = {"type": "option-chain", "underlying": "NIFTY", "strikes": 1}
+
+
 def named(user):
     """A user of one principal's rights: the users differ so that what they do can be told apart."""
     return f"{user}-user"
@@ -175,6 +178,11 @@ def test_the_documented_rights_are_enough_and_all_are_used(
         done = ctl(operator, "subscribe", "--mode", "full", "NSE:INFY", "--json")
         assert json.loads(done.stdout)["status"] == "APPLIED", done.stderr
         simulated_feed.place_order()
+        # its price is read from the ticks
+        chain = ("chain", "--underlying", "NIFTY", "--strikes", "1", "-w", "chain")
+        done = ctl(operator, "set-rule", *chain, "--json")
+        assert json.loads(done.stdout)["status"] == "APPLIED", done.stderr
+        wait_until(lambda: running.status()["cluster"]["rules"][0]["middle"])
         wait_until(lambda: running.status()["accounting"]["delivered"] > 20)
         wait_until(lambda: "instruments_published" in running.log)
         done = ctl(operator, "list", "--json")
@@ -267,6 +275,11 @@ def test_without_any_one_right_the_connector_says_what_it_lacks(
             None,
         ),
         (of("kite.control", "Read"), r"kite\.control: .*member_refused", None),
+        (
+            Right("topic", "kite.ticks.", True, "Read"),
+            r"kite\.ticks\.indices: .*spots_unreadable",
+            lambda: command(type="set-rule", rule="chain", claims=CHAIN),
+        ),
     ]
     with connector(tmp_path / "log", environment, NO_CREATION) as running:
         for topic in (*TOPICS.all_ticks().values(), *(right.name for right in checks[1:])):
