@@ -261,8 +261,8 @@ def test_without_any_one_right_the_connector_says_what_it_lacks(
         ),
         (
             Right("group", "kite-connector:kite", False, "Read"),
-            "Failed to add offsets.*Group authorization failed",
-            subscribe,
+            "Group authorization failed: grant this account Read on the group.*member_refused",
+            None,
         ),
         (
             Right("transactional id", "kite-connector:kite-leader", False, "Write"),
