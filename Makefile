@@ -147,12 +147,12 @@ LOW := .venv-lowest
 lowest: $(STAMP) ## unit tests with the lowest versions that pyproject.toml allows
 	@$(BIN)/pip install --quiet uv
 	@mkdir -p build && $(BIN)/uv pip compile --quiet --resolution lowest-direct --python-version 3.11 \
-	  --no-annotate --no-header pyproject.toml -o build/lowest.txt
+	  --no-annotate --no-header --extra arrow pyproject.toml -o build/lowest.txt
 	@$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOW)
 	@$(BIN)/uv pip install --quiet --python $(LOW)/bin/python -r build/lowest.txt
 	@$(BIN)/uv pip install --quiet --python $(LOW)/bin/python -c build/lowest.txt Cython setuptools \
-	  pytest pytest-asyncio hypothesis time-machine jsonschema numpy kiteconnect
-	@$(BIN)/uv pip install --quiet --python $(LOW)/bin/python --no-deps --no-build-isolation .
+	  'confluent-kafka[schemaregistry]' hypothesis jsonschema kiteconnect pytest pytest-asyncio time-machine
+	@$(BIN)/uv pip install --quiet --python $(LOW)/bin/python --no-deps --no-build-isolation -e .
 	@$(LOW)/bin/python -m pytest -q tests/unit $(ARGS)
 
 clean: ## remove everything that was made
