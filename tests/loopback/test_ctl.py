@@ -4,10 +4,12 @@ import json
 import re
 
 import pytest
+import yaml
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from connector.cli.ctl import ctl
+from connector.embedded.broker import EmbeddedBroker
 from tests.support.leaders import leader
 from tests.support.masters import FakeMaster
 from tests.support.replicas import broker
@@ -23,15 +25,17 @@ def kafka():
 
 
 @pytest.fixture
-def run(kafka):
+def run(kafka, tmp_path):
     # the leader's log goes to the same standard output here, but not in life
     with capture_logs(), leader(kafka, MASTER):
         runner = CliRunner()
+        # with what makes the embedded broker answer soon
+        client = {"bootstrap_servers": kafka.bootstrap_servers, "client": EmbeddedBroker.client}
+        config = tmp_path / "config.yaml"
+        config.write_text(yaml.safe_dump({"kafka": client}))
 
         def run(*arguments, stdin=None):
-            return runner.invoke(
-                ctl, [*arguments, "--bootstrap", kafka.bootstrap_servers], input=stdin
-            )
+            return runner.invoke(ctl, [*arguments, "--config", str(config)], input=stdin)
 
         yield run
 
