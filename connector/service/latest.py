@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-from connector.codec.interface import Record
+from connector.codec.interface import Record, Twin
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 
 CHUNK = 500
@@ -19,20 +18,6 @@ CHUNK = 500
 STALE_INTERVALS = 2.0
 """What could not be written for so many intervals is not written when a session ends: another
 process may have the slot by then, and its snapshots are newer."""
-
-
-class NewestOfSlot(Protocol):
-    """The part of a transcoder that this module uses; `connector.codec.interface.Twin` has it."""
-
-    @property
-    def newest_waiting(self) -> int:
-        """How many instruments have a value that was not given yet."""
-
-    def keep_newest(self, topic: str) -> None:
-        """Begin to keep the newest value of each instrument."""
-
-    def next_newest(self, limit: int) -> Sequence[Record]:
-        """Return at most so many of them."""
 
 
 class Latest:
@@ -62,10 +47,10 @@ class Latest:
         self._produce_all = produce_all
         self._may_write = may_write
         self._clock = clock
-        self._slots: dict[int, NewestOfSlot] = {}
+        self._slots: dict[int, Twin] = {}
         self._written_at = clock.monotonic()
 
-    def add(self, slot: int, transcoder: NewestOfSlot) -> None:
+    def add(self, slot: int, transcoder: Twin) -> None:
         """Write what this transcoder keeps from now on."""
         transcoder.keep_newest(self._topic)
         self._slots[slot] = transcoder

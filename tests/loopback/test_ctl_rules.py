@@ -4,30 +4,17 @@ import json
 import re
 
 import pytest
-import yaml
-from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from connector.cli.ctl import ctl
-from connector.embedded.broker import EmbeddedBroker
 from tests.support.contracts_list import usual
-from tests.support.leaders import leader
+from tests.support.ctl import commands
 from tests.support.replicas import broker
 
 
 @pytest.fixture
 def run(tmp_path):
-    # the leader's log goes to the same standard output here, but not in life
-    with broker() as kafka, capture_logs(), leader(kafka, usual().master()):
-        runner = CliRunner()
-        # with what makes the embedded broker answer soon
-        client = {"bootstrap_servers": kafka.bootstrap_servers, "client": EmbeddedBroker.client}
-        config = tmp_path / "config.yaml"
-        config.write_text(yaml.safe_dump({"kafka": client}))
-
-        def run(*arguments, stdin=None):
-            return runner.invoke(ctl, [*arguments, "--config", str(config)], input=stdin)
-
+    with broker() as kafka, commands(kafka, usual().master(), tmp_path) as run:
         yield run
 
 
