@@ -12,6 +12,11 @@ def rejected(status):
     return sum(status.rejected.values())
 
 
+def ticks(status):
+    """Without events and instruments, which are written whenever their work gets done."""
+    return sum(exchange.ticks for exchange in status.exchanges)
+
+
 def heartbeats(status):
     return sum(connection.heartbeats for connection in status.connections)
 
@@ -52,6 +57,6 @@ async def test_live_is_answered_during_a_flood_and_nothing_of_it_is_lost(flood):
         assert count(running.status()) == expected
         assert {one.state for one in running.status().connections} == {"connected"}
         # and what comes then streams
-        ticks = running.status().accounting.received
+        before = ticks(running.status())
         await around.simulator.step(5)
-        await until(lambda: running.status().accounting.received == ticks + 5)
+        await until(lambda: ticks(running.status()) >= before + 5)
