@@ -1,8 +1,9 @@
 """`make bench`: runs every benchmark, prints a table and writes the same as JSON.
 
-A benchmark is a module `bench_*.py` here with `run() -> list[dict]`; each dict is one figure: name,
-value, unit, note, and where there is one, `reach` (the figure to reach; lower is better unless
-`higher_is_better`). Names on the command line choose modules: `make bench ARGS="codec producer"`.
+A benchmark is a module `bench_*.py` here with `run()`, which gives dicts one after another; each is
+one figure: name, value, unit, note, and where there is one, `reach` (the figure to reach; lower is
+better unless `higher_is_better`). Each is told as soon as it is measured. Names on the command line
+choose modules: `make bench ARGS="codec producer"`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def main() -> int:
         print(f"running {name} …", file=sys.stderr, flush=True)
         started = time.perf_counter()
         benchmark = importlib.import_module(f"tests.bench.bench_{name}")
-        figures.extend({"benchmark": name, **figure} for figure in benchmark.run())
+        for figure in benchmark.run():
+            figures.append({"benchmark": name, **figure})
+            print(f"  {told(figure)}", file=sys.stderr, flush=True)
         print(f"  {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
 
     show(figures)
@@ -59,21 +62,33 @@ def show(figures: list[dict[str, Any]]) -> None:
     ]:  # fmt: skip
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for figure in figures:
-        reach = figure.get("reach")
+        reach, missed = figure.get("reach"), missed_by(figure)
         mark = ""
         if reach is not None:
-            better = (
-                figure["value"] >= reach
-                if figure.get("higher_is_better")
-                else figure["value"] <= reach
-            )
-            mark = "[green]reached[/]" if better else "[yellow]missed[/]"
+            mark = f"[yellow]missed by {missed}[/]" if missed else "[green]reached[/]"
         table.add_row(
             figure["benchmark"], figure["name"], _number(figure["value"]), figure["unit"],
             "" if reach is None else _number(reach), mark, figure.get("note", ""),
         )  # fmt: skip
     # to the error stream: standard output is the JSON alone, for a program to read
     Console(stderr=True, width=None if sys.stderr.isatty() else 140).print(table)
+
+
+def told(figure: dict[str, Any]) -> str:
+    """A figure as one line."""
+    reach, missed = figure.get("reach"), missed_by(figure)
+    aim = "" if reach is None else f" (to reach {_number(reach)}"
+    aim += f", missed by {missed})" if missed else ")" if aim else ""
+    note = f"; {figure['note']}" if figure.get("note") else ""
+    return f"{figure['name']}: {_number(figure['value'])} {figure['unit']}{aim}{note}"
+
+
+def missed_by(figure: dict[str, Any]) -> str:
+    """By how much a figure misses what it should reach; empty where it does not."""
+    reach, value = figure.get("reach"), figure["value"]
+    if reach is None or (value >= reach if figure.get("higher_is_better") else value <= reach):
+        return ""
+    return f"{abs(value / reach - 1):.0%}" if reach else _number(value)
 
 
 def _number(value: float) -> str:

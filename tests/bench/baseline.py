@@ -1,6 +1,7 @@
 """An earlier commit of this project, built beside it, for benchmarks to compare with.
 
-`BENCH_BASELINE` names the commit; what runs there is its own code, compiled by its own setup.py.
+`BENCH_BASELINE` names the commit; what runs there is its own code, compiled by its own setup.py,
+and its own schemas.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -37,4 +39,18 @@ def tree() -> Path:
             cwd=made, env=os.environ | {"KITE_CONNECTOR_BUILD": "native"}, check=True,
         )  # fmt: skip
         done.touch()
+    join_packages(made)
     return made
+
+
+def join_packages(made: Path) -> None:
+    """Put each package of a tree where its own parent finds it.
+
+    One that lies in another folder (`schemas`) is found through the installed tree otherwise: this
+    one's, whatever PYTHONPATH says.
+    """
+    setuptools = tomllib.loads((made / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for package, folder in setuptools["package-dir"].items():
+        place = made.joinpath(*package.split("."))
+        if not place.exists():
+            place.symlink_to(made / folder)

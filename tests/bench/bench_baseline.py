@@ -1,7 +1,8 @@
 """This tree beside an earlier commit (899a1f6, or BENCH_BASELINE), in turns: ratios of the two.
 
 Feed and broker are processes of their own and of this tree, the same for both. A figure is the
-ratio of the two trees' best passes.
+ratio of the two trees' best passes; `BENCH_PARTS` and `BENCH_PASSES` choose. All parts take some
+four minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +28,21 @@ from tests.bench.bench_pipeline import (
 )
 
 PASSES = int(os.environ.get("BENCH_PASSES", "3"))
-IDLE_SECONDS = 15.0
+IDLE_SECONDS = 10.0
+SETTLE_SECONDS = 2.0  # of an idle service, behind its start
+DAY_SECONDS = 6
 PARTS = os.environ.get("BENCH_PARTS", "handover,flood,day,idle").split(",")
 
 Figure = dict[str, Any]
 Run = dict[str, float]
 
 
-def run() -> list[Figure]:
+def run() -> Iterator[Figure]:
     trees = {"now": baseline.ROOT, "before": baseline.tree()}
-    figures: list[Figure] = []
+    parts = {"handover": handed_over, "flood": flooded, "day": of_a_day, "idle": when_idle}
     with EmbeddedBroker(bench_topics()) as broker:
-        servers = broker.bootstrap_servers
-        if "handover" in PARTS:
-            figures += handed_over(trees, servers)
-        if "flood" in PARTS:
-            figures += flooded(trees, servers)
-        if "day" in PARTS:
-            figures += of_a_day(trees, servers)
-        if "idle" in PARTS:
-            figures += when_idle(trees, servers)
-    return figures
+        for name in PARTS:
+            yield from parts[name](trees, broker.bootstrap_servers)
 
 
 def in_turns(trees: dict[str, Path], one: Callable[[Path], Run]) -> dict[str, list[Run]]:
@@ -72,8 +67,7 @@ def figure(
             "reach": reach, "note": f"{both} {unit}{note}"}  # fmt: skip
 
 
-def handed_over(trees: dict[str, Path], servers: str) -> list[Figure]:
-    figures = []
+def handed_over(trees: dict[str, Path], servers: str) -> Iterator[Figure]:
     for packets, reach in ((100, 0.40), (1, 0.30)):
 
         def one(tree: Path, packets: int = packets) -> Run:
@@ -89,53 +83,51 @@ def handed_over(trees: dict[str, Path], servers: str) -> list[Figure]:
 
         runs = in_turns(trees, one)
         what = f"{packets} a frame"
-        figures += [
-            figure(f"main thread's CPU a tick, frame to librdkafka, {what}", runs, "main_us",
-                   "µs", reach),
-            {"name": f"all threads' CPU a tick, frame to acknowledged, {what}",
-             "value": ratio(runs, "all_us")[0], "unit": "of 1",
-             "note": f"{ratio(runs, 'all_us')[1]} µs"},
-        ]  # fmt: skip
-    return figures
+        yield figure(f"main thread's CPU a tick, frame to librdkafka, {what}", runs, "main_us",
+                     "µs", reach)  # fmt: skip
+        value, both = ratio(runs, "all_us")
+        yield {"name": f"all threads' CPU a tick, frame to acknowledged, {what}",
+               "value": value, "unit": "of 1", "note": f"{both} µs"}  # fmt: skip
 
 
-def flooded(trees: dict[str, Path], servers: str) -> list[Figure]:
-    figures = []
-    for packets, frames, reach in ((100, 4000, 0.55), (1, 60_000, 0.50)):
+def flooded(trees: dict[str, Path], servers: str) -> Iterator[Figure]:
+    for packets, frames, reach in ((100, 4000, 0.55), (1, 30_000, 0.50)):
 
         def one(tree: Path, packets: int = packets, frames: int = frames) -> Run:
             return service(servers, instruments=500, packets=packets, frames=frames, tree=tree)
 
         runs = in_turns(trees, one)
         lost = sum(run["lost"] for run in runs["now"])
-        figures.append(figure(f"CPU a tick, socket to acknowledged, {packets} a frame, flood",
-                              runs, "cpu_us", "µs", reach, f"; lost {lost}"))  # fmt: skip
-    return figures
+        yield figure(f"CPU a tick, socket to acknowledged, {packets} a frame, flood",
+                     runs, "cpu_us", "µs", reach, f"; lost {lost}")  # fmt: skip
 
 
-def of_a_day(trees: dict[str, Path], servers: str) -> list[Figure]:
+def of_a_day(trees: dict[str, Path], servers: str) -> Iterator[Figure]:
     def one(tree: Path) -> Run:
-        return service(servers, instruments=3000, packets=60, frames=1500, pace=100, tree=tree)
+        return service(servers, instruments=3000, packets=60, frames=100 * DAY_SECONDS, pace=100,
+                       tree=tree)  # fmt: skip
 
     runs = in_turns(trees, one)
-    return [
-        figure("9000 instruments, full, 2/s each: CPU", runs, "cpu_percent", "% of a core", 0.6),
-        {"name": "9000 instruments, full, 2/s each: resident memory", "unit": "MiB",
-         "value": min(run["peak_mib"] for run in runs["now"]), "reach": 75,
-         "note": f"at its peak; {ratio(runs, 'peak_mib')[1]}"},
-    ]  # fmt: skip
+    what = "9000 instruments, full, 2/s each"
+    yield figure(f"{what}: CPU", runs, "cpu_percent", "% of a core", 0.6)
+    for key, when, aim in (
+        ("resident_mib", "the end", {"reach": 75}),
+        ("peak_mib", "its peak", {}),
+    ):
+        best = min(run[key] for run in runs["now"])
+        yield {"name": f"{what}: resident memory at {when}", "unit": "MiB", "value": best,
+               "note": ratio(runs, key)[1], **aim}  # fmt: skip
 
 
-def when_idle(trees: dict[str, Path], servers: str) -> list[Figure]:
+def when_idle(trees: dict[str, Path], servers: str) -> Iterator[Figure]:
     runs = in_turns(trees, lambda tree: idle(servers, tree))
-    return [
-        {"name": "idle service: context switches a second", "unit": "/s",
-         "value": min(run["switches"] for run in runs["now"]), "reach": 60,
-         "note": f"of all threads; {ratio(runs, 'switches')[1]}"},
-        {"name": "idle service: CPU", "unit": "% of a core",
-         "value": min(run["cpu_percent"] for run in runs["now"]), "reach": 0.5,
-         "note": ratio(runs, "cpu_percent")[1]},
-    ]  # fmt: skip
+    for key, what, unit, reach in (
+        ("switches", "context switches a second", "/s", 60.0),
+        ("cpu_percent", "CPU", "% of a core", 0.5),
+    ):
+        best = min(run[key] for run in runs["now"])
+        yield {"name": f"idle service: {what}", "unit": unit, "value": best, "reach": reach,
+               "note": f"of all threads; {ratio(runs, key)[1]}"}  # fmt: skip
 
 
 def idle(servers: str, tree: Path, instruments: int = 100) -> Run:
@@ -145,7 +137,7 @@ def idle(servers: str, tree: Path, instruments: int = 100) -> Run:
         with running_service(feed.url, servers, instruments, tree) as (pid, status):
             feed.hear()
             wait_for(lambda: all(c["state"] == "connected" for c in status()["connections"]))
-            time.sleep(5)
+            time.sleep(SETTLE_SECONDS)
             switches_from, cpu_from = switches(pid), cpu_seconds(pid)
             time.sleep(IDLE_SECONDS)
             return {

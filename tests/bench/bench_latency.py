@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,12 +80,10 @@ RATIOS = {
 UNITS = {"p50_us": "p50", "p99_us": "p99", "cpu_us": "CPU a tick"}
 
 
-def run() -> list[Figure]:
-    figures = []
+def run() -> Iterator[Figure]:
     with EmbeddedBroker(bench_topics()) as broker:
         for load in LOADS:
-            figures += figures_of(load, contestants(broker.bootstrap_servers, load))
-    return figures
+            yield from figures_of(load, contestants(broker.bootstrap_servers, load))
 
 
 def contestants(servers: str, load: Load) -> dict[str, Callable[[], dict[str, Any]]]:
