@@ -50,7 +50,8 @@ from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
 
-POLL_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.2
+"""confluent-kafka (2.16) wakes a thread that polls this often, however long it is to wait."""
 HEARTBEAT_MS: Final = 250
 """A member hears so soon that another one leaves or comes: it is most of what a hand-over takes."""
 REJOIN_SECONDS: Final = 5.0
@@ -378,11 +379,16 @@ class Membership:
         if self._clock.monotonic() >= self._progress_after:
             self._progress_after = self._clock.monotonic() + KEEP_SECONDS
             self._keep_progress(consumer)
+        joins = not self.joined or self.error is not None
+        rejoins = self._held and not self._rejoining
+        # only while it matters: librdkafka's main thread has to be asked
+        if not (joins or rejoins) or not consumer.memberid():
+            return
         # a client may have a member id, and be refused all the same
-        if self._clock.monotonic() >= self._refused_until and consumer.memberid():
+        if joins and self._clock.monotonic() >= self._refused_until:
             self.joined = True
             self.error = None
-        if self._held and not self._rejoining and consumer.memberid():
+        if rejoins:
             # a member that gets nothing is told nothing, so this is the only sign
             self._rejoining = True
             patience = self._cluster.session_timeout_seconds + REASSIGN_SECONDS

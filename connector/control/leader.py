@@ -42,7 +42,7 @@ from connector.errors import (
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.wire.models import ConnectionEvent, EventType
 
-POLL_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.2
 """A stop, or a request of the leader's own process, waits at most so long."""
 ATTEMPTS: Final = 5
 """One transaction is tried so often before the state is read anew."""

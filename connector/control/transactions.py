@@ -133,7 +133,7 @@ class ControlLog:
         # of the present transaction: topic → why a record of it was not taken
         self._refused: dict[str, Code] = {}
         self._admin: AdminClient | None = None
-        self._has_topic_ids = True
+        self._has_topic_ids: bool | None = None  # it has not been looked at
 
     @property
     def at_end(self) -> bool:
@@ -192,7 +192,7 @@ class ControlLog:
         """Give up an open transaction and let the clients go."""
         producer, self._producer = self._producer, None
         self._login = None
-        self._admin = None
+        self._admin = self._has_topic_ids = None
         reader, self._reader = self._reader, None
         if producer is not None:
             # a fenced producer refuses even these
@@ -227,17 +227,18 @@ class ControlLog:
         """
         topic = self._topics.control
         try:
-            if self._admin is None:
+            if self._has_topic_ids is None:
                 metadata = self._opened_reader().consumer.list_topics(
                     topic, timeout=self._timeout_seconds
                 )
                 self._has_topic_ids = not is_embedded(metadata)
+            if not self._has_topic_ids:
+                return None  # the mock would let it wait its time out
+            if self._admin is None:
                 self._admin = AdminClient(
                     client_properties(self._kafka, **{"client.id": f"{self._name}-leader"}),
                     logger=ClientLog("leader"),
                 )
-            if not self._has_topic_ids:
-                return None  # the mock would let it wait its time out
             asked = self._admin.describe_topics(
                 TopicCollection([topic]), request_timeout=self._timeout_seconds
             )

@@ -37,7 +37,7 @@ from connector.settings.models import KafkaSettings, SpoolSettings
 POLL_SECONDS = 0.02
 """The pause between polls of a client that does not say when there is something to poll."""
 _WATCH_SECONDS = 0.1  # between looks whether anything is acknowledged, of what is under way
-_IDLE_SECONDS = 0.25  # until it is seen that something is under way
+_IDLE_SECONDS = 0.5  # until it is seen that something is under way
 _CHECK_SECONDS = 1.0  # between looks at the spool's directory
 _STUCK_SECONDS = 5.0  # until a poll that failed is tried again
 

@@ -21,7 +21,8 @@ from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME, KafkaSettings, RegistrySettings
 
 _BATCH = 500
-_WAIT_SECONDS = 0.2
+_WAIT_SECONDS = 0.2  # for what comes next, until it is looked at whether anybody still waits
+_WAITS = 5  # in one call of the thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ async def tail(
                 caught_up()
                 caught_up = None
     finally:
+        decoding.closing = True
         await asyncio.to_thread(decoding.close)
 
 
@@ -146,6 +148,8 @@ class _Decoding:
         wanted: RecordFilter | None,
     ) -> None:
         self.reader = reader
+        self.closing = False
+        """Nobody waits for what is read: a `read` under way ends soon."""
         self._wanted = wanted
         self._since_ms: int | None = None
         self._keys = None if keys is None else frozenset(key.encode() for key in keys)
@@ -174,7 +178,7 @@ class _Decoding:
         """Wait a moment for the next records."""
         with self._lock:
             messages = []
-            message = self.reader.next(_WAIT_SECONDS)
+            message = self._next()
             while message is not None:
                 messages.append(message)
                 message = self.reader.next() if len(messages) < _BATCH else None
@@ -182,6 +186,14 @@ class _Decoding:
         if self._wanted is not None:
             records = [record for record in records if self._wanted.matches(record)]
         return records
+
+    def _next(self) -> Message | None:
+        left = len(self.reader.unfinished)
+        for _ in range(_WAITS):
+            message = self.reader.next(_WAIT_SECONDS)
+            if message is not None or self.closing or len(self.reader.unfinished) < left:
+                return message
+        return None
 
     def close(self) -> None:
         with self._lock:

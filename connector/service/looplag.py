@@ -19,7 +19,7 @@ class LoopLag:
 
     def __init__(
         self,
-        interval_seconds: float = 0.25,
+        interval_seconds: float = 0.5,
         *,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,

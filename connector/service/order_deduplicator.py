@@ -78,6 +78,8 @@ class OrderDeduplicator:
         self._capacity = capacity
         self._done: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._held: dict[tuple[str, bytes], _Held] = {}
+        self.holding = asyncio.Event()
+        """Set from the first copy that is held on, until time has passed and none is."""
 
     def take(self, update: Update) -> None:
         """Write an update that a socket brought, unless it was written already."""
@@ -94,6 +96,7 @@ class OrderDeduplicator:
         elif before is None:
             due = self._clock.monotonic() + hold_seconds
             self._held[identity] = _Held(update, due, hold_seconds)
+            self.holding.set()
             if len(self._held) > self._capacity:
                 # Kafka is away, and updates go on: the spool keeps them better than memory
                 oldest = next(iter(self._held))
@@ -122,6 +125,8 @@ class OrderDeduplicator:
             elif held.due <= now:
                 del self._held[identity]
                 self._finish(identity, held.update)
+        if not self._held:
+            self.holding.clear()
 
     def close(self) -> None:
         """Write whatever is held: better twice than never."""
@@ -177,6 +182,7 @@ class OrdersTopic:
         try:
             while True:
                 self._desk.pass_time(topic_seen=self._reachable() and self._readable)
+                await self._desk.holding.wait()
                 await asyncio.sleep(HOLD_SECONDS / 4)
         finally:
             reading.cancel()

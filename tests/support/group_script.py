@@ -56,6 +56,7 @@ class FakeConsumer:
         self.calls = []
         self._journal = journal
         self.member_id = "m"
+        self.asked_for_its_id = 0
         self.left = ""
         self.owned = []
 
@@ -96,6 +97,7 @@ class FakeConsumer:
         self._journal.append(("commit", [(p.partition, p.offset, p.metadata) for p in offsets]))
 
     def memberid(self):
+        self.asked_for_its_id += 1
         return self.member_id
 
     def unsubscribe(self):

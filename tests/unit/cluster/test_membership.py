@@ -327,6 +327,12 @@ async def test_a_refusal_that_is_fatal_to_the_client_says_why_too(run, monkeypat
     assert joined.error.startswith("Broker: API version not supported: cluster.group_protocol is ")
 
 
+async def test_a_client_is_not_asked_for_a_member_id_that_nobody_needs(run):
+    consumer, _, joined = await run(assign(0), *[NOTHING] * 20)
+    assert joined.joined
+    assert consumer.asked_for_its_id == 1
+
+
 async def test_a_refusal_is_over_once_it_is_said_no_more(run):
     clock = FakeClock()
 

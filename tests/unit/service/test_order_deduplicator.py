@@ -169,6 +169,36 @@ def test_what_is_held_is_bounded_too():
     assert len(desk.desk._held) == 3
 
 
+def test_time_needs_to_pass_only_while_something_is_held():
+    desk = Desk({1})
+    assert not desk.desk.holding.is_set()
+    desk.take(1)
+    assert desk.desk.holding.is_set()
+    desk.wait(HOLD_SECONDS * 0.5)
+    assert desk.desk.holding.is_set()
+    desk.wait(HOLD_SECONDS)
+    assert desk.slots[-1] == 1
+    assert not desk.desk.holding.is_set()
+
+
+async def test_what_is_held_after_a_long_silence_is_written_in_time():
+    desk, written = Desk({1}), asyncio.Event()
+    desk.desk._write = lambda _update: written.set()
+
+    async def silent():
+        await asyncio.Event().wait()
+        yield
+
+    topic = OrdersTopic(desk.desk, silent, lambda: True, retry_seconds=0.0)
+    watching = asyncio.create_task(topic.run())
+    await asyncio.sleep(0)
+    desk.take(1)
+    desk.clock.now += HOLD_SECONDS
+    await asyncio.wait_for(written.wait(), 10)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
 async def test_the_orders_are_read_on_whatever_stands_there():
     """Else every copy would be written again, by each replica, without a word of why."""
     readings = [
