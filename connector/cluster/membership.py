@@ -51,7 +51,7 @@ from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
 
 POLL_SECONDS: Final = 0.2
-"""confluent-kafka (2.16) wakes a thread that polls this often, however long it is to wait."""
+"""So often confluent-kafka (2.16) wakes a thread that polls, however long it is to wait."""
 HEARTBEAT_MS: Final = 250
 """A member hears so soon that another one leaves or comes: it is most of what a hand-over takes."""
 REJOIN_SECONDS: Final = 5.0
