@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from types import TracebackType
 from typing import Any, Self
 
 import structlog
@@ -122,12 +121,7 @@ class SimulatorServer:
             task.add_done_callback(_report)
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._close()
 
     async def _open_rest(self) -> None:
@@ -407,7 +401,7 @@ class SimulatorServer:
             self.feed.post_order(update["user_id"], update)
         return updates
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for a condition over this server's state.
 
         It is checked whenever a socket opens, closes or sends a request.

@@ -27,7 +27,7 @@ def client(broker, **more):
 
 def test_topics_have_the_partitions_asked_for(broker):
     broker.create_topic("more", 7)
-    found = client(broker).list_topics(timeout=10).topics
+    found = client(broker).list_topics(timeout=60).topics
     assert {name: len(topic.partitions) for name, topic in found.items()} == {"t": 3, "more": 7}
     assert broker.topics == {"t": 3, "more": 7}
 
@@ -119,7 +119,7 @@ def test_a_broker_that_is_not_running_says_so():
 def test_two_nodes():
     with EmbeddedBroker({"t": 4}, brokers=2) as broker:
         assert len(broker.bootstrap_servers.split(",")) == 2
-        assert len(client(broker).list_topics(timeout=10).brokers) == 2
+        assert len(client(broker).list_topics(timeout=60).brokers) == 2
 
 
 def test_without_the_library_it_says_what_is_missing(monkeypatch, tmp_path):

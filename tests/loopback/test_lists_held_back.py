@@ -83,7 +83,7 @@ async def around(tmp_path):
 
 def page(running, path):
     try:
-        with urllib.request.urlopen(f"{running.http.url}/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{running.http.url}/{path}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()

@@ -96,7 +96,7 @@ async def test_a_kite_ticker_sees_what_was_sent(module):
             modes = {token: mode for mode, tokens in wanted.items() for token in tokens}
             instruments = len(modes)
             assert instruments >= 25
-            await server.until(lambda: server.subscriptions() == modes, seconds=30)
+            await server.until(lambda: server.subscriptions() == modes)
             assert all(request.action for request in server.requests)
             for _ in range(10):
                 assert len(await server.step(instruments)) == instruments

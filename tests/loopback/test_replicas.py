@@ -84,6 +84,7 @@ async def test_an_order_update_is_there_once_although_each_replica_has_a_copy():
     # of three replicas one might lead and have no slot, and another have two
     async with replicas(4) as (around, services):
         await until(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
+        await until(lambda: around.simulator.open_sockets() == 3)
         for number in range(5):
             order = {"order_id": str(number), "status": "COMPLETE", "filled_quantity": number}
             await around.simulator.post_order(order)
@@ -99,6 +100,7 @@ async def test_an_order_update_is_there_once_although_each_replica_has_a_copy():
 async def test_an_order_update_is_not_lost_with_the_socket_that_usually_writes_it():
     async with replicas(4) as (around, services):
         await until(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
+        await until(lambda: around.simulator.open_sockets() == 3)
         (writer,) = [service for service in services if slots(service) == [0]]
         await writer.owner.stop_intake()
         assert await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"}) == 2

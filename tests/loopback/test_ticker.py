@@ -62,7 +62,7 @@ async def next_of(subscriber, kind):
 
 @pytest.fixture(autouse=True)
 async def in_time():
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         yield
 
 

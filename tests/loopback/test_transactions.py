@@ -48,7 +48,7 @@ def log(kafka):
 def everything(kafka, topic):
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "reader"})
     consumer.assign([TopicPartition(topic, 0, 0)])
-    _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+    _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=60)
     messages = []
     while not messages or messages[-1].offset() < end - 2:  # the last one is the commit's marker
         message = consumer.poll(10)

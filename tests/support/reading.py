@@ -19,7 +19,7 @@ def read_topic(servers, topic, seconds=60.0):
         }
     )
     try:
-        partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        partitions = list(consumer.list_topics(topic, timeout=60).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
         found, ended = [], set()
         deadline = time.monotonic() + seconds

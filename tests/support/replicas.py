@@ -182,7 +182,7 @@ class Steering:
         self._producer.produce(self._topics.control, value)
         self._producer.poll(0)
 
-    async def send(self, kind, seconds=20.0, **fields):
+    async def send(self, kind, seconds=60.0, **fields):
         command_id = fields.pop("id", None) or str(uuid.uuid4())
         if kind in ("subscribe", "replace"):
             # most tests use more instruments than their list has
@@ -190,7 +190,7 @@ class Steering:
         self.write(json.dumps({"id": command_id, "type": kind, **fields}).encode())
         return await self.reply(command_id, seconds)
 
-    async def reply(self, command_id, seconds=20.0):
+    async def reply(self, command_id, seconds=60.0):
         async with asyncio.timeout(seconds):
             while True:
                 message = self._consumer.poll(0)

@@ -112,7 +112,7 @@ class TestFile:
         assert re.search(reason, credentials.problem)
         assert "yesterdays" not in f"{credentials!r} {vars(credentials)}"
         path.write_text("todays\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await credentials.changed(0)
         assert token(credentials) == "todays"
         assert credentials.problem == ""
@@ -182,7 +182,7 @@ class TestFile:
         path.write_text("old")
         # a poll within the test's time would hide a watch that does not work
         credentials = FileCredentials("k", path, poll_seconds=3600)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.change_when_watched(credentials, lambda: getattr(self, how)(path))
         assert token(credentials) == "new"
 
@@ -199,7 +199,7 @@ class TestFile:
             (tmp_path / "..data_tmp").symlink_to("v2")
             (tmp_path / "..data_tmp").replace(tmp_path / "..data")
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.change_when_watched(credentials, swap)
         assert token(credentials) == "new"
 
@@ -225,5 +225,5 @@ class TestFile:
         assert not changed.done()
         (tmp_path / "sub").mkdir()
         (tmp_path / "sub" / "token").write_text("t")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await changed
