@@ -85,7 +85,7 @@ class SlotFrames:
             self._unread.update(slots)
             return {}
         self._unread.difference_update(slots)
-        known = {one.partition: _decoded(one.metadata) for one in found}
+        known = {one.partition: _left(_fields(one.metadata)) for one in found}
         return {slot: left for slot, left in known.items() if left is not None}
 
     def keep(
@@ -171,21 +171,23 @@ def note_of(metadata: str | None) -> tuple[int | None, Mapping[str, Any]]:
         When its last frame came, UTC microseconds, and the note; None and empty where there is
         none, or another program wrote it.
     """
-    left = _decoded(metadata)
-    try:
-        note = json.loads(metadata or "").get(_NOTE)
-    except (ValueError, AttributeError, RecursionError):
-        note = None
+    fields = _fields(metadata)
+    left, note = _left(fields), fields.get(_NOTE)
     return left and left.last_frame_us, note if isinstance(note, dict) else {}
 
 
-def _decoded(metadata: str | None) -> Left | None:
-    """Read a committed offset's metadata; None where another program wrote it."""
+def _fields(metadata: str | None) -> Mapping[str, Any]:
+    """Read a committed offset's metadata; empty where another program wrote it."""
     try:
         value = json.loads(metadata or "")
-        time_us = value[_FIELD]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _left(value: Mapping[str, Any]) -> Left | None:
+    """Return what the last owner left; None where that is nothing."""
+    time_us = value.get(_FIELD)
     if type(time_us) is not int or not 0 < time_us < 2**63:
         return None
     instance = value.get(_INSTANCE)

@@ -16,7 +16,6 @@ import socket
 import threading
 from collections.abc import Mapping
 from ctypes import c_char_p, c_int, c_int16, c_int32, c_size_t, c_void_p
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from connector.embedded.librdkafka import candidates
@@ -115,12 +114,7 @@ class EmbeddedBroker:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

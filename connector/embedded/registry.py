@@ -76,7 +76,7 @@ class EmbeddedRegistry:
         await self.start()
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @property

@@ -9,6 +9,7 @@ straight again.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -55,7 +56,7 @@ _KEPT_SECONDS = 30.0
 TAKE_BACK_SECONDS = 20.0
 
 
-class SpoolingClient:
+class SpoolingClient(ABC):
     """A client, its spool, and the way between them; RecordProducer has the arguments."""
 
     def __init__(
@@ -145,25 +146,25 @@ class SpoolingClient:
 
     # -- what RecordProducer adds ----------------------------------------------------------------
 
+    @abstractmethod
     def _hand_over(self, record: Record) -> bool:
         """Give a record to librdkafka; False when it has no room or is broken."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _report(self, record: Record, sequence: int, partition: int, error: Any) -> None:
         """A record failed; success is never reported."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _on_error(self, error: Any) -> None:
         """What is wrong with the client or the brokers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _count_delivered(self) -> None:
         """Bring `_delivered` up to date."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fail(self, record: Record, error: Any) -> None:
         """Report a record that is at fault itself."""
-        raise NotImplementedError
 
     def _drop(self, reason: str, dropped: Dropped) -> None:
         self._dropped[reason] += dropped.count

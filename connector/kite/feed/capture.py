@@ -28,7 +28,6 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, cast
 
 from connector.errors import CaptureError
@@ -96,12 +95,7 @@ class CaptureWriter:
         self._file.write(MAGIC + header.encode() + b"\n")
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def write(self, receive_time_us: int, slot: int, payload: bytes | str) -> None:

@@ -16,7 +16,7 @@ import resource
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Final, NamedTuple, Self, cast
 
 import h11
@@ -159,12 +159,7 @@ class HttpServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @property

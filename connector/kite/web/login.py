@@ -17,7 +17,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qs
 
@@ -173,12 +172,7 @@ class LoginReceiver:
             raise LoginError(f"cannot listen on port {self._port}: {error.strerror}") from error
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         # an answer is with the kernel before whoever waits for the redirect goes on
         await self._server.close()
 
