@@ -45,10 +45,10 @@ from connector.settings.models import Settings
 
 IDLE_SECONDS: Final = 60.0
 """The reading ends so long after the last look."""
-MAX_EVENTS: Final = 200
+MAX_EVENTS: Final = 1000
 """So many of the newest events are kept."""
-MAX_LOSSES: Final = 500
-"""So many of the newest gaps and drops are kept, which may be older than the events."""
+MAX_LOSSES: Final = 1000
+"""So many of the newest gaps, drops and backfills are kept, which may be older than the events."""
 MAX_COMMANDS: Final = 100
 """So many of the newest commands are kept."""
 MAX_WATCHLISTS: Final = 200
@@ -64,7 +64,7 @@ _POLL_SECONDS: Final = 0.25
 _BATCH: Final = 1000
 _ANSWER_SECONDS: Final = 5.0
 _REPLIES: Final = 1000
-_LOSSES: Final = frozenset({"gap", "dropped"})
+_LOSSES: Final = frozenset({"gap", "dropped", "gap_backfilled"})
 
 
 @dataclass(slots=True)
@@ -287,7 +287,7 @@ class Notebook:
             problems=dict(self.problems),
             events=sorted(self._events, key=_time_ms, reverse=True),
             losses=sorted(self._losses, key=_time_ms, reverse=True),
-            losses_since_ms=self._oldest_ms if self._events_cut else None,
+            losses_since_ms=self._losses_since_ms(),
             commands=[
                 {**command, "reply": self._replies.get(command["id"])}
                 for command in reversed(self._commands)
@@ -307,6 +307,13 @@ class Notebook:
             halts=dict(self._halts),
             subscriptions=self._subscriptions,
         )
+
+    def _losses_since_ms(self) -> int | None:
+        """Return since when all losses are here; None where none was left out."""
+        begins = [self._oldest_ms] if self._events_cut and self._oldest_ms is not None else []
+        if len(self._losses) == MAX_LOSSES:
+            begins.append(min(map(_time_ms, self._losses)))
+        return max(begins, default=None)
 
     def _shown_rule(self, claimant: str) -> dict[str, str]:
         """Say what a rule claims, and what is wrong with it; nothing where it is none."""

@@ -5,6 +5,7 @@
     /page/stream          server-sent events: a snapshot a second, the same one for all viewers
     /page/instruments     ?q=…: instruments by a part of their name, or their token
     /page/watchlist       ?name=…&start=…: what a watchlist claims, a hundred at a time
+    /page/events          ?slot=…: the newest events of one slot
     /page/instrument      ?token=…: one instrument, its newest tick, and why it has none
     /page/command         POST: a command, where there is an operator's token
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +31,7 @@ from connector.kite.wire.models import ConnectionEvent, Exchange
 from connector.redaction import printable
 from connector.service import page_files
 from connector.service.inspector import Facts, Inspector, find, members, reasons
+from connector.service.missed import missed
 from connector.service.operator_commands import PATH, OperatorCommands
 from connector.service.readiness import Progress
 from connector.service.slots import SETTINGS_WATCHLIST, SlotOwner
@@ -43,6 +46,10 @@ MAX_QUESTIONS_A_SECOND: Final = 20
 """So many searches and looks at instruments a second are answered, of all viewers together."""
 QUESTIONS_SHARE: Final = 0.2
 """They take at most this share of the event loop's time: a search looks at all instruments."""
+MAX_WAITING: Final = 20
+"""So many questions that come too soon wait for their turn; further ones are told to come again."""
+WAIT_SECONDS: Final = 1.0
+"""They wait for so long at most."""
 MAX_QUERY_CHARS: Final = 256
 """The part of an address behind the question mark may be so long."""
 SHOWN_EVENTS: Final = 60
@@ -50,6 +57,7 @@ SHOWN_COMMANDS: Final = 30
 SHOWN_UNRESOLVED: Final = 50
 SHOWN_UNSERVED: Final = 20
 _SUBSCRIPTIONS_SECONDS: Final = 5.0
+_Question = Callable[[Mapping[str, str]], Answer]
 _HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 
 
@@ -107,6 +115,13 @@ class OperatorPage:
         # since when questions are counted, and how many there were
         self._asked = (0.0, 0)
         self._rests_until = 0.0
+        self._waiting = 0
+        self._questions: Mapping[str, _Question] = {
+            "/page/instruments": self._instruments,
+            "/page/watchlist": self._members,
+            "/page/events": self._events,
+            "/page/instrument": self._instrument,
+        }
         self._own: tuple[float, Mapping[int, Subscription]] = (0.0, {})
 
     @property
@@ -136,33 +151,47 @@ class OperatorPage:
             return self._commands.answer(request)
         if len(request.query) > MAX_QUERY_CHARS:
             return _json(414, {"error": f"more than {MAX_QUERY_CHARS} characters behind the ?"})
-        if request.path != "/page/stream" and not self._may_ask():
-            return _json(429, {"error": "too many questions: ask again in a second"})
+        if request.path == "/page/stream":
+            if len(self._viewers) >= MAX_VIEWERS:
+                return _json(503, {"error": f"{MAX_VIEWERS} pages are open already"})
+            return Stream("text/event-stream; charset=utf-8", self._open, _HEADERS)
+        question = self._questions.get(request.path)
+        if question is None:
+            return None
         asked = {name: values[-1] for name, values in parse_qs(request.query).items()}
+        wait_ms = self._rest_ms()
+        if not wait_ms:
+            return self._answered(question, asked)
+        if self._waiting >= MAX_WAITING:
+            return _too_many(wait_ms)
+        self._waiting += 1
+        return self._when_rested(question, asked, wait_ms)
+
+    async def _when_rested(self, question: _Question, asked: Mapping[str, str], ms: int) -> Answer:
+        """Answer a question as soon as one may be, where that is soon."""
+        latest = self._clock.monotonic() + WAIT_SECONDS
+        try:
+            while ms:
+                if self._clock.monotonic() + ms / 1000 > latest:
+                    return _too_many(ms)
+                rested = asyncio.Event()
+                timer = self._clock.call_later(ms / 1000, rested.set)
+                try:
+                    await rested.wait()
+                finally:
+                    timer.cancel()
+                ms = self._rest_ms()
+            return self._answered(question, asked)
+        finally:
+            self._waiting -= 1
+
+    def _answered(self, question: _Question, asked: Mapping[str, str]) -> Answer:
         began = self._clock.monotonic()
         try:
-            return self._asked_for(request.path, asked)
+            return question(asked)
         finally:
             now = self._clock.monotonic()
             self._rests_until = max(self._rests_until, now + (now - began) / QUESTIONS_SHARE)
-
-    def _asked_for(self, path: str, asked: Mapping[str, str]) -> Answer | Stream | None:
-        match path:
-            case "/page/stream":
-                if len(self._viewers) >= MAX_VIEWERS:
-                    return _json(503, {"error": f"{MAX_VIEWERS} pages are open already"})
-                return Stream("text/event-stream; charset=utf-8", self._open, _HEADERS)
-            case "/page/instruments":
-                return _json(200, {"found": self._find(asked.get("q", ""))})
-            case "/page/watchlist":
-                start = asked.get("start", "0")
-                if not (start.isascii() and start.isdigit() and len(start) <= 6):
-                    return _json(400, {"error": "start=… must be a number from 0 on"})
-                subscriptions = self._subscriptions(self._view.look())
-                return _json(200, members(asked.get("name", ""), subscriptions, int(start)))
-            case "/page/instrument":
-                return self._instrument(asked.get("token", ""))
-        return None
 
     # the stream
 
@@ -234,14 +263,8 @@ class OperatorPage:
     def view(self, seen: Seen) -> dict[str, Any]:
         """Return what changes now and then: events, losses, commands and watchlists."""
         since_ms = midnight_ms(self._clock.time_us())
-        running = self._progress.running
-        own: list[dict[str, Any]] = []
-        if running is not None:
-            recent = reversed(running.pipeline.recent_events)
-            own = [own_event(event, account) for event, account in recent]
-        from_kafka = bool(seen.events)
-        events = seen.events if from_kafka else own
-        lost = seen.losses if from_kafka else own
+        events = seen.events or self._own_events()
+        lost = seen.losses if seen.events else events
         watchlists, count = seen.watchlists, seen.watchlist_count
         if not self._settings.cluster.enabled:
             watchlists = [_watchlist(SETTINGS_WATCHLIST, self._subscriptions(seen))]
@@ -252,12 +275,22 @@ class OperatorPage:
             "clustered": self._settings.cluster.enabled,
             "revision": seen.revision,
             "events": events[:SHOWN_EVENTS],
-            "events_of_all": from_kafka,
-            "losses": losses(lost, since_ms, seen.losses_since_ms),
+            "events_of_all": bool(seen.events),
+            "losses": {
+                **missed(lost, since_ms, seen.losses_since_ms),
+                "backfill": self._settings.topics.backfill,
+            },
             "commands": seen.commands[:SHOWN_COMMANDS],
             "watchlists": watchlists,
             "watchlist_count": count,
         }
+
+    def _own_events(self) -> list[dict[str, Any]]:
+        running = self._progress.running
+        if running is None:
+            return []
+        recent = reversed(running.pipeline.recent_events)
+        return [own_event(event, account) for event, account in recent]
 
     def _slots(
         self, connections: Sequence[ConnectionStatus], seen: Seen, now_us: int
@@ -308,7 +341,25 @@ class OperatorPage:
         told = (note.get("owner") for note in seen.slots.values() if note.get("leads"))
         return next((_printable(owner) for owner in told), None)
 
-    # instruments
+    # questions
+
+    def _instruments(self, asked: Mapping[str, str]) -> Answer:
+        return _json(200, {"found": self._find(asked.get("q", ""))})
+
+    def _members(self, asked: Mapping[str, str]) -> Answer:
+        start = asked.get("start", "0")
+        if not _is_count(start):
+            return _json(400, {"error": "start=… must be a number from 0 on"})
+        subscriptions = self._subscriptions(self._view.look())
+        return _json(200, members(asked.get("name", ""), subscriptions, int(start)))
+
+    def _events(self, asked: Mapping[str, str]) -> Answer:
+        slot = asked.get("slot", "")
+        if not _is_count(slot):
+            return _json(400, {"error": "slot=… must be a number from 0 on"})
+        events = self._view.look().events or self._own_events()
+        found = [event for event in events if event["slot"] == int(slot)]
+        return _json(200, {"slot": int(slot), "events": found[:SHOWN_EVENTS]})
 
     def _subscriptions(self, seen: Seen) -> Mapping[int, Subscription]:
         if self._settings.cluster.enabled:
@@ -328,8 +379,8 @@ class OperatorPage:
             listed = [token]
         return find(text, self._subscriptions(self._view.look()), listed)
 
-    def _instrument(self, text: str) -> Answer:
-        token = _token(text)
+    def _instrument(self, asked: Mapping[str, str]) -> Answer:
+        token = _token(asked.get("token", ""))
         if token is None:
             return _json(400, {"error": "token=… must be an instrument token, 1 to 4294967295"})
         seen, names, now_us = self._view.look(), self._owner.names(), self._clock.time_us()
@@ -381,15 +432,16 @@ class OperatorPage:
         document["loaded"] = seen.loaded or not self._settings.cluster.enabled
         return _json(200, document)
 
-    def _may_ask(self) -> bool:
+    def _rest_ms(self) -> int:
+        """Return 0 where a question is answered now, else in how many milliseconds one may be."""
         now = self._clock.monotonic()
         if now < self._rests_until:
-            return False
+            return _milliseconds(self._rests_until - now)
         since, count = self._asked
         if now - since >= 1.0:
             since, count = now, 0
         self._asked = (since, count + 1)
-        return count < MAX_QUESTIONS_A_SECOND
+        return 0 if count < MAX_QUESTIONS_A_SECOND else _milliseconds(since + 1.0 - now)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time_us() / 1e6, IST)
@@ -409,47 +461,24 @@ def own_event(event: ConnectionEvent, account: str) -> dict[str, Any]:
     }
 
 
-def losses(
-    events: Sequence[Mapping[str, Any]], since_ms: int, complete_from_ms: int | None
-) -> dict[str, Any]:
-    """Say what was missed and lost since a time.
-
-    Args:
-        events: newest first, others among them too.
-        since_ms: what ended before is not counted.
-        complete_from_ms: older events are not known; None: all are.
-    """
-    gaps, unknown = [], 0
-    drops: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for event in events:
-        if event["time_ms"] < since_ms:
-            continue
-        if event["type"] == "gap" and event["from_ms"] is None:
-            unknown += 1
-        elif event["type"] == "gap":
-            seconds = max(0, (event["to_ms"] or event["time_ms"]) - event["from_ms"]) / 1000
-            gaps.append({"slot": event["slot"], "from_ms": event["from_ms"], "seconds": seconds})
-        elif event["type"] == "dropped":
-            # each slot has one of its own for the same loss
-            loss = (event["reason"], event["from_ms"], event["to_ms"])
-            drops.setdefault(
-                loss, {name: event[name] for name in ("time_ms", "reason", "from_ms", "to_ms")}
-            )
-    return {
-        "since_ms": max(since_ms, complete_from_ms or since_ms),
-        "gaps": len(gaps),
-        "gap_seconds": round(sum(gap["seconds"] for gap in gaps), 1),
-        "longest": max(gaps, key=lambda gap: gap["seconds"], default=None),
-        "gaps_without_beginning": unknown,
-        "drops": list(drops.values())[:20],
-    }
-
-
 def _watchlist(name: str, subscriptions: Mapping[int, Subscription]) -> dict[str, Any]:
     counts = {"ltp": 0, "quote": 0, "full": 0}
     for subscription in subscriptions.values():
         counts[subscription.mode.value] += 1
     return {"name": name, **counts}
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, math.ceil(seconds * 1000))
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 6
+
+
+def _too_many(retry_ms: int) -> Answer:
+    error = "too many questions: ask again in a second"
+    return _json(429, {"error": error, "retry_ms": retry_ms})
 
 
 def _token(text: str) -> int | None:

@@ -31,7 +31,8 @@ async def page(browser):
     """Opens pages; in the end none of them has complained."""
     complaints, contexts = [], []
 
-    async def open_page(url, *, dark=False, width=1280, height=900):
+    async def open_page(url, *, dark=False, width=1280, height=900, quiet=True):
+        """Open the page at an address; where it is not quiet, its console is not listened to."""
         context = await browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
@@ -39,7 +40,8 @@ async def page(browser):
         )
         contexts.append(context)
         opened = await context.new_page()
-        opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        if quiet:
+            opened.on("console", lambda told: complaints.append(f"{told.type}: {told.text}"))
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         opened.on("requestfailed", lambda request: complaints.append(request.url))
         await opened.goto(url)

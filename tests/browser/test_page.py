@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import re
+import time
+from dataclasses import replace
 
 import pytest
 
 from connector.control.client import ControlClient, new_id
 from connector.control.commands import COMMAND
 from connector.control.records import Halt, Halted, Subscription
-from connector.kite.wire.models import Mode
+from connector.kite.wire.models import ConnectionEvent, EventType, Mode
 from connector.service.http import StatusServer
-from connector.service.operator_page import OperatorPage
+from connector.service.operator_page import WAIT_SECONDS, OperatorPage, own_event
 from connector.service.readiness import Progress
 from connector.service.status import ConnectionStatus, UnservedInstrument
 from connector.settings.models import Settings
@@ -75,8 +77,9 @@ CONTRAST = """() => {
 async def shown(**changes):
     """A page over a snapshot that the test changes; yields its source, view and URL."""
     source = {"status": service_status(**changes)}
+    account = {"name": "main", "api_key": "k", "access_token": "t"}
     settings = Settings.model_validate(
-        {"accounts": [{"name": "main", "api_key": "k", "access_token": "t"}], "http": {"port": 0}}
+        {"accounts": [account], "http": {"port": 0}, "topics": {"backfill": True}}
     )
     view = View()
     page = OperatorPage(
@@ -181,6 +184,74 @@ async def test_silent_instruments_are_named_with_their_time_and_lead_to_the_insp
         source["status"] = service_status()
         await opened.wait_for_selector("#silent-note:has-text('none of this replica')")
         assert await opened.locator("#silent li").count() == 0
+
+
+async def test_what_is_missing_now_is_told_apart_from_what_was_missed_before(page):
+    down = ConnectionStatus(1, "main", "backing_off", last_frame_age_seconds=240.0, trouble="no")
+    well = ConnectionStatus(0, "main", "connected", last_frame_age_seconds=0.5)
+    rest = ConnectionStatus(2, "main", "connected", last_frame_age_seconds=0.5)
+
+    def happened(kind, slot, ago_ms, **fields):
+        event = ConnectionEvent(EventType(kind), slot, now_ms - ago_ms, **fields)
+        return own_event(event, "main")
+
+    now_ms = int(time.time() * 1000)
+    gap = {"gap_from_ms": now_ms - 9000, "gap_to_ms": now_ms - 4000}
+    events = [
+        happened("gap_backfilled", 0, 1000, **gap),
+        happened("disconnected", 1, 2000, reason="feed gone"),
+        happened("gap", 0, 4000, **gap),
+    ]
+    async with shown(connections=(well, down, rest)) as (source, view, _, url):
+        view.seen.events = view.seen.losses = events
+        opened = await page(url)
+        await opened.wait_for_selector("#lost dd:text-is('slot 1')")
+        first, second = await texts(opened, "#lost-slots li")
+        assert first.startswith("slot 0: 1 gap, 5.0 s missed, the last until ")
+        assert first.endswith("candles of 1 of 1 fetched")
+        assert re.match(
+            r"slot 1: nothing comes now since .*, 4 min 0 s; nothing was missed", second
+        )
+        assert len(await texts(opened, "#events tr")) == 3
+        await opened.locator("#events-slot").select_option("1")
+        await opened.wait_for_selector("#events tr:only-child:has-text('feed gone')")
+        # the choice stands while the page is live, and what comes is shown
+        view.seen.events = [happened("connected", 1, 0), *events]
+        await opened.wait_for_selector("#events td:text-is('connected')")
+        assert len(await texts(opened, "#events tr")) == 2
+        source["status"] = service_status(connections=(well, replace(down, state="connected",
+                                          last_frame_age_seconds=0.1), rest))  # fmt: skip
+        await opened.wait_for_selector("#lost dd:text-is('nothing')")
+        assert len(await texts(opened, "#lost-slots li")) == 1
+
+
+@pytest.mark.parametrize("rest_seconds", [0.5, 2.5])
+async def test_a_question_that_comes_too_soon_is_answered_later(page, rest_seconds):
+    async with shown() as (_, view, operator_page, url):
+        view.seen.subscriptions = WATCHED
+        # Chromium writes each 429 into the console
+        opened = await page(url, quiet=rest_seconds < WAIT_SECONDS)
+        # as after a question that took long, on a slow machine
+        operator_page._rests_until = time.monotonic() + rest_seconds
+        await opened.keyboard.press("/")
+        await opened.keyboard.type("X001")
+        await opened.keyboard.press("Enter")
+        await opened.wait_for_selector("#instrument-name:text-is('NSE:X001')")
+
+
+async def test_enter_chooses_what_was_written_and_not_what_was_found_before(page):
+    async with shown() as (_, view, operator_page, url):
+        view.seen.subscriptions = WATCHED
+        opened = await page(url)
+        await opened.keyboard.press("/")
+        await opened.keyboard.type("X0")
+        await opened.wait_for_selector("#found li:has-text('NSE:X001')")
+        operator_page._rests_until = time.monotonic() + 0.5
+        async with opened.expect_request("**/page/instruments?q=X099"):
+            await opened.keyboard.type("99")
+        # asked for, and not answered yet
+        await opened.keyboard.press("Enter")
+        await opened.wait_for_selector("#instrument-name:text-is('NSE:X099')")
 
 
 async def test_text_of_others_is_never_html(page):
@@ -302,31 +373,81 @@ async def test_what_happens_in_the_cluster_is_seen_and_an_instrument_is_found_by
             assert "Nothing subscribed" in await opened.text_content("#search-note")
 
 
-async def test_an_operator_tries_a_command_and_applies_it_by_keyboard(page, tmp_path):
+@contextlib.asynccontextmanager
+async def operated(page, tmp_path, *, quiet=True):
+    """The page of a whole service, with the operator's token in its form."""
     file = tmp_path / "token"
     file.write_text("operator-" + "t" * 24)
     async with stack(SimulatorConfig(instruments=20), cluster={"enabled": True}) as around:
         settings = around.changed(http={"port": 0, "operator_token_file": file})
         async with service(around, settings, ready=False) as running:
-            opened = await page(running.http.url)
+            opened = await page(running.http.url, quiet=quiet)
             await opened.wait_for_selector("#phase:text-is('ready')")
             assert await opened.locator("#command-apply").is_disabled()
             await opened.locator("#operator-token").focus()
             await opened.keyboard.type(file.read_text())
-            await opened.keyboard.press("Tab")
-            await opened.locator("#command-watchlist").fill("desk")
-            await opened.locator("#command-instruments").fill("408065")
-            await opened.locator("#command-try").focus()
-            await opened.keyboard.press("Enter")
-            await opened.wait_for_selector(
-                "#command-reply :text('Tried, nothing changed: APPLIED')"
-            )
+            yield opened
             assert await opened.evaluate("JSON.stringify(Object.keys(localStorage))") == "[]"
             assert file.read_text() not in opened.url
-            await opened.locator("#command-apply").focus()
-            await opened.keyboard.press("Enter")
-            await opened.wait_for_selector("#command-reply :text('Done: APPLIED')")
-            await opened.wait_for_selector("#watchlists button:text('desk')")
+
+
+TRIED = "#command-reply :text('Tried, nothing changed: APPLIED')"
+DONE = "#command-reply :text('Done: APPLIED')"
+
+
+async def tried(opened, command, **fields):
+    """Choose a command, fill its fields in, and try it."""
+    await opened.locator("#command-type").select_option(command)
+    for name, value in fields.items():
+        field = opened.locator(f"#command-{name}")
+        if await field.evaluate("node => node.localName") == "select":
+            await field.select_option(value)
+        else:
+            await field.fill(value)
+    await opened.locator("#command-try").click()
+
+
+async def test_an_operator_tries_a_command_and_applies_it_by_keyboard(page, tmp_path):
+    async with operated(page, tmp_path) as opened:
+        await opened.keyboard.press("Tab")
+        await opened.locator("#command-watchlist").fill("desk")
+        await opened.locator("#command-instruments").fill("408065")
+        await opened.locator("#command-try").focus()
+        await opened.keyboard.press("Enter")
+        await opened.wait_for_selector(TRIED)
+        await opened.locator("#command-apply").focus()
+        await opened.keyboard.press("Enter")
+        await opened.wait_for_selector(DONE)
+        await opened.wait_for_selector("#watchlists button:text('desk')")
+
+
+async def test_an_operator_sets_a_rule_limits_and_a_pause(page, tmp_path):
+    # Chromium writes into the console that one command was none (HTTP 400)
+    async with operated(page, tmp_path, quiet=False) as opened:
+        rule = {"watchlist": "desk", "rule": "infosys"}
+        await tried(opened, "set-rule", **rule, claims="pattern", pattern="NSE:NONE*")
+        await opened.wait_for_selector("#command-reply :text('rule: pattern: matches nothing')")
+        assert await opened.locator("#command-apply").is_disabled()
+        await tried(opened, "set-rule", pattern="NSE:INF*", kinds="eq", mode="full")
+        await opened.wait_for_selector("#command-reply :text(\"claims.kinds.0: must be 'EQ'\")")
+        await tried(opened, "set-rule", kinds="EQ")
+        await opened.wait_for_selector(TRIED)
+        await opened.wait_for_selector("#command-reply :text('The rule claims NSE:INFY')")
+        await opened.locator("#command-apply").click()
+        await opened.wait_for_selector("#watchlists tr:has-text('desk#infosys NSE:INF* EQ')")
+        await tried(opened, "set-limits", quota="5", priority="-1")
+        await opened.wait_for_selector(TRIED)
+        await opened.locator("#command-apply").click()
+        await opened.wait_for_selector("#commands tr:has-text('quota 5, priority -1')")
+        await tried(opened, "delete-rule")
+        await opened.wait_for_selector(TRIED)
+        await opened.locator("#command-apply").click()
+        await opened.locator("#watchlists tr:has-text('desk#infosys')").wait_for(state="detached")
+        await tried(opened, "pause", connections="account", account="main", by="asha")
+        await opened.wait_for_selector(TRIED)
+        await opened.locator("#command-apply").click()
+        await opened.wait_for_selector("#slots tr:has-text('paused by asha')")
+        await opened.wait_for_selector("#lost-slots li:has-text('nothing comes now')")
 
 
 UNNAMED = """() => [...document.querySelectorAll("input, select, textarea, button")]

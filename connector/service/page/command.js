@@ -3,15 +3,32 @@
 import { byId, count, level, lines, make, plain } from "./dom.js";
 
 const FIELDS = {
-  subscribe: ["watchlist", "instruments", "mode"],
+  subscribe: ["watchlist", "instruments", "mode", "account"],
   unsubscribe: ["watchlist", "instruments"],
   "set-mode": ["watchlist", "instruments", "mode"],
-  replace: ["watchlist", "instruments", "mode"],
+  replace: ["watchlist", "instruments", "mode", "account"],
+  "set-rule": ["watchlist", "rule", "claims", "mode", "account"],
+  "delete-rule": ["watchlist", "rule"],
+  "set-limits": ["watchlist", "quota", "priority"],
   delete: ["watchlist"],
+  pause: ["connections"],
+  stop: ["connections"],
+  resume: ["connections"],
   reconnect: ["slot"],
   rebalance: [],
   "refresh-instruments": [],
 };
+const RULES = {
+  "option-chain": ["underlying", "expiry", "strikes", "exchange", "spot"],
+  pattern: ["pattern", "expiry", "kinds"],
+  futures: ["exchange", "names", "expiry"],
+};
+const list = (text) => text.split(/[\n,]/).map((one) => one.trim()).filter(Boolean);
+const READ = {
+  slot: Number, strikes: Number, quota: Number, priority: Number, kinds: list, names: list,
+  instruments: (text) => list(text).map((name) => (/^[0-9]+$/.test(name) ? Number(name) : name)),
+};
+const SHOWN = 100;
 const form = byId("command"), apply = byId("command-apply"), attempt = byId("command-try");
 let tried = null;
 
@@ -19,23 +36,40 @@ export function enable(enabled) {
   if (form.hidden === enabled) form.hidden = !enabled;
 }
 
+// What is asked for: the fields of the command, and those that one of its choices leads to.
+function wanted() {
+  const fields = [...FIELDS[byId("command-type").value]];
+  if (fields.includes("claims")) fields.push(...RULES[byId("command-claims").value]);
+  const which = byId("command-connections").value;
+  if (fields.includes("connections") && which !== "all") fields.push(which);
+  return fields;
+}
+
 function shown() {
-  const wanted = FIELDS[byId("command-type").value];
-  for (const label of form.querySelectorAll("[data-for]")) label.hidden = !wanted.includes(label.dataset.for);
+  const fields = wanted();
+  for (const label of form.querySelectorAll("[data-for]")) label.hidden = !fields.includes(label.dataset.for);
+}
+
+// What is written into fields; an empty one is left out, and has its default.
+function read(fields) {
+  const found = fields.map((name) => [name, byId(`command-${name}`).value.trim()]).filter(([, text]) => text);
+  return Object.fromEntries(found.map(([name, text]) => [name, READ[name]?.(text) ?? text]));
 }
 
 function built() {
-  const type = byId("command-type").value, wanted = FIELDS[type], made = { type };
-  const by = byId("command-by").value.trim();
-  if (by) made.by = by;
-  if (wanted.includes("watchlist")) made.watchlist = byId("command-watchlist").value.trim();
-  if (wanted.includes("mode")) made.mode = byId("command-mode").value;
-  if (wanted.includes("slot")) made.slot = Number(byId("command-slot").value);
-  if (wanted.includes("instruments")) {
-    const names = byId("command-instruments").value.split(/[\n,]/).map((name) => name.trim()).filter(Boolean);
-    if (names.length || type !== "set-mode") {
-      made.instruments = names.map((name) => (/^[0-9]+$/.test(name) ? Number(name) : name));
+  const type = byId("command-type").value, made = { type, ...read(["by", ...wanted()]) };
+  if (type === "replace") made.instruments ??= []; // none empties it
+  if (made.connections) {
+    if (made.connections === "all") made.all = true;
+    delete made.connections;
+  }
+  if (made.claims) {
+    const rule = { type: made.claims };
+    for (const name of RULES[made.claims]) {
+      if (name in made) rule[name] = made[name];
+      delete made[name];
     }
+    made.claims = rule;
   }
   return made;
 }
@@ -61,13 +95,18 @@ function tell(words, mark, reasons = []) {
 }
 
 function told(reply, dry) {
+  const { refused = [], displaced = [], matched = [] } = reply;
   const reasons = [
     ...(reply.errors ?? []),
-    ...(reply.refused ?? []).slice(0, 50).map((one) => `${one.instrument}: ${one.reason}`),
+    ...(reply.waits ? [reply.waits] : []),
+    ...displaced.map((one) => `${one.watchlist} gives up ${count(one.instruments)} instruments`),
+    ...refused.slice(0, SHOWN).map((one) => `${one.instrument}: ${one.reason}`),
   ];
   const words = `${dry ? "Tried, nothing changed" : reply.status === "APPLIED" ? "Done" : "Nothing changed"}: ${reply.status}, revision ${reply.revision}, `
-    + `${count(reply.accepted ?? 0)} accepted, ${count((reply.refused ?? []).length)} refused.`;
-  tell(words, reply.status === "APPLIED" ? (reasons.length ? "warn" : "good") : "bad", reasons);
+    + `${count(reply.accepted ?? 0)} accepted, ${count(refused.length)} refused.`;
+  const more = matched.length > SHOWN ? ` and ${count(matched.length - SHOWN)} more` : "";
+  tell(words, reply.status === "APPLIED" ? (reasons.length ? "warn" : "good") : "bad",
+    matched.length ? [...reasons, `The rule claims ${matched.slice(0, SHOWN).join(", ")}${more}`] : reasons);
 }
 
 async function run(body, dry) {

@@ -4,6 +4,7 @@ import { age, byId, cells, count, fill, level, lines, make, pairs, plain, row, t
 
 const SEARCH_MS = 200;
 const LOOK_MS = 1000;
+const TRIES = 10;
 const PRICES = new Map();
 
 const search = byId("search"), found = byId("found");
@@ -20,28 +21,35 @@ function price(value, exchange) {
   return PRICES.get(digits).format(value);
 }
 
+// The server rests between questions, of all viewers together: it says for how long.
 export async function ask(path) {
-  const answer = await fetch(path, { cache: "no-store" });
-  const document = await answer.json();
-  if (!answer.ok) throw new Error(document.error ?? `HTTP ${answer.status}`);
-  return document;
+  for (let tries = 1; ; tries += 1) {
+    const answer = await fetch(path, { cache: "no-store" });
+    const document = await answer.json();
+    if (answer.ok) return document;
+    if (answer.status !== 429 || tries === TRIES) throw new Error(document.error ?? `HTTP ${answer.status}`);
+    await new Promise((resolve) => { setTimeout(resolve, document.retry_ms); });
+  }
 }
 
+// Whether what stands there was answered, and nothing else was searched for meanwhile.
 async function find() {
   const wanted = search.value.trim(), number = ++asked;
-  searched = wanted;
   nothing = "";
-  if (!wanted) { show([]); plain(byId("search-note"), ""); return; }
+  if (!wanted) { searched = ""; show([]); plain(byId("search-note"), ""); return true; }
   try {
     const document = await ask(`page/instruments?q=${encodeURIComponent(wanted)}`);
-    if (number !== asked) return;
+    if (number !== asked) return false;
+    searched = wanted;
     show(document.found);
     if (!document.found.length) {
       nothing = "Nothing subscribed has this in its name or token; write EXCHANGE:SYMBOL to look into today's list.";
     }
     plain(byId("search-note"), nothing);
+    return true;
   } catch (error) {
     if (number === asked) plain(byId("search-note"), error.message);
+    return false;
   }
 }
 
@@ -167,9 +175,9 @@ export function start() {
     } else if (event.key === "Enter") {
       event.preventDefault();
       clearTimeout(searching);
-      // what stands there may not have been searched for yet
+      // what stands there may not have been searched for, or not be answered yet
       if (search.value.trim() === searched) choose(chosen);
-      else find().then(() => choose(chosen));
+      else find().then((answered) => { if (answered) choose(chosen); });
     } else if (event.key === "Escape") {
       show([]);
     }

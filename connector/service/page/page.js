@@ -2,6 +2,7 @@
 
 import { byId, plain } from "./dom.js";
 import * as command from "./command.js";
+import * as events from "./events.js";
 import * as inspector from "./inspector.js";
 import * as members from "./members.js";
 import * as panels from "./panels.js";
@@ -32,11 +33,13 @@ function open() {
     panels.producer(snapshot);
     panels.unresolved(snapshot);
     members.silent(snapshot);
+    events.renew(snapshot);
     command.enable(snapshot.commands);
   });
   source.addEventListener("view", (event) => {
     const view = JSON.parse(event.data);
     panels.view(view, nowMs);
+    events.take(view);
     members.renew(view);
   });
   source.addEventListener("error", () => {
@@ -54,5 +57,6 @@ setInterval(() => {
 
 inspector.start();
 members.start();
+events.start();
 command.start();
 open();

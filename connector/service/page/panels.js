@@ -4,7 +4,7 @@ import { age, byId, bytes, cells, count, day, fill, level, lines, make, pairs, p
 import { opener } from "./members.js";
 import { Sparkline } from "./spark.js";
 
-const LATE_SECONDS = 10;
+export const LATE_SECONDS = 10;
 const BOOKS = [
   ["delivered", "delivered"], ["in_flight", "in flight"], ["spooled", "spooled"],
   ["dead_lettered", "dead letters"], ["dropped", "dropped"],
@@ -21,7 +21,7 @@ function spark(slot) {
 }
 
 // Why a slot is behind, or "" where it streams what it should.
-function behind(slot) {
+export function behind(slot) {
   if (slot.halt) {
     const { how, by, since_ms } = slot.halt;
     return `${how}${by ? ` by ${by}` : ""} at ${time(since_ms)}, until the command resume`;
@@ -174,21 +174,6 @@ export function unresolved(snapshot) {
 }
 
 export function view(shown, nowMs) {
-  const { losses } = shown;
-  const since = time(losses.since_ms, nowMs);
-  plain(byId("lost-since"), `since ${since}, ${shown.events_of_all ? "all slots" : "this replica"}`);
-  const longest = losses.longest;
-  pairs(byId("lost"), [
-    ["gaps in the feed", count(losses.gaps), losses.gaps ? "warn" : "good"],
-    ["time missed", age(losses.gap_seconds), losses.gap_seconds ? "warn" : null],
-    ["longest", longest ? `${age(longest.seconds)}, slot ${longest.slot}, ${time(longest.from_ms, nowMs)}` : "–"],
-    ["starts, unknown before", count(losses.gaps_without_beginning)],
-    ["times records were dropped", count(losses.drops.length), losses.drops.length ? "bad" : "good"],
-  ]);
-  lines(byId("drops"), losses.drops.map((drop) =>
-    `${time(drop.from_ms ?? drop.time_ms, nowMs)} to ${time(drop.to_ms ?? drop.time_ms, nowMs)}: ${drop.reason}`));
-
-  const problems = Object.entries(shown.problems).map(([topic, reason]) => `${topic}: ${reason}`);
   const read = shown.loaded || !shown.clustered;
   plain(byId("watchlists-note"), !read ? "reading kite.subscriptions" : `${count(shown.watchlist_count)} watchlists`);
   fill(byId("watchlists"), shown.watchlists, () => {
@@ -202,12 +187,6 @@ export function view(shown, nowMs) {
     [ltp, quote, full].forEach((td, place) => text(td, count([one.ltp, one.quote, one.full][place])));
   });
 
-  plain(byId("events-note"), problems.length ? problems.join("; ") : shown.events_of_all ? "newest first, all replicas" : "newest first, this replica");
-  level(byId("events-note"), problems.length ? "warn" : null);
-  fill(byId("events"), shown.events, () => row("", "", "", ""), (tr, event) => {
-    cells(tr, [time(event.time_ms, nowMs), event.slot, event.type.replaceAll("_", " "), described(event)]);
-  });
-
   plain(byId("commands-note"), shown.clustered ? "newest first" : "without a cluster there are none: the settings say what is subscribed");
   fill(byId("commands"), shown.commands, () => row("", "", "", "", ""), (tr, command) => {
     const { reply } = command;
@@ -215,13 +194,4 @@ export function view(shown, nowMs) {
       ? `${reply.status}, revision ${reply.revision}, ${count(reply.accepted)} accepted${reply.refused ? `, ${count(reply.refused)} refused` : ""}${reply.reasons.length ? `: ${reply.reasons.join("; ")}` : ""}`
       : command.dry_run ? "tried, nothing changed: answered to whoever asked" : "no reply yet"]);
   });
-}
-
-function described(event) {
-  const parts = [];
-  if (event.type === "gap" && event.from_ms === null) parts.push("what came before is not known");
-  else if (event.from_ms !== null && event.to_ms !== null) parts.push(age((event.to_ms - event.from_ms) / 1000));
-  if (event.instruments) parts.push(`${count(event.instruments)} instruments`);
-  if (event.reason) parts.push(event.reason);
-  return parts.join(", ");
 }

@@ -212,6 +212,7 @@ def test_everything_has_a_bound(notes):
         subscribed(notes, (number + 1) << 8 | 1, 0, 1, **{f"w{number:03}": Mode.LTP})
     seen = notes.seen()
     assert (len(seen.losses), len(seen.commands)) == (MAX_LOSSES, MAX_COMMANDS)
+    assert seen.losses_since_ms == 2, "what is older was forgotten"
     assert (len(seen.watchlists), seen.watchlist_count) == (MAX_WATCHLISTS, MAX_WATCHLISTS + 1)
 
 

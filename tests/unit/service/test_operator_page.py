@@ -1,3 +1,4 @@
+import asyncio
 import json
 from types import SimpleNamespace
 
@@ -11,11 +12,12 @@ from connector.service.operator_page import (
     MAX_QUERY_CHARS,
     MAX_QUESTIONS_A_SECOND,
     MAX_VIEWERS,
+    MAX_WAITING,
     QUESTIONS_SHARE,
+    SHOWN_EVENTS,
     SHOWN_UNSERVED,
     SNAPSHOT_SECONDS,
     OperatorPage,
-    losses,
     own_event,
 )
 from connector.service.readiness import Progress
@@ -82,6 +84,10 @@ class Kit:
     def json(self, path, query=""):
         answer = self.ask(path, query)
         return answer.status, json.loads(answer.body)
+
+    def wait_for(self, path, query, count):
+        """Ask what cannot be answered at once, so many times."""
+        return [asyncio.ensure_future(self.ask(path, query)) for _ in range(count)]
 
     def open(self):
         viewer = Viewer()
@@ -157,8 +163,13 @@ async def test_nothing_is_made_once_the_last_viewer_is_gone(kit):
 async def test_questions_have_a_bound_a_second_and_a_length(kit):
     for _ in range(MAX_QUESTIONS_A_SECOND):
         assert kit.json("/page/instruments", "q=INFY")[0] == 200
-    assert kit.json("/page/instruments", "q=INFY")[0] == 429
-    kit.clock.now += 1
+    waiting = kit.wait_for("/page/instruments", "q=INFY", MAX_WAITING)
+    assert kit.json("/page/instruments", "q=INFY") == (
+        429, {"error": "too many questions: ask again in a second", "retry_ms": 1000},
+    )  # fmt: skip
+    await kit.clock.advance(1)
+    assert [(await one).status for one in waiting] == [200] * MAX_QUESTIONS_A_SECOND
+    await kit.clock.advance(1)
     assert kit.json("/page/instruments", "q=INFY")[0] == 200
     assert kit.json("/page/instruments", "q=" + "x" * MAX_QUERY_CHARS)[0] == 414
 
@@ -170,10 +181,39 @@ async def test_questions_that_take_long_are_few(kit):
 
     kit.page._find = slow
     assert kit.json("/page/instruments", "q=INFY")[0] == 200
-    assert kit.json("/page/instruments", "q=INFY")[0] == 429
+    (waiting,) = kit.wait_for("/page/instruments", "q=INFY", 1)
     assert isinstance(kit.ask("/page/stream"), Stream)
-    kit.clock.now += 1.01 * 0.1 / QUESTIONS_SHARE
+    await kit.clock.advance(0.9 * 0.1 / QUESTIONS_SHARE)
+    assert not waiting.done()
+    await kit.clock.advance(0.2 * 0.1 / QUESTIONS_SHARE)
+    assert (await waiting).status == 200
+
+
+async def test_whoever_would_wait_for_long_is_told_when_to_come_again(kit):
+    def slow(_text):
+        kit.clock.now += 1.0
+        return []
+
+    kit.page._find = slow
     assert kit.json("/page/instruments", "q=INFY")[0] == 200
+    (told,) = kit.wait_for("/page/instruments", "q=INFY", 1)
+    answer = await told
+    assert (answer.status, json.loads(answer.body)["retry_ms"]) == (429, 5000)
+    # and the place is free again
+    assert kit.page._waiting == 0
+
+
+async def test_the_events_of_one_slot(kit):
+    events = [
+        own_event(ConnectionEvent(EventType.CONNECTED, number % 3, number), "main")
+        for number in range(300)
+    ]
+    kit.view.seen = Seen(events=events)
+    status, told = kit.json("/page/events", "slot=2")
+    assert (status, told["slot"], len(told["events"])) == (200, 2, SHOWN_EVENTS)
+    assert {event["slot"] for event in told["events"]} == {2}
+    for text in ("", "-1", "x", "²", "1234567"):
+        assert kit.json("/page/events", f"slot={text}")[0] == 400
 
 
 async def test_other_replicas_slots_are_as_their_owners_wrote(kit):
@@ -267,29 +307,6 @@ async def test_this_process_events_are_shown_where_kafkas_cannot_be_read(kit):
     assert (view["events"][0]["type"], view["events_of_all"]) == ("gap", False)
     assert view["losses"]["gap_seconds"] == 5.0
     assert view["problems"] == {"kite.events": "not authorized"}
-
-
-def test_losses_are_counted_once_and_since_a_time():
-    def event(kind, time_ms, **fields):
-        return own_event(ConnectionEvent(kind, fields.pop("slot", 0), time_ms, **fields), "main")
-
-    told = losses(
-        [
-            event(EventType.DROPPED, 9000, slot=0, reason="spool_full: 7", gap_from_ms=1),
-            event(EventType.DROPPED, 9000, slot=1, reason="spool_full: 7", gap_from_ms=1),
-            event(EventType.GAP, 8000, slot=1, gap_from_ms=6000, gap_to_ms=8000),
-            event(EventType.GAP, 7000, slot=2, gap_from_ms=6500, gap_to_ms=7000),
-            event(EventType.GAP, 6000, gap_to_ms=6000),
-            event(EventType.CONNECTED, 6000),
-            event(EventType.GAP, 500, gap_from_ms=0, gap_to_ms=500),
-        ],
-        since_ms=1000,
-        complete_from_ms=5000,
-    )
-    assert (told["gaps"], told["gap_seconds"], told["gaps_without_beginning"]) == (2, 2.5, 1)
-    assert told["longest"] == {"slot": 1, "from_ms": 6000, "seconds": 2.0}
-    assert [drop["reason"] for drop in told["drops"]] == ["spool_full: 7"]
-    assert told["since_ms"] == 5000
 
 
 async def test_what_others_wrote_cannot_turn_the_text_around(kit):
