@@ -19,7 +19,9 @@ pytestmark = pytest.mark.deploy
 
 BOARD = json.loads((ROOT / "deploy/helm/kite-connector/dashboards/kite-connector.json").read_text())
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
-LABELS = {"namespace": "market", "job": "kite-kite-connector", "pod": "kite-0"}
+COMPOSE = yaml.safe_load((ROOT / "deploy/compose/prometheus.yaml").read_text())
+LABELS = {"namespace": "compose", "job": "kite-connector"}
+"""Those that the compose file's Prometheus gives to every series."""
 SCRAPE_SECONDS = 0.5
 SAMPLES = 12
 """A rate needs two; what a command or an order brings comes within some seconds."""
@@ -42,6 +44,17 @@ def running(*command, **options):
         process.communicate(timeout=20)
 
 
+def scraping(target):
+    """The compose file's configuration, but for how replicas are found and how often asked."""
+    every = f"{int(SCRAPE_SECONDS * 1000)}ms"
+    (job,) = COMPOSE["scrape_configs"]
+    found = {name: value for name, value in job.items() if name != "dns_sd_configs"}
+    return {
+        "global": {"scrape_interval": every, "scrape_timeout": every},
+        "scrape_configs": [{**found, "static_configs": [{"targets": [target]}]}],
+    }
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory):
     """A Prometheus that scrapes a demo; yields a function that evaluates an expression."""
@@ -50,14 +63,7 @@ def prometheus(tmp_path_factory):
     with running(*demo_command, stderr=subprocess.DEVNULL) as demo:
         target = urllib.parse.urlsplit(demo.stdout.readline().split()[1]).netloc
         config = folder / "prometheus.yml"
-        config.write_text(yaml.safe_dump({
-            "scrape_configs": [{
-                "job_name": LABELS["job"],
-                "scrape_interval": f"{int(SCRAPE_SECONDS * 1000)}ms",
-                "scrape_timeout": f"{int(SCRAPE_SECONDS * 1000)}ms",
-                "static_configs": [{"targets": [target], "labels": LABELS}],
-            }]
-        }))  # fmt: skip
+        config.write_text(yaml.safe_dump(scraping(target)))
         port = free_port()
         with running(
             server,
@@ -115,3 +121,11 @@ def test_the_choices_of_the_dashboard_have_values(prometheus, name):
     (choice,) = [one for one in BOARD["templating"]["list"] if one["name"] == name]
     series = in_dashboard(choice["query"].partition("(")[2].rpartition(",")[0])
     assert {one["metric"][name] for one in prometheus(series)} == {LABELS[name]}
+
+
+def test_prometheus_accepts_the_compose_files_configuration():
+    file = ROOT / "deploy/compose/prometheus.yaml"
+    subprocess.run([tool("promtool"), "check", "config", str(file)], check=True)
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    (job,) = COMPOSE["scrape_configs"]
+    assert all(set(one["names"]) <= set(services) for one in job["dns_sd_configs"])
