@@ -44,11 +44,16 @@ async def trial(settings: Settings) -> AsyncIterator[Finding]:
         return
     masters: list[InstrumentMaster] = []
     for credentials in accounts:
-        if credentials.access_token() is not None:
-            told = _rest(settings, credentials, masters.append)
-            yield await _found(f"REST, {credentials.name}", told, 3 * TRY_SECONDS)
+        what = f"REST, {credentials.name}"
+        if credentials.access_token() is None:
+            yield Finding(what, False, "not tried, since there is no token")
+            continue
+        told = _rest(settings, credentials, masters.append)
+        yield await _found(what, told, 3 * TRY_SECONDS)
     if masters:
         yield _names(settings, masters[0])
+    else:
+        yield Finding("names", False, "not tried, since there is no list of instruments")
 
 
 async def _found(what: str, told: Awaitable[str], seconds: float = TRY_SECONDS) -> Finding:

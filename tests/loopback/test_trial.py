@@ -35,7 +35,9 @@ async def test_each_trouble_is_told_and_ends_nothing():
         found = await findings(settings)
     assert {what: one.ok for what, one in found.items()} == {
         "Kafka": False, "schema registry": False, "token, main": True, "REST, main": False,
+        "names": False,
     }  # fmt: skip
+    assert found["names"].told == "not tried, since there is no list of instruments"
     assert "of_yesterday" not in str(found)
 
 
@@ -51,3 +53,13 @@ async def test_names_that_are_none_and_topics_that_are_not_there():
     assert found["names"].told.endswith("unknown: NSE:NONE (not in the list)")
     assert not found["names"].ok
     assert found["Kafka"].told == "answers; topics are missing, and the first start makes them"
+
+
+async def test_without_a_token_it_is_said_what_was_not_tried():
+    async with stack() as around:
+        found = await findings(around.changed(accounts=[{"api_key": "simulated_key"}]))
+    assert {what: one.ok for what, one in found.items()} == {
+        "Kafka": True, "schema registry": True, "token, main": False, "REST, main": False,
+        "names": False,
+    }  # fmt: skip
+    assert found["REST, main"].told == "not tried, since there is no token"
