@@ -210,7 +210,7 @@ async def test_what_is_missing_now_is_told_apart_from_what_was_missed_before(pag
         assert first.startswith("slot 0: 1 gap, 5.0 s missed, the last until ")
         assert first.endswith("candles of 1 of 1 fetched")
         assert re.match(
-            r"slot 1: nothing comes now since .*, 4 min 0 s; nothing was missed", second
+            r"slot 1: nothing comes now since .*, 4 min 0 s; nothing else was missed", second
         )
         assert len(await texts(opened, "#events tr")) == 3
         await opened.locator("#events-slot").select_option("1")

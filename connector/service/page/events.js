@@ -42,7 +42,7 @@ function missing(slot) {
 }
 
 function past(lost) {
-  if (!lost) return "nothing was missed before";
+  if (!lost) return "nothing else was missed";
   const parts = [];
   if (lost.gaps) parts.push(`${count(lost.gaps)} ${lost.gaps === 1 ? "gap" : "gaps"}, ${age(lost.gap_seconds)} missed`);
   if (lost.times > lost.gaps) parts.push("records dropped");
