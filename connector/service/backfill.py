@@ -44,7 +44,7 @@ class Backfill:
         read_events: reads the topic of events on from a time, UTC milliseconds; calls back when it
             has read what was there.
         read_candles: reads the topic of candles from a time to its end.
-        carried: the instruments of a slot; None where that is not known yet.
+        carried: the instruments of a slot now; None where that is not known yet.
         leads: whether this process is to work.
         counts: of the menders.
         clock: says when a gap's last minute has ended.
@@ -77,7 +77,8 @@ class Backfill:
         self._poll_seconds = poll_seconds
         self._retry_seconds = retry_seconds
         self._gaps = Gaps(settings.max_gaps)
-        # the instruments of each gap, as its slot had them when it was heard of
+        # the instruments of each gap: as its events name them, else as its slot had them when it
+        # was heard of
         self._instruments: dict[Gap, tuple[int, ...]] = {}
         # gap -> token -> the last minute that a leader before this one has written
         self._written: dict[Gap, dict[int, int]] = {}
@@ -167,17 +168,19 @@ class Backfill:
                 known[token] = max(minute, known.get(token, 0))
 
     def _resolve(self) -> None:
-        """Give each new gap the instruments that its slot has now; leave out what is too much."""
+        """Give each new gap its instruments; leave out what is too much."""
         menders = {slot: mender for slots, mender in self._menders for slot in slots}
-        for gap in self._gaps.take_refused():
+        for gap, concerned in self._gaps.take_refused().items():
             if (mender := menders.get(gap.slot)) is not None:
                 reason = f"{self._settings.max_gaps} gaps wait already: backfill.max_gaps"
-                mender.leave_out(gap, self._carried(gap.slot) or (), reason)
+                tokens = concerned.resolved(self._carried(gap.slot) or ())
+                mender.leave_out(gap, tokens, reason)
         for gap in self._gaps:
             if (mender := menders.get(gap.slot)) is None:
                 self._gaps.end(gap)  # of an account that is no more
             elif gap not in self._instruments:
-                self._instruments[gap] = tuple(self._carried(gap.slot) or ())
+                carried = self._carried(gap.slot) or ()
+                self._instruments[gap] = self._gaps.concerned(gap).resolved(carried)
                 if mender in self._without_right:
                     self._pass_over(gap)
         waiting = set(self._gaps)

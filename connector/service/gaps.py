@@ -6,7 +6,7 @@ minute of a gap ends with a `gap_backfilled`, whatever could be had for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -19,8 +19,27 @@ MAX_DAYS: Final = 60
 """Kite gives so many days of minutes in an answer; what of a gap is older is left out."""
 MAX_REFUSED: Final = 10_000
 """So many gaps that found no room are remembered until it is told, the last ones."""
+_SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _DAY: Final = timedelta(days=1)
 _MINUTE: Final = timedelta(minutes=1)
+
+
+class Concerned(NamedTuple):
+    """The instruments of a gap."""
+
+    tokens: tuple[int, ...]
+    """Those that its events name, which are the slot's at the time."""
+    also_carried: bool
+    """Whether an event names none, so that those count too that the slot carries now."""
+
+    def joined(self, other: Concerned) -> Concerned:
+        """Return the instruments of both."""
+        tokens = tuple(dict.fromkeys((*self.tokens, *other.tokens)))
+        return Concerned(tokens, self.also_carried or other.also_carried)
+
+    def resolved(self, carried: Sequence[int]) -> tuple[int, ...]:
+        """Return the instruments, given those that the slot carries now."""
+        return tuple(dict.fromkeys((*self.tokens, *(carried if self.also_carried else ()))))
 
 
 class Told(NamedTuple):
@@ -28,6 +47,7 @@ class Told(NamedTuple):
 
     gap: Gap
     ended: bool
+    concerned: Concerned
 
 
 class Gaps:
@@ -39,8 +59,8 @@ class Gaps:
 
     def __init__(self, max_gaps: int) -> None:
         self._max_gaps = max_gaps
-        self._waiting: dict[Gap, None] = {}
-        self._refused: dict[Gap, None] = {}
+        self._waiting: dict[Gap, Concerned] = {}
+        self._refused: dict[Gap, Concerned] = {}
         self._begun: set[Gap] = set()
         # slot -> until when its ticks were counted last, UTC milliseconds
         self._counted: dict[int, int] = {}
@@ -50,6 +70,10 @@ class Gaps:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def concerned(self, gap: Gap) -> Concerned:
+        """Return the instruments of a gap that waits."""
+        return self._waiting[gap]
 
     def read(self, event: Mapping[str, Any]) -> None:
         """Note what a record of `kite.events` says; whatever is none of a gap changes nothing."""
@@ -69,7 +93,7 @@ class Gaps:
                 # the candles that are being fetched are of whole minutes
                 parts = [left for part in parts for left in part.without(begun)]
             for part in parts:
-                self._add(part)
+                self._add(part, told.concerned)
 
     def begin(self, gap: Gap) -> None:
         """Let nothing be joined to a gap any more: it is being mended."""
@@ -80,16 +104,16 @@ class Gaps:
         self._waiting.pop(gap, None)
         self._begun.discard(gap)
 
-    def take_refused(self) -> list[Gap]:
+    def take_refused(self) -> dict[Gap, Concerned]:
         """Return gaps that found no room and that nobody told of as left out, and forget them."""
-        refused, self._refused = list(self._refused), {}
+        refused, self._refused = self._refused, {}
         return refused
 
-    def _left(self, gaps: dict[Gap, None], ended: Gap) -> dict[Gap, None]:
+    def _left(self, gaps: dict[Gap, Concerned], ended: Gap) -> dict[Gap, Concerned]:
         """Return what is left of gaps; what is being mended ends by itself."""
         return {
-            part: None
-            for gap in gaps
+            part: concerned
+            for gap, concerned in gaps.items()
             for part in ([gap] if gap in self._begun else gap.without(ended))
         }
 
@@ -106,9 +130,10 @@ class Gaps:
         if from_ms is None or to_ms is None or to_ms < from_ms:
             return None
         gap = Gap(slot, session_id, from_ms, to_ms, str(kind))
-        return Told(gap, ended=kind == EventType.GAP_BACKFILLED)
+        tokens = tuple(token for token in event.get("tokens") or () if token & 0xFF in _SEGMENTS)
+        return Told(gap, kind == EventType.GAP_BACKFILLED, Concerned(tokens, not tokens))
 
-    def _add(self, gap: Gap) -> None:
+    def _add(self, gap: Gap, concerned: Concerned) -> None:
         """Let a gap wait; with one of its slot that it touches, as one: its minutes are the same.
 
         A spool that is full tells of its losses each second, a socket that breaks again and again
@@ -117,12 +142,12 @@ class Gaps:
         for other in [one for one in self._waiting if one not in self._begun]:
             joined = other.joined(gap)
             if joined is not None:
-                del self._waiting[other]
+                concerned = self._waiting.pop(other).joined(concerned)
                 gap = joined
         if len(self._waiting) < self._max_gaps:
-            self._waiting[gap] = None
+            self._waiting[gap] = concerned
         else:
-            self._refused[gap] = None
+            self._refused[gap] = concerned
             if len(self._refused) > MAX_REFUSED:
                 del self._refused[next(iter(self._refused))]
 

@@ -110,7 +110,7 @@ CREATE TABLE `connection_events` (
   `gap_from` TIMESTAMP(3) COMMENT 'Gap: nothing was received from here. Also of what is said of a gap later, and of records that were lost.',
   `gap_to` TIMESTAMP(3) COMMENT 'Gap: nothing was received until here. Likewise.',
   `instruments` BIGINT COMMENT 'Number of instruments concerned.',
-  `tokens` ARRAY<BIGINT NOT NULL> NOT NULL COMMENT 'The instruments concerned, where they are few enough to name.',
+  `tokens` ARRAY<BIGINT NOT NULL> NOT NULL COMMENT 'The instruments concerned, where they are few enough to name; of a gap all that the connection had as it was lost or had when it was there again.',
   `count` ROW<`first_sequence` BIGINT, `last_sequence` BIGINT, `session_ended` BOOLEAN, `partitions` ARRAY<ROW<`exchange` STRING, `partition` INT, `ticks` BIGINT>>> COMMENT 'Count: how many ticks each partition has of a part of a session; null for all other types.',
   WATERMARK FOR `time` AS `time` - INTERVAL '5' SECOND
 ) WITH (

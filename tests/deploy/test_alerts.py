@@ -150,6 +150,8 @@ REJECTED = "kite_connector_packets_rejected_total"
 REFUSED = "kite_connector_records_refused_total"
 DEAD_LETTERS = "kite_connector_records_dead_lettered_total"
 THROTTLED = "kite_connector_throttled_seconds_total"
+LACKING = "kite_connector_backfill_instruments_lacking_total"
+GAPS_WAITING = "kite_connector_backfill_gaps_waiting"
 TRANSACTIONS = "kite_connector_cluster_transactions_refused_total"
 
 # name -> (series, {minute: alerts that fire then})
@@ -471,6 +473,28 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "a quota holds a replica back": (
         healthy() | {name_of(THROTTLED, pod="kite-0"): rising(30)},
         {5: set(), OPEN: {"KiteConnectorThrottled"}},
+    ),
+    "the app has no right to the candles of a gap": (
+        healthy() | {name_of(LACKING, pod="kite-1", reason="no_right"): at(290, 0, 3000)},
+        {280: set(), 295: {"KiteConnectorGapsNotMended"}, 310: set()},
+    ),
+    "nothing was traded in a gap, and another one was mended after an hour": (
+        healthy()
+        | {
+            name_of(LACKING, pod="kite-1", reason="no_candles"): at(290, 0, 40),
+            name_of(LACKING, pod="kite-1", reason="some_minutes"): at(290, 0, 40),
+            name_of(GAPS_WAITING, pod="kite-1"): f"0x199 3x60 0x{LONG - 260}",
+        },
+        {259: set(), 295: set(), OPEN: set()},
+    ),
+    # the one that begins to lead knows them too
+    "gaps wait and wait": (
+        healthy()
+        | {
+            name_of(GAPS_WAITING, pod="kite-0"): f"0x199 3x60 0x{LONG - 260}",
+            name_of(GAPS_WAITING, pod="kite-1"): f"0x255 3x{LONG - 256}",
+        },
+        {OPEN: set(), 325: {"KiteConnectorBackfillBehind"}},
     ),
     "nothing is acknowledged": (
         healthy() | {name_of("kite_connector_records_delivered_total", pod="kite-1"): constant(9)},

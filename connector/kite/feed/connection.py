@@ -120,6 +120,8 @@ class Connection:
 
         # sockets that opened, tries that did not, and why the last one ended or failed
         self._connects = 0
+        # whose ticks are missed too where they are given up before the next socket
+        self._desired_when_lost: tuple[int, ...] = ()
         self._failures = 0
         self._last_error = ""
         # how to see that an instrument still ticks; None where the handler cannot
@@ -422,12 +424,12 @@ class Connection:
         self._report.call(self._handler.opened, self._report.session_id)
         self._report.enter(ConnectionState.CONNECTED, EventType.CONNECTED)
         if self._connects > 1 or self._continues:
+            concerned = tuple(dict.fromkeys((*self._desired_when_lost, *self._session.desired)))
             self._report.emit(
                 EventType.GAP,
-                gap_from_ms=gap_from_ms,
-                gap_to_ms=max(gap_from_ms or 0, now_ms),
-                instruments=len(self._session.desired),
-            )
+                gap_from_ms=gap_from_ms, gap_to_ms=max(gap_from_ms or 0, now_ms),
+                instruments=len(concerned), tokens=concerned,
+            )  # fmt: skip
         self._apply(self._session.opened(now))
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(None)
@@ -441,6 +443,7 @@ class Connection:
         finally:
             self._pulse_timer.cancel()
             self._socket = None
+            self._desired_when_lost = tuple(self._session.desired)
             self._session.closed()
             socket.abort()
 
@@ -583,10 +586,7 @@ class Connection:
     def _emit(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
             self._report.emit(
-                notice.type,
-                notice.reason,
-                instruments=notice.instruments,
-                tokens=notice.tokens,
+                notice.type, notice.reason, instruments=notice.instruments, tokens=notice.tokens
             )
 
     def _failed(self, error: FeedError) -> str:

@@ -110,6 +110,13 @@ async def test_a_gap_is_mended_with_the_instruments_of_its_slot_by_its_account()
         await until(lambda: kit.backfill.status().gaps_waiting == 0)
 
 
+async def test_a_new_leader_mends_a_gap_of_the_instruments_that_the_slot_had_then():
+    infy, tcs = 408065, 2953217
+    async with Kit({**gap(20), "tokens": [tcs, infy]}).running() as kit:
+        await until(lambda: kit.first.mended)
+        assert kit.first.mended == [(as_gap(gap(20)), (tcs, infy), {})]
+
+
 async def test_a_gap_waits_until_its_last_minute_has_ended_and_settled():
     async with Kit(gap(1), settle_seconds=90).running() as kit:
         await until(lambda: kit.backfill.status().gaps_waiting == 1)

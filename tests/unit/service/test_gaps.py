@@ -96,14 +96,55 @@ def test_more_gaps_than_may_wait_are_left_out_and_told_of_once():
     assert [gap.slot for gap in gaps] == [0, 1]
     gaps.read(event("gap_backfilled", 2, ms(1), ms(2)))  # of a leader before
     assert [gap.slot for gap in gaps.take_refused()] == [3, 4]
-    assert gaps.take_refused() == []
+    assert gaps.take_refused() == {}
+
+
+INFY, TCS, SBIN = 408065, 2953217, 779521
+
+
+def instruments(gaps, *carried):
+    return [gaps.concerned(gap).resolved(carried) for gap in gaps]
+
+
+def test_the_instruments_of_a_gap_are_those_that_its_event_names_whatever_is_carried_now():
+    gaps = Gaps(10)
+    gaps.read({**event("gap", 0, ms(1), ms(2)), "tokens": [TCS, INFY]})
+    assert instruments(gaps, SBIN) == [(TCS, INFY)]
+
+
+def test_where_no_event_names_them_they_are_those_that_the_slot_carries():
+    gaps = Gaps(10)
+    gaps.read(event("dropped", 0, ms(1), ms(2)))
+    assert instruments(gaps, SBIN, TCS) == [(SBIN, TCS)]
+
+
+def test_gaps_that_are_one_have_the_instruments_of_both():
+    gaps = Gaps(10)
+    gaps.read({**event("gap", 0, ms(1), ms(2)), "tokens": [TCS, INFY]})
+    gaps.read({**event("gap", 0, ms(2), ms(3)), "tokens": [INFY, SBIN]})
+    assert instruments(gaps, 5) == [(TCS, INFY, SBIN)]
+    gaps.read(event("dropped", 0, ms(3), ms(4)))
+    assert instruments(gaps, INFY, 5) == [(TCS, INFY, SBIN, 5)]
+
+
+def test_what_is_left_of_a_gap_keeps_its_instruments():
+    gaps = Gaps(10)
+    gaps.read({**event("gap", 0, ms(1), ms(9)), "tokens": [TCS]})
+    gaps.read(event("gap_backfilled", 0, ms(3), ms(4)))
+    assert instruments(gaps, INFY) == [(TCS,), (TCS,)]
+
+
+def test_a_token_of_no_exchange_is_no_instrument_of_a_gap():
+    gaps = Gaps(10)
+    gaps.read({**event("gap", 0, ms(1), ms(2)), "tokens": [0, -1, TCS, 2**62 + 200]})
+    assert instruments(gaps) == [(TCS,)]
 
 
 def test_gaps_without_room_are_remembered_within_a_bound():
     gaps = Gaps(1)
     for slot in range(MAX_REFUSED + 5):
         gaps.read(event("gap", slot, ms(1), ms(2)))
-    refused = gaps.take_refused()
+    refused = list(gaps.take_refused())
     assert [len(refused), refused[-1].slot] == [MAX_REFUSED, MAX_REFUSED + 4]
 
 

@@ -232,10 +232,22 @@ class TestReconnecting:
         assert gap.type is EventType.GAP
         assert (gap.gap_from_ms, gap.gap_to_ms) == (last_ms, feed.clock.time_us() // 1000)
         assert (gap.instruments, resubscribed.instruments) == (2, 2)
+        assert set(gap.tokens) == {NSE, NFO}
         assert connected.session_id > disconnected.session_id
 
         feed.socket.confirm()
         assert feed.handler.event_types[-1] == "snapshot_done"
+
+    async def test_a_gap_names_who_was_there_before_it_and_who_is_behind_it(self, make):
+        feed, connection = make(random=0.5)
+        socket = await feed.open(connection)
+        connection.update({NSE: FULL})
+        socket.drop(1006, "gone")
+        await settle()
+        connection.update({NSE: None, NFO: QUOTE})
+        await feed.clock.advance(0.25)  # half of the first delay
+        (gap,) = [event for event in feed.handler.events if event.type is EventType.GAP]
+        assert (set(gap.tokens), gap.instruments) == ({NSE, NFO}, 2)
 
     async def test_tries_go_on_for_ever_with_growing_delays(self, make):
         feed, connection = make(*[UNREACHABLE] * 50, random=1.0)
