@@ -79,8 +79,12 @@ $(VENV)/.browser: requirements/browser.txt $(STAMP)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/browser.txt
 	@touch $@
 
-downstream: $(DEV) ## every reader over one tape of ticks, on a real Kafka
+downstream: $(DEV) ## every reader over one tape of ticks, on a real Kafka; TICKS=10000000: their rates
+ifdef TICKS
+	@$(BIN)/python -m tests.integration.downstream.rates --ticks $(TICKS) $(ARGS)
+else
 	@$(BIN)/pytest tests/integration/downstream -m downstream $(ARGS)
+endif
 
 compose-test: $(DEV) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
 	@$(BIN)/pytest tests/deploy/test_image.py tests/deploy/test_compose.py -m deploy $(ARGS)
@@ -135,6 +139,7 @@ lock: $(STAMP) ## renew requirements/*.txt
 	@$(LOCK) --group browser -o requirements/browser.txt
 	@$(LOCK) --group spark -o requirements/spark.txt
 	@$(LOCK) --group clickhouse -o requirements/clickhouse.txt
+	@$(LOCK) --group iceberg -o requirements/iceberg.txt
 	@$(LOCK) --group frames -o requirements/frames.txt
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(LOCK) - -o requirements/build.txt

@@ -1,6 +1,9 @@
 // Reads ticks with franz-go and hamba/avro, each as a line of JSON.
 //
 //	go run . -until-end
+//	go run . -until-end -sums
+//
+// The second prints sums over all of them instead: readers are compared by these, and by their rates.
 //
 // Every field of the schema that may be null is a pointer: a plain int64 for a nullable long is an
 // error, and a misspelt tag is silently the zero value. A field that a later version of the schema
@@ -16,6 +19,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"net/http"
 	"os"
 	"os/signal"
@@ -76,6 +80,39 @@ type Tick struct {
 	BestAskQuantity    *int64     `avro:"best_ask_quantity" json:"best_ask_quantity"`
 }
 
+// Sums are what readers are compared by; of prices in paise, so that the order does not matter.
+type Sums struct {
+	Ticks     int64 `json:"ticks"`
+	Volume    int64 `json:"volume"`
+	Paise     int64 `json:"paise"`
+	NoVolume  int64 `json:"no_volume"`
+	NoOHLC    int64 `json:"no_ohlc"`
+	NoDepth   int64 `json:"no_depth"`
+	NoBestBid int64 `json:"no_best_bid"`
+	BidLevel1 int64 `json:"bid_level_1"`
+}
+
+func (s *Sums) add(tick *Tick) {
+	s.Ticks++
+	s.Paise += int64(math.Round(tick.LastPrice * 100))
+	if tick.VolumeTraded != nil {
+		s.Volume += *tick.VolumeTraded
+	} else {
+		s.NoVolume++
+	}
+	if tick.OHLC == nil {
+		s.NoOHLC++
+	}
+	if tick.Depth != nil {
+		s.BidLevel1 += tick.Depth.Buy[0].Quantity
+	} else {
+		s.NoDepth++
+	}
+	if tick.BestBidPrice == nil {
+		s.NoBestBid++
+	}
+}
+
 // Decoder reads Confluent's framing: a zero byte, four bytes of schema id, then Avro. Each id is
 // asked for once.
 type Decoder struct {
@@ -124,6 +161,7 @@ func main() {
 	registry := flag.String("registry-url", "http://localhost:8081", "")
 	pattern := flag.String("topic-pattern", `^kite\.ticks\.`, "a regular expression")
 	untilEnd := flag.Bool("until-end", false, "stop at what the topics hold now")
+	summed := flag.Bool("sums", false, "print sums over all ticks, not the ticks")
 	flag.Parse()
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(*servers),
@@ -149,6 +187,7 @@ func main() {
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
 	lines := json.NewEncoder(out)
+	var sums Sums
 	for missing != 0 && ctx.Err() == nil {
 		fetches := client.PollFetches(ctx)
 		fetches.EachError(func(topic string, partition int32, err error) {
@@ -161,11 +200,18 @@ func main() {
 			if err != nil {
 				log.Fatalf("%s %d %d: %v", record.Topic, record.Partition, record.Offset, err)
 			}
-			if err := lines.Encode(tick); err != nil {
+			if *summed {
+				sums.add(&tick)
+			} else if err := lines.Encode(tick); err != nil {
 				log.Fatal(err)
 			}
 			missing--
 		})
+	}
+	if *summed {
+		if err := lines.Encode(sums); err != nil {
+			log.Fatal(err)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 // Reads ticks with @platformatic/kafka (lz4 is in it) and avsc, each as a line of JSON.
 //
 //   node consume.js --until-end
+//   node consume.js --until-end --sums
 //
+// The second prints sums over all of them instead: readers are compared by these, and by their rates.
 // A time is a number of milliseconds. A long comes as a number: what we send stays below 2^53.
 import { parseArgs } from 'node:util'
 import { Admin, Consumer } from '@platformatic/kafka'
@@ -13,7 +15,8 @@ const { values: options } = parseArgs({
     'registry-url': { type: 'string', default: 'http://localhost:8081' },
     'topic-pattern': { type: 'string', default: '^kite\\.ticks\\.' },
     group: { type: 'string', default: 'kite-example-node' },
-    'until-end': { type: 'boolean', default: false }
+    'until-end': { type: 'boolean', default: false },
+    sums: { type: 'boolean', default: false }
   }
 })
 const bootstrapBrokers = options['bootstrap-servers'].split(',')
@@ -31,6 +34,21 @@ async function decode (value) {
     types.set(id, avro.Type.forSchema(JSON.parse(schema), { wrapUnions: 'never' }))
   }
   return types.get(id).fromBuffer(value.subarray(5))
+}
+
+/** What readers are compared by; of prices in paise, so that the order does not matter. */
+const sums = { ticks: 0, volume: 0, paise: 0, no_volume: 0, no_ohlc: 0, no_depth: 0, no_best_bid: 0, bid_level_1: 0 }
+
+function add (tick) {
+  sums.ticks += 1
+  sums.volume += tick.volume_traded ?? 0
+  sums.paise += Math.round(tick.last_price * 100)
+  sums.no_volume += tick.volume_traded === null
+  sums.no_ohlc += tick.ohlc === null
+  sums.no_depth += tick.depth === null
+  // in records of version 1 it is not there
+  sums.no_best_bid += tick.best_bid_price == null
+  sums.bid_level_1 += tick.depth === null ? 0 : tick.depth.buy[0].quantity
 }
 
 async function tickTopics () {
@@ -61,10 +79,12 @@ const stream = await consumer.consume({ topics, mode: 'earliest', autocommit: fa
 if (left > 0) {
   for await (const message of stream) {
     const tick = await decode(message.value)
-    process.stdout.write(JSON.stringify(tick) + '\n')
+    if (options.sums) add(tick)
+    else process.stdout.write(JSON.stringify(tick) + '\n')
     left -= 1
     if (left === 0) break
   }
 }
+if (options.sums) process.stdout.write(JSON.stringify(sums) + '\n')
 await stream.close()
 await consumer.close(true)

@@ -2,7 +2,9 @@
 
     pip install 'confluent-kafka[schemaregistry]' fastavro
     python consume.py --from-beginning
+    python consume.py --from-beginning --until-end --sums
 
+The last one prints sums over all of them instead, by which readers are compared, and their rates.
 Any topic of the connector with Avro values can be read like this; repeats and gaps are a matter of
 the ticks, which carry (slot, session_id, sequence).
 """
@@ -115,6 +117,27 @@ def _fill(session: _Session, sequence: int) -> bool:
     return True
 
 
+class Sums:
+    """What readers are compared by; of prices in paise, so that the order does not matter."""
+
+    def __init__(self) -> None:
+        self.ticks = self.volume = self.paise = self.bid_level_1 = 0
+        self.no_volume = self.no_ohlc = self.no_depth = self.no_best_bid = 0
+
+    def add(self, tick: dict) -> None:
+        """Count a tick."""
+        volume, depth = tick["volume_traded"], tick["depth"]
+        self.ticks += 1
+        self.volume += volume or 0
+        self.paise += round(tick["last_price"] * 100)
+        self.no_volume += volume is None
+        self.no_ohlc += tick["ohlc"] is None
+        self.no_depth += depth is None
+        # in records of version 1 it is not there
+        self.no_best_bid += tick.get("best_bid_price") is None
+        self.bid_level_1 += depth["buy"][0]["quantity"] if depth else 0
+
+
 def messages(consumer: Consumer, pattern: str, *, from_beginning: bool, until_end: bool):
     """Kafka's messages; with `until_end` those that the partitions held when they were reached."""
     at_end: set[tuple[str, int]] = set()
@@ -150,8 +173,10 @@ def main() -> None:
     parser.add_argument("--group", default="kite-example")
     parser.add_argument("--from-beginning", action="store_true", help="all that the topics hold")
     parser.add_argument("--until-end", action="store_true", help="stop when everything was read")
+    parser.add_argument("--sums", action="store_true", help="sums over all, not the ticks")
     arguments = parser.parse_args()
 
+    sums = Sums() if arguments.sums else None
     decoder = Decoder(arguments.registry_url)
     sequences = Sequences(0 if arguments.from_beginning else time.time_ns() // 1_000_000)
     consumer = Consumer(
@@ -183,7 +208,10 @@ def main() -> None:
             tick = decoder.decode(message.value())
             if sequences.new(tick["slot"], tick["session_id"], tick["sequence"]):
                 ticks += 1
-                print(json.dumps(tick, default=str))
+                if sums is not None:
+                    sums.add(tick)
+                else:
+                    print(json.dumps(tick, default=str))
             else:
                 repeats += 1
             report(sequences.gaps())
@@ -192,6 +220,8 @@ def main() -> None:
     finally:
         consumer.close()
     report(sequences.gaps(at_end=True))
+    if sums is not None:
+        print(json.dumps(vars(sums)))
     print(f"{ticks} ticks, {repeats} repeats, {missing} missing in {gaps} gaps", file=sys.stderr)
 
 

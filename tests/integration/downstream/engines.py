@@ -70,6 +70,9 @@ def user_folder(folder: Path) -> Path:
         out = BUILD / project
         out.mkdir(parents=True, exist_ok=True)
         (folder / "examples" / project / "build").symlink_to(out)
+    rust = BUILD / "consumers/rust"
+    rust.mkdir(parents=True, exist_ok=True)
+    (folder / "examples/consumers/rust/target").symlink_to(rust)
     (folder / "build").mkdir()
     for name in ("spark", "clickhouse", "frames"):
         (folder / f"build/{name}").symlink_to(BUILD / f"{name}-venv")

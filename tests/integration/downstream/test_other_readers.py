@@ -36,7 +36,9 @@ def printed(downstream, folder, page_section: str, **theirs: str) -> list[dict]:
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
 
-@pytest.mark.parametrize(("section", "program"), [("## Go", "go"), ("## Node", "npm")])
+@pytest.mark.parametrize(
+    ("section", "program"), [("## Go", "go"), ("## Rust", "cargo"), ("## Node", "npm")]
+)
 def test_the_checksum_is_that_of_every_reader(written, tmp_path, section, program):
     if shutil.which(program) is None:
         unavailable(f"{program} is not here")

@@ -5,6 +5,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.table.api.EnvironmentSettings;
 import org.apache.flink.table.api.TableEnvironment;
@@ -13,9 +15,11 @@ import org.apache.flink.table.api.TableEnvironment;
  * Runs Flink SQL scripts, one after the other, in a Flink inside this process.
  *
  * <p>A statement ends with a semicolon at the end of a line; a line that begins with two dashes is a
- * comment. An INSERT is waited for: it ends when its sources do, so never for an unbounded table.
+ * comment. {@code SET 'key' = 'value';} sets an option of the statements behind it. An INSERT is waited for: it ends when its sources do, so never for an unbounded table.
  */
 public final class RunSql {
+    private static final Pattern SET = Pattern.compile("SET\\s+'([^']*)'\\s*=\\s*'([^']*)'\\s*");
+
     private RunSql() {}
 
     public static void main(String[] args) throws IOException {
@@ -36,7 +40,12 @@ public final class RunSql {
                                 .build());
         for (String name : args) {
             for (String statement : statements(Files.readAllLines(Path.of(name)))) {
-                tables.executeSql(statement);
+                Matcher option = SET.matcher(statement);
+                if (option.matches()) {
+                    tables.getConfig().set(option.group(1), option.group(2));
+                } else {
+                    tables.executeSql(statement);
+                }
             }
         }
     }

@@ -12,16 +12,20 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
-/** Prints every record of the topics that match, as a line of JSON; times are milliseconds. */
+/**
+ * Prints every record of the topics that match, as a line of JSON; times are milliseconds. With
+ * "sums" it prints sums over all ticks in their place, by which readers are compared.
+ */
 public final class Consume {
     private Consume() {}
 
     public static void main(String[] args) throws Exception {
         if (args.length < 3) {
-            System.err.println("usage: Consume bootstrap-servers registry-url topic-pattern [until-end]");
+            System.err.println("usage: Consume bootstrap-servers registry-url topic-pattern [until-end [sums]]");
             System.exit(2);
         }
         boolean untilEnd = args.length > 3 && args[3].equals("until-end");
+        Sums sums = args.length > 4 && args[4].equals("sums") ? new Sums() : null;
         Properties properties = new Properties();
         properties.put("bootstrap.servers", args[0]);
         properties.put("group.id", "kite-example-java");
@@ -37,13 +41,20 @@ public final class Consume {
                 StringBuilder lines = new StringBuilder();
                 for (ConsumerRecord<String, byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
                     GenericRecord tick = decoder.decode(record.value());
-                    lines.append(tick).append('\n');
+                    if (sums != null) {
+                        sums.add(tick);
+                    } else {
+                        lines.append(tick).append('\n');
+                    }
                 }
                 System.out.write(lines.toString().getBytes(StandardCharsets.UTF_8));
                 System.out.flush();
                 if (untilEnd && ends == null && !consumer.assignment().isEmpty()) {
                     ends = consumer.endOffsets(consumer.assignment());
                 }
+            }
+            if (sums != null) {
+                System.out.println(sums);
             }
         }
     }

@@ -1,0 +1,335 @@
+"""How fast each reader takes the same ticks, and whether all find the same sums in them.
+
+    make downstream TICKS=10000000
+
+The tape is written again and again under other sessions, in both versions of the schema, without
+its repeats; a reader decodes every tick and adds it up. The time is that of the whole program, with
+its start; broker and reader share the machine. A topic that was filled before is used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from connector import schemas
+from connector.cli.clickhouse import clickhouse_tables
+from connector.cli.downstream import flink_tables, topic_pattern
+from connector.kafka.registry import register_schemas
+from connector.kafka.topics import TopicNames
+from connector.settings.models import RegistrySettings
+from tests.integration.containers import kafka_container, registry_container
+from tests.integration.downstream import market
+from tests.integration.downstream.bars import ticks
+from tests.integration.downstream.conftest import register_ticks
+from tests.integration.downstream.engines import (
+    documented,
+    in_environment,
+    spark,
+    typed,
+    user_folder,
+)
+
+PARTITIONS = 3
+HERE = Path(__file__).parent
+Sums = dict[str, int]
+SUMS_SQL = {
+    "ticks": "COUNT(*)",
+    "volume": "SUM(volume_traded)",
+    "paise": "SUM(CAST(ROUND(last_price * 100) AS BIGINT))",
+    "no_volume": "SUM(CASE WHEN volume_traded IS NULL THEN 1 ELSE 0 END)",
+    "no_ohlc": "SUM(CASE WHEN ohlc IS NULL THEN 1 ELSE 0 END)",
+    "no_depth": "SUM(CASE WHEN depth IS NULL THEN 1 ELSE 0 END)",
+    "no_best_bid": "SUM(CASE WHEN best_bid_price IS NULL THEN 1 ELSE 0 END)",
+    "bid_level_1": "SUM(depth.buy[{first}].quantity)",
+}
+
+
+class Topics(NamedTuple):
+    """What is read."""
+
+    servers: str
+    registry: str
+    prefix: str
+
+    @property
+    def pattern(self) -> str:
+        """Of Java's and Python's form."""
+        return topic_pattern("tick", self.prefix)
+
+
+def sums_of(received: list[dict]) -> Sums:
+    """What a reader has to find."""
+    return {
+        "ticks": len(received),
+        "volume": sum(tick["volume_traded"] or 0 for tick in received),
+        "paise": sum(round(tick["last_price"] * 100) for tick in received),
+        "no_volume": sum(tick["volume_traded"] is None for tick in received),
+        "no_ohlc": sum(tick["ohlc"] is None for tick in received),
+        "no_depth": sum(tick["depth"] is None for tick in received),
+        "no_best_bid": sum(tick.get("best_bid_price") is None for tick in received),
+        "bid_level_1": sum(t["depth"]["buy"][0]["quantity"] for t in received if t["depth"]),
+    }
+
+
+def fill(topics: Topics, at_least: int) -> tuple[Sums, int]:
+    """Write so many ticks or some more, unless they are there; their sums, and their bytes."""
+    names = TopicNames(topics.prefix)
+    older = asyncio.run(register_ticks(topics.registry, names, market.older_schema()))
+    newer = asyncio.run(register_schemas(RegistrySettings(url=topics.registry), names))
+    tape = list(dict.fromkeys(market.tape(names, newer, older)))
+    rounds = -(-at_least // len(tape))
+    writers = dict.fromkeys(newer.values(), schemas.load("tick"))
+    writers |= dict.fromkeys(older.values(), market.older_schema())
+    decoded = ticks(tape, writers)
+    expected = {name: value * rounds for name, value in sums_of(decoded).items()}
+    held = _held(topics, list(names.all_ticks().values()))
+    if held == 0:
+        _write(topics, tape, decoded, rounds)
+    elif held != expected["ticks"]:
+        raise SystemExit(f"{topics.prefix} holds {held} ticks, not {expected['ticks']}")
+    return expected, sum(len(record.value or b"") for record in tape) * rounds
+
+
+def _held(topics: Topics, names: list[str]) -> int:
+    """How many records the topics hold; they are made where they are not."""
+    admin = AdminClient({"bootstrap.servers": topics.servers})
+    known = admin.list_topics(timeout=30).topics
+    kept = {"retention.ms": "-1", "compression.type": "producer"}
+    new = [NewTopic(name, PARTITIONS, 1, config=kept) for name in names if name not in known]
+    for made in (admin.create_topics(new) if new else {}).values():
+        made.result(30)
+    places = [TopicPartition(name, number) for name in names for number in range(PARTITIONS)]
+    latest = dict.fromkeys(places, OffsetSpec.latest())
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            found = admin.list_offsets(latest, request_timeout=30).values()
+            return sum(one.result().offset for one in found)
+        except KafkaException:
+            # made a moment ago, a partition has no leader yet
+            if time.monotonic() > deadline:
+                raise
+
+
+def _write(topics: Topics, tape: list[market.Record], decoded: list[dict], rounds: int) -> None:
+    producer = Producer(
+        {
+            "bootstrap.servers": topics.servers, "partitioner": "murmur2_random",
+            "compression.type": "lz4", "linger.ms": 20, "batch.size": 1_000_000,
+            "queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 500_000,
+        }
+    )  # fmt: skip
+    parts = []
+    for record, tick in zip(tape, decoded, strict=True):
+        # its last place: a time before it may be the same number
+        before, found, after = (record.value or b"").rpartition(_long(tick["session_id"]))
+        assert found
+        parts.append((record, before, after, tick["session_id"]))
+    for number in range(rounds):
+        for record, before, after, session_id in parts:
+            value = before + _long(session_id + number) + after
+            while True:
+                try:
+                    producer.produce(record.topic, value, record.key, timestamp=record.timestamp_ms)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        producer.poll(0)
+    assert producer.flush(120) == 0
+
+
+def _long(value: int) -> bytes:
+    """A positive number as Avro writes a long."""
+    value, out = value << 1, bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _sums_in(printed: str) -> Sums:
+    """The only line of JSON that a reader printed."""
+    (line,) = [line for line in printed.splitlines() if line.startswith("{")]
+    return {name: int(value) for name, value in json.loads(line).items()}
+
+
+def _select(first: int) -> str:
+    return ", ".join(f"{sql.format(first=first)} AS {name}" for name, sql in SUMS_SQL.items())
+
+
+def clickhouse(topics: Topics, folder: Path) -> Callable[[], Sums]:
+    """Into the MergeTree table of the generated script, then summed up there."""
+    tables = clickhouse_tables(topics.servers, topics.registry, prefix=topics.prefix)
+    scripts = folder / "examples/clickhouse"
+    (scripts / "tables.sql").write_text(tables.partition("CREATE TABLE IF NOT EXISTS `orders_")[0])
+    asked = _select(1).replace("depth.buy[1]", "if(depth IS NULL, NULL, depth.buy[1])")
+    asked = asked.replace("BIGINT", "Int64").replace(
+        "depth.buy[1]).quantity", "depth.buy[1].quantity)"
+    )
+    (scripts / "bars.sql").write_text(f"SELECT {asked} FROM ticks;\n")
+    lines = documented("docs/downstream.md", "## ClickHouse")
+    return lambda: _sums_in(in_environment("clickhouse", folder, lines))
+
+
+def flink(topics: Topics, folder: Path) -> Callable[[], Sums]:
+    """The generated table, and a query over it."""
+    scripts = folder / "examples/flink"
+    bounded = {"scan.bounded.mode": "latest-offset"}
+    tables = flink_tables(topics.servers, topics.registry, prefix=topics.prefix, options=bounded)
+    (scripts / "tables.sql").write_text(tables)
+    declared = ", ".join(f"{name} BIGINT" for name in SUMS_SQL)
+    (scripts / "bars.sql").write_text(
+        # else there is an update for each tick
+        "SET 'table.exec.mini-batch.enabled' = 'true';\n"
+        "SET 'table.exec.mini-batch.allow-latency' = '5 s';\n"
+        "SET 'table.exec.mini-batch.size' = '100000';\n"
+        f"CREATE TABLE sums ({declared}) WITH ('connector' = 'print');\n"
+        f"INSERT INTO sums SELECT {_select(1)} FROM ticks;\n"
+    )
+    build, start = documented("docs/downstream.md", "## Flink")
+    typed(folder, [build])
+
+    def read() -> Sums:
+        printed = typed(folder, [start])
+        *_, last = re.findall(r"\+[IU]\[(.*)\]$", printed, re.MULTILINE)
+        values = last.split(", ")
+        return dict(zip(SUMS_SQL, map(int, values), strict=True))
+
+    return read
+
+
+def spark_batch(topics: Topics, folder: Path) -> Callable[[], Sums]:
+    """`decode` of the generated reader over a batch."""
+    (folder / "examples/spark/sums.py").write_text(
+        "import json, sys\n"
+        "from pyspark.sql import SparkSession\n"
+        "from ticks import decode, writer_schemas\n"
+        "servers, registry, pattern, asked = sys.argv[1:]\n"
+        "spark = SparkSession.builder.config('spark.sql.session.timeZone', 'UTC').getOrCreate()\n"
+        "source = spark.read.format('kafka').options(**{'kafka.bootstrap.servers': servers,\n"
+        "    'subscribePattern': pattern}).load()\n"
+        "decode(source, writer_schemas(registry, pattern)).createOrReplaceTempView('ticks')\n"
+        "print(json.dumps(spark.sql('SELECT ' + asked + ' FROM ticks').first().asDict()))\n"
+    )
+    _, build, start = documented("docs/downstream.md", "## Spark")
+    typed(folder, [build])
+    start = start.partition("examples/spark/bars.py")[0]
+    asked = _select(0)
+    line = f"{start} examples/spark/sums.py {topics.servers} {topics.registry} '{topics.pattern}'"
+    return lambda: _sums_in(spark(folder, [f"{line} '{asked}'"]))
+
+
+def kafka_streams(topics: Topics, folder: Path) -> Callable[[], Sums]:
+    """A topology of one processor that adds up."""
+    build, *_ = documented("docs/downstream.md", "## Kafka Streams")
+    classes = "examples/kafka-streams/build/classes:examples/kafka-streams/build/lib/*"
+    typed(folder, [build, f"javac -cp '{classes}' -d {folder}/sums {HERE / 'StreamsSums.java'}"])
+    line = (
+        f"java -Djava.io.tmpdir={folder} -cp '{folder}/sums:{classes}' StreamsSums "
+        f"{topics.servers} {topics.registry} '{topics.pattern}' sums-{time.time_ns()} "
+    )
+    return lambda: _sums_in(typed(folder, [line + str(_expected_ticks(topics))]))
+
+
+def _expected_ticks(topics: Topics) -> int:
+    return _held(topics, list(TopicNames(topics.prefix).all_ticks().values()))
+
+
+def _plain(section: str, more: str) -> Callable[[Topics, Path], Callable[[], Sums]]:
+    """A program of the examples: the lines before the last build it."""
+
+    def prepared(topics: Topics, folder: Path) -> Callable[[], Sums]:
+        *build, line = documented("docs/downstream.md", section)
+        for default, ours in {
+            "localhost:9092": topics.servers,
+            "http://localhost:8081": topics.registry,
+            r"kite\.ticks\.": topics.prefix + r"\.ticks\.",
+        }.items():
+            line = line.replace(default, ours)
+        line += " " + more.format(**topics._asdict(), pattern=topics.pattern)
+        if build:
+            typed(folder, build)
+        return lambda: _sums_in(typed(folder, [line]))
+
+    return prepared
+
+
+PYTHON = (
+    "--until-end --sums --bootstrap-servers {servers} --registry-url {registry} "
+    "--topic-pattern '{pattern}' 2>/dev/null"
+)
+READERS: dict[str, Callable[[Topics, Path], Callable[[], Sums]]] = {
+    "ClickHouse": clickhouse,
+    "Flink": flink,
+    "Spark": spark_batch,
+    "Kafka Streams": kafka_streams,
+    "Java": _plain("## Java", "until-end sums"),
+    "Go": _plain("## Go", "-sums"),
+    "Rust": _plain("## Rust", "--sums"),
+    "Node": _plain("## Node", "--sums"),
+    "Python": _plain("## Python", PYTHON),
+}
+
+
+@contextlib.contextmanager
+def services(servers: str | None, registry: str | None) -> Iterator[tuple[str, str]]:
+    """The ones that were named, else containers."""
+    with contextlib.ExitStack() as stack:
+        if servers is None:
+            servers = stack.enter_context(kafka_container()).bootstrap_servers
+        if registry is None:
+            registry = stack.enter_context(registry_container())
+        yield servers, registry
+
+
+def main() -> int:
+    """Print a row for each reader; 1 where one finds other sums."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--ticks", type=int, default=1_000_000)
+    parser.add_argument("--readers", nargs="*", default=list(READERS), choices=list(READERS))
+    parser.add_argument("--bootstrap-servers")
+    parser.add_argument("--registry-url")
+    chosen = parser.parse_args()
+    wrong = 0
+    with services(chosen.bootstrap_servers, chosen.registry_url) as (servers, registry):
+        topics = Topics(servers, registry, f"rates-{chosen.ticks}")
+        began = time.monotonic()
+        expected, size = fill(topics, chosen.ticks)
+        took = time.monotonic() - began
+        print(f"{expected['ticks']} ticks, {size / 1e6:.0f} MB of values, {took:.0f} s: {expected}")
+        print("| reader | seconds | CPU seconds | ticks a second |\n|---|---|---|---|", flush=True)
+        for name in chosen.readers:
+            with TemporaryDirectory() as place:
+                read = READERS[name](topics, user_folder(Path(place)))
+                before, began = _cpu_seconds(), time.monotonic()
+                found = read()
+                took, spent = time.monotonic() - began, _cpu_seconds() - before
+            rate = expected["ticks"] / took
+            print(f"| {name} | {took:.1f} | {spent:.1f} | {rate:,.0f} |", flush=True)
+            if found != expected:
+                wrong += 1
+                print(f"{name} finds {found}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    sys.exit(main())
