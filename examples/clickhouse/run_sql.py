@@ -48,6 +48,10 @@ def main() -> None:
 
 
 def create(database: Connection, statement: str) -> None:
+    # a select takes a block of 65 409 records, and the next one goes on behind what was committed
+    statement = statement.replace(
+        "ENGINE = Kafka\nSETTINGS\n", "ENGINE = Kafka\nSETTINGS\n  kafka_commit_on_select = 1,\n"
+    )
     try:
         database.query(statement)
     except RuntimeError as error:
