@@ -21,6 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import plots
+
 HERE = Path(__file__).parent
 
 
@@ -28,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="make bench")
     parser.add_argument("names", nargs="*", help="codec, producer, …; all when none is given")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--plots", type=Path, help="draw the figures into this folder (SVG)")
     chosen = parser.parse_args()
 
     available = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
@@ -50,6 +53,8 @@ def main() -> int:
     document = json.dumps({"machine": machine, "figures": figures}, indent=1, default=str)
     if chosen.json:
         chosen.json.write_text(document + "\n")
+    if chosen.plots:
+        plots.draw(figures, chosen.plots)
     print(document)
     return 0
 

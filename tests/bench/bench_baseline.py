@@ -21,11 +21,13 @@ from tests.bench import baseline
 from tests.bench.bench_pipeline import (
     Feed,
     bench_topics,
+    connected,
     cpu_seconds,
     running_service,
     service,
     wait_for,
 )
+from tests.bench.feed import SLOTS
 
 PASSES = int(os.environ.get("BENCH_PASSES", "3"))
 IDLE_SECONDS = 10.0
@@ -136,7 +138,7 @@ def idle(servers: str, tree: Path, instruments: int = 100) -> Run:
     try:
         with running_service(feed.url, servers, instruments, tree) as (pid, status):
             feed.hear()
-            wait_for(lambda: all(c["state"] == "connected" for c in status()["connections"]))
+            wait_for(lambda: connected(status()) == SLOTS)
             time.sleep(SETTLE_SECONDS)
             switches_from, cpu_from = switches(pid), cpu_seconds(pid)
             time.sleep(IDLE_SECONDS)

@@ -137,8 +137,14 @@ def figures_of(load: Load, here: dict[str, Callable[[], dict[str, Any]]]) -> lis
         name: {what: min(one[what] for one in passes) for what in UNITS}
         for name, passes in runs.items()
     }
+    # of the pass with the shortest tail, for the plots
+    curves = {
+        name: min(passes, key=lambda one: one["p99_us"])["quantiles_us"]
+        for name, passes in runs.items()
+    }
     figures = [
         {"name": f"{name}, {UNITS[what]}", "value": value, "unit": "µs", "note": str(load)}
+        | ({"curve": curves[name], "packets": load.packets} if what == "p50_us" else {})
         for name, values in best.items()
         for what, value in values.items()
     ]

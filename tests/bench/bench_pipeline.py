@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 # the broker keeps 100 000 messages a partition; so many partitions are those of the settings
 PARTITIONS = 6
 READY_SECONDS = 60.0
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 Figure = dict[str, Any]
@@ -67,20 +68,22 @@ def run() -> list[Figure]:
     ]  # fmt: skip
 
 
-def bench_topics() -> dict[str, int]:
+def bench_topics(slots: int = SLOTS) -> dict[str, int]:
     """Topic → partitions, as the settings have them."""
     names = TopicNames("kite")
     topics = dict.fromkeys(names.all_ticks().values(), PARTITIONS)
     topics |= {names.orders: 3, names.events: 1, names.deadletter: 1, names.control: 1}
-    return topics | {names.replies: 1, names.subscriptions: SLOTS, names.instruments: PARTITIONS}
+    return topics | {names.replies: 1, names.subscriptions: slots, names.instruments: PARTITIONS}
 
 
 class Feed:
     """The feed's process."""
 
-    def __init__(self, *, instruments: int, packets: int, frames: int, pace: float) -> None:
+    def __init__(
+        self, *, instruments: int, packets: int, frames: int, pace: float, slots: int = SLOTS
+    ) -> None:
         self.process = subprocess.Popen(
-            [PYTHON, "-m", "tests.bench.feed", "--connections", str(SLOTS),
+            [PYTHON, "-m", "tests.bench.feed", "--connections", str(slots),
              "--instruments", str(instruments), "--packets", str(packets),
              "--frames", str(frames), "--per-second", str(pace)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -117,15 +120,15 @@ def write(stream: IO[str] | None, text: str) -> None:
 
 def service(
     servers: str, *, instruments: int, packets: int, frames: int, pace: float = 0,
-    tree: Path = ROOT,
+    tree: Path = ROOT, slots: int = SLOTS,
 ) -> dict[str, Any]:  # fmt: skip
     """Run `kite-connector run` against the feed; its cost between two looks at /proc."""
-    feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace)
+    feed = Feed(instruments=instruments, packets=packets, frames=frames, pace=pace, slots=slots)
     try:
-        with running_service(feed.url, servers, instruments, tree) as (pid, status):
+        with running_service(feed.url, servers, instruments, tree, slots) as (pid, status):
             feed.hear()
             # past the start: what is measured is steady state
-            wait_for(lambda: all(c["state"] == "connected" for c in status()["connections"]))
+            wait_for(lambda: connected(status()) == slots)
             before = status()["accounting"]["delivered"]
             cpu_from, from_ = cpu_seconds(pid), time.perf_counter()
             sent = feed.send()
@@ -150,15 +153,16 @@ def service(
 
 @contextlib.contextmanager
 def running_service(
-    url: str, servers: str, instruments: int, tree: Path = ROOT
+    url: str, servers: str, instruments: int, tree: Path = ROOT, slots: int = SLOTS
 ) -> Iterator[tuple[int, Any]]:
     """A service of a tree of the project, this one or an earlier commit's."""
     (port,) = free_ports(1)
-    tokens = [token for slot in range(SLOTS) for token in tokens_of(slot, instruments)]
+    tokens = [token for slot in range(slots) for token in tokens_of(slot, instruments)]
+    names = [f"bench{number}" for number in range(slots // SLOTS)]
     settings = {
         # nothing is asked of the REST API; an earlier commit does not know the setting, nor asks
         "feed": {"root": url} | ({"reconcile_orders": False} if tree == ROOT else {}),
-        "accounts": [{"api_key": "bench", "access_token": "bench"}],
+        "accounts": [{"name": name, "api_key": name, "access_token": "b"} for name in names],
         "instruments": [{"mode": "full", "instruments": tokens}],
         "kafka": {"bootstrap_servers": servers},
         "topics": {"create": False},
@@ -187,8 +191,13 @@ def running_service(
             process.wait(60)
 
 
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+def connected(status: dict[str, Any]) -> int:
+    """How many sockets a service has."""
+    return sum(one["state"] == "connected" for one in status["connections"])
+
+
+def wait_for(condition: Any, seconds: float = READY_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError):
             if condition():
@@ -257,5 +266,6 @@ def measured(
         "cpu_us": figures["cpu_seconds"] / figures["received"] * 1e6,
         "p50_us": ages[len(ages) // 2],
         "p99_us": ages[len(ages) * 99 // 100],
+        "quantiles_us": {share: ages[int(len(ages) * share)] for share in QUANTILES},
         "lost": figures.get("lost", 0),
     }

@@ -89,6 +89,8 @@ class Feed:
                     self.tokens.setdefault(connection, {}).update(dict.fromkeys(request["v"]))
                     if [len(tokens) for tokens in self.tokens.values()] == self.expected:
                         self.ready.set()
+        with self.lock:  # a slot that has moved to another replica has another socket
+            self.tokens.pop(connection, None)
 
     def frames(self, connection: ServerConnection, packets: int) -> list[bytearray]:
         """Frames that go through all the tokens of a socket, `packets` at a time."""
@@ -160,7 +162,8 @@ def main() -> None:
         def beat() -> None:
             while not started.wait(1):
                 for connection in list(feed.tokens):
-                    connection.send(HEARTBEAT)
+                    with contextlib.suppress(ConnectionClosed):
+                        connection.send(HEARTBEAT)
 
         heart = threading.Thread(target=beat)
         heart.start()
@@ -175,7 +178,8 @@ def main() -> None:
         say(sent=sent, seconds=time.perf_counter() - begun)
         while sys.stdin.readline():  # heartbeats until the subject has finished
             for connection in list(feed.tokens):
-                connection.send(HEARTBEAT)
+                with contextlib.suppress(ConnectionClosed):
+                    connection.send(HEARTBEAT)
 
 
 def say(**facts: object) -> None:

@@ -1,13 +1,18 @@
-"""What benchmarks are built on: an earlier tree runs its own code, a figure tells its aim."""
+"""What benchmarks are built on: an earlier tree runs its own code, figures tell and are drawn."""
 
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.bench.__main__ import missed_by, told
 from tests.bench.baseline import join_packages
+from tests.bench.plots import draw
+from tests.bench.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, chart, linear, logarithmic
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_a_package_in_another_folder_is_that_of_its_own_tree(tmp_path):
@@ -48,3 +53,37 @@ def test_a_figure_says_by_how_much_it_misses(figure, by):
     line = told({"name": "what", "unit": "µs", **figure})
     assert (f"missed by {by}" in line) == bool(by)
     assert ("to reach" in line) == ("reach" in figure)
+
+
+def test_plots_are_drawn_of_the_figures_that_there_are(tmp_path):
+    latency = {"name": "… Rust manager, p50", "packets": 1, "curve": {"0.5": 48, "0.999": 900}}
+    replicas = [{"name": f"{n}: CPU of all", "x": n, "value": 10.0 * n} for n in (1, 2)]
+
+    assert draw([latency, *replicas, {"name": "other", "value": 1}], tmp_path) == [
+        "bench-latency-1.svg", "bench-replicas-cpu.svg",
+    ]  # fmt: skip
+
+    for path in tmp_path.iterdir():
+        document = ElementTree.parse(path).getroot()
+        (ground,) = (one for one in document.iter(f"{SVG}rect"))
+        assert ground.get("class") == "ground"
+        assert "prefers-color-scheme:dark" in path.read_text()
+    words = [one.text for one in document.iter(f"{SVG}text")]
+    assert {"replicas", "% of a core", "1", "2"} <= set(words)
+
+
+def test_points_lie_where_the_axes_say():
+    x, y = logarithmic("x", [2, 900]), linear("y", [0.3, 9.0])
+    assert x.ticks == [1, 10, 100, 1000]
+    assert [x.place(at) for at in (1, 10, 1000)] == pytest.approx([0, 1 / 3, 1])
+    assert y.ticks == [0, 2.5, 5, 7.5, 10]
+    assert y.place(5.0) == 0.5
+
+    document = ElementTree.fromstring(chart("<title>", x, y, {"a & b": [(1, 0), (1000, 10)]}))
+    low, high = (
+        (float(one.get("cx", "")), float(one.get("cy", "")))
+        for one in document.iter(f"{SVG}circle")
+    )
+    assert low == (LEFT, HEIGHT - BOTTOM)
+    assert high == (WIDTH - RIGHT, TOP)
+    assert "a & b" in [one.text for one in document.iter(f"{SVG}text")]
