@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
 
 LOADS = [Load(1, 1000), Load(100, 100)]
-OURS, BEFORE = "service to produce()", "… at 899a1f6"
+OURS, BEFORE = "service to produce()", "… service at 899a1f6"
 LIBRARY, LIBRARY_BEFORE = "KiteTickerManager", "… KiteTickerManager at 899a1f6"
 RUST, OFFICIAL, OTHER = "… Rust manager", "… pykiteconnect pipeline", "… BENCH_PEER"
 RATIOS = {

@@ -34,6 +34,10 @@ READY_SECONDS = 60.0
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
+# the sockets are read faster than the broker takes records on the same cores: with room for 200 000
+# records alone a flood would go over the disk, which is another thing to measure
+ROOM = {"queue_max_messages": 1_500_000, "queue_max_mib": 1024}
+
 Figure = dict[str, Any]
 
 
@@ -153,18 +157,27 @@ def service(
 
 @contextlib.contextmanager
 def running_service(
-    url: str, servers: str, instruments: int, tree: Path = ROOT, slots: int = SLOTS
+    url: str,
+    servers: str,
+    instruments: int,
+    tree: Path = ROOT,
+    slots: int = SLOTS,
+    cluster: str | None = None,
 ) -> Iterator[tuple[int, Any]]:
-    """A service of a tree of the project, this one or an earlier commit's."""
+    """A service of a tree of the project, this one or an earlier commit's, in a cluster of its own.
+
+    That of the run before would have it wait for others that stream.
+    """
     (port,) = free_ports(1)
     tokens = [token for slot in range(slots) for token in tokens_of(slot, instruments)]
     names = [f"bench{number}" for number in range(slots // SLOTS)]
     settings = {
+        "name": cluster or f"bench-{port}",
         # nothing is asked of the REST API; an earlier commit does not know the setting, nor asks
         "feed": {"root": url} | ({"reconcile_orders": False} if tree == ROOT else {}),
         "accounts": [{"name": name, "api_key": name, "access_token": "b"} for name in names],
         "instruments": [{"mode": "full", "instruments": tokens}],
-        "kafka": {"bootstrap_servers": servers},
+        "kafka": {"bootstrap_servers": servers, **ROOM},
         "topics": {"create": False},
         "registry": {"url": "mock://bench"},
         "instrument_master": {"load": False},

@@ -114,7 +114,9 @@ def shared(servers: str, replicas: int) -> dict[str, float]:
         with contextlib.ExitStack() as stack:
             started = [
                 stack.enter_context(
-                    running_service(feed.url, servers, REPLICA_INSTRUMENTS, slots=REPLICA_SLOTS)
+                    running_service(
+                        feed.url, servers, REPLICA_INSTRUMENTS, slots=REPLICA_SLOTS, cluster="bench"
+                    )
                 )
                 for _ in range(replicas)
             ]

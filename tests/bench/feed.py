@@ -87,10 +87,15 @@ class Feed:
                     continue
                 with self.lock:
                     self.tokens.setdefault(connection, {}).update(dict.fromkeys(request["v"]))
-                    if [len(tokens) for tokens in self.tokens.values()] == self.expected:
-                        self.ready.set()
+                    self.look()
         with self.lock:  # a slot that has moved to another replica has another socket
             self.tokens.pop(connection, None)
+            self.look()
+
+    def look(self) -> None:
+        """See whether every socket has asked for its instruments."""
+        if [len(tokens) for tokens in self.tokens.values()] == self.expected:
+            self.ready.set()
 
     def frames(self, connection: ServerConnection, packets: int) -> list[bytearray]:
         """Frames that go through all the tokens of a socket, `packets` at a time."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 720, 360
-LEFT, RIGHT, TOP, BOTTOM = 70, 210, 44, 52
+LEFT, RIGHT, TOP, BOTTOM = 84, 210, 60, 52
 COLOURS = ("#0969da", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a")
 DARK_COLOURS = ("#58a6ff", "#ff7b72", "#56d364", "#e3b341", "#d2a8ff", "#8b949e")
 
@@ -55,7 +55,11 @@ def linear(label: str, values: Sequence[float]) -> Axis:
 
 
 def chart(title: str, x: Axis, y: Axis, series: dict[str, Points]) -> str:
-    """The document; its lines are named at the right, in the order of their last points."""
+    """The document; its lines are named at the right, in the order of their last points.
+
+    Where the only line has no name, there is no room for any.
+    """
+    width = WIDTH if any(series) else WIDTH - RIGHT + LEFT
     wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def across(value: float) -> float:
@@ -73,7 +77,7 @@ def chart(title: str, x: Axis, y: Axis, series: dict[str, Points]) -> str:
         parts.append(f'<path class="grid" d="M{across(tick)} {TOP}V{TOP + high}"/>')
         parts.append(text(across(tick), TOP + high + 18, name, "middle"))
     parts.append(text(LEFT + wide / 2, HEIGHT - 12, x.label, "middle"))
-    parts.append(text(14, TOP - 8, y.label, "left"))
+    parts.append(text(LEFT, TOP - 12, y.label, "left"))
     lowest = HEIGHT
     for place, (name, points) in sorted(
         enumerate(series.items()), key=lambda one: one[1][1][-1][1]
@@ -88,9 +92,10 @@ def chart(title: str, x: Axis, y: Axis, series: dict[str, Points]) -> str:
         lowest = min(down(points[-1][1]), lowest - 16)
         parts.append(text(LEFT + wide + 10, lowest + 4, name, f"left t{place}"))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">\n'
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
+        f'viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style()}</style>\n"
-        f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}" rx="6"/>\n'
+        f'<rect class="ground" width="{width}" height="{HEIGHT}" rx="6"/>\n'
         + "\n".join(parts)
         + "\n</svg>\n"
     )
