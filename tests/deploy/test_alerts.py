@@ -480,15 +480,13 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     ),
     "nothing was traded in a gap, and another one was mended after an hour": (
         healthy()
+        | {name_of(LACKING, reason=r): at(290, 0, 40) for r in ("no_candles", "some_minutes")}
         | {
-            name_of(LACKING, pod="kite-1", reason="no_candles"): at(290, 0, 40),
-            name_of(LACKING, pod="kite-1", reason="some_minutes"): at(290, 0, 40),
             name_of(GAPS_WAITING, pod="kite-1"): f"0x199 3x60 0x{LONG - 260}",
         },
         {259: set(), 295: set(), OPEN: set()},
     ),
-    # the one that begins to lead knows them too
-    "gaps wait and wait": (
+    "gaps wait and wait, also for the next leader": (
         healthy()
         | {
             name_of(GAPS_WAITING, pod="kite-0"): f"0x199 3x60 0x{LONG - 260}",
