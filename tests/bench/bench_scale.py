@@ -129,9 +129,10 @@ def shared(servers: str, replicas: int) -> dict[str, float]:
                 return [connected(status()) for _, status in started]
 
             feed.hear()
-            # slots move once more when the last ones have joined
-            wait_for(lambda: sum(had := sockets()) == REPLICA_SLOTS and min(had) > 0
-                     and max(had) - min(had) <= 1, PATIENCE_SECONDS)  # fmt: skip
+            # each has slots, not all of them as many; they may move once more
+            wait_for(
+                lambda: sum(had := sockets()) == REPLICA_SLOTS and min(had) > 0, PATIENCE_SECONDS
+            )
             time.sleep(SETTLE_SECONDS)
             before, cpu_from, from_ = counts("delivered"), cpu(pids), time.perf_counter()
             sent = feed.send()["sent"]
