@@ -36,7 +36,7 @@ from connector.files import read_bounded
 from connector.redaction import printable, printable_json
 
 if TYPE_CHECKING:
-    from connector.control.client import Change, ControlClient
+    from connector.control.client import Change
     from connector.control.commands import Command, CommandBase
     from connector.settings.models import Settings
 
@@ -117,7 +117,7 @@ def status(
     """
     with client(settings) as control:
         reply = control.status(timeout)
-        name, owners = _owners(control, settings)
+        name, owners = control.found(settings.name)
     if as_json:
         document = reply.model_dump(mode="json", exclude_none=True)
         if owners is not None:
@@ -130,14 +130,6 @@ def status(
         other = "" if name == settings.name else f", not {settings.name}"
         typer.echo(printable(f"cluster: {name}{other}" if owners else f"cluster: {NOBODY}{name}"))
     print_reply(reply, owners or {})
-
-
-def _owners(control: ControlClient, settings: Settings) -> tuple[str, dict[int | None, str] | None]:
-    """Return the cluster's name and who owns what; that of the only one where nobody has ours."""
-    owners = control.owners(settings.name)
-    if owners == {} and (running := control.clusters()) is not None and len(running) == 1:
-        return running[0], control.owners(running[0])
-    return settings.name, owners
 
 
 @_connected

@@ -16,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from connector.cli.ctl_shown import client
 from connector.cli.top import Look, live
 from connector.cluster.view import ClusterView, Seen
 from connector.errors import SettingProblem, SettingsError
@@ -99,8 +100,9 @@ def line_of(rows: Sequence[SlotRow], seen: Seen) -> str:
     owners = {row.owner for row in streaming}
     rate = sum(row.ticks_per_second for row in streaming)
     carried = sum(row.desired for row in rows)
+    replicas = "replica" if len(owners) == 1 else "replicas"
     words = (
-        f"{len(streaming)} of {len(rows)} slots stream, of {len(owners)} replicas, "
+        f"{len(streaming)} of {len(rows)} slots stream, of {len(owners)} {replicas}, "
         f"{carried:,} instruments, {rate:,.0f} ticks/s"
     )
     return "; ".join([words if rows else "no slot is known", *_problems(seen)])
@@ -156,6 +158,9 @@ async def watch(
         raise SettingsError(
             [SettingProblem("cluster.enabled", "without a cluster Kafka tells of no slot")]
         )
+    # blocks as long as brokers take to answer
+    name, _ = await asyncio.to_thread(client(settings).found, settings.name)
+    settings = settings.model_copy(update={"name": name})
     view = ClusterView(settings, TopicNames(settings.topics.prefix))
     end = SYSTEM_CLOCK.monotonic() + FIRST_SECONDS
 

@@ -213,6 +213,16 @@ class ControlClient:
                     owned[None] = name
         return owned
 
+    def found(self, name: str) -> tuple[str, dict[int | None, str] | None]:
+        """Return the name of the cluster that is meant, and its `owners`.
+
+        That is `name`, or the only cluster that runs where nobody runs under `name`.
+        """
+        owners = self.owners(name)
+        if owners == {} and (running := self.clusters()) is not None and len(running) == 1:
+            return running[0], self.owners(running[0])
+        return name, owners
+
     def clusters(self) -> list[str] | None:
         """The names of the clusters with this prefix that have members at this moment.
 

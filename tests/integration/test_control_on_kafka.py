@@ -280,6 +280,9 @@ async def test_the_broker_tells_who_owns_what(kafka, feed):
                     owners = await asyncio.to_thread(client.owners, kafka.name)
             assert all(owner.startswith(f"{kafka.name}-") for owner in owners.values())
             assert await asyncio.to_thread(client.clusters) == [kafka.name]
+            # and a name that nobody runs under is taken for the only one that somebody does
+            name, _ = await asyncio.to_thread(client.found, "nobody")
+            assert name == kafka.name
 
 
 async def test_an_api_key_is_added_and_removed(kafka, feed, steering):

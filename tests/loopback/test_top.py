@@ -64,7 +64,7 @@ async def test_where_no_replica_is_reached_kafka_tells_of_the_slots(capsys):
 
         async with asyncio.timeout(60):
             # its owner writes it once a second
-            while "3 of 3 slots stream, of 1 replicas, 5 instruments" not in await line():
+            while "3 of 3 slots stream, of 1 replica, 5 instruments" not in await line():
                 pass
 
 

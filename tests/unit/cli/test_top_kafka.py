@@ -65,7 +65,7 @@ def test_what_is_wrong_is_said_of_each_slot():
 
 def test_a_line_counts_what_streams_by_what_was_told_of_late():
     assert line_of(rows_of(SEEN, NOW_US), SEEN) == (
-        "1 of 5 slots stream, of 1 replicas, 14 instruments, 7 ticks/s"
+        "1 of 5 slots stream, of 1 replica, 14 instruments, 7 ticks/s"
     )
     silent = Seen(problems={"kafka": "no broker answers"})
     assert line_of([], silent) == "no slot is known; kafka: no broker answers"
