@@ -2,9 +2,12 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 600
@@ -100,3 +103,29 @@ def test_files_name_no(what, pattern):
             if re.search(pattern, line)
         ]
     assert not found, f"{what} is named:\n" + "\n".join(found)
+
+
+def locked_requirements():
+    """What each file of requirements/ is made of, as the Makefile's `lock` has it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    run = project["project"]["dependencies"]
+    return {
+        "run": run,
+        "dev": run + project["project"]["optional-dependencies"]["dev"],
+        "build": project["build-system"]["requires"],
+        **project["dependency-groups"],
+    }
+
+
+@pytest.mark.parametrize("name", sorted(locked_requirements()))
+def test_a_lock_has_what_is_asked_for(name):
+    # a floor that was raised since, or that two packages cannot agree on
+    lock = (ROOT / "requirements" / f"{name}.txt").read_text()
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", lock, re.MULTILINE))
+    for wanted in map(Requirement, locked_requirements()[name]):
+        assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), wanted
+
+
+def test_every_lock_is_made_of_something():
+    locks = {file.stem for file in tracked("requirements/*.txt")}
+    assert locks == locked_requirements().keys()
