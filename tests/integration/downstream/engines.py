@@ -66,7 +66,7 @@ def documented(page: str, words: str) -> list[str]:
 def user_folder(folder: Path) -> Path:
     """A folder with the examples; what is built and installed in it is kept for the next one."""
     shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns(*BUILT))
-    for project in ("flink", "kafka-streams", "spark", "consumers/java"):
+    for project in ("flink", "iceberg", "kafka-streams", "spark", "consumers/java"):
         out = BUILD / project
         out.mkdir(parents=True, exist_ok=True)
         (folder / "examples" / project / "build").symlink_to(out)
@@ -76,6 +76,7 @@ def user_folder(folder: Path) -> Path:
     (folder / "build").mkdir()
     for name in ("spark", "clickhouse", "frames"):
         (folder / f"build/{name}").symlink_to(BUILD / f"{name}-venv")
+    (folder / "build/iceberg-venv").symlink_to(BUILD / "iceberg-venv")
     return folder
 
 
