@@ -1,10 +1,10 @@
 """From `send()` in the feed to `produce()`, and to who reads a channel of `KiteTickerManager`.
 
 In turns in one run: this version, the connector at 899a1f6 (see baseline.py), the Rust manager
-where cargo is, pykiteconnect with fastavro and confluent-kafka, and with BENCH_PEER=PROGRAM any
-other one. That is called with the feed's address, the instruments of each of three sockets, the
-ticks to wait for and the packets of a frame, and prints one line of JSON: `received`,
-`cpu_seconds`, and `ages_us`, one for each frame, sorted.
+where cargo is, gokiteconnect where go is, pykiteconnect with fastavro and confluent-kafka, and with
+BENCH_PEER=PROGRAM any other one. That is called with the feed's address, the instruments of each of
+three sockets, the ticks to wait for and the packets of a frame, and prints one line of JSON:
+`received`, `cpu_seconds`, and `ages_us`, one for each frame, sorted.
 
 A figure is the best of the passes; ratios are of best to best.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from connector.embedded.broker import EmbeddedBroker
-from tests.bench import baseline, rust_peer
+from tests.bench import baseline, go_peer, rust_peer
 from tests.bench.bench_pipeline import Feed, bench_topics, measured, python
 from tests.bench.feed import SLOTS
 
@@ -60,13 +60,15 @@ class Row(NamedTuple):
 LOADS = [Load(1, 1000), Load(100, 100)]
 OURS, BEFORE = "service to produce()", "… service at 899a1f6"
 LIBRARY, LIBRARY_BEFORE = "KiteTickerManager", "… KiteTickerManager at 899a1f6"
-RUST, OFFICIAL, OTHER = "… Rust manager", "… pykiteconnect pipeline", "… BENCH_PEER"
+RUST, GO = "… Rust manager", "… gokiteconnect"
+OFFICIAL, OTHER = "… pykiteconnect pipeline", "… BENCH_PEER"
 RATIOS = {
     1: [
         Row(OURS, BEFORE, {}),
         Row(OURS, RUST, {"p50_us": 0.6, "p99_us": 1.0, "cpu_us": 1.0}),
         Row(LIBRARY, LIBRARY_BEFORE, {}),
         Row(LIBRARY, RUST, {"p50_us": 1.0}),
+        Row(LIBRARY, GO, {}),
         Row(LIBRARY, OTHER, {}),
     ],
     100: [
@@ -74,7 +76,8 @@ RATIOS = {
         Row(OURS, RUST, {"p50_us": 1.0, "p99_us": 1.0}),
         Row(LIBRARY, LIBRARY_BEFORE, {}),
         Row(LIBRARY, RUST, {}),
-        Row(LIBRARY, OTHER, {"p50_us": 1.0, "p99_us": 1.0}),
+        Row(LIBRARY, GO, {"p50_us": 1.0, "p99_us": 1.0}),
+        Row(LIBRARY, OTHER, {}),
     ],
 }
 UNITS = {"p50_us": "p50", "p99_us": "p99", "cpu_us": "CPU a tick"}
@@ -112,6 +115,8 @@ def contestants(servers: str, load: Load) -> dict[str, Callable[[], dict[str, An
         here[LIBRARY_BEFORE] = of(str(Path(__file__).with_name("library_subject.py")), before)
     if (manager := rust_peer.found()) is not None:
         here[RUST] = program(manager, rust=True)
+    if (ticker := go_peer.found()) is not None:
+        here[GO] = program(ticker)
     if load.packets == 1:
         here[OFFICIAL] = of("tests.bench.peer")
     if PEER:
