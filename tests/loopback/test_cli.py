@@ -187,8 +187,9 @@ async def test_trying_to_connect_says_what_was_found_in_its_exit_code_too(tmp_pa
         file = settings_file(tmp_path, around, accounts=[account])
         code, out, err = await ended("check-config", "--connect", "-c", file)
     assert code == 1
-    (failed,) = [line for line in out.splitlines() if line.startswith("FAIL")]
-    assert failed.startswith("FAIL  REST, main: ")
+    refused, not_tried = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert refused.startswith("FAIL  REST, main: ")
+    assert not_tried.startswith("FAIL  names: not tried, since")
     assert "of_yesterday" not in out + err
     assert "Traceback" not in err
 
