@@ -139,7 +139,9 @@ def view_of(name: str, rows: Sequence[SlotRow], seen: Seen) -> RenderableType:
 def _event(event: Mapping[str, Any]) -> str:
     time = datetime.fromtimestamp(event["time_ms"] / 1000, IST)
     kind = printable(event["type"]).replace("_", " ")
-    return f"{time:%H:%M:%S}  slot {event['slot']}  {kind}  {event['reason']}".rstrip()
+    times = event.get("times", 1)
+    more = f"  {times} times" if times > 1 else ""
+    return f"{time:%H:%M:%S}  slot {event['slot']}  {kind}  {event['reason']}".rstrip() + more
 
 
 def _problems(seen: Seen) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException, TopicPartition
 from pydantic_core import from_json
 
+from connector.cluster.event_log import EventLog
 from connector.cluster.frames import note_of
 from connector.cluster.layout import partitions
 from connector.control.commands import Status
@@ -46,7 +47,7 @@ from connector.settings.models import Settings
 IDLE_SECONDS: Final = 60.0
 """The reading ends so long after the last look."""
 MAX_EVENTS: Final = 1000
-"""So many of the newest events are kept."""
+"""So many rows of events are kept; of a slot's tries that fail alike one row."""
 MAX_LOSSES: Final = 1000
 """So many of the newest gaps, drops and backfills are kept, which may be older than the events."""
 MAX_COMMANDS: Final = 100
@@ -79,7 +80,8 @@ class Seen:
     """Newest first, as the schema of `kite.events` names them; empty also where it may not."""
     losses: Sequence[Mapping[str, Any]] = ()
     losses_since_ms: int | None = None
-    """The time of the oldest event that was read, where there were more before."""
+    """What was lost from this time on is known: since the oldest event that was read, and the
+    newest loss that was forgotten. None where no event was read."""
     commands: Sequence[Mapping[str, Any]] = ()
     """Newest first, each with its reply."""
     watchlists: Sequence[Mapping[str, Any]] = ()
@@ -212,9 +214,8 @@ class Notebook:
         self._halts: dict[int, Halted] = {}
         self._rules: dict[str, HeldRule] = {}
         self._revision = 0
-        self._events: deque[Mapping[str, Any]] = deque(maxlen=MAX_EVENTS)
-        self._losses: deque[Mapping[str, Any]] = deque(maxlen=MAX_LOSSES)
-        self._events_cut = False
+        self._events = EventLog(MAX_EVENTS)
+        self._losses = EventLog(MAX_LOSSES)
         self._oldest_ms: int | None = None
         self._commands: deque[dict[str, Any]] = deque(maxlen=MAX_COMMANDS)
         self._replies: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
@@ -233,7 +234,6 @@ class Notebook:
         places: list[TopicPartition] = []
         if topics.events not in self.problems:
             for end in reader.ends(topics.events):
-                self._events_cut |= end.offset > EVENTS_BACK
                 offset = max(0, end.offset - EVENTS_BACK)
                 places.append(TopicPartition(topics.events, end.partition, offset))
         if not self.slots_told:
@@ -285,8 +285,8 @@ class Notebook:
         return Seen(
             loaded=self.loaded,
             problems=dict(self.problems),
-            events=sorted(self._events, key=_time_ms, reverse=True),
-            losses=sorted(self._losses, key=_time_ms, reverse=True),
+            events=self._events.rows(),
+            losses=self._losses.rows(),
             losses_since_ms=self._losses_since_ms(),
             commands=[
                 {**command, "reply": self._replies.get(command["id"])}
@@ -309,11 +309,10 @@ class Notebook:
         )
 
     def _losses_since_ms(self) -> int | None:
-        """Return since when all losses are here; None where none was left out."""
-        begins = [self._oldest_ms] if self._events_cut and self._oldest_ms is not None else []
-        if len(self._losses) == MAX_LOSSES:
-            begins.append(min(map(_time_ms, self._losses)))
-        return max(begins, default=None)
+        """Return since when all losses are here; None where no event was read."""
+        if self._oldest_ms is None or self._losses.forgotten_ms is None:
+            return self._oldest_ms
+        return max(self._oldest_ms, self._losses.forgotten_ms + 1)
 
     def _shown_rule(self, claimant: str) -> dict[str, str]:
         """Say what a rule claims, and what is wrong with it; nothing where it is none."""
@@ -389,9 +388,9 @@ class Notebook:
         event = self._decoder.decode(self._topics.events, value).value
         shown = shown_event(event)
         if shown["type"] != "count":  # one a slot and minute, for whoever proves completeness
-            self._events.append(shown)
+            self._events.add(shown)
         if shown["type"] in _LOSSES:
-            self._losses.append(shown)
+            self._losses.add(shown)
         if self._oldest_ms is None or shown["time_ms"] < self._oldest_ms:
             self._oldest_ms = shown["time_ms"]
 
@@ -460,10 +459,6 @@ def _shown_reply(data: bytes) -> Mapping[str, Any]:
 
 def _text(text: object) -> str:
     return printable(cut(str(text), _TEXT))
-
-
-def _time_ms(event: Mapping[str, Any]) -> int:
-    return int(event["time_ms"])
 
 
 def _milliseconds(time: Any) -> int | None:

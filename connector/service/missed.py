@@ -14,6 +14,7 @@ TOLD_BY: Final = frozenset(
 )
 """The types of the events that say it."""
 SHOWN_DROPS: Final = 20
+SHOWN_GAPS: Final = 20
 _MINUTE_MS: Final = 60_000
 _Minutes = tuple[int, int]
 
@@ -26,7 +27,7 @@ def missed(
     Args:
         events: newest first, others among them too.
         since_ms: what ended before is not counted, UTC milliseconds.
-        complete_from_ms: older events are not known; None: all are.
+        complete_from_ms: older events are not known; None: none is.
     """
     gaps: list[dict[str, Any]] = []
     starts: dict[int, int] = defaultdict(int)
@@ -40,7 +41,7 @@ def missed(
             starts[slot] += 1
         elif event["type"] == EventType.GAP:
             seconds = max(0, to_ms - from_ms) / 1000
-            gaps.append({"slot": slot, "from_ms": from_ms, "seconds": seconds})
+            gaps.append({"slot": slot, "from_ms": from_ms, "to_ms": to_ms, "seconds": seconds})
         elif event["type"] == EventType.DROPPED:
             # each slot has one of its own for the same loss
             loss = (event["reason"], from_ms, event["to_ms"])
@@ -52,10 +53,11 @@ def missed(
         if from_ms is not None:
             times.append((slot, from_ms, to_ms))
     return {
-        "since_ms": max(since_ms, complete_from_ms or since_ms),
+        "since_ms": None if complete_from_ms is None else max(since_ms, complete_from_ms),
         "gaps": len(gaps),
         "gap_seconds": round(sum(gap["seconds"] for gap in gaps), 1),
         "longest": max(gaps, key=lambda gap: gap["seconds"], default=None),
+        "newest_gaps": gaps[:SHOWN_GAPS],
         "gaps_without_beginning": sum(starts.values()),
         "drops": list(drops.values())[:SHOWN_DROPS],
         "slots": _of_each(gaps, times, Backfilled(events)),

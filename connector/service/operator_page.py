@@ -27,7 +27,7 @@ from connector.cluster.view import ClusterView, Seen
 from connector.control.records import Subscription
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock, midnight_ms
 from connector.kite.web.http_server import Answer, Connection, Request, Stream
-from connector.kite.wire.models import ConnectionEvent, Exchange
+from connector.kite.wire.models import Exchange
 from connector.redaction import printable
 from connector.service import page_files
 from connector.service.inspector import Facts, Inspector, find, members, reasons
@@ -264,7 +264,10 @@ class OperatorPage:
         """Return what changes now and then: events, losses, commands and watchlists."""
         since_ms = midnight_ms(self._clock.time_us())
         events = seen.events or self._own_events()
-        lost = seen.losses if seen.events else events
+        if seen.events:
+            lost, known_ms = seen.losses, seen.losses_since_ms
+        else:
+            lost, known_ms = events, min((one["first_ms"] for one in events), default=None)
         watchlists, count = seen.watchlists, seen.watchlist_count
         if not self._settings.cluster.enabled:
             watchlists = [_watchlist(SETTINGS_WATCHLIST, self._subscriptions(seen))]
@@ -277,7 +280,7 @@ class OperatorPage:
             "events": events[:SHOWN_EVENTS],
             "events_of_all": bool(seen.events),
             "losses": {
-                **missed(lost, since_ms, seen.losses_since_ms),
+                **missed(lost, since_ms, known_ms),
                 "backfill": self._settings.topics.backfill,
             },
             "commands": seen.commands[:SHOWN_COMMANDS],
@@ -285,12 +288,11 @@ class OperatorPage:
             "watchlist_count": count,
         }
 
-    def _own_events(self) -> list[dict[str, Any]]:
+    def _own_events(self) -> Sequence[Mapping[str, Any]]:
         running = self._progress.running
         if running is None:
             return []
-        recent = reversed(running.pipeline.recent_events)
-        return [own_event(event, account) for event, account in recent]
+        return running.pipeline.recent_events.rows()
 
     def _slots(
         self, connections: Sequence[ConnectionStatus], seen: Seen, now_us: int
@@ -445,20 +447,6 @@ class OperatorPage:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time_us() / 1e6, IST)
-
-
-def own_event(event: ConnectionEvent, account: str) -> dict[str, Any]:
-    """Return an event of this process as the page shows it."""
-    return {
-        "time_ms": event.time_ms,
-        "type": event.type.value,
-        "slot": event.slot,
-        "account": account,
-        "reason": _printable(event.reason[:200]),
-        "from_ms": event.gap_from_ms,
-        "to_ms": event.gap_to_ms,
-        "instruments": event.instruments,
-    }
 
 
 def _watchlist(name: str, subscriptions: Mapping[int, Subscription]) -> dict[str, Any]:

@@ -7,11 +7,12 @@ and the producer spools what that has no room for.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import structlog
 
+from connector.cluster.event_log import EventLog, own_event
 from connector.codec import Twin
 from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.isolating import IsolatingProducer
@@ -100,8 +101,8 @@ class Pipeline:
         self.texts = 0
         """Text frames that cannot be read, each a dead letter."""
         self.events = 0
-        self.recent_events: deque[tuple[ConnectionEvent, str]] = deque(maxlen=RECENT_EVENTS)
-        """The newest events, each with the account's name."""
+        self.recent_events = EventLog(RECENT_EVENTS)
+        """The newest events, as the page shows them."""
         self.instruments = 0
         """Records of the instrument master, tombstones too."""
         self.candles = 0
@@ -215,7 +216,7 @@ class Pipeline:
     def take_event(self, event: ConnectionEvent, account: str) -> None:
         """Write an event: an edge in the life of a connection."""
         if event.type is not EventType.COUNT:  # one a minute would push all others out
-            self.recent_events.append((event, account))
+            self.recent_events.add(own_event(event, account))
         value = self.encoder.event(event, account=account)
         self.events += 1
         self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from connector.cluster.event_log import EventLog, own_event
 from connector.control.client import ControlClient, new_id
 from connector.control.commands import COMMAND
 from connector.control.records import Halt, Halted, Subscription
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode
 from connector.service.http import StatusServer
-from connector.service.operator_page import WAIT_SECONDS, OperatorPage, own_event
+from connector.service.operator_page import WAIT_SECONDS, OperatorPage
 from connector.service.readiness import Progress
 from connector.service.status import ConnectionStatus, UnservedInstrument
 from connector.settings.models import Settings
@@ -223,6 +224,43 @@ async def test_what_is_missing_now_is_told_apart_from_what_was_missed_before(pag
                                           last_frame_age_seconds=0.1), rest))  # fmt: skip
         await opened.wait_for_selector("#lost dd:text-is('nothing')")
         assert len(await texts(opened, "#lost-slots li")) == 1
+
+
+async def test_a_gap_that_runs_is_counted_beside_those_that_ended_and_each_has_a_row(page):
+    down = ConnectionStatus(1, "main", "backing_off", last_frame_age_seconds=131.0, trouble="no")
+    well = ConnectionStatus(0, "main", "connected", last_frame_age_seconds=0.5)
+    rest = ConnectionStatus(2, "main", "connected", last_frame_age_seconds=0.5)
+    now_ms = int(time.time() * 1000)
+    tries = EventLog(10)
+    for number in range(400):
+        for kind in (EventType.CONNECTING, EventType.BACKING_OFF):
+            reason = "" if kind is EventType.CONNECTING else "refused"
+            event = ConnectionEvent(kind, 1, now_ms - 4000 + number, reason=reason)
+            tries.add(own_event(event, "main"))
+    gap = own_event(
+        ConnectionEvent(EventType.GAP, 0, now_ms, gap_from_ms=now_ms - 200, gap_to_ms=now_ms),
+        "main",
+    )
+    async with shown(connections=(well, down, rest)) as (source, view, _, url):
+        view.seen.losses, view.seen.losses_since_ms = [gap], now_ms - 4000
+        view.seen.events = [*tries.rows(), gap]
+        opened = await page(url)
+        await opened.wait_for_selector("#lost dd:text-is('0.2 s, and 2 min 11 s still running')")
+        assert (await opened.text_content("#lost-since")).startswith("known since ")
+        rows = [await texts(opened, f"#gaps tr:nth-child({number}) td") for number in (1, 2)]
+        assert [(row[0], row[2] == "still running", row[3]) for row in rows] == [
+            ("1", True, "2 min 11 s"), ("0", False, "0.2 s"),
+        ]  # fmt: skip
+        assert await opened.locator("#lost dd:text-is('2 min 11 s, slot 1, still running')").count()
+        await opened.wait_for_selector("#events tr:has-text('refused, 400 times')")
+        assert await opened.locator("#events tr:has-text('400 times'):has-text('to now')").count()
+        await opened.locator("#events-slot").select_option("2")
+        await opened.wait_for_selector("#events-none:text-is('no events of slot 2 are known')")
+        # it ends: what ran is no figure of its own any more
+        source["status"] = service_status(connections=(well, replace(down, state="connected",
+                                          last_frame_age_seconds=0.1), rest))  # fmt: skip
+        await opened.wait_for_selector("#lost dd:text-is('0.2 s')")
+        assert await opened.locator("#gaps tr").count() == 1
 
 
 @pytest.mark.parametrize("rest_seconds", [0.5, 2.5])

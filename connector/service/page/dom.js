@@ -47,11 +47,11 @@ export function lines(parent, values) {
   fill(parent, values, () => make("li"), (li, value) => plain(li, value));
 }
 
-// A list of [label, value, level] as dt and dd.
+// A list of [label, value, level, explanation] as dt and dd.
 export function pairs(parent, values) {
-  fill(parent, values.flatMap(([label, value, mark]) => [["dt", label], ["dd", value, mark]]),
+  fill(parent, values.flatMap(([label, value, mark, why]) => [["dt", label, null, why], ["dd", value, mark, why]]),
     () => make(parent.childElementCount % 2 ? "dd" : "dt"),
-    (node, [, value, mark]) => { text(node, value); level(node, mark); });
+    (node, [, value, mark, why = ""]) => { text(node, value); level(node, mark); if (node.title !== why) node.title = why; });
 }
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });

@@ -190,6 +190,35 @@ def test_gaps_and_drops_are_kept_beside_the_events(notes):
     assert loss["account"] == "main"
 
 
+def test_an_outage_pushes_out_neither_its_beginning_nor_other_slots(notes):
+    happened(notes, EventType.CONNECTED, 1)
+    happened(notes, EventType.DISCONNECTED, 2, slot=1, reason="feed gone")
+    for time_ms in range(3, MAX_EVENTS * 2, 2):
+        happened(notes, EventType.CONNECTING, time_ms, slot=1)
+        happened(notes, EventType.BACKING_OFF, time_ms + 1, slot=1, reason="refused")
+    assert [(row["slot"], row["type"], row["times"]) for row in notes.seen().events] == [
+        (1, "backing_off", MAX_EVENTS - 1), (1, "connecting", 1), (1, "disconnected", 1),
+        (0, "connected", 1),
+    ]  # fmt: skip
+
+
+def test_gaps_of_one_slot_push_out_only_its_own(notes):
+    happened(notes, EventType.GAP, 1, gap_from_ms=0, gap_to_ms=1, slot=2)
+    for number in range(MAX_LOSSES + 1):
+        happened(notes, EventType.GAP, number + 2, gap_from_ms=0, gap_to_ms=1)
+    seen = notes.seen()
+    assert len(seen.losses) == MAX_LOSSES
+    assert seen.losses[-1]["slot"] == 2
+    # what is said to be known is so of all slots
+    assert seen.losses_since_ms == 4
+
+
+def test_losses_are_known_since_the_oldest_event(notes):
+    assert notes.seen().losses_since_ms is None
+    happened(notes, EventType.CONNECTED, 5)
+    assert notes.seen().losses_since_ms == 5
+
+
 def test_counts_of_ticks_are_no_news(notes):
     count = TickCount(1, 2, False, {})
     happened(notes, EventType.COUNT, 7000, session_id=1, count=count)

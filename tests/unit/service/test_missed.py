@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.cluster.event_log import own_event
 from connector.kite.wire.candles import MINUTE_MS, Gap
 from connector.kite.wire.models import ConnectionEvent, EventType
-from connector.service.missed import SHOWN_DROPS, Backfilled, missed
-from connector.service.operator_page import own_event
+from connector.service.missed import SHOWN_DROPS, SHOWN_GAPS, Backfilled, missed
 
 
 def event(kind, time_ms, slot=0, **fields):
@@ -28,7 +28,8 @@ def test_losses_are_counted_once_and_since_a_time():
         complete_from_ms=5000,
     )
     assert (told["gaps"], told["gap_seconds"], told["gaps_without_beginning"]) == (2, 2.5, 1)
-    assert told["longest"] == {"slot": 1, "from_ms": 6000, "seconds": 2.0}
+    assert told["longest"] == {"slot": 1, "from_ms": 6000, "to_ms": 8000, "seconds": 2.0}
+    assert [(gap["slot"], gap["to_ms"]) for gap in told["newest_gaps"]] == [(1, 8000), (2, 7000)]
     assert [drop["reason"] for drop in told["drops"]] == ["spool_full: 7"]
     assert told["since_ms"] == 5000
 
@@ -59,6 +60,21 @@ def test_each_slot_has_its_own_and_what_was_fetched_of_it():
 def test_a_few_losses_are_named():
     many = [event(EventType.DROPPED, number, reason=str(number)) for number in range(100)]
     assert len(missed(many, 0, None)["drops"]) == SHOWN_DROPS
+
+
+def test_the_newest_gaps_are_named_and_all_are_counted():
+    many = [event(EventType.GAP, 100 - ms, gap_from_ms=ms, gap_to_ms=100) for ms in range(100)]
+    told = missed(many, 0, 0)
+    assert told["newest_gaps"] == [
+        {"slot": 0, "from_ms": ms, "to_ms": 100, "seconds": (100 - ms) / 1000}
+        for ms in range(SHOWN_GAPS)
+    ]
+    assert told["gaps"] == 100
+
+
+def test_where_nothing_was_read_nothing_is_promised():
+    assert missed([], 1000, None)["since_ms"] is None
+    assert missed([], 1000, 500)["since_ms"] == 1000
 
 
 TIMES = st.tuples(st.integers(0, 40), st.integers(0, 20)).map(

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from connector.cluster.event_log import own_event
 from connector.cluster.view import Seen
 from connector.control.records import Halt, Halted, Subscription
 from connector.kite.web.http_server import Answer, Request, Stream
@@ -18,7 +19,6 @@ from connector.service.operator_page import (
     SHOWN_UNSERVED,
     SNAPSHOT_SECONDS,
     OperatorPage,
-    own_event,
 )
 from connector.service.readiness import Progress
 from connector.service.status import ConnectionStatus, UnservedInstrument

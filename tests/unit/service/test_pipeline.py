@@ -317,7 +317,7 @@ def test_the_newest_events_are_kept(kite):
     for number in range(RECENT_EVENTS + 1):
         kite.take_event(ConnectionEvent(EventType.CONNECTED, number, 1), "main")
     assert len(kite.recent_events) == RECENT_EVENTS
-    assert kite.recent_events[-1][0].slot == RECENT_EVENTS
+    assert kite.recent_events.rows()[0]["slot"] == RECENT_EVENTS
 
 
 class Counting(PlainEncoder):

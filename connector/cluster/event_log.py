@@ -1,0 +1,127 @@
+"""The newest events, within a bound that no slot and no kind of event takes for itself. Pure.
+
+A slot whose tries fail tells of each of them: of a run of tries that fail alike one row is kept,
+with how many they were and since when. Where there is no room, a row of the slot and kind that has
+most of them makes room, so that what floods pushes out only its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.redaction import cut, printable
+
+MAX_REASON_CHARS: Final = 200
+_FAILED: Final = frozenset(
+    {
+        EventType.DISCONNECTED.value,
+        EventType.BACKING_OFF.value,
+        EventType.WAITING_FOR_TOKEN.value,
+        EventType.WAITING_FOR_SLOT.value,
+    }
+)
+_Row = Mapping[str, Any]
+_Group = tuple[int, str]
+
+
+@dataclass(slots=True)
+class _Run:
+    """Tries of a slot that failed alike; `again` while a further one is under way."""
+
+    kind: str
+    reason: str
+    again: bool = False
+
+
+class EventLog:
+    """Keeps so many events, each a row as the page shows it.
+
+    Args:
+        limit: so many rows are kept.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._groups: dict[_Group, deque[tuple[int, _Row]]] = {}
+        self._runs: dict[int, _Run] = {}
+        self._count = self._added = 0
+        self.forgotten_ms: int | None = None
+        """The time of the newest event that was pushed out; None where none was."""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, row: _Row) -> None:
+        """Keep an event; those of a slot come in the order of their time.
+
+        Args:
+            row: with `slot`, `type`, `reason` and `time_ms`, UTC milliseconds; is kept with
+                `times`, how many events it stands for, and `first_ms`, the time of the first.
+        """
+        slot, kind, time_ms = row["slot"], row["type"], row["time_ms"]
+        self._added += 1
+        run = self._runs.get(slot)
+        if kind == EventType.CONNECTING:
+            if run is not None:
+                run.again = True
+        elif kind not in _FAILED:
+            self._runs.pop(slot, None)
+        elif run is not None and (run.kind, run.reason) == (kind, row["reason"]):
+            if run.again:
+                self._take(slot, EventType.CONNECTING.value, newest=True)
+                run.again = False
+            _, before = self._groups[slot, kind].pop()
+            kept = {**before, "times": before["times"] + 1}
+            kept["time_ms"] = max(time_ms, before["time_ms"])
+            self._groups[slot, kind].append((self._added, kept))
+            return
+        else:
+            self._runs[slot] = _Run(kind, row["reason"])
+        group = self._groups.setdefault((slot, kind), deque())
+        group.append((self._added, {**row, "times": 1, "first_ms": time_ms}))
+        self._count += 1
+        if self._count > self._limit:
+            self._make_room()
+
+    def rows(self) -> list[_Row]:
+        """Return all rows, newest first."""
+        kept = [one for group in self._groups.values() for one in group]
+        kept.sort(key=lambda one: (one[1]["time_ms"], one[0]), reverse=True)
+        return [row for _, row in kept]
+
+    def _make_room(self) -> None:
+        groups = self._groups
+        slot, kind = max(groups, key=lambda one: (len(groups[one]), -groups[one][0][0]))
+        row = self._take(slot, kind)
+        self.forgotten_ms = max(row["time_ms"], self.forgotten_ms or 0)
+
+    def _take(self, slot: int, kind: str, *, newest: bool = False) -> _Row:
+        group = self._groups[slot, kind]
+        _, row = group.pop() if newest else group.popleft()
+        self._count -= 1
+        if not group:
+            del self._groups[slot, kind]
+            run = self._runs.get(slot)
+            if run is not None and kind == run.kind:
+                del self._runs[slot]
+            elif run is not None and kind == EventType.CONNECTING:
+                run.again = False
+        return row
+
+
+def own_event(event: ConnectionEvent, account: str) -> dict[str, Any]:
+    """Return an event of this process as the page shows it."""
+    return {
+        "time_ms": event.time_ms,
+        "type": event.type.value,
+        "slot": event.slot,
+        "account": account,
+        "reason": printable(cut(event.reason, MAX_REASON_CHARS)),
+        "from_ms": event.gap_from_ms,
+        "to_ms": event.gap_to_ms,
+        "instruments": event.instruments,
+    }
