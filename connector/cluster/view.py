@@ -59,6 +59,7 @@ EVENTS_BACK: Final = 5000
 SHOWN_REFUSALS: Final = 5
 """So many refused instruments and errors of a reply are shown."""
 _TEXT: Final = 200
+_WATCHLISTS_OF_COMMAND: Final = 20
 _RETRY_SECONDS: Final = 5.0
 _OWNERS_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.25
@@ -382,6 +383,7 @@ class Notebook:
         else:
             shown = {"id": command.id, "type": command.type, "detail": described(command)}
             shown |= {"dry_run": command.dry_run, "by": command.by}
+            shown["watchlists"] = watchlists_of(command)
         self._commands.append({"time_ms": time_ms, **shown})
 
     def _event(self, value: bytes | None) -> None:
@@ -393,6 +395,12 @@ class Notebook:
             self._losses.add(shown)
         if self._oldest_ms is None or shown["time_ms"] < self._oldest_ms:
             self._oldest_ms = shown["time_ms"]
+
+
+def watchlists_of(command: Any) -> list[str]:
+    """Return the watchlists that a command is about: few, though a sequence may name many."""
+    named = [getattr(one, "watchlist", None) for one in (command, *getattr(command, "steps", ()))]
+    return sorted({name for name in named if name is not None})[:_WATCHLISTS_OF_COMMAND]
 
 
 def described(command: Any) -> str:

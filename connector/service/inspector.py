@@ -7,7 +7,7 @@ once nobody has looked for some seconds. What is wrong is worked out from what i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -242,30 +242,32 @@ class Facts:
     """The age of the newest packet that was seen, while it is watched."""
     watched_seconds: float = 0.0
     broker_reachable: bool = True
+    exchange_ticks: bool = False
+    """Whether this process has received ticks of its exchange in the last seconds."""
 
 
 def reasons(facts: Facts) -> list[str]:
-    """Explain why an instrument has no ticks, the most decisive first; empty where it has."""
-    found = []
-    subscription, exchange = facts.subscription, facts.exchange
+    """Explain why an instrument has no ticks; empty where it has.
+
+    The first is the cause, as far as it is known. What would stand in the way too, were the first
+    one mended, comes after it, and is called that.
+    """
+    subscription = facts.subscription
     if subscription is None:
-        found.append("No watchlist claims it: nobody has subscribed it.")
+        found = ["No watchlist claims it: nobody has subscribed it."]
         if facts.list_loaded and not facts.listed:
             found.append("Today's list of instruments does not have it.")
         return found
+    found = _of_the_slot(facts, subscription.slot)
     if facts.list_loaded and not facts.listed:
         found.append("Today's list of instruments does not have it: expired, or renamed.")
     if subscription.expiry is not None and subscription.expiry < facts.now.astimezone(IST).date():
         found.append(f"Its last trading day was {subscription.expiry}.")
-    if facts.slot_state is None:
-        found.append(f"Nobody has told how slot {subscription.slot} is: it may have no owner.")
-    elif facts.slot_state != "connected":
-        words = facts.slot_state.replace("_", " ")
-        found.append(f"Slot {subscription.slot} is {words}. {facts.slot_trouble}".strip())
-    elif facts.slot_trouble:
-        found.append(f"Slot {subscription.slot}: {facts.slot_trouble}")
-    if exchange is not None and not market_open(exchange, facts.now):
-        found.append(f"{exchange.name} does not trade at this time.")
+    exchange = facts.exchange
+    closed = exchange is not None and not market_open(exchange, facts.now)
+    if exchange is not None and closed and not facts.exchange_ticks:
+        besides = f"Besides, {exchange.name} does not trade at this time: few ticks would come."
+        found.append(besides if found else f"{exchange.name} does not trade at this time.")
     if facts.silent:
         found.append(
             "It has sent no packet on the present socket, although it was asked for: Kite does not "
@@ -277,6 +279,49 @@ def reasons(facts: Facts) -> list[str]:
     if not facts.broker_reachable:
         found.append("Kafka is not reachable: its ticks wait on this process's disk.")
     return found
+
+
+def remarks(facts: Facts) -> list[str]:
+    """Say what looks like a reason, and is none."""
+    exchange = facts.exchange
+    if exchange is None or not facts.exchange_ticks or market_open(exchange, facts.now):
+        return []
+    name = exchange.name
+    return [f"By the calendar {name} is closed at this time, yet ticks of it came just now."]
+
+
+def _of_the_slot(facts: Facts, slot: int) -> list[str]:
+    if facts.slot_state is None:
+        return [f"Nobody has told how slot {slot} is: it may have no owner."]
+    if facts.slot_state != "connected":
+        words = facts.slot_state.replace("_", " ")
+        return [f"Slot {slot} is {words}. {facts.slot_trouble}".strip()]
+    return [f"Slot {slot}: {facts.slot_trouble}"] if facts.slot_trouble else []
+
+
+def changed_by(
+    subscription: Subscription, commands: Iterable[Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Return which command brought a subscription to what it is; None where none is known.
+
+    Args:
+        subscription: has the revision of its last change.
+        commands: newest first, each with its reply, as `connector.cluster.view` tells them.
+    """
+    found = None
+    for command in commands:
+        reply = command.get("reply")
+        if (
+            reply is not None
+            and not command.get("dry_run")
+            and (reply["status"], reply["revision"]) == ("APPLIED", subscription.revision)
+            and not subscription.claims.keys().isdisjoint(command.get("watchlists", ()))
+        ):
+            # one that changes nothing leaves the revision as it was: the first has made it
+            found = command
+    if found is None:
+        return None
+    return {name: found.get(name) for name in ("type", "by", "time_ms")}
 
 
 def _shown(packet: bytes) -> dict[str, Any] | None:

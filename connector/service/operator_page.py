@@ -30,7 +30,15 @@ from connector.kite.web.http_server import Answer, Connection, Request, Stream
 from connector.kite.wire.models import Exchange
 from connector.redaction import printable
 from connector.service import page_files
-from connector.service.inspector import Facts, Inspector, find, members, reasons
+from connector.service.inspector import (
+    Facts,
+    Inspector,
+    changed_by,
+    find,
+    members,
+    reasons,
+    remarks,
+)
 from connector.service.missed import missed
 from connector.service.operator_commands import PATH, OperatorCommands
 from connector.service.readiness import Progress
@@ -407,6 +415,7 @@ class OperatorPage:
                 "mode": subscription.mode.value,
                 "claims": {name: mode.value for name, mode in subscription.claims.items()},
                 "revision": subscription.revision,
+                "changed_by": _printed(changed_by(subscription, seen.commands)),
                 "slot": subscription.slot,
                 "owner": slot.get("owner"),
                 "here": bool(slot.get("here")),
@@ -415,22 +424,26 @@ class OperatorPage:
                 looked = self._inspector.look(running.pipeline, token, subscription.slot)
                 document |= looked
         silent = None if subscription is None else self._owner.silent_tokens(subscription.slot)
-        document["reasons"] = reasons(
-            Facts(
-                subscription,
-                listed=names.symbol(token) is not None,
-                list_loaded=len(names) > 0,
-                exchange=exchange,
-                now=self._now(),
-                slot_state=slot.get("state"),
-                slot_trouble=slot.get("trouble") or "",
-                here=bool(slot.get("here")),
-                silent=None if silent is None else token in silent,
-                age_seconds=looked.get("age_seconds"),
-                watched_seconds=looked.get("watched_seconds", 0.0),
-                broker_reachable=status.producer.broker_reachable,
-            )
+        facts = Facts(
+            subscription,
+            listed=names.symbol(token) is not None,
+            list_loaded=len(names) > 0,
+            exchange=exchange,
+            now=self._now(),
+            slot_state=slot.get("state"),
+            slot_trouble=slot.get("trouble") or "",
+            here=bool(slot.get("here")),
+            silent=None if silent is None else token in silent,
+            age_seconds=looked.get("age_seconds"),
+            watched_seconds=looked.get("watched_seconds", 0.0),
+            broker_reachable=status.producer.broker_reachable,
+            exchange_ticks=any(
+                one.ticks_per_second > 0
+                for one in status.exchanges
+                if exchange is not None and one.exchange == exchange.name
+            ),
         )
+        document |= {"reasons": reasons(facts), "remarks": remarks(facts)}
         document["loaded"] = seen.loaded or not self._settings.cluster.enabled
         return _json(200, document)
 
@@ -485,6 +498,10 @@ def _exchange(token: int) -> Exchange | None:
 
 def _printable(text: Any) -> str | None:
     return None if text is None else printable(str(text))
+
+
+def _printed(command: dict[str, Any] | None) -> dict[str, Any] | None:
+    return command and {**command, "by": _printable(command["by"])}
 
 
 def _event(name: str, document: Any) -> bytes:

@@ -292,6 +292,51 @@ async def test_enter_chooses_what_was_written_and_not_what_was_found_before(page
         await opened.wait_for_selector("#instrument-name:text-is('NSE:X099')")
 
 
+async def test_a_card_that_is_not_what_is_searched_is_marked_with_its_name(page):
+    async with shown() as (_, view, _, url):
+        view.seen.subscriptions = WATCHED
+        view.seen.commands = [
+            {"time_ms": 1, "id": "c", "type": "subscribe", "detail": "", "dry_run": False,
+             "by": "priya", "watchlists": ["algo"],
+             "reply": {"status": "APPLIED", "revision": 4, "accepted": 1, "refused": 0,
+                       "reasons": []}}
+        ]  # fmt: skip
+        opened = await page(url)
+        await opened.keyboard.press("/")
+        await opened.keyboard.type("X001")
+        await opened.keyboard.press("Enter")
+        await opened.wait_for_selector("#instrument-name:text-is('NSE:X001')")
+        assert await opened.text_content("#outdated") == ""
+        assert "by priya, " in await opened.text_content("#facts")
+        await opened.keyboard.press("Control+A")
+        await opened.keyboard.type("nobody")
+        await opened.wait_for_selector("#search-note:has-text('Nothing subscribed')")
+        assert await opened.text_content("#outdated") == ("Not what is searched: still NSE:X001.")
+        assert await opened.locator("#instrument.outdated").count() == 1
+        await opened.keyboard.press("Control+A")
+        await opened.keyboard.type("X002")
+        await opened.keyboard.press("Enter")
+        await opened.wait_for_selector("#instrument-name:text-is('NSE:X002')")
+        assert await opened.locator("#instrument.outdated").count() == 0
+
+
+async def test_on_a_telephone_the_card_comes_into_view_and_rows_keep_their_labels(page):
+    async with shown() as (_, view, _, url):
+        view.seen.subscriptions = WATCHED
+        opened = await page(url, width=360, height=640)
+        label = "getComputedStyle(document.querySelector('#slots td:nth-child(7)'), '::before')"
+        assert await opened.evaluate(f"{label}.content") == '"last frame "'
+        table = "document.querySelector('.scroll:has(.slots)')"
+        assert await opened.evaluate(f"{table}.scrollWidth <= {table}.clientWidth")
+        await opened.locator("#search").fill("X001")
+        await opened.keyboard.press("Enter")
+        await opened.wait_for_selector("#instrument-name:text-is('NSE:X001')")
+        await opened.wait_for_function(
+            "document.querySelector('#instrument').getBoundingClientRect().top < 60"
+        )
+        assert await opened.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 async def test_text_of_others_is_never_html(page):
     connection = ConnectionStatus(0, MARKUP, "connected", last_error=MARKUP, trouble=MARKUP)
     async with shown(

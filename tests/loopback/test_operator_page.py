@@ -49,7 +49,7 @@ async def test_a_viewer_sees_slots_watchlists_commands_and_the_tick_of_an_instru
             async with session.get(f"{url}/page/stream") as response:
                 command = COMMAND.validate_python(
                     {"id": new_id(), "type": "subscribe", "watchlist": "desk",
-                     "instruments": [token], "mode": "full"}
+                     "instruments": [token], "mode": "full", "by": "priya"}
                 )  # fmt: skip
                 await in_client(around, lambda client: client.send(command))
                 # three topics, and partitions of one of them: nothing orders what is read of these
@@ -76,6 +76,11 @@ async def test_a_viewer_sees_slots_watchlists_commands_and_the_tick_of_an_instru
                 await streaming(around, running)
                 _, shown = await asked(session, f"{url}/page/instrument?token={token}")
                 assert shown["claims"]["desk"] == "full"
+                assert shown["changed_by"] == {
+                    "type": "subscribe",
+                    "by": "priya",
+                    "time_ms": view["commands"][0]["time_ms"],
+                }
                 assert shown["tick"]["last_price"] > 0
                 assert shown["symbol"] in (None, name)
             await until(lambda: running.page.viewers == 0)

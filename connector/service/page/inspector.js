@@ -5,10 +5,13 @@ import { age, byId, cells, count, fill, level, lines, make, pairs, plain, row, t
 const SEARCH_MS = 200;
 const LOOK_MS = 1000;
 const TRIES = 10;
+const NARROW = 680;
 const PRICES = new Map();
 
 const search = byId("search"), found = byId("found");
 let results = [], chosen = -1, token = null, searching = 0, looking = 0, asked = 0, searched = "";
+// the instrument whose card is shown
+let named = "";
 // said of a search that found nothing, while the instrument before it is still shown
 let nothing = "";
 
@@ -86,14 +89,21 @@ function choose(place) {
 }
 
 export function inspect(one) {
+  const before = token;
   token = one.token;
+  named = one.symbol ?? String(one.token);
   nothing = "";
   asked += 1; // what a search before it finds is not shown any more
   search.value = one.symbol ?? String(one.token);
   show([]);
   clearTimeout(looking);
-  look();
+  // the card of another is none of this one
+  if (before !== token) byId("instrument").hidden = true;
+  outdated();
   search.scrollIntoView({ block: "nearest" });
+  look().then(() => {
+    if (token === one.token && innerWidth <= NARROW) byId("instrument").scrollIntoView({ block: "start" });
+  });
 }
 
 async function look() {
@@ -110,11 +120,26 @@ async function look() {
   if (wanted === token) looking = setTimeout(look, LOOK_MS);
 }
 
+function changed(by, nowMs) {
+  return by ? `, ${by.by ? `by ${by.by}, ` : ""}${time(by.time_ms, nowMs)} (${by.type})` : "";
+}
+
+// While something else is searched, or was not found, the card is not the answer.
+function outdated() {
+  const wanted = search.value.trim().toUpperCase();
+  const other = token !== null && wanted !== "" && wanted !== named.toUpperCase() && wanted !== String(token);
+  const node = byId("instrument");
+  node.classList.toggle("outdated", other);
+  plain(byId("outdated"), other ? `Not what is searched: still ${named}.` : "");
+}
+
 function tell(one) {
   const tick = one.tick ?? {}, nowMs = Date.now();
   byId("instrument").hidden = false;
   plain(byId("search-note"), one.loaded ? nothing : "kite.subscriptions is still being read.");
-  text(byId("instrument-name"), one.symbol ?? one.token);
+  named = one.symbol ?? String(one.token);
+  text(byId("instrument-name"), named);
+  outdated();
   text(byId("price"), price(tick.last_price, one.exchange));
   const change = tick.change;
   plain(byId("change"), change === null || change === undefined ? "" : `${change >= 0 ? "+" : ""}${change.toFixed(2)} %`);
@@ -124,10 +149,11 @@ function tell(one) {
   const reasons = [...one.reasons];
   const elsewhere = one.slot !== undefined && !one.here;
   if (elsewhere) {
-    reasons.unshift(`Its ticks are in ${one.owner ?? "another replica"}: the page there shows them, this one does not.`);
+    reasons.push(`Its ticks are in ${one.owner ?? "another replica"}: the page there shows them, this one does not.`);
   } else if (!reasons.length && !fresh) {
     reasons.push(`No tick in the ${age(one.watched_seconds)} since you look.`);
   }
+  reasons.push(...one.remarks);
   why.hidden = !reasons.length;
   plain(why.firstElementChild, elsewhere ? "What is known of it here" : fresh ? "Worth knowing" : "Why has it no ticks?");
   lines(byId("reasons"), reasons);
@@ -139,7 +165,7 @@ function tell(one) {
     ["subscribed by", claims.length ? claims.map(([name, mode]) => `${name} (${mode})`).join(", ") : "nobody"],
     ["mode", one.mode],
     ["slot", one.slot === undefined ? null : `${one.slot}${one.owner ? `, ${one.owner}` : ""}${one.here ? " (here)" : ""}`],
-    ["changed in revision", one.revision],
+    ["changed in revision", one.revision === undefined ? null : `${one.revision}${changed(one.changed_by, nowMs)}`],
     ["last trading day", one.expiry],
     ["ticks since you look", one.here ? `${count(one.packets)} in ${age(one.watched_seconds)}` : null],
     ["newest", one.here && fresh ? `${age(one.age_seconds)} ago` : null],
@@ -164,6 +190,7 @@ function tell(one) {
 export function start() {
   search.addEventListener("input", () => {
     clearTimeout(searching);
+    outdated();
     searching = setTimeout(find, SEARCH_MS);
   });
   search.addEventListener("keydown", (event) => {

@@ -78,6 +78,12 @@ def test_a_terminal_has_a_row_a_slot_and_the_newest_events():
     assert "09:30:00  slot 1  gap" in text
 
 
+def test_tries_that_failed_alike_are_told_with_their_number():
+    row = {"time_ms": NOW_US // 1000, "slot": 1, "type": "backing_off", "reason": "refused"}
+    seen = Seen(events=[{**row, "account": "main", "times": 400}])
+    assert "slot 1  backing off  refused  400 times" in shown(seen)
+
+
 def test_words_of_others_do_not_steer_the_terminal():
     seen = Seen(
         slots={0: note(owner=ESCAPE, state=ESCAPE, trouble=ESCAPE)},

@@ -14,6 +14,7 @@ from connector.cluster.view import (
     SHOWN_REFUSALS,
     Notebook,
     described,
+    watchlists_of,
 )
 from connector.control.commands import COMMAND
 from connector.control.expansion import Window
@@ -228,8 +229,9 @@ def test_counts_of_ticks_are_no_news(notes):
 def test_a_sequence_is_told_by_its_steps():
     step = {"type": "delete", "watchlist": "a"}
     command = {"id": "x", "type": "sequence", "steps": [step] * 5, "by": "desk"}
-    shown = described(COMMAND.validate_python(command))
-    assert shown == "delete a, delete a, delete a and 2 more"
+    sequence = COMMAND.validate_python(command)
+    assert described(sequence) == "delete a, delete a, delete a and 2 more"
+    assert watchlists_of(sequence) == ["a"]
 
 
 def test_everything_has_a_bound(notes):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -14,10 +15,12 @@ from connector.service.inspector import (
     MAX_SEARCH_CHARS,
     Facts,
     Inspector,
+    changed_by,
     find,
     members,
     newest_packet,
     reasons,
+    remarks,
 )
 from connector.testing import FakeClock
 from tests.support import packets
@@ -216,5 +219,49 @@ class TestReasons:
     def test_each_reason_is_said(self, changes, words):
         assert any(words in reason for reason in reasons(self.facts(**changes)))
 
+    def test_the_cause_comes_first_and_a_closed_market_is_only_besides(self):
+        found = reasons(
+            self.facts(slot_state="backing_off", slot_trouble="refused", listed=False, now=SATURDAY)
+        )
+        assert found[0] == "Slot 0 is backing off. refused"
+        assert found[-1] == "Besides, NSE does not trade at this time: few ticks would come."
+
+    def test_an_exchange_that_sends_ticks_is_not_called_closed(self):
+        facts = self.facts(
+            now=SATURDAY, here=True, watched_seconds=90.0, exchange_ticks=True,
+        )  # fmt: skip
+        assert ["Everything is as it should be" in reason for reason in reasons(facts)] == [True]
+        assert remarks(facts) == [
+            "By the calendar NSE is closed at this time, yet ticks of it came just now."
+        ]
+        for changes in ({"exchange_ticks": False}, {"now": MONDAY_TEN}, {"exchange": None}):
+            assert remarks(replace(facts, **changes)) == []
+
     def test_a_list_that_is_not_loaded_lacks_nothing(self):
         assert reasons(self.facts(list_loaded=False, listed=False)) == []
+
+
+class TestWhoChangedIt:
+    def command(self, revision, by, watchlist="algo", status="APPLIED", **fields):
+        reply = {"status": status, "revision": revision}
+        return {"type": "subscribe", "by": by, "time_ms": 5, "watchlists": [watchlist],
+                "reply": reply, **fields}  # fmt: skip
+
+    def test_the_first_command_with_its_revision_made_it(self):
+        known = subscription(algo=Mode.FULL)
+        at = known.revision
+        commands = [
+            self.command(at + 1, "later"),
+            self.command(at, "changed nothing"),
+            self.command(at, "priya"),
+            self.command(at - 1, "before"),
+        ]
+        assert changed_by(known, commands) == {"type": "subscribe", "by": "priya", "time_ms": 5}
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"dry_run": True}, {"status": "REJECTED"}, {"watchlist": "other"}, {"reply": None}],
+    )
+    def test_what_did_not_change_it_is_not_named(self, changes):
+        known = subscription(algo=Mode.FULL)
+        assert changed_by(known, [self.command(known.revision, "asha", **changes)]) is None
