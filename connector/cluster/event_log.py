@@ -16,6 +16,10 @@ from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.redaction import cut, printable
 
 MAX_REASON_CHARS: Final = 200
+LOSSES: Final = frozenset(
+    {EventType.GAP.value, EventType.DROPPED.value, EventType.GAP_BACKFILLED.value}
+)
+"""The types of the events that tell what was missed, lost or mended."""
 _FAILED: Final = frozenset(
     {
         EventType.DISCONNECTED.value,
@@ -115,13 +119,30 @@ class EventLog:
 
 def own_event(event: ConnectionEvent, account: str) -> dict[str, Any]:
     """Return an event of this process as the page shows it."""
+    return event_row(
+        event.time_ms, event.type.value, event.slot, account, event.reason,
+        event.gap_from_ms, event.gap_to_ms, event.instruments,
+    )  # fmt: skip
+
+
+def event_row(
+    time_ms: int | None,
+    kind: str,
+    slot: Any,
+    account: str,
+    reason: str,
+    from_ms: int | None,
+    to_ms: int | None,
+    instruments: int | None,
+) -> dict[str, Any]:
+    """Return an event as the page shows it; times are UTC milliseconds, the last two a gap's."""
     return {
-        "time_ms": event.time_ms,
-        "type": event.type.value,
-        "slot": event.slot,
+        "time_ms": time_ms,
+        "type": kind,
+        "slot": slot,
         "account": account,
-        "reason": printable(cut(event.reason, MAX_REASON_CHARS)),
-        "from_ms": event.gap_from_ms,
-        "to_ms": event.gap_to_ms,
-        "instruments": event.instruments,
+        "reason": printable(cut(reason, MAX_REASON_CHARS)),
+        "from_ms": from_ms,
+        "to_ms": to_ms,
+        "instruments": instruments,
     }

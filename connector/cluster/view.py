@@ -19,7 +19,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException, TopicPartition
 from pydantic_core import from_json
 
-from connector.cluster.event_log import EventLog
+from connector.cluster.event_log import LOSSES, EventLog, event_row
 from connector.cluster.frames import note_of
 from connector.cluster.layout import partitions
 from connector.control.commands import Status
@@ -66,7 +66,6 @@ _POLL_SECONDS: Final = 0.25
 _BATCH: Final = 1000
 _ANSWER_SECONDS: Final = 5.0
 _REPLIES: Final = 1000
-_LOSSES: Final = frozenset({"gap", "dropped", "gap_backfilled"})
 
 
 @dataclass(slots=True)
@@ -391,7 +390,7 @@ class Notebook:
         shown = shown_event(event)
         if shown["type"] != "count":  # one a slot and minute, for whoever proves completeness
             self._events.add(shown)
-        if shown["type"] in _LOSSES:
+        if shown["type"] in LOSSES:
             self._losses.add(shown)
         if self._oldest_ms is None or shown["time_ms"] < self._oldest_ms:
             self._oldest_ms = shown["time_ms"]
@@ -434,16 +433,12 @@ def shown_event(event: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, AttributeError: it is no event.
     """
-    return {
-        "time_ms": _milliseconds(event["time"]),
-        "type": str(event["type"]),
-        "slot": event["slot"],
-        "account": event.get("account") or "",
-        "reason": _text(event.get("reason") or ""),
-        "from_ms": _milliseconds(event.get("gap_from")),
-        "to_ms": _milliseconds(event.get("gap_to")),
-        "instruments": event.get("instruments"),
-    }
+    return event_row(
+        _milliseconds(event["time"]), str(event["type"]), event["slot"],
+        event.get("account") or "", str(event.get("reason") or ""),
+        _milliseconds(event.get("gap_from")), _milliseconds(event.get("gap_to")),
+        event.get("instruments"),
+    )  # fmt: skip
 
 
 def _shown_reply(data: bytes) -> Mapping[str, Any]:

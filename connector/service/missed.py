@@ -9,10 +9,6 @@ from typing import Any, Final
 
 from connector.kite.wire.models import EventType
 
-TOLD_BY: Final = frozenset(
-    {EventType.GAP.value, EventType.DROPPED.value, EventType.GAP_BACKFILLED.value}
-)
-"""The types of the events that say it."""
 SHOWN_DROPS: Final = 20
 SHOWN_GAPS: Final = 20
 _MINUTE_MS: Final = 60_000
