@@ -33,23 +33,27 @@ class Market:
         self.feed = around.simulator
         self.universe = around.simulator.market.universe
 
-    def strikes(self):
-        """The strikes that are streamed, each by call and put; beside them only the index."""
-        listed = [self.universe.by_token[token] for token in self.feed.subscriptions()]
-        options = [one for one in listed if one.name == "NIFTY" and one.strike]
-        assert len(listed) - len(options) == (NIFTY in self.feed.subscriptions())
-        strikes = sorted({one.strike for one in options})
-        assert len(options) == 2 * len(strikes)
-        assert len({one.expiry for one in options}) <= 1
-        return strikes
+    def streamed(self):
+        """What is streamed: tokens beside options, and options as (expiry, strike, type).
+
+        Between the messages that add and remove it is any mixture: to be compared, not asserted.
+        """
+        options, others = [], set()
+        for token in self.feed.subscriptions():
+            one = self.universe.by_token[token]
+            if one.name == "NIFTY" and one.strike:
+                options.append((one.expiry, one.strike, one.instrument_type))
+            else:
+                others.add(token)
+        return others, sorted(options)
 
     async def around(self, middle):
-        await until(
-            lambda: (
-                self.feed.subscriptions().get(NIFTY)
-                and self.strikes() == [middle + step * 50 for step in range(-2, 3)]
-            )
-        )
+        """Wait until the index and the chain around a price are streamed, and nothing else."""
+        listed = self.universe.by_token.values()
+        nearest = min(one.expiry for one in listed if one.name == "NIFTY" and one.strike)
+        strikes = [middle + step * 50 for step in range(-2, 3)]
+        chain = sorted((nearest, strike, kind) for strike in strikes for kind in ("CE", "PE"))
+        await until(lambda: self.streamed() == ({NIFTY}, chain))
 
 
 async def rule_events(around):
