@@ -233,7 +233,7 @@ class IsolatingProducer(RecordProducer):
     def _note_failure(self, failure: FailedRecord) -> None:
         record = failure.record
         if record.topic == self._dead_letter_topic:
-            self._drop(DEAD_LETTER_REFUSED, Dropped(1, record.timestamp_ms, record.timestamp_ms))
+            self._drop(DEAD_LETTER_REFUSED, Dropped.of([record]))
         else:
             super()._note_failure(failure)
 
@@ -541,8 +541,7 @@ class _TopicProducer(RecordProducer):
 
     def _note_failure(self, failure: FailedRecord) -> None:
         if self._last_resort:
-            time_ms = failure.record.timestamp_ms
-            self._drop(DEAD_LETTER_REFUSED, Dropped(1, time_ms, time_ms))
+            self._drop(DEAD_LETTER_REFUSED, Dropped.of([failure.record]))
         else:
             super()._note_failure(failure)
 

@@ -37,9 +37,8 @@ from connector.kafka.spool_format import (
     decode,
     encode,
     frame,
-    timestamp_of,
 )
-from connector.kafka.spool_reader import SegmentReader
+from connector.kafka.spool_reader import SegmentReader, examples_in
 from connector.kafka.spool_trouble import Pace, Trouble
 
 __all__ = ["Dropped", "Headers", "Record", "Spool"]
@@ -407,20 +406,18 @@ class Spool:
 
     def _overflow(self) -> None:
         """Drop the oldest records that are not written: the disk does not keep up."""
-        times = []
+        bodies = []
         while self._tail_bytes > self._memory_bytes:
-            body = self._tail.popleft()
-            self._tail_bytes -= len(body) + _HELD_OVERHEAD_BYTES
-            times.append(timestamp_of(body))
-        self._on_loss("spool_write", Dropped.of(times))
+            bodies.append(self._tail.popleft())
+            self._tail_bytes -= len(bodies[-1]) + _HELD_OVERHEAD_BYTES
+        self._on_loss("spool_write", Dropped.of_bodies(bodies))
 
     def _lose_held(self) -> None:
-        times = [record.timestamp_ms for record in self._head]
-        times += [timestamp_of(body) for body in self._tail]
+        bodies = [*map(encode, self._head), *self._tail]
         self._head.clear()
         self._tail.clear()
         self._tail_bytes = 0
-        self._on_loss("spool_write", Dropped.of(times))
+        self._on_loss("spool_write", Dropped.of_bodies(bodies))
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -550,8 +547,9 @@ class Spool:
 
     def _report(self, reason: str, count: int, segment: Segment) -> None:
         if count:
+            examples = examples_in(self._files, segment) if reason == "spool_full" else None
             span = segment.first_timestamp_ms, segment.last_timestamp_ms
-            self._on_loss(reason, Dropped(count, *span))
+            self._on_loss(reason, Dropped(count, *span, examples))
 
     def _delete(self, segment: Segment) -> None:
         error = self._directory.delete(segment)

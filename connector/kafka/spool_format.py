@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,11 +49,26 @@ class Dropped:
     count: int
     first_timestamp_ms: int
     last_timestamp_ms: int
+    examples: tuple[Record, ...] | None = None
+    """One of them for each topic and key; None where nobody knows which they were."""
 
     @classmethod
-    def of(cls, timestamps_ms: Sequence[int]) -> Dropped:
-        """Return what is lost with records of these timestamps."""
-        return cls(len(timestamps_ms), min(timestamps_ms, default=0), max(timestamps_ms, default=0))
+    def of(cls, records: Iterable[Record]) -> Dropped:
+        """Return what is lost with these records."""
+        return cls.of_bodies([encode(record) for record in records])
+
+    @classmethod
+    def of_bodies(cls, bodies: Sequence[bytes]) -> Dropped:
+        """Return what is lost with the records of these bodies."""
+        times_ms: list[int] = []
+        found: dict[tuple[int, bytes], bytes] = {}
+        for body in bodies:
+            timestamp_ms, topic_size, key_size, _, _ = _BODY.unpack_from(body)
+            times_ms.append(timestamp_ms)
+            named = body[_BODY.size : _BODY.size + topic_size + max(0, key_size)]
+            found[topic_size, named] = body
+        examples = tuple(map(decode, found.values()))
+        return cls(len(bodies), min(times_ms, default=0), max(times_ms, default=0), examples)
 
 
 def encode(record: Record) -> bytes:

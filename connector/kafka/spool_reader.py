@@ -7,7 +7,13 @@ import itertools
 from collections import deque
 
 from connector.kafka.spool_files import Segment, SpoolFiles
-from connector.kafka.spool_format import announced_bytes, contiguous, scan
+from connector.kafka.spool_format import (
+    Dropped,
+    Record,
+    announced_bytes,
+    contiguous,
+    scan,
+)
 
 READ_BYTES = 256 * 1024
 _SALVAGED_RECORDS = 2_000  # of a damaged file, handed over at once
@@ -106,3 +112,20 @@ class SegmentReader:
             self.close()
             self._open = segment, self._files.open(segment.path)
         return self._files.read(self._open[1], size, offset)
+
+
+def examples_in(files: SpoolFiles, segment: Segment) -> tuple[Record, ...] | None:
+    """One record of each topic and key that wait in a file; None where it does not tell."""
+    if segment.salvaged is not None:
+        return Dropped.of_bodies([body for _, body in segment.salvaged]).examples
+    if segment.offset is None:
+        return None
+    reader = SegmentReader(files)
+    try:
+        data = reader.whole(segment, tolerant=False)[segment.offset :]
+    except OSError:
+        return None
+    finally:
+        reader.close()
+    bodies = list(contiguous(data, segment.seed, segment.begin))[: segment.waiting]
+    return Dropped.of_bodies(bodies).examples if len(bodies) == segment.waiting else None

@@ -202,7 +202,7 @@ class SpoolingClient(ABC):
     def _append(self, record: Record) -> None:
         """Put a record into the spool."""
         if self.state in (ProducerState.NEW, ProducerState.CLOSED):
-            self._drop("not_running", Dropped(1, record.timestamp_ms, record.timestamp_ms))
+            self._drop("not_running", Dropped.of([record]))
             return
         if not record.timestamp_ms:
             record = record._replace(timestamp_ms=self._now_ms())

@@ -129,6 +129,8 @@ class Gaps:
             return None
         if from_ms is None or to_ms is None or to_ms < from_ms:
             return None
+        if kind == EventType.DROPPED and event.get("instruments") == 0:
+            return None  # what was lost were no ticks of this slot
         gap = Gap(slot, session_id, from_ms, to_ms, str(kind))
         tokens = tuple(token for token in event.get("tokens") or () if token & 0xFF in _SEGMENTS)
         return Told(gap, kind == EventType.GAP_BACKFILLED, Concerned(tokens, not tokens))

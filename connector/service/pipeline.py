@@ -8,7 +8,7 @@ and the producer spools what that has no room for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -20,6 +20,7 @@ from connector.kafka.records import RecordEncoder
 from connector.kafka.spool import Record
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import (
     ConnectionEvent,
@@ -35,6 +36,7 @@ from connector.kite.wire.models import (
 )
 from connector.redaction import cut, one_line
 from connector.service.latest import Latest
+from connector.service.lost import Lost
 from connector.service.order_deduplicator import OrderDeduplicator, Update
 
 _log = structlog.get_logger("connector.service.pipeline")
@@ -49,6 +51,8 @@ ORDER_WITHOUT_ID = "order_without_id"
 """An order update that does not name its order."""
 ORDER_UNENCODABLE = "order_unencodable"
 """An order update that its record cannot hold."""
+MAX_LOST_NAMED = 2 * MAX_SYMBOLS_PER_CONNECTION
+"""So many instruments a `dropped` names at most: twice a connection's, as a gap."""
 RECENT_EVENTS = 200
 """So many of this process's newest events are kept for whoever looks."""
 # where a packet that begins a frame has the exchange's time, by its length
@@ -251,36 +255,42 @@ class Pipeline:
         if self._announced is not None and isinstance(etag, str):
             self._announced(etag)
 
-    def tell_dropped(self, reason: str, count: int, from_ms: int, to_ms: int) -> None:
-        """Write events that records were lost: each slot may have lost some of its own."""
-        for slot in self._slots.values():
-            slot.event(self._dropped(slot, reason, count, from_ms, to_ms))
+    def tell_dropped(self, reason: str, lost: Lost) -> None:
+        """Write events that records were lost, of each slot that may have lost some."""
+        for event in self._dropped(reason, lost):
+            self.take_event(event, self._account_of(event.slot))
 
-    def dropped_records(self, reason: str, count: int, from_ms: int, to_ms: int) -> list[Record]:
+    def dropped_records(self, reason: str, lost: Lost) -> list[Record]:
         """Return the same events as records, for a producer that is closed."""
         return [
             Record(
                 self.topics.events,
-                key=b"%d" % slot.slot,
-                value=self.encoder.event(event, account=slot.account),
+                key=b"%d" % event.slot,
+                value=self.encoder.event(event, account=self._account_of(event.slot)),
                 timestamp_ms=event.time_ms,
             )
-            for slot in self._slots.values()
-            for event in [self._dropped(slot, reason, count, from_ms, to_ms)]
+            for event in self._dropped(reason, lost)
         ]
 
-    def _dropped(
-        self, slot: SlotPipeline, reason: str, count: int, from_ms: int, to_ms: int
-    ) -> ConnectionEvent:
-        return ConnectionEvent(
-            EventType.DROPPED,
-            slot.slot,
-            self.time_us() // 1000,
-            slot.session_id or None,
-            reason=f"{reason}: {count} records over all slots",
-            gap_from_ms=from_ms or None,
-            gap_to_ms=to_ms or None,
-        )
+    def _dropped(self, reason: str, lost: Lost) -> Iterator[ConnectionEvent]:
+        slots = set(lost.tokens)
+        if not (slots and lost.all_known):
+            slots.update(self._slots)
+        for slot in sorted(slots):
+            known, tokens = self._slots.get(slot), set(lost.tokens.get(slot, ()))
+            if known is not None and not lost.all_known:
+                tokens |= known.tokens
+            yield ConnectionEvent(
+                EventType.DROPPED,
+                slot,
+                self.time_us() // 1000,
+                None if known is None else known.session_id or None,
+                reason=f"{reason}: {lost.count} records over all slots",
+                gap_from_ms=lost.from_ms or None,
+                gap_to_ms=lost.to_ms or None,
+                instruments=len(tokens) if tokens or lost.all_known else None,
+                tokens=tuple(sorted(tokens)) if len(tokens) <= MAX_LOST_NAMED else (),
+            )
 
     @property
     def latest_written(self) -> int:
@@ -343,6 +353,8 @@ class SlotPipeline:
         self.session_id = 0
         self.transcoder = transcoder
         self.tap: Tap | None = None
+        self.tokens: set[int] = set()
+        """The instruments that were asked for on the present socket, or on the last one."""
         self._pipeline = pipeline
         # looked up once: these are called for each frame
         self._transcode = transcoder.transcode
@@ -362,16 +374,21 @@ class SlotPipeline:
         self.count(ended=True)
         self._open = True
         self.session_id = session_id
+        self.tokens.clear()
         self.transcoder.open_session(session_id)
         if self._pipeline.session_opened is not None:
             self._pipeline.session_opened(self.slot, session_id)
 
     def expect(self, tokens: Iterable[int]) -> None:
         """Treat the next packet of each token as a snapshot."""
+        tokens = list(tokens)
+        self.tokens.update(tokens)
         self.transcoder.expect(tokens)
 
     def forget(self, tokens: Iterable[int]) -> None:
         """Forget tokens that are no longer wanted."""
+        tokens = list(tokens)
+        self.tokens.difference_update(tokens)
         self.transcoder.forget(tokens)
 
     def watch(self, tokens: Iterable[int]) -> None:

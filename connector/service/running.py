@@ -73,7 +73,7 @@ class Running:
             topics,
             RecordEncoder(topics, schema_ids),
             lambda slot: Transcoder(topics.all_ticks(), schema_ids, slot, partitions),
-            self._accounts.__getitem__,
+            lambda slot: self._accounts.get(slot, ""),
             owned=self._owned if clustered else None,
             announced=self._announced,
             opened=self._opened,

@@ -92,7 +92,7 @@ class Service:
                 credentials.add_listener(lambda token: mask.hide(token.get_secret_value()))
         kind = Cluster if settings.cluster.enabled else StaticSlots
         self.owner = owner or kind(settings, self.credentials, clock=outside.clock)
-        self._losses = Losses(outside.send_last)
+        self._losses = Losses(outside.send_last, outside.topics)
         self.producer = outside.producer(self._refused, self._losses.add)
         topics = outside.topics
         # dead letters are rare, and of this version's own records: the shipped schemas do
@@ -226,7 +226,7 @@ class Service:
         running = self.running
         if running is not None:
             running.pipeline.order_desk.close()
-            self._losses.report(running.pipeline)
+            self._losses.report(running.pipeline, at_last=True)
         flushed = await self._flush(deadline - min(END_SECONDS, grace_seconds / 4))
         release = asyncio.create_task(self._release(deadline)) if flushed else None
         clean = await self.producer.close(0)

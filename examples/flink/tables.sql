@@ -109,8 +109,8 @@ CREATE TABLE `connection_events` (
   `reason` STRING NOT NULL COMMENT 'Why, for a human; empty where there is nothing to say.',
   `gap_from` TIMESTAMP(3) COMMENT 'Gap: nothing was received from here. Also of what is said of a gap later, and of records that were lost.',
   `gap_to` TIMESTAMP(3) COMMENT 'Gap: nothing was received until here. Likewise.',
-  `instruments` BIGINT COMMENT 'Number of instruments concerned.',
-  `tokens` ARRAY<BIGINT NOT NULL> NOT NULL COMMENT 'The instruments concerned, where they are few enough to name; of a gap all that the connection had as it was lost or had when it was there again.',
+  `instruments` BIGINT COMMENT 'Number of instruments concerned; of records that were lost 0 where none was a tick of this slot, null where that is not known.',
+  `tokens` ARRAY<BIGINT NOT NULL> NOT NULL COMMENT 'The instruments concerned, where they are few enough to name; of a gap all that the connection had as it was lost or had when it was there again, of records that were lost those whose ticks were among them.',
   `count` ROW<`first_sequence` BIGINT, `last_sequence` BIGINT, `session_ended` BOOLEAN, `partitions` ARRAY<ROW<`exchange` STRING, `partition` INT, `ticks` BIGINT>>> COMMENT 'Count: how many ticks each partition has of a part of a session; null for all other types.',
   WATERMARK FOR `time` AS `time` - INTERVAL '5' SECOND
 ) WITH (

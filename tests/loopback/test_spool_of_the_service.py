@@ -101,3 +101,4 @@ async def test_a_spool_that_goes_with_its_pod_is_lost_by_count_event_and_exit_co
             f"ephemeral_spool: {lost} records over all slots"
         }
         assert all(event["gap_from"] <= event["gap_to"] for event in events)
+        assert all(event["instruments"] == len(event["tokens"]) > 0 for event in events)

@@ -1,8 +1,10 @@
 """A pipeline whose producer records and whose encoder writes plain text."""
 
 from connector.codec import Transcoder
+from connector.kafka.spool import Record
 from connector.kafka.topics import TopicNames
 from connector.service.pipeline import Pipeline
+from connector.simulator.wire import encode_frame
 from connector.testing import FakeClock, RecordingProducer
 
 TIME_US = 1_767_585_600_000_000
@@ -36,3 +38,14 @@ def pipeline(producer=None, time_us=lambda: TIME_US, transcoder=Transcoder, **mo
         clock=StandingClock(time_us),
         **more,
     )
+
+
+def tick_records(slot, *packets):
+    """The records of packets that came over a slot."""
+    kite = pipeline()
+    handler = kite.handler(slot)
+    handler.opened(1000)
+    handler.frame(encode_frame(packets), TIME_US)
+    return [
+        Record(one.topic, one.key, one.value, one.timestamp_ms) for one in kite.producer.records
+    ]

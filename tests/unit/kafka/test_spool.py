@@ -120,6 +120,19 @@ def test_a_full_spool_drops_the_oldest_and_says_which(bench):
     assert numbers(drained(spool)) == list(range(lost, 1000))
     assert spans[0].first_timestamp_ms == 1_000_000
     assert spans[-1].last_timestamp_ms == 1_000_000 + lost - 1
+    named = [int(example.key) for span in spans for example in span.examples]
+    assert named == list(range(lost))
+
+
+@pytest.mark.parametrize("call", ["open", "read"])
+def test_what_was_lost_is_not_known_where_the_disk_does_not_tell(bench, call):
+    spool = bench(max_bytes=16_384)
+    lost = []
+    spool._on_loss = lambda _, dropped: lost.append(dropped)
+    bench.disk.fail(call)
+    fill(spool, range(300))
+    assert lost
+    assert {dropped.examples for dropped in lost} == {None}
 
 
 def test_a_full_spool_first_gives_up_what_kafka_was_given(bench):

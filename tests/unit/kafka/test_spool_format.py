@@ -109,5 +109,14 @@ def test_the_size_that_a_frame_announces():
 
 
 def test_a_loss_knows_its_span():
-    assert Dropped.of([5, 3, 9]) == Dropped(3, 3, 9)
-    assert Dropped.of([]) == Dropped(0, 0, 0)
+    lost = Dropped.of([Record("t", b"1", b"", time_ms) for time_ms in (5, 3, 9)])
+    assert (lost.count, lost.first_timestamp_ms, lost.last_timestamp_ms) == (3, 3, 9)
+    assert Dropped.of([]) == Dropped(0, 0, 0, ())
+
+
+def test_a_loss_has_one_record_of_each_topic_and_key():
+    names = [("t", b"1"), ("t", b"12"), ("t1", b"2"), ("t", None), ("t", b"1")]
+    records = [Record(topic, key, bytes(n), n) for n, (topic, key) in enumerate(names, 1)]
+    lost = Dropped.of(records)
+    assert lost.count == 5
+    assert set(lost.examples) == set(records[1:])

@@ -4,8 +4,8 @@ import os
 import pytest
 
 from connector.kafka.spool_files import Segment
-from connector.kafka.spool_format import MAGIC, Record, encode, frame
-from connector.kafka.spool_reader import READ_BYTES, SegmentReader
+from connector.kafka.spool_format import MAGIC, Record, decode, encode, frame
+from connector.kafka.spool_reader import READ_BYTES, SegmentReader, examples_in
 from tests.support.disk import Disk
 
 
@@ -100,3 +100,37 @@ def test_a_file_that_cannot_be_opened_is_no_file_of_zeros(tmp_path, reader, disk
     disk.fail("open", code=errno.EACCES)
     with pytest.raises(PermissionError):
         reader.whole(whole, tolerant=True)
+
+
+def test_one_record_of_each_key_that_waits_in_a_file(tmp_path, disk):
+    made = bodies(3000, 100)
+    whole = segment(tmp_path, [*made, made[5]])
+    whole.advance(2, sum(16 + len(body) for body in made[:2]))
+    assert sorted(int(one.key) for one in examples_in(disk, whole)) == list(range(2, 3000))
+
+
+@pytest.mark.parametrize("of_the_last", [0, 4, 24, 36, -1])
+def test_a_damaged_file_does_not_tell_what_waits(tmp_path, disk, of_the_last):
+    made = bodies(10)
+    damaged = segment(tmp_path, made)
+    data = bytearray(damaged.path.read_bytes())
+    last = data[-len(made[-1]) - 16 :]
+    last[of_the_last] = 0xFF
+    data[-len(last) :] = last
+    damaged.path.write_bytes(bytes(data))
+    assert examples_in(disk, damaged) is None
+
+
+def test_what_waits_in_a_file_that_was_scanned(tmp_path, disk, reader):
+    made = bodies(10)
+    scanned = segment(tmp_path, made)
+    reader.salvage(scanned)
+    assert examples_in(disk, scanned) == tuple(map(decode, made))
+    scanned.salvaged, scanned.offset = None, None
+    assert examples_in(disk, scanned) is None
+
+
+def test_a_file_that_cannot_be_read_does_not_tell(tmp_path, disk):
+    whole = segment(tmp_path, bodies(3))
+    disk.fail("read")
+    assert examples_in(disk, whole) is None

@@ -112,6 +112,14 @@ def test_the_instruments_of_a_gap_are_those_that_its_event_names_whatever_is_car
     assert instruments(gaps, SBIN) == [(TCS, INFY)]
 
 
+def test_a_loss_of_records_that_were_no_ticks_is_no_gap():
+    gaps = Gaps(10)
+    gaps.read({**event("dropped", 0, ms(1), ms(2)), "instruments": 0, "tokens": []})
+    assert not len(gaps)
+    gaps.read({**event("dropped", 0, ms(1), ms(2)), "instruments": 1, "tokens": [INFY]})
+    assert instruments(gaps, SBIN) == [(INFY,)]
+
+
 def test_where_no_event_names_them_they_are_those_that_the_slot_carries():
     gaps = Gaps(10)
     gaps.read(event("dropped", 0, ms(1), ms(2)))

@@ -1,9 +1,14 @@
 import pytest
 from structlog.testing import capture_logs
 
-from connector.kafka.spool import Dropped
-from connector.service.losses import Losses
-from tests.support.producing import RecordingProducer, pipeline
+from connector.kafka.spool import Dropped, Record
+from connector.service.losses import TELL_SECONDS, Losses
+from connector.service.pipeline import MAX_LOST_NAMED
+from connector.simulator.wire import quote_packet
+from connector.testing import FakeClock
+from tests.support.producing import TOPICS, PlainEncoder, RecordingProducer, pipeline, tick_records
+
+INFY, TCS = 408065, 2953217
 
 
 @pytest.fixture
@@ -20,8 +25,13 @@ def slots(producer):
 
 
 @pytest.fixture
-def losses(sent):
-    return Losses(sent.send)
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def losses(sent, clock):
+    return Losses(sent.send, TOPICS, clock.monotonic)
 
 
 @pytest.fixture
@@ -38,7 +48,7 @@ def sent():
     return Sent()
 
 
-def test_losses_are_told_once_a_second_and_slot(losses, slots, producer):
+def test_losses_are_told_once_a_slot(losses, slots, producer):
     losses.add("spool_full", Dropped(5, 100, 200))
     losses.add("spool_full", Dropped(7, 200, 300))
     assert not producer.records
@@ -47,6 +57,92 @@ def test_losses_are_told_once_a_second_and_slot(losses, slots, producer):
     assert [record.key for record in producer.records] == [b"0", b"1"]
     assert {record.value[:14] for record in producer.records} == {b"event dropped "}
     assert slots.events == 2
+
+
+def test_a_loss_that_goes_on_is_told_again_after_a_while_and_at_the_end(
+    losses, slots, producer, clock
+):
+    losses.add("spool_full", Dropped(1, 100, 200))
+    losses.report(slots)
+    losses.add("spool_full", Dropped(2, 200, 300))
+    losses.add("spool_write", Dropped(2, 200, 300))
+    losses.report(slots)
+    assert slots.events == 4
+    clock.now += TELL_SECONDS
+    losses.add("spool_full", Dropped(3, 300, 400))
+    losses.report(slots)
+    assert slots.events == 6
+    losses.add("spool_full", Dropped(4, 400, 500))
+    losses.report(slots)
+    assert slots.events == 6
+    losses.report(slots, at_last=True)
+    assert slots.events == 8
+
+
+class Named(PlainEncoder):
+    """Keeps what events say of instruments."""
+
+    def __init__(self):
+        self.told = []
+
+    def event(self, event, *, account):
+        self.told.append((event.slot, account, event.instruments, event.tokens))
+        return super().event(event, account=account)
+
+
+@pytest.fixture
+def told(slots):
+    slots.encoder = Named()
+    return slots.encoder.told
+
+
+def test_lost_ticks_are_told_of_their_slot_by_name(losses, slots, told):
+    losses.add(
+        "spool_full", Dropped.of(tick_records(1, quote_packet(TCS, 1), quote_packet(INFY, 1)))
+    )
+    losses.report(slots)
+    assert told == [(1, "account-0", 2, (INFY, TCS))]
+
+
+def test_lost_ticks_of_a_process_before_are_told_too(losses, slots, told):
+    losses.add("spool_full", Dropped.of(tick_records(7, quote_packet(INFY, 1))))
+    losses.report(slots)
+    assert told == [(7, "account-2", 1, (INFY,))]
+
+
+def test_where_no_tick_was_lost_each_event_says_so(losses, slots, told):
+    slots.handler(0).expect([INFY])
+    losses.add("dead_letter_refused", Dropped.of([Record(TOPICS.deadletter, b"t", b"", 5)]))
+    losses.report(slots)
+    assert told == [(0, "account-0", 0, ()), (1, "account-0", 0, ())]
+
+
+def test_where_nobody_knows_each_slot_names_all_it_has(losses, slots, told):
+    handler = slots.handler(0)
+    handler.opened(1000)
+    handler.expect([INFY, TCS])
+    handler.forget([TCS])
+    losses.add("spool_unreadable", Dropped(5, 100, 200))
+    losses.report(slots)
+    # the second one has not asked for any yet: which it may have had is not known
+    assert told == [(0, "account-0", 1, (INFY,)), (1, "account-0", None, ())]
+
+
+def test_instruments_of_a_socket_before_are_not_named(losses, slots, told):
+    handler = slots.handler(0)
+    handler.expect([TCS])
+    handler.opened(1000)
+    handler.expect([INFY])
+    losses.add("spool_unreadable", Dropped(5, 100, 200))
+    losses.report(slots)
+    assert told[0] == (0, "account-0", 1, (INFY,))
+
+
+def test_more_instruments_than_a_connection_can_have_had_are_only_counted(losses, slots, told):
+    slots.handler(0).expect(range(MAX_LOST_NAMED + 1))
+    losses.add("spool_unreadable", Dropped(5, 100, 200))
+    losses.report(slots)
+    assert told[0] == (0, "account-0", MAX_LOST_NAMED + 1, ())
 
 
 def test_losses_before_there_is_a_pipeline_are_told_once_there_is(losses, slots, producer):
