@@ -7,8 +7,8 @@ most of them makes room, so that what floods pushes out only its own.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -115,6 +115,21 @@ class EventLog:
             elif run is not None and kind == EventType.CONNECTING:
                 run.again = False
         return row
+
+
+def shared(rows: Sequence[_Row], limit: int) -> list[_Row]:
+    """Return so many of the rows of all slots, of each the newest, and none at another's cost.
+
+    Args:
+        rows: newest first.
+        limit: so many at most. Where there are more, the slots that have most of them give way.
+    """
+    of_slot: Counter[int] = Counter()
+    ranked: list[tuple[int, int]] = []
+    for at, row in enumerate(rows):
+        ranked.append((of_slot[row["slot"]], at))
+        of_slot[row["slot"]] += 1
+    return [rows[at] for at in sorted(at for _, at in sorted(ranked)[:limit])]
 
 
 def own_event(event: ConnectionEvent, account: str) -> dict[str, Any]:

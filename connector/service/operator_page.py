@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from connector.cluster.event_log import shared
 from connector.cluster.layout import slots_by_account
 from connector.cluster.view import ClusterView, Seen
 from connector.control.records import Subscription
@@ -285,7 +286,7 @@ class OperatorPage:
             "problems": seen.problems,
             "clustered": self._settings.cluster.enabled,
             "revision": seen.revision,
-            "events": events[:SHOWN_EVENTS],
+            "events": shared(events, SHOWN_EVENTS),
             "events_of_all": bool(seen.events),
             "losses": {
                 **missed(lost, since_ms, known_ms),

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cluster.event_log import MAX_REASON_CHARS, EventLog, own_event
+from connector.cluster.event_log import MAX_REASON_CHARS, EventLog, own_event, shared
 from connector.kite.wire.models import ConnectionEvent, EventType
 
 REFUSED = "connection refused"
@@ -73,6 +73,27 @@ def test_a_slot_that_floods_pushes_out_only_its_own():
     assert len(kept) == 9
     assert [row[:2] for row in shown(kept)[:3]] == [(0, "connected"), (1, "gap"), (2, "stalled")]
     assert kept.forgotten_ms == shown(kept)[3][4] - 1
+
+
+def test_a_slot_that_flaps_leaves_room_for_the_news_of_the_others():
+    rows = log((0, EventType.GAP), (2, EventType.STALLED), *[(1, EventType.GAP)] * 50).rows()
+    chosen = shared(rows, 10)
+    assert [row["slot"] for row in chosen] == [1] * 8 + [2, 0]
+    assert chosen[:8] == rows[:8]
+
+
+@given(st.lists(st.integers(0, 3), max_size=40), st.integers(0, 20))
+def test_room_is_shared_by_those_that_have_most(slots, limit):
+    rows = log(*[(slot, EventType.GAP) for slot in slots]).rows()
+    chosen = shared(rows, limit)
+    assert len(chosen) == min(limit, len(rows))
+    assert [row for row in rows if row in chosen] == chosen
+    most = max(map([row["slot"] for row in chosen].count, range(4)))
+    for slot in range(4):
+        own = [row for row in rows if row["slot"] == slot]
+        kept = [row for row in chosen if row["slot"] == slot]
+        assert kept == own[: len(kept)]
+        assert len(kept) == len(own) or len(kept) >= most - 1
 
 
 @given(
