@@ -276,6 +276,9 @@ class Cluster:
             },
             "watchlists": watchlists,
             "rules": rules,
+            "waiting_for_room": None
+            if leader is None
+            else {account or "": count for account, count in leader.waiting_for_room.items()},
             "spots_problem": self._spots.problem if leader is not None else None,
             "commands": None
             if leader is None

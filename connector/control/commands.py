@@ -494,7 +494,7 @@ class StatusPayload(BaseModel):
     )
     modes: dict[str, int] = Field(description="How many instruments are subscribed in each mode.")
     unplaced: int = Field(
-        description="How many instruments wait for room; 0 unless an api_key is gone."
+        description="How many instruments wait for room: their account is full, or its slots gone."
     )
 
 

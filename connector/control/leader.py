@@ -25,6 +25,7 @@ from connector.control.batch import Batch
 from connector.control.bounds import ERROR_CHARACTERS, excerpt
 from connector.control.commands import Command, RefreshInstruments, Replace, Reply
 from connector.control.loading import Loading
+from connector.control.placement import first_waiting, waiting_for_room
 from connector.control.records import Record
 from connector.control.reducer import reduce, settle
 from connector.control.rule_keeper import Prices, RuleKeeper, no_prices
@@ -49,6 +50,8 @@ ATTEMPTS: Final = 5
 BACK_OFF_SECONDS: Final = 1.0
 FENCED_SECONDS: Final = 15.0
 """A fenced leader tries again after so long: by then the group has told a stale one."""
+NAMED_WAITING: Final = 10
+"""So many of the instruments that wait for room are named in the log."""
 HANGS_SECONDS: Final = 120.0
 """A leader that comes round no more for so long hangs: its calls have timeouts far below it."""
 
@@ -147,6 +150,8 @@ class Leader:
         """As last committed; None until the topic was read. Any thread may look at it."""
         self.applied_offset: int | None = None
         """The next message of `kite.control` to be applied; None until the topic was read."""
+        self.waiting_for_room: dict[str | None, int] = {}
+        """How many instruments wait for room on an account's slots; None: on any."""
         self.unresolved: tuple[str, ...] = ()
         """Instruments of the settings that could not be had, each with the reason."""
         self.error: str | None = None
@@ -296,6 +301,22 @@ class Leader:
             if own:
                 self._apply_own(log, own)
             self._keep_rules(log)
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        """Say by its edges for which accounts instruments wait that have no room there."""
+        state = self._present()
+        waiting = waiting_for_room(state.subscriptions, state.layout)
+        before, self.waiting_for_room = self.waiting_for_room, waiting
+        if waiting.keys() <= before.keys():
+            if before and not waiting:
+                self._log.info("no_instrument_waits_for_room")
+            return
+        self._log.warning(
+            "instruments_wait_for_room",
+            accounts={account or "any": count for account, count in waiting.items()},
+            first=first_waiting(state.subscriptions, state.layout, NAMED_WAITING),
+        )
 
     def _settings_claims(self) -> list[Command]:
         held = self._present().subscriptions.watchlists

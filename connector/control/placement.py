@@ -6,11 +6,13 @@ owners apply the records one by one, and no socket may carry too much on the way
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from connector.control.records import Subscription
 from connector.control.state import Layout
-from connector.control.subscriptions import SubscriptionsDraft
+from connector.control.subscriptions import Subscriptions, SubscriptionsDraft
 from connector.kite.feed import allocation
 
 
@@ -51,6 +53,33 @@ def waiting_moves(subscriptions: SubscriptionsDraft, layout: Layout) -> dict[int
             carried[slot] += 1
         moves.update(placed)
     return moves
+
+
+def waiting_for_room(subscriptions: Subscriptions, layout: Layout) -> dict[str | None, int]:
+    """Count what is on a slot where it does not belong, by its account; None: any would do.
+
+    A change moves what has room, so of a state these wait for it.
+    """
+    waiting: Counter[str | None] = Counter()
+    astray = sum(n for slot, n in subscriptions.carried.items() if slot not in layout.slots)
+    for (account, slot), count in subscriptions.pinned.items():
+        if slot not in layout.slots_of(account):
+            waiting[account] += count
+        if slot not in layout.slots:
+            astray -= count
+    if astray:
+        waiting[None] = astray
+    return dict(waiting)
+
+
+def first_waiting(subscriptions: Subscriptions, layout: Layout, limit: int) -> list[int]:
+    """Return the first of these, those that were changed least recently."""
+    waiting = (
+        token
+        for token, one in _oldest_first(subscriptions)
+        if one.slot not in layout.slots_of(one.account)
+    )
+    return list(itertools.islice(waiting, limit))
 
 
 def even_moves(subscriptions: SubscriptionsDraft, layout: Layout) -> dict[int, int]:
@@ -135,6 +164,8 @@ def _waiting(subscriptions: SubscriptionsDraft, layout: Layout) -> set[str | Non
     }
 
 
-def _oldest_first(subscriptions: SubscriptionsDraft) -> list[tuple[int, Subscription]]:
+def _oldest_first(
+    subscriptions: Subscriptions | SubscriptionsDraft,
+) -> list[tuple[int, Subscription]]:
     """Return all subscriptions, least recently changed first: an order of the log."""
     return sorted(subscriptions.items(), key=lambda entry: (entry[1].revision, entry[0]))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from connector.control.bounds import STATUS_WATCHLISTS
 from connector.control.commands import LimitsStatus, RuleStatus, SlotStatus, StatusPayload
+from connector.control.placement import waiting_for_room
 from connector.control.rules import RULE_MARK, watchlist_of
 from connector.control.state import State
 
@@ -47,7 +48,7 @@ def status(state: State, after: str | None = None) -> StatusPayload:
         },
         after=page[-1] if more else None,
         modes={str(mode): count for mode, count in sorted(subscriptions.modes.items())},
-        unplaced=sum(n for slot, n in carried.items() if slot not in layout.slots),
+        unplaced=sum(waiting_for_room(subscriptions, layout).values()),
     )
 
 

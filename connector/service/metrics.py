@@ -378,6 +378,14 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
             ["state"],
             [(["followed"], len(rules) - kept), (["kept"], kept)],
         )
+    waiting = cluster.get("waiting_for_room")
+    if waiting is not None:
+        yield _gauge(
+            "cluster_unplaced_instruments",
+            "Only of the leader: instruments that wait for room, on an account whose slots are "
+            "full or since theirs are gone; status counts them by account.",
+            sum(waiting.values()),
+        )
     commands = cluster["commands"]
     if commands is not None:
         yield _gauge(

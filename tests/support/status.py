@@ -21,6 +21,7 @@ CLUSTER = {
     "rebalances": 3,
     "watchlists": {"algo-1": 3},
     "rules": [{"problem": None}],
+    "waiting_for_room": {"main": 2, "": 1},
     "commands": {
         "serving": True,
         "applied": 9,

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import Future
 
 import pytest
+from structlog.testing import capture_logs
 
 from connector.control import work as work_module
 from connector.control.leader import ATTEMPTS, Leader
@@ -351,6 +352,55 @@ def test_settings_that_cannot_be_had_are_named(log):
         "NSE:X: not in the instrument master",
         "1793: no room: 3 slots carry 2 each",
     )
+
+
+def test_a_claim_of_the_settings_whose_account_is_full_is_told_of_until_there_is_room(log):
+    layout = Layout((0, 3), 2, None, (("a", (0,)), ("b", (3,))))
+    log.command(id="1", type="subscribe", watchlist="w", instruments=[A], account="a")
+    log.command(id="2", type="subscribe", watchlist="x", instruments=[B, C], account="b")
+    log.slots = 4
+    lead(log, layout=layout)
+    wanted = {Group(Mode.FULL, "b"): [A]}
+    with capture_logs() as lines:
+        leader = lead(log, layout=layout, wanted=wanted)  # it waits for its turn: a came first
+        assert leader.waiting_for_room == {}
+        log.command(id="3", type="delete", watchlist="w")
+        leader = lead(log, layout=layout, wanted=wanted)
+        assert leader.waiting_for_room == {"b": 1}
+        log.command(id="4", type="unsubscribe", watchlist="x", instruments=[B])
+        leader = lead(log, layout=layout, wanted=wanted)
+    assert leader.waiting_for_room == {}
+    assert log.subscriptions()[A].slot == 3
+    told = [line for line in lines if "wait" in line["event"]]
+    assert [(line["event"], line["log_level"]) for line in told] == [
+        ("instruments_wait_for_room", "warning")
+    ]
+    assert (told[0]["accounts"], told[0]["first"]) == ({"b": 1}, [A])
+
+
+def test_that_room_was_found_is_told_by_who_told_of_the_lack(log):
+    layout = Layout((0, 3), 1, None, (("a", (0,)), ("b", (3,))))
+    log.slots = 4
+    for number, (watchlist, token, account) in enumerate([("w", A, "a"), ("x", B, "b")]):
+        log.command(
+            id=str(number), type="subscribe", watchlist=watchlist, instruments=[token],
+            account=account,
+        )  # fmt: skip
+    lead(log, layout=layout)
+    wanted = {Group(Mode.FULL, "b"): [A]}
+    lead(log, layout=layout, wanted=wanted)
+    log.command(id="3", type="delete", watchlist="w")
+
+    def then():
+        log.command(id="4", type="delete", watchlist="x")
+        log.idle = leaders[0].stop
+
+    leaders = []
+    with capture_logs() as lines:
+        lead(log, layout=layout, wanted=wanted, until=then, watch=leaders.append)
+    assert [line["event"] for line in lines if "wait" in line["event"]] == [
+        "instruments_wait_for_room", "no_instrument_waits_for_room",
+    ]  # fmt: skip
 
 
 def test_names_that_a_later_master_knows(log):

@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from connector.control.placement import even_moves, loads, no_room, waiting_moves
+from connector.control.placement import (
+    even_moves,
+    first_waiting,
+    loads,
+    no_room,
+    waiting_for_room,
+    waiting_moves,
+)
 from connector.control.records import Subscription
 from connector.control.reducer import settle
 from connector.control.state import Layout
@@ -41,6 +48,15 @@ def test_what_is_on_another_account_goes_back_before_others_take_the_room():
 
 def test_what_belongs_on_an_account_that_is_gone_or_full_stays_where_it_is():
     assert waiting_moves(carried(c7=[A], s3=[B, C, D], b0=[E]), TWO) == {}
+
+
+def test_what_waits_for_room_is_counted_by_account_and_named():
+    whole = carried(a0=[A], s3=[B], b0=[C], c7=[D], s7=[E]).finish()
+    assert waiting_for_room(whole, TWO) == {"b": 1, "c": 1, None: 1}
+    assert first_waiting(whole, TWO, 9) == [C, D, E]
+    assert first_waiting(whole, TWO, 2) == [C, D]
+    settled = carried(a0=[A], s3=[B]).finish()
+    assert (waiting_for_room(settled, TWO), first_waiting(settled, TWO, 9)) == ({}, [])
 
 
 def test_evening_out_keeps_each_on_its_account():

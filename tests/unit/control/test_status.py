@@ -14,3 +14,10 @@ def test_a_slot_that_is_gone_is_told_without_room():
         (1, 2, 0),
     ]
     assert (payload.instruments, payload.unplaced, payload.watchlists) == (3, 2, {"w": 3})
+
+
+def test_what_waits_on_another_account_than_its_own_is_told_without_room():
+    on_b = Subscription(0, {"w": Mode.FULL}, None, 1, None, {"w": "b"})
+    layout = Layout((0, 3), 1, None, (("a", (0,)), ("b", (3,))))
+    full = {257: on_b, 513: on_b._replace(slot=3)}
+    assert status(State(layout, Subscriptions.of(full))).unplaced == 1

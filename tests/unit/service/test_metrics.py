@@ -48,6 +48,7 @@ def test_a_leader_of_a_cluster():
         "slots_owned": 2,
         "slots_halted": 0,
         "rules": 1,
+        "unplaced_instruments": 3,
         "revision": 7,
         "rebalances": 3,
         "leader_serving": 1,
