@@ -13,7 +13,6 @@ from connector.errors import SettingProblem, SettingsError
 
 if TYPE_CHECKING:
     from connector.kite.market_hours import Day, Hours, MarketHours
-    from connector.kite.wire.models import Exchange
 
 MAX_DAYS: Final = 366
 
@@ -60,9 +59,11 @@ def calendar(
         return
     hours = _with(file) if file is not None else market_hours.shipped()
     first = day.date() if day is not None else datetime.now(IST).date()
+    if days > (date.max - first).days + 1:
+        raise SettingsError([SettingProblem("--days", f"from {first} on there are not so many")])
     for number in range(days):
         shown = first + timedelta(number)
-        found = {exchange.name: _day(hours, exchange, shown) for exchange in Exchange}
+        found = {exchange.name: hours.day(exchange, shown) for exchange in Exchange}
         if as_json:
             for name, one in found.items():
                 typer.echo(json.dumps(_fields(shown, name, one)))
@@ -78,15 +79,6 @@ def _with(file: Path) -> MarketHours:
         return market_hours.with_file(file)
     except (UnusableFileError, ValueError) as exc:
         raise SettingsError([SettingProblem(str(file), str(exc))]) from None
-
-
-def _day(hours: MarketHours, exchange: Exchange, day: date) -> Day:
-    from connector.kite.market_hours import Day
-
-    try:
-        return hours.day(exchange, day)
-    except LookupError:
-        return Day((), "before the first hours that are known", "", listed=False)
 
 
 def _fields(day: date, exchange: str, found: Day) -> dict[str, object]:

@@ -66,33 +66,60 @@ class _Entry(NamedTuple):
     sessions: str
     reason: str
     source: str
+    line: int | None
+    """Its number in the lines that are read; None where it is of those below them."""
+
+
+_UNKNOWN: Final = Day((), "before the first hours that are known", "", listed=False)
 
 
 class MarketHours:
-    """The hours of all exchanges, by the lines of one or more files in the form of the shipped one.
+    """The hours of all exchanges, by the lines of a file in the form of the shipped one.
 
     Args:
-        lines: of the files, one after the other; a later line wins.
+        lines: of the file; a later one wins.
+        over: other hours, where the lines say nothing.
 
     Raises:
-        ValueError: a line cannot be read; it names the line's number and says what it should be.
+        ValueError: a line cannot be read, or says what cannot be; it names the line's number.
     """
 
-    def __init__(self, lines: Iterable[str]) -> None:
+    def __init__(self, lines: Iterable[str], over: MarketHours | None = None) -> None:
         self._ordinary: dict[Exchange, list[_Entry]] = {exchange: [] for exchange in Exchange}
         self._days: dict[tuple[Exchange, date], _Entry] = {}
         self._known: dict[Exchange, list[tuple[date, date]]] = {one: [] for one in Exchange}
         self._today = functools.lru_cache(_REMEMBERED)(self.day)  # asked for each second
+        if over is not None:
+            self._take(over)
         for number, line in enumerate(lines, 1):
             if line.strip() and not line.startswith("#"):
                 try:
-                    self._add(next(csv.reader([line])))
-                except (ValueError, StopIteration) as exc:
+                    self._add(next(csv.reader([line])), number)
+                except (ValueError, csv.Error, StopIteration) as exc:
                     raise ValueError(f"line {number}: {exc}") from None
         for entries in self._ordinary.values():
             entries.sort(key=lambda entry: entry.begins)
+        self._check_days()
 
-    def _add(self, fields: Sequence[str]) -> None:
+    def _take(self, over: MarketHours) -> None:
+        """Begin with what others say."""
+        for exchange, entries in over._ordinary.items():
+            self._ordinary[exchange] += [entry._replace(line=None) for entry in entries]
+        self._days |= {key: entry._replace(line=None) for key, entry in over._days.items()}
+        for exchange, known in over._known.items():
+            self._known[exchange] += known
+
+    def _check_days(self) -> None:
+        """Look at each day as it will be: what cannot be is found here, not on that day."""
+        for (exchange, day), entry in self._days.items():
+            try:
+                self.day(exchange, day)
+            except (ValueError, LookupError) as exc:
+                own = entry.line is not None
+                place = f"line {entry.line}:" if own else f"{exchange.name} on {day}"
+                raise ValueError(f"{place} {exc}") from None
+
+    def _add(self, fields: Sequence[str], line: int) -> None:
         if len(fields) != _FIELDS:
             raise ValueError(f"has {len(fields)} fields, not {_FIELDS}: kind, date, exchanges, "
                              "sessions, why, source")  # fmt: skip
@@ -107,10 +134,10 @@ class MarketHours:
             for exchange in exchanges:
                 self._known[exchange].append((begins, _date(sessions)))
             return
-        entry = _Entry(begins, sessions, reason, source)
+        entry = _Entry(begins, sessions, reason, source, line)
+        if kind != "day":
+            _sessions(sessions, begins, None)
         for exchange in exchanges:
-            # as a check: what cannot be read is found here, not on that day
-            _sessions(sessions, begins, Hours(time(9), time(9), time(9)))
             if kind == "from":
                 self._ordinary[exchange].append(entry)
             elif kind == "day":
@@ -120,23 +147,24 @@ class MarketHours:
         """The hours of an ordinary day at that time.
 
         Raises:
-            LookupError: the files have no ordinary hours for it.
+            LookupError: there are none, or none are known.
         """
         entry = self._in_force(exchange, day)
-        return _sessions(entry.sessions, day, None)[0]
+        if entry is None or not (sessions := _sessions(entry.sessions, day, None)):
+            raise LookupError(f"has no ordinary hours of {exchange.name}, for which * stands")
+        return sessions[0]
 
     def day(self, exchange: Exchange, day: date) -> Day:
-        """The sessions of an exchange on a day.
-
-        Raises:
-            LookupError: the files have no ordinary hours for that time.
-        """
+        """The sessions of an exchange on a day: none where no hours of that time are known."""
         listed = any(first <= day <= last for first, last in self._known[exchange])
         entry = self._days.get((exchange, day))
         if entry is not None:
-            sessions = _sessions(entry.sessions, day, self.ordinary(exchange, day))
+            ordinary = self.ordinary(exchange, day) if "*" in entry.sessions else None
+            sessions = _sessions(entry.sessions, day, ordinary)
             return Day(sessions, entry.reason, entry.source, listed)
         entry = self._in_force(exchange, day)
+        if entry is None:
+            return _UNKNOWN
         if day.weekday() >= _SATURDAY:
             return Day((), "weekend", "", listed)
         return Day(_sessions(entry.sessions, day, None), entry.reason, entry.source, listed)
@@ -164,11 +192,11 @@ class MarketHours:
         ends = [max(last for _, last in known) for known in self._known.values() if known]
         return min(ends, default=date.min)
 
-    def _in_force(self, exchange: Exchange, day: date) -> _Entry:
+    def _in_force(self, exchange: Exchange, day: date) -> _Entry | None:
         for entry in reversed(self._ordinary[exchange]):
             if entry.begins <= day:
                 return entry
-        raise LookupError(f"no ordinary hours of {exchange.name} on {day}")
+        return None
 
 
 def _date(text: str) -> date:
@@ -211,7 +239,7 @@ def _session(text: str, day: date, ordinary: Hours | None) -> Hours:
         steady_until = _time(parts[1], day, ordinary.steady_until if ordinary else None)
     elif parts[-1] == "*" and ordinary:
         steady_until = ordinary.steady_until
-    if "*" not in parts and not opens < steady_until <= closes:
+    if not opens < steady_until <= closes:
         raise ValueError(f"has the session {text.strip()!r}, which does not end after it begins")
     return Hours(opens, steady_until, closes)
 
@@ -223,9 +251,12 @@ def _time(text: str, day: date, ordinary: time | None) -> time:
     if slash:
         text = summer if us_summer_time(day) else winter
     try:
-        return time.fromisoformat(text)
+        found = time.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"has {text!r} for a time, which is not like 09:15") from None
+        found = None
+    if found is None or found.tzinfo is not None:
+        raise ValueError(f"has {text!r} for a time, which is not like 09:15")
+    return found
 
 
 def us_summer_time(day: date) -> bool:
@@ -255,9 +286,9 @@ def with_file(file: Path) -> MarketHours:
         UnusableFileError: the file is not there, or is no file of a bounded size.
         ValueError: a line of it cannot be read; it names the line's number.
     """
-    lines = read_bounded(file, MAX_FILE_BYTES).decode(errors="replace").splitlines()
-    MarketHours(lines)  # alone: the line's number is the file's
-    return MarketHours([*shipped_lines(), *lines])
+    text = read_bounded(file, MAX_FILE_BYTES).decode("utf-8-sig", errors="replace")
+    # not splitlines: that knows ends of lines which no editor counts
+    return MarketHours((line.rstrip("\r") for line in text.split("\n")), shipped())
 
 
 class _InUse:

@@ -64,4 +64,5 @@ class TradingCalendar:
 
 def listed_until_seconds(day: str) -> float:
     """The end of a day in India, ISO 8601, in seconds since 1970."""
-    return datetime.combine(date.fromisoformat(day) + timedelta(1), time(), IST).timestamp()
+    begins = datetime.combine(date.fromisoformat(day), time(), IST)
+    return begins.timestamp() + timedelta(1).total_seconds()

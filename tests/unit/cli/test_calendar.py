@@ -40,6 +40,12 @@ def test_a_day_before_all_hours_is_closed(monkeypatch, capsys):
     assert "before the first hours that are known" in out
 
 
+def test_days_end_with_the_calendar(monkeypatch, capsys):
+    assert run(monkeypatch, capsys, "--date", "9999-12-31")[0] == 0
+    code, _, err = run(monkeypatch, capsys, "--date", "9999-12-31", "--days", "2")
+    assert (code, "--days" in err) == (2, True)
+
+
 def test_a_file_adds_to_what_is_shipped(monkeypatch, capsys, tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("# ours\nday,2026-12-01,NSE,closed,a day of mourning,circular\n")

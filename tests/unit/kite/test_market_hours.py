@@ -158,6 +158,17 @@ def test_sessions_are_in_order_and_within_the_day(exchange, day):
     assert found.listed == (day.year < 2027 and not unlisted)
 
 
+@given(
+    st.sampled_from(Exchange),
+    st.integers(0, 2**63 // 10**9),
+)
+def test_there_is_an_answer_at_whatever_time_a_clock_says(exchange, seconds):
+    moment = datetime.fromtimestamp(seconds, UTC)
+    assert market_open(exchange, moment) or not ticks_expected(exchange, moment)
+    if moment.year < 1999:
+        assert shipped().day(exchange, moment.date()).sessions == ()
+
+
 def test_an_operators_own_lines_win():
     mine = ["# a sudden holiday", "", "day,2026-11-30,NSE,closed,mourning,NSE circular"]
     planned = ["from,2026-12-07,=NFO,09:15-15:45,second step,us"]
@@ -180,9 +191,26 @@ def test_an_operators_own_lines_win():
         ("day,2026-11-30,NSE,09:15-25:00,a,b", "has '25:00' for a time"),
         ("day,2026-11-30,NSE,15:00-09:00,a,b", "does not end after it begins"),
         ("day,2026-11-30,NSE,09:00-11:00 + 10:00-12:00,a,b", "overlap or are not in order"),
+        ("day,2026-11-30,NSE,09:15Z-15:30Z,a,b", "has '09:15Z' for a time"),
+        ("day,2026-11-30,NSE,09:15Z-15:30,a,b", "has '09:15Z' for a time"),
+        (f"day,2026-11-30,NSE,{'9' * 140_000},a,b", "field larger than"),
+        ("from,2026-11-30,NSE,*-15:30,a,b", "has '*' for a time"),
+        # what depends on the ordinary hours of the day
+        ("day,2026-11-30,MCX,*-* + 22:00-23:00,a,b", "overlap or are not in order"),
+        ("day,2026-11-30,NSE,17:00-*,a,b", "does not end after it begins"),
+        ("day,2026-11-30,NSE,*-09:00,a,b", "does not end after it begins"),
+        ("day,1999-11-30,NSE,*-*,a,b", "no ordinary hours of NSE"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(line, says):
     with pytest.raises(ValueError, match=r"^line 2: ") as error:
-        MarketHours(["# mine", line])
+        MarketHours(["# mine", line], shipped())
     assert says in str(error.value)
+
+
+def test_other_ordinary_hours_that_spoil_a_day_are_found_at_once():
+    days = MarketHours(["from,2020-01-01,NSE,09:15-15:30,,", "day,2026-11-30,NSE,14:00-*,a,b"])
+    with pytest.raises(ValueError, match="NSE on 2026-11-30 has the session '14:00-"):
+        MarketHours(["from,2025-01-01,NSE,09:15-13:00,a,b"], days)
+    with pytest.raises(ValueError, match="NSE on 2026-11-30 has no ordinary hours"):
+        MarketHours(["from,2025-01-01,NSE,closed,a,b"], days)

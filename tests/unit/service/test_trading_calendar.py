@@ -51,6 +51,17 @@ def test_a_wrong_file_ends_the_start_with_the_settings_name(tmp_path, text, reas
     assert raised.value.problems[0].name == "trading_days_file"
 
 
+def test_a_file_of_another_system_is_read_and_its_lines_are_counted_as_editors_do(tmp_path):
+    file = tmp_path / "days.csv"
+    file.write_bytes("\ufeff# ours\r\nday,2026-12-01,NSE,closed,a\u2028b,c\r\n".encode())
+    calendar(file).load()
+    assert not market_hours.market_open(Exchange.NSE, NOON)
+    with file.open("a") as more:
+        more.write("day,2026-12-02,NSE,shut,a,b\n")
+    with pytest.raises(SettingsError, match="line 3: has 'shut'"):
+        calendar(file).load()
+
+
 def test_a_file_without_end_is_not_read(tmp_path):
     file = tmp_path / "days.csv"
     with file.open("wb") as sparse:
@@ -77,3 +88,4 @@ def test_the_end_of_the_listed_days_is_told_once_a_day_from_thirty_days_before()
 
 def test_the_end_of_a_day_is_midnight_in_india():
     assert listed_until_seconds("2026-12-31") == datetime(2027, 1, 1, tzinfo=IST).timestamp()
+    assert listed_until_seconds("9999-12-31") > listed_until_seconds("9999-12-30")
