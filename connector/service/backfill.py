@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 import structlog
 
-from connector.errors import reason_of
+from connector.errors import ConnectorError, reason_of
 from connector.kafka.tail import TailRecord
 from connector.kite.clock import Clock
 from connector.kite.wire.candles import MINUTE_MS, Gap
@@ -201,13 +201,28 @@ class Backfill:
                 await asyncio.sleep(self._poll_seconds)
                 continue
             self._gaps.begin(gap)
-            tokens, written = self._instruments[gap], self._written.get(gap, {})
-            if not await mender.mend(gap, tokens, written):
+            if not await self._mend(mender, gap):
                 self._without_right.add(mender)
                 for other in self._gaps:
                     if other.slot in slots and other != gap:
                         self._pass_over(other)
             self._gaps.end(gap)
+
+    async def _mend(self, mender: GapMender, gap: Gap) -> bool:
+        """Mend a gap; False where the account has no right to candles.
+
+        One that nobody thought of is left out and told: begun anew, it would fail again, and no
+        other gap would get its turn.
+        """
+        tokens = self._instruments[gap]
+        try:
+            return await mender.mend(gap, tokens, self._written.get(gap, {}))
+        except ConnectorError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the other gaps are mended
+            _log.exception("gap_not_mended", slot=gap.slot)
+            mender.leave_out(gap, tokens, f"it could not be mended: {reason_of(error)}")
+            return True
 
     def _is_due(self, gap: Gap) -> bool:
         ended_ms = (gap.last_minute + 1) * MINUTE_MS

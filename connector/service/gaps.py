@@ -120,7 +120,7 @@ class Gaps:
     def _told(self, event: Mapping[str, Any]) -> Told | None:
         kind, slot, session_id = event.get("type"), event.get("slot"), event.get("session_id")
         from_ms, to_ms = milliseconds(event.get("gap_from")), milliseconds(event.get("gap_to"))
-        if not isinstance(slot, int):
+        if not isinstance(slot, int) or not isinstance(session_id, int | None):
             return None
         if kind == EventType.GAP and from_ms is None:
             # who received before is not known, but until when its ticks were counted
@@ -132,7 +132,8 @@ class Gaps:
         if kind == EventType.DROPPED and event.get("instruments") == 0:
             return None  # what was lost were no ticks of this slot
         gap = Gap(slot, session_id, from_ms, to_ms, str(kind))
-        tokens = tuple(token for token in event.get("tokens") or () if token & 0xFF in _SEGMENTS)
+        named = event.get("tokens")
+        tokens = tuple(filter(_is_token, named if isinstance(named, list) else ()))
         return Told(gap, kind == EventType.GAP_BACKFILLED, Concerned(tokens, not tokens))
 
     def _add(self, gap: Gap, concerned: Concerned) -> None:
@@ -152,6 +153,10 @@ class Gaps:
             self._refused[gap] = concerned
             if len(self._refused) > MAX_REFUSED:
                 del self._refused[next(iter(self._refused))]
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, int) and 0 < value < 2**32 and value & 0xFF in _SEGMENTS
 
 
 def minutes_of(gap: Gap, exchange: Exchange, hours: MarketHours) -> list[int]:
@@ -182,6 +187,7 @@ def _day(minute: int) -> date:
 
 def milliseconds(time: object) -> int | None:
     """Return UTC milliseconds of a time as Avro's reader gives it; None where there is none."""
-    if not isinstance(time, datetime):
+    # one without a zone is of another schema
+    if not isinstance(time, datetime) or time.tzinfo is None:
         return None
     return round(time.timestamp() * 1000)

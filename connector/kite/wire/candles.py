@@ -5,7 +5,6 @@ Source: kite.trade/docs/connect/v3/historical.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -126,8 +125,8 @@ def _minute(time: object) -> int | None:
 
 
 def _is_price(value: object) -> bool:
-    # a bool is an int to Python, and NaN a number to its JSON
-    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
+    # a bool is an int to Python, NaN a number to its JSON, and an int may be beyond any float
+    return type(value) in (int, float) and 0 <= value < _MAX_LONG  # type: ignore[operator]
 
 
 def _is_count(value: object) -> bool:

@@ -43,10 +43,14 @@ class Mender:
         self.free = asyncio.Event()
         self.free.set()
         self.right = True
+        self.failure = None
 
     async def mend(self, found, tokens, written):
         self.mended.append((found, tokens, dict(written)))
         await self.free.wait()
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
         return self.right
 
     def leave_out(self, found, tokens, reason):
@@ -126,6 +130,33 @@ async def test_a_gap_waits_until_its_last_minute_has_ended_and_settled():
         assert not kit.first.mended
         kit.clock._time_us += 1_000_000
         await until(lambda: kit.first.mended)
+
+
+async def test_a_gap_that_fails_unforeseen_is_left_out_and_told_and_the_next_one_is_mended():
+    kit = Kit(gap(30), gap(20))
+    kit.first.failure = ZeroDivisionError("of a candle")
+    async with kit.running():
+        await until(lambda: len(kit.first.mended) == 2)
+        assert [found for found, *_ in kit.first.mended] == [as_gap(gap(30)), as_gap(gap(20))]
+        ((slot, tokens, reason),) = kit.first.left_out
+        assert (slot, tokens) == (0, (11, 12))
+        assert "of a candle" in reason
+        await until(lambda: kit.backfill.status().gaps_waiting == 0)
+    assert len(kit.since) == 1  # nothing began anew
+
+
+async def test_events_of_another_program_are_passed_over():
+    wrong = [
+        {"tokens": ["a", -1, 2**40 + 1, None]}, {"tokens": 5}, {"session_id": [1]},
+        {"slot": "0"}, {"gap_from": at(0).replace(tzinfo=None)}, {"gap_to": 7},
+        {"type": ["gap"]},
+    ]  # fmt: skip
+    kit = Kit(*({**gap(90 - 3 * n), **one} for n, one in enumerate(wrong)), gap(9, 3))
+    async with kit.running():
+        await until(lambda: kit.second.mended)
+        assert len(kit.since) == 1
+        # of those with odd tokens alone the time can be read: their slot's instruments count
+        assert [tokens for _, tokens, _ in kit.first.mended] == [(11, 12)] * 2
 
 
 async def test_what_was_ended_before_is_not_begun_again():

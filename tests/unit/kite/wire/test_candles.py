@@ -32,6 +32,7 @@ def test_a_row_of_kites_documentation():
         None, 5, "row", {}, [], row()[:5], [*row(), 1, 2],
         row(volume=-1), row(volume=7.5), row(volume=True), row(volume="7"), row(volume=2**63),
         row(prices=[10, 12, 9, float("nan")]), row(prices=[10, float("inf"), 9, 11]),
+        row(prices=[10**400, 12, 9, 11]),
         row(prices=[10, 12, -9, 11]), row(prices=[10, 12, 9, "11"]), row(prices=[10, 12, None, 11]),
         row(MINUTE, PRICES, 7, -1), row(MINUTE, PRICES, 7, 1.5), row(MINUTE, PRICES, 7, "1"),
         row(MINUTE + 1), row(MINUTE - 1),
