@@ -158,8 +158,21 @@ def printable(text: str, *, keep: str = "") -> str:
 def printable_json(
     value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None
 ) -> str:
-    """JSON for a terminal: readable in every script, and no character that is none to look at."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False, default=default)
+    """JSON for a terminal: readable in every script, and no character that is none to look at.
+
+    JSON has no NaN and nothing infinite: where somebody else's value has, its name stands instead.
+    """
+
+    def written(document: Any, *, finite: bool) -> str:
+        return json.dumps(
+            document, indent=indent, ensure_ascii=False, default=default, allow_nan=not finite
+        )
+
+    try:
+        text = written(value, finite=True)
+    except ValueError:
+        named = json.loads(written(value, finite=False), parse_constant=str)
+        text = written(named, finite=True)
     # json escapes what is below a space itself, so all that is found stands inside of strings
     return _UNSEEN.sub(
         lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text

@@ -233,9 +233,12 @@ def _about(record: TailRecord) -> Iterator[About]:
     yield _named(token, exchange or None, symbol or None)
 
 
-def _named(token: Any, exchange: str | None, symbol: str | None) -> About:
+def _named(token: Any, exchange: Any, symbol: Any) -> About:
     if not isinstance(token, int):
         token = None
+    # another program's record may have anything there
+    exchange = exchange if isinstance(exchange, str) else None
+    symbol = symbol if isinstance(symbol, str) else None
     if exchange is None and token is not None:
         exchange = _exchange_of(token)
     return About(token, exchange, symbol)

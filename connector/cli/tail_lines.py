@@ -33,6 +33,8 @@ _MAX_NAME: Final = 32
 _MIN_NAME: Final = 22
 _FEW: Final = 5
 _RAW_BYTES: Final = 16
+_NOT_OURS: Final = (KeyError, TypeError, AttributeError, ValueError, OverflowError)
+"""The errors of a record that another program wrote, in whatever shape."""
 
 
 class Lines(Protocol):
@@ -124,7 +126,9 @@ def _cell(value: Any, path: tuple[str, ...]) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
-    return value.isoformat(timespec="milliseconds")
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    return str(value)  # a day or a decimal, of a schema that is not ours
 
 
 class _Column(NamedTuple):
@@ -220,19 +224,19 @@ class TableLines:
     def of(self, record: TailRecord) -> str:
         """Return the record's line, with the header before it where it is time for one."""
         width = max(20, self._width())
-        if not _is_tick(record):
+        shown, name_width = fitting(width)
+        cells = _cells(record, shown)
+        if cells is None:
             return self._styled(self._other(record, width))
         text = Text()
-        shown, name_width = fitting(width)
         stale = (shown, name_width) != (self._shown, self._name_width)
         if stale or self._since_header >= HEADER_EACH:
             self._shown, self._name_width, self._since_header = shown, name_width, 0
             titles = " ".join(_laid(one.title, one, name_width) for one in shown)
             text.append(titles.rstrip() + "\n", style="dim")
         self._since_header += 1
-        for number, column in enumerate(shown):
-            cell = _laid(printable(column.text(record)), column, name_width)
-            text.append(" " * bool(number) + cell, style=_style(column, record))
+        for number, (column, (cell, style)) in enumerate(zip(shown, cells, strict=True)):
+            text.append(" " * bool(number) + _laid(printable(cell), column, name_width), style)
         return self._styled(text)
 
     def _other(self, record: TailRecord, width: int) -> Text:
@@ -241,7 +245,7 @@ class TableLines:
         text.append(f" {record.topic.removeprefix(self._prefix)}  ", style="cyan")
         try:
             told = _unknown(record) if record.problem else self._kinds[record.topic](record)
-        except (KeyError, TypeError, AttributeError, ValueError):  # what others write there
+        except _NOT_OURS:
             told = _unknown(record)
         text.append(printable(told))
         if record.problem:
@@ -270,6 +274,17 @@ def fitting(width: int) -> tuple[tuple[_Column, ...], int]:
     return shown, min(_MAX_NAME, _MIN_NAME + max(0, left))
 
 
+def _cells(record: TailRecord, columns: Sequence[_Column]) -> list[tuple[str, str]] | None:
+    """Return a tick's text and style in each of these columns; None where it is no tick."""
+    value = record.value
+    if not isinstance(value, dict) or not {"last_price", "mode", "sequence"} <= value.keys():
+        return None
+    try:
+        return [(column.text(record), _style(column, record)) for column in columns]
+    except _NOT_OURS:
+        return None
+
+
 def _laid(text: str, column: _Column, name_width: int) -> str:
     width = name_width if column.rank == 0 else column.width
     if column.rank == 0 and len(text) > width:
@@ -286,17 +301,15 @@ def _style(column: _Column, record: TailRecord) -> str:
     return "dim" if column.title in {"time (India)", "slot", "sequence", "offset"} else ""
 
 
-def _is_tick(record: TailRecord) -> bool:
-    value = record.value
-    return isinstance(value, dict) and {"last_price", "mode", "sequence"} <= value.keys()
-
-
 def _name(value: Mapping[str, Any]) -> str:
     return f"{value['exchange']}:{value['tradingsymbol'] or value['instrument_token']}"
 
 
 def _clock(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, IST).strftime("%H:%M:%S.%f")[:-3]
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, IST).strftime("%H:%M:%S.%f")[:-3]
+    except (ValueError, OverflowError):  # no time that there is
+        return "--:--:--.---"
 
 
 def _moment(value: Any) -> str:

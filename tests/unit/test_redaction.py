@@ -143,6 +143,13 @@ def test_json_stays_the_same_value(value):
         assert is_printable(shown.replace("\n", ""))
 
 
+def test_json_has_no_number_that_is_none():
+    text = printable_json({"a": [float("nan"), 1.5], "b": float("-inf"), "c": "\x1b"})
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": ["NaN", 1.5], "b": "-Infinity", "c": "\x1b",
+    }  # fmt: skip
+
+
 def test_letters_of_every_script_stay():
     text = "NSE:M&M टाटा ₹ 日本 café"
     assert printable(text) == text

@@ -170,6 +170,9 @@ def test_records_that_are_no_ticks():
     assert choice.matches(record("kite.orders", order, "order"))
     assert not choice.matches(record("kite.orders", b"\x01", "order"))
 
+    for odd in ({"exchange": ["NSE"]}, {"exchange": {}}, {"tradingsymbol": 5}):
+        assert not choice.matches(record("kite.orders", {**order, **odd}, "order"))
+
     events = Choice(NAMES, ["events", "subscriptions"], tokens=[INFY])
     assert events.matches(record("kite.events", {"tokens": [1, INFY]}, "0"))
     assert not events.matches(record("kite.events", {"tokens": []}, "0"))

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -186,6 +187,34 @@ def test_what_is_too_long_for_the_terminal_ends_with_dots():
     line = table(60).of(record(long, topic=NAMES.events))
     assert len(line) == 60
     assert line.endswith("…")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"last_price": 1, "mode": "x", "sequence": 1},
+        {**TICK, "last_price": "much"},
+        {**TICK, "volume_traded": [1]},
+        {**TICK, "ohlc": 5},
+        {**TICK, "exchange": None, "best_bid_price": "x"},
+    ],
+)
+def test_what_only_looks_like_a_tick_is_one_line_and_takes_no_header(value):
+    line = other("kite.control", value)
+    assert "control" in line
+    assert '  {"' in line
+    assert "last price" not in line
+
+
+def test_a_time_that_there_is_not_is_no_reason_to_end():
+    for timestamp_ms in (2**62, -(2**63)):
+        assert other("kite.control", {"type": "status"}, timestamp_ms=timestamp_ms).startswith("--")
+
+
+def test_values_of_other_schemas_are_written_as_text():
+    value = {"day": TIME.date(), "price": Decimal("1.50"), "at": TIME}
+    written = json.loads(JsonLines().of(record(value)))["value"]
+    assert written == {"day": "2026-01-05", "price": "1.50", "at": "2026-01-05T04:00:00.000+00:00"}
 
 
 def test_what_could_not_be_decoded():
