@@ -6,7 +6,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from connector.codec.body cimport (
     Cursor, is_some, next_long, put_byte, put_double, put_long, skip_bytes, skip_levels,
 )
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from connector.codec.rows.columns import COLUMNS
@@ -36,6 +36,14 @@ cdef Cursor behind_framing(bytes value):
     body.end = body.at + PyBytes_GET_SIZE(value)
     skip_bytes(&body, FRAMING_BYTES)
     return body
+
+
+cdef int64_t next_int(Cursor *body) noexcept:
+    # an int of Avro has 32 bits
+    cdef int64_t number = next_long(body)
+    if not INT32_MIN <= number <= INT32_MAX:
+        body.at = NULL
+    return number
 
 
 cdef double next_double(Cursor *body) noexcept:
@@ -78,7 +86,7 @@ cdef list next_side(Cursor *body):
             items = -items
             next_long(body)
         while body.at != NULL and items > 0:
-            quantity, price, orders = next_long(body), next_double(body), next_long(body)
+            quantity, price, orders = next_long(body), next_double(body), next_int(body)
             if len(numbers) < SIDE:
                 numbers.append(quantity)
                 numbers.append(price)
@@ -122,7 +130,7 @@ def row_of(bytes value not None):
     row += buy
     row += sell
     row += [buy[1], buy[0], sell[1], sell[0]]
-    row += [next_long(&body), next_long(&body), next_long(&body)]
+    row += [next_int(&body), next_long(&body), next_long(&body)]
     row.append(next_boolean(&body))
     if body.at == NULL:
         raise ValueError("not the value of a tick")

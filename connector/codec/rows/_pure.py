@@ -47,7 +47,7 @@ def _row(body: Body) -> Row:
     buy, sell = [_side(body) if has_depth else [None] * _SIDE for _ in range(2)]
     # the first version has none of the best ones
     row += [*buy, *sell, buy[1], buy[0], sell[1], sell[0]]
-    return (*row, body.long(), body.long(), body.long(), _boolean(body))
+    return (*row, _int(body), body.long(), body.long(), _boolean(body))
 
 
 def _side(body: Body) -> list[Any]:
@@ -56,7 +56,7 @@ def _side(body: Body) -> list[Any]:
         if items < 0:
             body.long()
         for _ in range(abs(items)):
-            numbers += (body.long(), _double(body), body.long())
+            numbers += (body.long(), _double(body), _int(body))
     return (numbers + [None] * _SIDE)[:_SIDE]
 
 
@@ -64,6 +64,13 @@ def _taken(body: Body, count: int) -> bytes:
     start = body.at
     body.skip(count)
     return body.value[start : body.at]
+
+
+def _int(body: Body) -> int:
+    number = body.long()
+    if not -(2**31) <= number < 2**31:
+        raise ValueError("an int of Avro has 32 bits")
+    return number
 
 
 def _text(body: Body) -> str:

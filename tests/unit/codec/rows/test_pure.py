@@ -134,6 +134,21 @@ def test_what_is_no_tick_has_no_row(module):
             module.row_of(wrong)
 
 
+@pytest.mark.parametrize("name", ["slot", "depth_sell_5_orders"])
+@pytest.mark.parametrize(("number", "is_tick"), [
+    (2**31 - 1, True), (-(2**31), True), (2**31, False), (-(2**31) - 1, False), (2**62, False),
+])  # fmt: skip
+def test_an_int_of_the_schema_has_no_more_than_its_32_bits(module, name, number, is_tick):
+    ((_, value, _),) = recorded([full(NSE, depth=DEPTH)], [START_MS])
+    row, at = module.row_of(value), COLUMNS.index(name)
+    wide = bytes(5) + module.body_of((*row[:at], number, *row[at + 1 :]))
+    if is_tick:
+        assert module.row_of(wide)[at] == number
+    else:
+        with pytest.raises(ValueError, match="not the value of a tick"):
+            module.row_of(wide)
+
+
 def test_what_is_no_row_has_no_body(module):
     ((_, value, _),) = recorded([full(NSE)], [START_MS])
     row = module.row_of(value)
