@@ -21,11 +21,16 @@ KEEP_SECONDS: Final = 1.0
 """What a killed owner leaves is at most so old: a gap begins so much too early."""
 READ_SECONDS: Final = 2.0
 """A new owner waits so long for the answer; after that the gap has no beginning."""
+AHEAD_SECONDS: Final = 60.0
+"""A time that is farther ahead of this machine's clock is unknown: one of both was wrong, or
+another program wrote it. Nothing was received then."""
 _FIELD: Final = "last_frame_us"
 _INSTANCE: Final = "instance"
 _FREE: Final = "free"
 """The mark beside the time of a slot whose owner has released it."""
 _NOTE: Final = "note"
+_TEXTS: Final = ("owner", "state", "trouble")
+_COUNTS: Final = ("desired", "confirmed", "rate")
 MAX_NOTE_BYTES: Final = 1024
 """A longer note is left out: brokers keep 4 KiB of metadata unless they are told otherwise."""
 
@@ -85,8 +90,13 @@ class SlotFrames:
             self._unread.update(slots)
             return {}
         self._unread.difference_update(slots)
+        latest_us = self._clock.time_us() + AHEAD_SECONDS * 1e6
         known = {one.partition: _left(_fields(one.metadata)) for one in found}
-        return {slot: left for slot, left in known.items() if left is not None}
+        return {
+            slot: left
+            for slot, left in known.items()
+            if left is not None and left.last_frame_us <= latest_us
+        }
 
     def keep(
         self,
@@ -169,11 +179,21 @@ def note_of(metadata: str | None) -> tuple[int | None, Mapping[str, Any]]:
 
     Returns:
         When its last frame came, UTC microseconds, and the note; None and empty where there is
-        none, or another program wrote it.
+        none, or another program wrote it. Of a note that has what it is to have.
     """
     fields = _fields(metadata)
     left, note = _left(fields), fields.get(_NOTE)
-    return left and left.last_frame_us, note if isinstance(note, dict) else {}
+    known = note.items() if isinstance(note, dict) else ()
+    return left and left.last_frame_us, {name: one for name, one in known if _is_told(name, one)}
+
+
+def _is_told(name: str, value: object) -> bool:
+    """Whether a note tells this; whoever may commit for the group may write anything."""
+    if name in _TEXTS:
+        return isinstance(value, str)
+    if name in _COUNTS:
+        return type(value) is int and 0 <= value < 2**53
+    return name == "leads" and isinstance(value, bool)
 
 
 def _fields(metadata: str | None) -> Mapping[str, Any]:

@@ -1,3 +1,4 @@
+import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,12 +31,24 @@ class Group:
 times = st.dictionaries(st.integers(0, 38), st.integers(1, 2**53), max_size=39)
 
 
+NOW_US = 1_767_585_600_000_000
+
+
+def test_a_time_that_is_to_come_is_unknown():
+    group = Group()
+    for slot, ahead_us in enumerate((0, 59_000_000, 61_000_000, 7_200_000_000)):
+        group.offsets["s", slot] = (0, f'{{"last_frame_us": {NOW_US + ahead_us}}}')
+    group.offsets["s", 4] = (0, f'{{"last_frame_us": {2**63 - 1}}}')
+    left = SlotFrames("s", FakeClock(NOW_US)).read(group, range(5))
+    assert left.keys() == {0, 1}
+
+
 @given(times, times)
 def test_the_next_owner_reads_what_the_last_one_left(kept, handed_over):
     group, old = Group(), SlotFrames("s", FakeClock())
     old.keep(group, lambda: kept, range(39))
     old.hand_over(group, handed_over)
-    new = SlotFrames("s", FakeClock())
+    new = SlotFrames("s", FakeClock(2**53))
     left = new.read(group, range(39))
     assert {slot: one.last_frame_us for slot, one in left.items()} == {**kept, **handed_over}
     # whoever was killed still has its slots, as far as this tells
@@ -129,6 +142,23 @@ def test_a_note_has_a_bound_and_the_time_none_the_less():
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
 def test_what_another_program_left_is_no_note(metadata):
     assert note_of(metadata)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ('{"owner":"a","leads":true,"state":"x","desired":3,"confirmed":2,"rate":9,"trouble":""}',
+         {"owner": "a", "leads": True, "state": "x", "desired": 3, "confirmed": 2, "rate": 9,
+          "trouble": ""}),
+        ('{"rate":NaN,"confirmed":1e999,"desired":"many","state":"connected"}',
+         {"state": "connected"}),
+        ('{"owner":{"a":[]},"trouble":5,"leads":"yes","more":1,"rate":-1,"desired":true}', {}),
+        ("[1]", {}),
+        ("null", {}),
+    ],
+)  # fmt: skip
+def test_a_note_holds_what_it_is_to_hold_whoever_wrote_it(note, told):
+    assert note_of(f'{{"last_frame_us":5,"note":{note}}}') == (5, told)
 
 
 def test_a_note_takes_not_the_place_of_a_time_that_could_not_be_read():
