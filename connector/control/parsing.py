@@ -61,7 +61,7 @@ def parse(data: bytes | None, max_bytes: int) -> Command | Rejected:
         return Rejected(None, (f"not JSON: {_encoding(data) or error}",))
     if not isinstance(raw, dict):
         return Rejected(None, ("not a JSON object",))
-    if (twice := _repeated_key(data)) is not None:
+    if (twice := repeated_key(data)) is not None:
         # whose id is it? of two "id" each reader takes another one
         known = None if twice == "id" else _id_of(raw)
         return Rejected(known, (f"{excerpt(twice)}: is there twice",))
@@ -103,8 +103,12 @@ class _RepeatedKeyError(Exception):
     """Ends the reading of JSON at a key that its object has twice; its argument is the key."""
 
 
-def _repeated_key(data: bytes) -> str | None:
-    """Find a key that an object of the JSON has twice: readers differ in which one counts."""
+def repeated_key(data: bytes) -> str | None:
+    """Find a key that an object of the JSON has twice: readers differ in which one counts.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> None:
         keys = {key for key, _ in pairs}

@@ -17,9 +17,10 @@ from typing import Any, Final
 
 import structlog
 
+from connector.control.bounds import excerpt
 from connector.control.client import ControlClient, new_id
 from connector.control.commands import Command, Reply, Status
-from connector.control.parsing import Rejected, parse
+from connector.control.parsing import Rejected, parse, repeated_key
 from connector.errors import (
     BrokerUnreachableError,
     ConnectorError,
@@ -132,9 +133,11 @@ class OperatorCommands:
 
     def _command(self, body: bytes) -> Command | Answer:
         try:
-            fields = json.loads(body)
+            fields, twice = json.loads(body), repeated_key(body)
         except (ValueError, RecursionError):
             return _json(400, {"error": "the body is no JSON"})
+        if twice is not None:
+            return _json(400, {"error": f"{excerpt(twice)}: is there twice"})
         if not isinstance(fields, dict) or "id" in fields:
             return _json(400, {"error": "the body must be a command, without an id"})
         written = json.dumps({"id": new_id(), "by": SENDER, **fields}).encode()

@@ -134,6 +134,7 @@ async def test_nothing_is_applied_that_was_not_tried(commands, leader):
         (post(body=b"[]"), 400),
         (post({"id": "mine", **DELETE}), 400),
         (post({"type": "buy"}), 400),
+        (post(body=b'{"type":"delete","watchlist":"desk","dry_run":true,"watchlist":"all"}'), 400),
         (post({"type": "delete", "watchlist": "x", "more": 1}), 400),
     ],
 )
