@@ -165,14 +165,14 @@ class Completeness:
     def event(self, event: Mapping[str, Any]) -> None:
         """Take in an event of `kite.events`, decoded; in the topic's order, before the ticks."""
         try:
-            kind, slot, session_id = event["type"], event["slot"], event["session_id"]
+            kind, slot, session_id = _about(event)
             if kind == "count":
                 self._count(slot, session_id, event)
             elif kind == "dropped":
                 self._explain(slot, session_id, event)
             elif kind == "gap" and session_id is not None and self._room():
                 self._gaps[slot, session_id] = _gap_words(event)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             self.unreadable += 1
 
     def dead_letter(self, topic: str, identity: tuple[int, int, int], reason: str) -> None:
@@ -195,7 +195,9 @@ class Completeness:
         else:
             self._behind(session, sequence)
 
-    def _count(self, slot: int, session_id: int, event: Mapping[str, Any]) -> None:
+    def _count(self, slot: int, session_id: int | None, event: Mapping[str, Any]) -> None:
+        if session_id is None:
+            raise ValueError("a count of no session")
         count, time_ms = event["count"], _millis(event["time"])
         first, last = count["first_sequence"], count["last_sequence"]
         expected = {
@@ -422,6 +424,18 @@ def _set(bits: bytearray, number: int) -> bool:
         return False
     bits[number >> 3] |= mask
     return True
+
+
+def _about(event: Mapping[str, Any]) -> tuple[Any, int, int | None]:
+    """Return the kind, slot and session of an event.
+
+    Raises:
+        TypeError: they are none: another program wrote it, by another schema.
+    """
+    slot, session_id = event["slot"], event["session_id"]
+    if not isinstance(slot, int) or not isinstance(session_id, int | None):
+        raise TypeError("an event of another schema")
+    return event["type"], slot, session_id
 
 
 def _gap_words(event: Mapping[str, Any]) -> str:

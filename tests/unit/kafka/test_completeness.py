@@ -223,6 +223,11 @@ def test_a_topic_that_was_given_more_partitions_misses_nothing():
         {**ENDED, "count": {**ENDED["count"], "first_sequence": 0}},
         count(1, MAX_TICKS_IN_A_PART + 1, {("NSE", 0): MAX_TICKS_IN_A_PART + 1}),
         count(1, 1, {("LSE", 0): 1}),
+        {**count(1, 1, {("NSE", 0): 1}), "session_id": None},
+        {**count(1, 1, {("NSE", 0): 1}), "session_id": "x"},
+        count(1, 1, {("NSE", 0): 1}, slot=None),
+        {**event("gap"), "gap_to": None},
+        {**event("dropped"), "time": None},
         "no event",
     ],
 )
@@ -231,6 +236,9 @@ def test_an_event_that_adds_up_to_nothing_is_counted_and_left_out(wrong):
     made.event(wrong)
     assert made.unreadable == 1
     assert not list(made.report(SESSION))
+    # nor does it keep a session from being judged
+    made.event(ENDED)
+    assert [one.session_id for one in made.report(SESSION)] == [SESSION]
 
 
 def test_a_wild_number_costs_no_memory():
