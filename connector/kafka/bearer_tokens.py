@@ -36,6 +36,10 @@ _OK = 200
 _SERVER_ERROR = 500
 _PASSING = frozenset({408, 425, 429})
 """The statuses below 500 that say: not now."""
+_PASSING_ERRORS = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+"""The errors that say so, whatever their status: those of RFC 6749, 4.1.2.1 and RFC 8628."""
+_MAX_WORDS_CHARS = 120
+"""Of the endpoint's own words so many are told: what to do follows, and must not be cut off."""
 
 
 class NoTokenError(Exception):
@@ -141,11 +145,12 @@ class BearerTokens:
         """Return the error for an answer without a token that can be used."""
         section = self._section
         code = told.get("error")
-        if status >= _SERVER_ERROR or status in _PASSING:
+        busy = isinstance(code, str) and code in _PASSING_ERRORS
+        if status >= _SERVER_ERROR or status in _PASSING or busy:
             return self._none(f"HTTP {status}: {self.redactor.foreign(body)}", retryable=True)
         if status == _OK or not isinstance(code, str):
             # what an endpoint's success holds may be a token all the same: it is not shown
-            shown = "" if told else f": {self.redactor.foreign(body)}"
+            shown = "" if told else f": {self.redactor.foreign(body, _MAX_WORDS_CHARS)}"
             return self._none(
                 f"HTTP {status}, and no bearer token{shown}: is {section}.token_url right?",
                 retryable=True,
@@ -156,7 +161,8 @@ class BearerTokens:
             "invalid_client": f"{section}.client_id and {section}.client_secret",
         }.get(code, f"{section}.client_id, and what this client may do")
         words = " ".join(str(told.get(name) or "") for name in ("error", "error_description"))
-        return self._none(f"HTTP {status}: {words.strip()}: check {advice}", retryable=False)
+        shown = self.redactor.foreign(words, _MAX_WORDS_CHARS)
+        return self._none(f"HTTP {status}: {shown}: check {advice}", retryable=False)
 
     def _none(self, reason: str, *, retryable: bool) -> NoTokenError:
         said = self.redactor.foreign(reason)
