@@ -184,12 +184,9 @@ class OrderReconciler:
         written = {}
         # Kite's list begins anew with each day
         async for record in self._read(midnight_ms(asked_us)):
-            # what cannot be decoded is not known, and so is written twice
-            if record.key in ids and isinstance(record.value, dict):
-                known = parse_order(json.loads(record.value["payload"]))
-                written[record.key] = Written(
-                    state_of(known), updated(known), record.value["receive_time_us"]
-                )
+            known = _written(record.value) if record.key in ids else None
+            if known is not None:
+                written[str(record.key)] = known
         found = missing(orders, written, asked_us)
         for order in found:
             self._write(
@@ -197,6 +194,17 @@ class OrderReconciler:
                        self._clock.time_us(), "reconciled")
             )  # fmt: skip
         _log.info("orders_reconciled", slot=self.slot, orders=len(orders), written=len(found))
+
+
+def _written(value: Any) -> Written | None:
+    """Read an update of the topic; None where it cannot be read: then it is written twice."""
+    try:
+        known, receive_time_us = parse_order(json.loads(value["payload"])), value["receive_time_us"]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if not isinstance(receive_time_us, int):
+        return None
+    return Written(state_of(known), updated(known), receive_time_us)
 
 
 def _text(row: object) -> str:

@@ -88,6 +88,13 @@ def test_the_newest_state_of_each_order_is_there_afterwards_once(updates):
     assert missing(orders, known, ASKED_US) == []
 
 
+OF_ANOTHER_PROGRAM = [
+    b"bytes", None, [], {}, {"payload": "{"}, {"payload": "[]", "receive_time_us": 1},
+    {"payload": "{}", "receive_time_us": None}, {"payload": 5, "receive_time_us": 1},
+    {"payload": "[" * 100_000, "receive_time_us": 1},
+]  # fmt: skip
+
+
 class Kit:
     """A reconciler whose Kite answers what the test says, in turn."""
 
@@ -121,7 +128,8 @@ class Kit:
         for raw in self.topic:
             value = {"payload": json.dumps(raw), "receive_time_us": 0}
             yield SimpleNamespace(key=raw["order_id"], value=value)
-        yield SimpleNamespace(key="1", value=b"of another program")
+        for value in OF_ANOTHER_PROGRAM:
+            yield SimpleNamespace(key="1", value=value)
 
     @contextlib.asynccontextmanager
     async def opened(self):
