@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaException, Message, Producer
 
 from connector.codec import identity_of
 from connector.codec.rows import moved
@@ -205,6 +205,10 @@ class Replay:
                 )
             except BufferError:
                 self._producer.poll(_WAIT_SECONDS)
+            except KafkaException as exc:
+                # too long for this client's `message.max.bytes`, say: no broker was asked
+                self._failure = self._failure or TopicError(topic, exc.args[0].str())
+                self._check()
             else:
                 self.reached_ms = tick.time_ms
                 return

@@ -157,6 +157,13 @@ def test_a_refused_record_ends_it_with_the_topics_name():
             replay(alone, ticks_of(records))
 
 
+def test_a_record_that_is_too_long_for_the_client_ends_it_with_the_topics_name(broker):
+    ((key, value, _),) = recorded([ltp(NSE)], [START_MS])
+    long = ReplayedTick(START_MS, key, value + bytes(1_100_000))
+    with pytest.raises(TopicError, match=r"copy\.ticks\.nse.*[Ll]arge"):
+        replay(broker, [ReplayedTick(START_MS, key, value), long])
+
+
 def test_brokers_that_acknowledge_nothing_end_it(monkeypatch):
     monkeypatch.setattr("connector.kafka.replay.SILENT_SECONDS", 0.3)
     with EmbeddedBroker({"copy.ticks.nse": 1}) as alone:
