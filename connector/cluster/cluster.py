@@ -16,8 +16,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from connector.cluster.items import Item
 from connector.cluster.layout import layout, partitions, slots_by_account
-from connector.cluster.membership import Item, Membership
+from connector.cluster.membership import Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
 from connector.cluster.spots import SpotReader
 from connector.control.leader import Leader, Log

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 from confluent_kafka import (
@@ -24,30 +23,20 @@ from confluent_kafka import (
     OFFSET_END,
     Consumer,
     KafkaException,
-    Message,
     TopicPartition,
 )
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster.frames import KEEP_SECONDS, SlotFrames
+from connector.cluster.items import CaughtUp, Item, item_of
 from connector.cluster.refusals import fenced, refusal
-from connector.control.bounds import excerpt
-from connector.control.records import (
-    HALT_KEY,
-    MOVED_TO,
-    RECONNECT_KEY,
-    Halt,
-    Halted,
-    Subscription,
-    token_of,
-)
 from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog, client_properties
 from connector.kafka.groups import cluster_group
 from connector.kafka.logins import Borrowed, follow
+from connector.kafka.renewals import standing
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
 
 POLL_SECONDS: Final = 0.2
@@ -77,41 +66,6 @@ _METADATA_REFRESH_MS: Final = 10_000
 
 
 _T = TypeVar("_T")
-
-
-class SlotRecord(NamedTuple):
-    """What one record of a slot's partition wants of one instrument."""
-
-    slot: int
-    token: int
-    mode: Mode | None
-    """The mode that is wanted; None when the instrument is not wanted any more."""
-    symbol: str | None = None
-    moved_to: int | None = None
-    revision: int = 0
-
-
-class Reconnect(NamedTuple):
-    """A command to a slot's owner to open a new socket."""
-
-    slot: int
-    command_id: str
-
-
-class Halting(NamedTuple):
-    """The slot is to be paused or stopped; None: it is to stream."""
-
-    slot: int
-    halt: Halt | None
-
-
-class CaughtUp(NamedTuple):
-    """Everything that was in the slot's partition has been handed over."""
-
-    slot: int
-
-
-Item = SlotRecord | Reconnect | Halting | CaughtUp
 
 
 class Member(Protocol):
@@ -196,6 +150,8 @@ class Membership:
         self._done: asyncio.Future[None] | None = None
         # slots that were lost while no coordinator answered: their sockets stay open
         self._held = False
+        # its client is being replaced by one that the group takes for the same member
+        self._renewing = False
         # one answers again, and the member waits for its assignment with slots held
         self._rejoining = False
         # what brokers refuse this member, each logged once while it lasts, and until when the
@@ -267,6 +223,8 @@ class Membership:
             while not self._stopping.is_set():
                 try:
                     self._be_member()
+                    if not self._stopping.is_set():
+                        continue  # with what its files hold now
                 except KafkaException as error:
                     if self._instance is not None and fenced(error.args[0]):
                         # whoever has the name now has the slots: this one goes on without it
@@ -292,6 +250,8 @@ class Membership:
             self._call(self._finish)
 
     def _be_member(self) -> None:
+        """Be a member until the end, or until the client has to read its files anew."""
+        made = standing(self._kafka)
         consumer = Consumer(self.properties(), logger=ClientLog("member"))
         login = Borrowed(consumer)
         follow(self._kafka, login)
@@ -304,14 +264,16 @@ class Membership:
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
             )
-            while not self._stopping.is_set():
+            while not (self._stopping.is_set() or made.outdated):
                 self._poll(consumer)
-            if self._instance is not None:
+            self._renewing = not self._stopping.is_set() and self._instance is not None
+            if self._instance is not None and not self._renewing:
                 self._leave(consumer)
         finally:
             login.give_back()
             # revokes what is owned, through the same callback
             consumer.close()
+            self._renewing = False
 
     def _leave(self, consumer: Consumer) -> None:
         """Give everything up before the end.
@@ -358,7 +320,7 @@ class Membership:
             error = message.error()
             self._frames.reached(message)
             if error is None:
-                item = self._item(message)
+                item = item_of(message, self._topics)
                 if item is not None:
                     items.append(item)
             elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
@@ -421,36 +383,6 @@ class Membership:
         self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
         return True
 
-    def _item(self, message: Message) -> Item | None:
-        """Read a record as the slot's owner needs it; the leader's own records are not for it."""
-        key, value, slot = message.key(), message.value(), message.partition() or 0
-        if message.topic() != self._topics.subscriptions or key is None:
-            return None
-        try:
-            text = key.decode() if isinstance(key, bytes) else key
-            if text == RECONNECT_KEY:
-                return Reconnect(slot, str(json.loads(value)["id"])) if value else None
-            if text == HALT_KEY:
-                return Halting(slot, Halted.decode(value).halt if value else None)
-            if text.startswith("@"):
-                return None
-            if value is None:
-                return SlotRecord(slot, token_of(text), None, moved_to=_moved_to(message))
-            wanted = Subscription.decode(slot, value)
-            return SlotRecord(
-                slot,
-                token_of(text),
-                wanted.mode,
-                symbol=wanted.symbol,
-                revision=wanted.revision,
-            )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            shown = excerpt(str(key))
-            self._log.warning(
-                "subscription_record_unreadable", slot=slot, key=shown, reason=repr(error)
-            )
-            return None
-
     # callbacks, from within poll or close
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -481,6 +413,12 @@ class Membership:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         slots, leads = self._split(partitions)
         self.rebalances += 1
+        if self._renewing:
+            self._log.info("membership_renewed", slots=slots, leads=leads)
+            # well within the session: as long as it lasts, nobody else is given the slots
+            patience = self._cluster.session_timeout_seconds / 2
+            self._keep_streaming(consumer, partitions, for_seconds=patience)
+            return
         self._log.info("partitions_revoked", slots=slots, leads=leads)
         if self._cluster.group_protocol == "classic" and not self._stopping.is_set():
             # as it is now, should the group not take the last word
@@ -502,12 +440,30 @@ class Membership:
         if self._stopping.is_set() or self._coordinator_answers():
             self._log.warning("partitions_lost", slots=slots, leads=leads)
             self._wait(self._member.revoked(slots, leads=leads))
+            self._disown(consumer, partitions)
         else:
             self._log.warning("coordinator_unreachable", slots=slots, leads=leads)
-            self._held = True
-            self._call(self._member.held, slots)
-            if leads:
-                self._wait(self._member.revoked([], leads=True))
+            self._keep_streaming(consumer, partitions)
+
+    def _keep_streaming(
+        self,
+        consumer: Consumer,
+        partitions: list[TopicPartition],
+        *,
+        for_seconds: float | None = None,
+    ) -> None:
+        """Give the partitions up while their slots' sockets stay open: nobody else has them."""
+        slots, leads = self._split(partitions)
+        self._held = True
+        self._call(self._member.held, slots)
+        if for_seconds is not None:
+            self._call_async(self._member.not_reassigned(for_seconds))
+        if leads:
+            self._wait(self._member.revoked([], leads=True))
+        self._disown(consumer, partitions)
+
+    def _disown(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        slots, leads = self._split(partitions)
         self._leads = self._leads and not leads
         self._owned.difference_update(slots)
         self._incremental(consumer.incremental_unassign, partitions)
@@ -579,8 +535,3 @@ class Membership:
 def _client_id(name: str, host: str) -> str:
     """Name a member to people; a pod's host is named after the connector already."""
     return host if host.startswith(f"{name}-") else f"{name}-{host}"
-
-
-def _moved_to(message: Message) -> int | None:
-    value = dict(message.headers() or ()).get(MOVED_TO)
-    return int(value) if value is not None else None

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from connector.cluster.membership import CaughtUp, Halting, Item, Reconnect, SlotRecord
+from connector.cluster.items import CaughtUp, Halting, Item, Reconnect, SlotRecord
 from connector.control.records import Halt
 from connector.errors import CapacityError
 from connector.kite.clock import Clock, Timer

@@ -7,7 +7,6 @@ use it at their next connection; one that is open stays so.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import weakref
@@ -19,9 +18,6 @@ from confluent_kafka import KafkaException
 
 from connector.settings.models import KafkaSettings
 from connector.settings.secret_files import fresh
-
-POLL_SECONDS: Final = 5.0
-"""The files are looked at so often: a mounted volume may tell of no change."""
 
 
 class Login(NamedTuple):
@@ -86,6 +82,12 @@ def follow(kafka: KafkaSettings, client: Client) -> None:
             _live[client] = kafka
 
 
+def alike(one: KafkaSettings, other: KafkaSettings) -> bool:
+    """Whether two clients are of one service: a topic that is held apart has a smaller queue."""
+    size = {"queue_max_messages": 0}
+    return one.model_copy(update=size) == other.model_copy(update=size)
+
+
 class Logins:
     """Looks for a new login of the brokers', and hands it to every client that lives.
 
@@ -100,12 +102,6 @@ class Logins:
         self._login = login_of(kafka)
         self._log = structlog.get_logger("connector.kafka")
 
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            self.look()
-
     def look(self) -> bool:
         """Hand on what the files hold, where it is new; returns whether it was."""
         login = login_of(self._kafka)
@@ -114,7 +110,7 @@ class Logins:
         self._login = login
         self._hide(login.password)
         with _lock:
-            clients = [client for client, kafka in _live.items() if kafka == self._kafka]
+            clients = [client for client, kafka in _live.items() if alike(kafka, self._kafka)]
         for client in clients:
             # one that ends meanwhile needs no login
             with contextlib.suppress(KafkaException, RuntimeError):

@@ -363,6 +363,7 @@ class RecordProducer(SpoolingClient):
                 self._check_at = now + _CHECK_SECONDS
                 self._spool.check()
                 self._look_at_clocks()
+                self._look_at_files()
             self._watch_acknowledgements()
             if now >= self._stuck_until:
                 self._move_on()

@@ -21,11 +21,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from connector.errors import BrokerUnreachableError, KafkaError, TopicError
+from connector.errors import BrokerUnreachableError, KafkaError, SettingsError, TopicError
 from connector.kafka.config import ClientLog, client_properties, is_embedded, refused_properties
 from connector.kafka.diagnosis import Complaints, passing
 from connector.kafka.groups import reader_group
 from connector.kafka.logins import Borrowed, follow
+from connector.kafka.renewals import standing
 from connector.settings.models import KafkaSettings
 
 _T = TypeVar("_T")
@@ -69,30 +70,50 @@ class Reader:
         self._kafka = kafka
         self._timeout_seconds = timeout_seconds
         self._complaints = Complaints(kafka)
-        properties = client_properties(
-            kafka,
-            **{
-                "group.id": reader_group(name, purpose),
-                "client.id": f"{name}-{purpose}",
-                "error_cb": self._complaints,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                **own,
-            },
-        )
-        with refused_properties(kafka):
-            self.consumer = Consumer(properties, logger=ClientLog(purpose))
-        self._login = Borrowed(self.consumer)
-        follow(kafka, self._login)
+        self._purpose = purpose
+        self._own: dict[str, Any] = {
+            "group.id": reader_group(name, purpose),
+            "client.id": f"{name}-{purpose}",
+            "error_cb": self._complaints,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            **own,
+        }
+        # where partitions are read from that have given nothing yet
+        self._places: dict[tuple[str, int], int] = {}
+        self._open()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _open(self) -> None:
+        self._standing = standing(self._kafka)
+        properties = client_properties(self._kafka, **self._own)
+        with refused_properties(self._kafka):
+            self.consumer = Consumer(properties, logger=ClientLog(self._purpose))
+        self._login = Borrowed(self.consumer)
+        follow(self._kafka, self._login)
+
+    def _renew(self) -> None:
+        """Go on with a consumer that has read the files anew, behind the last record returned."""
+        old, login = self.consumer, self._login
+        places = old.position(old.assignment())
+        for place in places:
+            if place.offset < 0:
+                place.offset = self._places[place.topic, place.partition]
+        try:
+            self._open()
+        except SettingsError:  # replaced once more, and not whole yet: the old one does till then
+            return
+        self.consumer.assign(places)
+        login.give_back()
+        old.close()
 
     def close(self) -> None:
         """Let the consumer go."""
@@ -188,7 +209,8 @@ class Reader:
         """Read on from these places, and from no others."""
         places = list(places)
         self.at_end = False
-        self.unfinished = {(place.topic, place.partition) for place in places}
+        self._places = {(place.topic, place.partition): place.offset for place in places}
+        self.unfinished = set(self._places)
         self.consumer.assign(places)
 
     def next(self, timeout_seconds: float = 0.0) -> Message | None:
@@ -197,6 +219,8 @@ class Reader:
         Raises:
             TopicError: a topic cannot be read any more.
         """
+        if self._standing.outdated:
+            self._renew()
         message = self.consumer.poll(timeout_seconds)
         while message is not None:
             error = message.error()
@@ -206,7 +230,9 @@ class Reader:
             topic = str(message.topic())
             if error.name() == "_PARTITION_EOF":
                 self.at_end = True
-                self.unfinished.discard((topic, message.partition() or 0))
+                place = (topic, message.partition() or 0)
+                self._places[place] = message.offset() or 0
+                self.unfinished.discard(place)
             elif not (passing(error) or error.name() in _OF_THE_GROUP):
                 raise _unreadable(topic, error)
             message = self.consumer.poll(0)

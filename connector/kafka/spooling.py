@@ -24,6 +24,7 @@ from connector.kafka.one_by_one import OneByOne
 from connector.kafka.producer_state import ProducerState
 from connector.kafka.purged import PurgedRecords
 from connector.kafka.refusals import CLOCK, Trouble
+from connector.kafka.renewals import standing
 from connector.kafka.spool import Dropped, Record, Spool
 from connector.kafka.spool_files import SpoolFiles
 from connector.kafka.timestamps import Restamping
@@ -93,6 +94,7 @@ class SpoolingClient(ABC):
         self._wake = wake
         # replaced after a fatal error, and when it holds records that nobody acknowledges
         self._client: Client | None = None
+        self._standing = standing(kafka)
         self._direct = False  # state is DIRECT
         self._fast = False  # so too, and no topic is held back: one look-up on the tick path
 
@@ -181,6 +183,8 @@ class SpoolingClient(ABC):
     # -- the client ------------------------------------------------------------------------------
 
     def _new_client(self) -> None:
+        # before the files are read: of two that change, each is seen
+        made = standing(self._kafka)
         self._client = new_producer(
             self._kafka,
             self._client_id,
@@ -190,6 +194,11 @@ class SpoolingClient(ABC):
             one_by_one=self._alone.remaining > 0,
         )
         self._renew = self._volatile = False
+        self._standing = made
+
+    def _look_at_files(self) -> None:
+        if self._standing.outdated:
+            self._start_recovery("its certificate or secret was renewed")
 
     def _poll_client(self) -> None:
         if self._client is None:

@@ -25,9 +25,9 @@ from connector.cluster.layout import slots_by_account
 from connector.cluster.view import ClusterView
 from connector.codec import IMPLEMENTATION
 from connector.kafka.acknowledgements import Acknowledgements
-from connector.kafka.logins import Logins, changes
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.records import RecordDecoder
+from connector.kafka.renewals import Renewals, wanted
 from connector.kite.clock import IST
 from connector.service.backlog import Backlog, backlog
 from connector.service.dead_letters import DeadLetters
@@ -120,7 +120,8 @@ class Service:
         )
         self.http = StatusServer(settings.http, self.status, self._reporter.readiness, self.page)
         self._calendar = TradingCalendar(settings)
-        self._logins = Logins(settings.kafka, mask.hide if mask is not None else _nobody)
+        hide = mask.hide if mask is not None else _nobody
+        self._renewals = Renewals(settings.kafka, settings.name, hide)
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_requested = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -192,8 +193,8 @@ class Service:
         if every_seconds := self.settings.logging.summary_seconds:
             self._spawn("summary", self._summarize(every_seconds))
         self._spawn("topics-in-trouble", self._troubles.run())
-        if changes(self.settings.kafka):
-            self._spawn("kafka-login", self._logins.run())
+        if wanted(self.settings.kafka):
+            self._spawn("kafka-files", self._renewals.run())
         self._spawn("start", self._begin())
 
     def backlog(self) -> Backlog | None:

@@ -192,19 +192,22 @@ class KafkaSettings(Section):
     )
     ssl_ca_file: FilePath | None = Field(
         None,
-        description="Trust brokers by the authorities in this PEM file; null means the system's.",
+        description="Trust brokers by the authorities in this PEM file; null means the system's. "
+        "It may change.",
     )
     ssl_certificate_file: FilePath | None = Field(
-        None, description="Prove who we are with the certificate in this PEM file (mutual TLS)."
+        None,
+        description="Prove who we are with the certificate in this PEM file (mutual TLS); it may "
+        "change.",
     )
     ssl_key_file: FilePath | None = Field(
-        None, description="The key of ssl_certificate_file, in this PEM file."
+        None, description="The key of ssl_certificate_file, in this PEM file; it may change."
     )
     ssl_key_password: SecretStr | None = Field(
         None, description="The password that ssl_key_file is encrypted with."
     )
     ssl_key_password_file: FilePath | None = Field(
-        None, description="A file that holds it, in place of ssl_key_password."
+        None, description="A file that holds it, in place of ssl_key_password; it may change."
     )
     compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = Field(
         "lz4", description="The producer compresses batches with this codec."

@@ -21,8 +21,7 @@ class OAuthSettings(Section):
     )
     client_secret_file: FilePath | None = Field(
         None,
-        description="A file that holds the secret, in place of client_secret; tokens that are "
-        "fetched later, for brokers by clients that are made later, take a new one.",
+        description="A file that holds the secret, in place of client_secret; it may change.",
     )
     scope: str | None = Field(
         None, description="Ask for tokens with this scope; several with spaces."

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,8 @@ pytestmark = pytest.mark.integration
 KEY_PASSWORD = "not-a-real-key-password"
 WRONG_PASSWORD = "another-wrong-password"
 # what a user may be shown; masked or not, none of these is to be found anywhere
-SECRETS = (PASSWORD, KEY_PASSWORD, WRONG_PASSWORD)
+NEW_SECRET = "not-a-real-secret-either"
+SECRETS = (PASSWORD, KEY_PASSWORD, WRONG_PASSWORD, NEW_SECRET)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,98 @@ def test_a_new_password_in_its_file_is_taken_by_clients_that_live(
 def _partitions(reader):
     with contextlib.suppress(ConnectorError):
         return reader.partitions("kite.control")
+
+
+@pytest.fixture
+def new_certificate(secured):
+    """The settings of a client with a certificate, and what renews that, under another name."""
+    for user in ("certified-before", "certified-after"):
+        secured.allow(user, documented("connector"))
+    environment = secured.mutual("certified-before")
+    files = [Path(environment[f"KITE_KAFKA__SSL_{one}_FILE"]) for one in ("CERTIFICATE", "KEY")]
+
+    def renew(running):
+        files[1].write_text("half of it")
+        wait_until(lambda: "kafka_files_refused" in running.log)
+        assert running.status()["ready"]
+        for file, content in zip(files, secured.authority.client("certified-after"), strict=True):
+            file.write_text(content)
+
+    return environment, renew, lambda: of_every_client() <= secured.decisions("certified-after")[0]
+
+
+def of_every_client():
+    """A right of each client that a service has: producer, member, reader of orders, and leader."""
+    return {
+        right
+        for right in documented("connector")
+        if (right.name, right.operation)
+        in {
+            ("kite.ticks.", "Write"),
+            ("kite-connector:kite", "Read"),
+            ("kite.orders", "Read"),
+            ("kite.control", "Read"),
+            ("kite.control.replies", "Write"),
+        }
+        or right.resource == "transactional id"
+    }
+
+
+@pytest.fixture
+def new_secret(secured, tmp_path):
+    """The settings of a client with tokens, and what gives it another secret."""
+    secured.allow(TOKEN_USER, documented("connector"))
+    file = tmp_path / "client_secret"
+    file.write_text(PASSWORD)
+    environment = secured.oauth(client_secret_file=str(file))
+    del environment["KITE_KAFKA__OAUTH__CLIENT_SECRET"]
+    tokens = secured.tokens
+
+    def renew(_):
+        tokens.clients[TOKEN_USER] = NEW_SECRET
+        file.write_text(NEW_SECRET)
+
+    def used():
+        """By the one that tries it, the producer, the member, the readers and the leader."""
+        return [login for login, _ in tokens.requests].count(f"{TOKEN_USER}:{NEW_SECRET}") >= 6
+
+    yield environment, renew, used
+    tokens.clients[TOKEN_USER] = PASSWORD
+
+
+@pytest.mark.parametrize("what", ["new_certificate", "new_secret"])
+def test_renewed_files_are_taken_without_a_restart_or_a_closed_socket(
+    secured, simulated_feed, topics, tmp_path, request, what
+):
+    environment, renew, used = request.getfixturevalue(what)
+    secured.user("security-operator", documented("operator"))
+    operator = secured.sasl("security-operator")
+    more = {"KITE_TOPICS__CREATE": "false", "KITE_CLUSTER__INSTANCE": "place-1"}
+    with connector(tmp_path / "log", environment, simulated_feed.environment, more) as running:
+        running.until_ready()
+
+        def subscribe(name):
+            done = ctl(operator, "subscribe", "--mode", "full", name, "--json")
+            assert json.loads(done.stdout)["status"] == "APPLIED", done.stderr
+
+        def delivered():
+            return running.status()["accounting"]["delivered"]
+
+        subscribe("NSE:INFY")
+        wait_until(lambda: delivered() > 20)
+        renew(running)
+        wait_until(lambda: "kafka_files_renewed" in running.log)
+        wait_until(lambda: "slot_resumed" in running.log)
+        subscribe("NSE:SBIN")
+        wait_until(used)
+        seen = delivered()
+        wait_until(lambda: delivered() > seen + 20)
+        status = running.status()
+        assert [one["connects"] for one in status["connections"]] == [1, 1, 1]
+        assert status["ready"]
+        assert running.stop() == 0
+    assert '"dropped": {}' in running.log.splitlines()[-1]
+    assert_no_secret(running.log)
 
 
 def test_whoever_is_refused_waits_and_says_what_to_do(secured, simulated_feed, tmp_path):

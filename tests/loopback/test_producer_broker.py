@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError as Code
 from connector.embedded.broker import EmbeddedBroker
 from connector.kafka.clients import VARIABLE
 from connector.kafka.producer import ProducerState, RecordProducer
+from connector.kafka.renewals import outdate
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import until
 from tests.support.producers import balanced
@@ -127,6 +128,26 @@ async def test_reachable_and_latencies(broker, start):
     broker.set_up()
     await until(lambda: producer.broker_reachable)
     assert producer.last_error is None
+
+
+async def test_a_client_that_is_outdated_makes_way_and_nothing_is_lost_or_repeated(broker, start):
+    settings = kafka(broker)
+    producer = await start(kafka=settings)
+    feed = Feed(producer)
+    replaced = 0
+    for _ in range(3):
+        before = producer._client
+        feed.send(50)
+        replaced += outdate(settings)
+        while producer._client is before:
+            feed.send(5)
+            await asyncio.sleep(0.01)
+        await until(lambda: producer.state is ProducerState.DIRECT)
+    feed.send(50)
+    assert await producer.flush(20)
+    assert replaced == 3
+    assert producer.counts.delivered == feed.made
+    await check(broker, feed.made)
 
 
 async def test_a_broker_that_is_away_for_long_loses_nothing(broker, start):

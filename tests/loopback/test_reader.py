@@ -6,8 +6,10 @@ import pytest
 from confluent_kafka import Producer
 
 from connector.embedded.broker import EmbeddedBroker
-from connector.errors import BrokerUnreachableError, KafkaError, TopicError
-from connector.kafka.reader import BEGINNING, Reader, bytes_of, text_of
+from connector.errors import BrokerUnreachableError, KafkaError, SettingsError, TopicError
+from connector.kafka import reader as reader_module
+from connector.kafka.reader import BEGINNING, END, Reader, bytes_of, text_of
+from connector.kafka.renewals import outdate
 from connector.settings.models import KafkaSettings
 
 TOPIC = "kite.events"
@@ -84,3 +86,52 @@ def test_without_a_broker_it_says_so(broker):
 def test_keys_and_values_have_one_type_whatever_the_client_gives():
     assert [text_of(key) for key in (b"257", "257", None, b"\xff")] == ["257", "257", "", "\ufffd"]
     assert [bytes_of(value) for value in (b"v", "v", None)] == [b"v", b"v", None]
+
+
+def test_one_that_is_outdated_reads_on_where_it_was(broker):
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    write(broker, "a", "b")
+    with Reader(settings, "k", "t") as reader:
+        reader.tail_from(reader.every(TOPIC, BEGINNING))
+        seen = [text_of(read(reader).value())]
+        first = reader.consumer
+        assert outdate(settings) == 1
+        write(broker, "c")
+        seen += [text_of(read(reader).value()) for _ in range(2)]
+        assert reader.consumer is not first
+        while reader.unfinished:
+            assert reader.next(1.0) is None
+    assert sorted(seen) == ["a", "b", "c"]
+
+
+def test_one_that_is_outdated_at_the_end_misses_nothing(broker):
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    write(broker, "before")
+    with Reader(settings, "k", "t") as reader:
+        reader.tail_from(reader.every(TOPIC, END))
+        while reader.unfinished:
+            assert reader.next(1.0) is None
+        write(broker, "after")
+        outdate(settings)
+        assert text_of(read(reader).value()) == "after"
+
+
+def test_one_that_cannot_be_made_anew_goes_on_as_it_is(broker, monkeypatch):
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    write(broker, "a")
+    with Reader(settings, "k", "t") as reader:
+        reader.tail_from(reader.every(TOPIC, BEGINNING))
+        outdate(settings)
+
+        def refused(*_, **__):
+            raise SettingsError([])
+
+        monkeypatch.setattr(reader_module, "client_properties", refused)
+        assert text_of(read(reader).value()) == "a"
+
+
+def read(reader):
+    message = reader.next(20.0)
+    while message is None:
+        message = reader.next(1.0)
+    return message

@@ -59,8 +59,12 @@ class FakeConsumer:
         self.asked_for_its_id = 0
         self.left = ""
         self.owned = []
+        self.fail_to_subscribe = False
 
     def subscribe(self, topics, *, on_assign, on_revoke, on_lost):
+        if self.fail_to_subscribe:
+            self.fail_to_subscribe = False
+            raise KafkaException(Code(Code._INVALID_ARG))
         self.calls.append(("subscribe", topics))
         self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
 
@@ -113,6 +117,7 @@ class FakeConsumer:
     def close(self):
         if self.owned:
             self.on_revoke(self, self.owned)
+            self.owned = []
         self.calls.append(("close",))
 
 

@@ -9,8 +9,10 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster import membership
-from connector.cluster.membership import CaughtUp, Halting, Membership, Reconnect, SlotRecord
+from connector.cluster.items import CaughtUp, Halting, Reconnect, SlotRecord
+from connector.cluster.membership import Membership
 from connector.control.records import Halt, Halted, Subscription
+from connector.kafka.renewals import Standing
 from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
 from connector.testing import FakeClock
@@ -43,6 +45,13 @@ def run(monkeypatch):
         end_of_script = [NOTHING, lambda _: loop.call_soon_threadsafe(finished.set)]
         consumer = FakeConsumer([*script, *end_of_script], journal)
         monkeypatch.setattr(membership, "Consumer", lambda *_, **__: consumer)
+        consumer.made = []
+
+        def standing(kafka):
+            consumer.made.append(Standing())
+            return consumer.made[-1]
+
+        monkeypatch.setattr(membership, "standing", standing)
         monkeypatch.setattr(Membership, "_coordinator_answers", lambda _: coordinator)
         monkeypatch.setattr(membership, "POLL_SECONDS", 0)
         monkeypatch.setattr(membership, "REVOKE_SECONDS", 0 if waited is None else 0.75)
@@ -139,21 +148,7 @@ async def test_what_is_not_for_the_slots_owner_is_left_out(run):
     _, said, _ = await run(
         assign(0, control=True),
         record(0, "@leader", b"{}"),
-        record(0, "@reply:1", b"1 {}"),
-        record(0, "@reconnect", None),
-        record(0, "@halt", b'{"halt": "asleep", "by": null, "time_ms": 1}'),
-        record(0, "x", b"{}"),
         record(0, "257", b"not JSON"),
-        record(0, "257", b'{"claims": {"w": "depth"}, "symbol": null, "revision": 1}'),
-        record(0, "257", b'{"claims": {}, "symbol": null, "revision": 1}'),
-        record(0, "257", b"[]"),
-        record(0, "257", b'{"claims": {"w": "ltp"}, "symbol": null, "revision": 1e999}'),
-        record(0, "257", b'{"claims": {"w": "ltp"}, "symbol": 5, "revision": 1}'),
-        record(0, "-257", b'{"claims": {"w": "ltp"}, "symbol": null, "revision": 1}'),
-        record(0, "0257", None),
-        record(0, "257", b"[" * 5000),
-        Message(TOPICS.subscriptions, 0, None, b"no key"),
-        Message(TOPICS.control, 0, b"1", b"{}"),
         end(0, TOPICS.control),
         Message(None, None, None, None, error=Failure(Code._TRANSPORT)),
     )
@@ -467,3 +462,44 @@ async def test_a_revoked_slot_streams_on_until_another_can_have_it(run, protocol
     _, _, member = await run(assign(0, 1), revoke(1), waited=0, cluster=settings)
     # the slot that it has at its end is given up at once
     assert member.waited == waited
+
+
+def renewed(consumer):
+    """Its files were changed, and brokers took a client that has read them."""
+    consumer.made[-1].outdated = True
+
+
+async def test_a_named_member_goes_on_with_a_new_client_while_its_sockets_stay_open(run):
+    consumer, said, joined = await run(
+        assign(0, 1, control=True), renewed, NOTHING, assign(0, 1, control=True), cluster=NAMED
+    )
+    assert ("unsubscribe",) not in consumer.calls[: consumer.calls.index(("close",))]
+    again = said.index(("assigned", [0, 1], True), 1)
+    assert said[1:again] == [
+        ("held", [0, 1]), ("not_reassigned", 5.0), ("closing", [], True), ("closed", [], True),
+    ]  # fmt: skip
+    # what it is not assigned again, others may have
+    assert said[again + 1] == ("not_reassigned", 0)
+    assert joined.error is None
+
+
+async def test_one_without_a_name_hands_its_slots_over_and_joins_again(run):
+    consumer, said, _ = await run(assign(0, control=True), renewed, NOTHING, assign(1))
+    assert [call[0] for call in consumer.calls].count("subscribe") == 2
+    assert said[1:4] == [
+        ("closing", [0], True), ("closed", [0], True), ("assigned", [1], False),
+    ]  # fmt: skip
+
+
+async def test_slots_that_were_held_for_a_client_that_fails_are_closed_in_time(run, monkeypatch):
+    monkeypatch.setattr(membership, "REJOIN_SECONDS", 0)
+
+    def broken(consumer):
+        renewed(consumer)
+        consumer.fail_to_subscribe = True
+
+    with structlog.testing.capture_logs() as log:
+        _, said, _ = await run(assign(0), broken, NOTHING, assign(1), cluster=NAMED)
+    assert "membership_failed" in [line["event"] for line in log]
+    # half the session: the group gives them to nobody else meanwhile
+    assert said.index(("held", [0])) < said.index(("not_reassigned", 5.0))

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from connector.cluster.membership import CaughtUp, Halting, Reconnect, SlotRecord
+from connector.cluster.items import CaughtUp, Halting, Reconnect, SlotRecord
 from connector.cluster.slots import LINGER_SECONDS, RECONNECT_SECONDS, Slot, SlotPhase
 from connector.control.records import Halt
 from connector.errors import CapacityError

@@ -86,6 +86,15 @@ def test_clients_of_other_brokers_are_left_alone(kafka, files):
     assert client.given == []
 
 
+def test_a_topic_that_is_held_apart_gets_the_login_too(kafka, files):
+    client = Client()
+    follow(kafka.model_copy(update={"queue_max_messages": 1000}), client)
+    logins = Logins(kafka, lambda _: None)
+    files[1].write_text("second")
+    logins.look()
+    assert client.given == [("kite", "second")]
+
+
 def test_without_files_nothing_changes():
     assert not changes(KafkaSettings())
     assert login_of(KafkaSettings()) is None

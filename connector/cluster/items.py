@@ -1,0 +1,96 @@
+"""What the records of a slot's partition of `kite.subscriptions` say to the slot's owner."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import structlog
+from confluent_kafka import Message
+
+from connector.control.bounds import excerpt
+from connector.control.records import (
+    HALT_KEY,
+    MOVED_TO,
+    RECONNECT_KEY,
+    Halt,
+    Halted,
+    Subscription,
+    token_of,
+)
+from connector.kafka.topics import TopicNames
+from connector.kite.wire.models import Mode
+
+_log = structlog.get_logger("connector.cluster")
+
+
+class SlotRecord(NamedTuple):
+    """What one record of a slot's partition wants of one instrument."""
+
+    slot: int
+    token: int
+    mode: Mode | None
+    """The mode that is wanted; None when the instrument is not wanted any more."""
+    symbol: str | None = None
+    moved_to: int | None = None
+    revision: int = 0
+
+
+class Reconnect(NamedTuple):
+    """A command to a slot's owner to open a new socket."""
+
+    slot: int
+    command_id: str
+
+
+class Halting(NamedTuple):
+    """The slot is to be paused or stopped; None: it is to stream."""
+
+    slot: int
+    halt: Halt | None
+
+
+class CaughtUp(NamedTuple):
+    """Everything that was in the slot's partition has been handed over."""
+
+    slot: int
+
+
+Item = SlotRecord | Reconnect | Halting | CaughtUp
+
+
+def item_of(message: Message, topics: TopicNames) -> Item | None:
+    """Read a record as the slot's owner needs it; the leader's own records are not for it.
+
+    One that cannot be read is logged, and left out.
+    """
+    key, value, slot = message.key(), message.value(), message.partition() or 0
+    if message.topic() != topics.subscriptions or key is None:
+        return None
+    try:
+        text = key.decode() if isinstance(key, bytes) else key
+        if text == RECONNECT_KEY:
+            return Reconnect(slot, str(json.loads(value)["id"])) if value else None
+        if text == HALT_KEY:
+            return Halting(slot, Halted.decode(value).halt if value else None)
+        if text.startswith("@"):
+            return None
+        if value is None:
+            return SlotRecord(slot, token_of(text), None, moved_to=_moved_to(message))
+        wanted = Subscription.decode(slot, value)
+        return SlotRecord(
+            slot,
+            token_of(text),
+            wanted.mode,
+            symbol=wanted.symbol,
+            revision=wanted.revision,
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        shown = excerpt(str(key))
+        _log.warning("subscription_record_unreadable", slot=slot, key=shown, reason=repr(error))
+        return None
+
+
+def _moved_to(message: Message) -> int | None:
+    value = dict(message.headers() or ()).get(MOVED_TO)
+    return int(value) if value is not None else None
