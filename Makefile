@@ -89,7 +89,7 @@ endif
 compose-test: $(DEV) ## build the image, run docker-compose.yml, consume, clean up (needs Docker)
 	@$(BIN)/pytest tests/deploy/test_image.py tests/deploy/test_compose.py -m deploy $(ARGS)
 
-deploy-test: $(DEV) $(DEPLOY)/.installed $(DEPLOY)/bin/prometheus ## the Helm chart, its policies, alerts and dashboard, without a cluster
+deploy-test: $(DEV) $(DEPLOY)/.installed $(DEPLOY)/bin/prometheus $(DEPLOY)/bin/actionlint ## the Helm chart, its policies, alerts, dashboard and the workflows, without a cluster
 	@$(BIN)/pytest tests/deploy -m deploy --ignore-glob "*/test_image.py" --ignore-glob "*/test_compose.py" $(ARGS)
 
 k8s-test: $(DEV) ## the chart on a running Kubernetes: rolls, kills, drains, outages (KUBECONFIG, or ../shared/k8s)
@@ -112,6 +112,12 @@ $(DEPLOY)/bin/prometheus: $(DEPLOY)/.installed
 	  cp "$$to/usr/bin/promtool" "$$to/usr/bin/prometheus" $(DEPLOY)/bin/; rm -rf "$$to"; \
 	else echo "no promtool found: install Prometheus"; exit 1; fi
 	@touch $@
+
+# by its own lock of versions and hashes; without Go its test says what is missing
+$(DEPLOY)/bin/actionlint: requirements/go.mod requirements/go.sum $(DEPLOY)/.installed
+	@if command -v go >/dev/null; then cd requirements && GOBIN="$(abspath $(DEPLOY))/bin" go install -mod=readonly tool; \
+	else echo "no Go found: the workflows are not linted"; exit 0; fi
+	@[ ! -e $@ ] || touch $@
 
 docs: $(DEV) ## renew the pages that are made of the code
 	@$(BIN)/kite-connector settings > docs/settings.md
