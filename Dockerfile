@@ -12,12 +12,13 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY requirements/build.txt requirements/run.txt requirements/
+COPY requirements/build.txt requirements/run.txt requirements/sbom.txt requirements/
 RUN python -m venv /build \
  && /build/bin/pip install --require-hashes -r requirements/build.txt \
  && python -m venv --without-pip /opt/kite-connector \
  && /build/bin/pip --python /opt/kite-connector/bin/python install \
-      --only-binary :all: --require-hashes -r requirements/run.txt
+      --only-binary :all: --require-hashes -r requirements/run.txt \
+ && python -m venv /bill && /bill/bin/pip install --require-hashes -r requirements/sbom.txt
 COPY . .
 RUN KITE_CONNECTOR_BUILD=native /build/bin/pip wheel --no-deps --no-build-isolation -w /wheel . \
  && /build/bin/pip --python /opt/kite-connector/bin/python install --no-deps --no-index /wheel/*.whl \
@@ -25,6 +26,9 @@ RUN KITE_CONNECTOR_BUILD=native /build/bin/pip wheel --no-deps --no-build-isolat
  && /opt/kite-connector/bin/python -c \
       "import connector.codec; assert connector.codec.IMPLEMENTATION == 'native'" \
  && /opt/kite-connector/bin/kite-connector version
+# what is installed on top of the base image; the same for the same sources
+RUN /bill/bin/cyclonedx-py environment --output-reproducible --no-validate --pyproject pyproject.toml \
+      --output-file /opt/kite-connector/sbom.cdx.json /opt/kite-connector/bin/python
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0

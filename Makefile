@@ -142,6 +142,7 @@ lock: $(STAMP) ## renew requirements/*.txt
 	@$(LOCK) pyproject.toml -o requirements/run.txt
 	@$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --group deploy -o requirements/deploy.txt
+	@$(LOCK) --group sbom -o requirements/sbom.txt
 	@$(LOCK) --group browser -o requirements/browser.txt
 	@$(LOCK) --group spark -o requirements/spark.txt
 	@$(LOCK) --group clickhouse -o requirements/clickhouse.txt

@@ -66,6 +66,25 @@ def test_no_compiler_and_no_sources():
     run("-c", script, entrypoint="sh")
 
 
+def test_its_bill_of_materials_has_what_is_installed():
+    script = (
+        "import importlib.metadata as m, json\n"
+        "print(json.dumps([[d.name, d.version] for d in m.distributions()]))\n"
+    )
+    installed = {tuple(one) for one in json.loads(run("-c", script, entrypoint="python"))}
+    bill = json.loads(run("/opt/kite-connector/sbom.cdx.json", entrypoint="cat"))
+    assert bill["bomFormat"] == "CycloneDX"
+    # of the same sources it is the same
+    assert "timestamp" not in bill["metadata"]
+    assert "serialNumber" not in bill
+    root = bill["metadata"]["component"]
+    listed = {(one["name"], one["version"]) for one in [root, *bill["components"]]}
+    assert listed == installed
+    assert root["name"] == "kite-connector"
+    assert root["licenses"]
+    assert all(one["purl"].startswith("pkg:pypi/") for one in bill["components"])
+
+
 def test_the_account_owns_nothing_but_its_folder():
     script = (
         "find / -xdev -user connector -not -path '/proc/*' 2>/dev/null;"
