@@ -198,7 +198,7 @@ class SpoolingClient(ABC):
 
     def _look_at_files(self) -> None:
         if self._standing.outdated:
-            self._start_recovery("its certificate or secret was renewed")
+            self._start_recovery("its certificate or secret was renewed", planned=True)
 
     def _poll_client(self) -> None:
         if self._client is None:
@@ -367,7 +367,12 @@ class SpoolingClient(ABC):
         return True
 
     def _start_recovery(
-        self, reason: str, *, under_way: bool = False, refused: bool = False
+        self,
+        reason: str,
+        *,
+        under_way: bool = False,
+        refused: bool = False,
+        planned: bool = False,
     ) -> None:
         """The client is of no more use: from here on the spool, until there is a new one.
 
@@ -375,14 +380,16 @@ class SpoolingClient(ABC):
             reason: for the log.
             under_way: take back at once what was sent and not acknowledged: it may be there twice.
             refused: records were; that is logged for itself.
+            planned: nothing is wrong with it.
         """
         if self.state not in (ProducerState.DIRECT, ProducerState.SPOOLING):
             return
         refused = refused or bool(self._refused)
         # an account without the right to write fails each new client: said once
         log = self._log.debug if self._client_failures or refused else self._log.warning
+        log = self._log.info if planned else log
         log("kafka_client_replaced", reason=reason)
-        if not refused:
+        if not (refused or planned):
             self.health.last_error = reason
         self._set_state(ProducerState.RECOVERING)
         self._recovering_since = self._monotonic()

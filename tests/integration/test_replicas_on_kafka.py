@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from connector.testing import until
 from tests.integration.streaming import streaming
 
 pytestmark = pytest.mark.integration
@@ -64,13 +65,14 @@ NEVER_SECONDS = 300
 """A session timeout that no test waits for: what happens happens without it."""
 
 
-def patient(tmp_path, bootstrap_servers):
+def patient(tmp_path, bootstrap_servers, **kafka):
     """Replicas whose group never gives one up."""
     return streaming(
         tmp_path,
         bootstrap_servers,
         topics={"replication_factor": 1},
         cluster={"session_timeout_seconds": NEVER_SECONDS},
+        kafka=kafka,
     )
 
 
@@ -117,3 +119,34 @@ async def test_of_two_replicas_with_one_name_the_first_closes_its_sockets(
         (taken,) = (line for line in first.lines() if line["message"] == "instance_taken")
         assert taken["instance"] == f"place-{first.place}"
         assert run.server.max_open_sockets() == 3
+
+
+async def test_replicas_with_names_go_on_with_new_clients_and_keep_their_sockets(
+    bootstrap_servers, tmp_path
+):
+    """One of their files changes. This Kafka has no TLS, so that librdkafka leaves it alone."""
+    file = tmp_path / "revoked"
+    file.write_text("before")
+    client = {"ssl.crl.location": str(file)}
+    async with patient(tmp_path, bootstrap_servers, client=client) as run:
+        both = await run.start(2, named=True)
+        await run.until_delivered()
+        slots = [await run.slots(one) for one in both]
+        opened = await run.events("connected")
+        file.write_text("after")
+        for one, owned in zip(both, slots, strict=True):
+            await until(lambda one=one, owned=owned: resumed(one) == owned)
+        assert [await run.slots(one) for one in both] == slots
+        reply = await run.reply(
+            await run.command("subscribe", watchlist="w", instruments=[run.spare[0]])
+        )
+        assert (reply["status"], reply["accepted"]) == ("APPLIED", 1)
+        await run.until_delivered()
+        assert await run.events("connected") == opened
+        assert run.server.max_open_sockets() == 3
+        assert await run.prove() > 1_000
+
+
+def resumed(process):
+    """The slots that were taken up again with a new client, their sockets open all the time."""
+    return sorted(line["slot"] for line in process.lines() if line["message"] == "slot_resumed")

@@ -134,6 +134,7 @@ async def test_a_client_that_is_outdated_makes_way_and_nothing_is_lost_or_repeat
     settings = kafka(broker)
     producer = await start(kafka=settings)
     feed = Feed(producer)
+    await until(lambda: producer.broker_reachable)
     replaced = 0
     for _ in range(3):
         before = producer._client
@@ -142,6 +143,7 @@ async def test_a_client_that_is_outdated_makes_way_and_nothing_is_lost_or_repeat
         while producer._client is before:
             feed.send(5)
             await asyncio.sleep(0.01)
+            assert producer.last_error is None
         await until(lambda: producer.state is ProducerState.DIRECT)
     feed.send(50)
     assert await producer.flush(20)
