@@ -302,6 +302,12 @@ def _producer(producer: ProducerStatus) -> Iterator[Metric]:
         "1 when the spool can be written and read; at 0 ticks are lost while Kafka is away.",
         producer.spool_problem is None,
     )
+    yield _gauge(
+        "kafka_files_refused",
+        "1 when no broker takes the certificates, key or secret that the files hold now; what was "
+        "read before is used until it ends.",
+        producer.files_refused is not None,
+    )
 
 
 def _instrument_list(found: InstrumentListStatus) -> Iterator[Metric]:

@@ -33,6 +33,8 @@ class Progress:
     """What has not answered yet, with the reason of the last try."""
     silence: str | None = None
     """The outcome of the last look at the acknowledgements, once a second."""
+    files_refused: str | None = None
+    """Why no broker takes what files of credentials hold now; once a second."""
     running: Running | None = None
     """The part that receives; None until Kafka and the registry have answered."""
 

@@ -278,6 +278,7 @@ class Service:
             # here alone: whoever asks how the service is must change nothing and log nothing
             self._calendar.warn_of_its_end(datetime.now(IST))
             self._progress.silence = acknowledgements.check(time.monotonic(), self.producer.counts)
+            self._progress.files_refused = self._renewals.refused
             if self.running is not None:
                 self._reporter.sample(self.running.pipeline)
                 self.owner.note(self._reporter.notes(self.running.pipeline, self.page.host))

@@ -132,6 +132,9 @@ class ProducerStatus:
     """How large the spool can become: spool.max_mib, or what the file system has room for."""
     spool_problem: str | None = None
     """Why the spool cannot be written or read; None where it can."""
+    files_refused: str | None = None
+    """Why no broker takes the certificates, key or secret that the files hold now; what was read
+    before is used meanwhile."""
     found_in_spool: int = 0
     """How many records an earlier process left there; they are part of what is received."""
     last_error: str | None = None

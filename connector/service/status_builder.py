@@ -255,6 +255,7 @@ class Reporter:
             spool_peak_bytes=producer.spool_peak_bytes,
             spool_limit_bytes=producer.spool_limit_bytes,
             spool_problem=producer.spool_problem,
+            files_refused=self._progress.files_refused,
             found_in_spool=counts.found + dead.found,
             refused=[
                 (topic, reason, count) for (topic, reason), count in producer.refusals.items()

@@ -115,6 +115,7 @@ def healthy() -> dict[str, str]:
             "kite_connector_spool_bytes": constant(0),
             "kite_connector_spool_limit_bytes": constant(1000),
             "kite_connector_spool_usable": constant(1),
+            "kite_connector_kafka_files_refused": constant(0),
             "kite_connector_cluster_leader": constant(pod == "kite-1"),
             "kite_connector_cluster_slots_owned": constant(list(OWNERS.values()).count(pod)),
         }.items():
@@ -147,6 +148,7 @@ def at(minute: int, before: float, after: float) -> str:
 
 DROPPED = "kite_connector_records_dropped_total"
 REJECTED = "kite_connector_packets_rejected_total"
+ACKED = "kite_connector_produce_to_ack_seconds_bucket"
 REFUSED = "kite_connector_records_refused_total"
 DEAD_LETTERS = "kite_connector_records_dead_lettered_total"
 THROTTLED = "kite_connector_throttled_seconds_total"
@@ -412,16 +414,12 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
         healthy() | {name_of("kite_connector_spool_usable", pod="kite-0"): at(110, 1, 0)},
         {109: set(), 115: {"KiteConnectorSpoolUnusable"}},
     ),
+    "a renewed certificate is refused": (
+        healthy() | {name_of("kite_connector_kafka_files_refused", pod="kite-0"): at(100, 0, 1)},
+        {109: set(), 115: {"KiteConnectorFilesRefused"}},
+    ),
     "acknowledgements are slow": (
-        healthy()
-        | {
-            name_of(
-                "kite_connector_produce_to_ack_seconds_bucket", pod="kite-0", le="0.01"
-            ): rising(3000),
-            name_of("kite_connector_produce_to_ack_seconds_bucket", pod="kite-0", le="1.0"): rising(
-                3000
-            ),
-        },
+        healthy() | {name_of(ACKED, pod="kite-0", le=le): rising(3000) for le in ("0.01", "1.0")},
         {9: set(), OPEN: {"KiteConnectorSlowAcknowledgements"}},
     ),
     "records are lost": (

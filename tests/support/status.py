@@ -97,6 +97,7 @@ def service_status(**changes) -> ServiceStatus:
             queue_peak=70,
             spool_peak_bytes=800,
             spool_limit_bytes=1600,
+            files_refused="no broker takes the new certificate",
             refused=[("kite.ticks.nse", "topic_authorization_failed", 6)],
             troubles={"kite.ticks.nse": "topic_authorization_failed"},
             throttled_seconds=1.5,

@@ -120,6 +120,7 @@ def test_peaks_and_limits(families):
     assert value(families, "kite_connector_spool_peak_bytes") == 800
     assert value(families, "kite_connector_spool_limit_bytes") == 1600
     assert value(families, "kite_connector_spool_usable") == 1
+    assert value(families, "kite_connector_kafka_files_refused") == 1
 
 
 def test_what_kafka_refuses_is_counted_by_topic_and_reason(families):

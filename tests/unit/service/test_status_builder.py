@@ -122,7 +122,8 @@ def reporter_of(settings, owner):
     dead_letters = DeadLetters(None, "kite.deadletter", None)
     producer = recording_producer()
     troubles = SimpleNamespace(reasons=list)
-    return Reporter(settings, producer, owner, dead_letters, troubles, Progress())
+    progress = Progress(files_refused="the key is not the certificate's")
+    return Reporter(settings, producer, owner, dead_letters, troubles, progress)
 
 
 @pytest.fixture
@@ -141,6 +142,7 @@ def test_before_there_is_a_pipeline(settings):
     assert (producer.spool_bytes, producer.spool_peak_bytes, producer.queue_peak) == (7, 70, 700)
     assert producer.spool_limit_bytes == 900
     assert "No space left" in producer.spool_problem
+    assert producer.files_refused == "the key is not the certificate's"
     assert producer.refused == [("kite.ticks.nse", "invalid_timestamp", 4)]
     assert producer.troubles == {"kite.ticks.nse": "invalid_timestamp"}
     assert status.latencies.produce_to_ack.count == 1
