@@ -19,12 +19,18 @@ async def test_what_the_feed_sends_is_in_the_file(tmp_path):
         task = asyncio.create_task(
             record(around.settings, path, stop, on_progress=lambda *said: progress.append(said))
         )
-        await around.simulator.until(lambda: len(around.simulator.subscriptions()) == 5)
+        # the last request of each socket: no snapshot of before is under way
+        wanted = ["full"] * 3 + ["quote"] * 2
+        await around.simulator.until(
+            lambda: sorted(around.simulator.subscriptions().values()) == wanted
+        )
         for _ in range(10):
             await around.simulator.step(5)
         await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"})
         sockets = around.simulator.sockets
-        await until(lambda: len(progress) > 0)
+        # beside its frames each socket sent two greetings and the order update
+        due = sum(len(socket.sent) + 3 for socket in sockets)
+        await until(lambda: progress and progress[-1][0] >= due)
         stop.set()
         messages = await task
         sent = {tuple(socket.sent) for socket in sockets}

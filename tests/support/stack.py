@@ -130,14 +130,21 @@ async def service(around, settings=None, *, ready=True, **outside):
 async def streaming(around, running):
     """Wait until it is ready, and every instrument has shown the mode asked for."""
     await until(lambda: running.status().ready)
-    connections = running.status().connections
-    await around.simulator.until(
-        lambda: len(around.simulator.subscriptions()) == sum(c.desired for c in connections)
-    )
+    # the mode is asked for after the instrument: a step between the two would show it in another
+    await around.simulator.until(lambda: around.simulator.subscriptions() == wanted(running))
     # what comes first is a snapshot in quote mode
     for _ in range(3):
         await around.simulator.step(len(around.simulator.subscriptions()))
     await until(lambda: all(c.confirmed == c.desired for c in running.status().connections))
+
+
+def wanted(running):
+    """Token to mode, of all that a service wants of its feed."""
+    owner = running.owner
+    if (of_settings := owner.subscriptions()) is not None:
+        return {token: one.mode.value for token, one in of_settings.items()}
+    slots = owner.slots.values()
+    return {token: mode.value for slot in slots for token, mode in slot.desired.items()}
 
 
 async def delivered(running):
