@@ -15,7 +15,7 @@ NATIVE := $(VENV)/.native
 STAMP := $(VENV)/.installed
 DEV := $(NATIVE) $(STAMP)
 
-.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs site lock dist lowest clean
+.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs site lock dist lowest wheels clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -91,6 +91,9 @@ compose-test: $(DEV) ## build the image, run docker-compose.yml, consume, clean 
 
 deploy-test: $(DEV) $(DEPLOY)/.installed $(DEPLOY)/bin/prometheus $(DEPLOY)/bin/actionlint ## the Helm chart, its policies, alerts, dashboard and the workflows, without a cluster
 	@$(BIN)/pytest tests/deploy -m deploy --ignore-glob "*/test_image.py" --ignore-glob "*/test_compose.py" $(ARGS)
+
+wheels: ## a compiled wheel by each CPython of this machine, installed alone and tried (PYTHONS=python3.14)
+	@tests/deploy/wheels.sh $(PYTHONS)
 
 k8s-test: $(DEV) ## the chart on a running Kubernetes: rolls, kills, drains, outages (KUBECONFIG, or ../shared/k8s)
 	@$(BIN)/pytest tests/k8s -m k8s -x $(ARGS)
