@@ -244,9 +244,11 @@ def _chain(
         )
     ladder: dict[float, list[int]] = defaultdict(list)
     for one in options:
-        if one.expiry == day:
+        if one.expiry == day and one.strike > 0:  # 0 where the list's cell is none
             ladder[one.strike].append(one.instrument_token)
     strikes = sorted(ladder)
+    if not strikes:
+        return Expansion(problem=f"the list has no strikes of {rule.underlying}'s options of {day}")
     window = _window(strikes, day, prices.get(spot.instrument_token), before)
     tokens = [spot.instrument_token]
     if window is not None:
@@ -338,6 +340,20 @@ def _unknown(field: str, names: Sequence[str], known: Collection[str], exchange:
     hint = f"; perhaps {near[0]}" if near else ""
     at = f" of {exchange}" if exchange else ""
     return f"{field}: the list has no contracts{at} on {told}{more}{hint}"
+
+
+def is_whole(listed: Instrument, expiry: date | None) -> bool:
+    """Whether a row of the list says what a rule goes by: else nobody knows what it leaves out.
+
+    Args:
+        listed: the row; a cell that cannot be read has its default.
+        expiry: the last trading day as it was known before; None for what has none.
+    """
+    if expiry is None:
+        return True
+    is_option = listed.instrument_type in (Kind.CE, Kind.PE)
+    is_contract = is_option or listed.instrument_type == Kind.FUT
+    return is_contract and listed.expiry is not None and (listed.strike > 0 or not is_option)
 
 
 def usable_price(price: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from connector.control.answer import Answer
 from connector.control.bounds import MAX_RULES, excerpt
 from connector.control.commands import DeleteRuleStep, Refusal, SetRuleStep, SubscribeStep
-from connector.control.expansion import NO_PRICES, Expansion, Window, expand
+from connector.control.expansion import NO_PRICES, Expansion, Window, expand, is_whole
 from connector.control.held_rules import HeldRule, without
 from connector.control.rules import ChainRule, claimant_of
 from connector.kite.wire.models import ConnectionEvent, EventType
@@ -156,11 +156,14 @@ def _without(had: Sequence[int], wanted: Sequence[int]) -> list[int]:
 
 
 def _only_lacking(draft: Draft, token: int) -> bool:
-    """Whether the list does not have an instrument whose last trading day is not over."""
-    if draft.names.symbol(token) is not None:
+    """Whether the list does not have, whole, an instrument whose last trading day is not over."""
+    symbol, expiry = draft.names.symbol(token), draft.subscriptions[token].expiry
+    if expiry is not None and expiry < draft.today:
         return False
-    expiry = draft.subscriptions[token].expiry
-    return expiry is None or expiry >= draft.today
+    if symbol is None:
+        return True
+    listed = draft.names.named(symbol)
+    return listed is not None and not is_whole(listed, expiry)
 
 
 def _refused(refused: Sequence[Refusal], found: Expansion) -> str:

@@ -22,7 +22,8 @@ MAX_LOST_SHARE_OF_EXCHANGE: Final = 0.25
 """The same of one exchange's alone, which may be small beside all."""
 MAX_CHANGED_SHARE: Final = 0.1
 """This share of the same may have a token with another name, or a name with another token, or have
-ended all at once: a column with wrong days would end each claim that a later list lacks."""
+ended all at once: a column with wrong days would end each claim that a later list lacks. Or be
+no contract any more: what cannot be read has a default, and rules go by days, kinds and strikes."""
 MAX_LOST_CLAIMS_SHARE: Final = 0.1
 """A list may lack this share of the instruments that are subscribed and were listed last time."""
 MIN_LOST_CLAIMS: Final = 2
@@ -47,7 +48,8 @@ class _Lost(NamedTuple):
     gone: Counter[str]
     """The instruments of which neither token nor name is in the new list."""
     changed: int
-    """The token has another name now, or the name another token; or it ended before its day."""
+    """The token has another name now, or the name another token; or it ended before its day, or
+    has no day, kind or strike any more."""
 
 
 def doubts(
@@ -105,7 +107,7 @@ def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Los
         before[old.exchange] += 1
         same = new.get(old.instrument_token)
         if same is not None and _named_alike(same, old):
-            changed += same.expiry is not None and same.expiry < today
+            changed += (same.expiry is not None and same.expiry < today) or _lost_cells(same, old)
             continue
         listed: Sequence[int] = new.listed(old.symbol)
         if old.instrument_token in listed:
@@ -115,6 +117,15 @@ def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Los
         else:
             changed += 1
     return _Lost(before, gone, changed)
+
+
+def _lost_cells(new: Instrument, old: Instrument) -> bool:
+    """Whether a contract lacks what every contract has."""
+    return (
+        (old.expiry is not None and new.expiry is None)
+        or (old.strike > 0 and new.strike <= 0)
+        or (old.instrument_type != "" and new.instrument_type == "")
+    )
 
 
 def _named_alike(one: Instrument, other: Instrument) -> bool:

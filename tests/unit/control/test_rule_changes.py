@@ -244,6 +244,33 @@ def test_a_list_that_was_cut_takes_nothing_from_a_rule():
     assert (event.type, event.reason) == (EventType.RULE_CHANGED, "w#all: it is followed again")
 
 
+def test_a_cell_that_cannot_be_read_takes_nothing_from_a_rule():
+    run = runs(price=25_000)
+    set_rule(run)
+    set_rule(run, FUTURES, name="futures")
+    before, futures = held(run), held(run, "w#futures")
+    odd = [{"strike": 0.0}, {"expiry": None}, {"instrument_type": ""}]
+    damage = dict(zip(before[0:6:2], odd, strict=True)) | {futures[0]: {"expiry": None}}
+    run.master = InstrumentMaster(one._replace(**damage.get(one.symbol, {})) for one in MASTER)
+    for claimant in ("w#chain", "w#futures"):
+        run.keep(claimant, NOW)
+    assert held(run) == before
+    assert set(futures) <= set(held(run, "w#futures"))
+    # no strike at all: the chain is none
+    run.master = InstrumentMaster(one._replace(strike=0.0) for one in MASTER)
+    run.keep("w#chain", NOW)
+    assert held(run) == before
+    assert run.state.rules["w#chain"].problem == (
+        "the list has no strikes of NIFTY's options of 2026-12-01"
+    )
+    # its last trading day ends it all the same
+    later = InstrumentMaster(one for one in MASTER if one.expiry is None or one.expiry > TODAY)
+    run.master = later
+    run.keep("w#chain", NOW + DAY_MS)
+    assert "NSE:NIFTY 50" in held(run)
+    assert not (set(before) - {"NSE:NIFTY 50"}) & set(held(run))
+
+
 def test_what_leaves_a_list_leaves_a_rule_when_its_last_day_is_over():
     run = runs()
     set_rule(run, {"type": "pattern", "pattern": "NFO:*", "kinds": ["FUT"]}, "all")

@@ -104,6 +104,21 @@ def test_contracts_that_have_ended_before_their_day_are_not_believed():
     assert judge(ended) == ["45 of 145 instruments have another token, name or expiry"]
 
 
+@pytest.mark.parametrize(
+    "cells", [{"expiry": None}, {"strike": 0.0}, {"strike": -5.0}, {"instrument_type": ""}], ids=str
+)
+def test_contracts_whose_cells_are_all_unreadable_are_not_believed_and_a_few_are(cells):
+    last = [
+        row if row.expiry is None else row._replace(strike=100.0, instrument_type="CE")
+        for row in FULL
+    ]
+    alive = [row for row in last if row.expiry == TODAY]
+    damaged = [row._replace(**cells) if row in alive else row for row in last]
+    assert judge(damaged, last) == ["45 of 145 instruments have another token, name or expiry"]
+    damaged = [row._replace(**cells) if row in alive[:9] else row for row in last]
+    assert judge(damaged, last) == []
+
+
 @pytest.mark.parametrize("count", [1, 9])
 def test_some_new_tokens_are_the_usual_day(count):
     rows = [row._replace(instrument_token=row.instrument_token + (1 << 20)) for row in FULL[:count]]
