@@ -22,6 +22,7 @@ import structlog
 from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
 from connector.errors import RegistryError
 from connector.kafka.registry import topic_schemas
+from connector.kafka.schema_shape import check_shape
 from connector.kafka.topics import TopicNames
 from connector.kite.web.instruments import Instrument
 from connector.kite.wire.candles import MINUTE_MS, Candle, Gap
@@ -282,6 +283,7 @@ class RecordDecoder:
         if self._schema_by_id is not None:
             try:
                 parsed = fastavro.parse_schema(json.loads(self._schema_by_id(schema_id)))
+                check_shape(parsed)
             except RegistryError as exc:
                 # asked again at the next record: it may be back by then
                 if not self._warned:
@@ -290,7 +292,8 @@ class RecordDecoder:
                         "shipped_schemas_used", reason=str(exc)
                     )
             except _NOT_AVRO as exc:
-                raise ValueError(f"{topic}: what has the id {schema_id} is no Avro schema") from exc
+                reason = f"what has the id {schema_id} is no Avro schema that can be read by"
+                raise ValueError(f"{topic}: {reason}") from exc
             else:
                 self._parsed[schema_id] = parsed
                 return parsed, "registry"
