@@ -96,6 +96,9 @@ class KiteTicker:
         reconnect_max_delay: float = RECONNECT_MAX_DELAY,
         connect_timeout: float = CONNECT_TIMEOUT,
     ) -> None:
+        for name, value in (("api_key", api_key), ("access_token", access_token)):
+            if not isinstance(value, str):
+                raise TypeError(f"{name} must be a str, not {type(value).__name__}")
         self.root = root or self.ROOT_URI
         self.debug = debug
         self.reconnect = reconnect
@@ -349,6 +352,8 @@ class _Run:
     def call(self, function: Callable[[], object]) -> None:
         """Call a function on the event loop, and wait for it unless this is the loop's own thread.
 
+        Not for longer than a callback may take in good faith: it is called all the same.
+
         Raises:
             CapacityError: whatever the function raises.
         """
@@ -357,7 +362,13 @@ class _Run:
             return
         if not self._ready.wait(_ANSWER_SECONDS) or self._loop is None or self._loop.is_closed():
             return  # it is sent at the next connect
-        asyncio.run_coroutine_threadsafe(_called(function), self._loop).result(_ANSWER_SECONDS)
+        called = asyncio.run_coroutine_threadsafe(_called(function), self._loop)
+        try:
+            called.result(_ANSWER_SECONDS)
+        except TimeoutError:
+            # a callback holds the loop, perhaps waiting for this very thread
+            _log.warning("a callback has run for %g s: what was asked for meanwhile is sent when "
+                         "it returns", _ANSWER_SECONDS)  # fmt: skip
 
     # the handler
 

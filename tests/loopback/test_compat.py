@@ -214,6 +214,35 @@ async def test_a_second_connect_is_refused(feed):
     await ended(ticker)
 
 
+async def test_a_callback_that_holds_everything_up_is_no_error_of_whoever_subscribes(
+    feed, monkeypatch, caplog
+):
+    monkeypatch.setattr("connector.compat.ticker._ANSWER_SECONDS", 0.2)
+    ticker, held, go_on = ticker_for(feed), threading.Event(), threading.Event()
+
+    def hold(*_):
+        held.set()
+        go_on.wait(20)
+
+    ticker.on_connect = hold
+    ticker.connect(threaded=True)
+    try:
+        assert await asyncio.to_thread(held.wait, 20)
+        assert await asyncio.to_thread(ticker.subscribe, [408065])
+        assert "is sent when it returns" in caplog.text
+    finally:
+        go_on.set()
+    await feed.until(lambda: 408065 in feed.subscriptions())
+    ticker.stop()
+    await ended(ticker)
+
+
+@pytest.mark.parametrize(("arguments", "named"), [((None, TOKEN), "api_key"), ((KEY, 5), "access")])
+def test_what_is_no_text_is_named(arguments, named):
+    with pytest.raises(TypeError, match=f"{named}.* must be a str"):
+        KiteTicker(*arguments)
+
+
 def test_limits_are_those_of_the_official_client(monkeypatch):
     lines = []
     # whatever a test before has made of logging
