@@ -158,6 +158,8 @@ class Membership:
         # last refusal counts: the client asks again for ever, and says nothing when it succeeds
         self._refusals: set[str] = set()
         self._refused_until = 0.0
+        # topics that were not there: the client tells once of each
+        self._missing: set[str] = set()
         # slots of the present assignment, as the thread knows them
         self._owned: set[int] = set()
         # what the brokers know this process by, over its restarts; of the classic protocol alone:
@@ -348,6 +350,9 @@ class Membership:
             return
         # a client may have a member id, and be refused all the same
         if joins and self._clock.monotonic() >= self._refused_until:
+            if self._still_missing(consumer):
+                self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
+                return
             self.joined = True
             self.error = None
         if rejoins:
@@ -376,12 +381,23 @@ class Membership:
         reason = refusal(error, topic, group, self._cluster)
         if reason is None:
             return False
+        if error.code() == Code.UNKNOWN_TOPIC_OR_PART and topic is not None:
+            self._missing.add(topic)
         if reason not in self._refusals:
             self._refusals.add(reason)
             self._log.error("member_refused", reason=reason)
         self.error = reason
         self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
         return True
+
+    def _still_missing(self, consumer: Consumer) -> bool:
+        """Whether a topic that was missing is so yet: without one nothing is assigned."""
+        for topic in list(self._missing):
+            with contextlib.suppress(KafkaException):
+                found = consumer.list_topics(topic, timeout=PROBE_SECONDS).topics[topic]
+                if found.error is None:
+                    self._missing.discard(topic)
+        return bool(self._missing)
 
     # callbacks, from within poll or close
 

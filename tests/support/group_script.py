@@ -1,6 +1,7 @@
 """A consumer in memory with its script, and a member that notes what it is told."""
 
 import asyncio
+from types import SimpleNamespace
 
 from confluent_kafka import KafkaError as Code
 from confluent_kafka import KafkaException, TopicPartition
@@ -60,6 +61,12 @@ class FakeConsumer:
         self.left = ""
         self.owned = []
         self.fail_to_subscribe = False
+        self.missing = set()
+
+    def list_topics(self, topic, timeout):
+        assert timeout > 0
+        error = Failure(Code.UNKNOWN_TOPIC_OR_PART) if topic in self.missing else None
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=error)})
 
     def subscribe(self, topics, *, on_assign, on_revoke, on_lost):
         if self.fail_to_subscribe:

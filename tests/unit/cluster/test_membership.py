@@ -340,6 +340,28 @@ async def test_a_refusal_is_over_once_it_is_said_no_more(run):
     assert joined.joined
 
 
+async def test_a_topic_that_is_missing_is_missing_until_it_is_there(run):
+    clock = FakeClock()
+
+    def later(_consumer):
+        clock.now += membership.REFUSED_SECONDS
+
+    def made(consumer):
+        consumer.missing.clear()
+        later(consumer)
+
+    def begin(consumer):
+        consumer.missing.add(TOPICS.control)
+
+    gone = Message(TOPICS.control, 0, None, None, error=Failure(Code.UNKNOWN_TOPIC_OR_PART))
+    _, _, joined = await run(begin, gone, NOTHING, later, NOTHING, later, NOTHING, clock=clock)
+    assert "it does not exist" in joined.error
+    assert not joined.joined
+    _, _, joined = await run(begin, gone, NOTHING, later, NOTHING, made, NOTHING, clock=clock)
+    assert joined.error is None
+    assert joined.joined
+
+
 async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monkeypatch):
     async def fail(self, slots, *, leads):
         self.said.append(("failed", list(slots)))
