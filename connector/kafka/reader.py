@@ -38,6 +38,9 @@ _OF_THE_GROUP: Final = frozenset({"GROUP_AUTHORIZATION_FAILED"})
 joins, and accounts that only read have no right to a group of this name."""
 BEGINNING: Final = OFFSET_BEGINNING
 END: Final = OFFSET_END
+# librdkafka's RD_KAFKA_OFFSET_TAIL(n), n records before the end, is this less n; where a partition
+# has fewer, it begins with the first
+_TAIL_BASE: Final = -2000
 
 
 class Reader:
@@ -164,14 +167,18 @@ class Reader:
     def near(self, topic: str, offset: int) -> list[TopicPartition]:
         """Return an offset of each partition, within what it holds; below 0: before its end.
 
+        That many before the end librdkafka finds by itself, of all partitions at once: to ask for
+        the ends, one after the other, takes seconds where there are many.
+
         Raises:
             BrokerUnreachableError, TopicError: as `partitions`.
         """
-        places = []
-        for number, (first, end) in enumerate(self.bounds(topic)):
-            wanted = end + offset if offset < 0 else offset
-            places.append(TopicPartition(topic, number, min(max(wanted, first), end)))
-        return places
+        if offset < 0:
+            return self.every(topic, _TAIL_BASE + offset)
+        return [
+            TopicPartition(topic, number, min(max(offset, first), end))
+            for number, (first, end) in enumerate(self.bounds(topic))
+        ]
 
     def at_time(self, topic: str, time_ms: int) -> list[TopicPartition]:
         """Return, for each partition, the first record of this time or later; else its end.
