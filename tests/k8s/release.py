@@ -98,11 +98,17 @@ class Release:
                     "rest": "http://feed:8766",
                     "login": "http://feed:8766",
                 },
-                "kafka": {"bootstrap_servers": "kafka:9092"},
+                "kafka": {
+                    "bootstrap_servers": "kafka:9092",
+                    # a file as those of certificates are: this Kafka has no TLS, and it is not read
+                    "client": {"ssl.crl.location": "/etc/kite-revoked/list"},
+                },
                 "topics": {"replication_factor": 1},
                 "registry": {"url": "http://registry:8081"},
                 "instruments": [{"mode": "quote", "instruments": names}],
             },
+            "extraVolumes": [{"name": "revoked", "secret": {"secretName": "kite-revoked"}}],
+            "extraVolumeMounts": [{"name": "revoked", "mountPath": "/etc/kite-revoked"}],
             "networkPolicy": {"feedTo": [{"podSelector": {"matchLabels": {"app": "feed"}}}]},
         }
 

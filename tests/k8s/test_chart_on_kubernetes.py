@@ -10,7 +10,7 @@ import pytest
 
 from tests.deploy.docker import ROOT
 from tests.k8s.cluster import IMAGE_BEFORE, CommandError, OwnCluster
-from tests.k8s.release import CHART, COMPONENT, NAME, SLOTS, wait_for
+from tests.k8s.release import CHART, COMPONENT, NAME, ROWS, SLOTS, wait_for
 
 pytestmark = pytest.mark.k8s
 
@@ -22,6 +22,7 @@ REFUSED_SECONDS = 12
 def test_without_the_days_token_the_replicas_are_alive_and_say_what_they_wait_for(kite):
     """They take it from the Secret once it is there; nothing restarts."""
     kite.secret("kite-app", "api_key", "simulated_key")
+    kite.secret("kite-revoked", "list", "of the first day")
     kite.install()
     wait_for("all wait for the token", lambda: waits_for_token(kite))
     kite.secret("kite-token", "access_token", "simulated_token")
@@ -136,6 +137,25 @@ def test_a_new_token_is_taken_without_a_restart(kite):
         kite.secret("kite-token", "access_token", "of-today")
         kite.renew_mounts()
     assert kite.restarts() == before
+
+
+def test_renewed_files_of_certificates_are_taken_and_no_socket_closes(kite):
+    before = kite.restarts()
+    with kite.case("files of certificates renewed in their Secret"):
+        kite.secret("kite-revoked", "list", "of today")
+        kite.renew_mounts()
+        for pod in (FIRST, SECOND):
+            wait_for("it streams on with new clients", lambda pod=pod: resumed(kite, pod))
+    _, verdict = ROWS[-1]
+    assert not sum(verdict.sessions.values())
+    assert kite.restarts() == before
+
+
+def resumed(kite, pod):
+    log = kite.kubectl("logs", pod)
+    return (
+        "kafka_files_renewed" in log and "slot_resumed" in log.partition("kafka_files_renewed")[2]
+    )
 
 
 def test_while_kafka_is_away_everything_is_kept(kite):
