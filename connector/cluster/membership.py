@@ -65,6 +65,11 @@ _FETCH_WAIT_MS: Final = 100
 _METADATA_REFRESH_MS: Final = 10_000
 
 
+_ONE_PARTITION: Final = (
+    "only commands in partition 0 are read: stop all replicas and delete the topic; the start "
+    "makes it anew with one partition"
+)
+
 _T = TypeVar("_T")
 
 
@@ -408,8 +413,13 @@ class Membership:
             control = partition.topic == self._topics.control
             partition.offset = OFFSET_END if control else OFFSET_BEGINNING
         self._incremental(consumer.incremental_assign, partitions)
-        if leads:
-            consumer.pause([TopicPartition(self._topics.control, 0)])
+        controls = [p.partition for p in partitions if p.topic == self._topics.control]
+        if controls:
+            consumer.pause([TopicPartition(self._topics.control, number) for number in controls])
+        if any(controls):
+            self._log.error(
+                "control_topic_has_partitions", topic=self._topics.control, advice=_ONE_PARTITION
+            )
         self._owned.update(slots)
         self._leads = self._leads or leads
         if partitions:
@@ -504,8 +514,10 @@ class Membership:
 
     def _split(self, partitions: Sequence[TopicPartition]) -> tuple[list[int], bool]:
         slots = [p.partition for p in partitions if p.topic == self._topics.subscriptions]
-        leads = any(p.topic == self._topics.control for p in partitions)
-        return sorted(slots), leads
+        # it has one partition; of more, which somebody has added since the start, the first counts:
+        # else two members would lead
+        control = [p.partition for p in partitions if p.topic == self._topics.control]
+        return sorted(slots), 0 in control
 
     def _incremental(self, change: Any, partitions: list[TopicPartition]) -> None:
         try:

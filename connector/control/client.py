@@ -280,6 +280,7 @@ class ControlClient:
             self._topics.control,
             command.model_dump_json(exclude_none=True).encode(),
             key=command.id.encode(),
+            partition=0,  # the leader reads no other, should there be any
             on_delivery=delivered,
         )
         if producer.flush(self._broker_seconds):

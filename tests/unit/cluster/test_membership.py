@@ -5,7 +5,7 @@ import json
 
 import pytest
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster import membership
@@ -91,6 +91,18 @@ async def test_slots_are_read_from_their_first_record_and_control_is_only_owned(
     ]
     assert said[0] == ("assigned", [0, 2], True)
     assert joined.joined
+
+
+async def test_partitions_that_somebody_added_to_the_control_topic_make_no_second_leader(run):
+    def more(consumer):
+        consumer.on_assign(consumer, [TopicPartition(TOPICS.control, one) for one in (1, 2)])
+
+    with structlog.testing.capture_logs() as log:
+        consumer, said, _ = await run(more)
+    assert said[0] == ("assigned", [], False)
+    assert ("pause", [(TOPICS.control, 1), (TOPICS.control, 2)]) in consumer.calls
+    (told,) = [line for line in log if line["event"] == "control_topic_has_partitions"]
+    assert (told["topic"], told["log_level"]) == (TOPICS.control, "error")
 
 
 async def test_the_leaders_progress_is_committed_each_second_and_at_its_end(run):
