@@ -10,7 +10,9 @@ import functools
 import io
 import itertools
 import json
+import math
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -229,6 +231,10 @@ class Decoded:
     that a newer writer has appended are not seen then, those that an older one lacks are null."""
 
 
+ASK_AGAIN_SECONDS: Final = 10.0
+"""The registry is asked again so long after it has not answered, or not known an id."""
+MAX_UNKNOWN_IDS: Final = 1000
+"""So many ids are known to be none."""
 _NOT_AVRO: Final = (
     fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, ValueError, LookupError,
     TypeError, AttributeError, RecursionError,
@@ -242,16 +248,25 @@ class RecordDecoder:
     Args:
         topics: tells which topics have Avro values.
         schema_by_id: asks the registry; raises RegistryError. Called once for each id, and it may
-            block: use the decoder in a thread then.
+            block: use the decoder in a thread then. After an error it is not called for a while.
+        monotonic: seconds that never go backwards.
     """
 
     def __init__(
-        self, topics: TopicNames, schema_by_id: Callable[[int], str] | None = None
+        self,
+        topics: TopicNames,
+        schema_by_id: Callable[[int], str] | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shipped = topic_schemas(topics)
         self._schema_by_id = schema_by_id
         self._parsed: dict[int | str, Any] = {}
         self._warned = False
+        self._monotonic = monotonic
+        # when it is asked again: at all, and for ids that it does not have
+        self._ask_at = -math.inf
+        self._ask_for_at: dict[int, float] = {}
 
     def decode(self, topic: str, value: bytes | None) -> Decoded:
         """The value of a record; None stays None.
@@ -280,12 +295,22 @@ class RecordDecoder:
         parsed = self._parsed.get(schema_id)
         if parsed is not None:
             return parsed, "registry"
-        if self._schema_by_id is not None:
+        now = self._monotonic()
+        if self._schema_by_id is not None and now >= max(
+            self._ask_at, self._ask_for_at.get(schema_id, -math.inf)
+        ):
             try:
                 parsed = fastavro.parse_schema(json.loads(self._schema_by_id(schema_id)))
                 check_shape(parsed)
             except RegistryError as exc:
-                # asked again at the next record: it may be back by then
+                # each record would wait for a registry that is away
+                again = self._monotonic() + ASK_AGAIN_SECONDS
+                if exc.retryable:
+                    self._ask_at = again
+                elif len(self._ask_for_at) < MAX_UNKNOWN_IDS:
+                    self._ask_for_at[schema_id] = again
+                else:
+                    self._ask_for_at = {schema_id: again}
                 if not self._warned:
                     self._warned = True
                     structlog.get_logger("connector.kafka").warning(

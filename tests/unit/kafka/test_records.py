@@ -7,6 +7,7 @@ import fastavro
 import pytest
 
 from connector.errors import RegistryError, RegistryUnreachableError
+from connector.kafka import records
 from connector.kafka.records import (
     CandleEncoder,
     InstrumentEncoder,
@@ -27,6 +28,7 @@ from connector.kite.wire.models import (
     OrderValidity,
 )
 from connector.schemas import text
+from connector.testing import FakeClock
 
 TOPICS = TopicNames("kite")
 IDS = {TOPICS.orders: 77, TOPICS.events: 0x01020304}
@@ -215,10 +217,40 @@ def test_without_an_answer_the_shipped_schema_serves(encoder):
             raise answer
         return text("connection_event")
 
-    decoder = RecordDecoder(TOPICS, schema_by_id)
+    clock = FakeClock()
+    decoder = RecordDecoder(TOPICS, schema_by_id, monotonic=clock)
     value = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))
-    assert decoder.decode(TOPICS.events, value).source == "shipped"
+    # not for each record: whoever is away may take seconds to say so
+    for _ in range(3):
+        assert decoder.decode(TOPICS.events, value).source == "shipped"
+    assert len(answers) == 1
+    clock.now += records.ASK_AGAIN_SECONDS
     assert decoder.decode(TOPICS.events, value).source == "registry"
+
+
+def test_ids_that_are_none_are_remembered_within_a_bound(encoder, monkeypatch):
+    monkeypatch.setattr(records, "MAX_UNKNOWN_IDS", 2)
+    asked, clock = [], FakeClock()
+
+    def schema_by_id(number):
+        asked.append(number)
+        if number > 1:
+            raise RegistryError(f"id {number}", "HTTP 404")
+        return text("connection_event")
+
+    decoder = RecordDecoder(TOPICS, schema_by_id, monotonic=clock)
+    body = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))[5:]
+
+    def source(number):
+        return decoder.decode(TOPICS.events, b"\0" + number.to_bytes(4, "big") + body).source
+
+    assert [source(one) for one in (2, 3, 2, 3, 1)] == ["shipped"] * 4 + ["registry"]
+    assert asked == [2, 3, 1]
+    assert [source(one) for one in (4, 4, 2)] == ["shipped"] * 3
+    assert asked == [2, 3, 1, 4, 2]
+    clock.now += records.ASK_AGAIN_SECONDS
+    source(2)
+    assert asked[5:] == [2]
 
 
 @pytest.mark.parametrize(
