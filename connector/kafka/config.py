@@ -72,6 +72,9 @@ _LEVELS = {
 _REPEATED = frozenset({"FAIL", "ERROR", "DISCONNECT", "REQTMOUT", "COORDQUERY", "TERMINATE", "SSL"})
 # Said of each client since the connector sets this property, and of each that a refusal ends.
 _GAPLESS = ("enable.gapless.guarantee is experimental", "Gap-less ordering would not be guaranteed")
+# Said where a reader asked for the last so many records of a partition that has fewer and whose
+# first ones were deleted: it goes on with the first that there is, and has missed nothing.
+_FROM_THE_FIRST = "offset reset (at offset 0 "
 
 
 def is_embedded(metadata: ClusterMetadata) -> bool:
@@ -230,6 +233,8 @@ class ClientLog:
 
     def log(self, level: int, _pattern: str, facility: str, _name: str, line: str) -> None:
         """The call that confluent-kafka makes, with the arguments of `logging.Logger.log`."""
-        known = facility in _REPEATED or any(words in line for words in _GAPLESS)
+        known = facility in _REPEATED or any(
+            words in line for words in (*_GAPLESS, _FROM_THE_FIRST)
+        )
         method = "debug" if known else _LEVELS.get(level, "debug")
         getattr(self._log, method)("librdkafka", facility=facility, line=line)

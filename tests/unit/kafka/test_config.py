@@ -196,3 +196,11 @@ def test_what_librdkafka_repeats_is_for_debugging_only():
         ("debug", "FATAL", gapless),
     ]
     assert all(line["client"] == "c" for line in lines)
+
+
+def test_a_reader_that_begins_with_the_first_record_there_is_has_missed_nothing():
+    with capture_logs() as lines:
+        for begun in (0, 7):
+            line = f"t [0]: offset reset (at offset {begun} (leader epoch 0)) to BEGINNING"
+            ClientLog("test").log(logging.WARNING, "", "OFFSET", "", line)
+    assert [line["log_level"] for line in lines] == ["debug", "warning"]
