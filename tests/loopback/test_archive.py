@@ -53,7 +53,7 @@ async def started(*words, **environment):
 
 
 async def ended(process):
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
 
@@ -216,7 +216,7 @@ async def test_ctrl_c_ends_a_replay_with_what_was_written(tmp_path):
             *COMMAND, "replay", file, "--into", "copy", "--speed", "0.001",
             "--bootstrap", broker.bootstrap_servers, "--registry", "mock://archive",
         )  # fmt: skip
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not (await written_records(kafka, ["copy.ticks.nse"]))["copy.ticks.nse"]:
                 pass
         process.send_signal(signal.SIGINT)

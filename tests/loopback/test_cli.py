@@ -42,12 +42,12 @@ class Running:
             return await response.json()
 
     async def until(self, condition):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not condition(await self.status()):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
 
     async def end(self):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             code = await self.process.wait()
             await self._reading
             return code
@@ -134,7 +134,7 @@ async def ended(*arguments):
         *COMMAND, *map(str, arguments),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
 
@@ -154,7 +154,7 @@ async def test_a_recording_of_nothing_is_an_error_that_says_where_to_look(tmp_pa
 
 async def test_a_recording_says_what_is_in_it(tmp_path):
     capture = tmp_path / "day.capture.gz"
-    async with stack() as around, asyncio.timeout(60):
+    async with stack() as around, asyncio.timeout(180):
         process = await asyncio.create_subprocess_exec(
             *COMMAND, "record", str(capture), "-c", str(settings_file(tmp_path, around)),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -198,7 +198,7 @@ async def test_on_a_terminal_long_work_has_a_bar_below_the_log(tmp_path):
     said = bytearray()
 
     async def until_said(words):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while words not in said:
                 said.extend(await asyncio.to_thread(os.read, terminal, 65536))
 

@@ -81,13 +81,13 @@ async def test_a_frozen_replica_loses_its_slots_and_closes_them_when_it_wakes(
         (frozen,) = [member for member in members if member.leads]
         (other,) = [member for member in members if not member.leads]
         frozen.send_signal(signal.SIGSTOP)
-        await until(lambda: other.leads and len(other.slots) == 3, 40)
+        await until(lambda: other.leads and len(other.slots) == 3, 120)
         # its sockets are still open over there: the feed has no more for this api_key
         assert feed.open_sockets(KEY) == 3
         reply = await steering.send("set-mode", 40, mode="full")
         assert reply["status"] == "APPLIED"
         frozen.send_signal(signal.SIGCONT)
-        await until(lambda: in_charge(members, SLOTS), 40)
+        await until(lambda: in_charge(members, SLOTS), 120)
         await until(lambda: set(feed.subscriptions().values()) == {"full"})
         assert (await steering.send("status"))["payload"]["modes"] == {"full": 30}
     assert feed.max_open_sockets(KEY) == 3

@@ -114,7 +114,7 @@ async def test_the_command_ends_clean_at_ctrl_c():
     text = ""
     interrupted = False
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while True:
                 try:
                     chunk = await loop.run_in_executor(None, os.read, master, 65536)

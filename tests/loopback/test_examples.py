@@ -46,7 +46,7 @@ def test_every_example_is_run_here():
 
 @pytest.mark.parametrize("name", EXPECTED)
 async def test_it_runs_and_ends(name, tmp_path):
-    async with asyncio.timeout(60), SimulatorServer(BUSY) as server:
+    async with asyncio.timeout(300), SimulatorServer(BUSY) as server:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"),
             "--root", server.ws_url, "--seconds", "2",
@@ -56,7 +56,7 @@ async def test_it_runs_and_ends(name, tmp_path):
         )  # fmt: skip
         reading = asyncio.create_task(process.communicate())
         if name not in WITHOUT_A_FEED:
-            await server.until(lambda: bool(server.requests), 30)
+            await server.until(lambda: bool(server.requests), 120)
             await server.post_order(
                 {"order_id": "7", "status": "COMPLETE", "filled_quantity": 5, "quantity": 5}
             )

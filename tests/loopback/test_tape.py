@@ -49,7 +49,7 @@ async def tape():
 
 
 async def test_the_python_consumer_makes_of_the_tape_what_all_readers_do():
-    async with asyncio.timeout(60), tape() as served:
+    async with asyncio.timeout(180), tape() as served:
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(CONSUMER), "--from-beginning", "--until-end",
             "--bootstrap-servers", served.bootstrap_servers,

@@ -62,7 +62,7 @@ async def test_where_no_replica_is_reached_kafka_tells_of_the_slots(capsys):
             assert await top_kafka.watch(nobody, 0.5, 1, asyncio.Event())
             return capsys.readouterr().out.splitlines()[-1]
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             # its owner writes it once a second
             while "3 of 3 slots stream, of 1 replica, 5 instruments" not in await line():
                 pass

@@ -130,7 +130,10 @@ async def service(around, settings=None, *, ready=True, **outside):
 async def streaming(around, running):
     """Wait until it is ready, and every instrument has shown the mode asked for."""
     await until(lambda: running.status().ready)
-    # the mode is asked for after the instrument: a step between the two would show it in another
+    # a leader hands the instruments of the settings on after it is ready, and the mode is asked for
+    # after the instrument: a step before that would show nothing, or another mode
+    named = {one for group in running.settings.instruments for one in group.instruments}
+    await until(lambda: len(wanted(running)) + len(running.status().unresolved) >= len(named))
     await around.simulator.until(lambda: around.simulator.subscriptions() == wanted(running))
     # what comes first is a snapshot in quote mode
     for _ in range(3):
