@@ -1,8 +1,10 @@
 """Tests talk to this machine only, whatever proxy the environment has, and assert no time."""
 
+import logging
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -15,3 +17,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # a busy machine makes an example slow, and not wrong
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """A command that runs in the tests' own process sets up the log of all that follow."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
