@@ -1,9 +1,7 @@
 """What a schema that somebody else registered can lead to, before a value is read by it. Pure.
 
-fastavro (1.13) reads by recursion in C, without a bound: a few kilobytes of a type that holds
-itself end the process, and types that hold one another twice, or lists of nothing, fill the memory
-out of a few bytes. So a schema is refused unless the values that it describes are bounded by their
-bytes.
+fastavro (1.13.1) sets no bound to what it reads by a schema, and a process ended by it. So a schema
+is refused unless the values that it describes are bounded by their bytes.
 """
 
 from __future__ import annotations
