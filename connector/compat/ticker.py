@@ -15,6 +15,7 @@ import json
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
@@ -321,6 +322,7 @@ class _Run:
         self._modes = ModeTracker()
         self._attempts = 0
         self._told = False  # that the present try or socket has ended
+        self._due: deque[tuple[Callable[..., object] | None, tuple[object, ...]]] = deque()
 
     async def serve(self) -> None:
         """Connect, and serve until the end is asked for or all tries are used up."""
@@ -386,6 +388,7 @@ class _Run:
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:  # noqa: ARG002
         """Hand the ticks of a frame to the callbacks, and say which tokens are new."""
+        self._call_due()
         ticker = self._ticker
         if ticker.on_message is not None:
             self._callback(ticker.on_message, data, True)
@@ -397,6 +400,7 @@ class _Run:
 
     def message(self, message: TickerMessage, raw: str) -> None:  # noqa: ARG002
         """Hand on a text frame, and what it says."""
+        self._call_due()
         ticker = self._ticker
         self._callback(ticker.on_message, raw.encode(errors="replace"), False)
         try:
@@ -446,7 +450,14 @@ class _Run:
     def _soon(self, callback: Callable[..., object] | None, *arguments: object) -> None:
         """Call back once the connection has done what it is at: a callback may subscribe."""
         if self._loop is not None:
-            self._loop.call_soon(self._callback, callback, *arguments)
+            self._due.append((callback, arguments))
+            self._loop.call_soon(self._call_due)
+
+    def _call_due(self) -> None:
+        """Call what is due; before a frame, which may have come together with the handshake."""
+        while self._due:
+            callback, arguments = self._due.popleft()
+            self._callback(callback, *arguments)
 
     def _callback(self, callback: Callable[..., object] | None, *arguments: object) -> None:
         if callback is None or self._silent:

@@ -12,6 +12,7 @@ import pytest
 from connector.compat import KiteTicker
 from connector.errors import CapacityError
 from connector.simulator import SimulatorConfig, SimulatorServer
+from connector.testing import until
 
 STEPPED = SimulatorConfig(stepped=True, instruments=20)
 KEY, TOKEN = "simulated_key", "simulated_token"
@@ -76,6 +77,19 @@ async def test_it_starts_and_stops_twenty_times_in_one_process(feed):
         clean = [code for code, _ in seen.named("close") if code == 1000]
         assert len(clean) == number % 2
         await feed.until(lambda: feed.open_sockets() == 0)
+
+
+async def test_it_is_connected_before_anything_is_received(feed):
+    ticker = ticker_for(feed)
+    seen, heard = Seen(ticker), []
+    ticker.on_message = lambda _, payload, is_binary: heard.append([c[0] for c in seen.calls][-1:])
+    for times in range(1, 6):
+        ticker.connect(threaded=True)
+        # the feed's greetings may come together with its answer to the handshake
+        await until(lambda times=times: len(heard) == 2 * times)
+        ticker.stop()
+        await ended(ticker)
+    assert heard == [["connect"]] * 10
 
 
 async def test_several_tickers_live_in_one_process(feed):
