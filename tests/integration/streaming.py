@@ -177,6 +177,11 @@ class Streaming:
         Returns:
             Number of ticks.
         """
+        # brokers that have just come back may need longer for it than a stop has
+        await self._until(
+            lambda statuses: not any(one["accounting"]["spooled"] for one in statuses.values()),
+            "an empty spool",
+        )
         for process in self.fleet.alive:
             await self.stop(process)
         ticks = await asyncio.to_thread(self._ticks)
