@@ -148,10 +148,13 @@ class Connector:
         return self.process.wait(START_SECONDS)
 
     def stop(self) -> int:
-        """End it as Kubernetes does; its exit code."""
+        """End it as Kubernetes does; its exit code. Shows the log of an end that is not clean."""
         if self.running:
             self.process.terminate()
-        return self.process.wait(START_SECONDS)
+        code = self.process.wait(START_SECONDS)
+        if code:
+            print(self.log[-8000:])
+        return code
 
 
 @contextlib.contextmanager
