@@ -6,14 +6,13 @@ They are in examples/kiteconnect, in five styles that are common among public on
 import asyncio
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
 from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.support.processes import ROOT, ended
 
-PROGRAMS = Path(__file__).parents[2] / "examples/kiteconnect"
-ROOT = Path(__file__).parents[2]
+PROGRAMS = ROOT / "examples/kiteconnect"
 CONFIG = SimulatorConfig(stepped=True, instruments=100)
 BEGIN = 1_767_584_700  # 09:15 in India
 THEIRS = "from kiteconnect import KiteTicker\n"
@@ -89,14 +88,9 @@ async def said_by(program, feed):
                 "KITE_ROOT": server.ws_url, "TZ": "UTC", "PYTHONPATH": str(ROOT),
             },
         )  # fmt: skip
-        try:
-            async with asyncio.timeout(120):
-                await feed(server, clock)
-                output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        async with ended(process), asyncio.timeout(120):
+            await feed(server, clock)
+            output, _ = await process.communicate()
     assert process.returncode == 0
     return output.decode()
 

@@ -19,6 +19,7 @@ from connector.kite.web.login import MAX_PARAMETERS, LoginReceiver
 from connector.kite.web.rest import login_url
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
 from connector.testing import until
+from tests.support.processes import ended
 from tests.support.stack import service, stack, streaming
 
 KEY = "simulated_key"
@@ -178,7 +179,7 @@ async def test_one_of_several_accounts_has_to_be_named(login):
 
 async def test_with_a_listener_a_click_is_all_it_takes(server, login):
     process = await login.start("--listen", "0")
-    try:
+    async with ended(process):
         said = (await process.stderr.readline()).decode()
         page = (await process.stdout.readline()).decode().strip()
         target = urlsplit(await redirect_of(page))
@@ -187,10 +188,6 @@ async def test_with_a_listener_a_click_is_all_it_takes(server, login):
             assert response.status == 200
             assert "Back to the terminal" in await response.text()
         out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     assert process.returncode == 0
     assert err == b""
     assert b"logged in as Simulated Trader" in out

@@ -15,6 +15,7 @@ import pytest
 from connector.kite.wire.models import Exchange
 from connector.simulator import SimulatorConfig, SimulatorServer
 from connector.simulator.wire import DEPTH, FIELDS, INDEX, split_frame
+from tests.support.processes import ended
 
 CONFIG = SimulatorConfig(stepped=True, instruments=100, sent_log_frames=1000)
 MODES = ("ltp", "quote", "full")
@@ -92,7 +93,7 @@ async def test_a_kite_ticker_sees_what_was_sent(module):
             env=os.environ | {"TZ": "UTC"},
             stdout=asyncio.subprocess.PIPE,
         )
-        try:
+        async with ended(process):
             modes = {token: mode for mode, tokens in wanted.items() for token in tokens}
             instruments = len(modes)
             assert instruments >= 25
@@ -110,10 +111,6 @@ async def test_a_kite_ticker_sees_what_was_sent(module):
             sent = [packet for frame in server.sockets[0].sent for packet in split_frame(frame)]
             await server.send_text({"type": "message", "data": "end"})
             output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
     seen = json.loads(output)
     assert seen["ticks"] == [expected(packet) for packet in sent]
     shapes = {(tick["instrument_token"] & 0xFF, tick["mode"]) for tick in seen["ticks"]}

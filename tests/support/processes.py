@@ -1,4 +1,4 @@
-"""Replicas in processes of their own, as a test sees them."""
+"""Programs in processes of their own, replicas above all, as a test sees them."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+@contextlib.asynccontextmanager
+async def ended(process):
+    """A program that does not outlive the block, however that ends."""
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 class ReplicaProcess:

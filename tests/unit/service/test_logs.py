@@ -15,11 +15,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _restored():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
     structlog.reset_defaults()
 
 
