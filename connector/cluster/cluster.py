@@ -40,7 +40,9 @@ from connector.settings.models import Settings
 
 LEADER_STOP_SECONDS: Final = 5.0
 """A leader gets so many seconds to finish its transaction; then the next leader fences it."""
+# commands that wait for the list are refused after so long, and not left without an answer
 REFRESH_SECONDS: Final = 60.0
+# with the second that a socket has to close, well below the `CLOSE_SECONDS` that the member grants
 DRAIN_SECONDS: Final = 4.0
 
 
@@ -101,9 +103,14 @@ class Cluster:
         self._clock = clock
         self._log = structlog.get_logger("connector.cluster")
         self._topics = TopicNames(settings.topics.prefix)
+        # slot → its account's place in the settings; a slot without an entry has no connection
         self._accounts = slots_by_account(settings.accounts)
+        # what is owned, or held while the group is away; only the loop changes it, threads read
+        # copies
         self._slots: dict[int, Slot] = {}
+        # what becomes of the frames; set by `start`, before there is any slot
         self._intake: Intake | None = None
+        # replaced whole by the loop at each new list, since the leader's thread reads it
         self._names: Names = NoNames()
         self._membership = Membership(
             settings.kafka,
@@ -114,12 +121,20 @@ class Cluster:
             slots=partitions(settings.accounts),
             clock=clock,
         )
+        # asked by the leader's thread; outlives a leadership, and has no thread of its own without
+        # rules
         self._spots = SpotReader(settings.kafka, self._topics, settings.name)
+        # the present leadership, None where another replica leads; each has an object of its own
         self._leader: Leader | None = None
         self._led: Leader | None = None  # the present one, or the last
+        # resolved in the loop when the leader's thread has ended
         self._leader_done: asyncio.Future[None] | None = None
+        # where the leader's thread hands over what belongs to the loop; set by `start`
         self._loop: asyncio.AbstractEventLoop | None = None
+        # set once, at the end: slots that are assigned after it are not opened
         self._intake_stopped = False
+        # as the service told last how its slots are; replaced whole, since the member's thread
+        # reads it
         self._notes: Mapping[int, Mapping[str, Any]] = {}
         # what the leader's state says, made once a revision
         self._claims: tuple[Claim, ...] = ()
@@ -145,6 +160,7 @@ class Cluster:
         """Leave the group: its slots and its leadership are free for others at once."""
         self._intake_stopped = True
         await self._membership.stop()
+        # what is held is no partition of the member any more, so nobody has revoked it
         await self.revoked(list(self._slots), leads=True)
 
     def set_master(self, master: Names) -> None:
@@ -406,6 +422,7 @@ class Cluster:
                     await asyncio.wait_for(self._intake.drained(number), DRAIN_SECONDS)
                 except TimeoutError:
                     self._log.warning("slot_released_undrained", slot=number)
+            # the slot may have been assigned anew while this one closed
             if self._slots.get(number) is slot:
                 del self._slots[number]
 
@@ -419,6 +436,7 @@ class Cluster:
         wanted: dict[Group, list[int | str]] = {}
         for group in settings.instruments:
             wanted.setdefault(Group(group.mode, group.account), []).extend(group.instruments)
+        # an earlier one that hangs is fenced by this one, as another replica's would be
         leader = Leader(
             self._open_log,
             layout(settings),
@@ -429,6 +447,8 @@ class Cluster:
             refresh=self._begin_refresh if self._started().can_refresh else None,
             on_event=self._publish_event,
             prices=self._spots,
+            # a stale leader has lost the partition and has ended by then: the rightful one is left
+            # alone
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,
         )
         done: asyncio.Future[None] = loop.create_future()
@@ -446,6 +466,7 @@ class Cluster:
 
         self._leader, self._leader_done = leader, done
         self._led = leader
+        # a daemon: one that hangs in a call of librdkafka does not keep the process from ending
         threading.Thread(target=run, name="leader", daemon=True).start()
 
     async def _stop_leader(self) -> None:

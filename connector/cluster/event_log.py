@@ -50,7 +50,11 @@ class EventLog:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        # (slot, type) → its rows, oldest first, each with its number in the order of arrival, which
+        # decides between equal times
         self._groups: dict[_Group, deque[tuple[int, _Row]]] = {}
+        # slot → its tries that are failing alike at the moment; any other event of the slot ends
+        # them
         self._runs: dict[int, _Run] = {}
         self._count = self._added = 0
         self.forgotten_ms: int | None = None
@@ -75,8 +79,9 @@ class EventLog:
         elif kind not in _FAILED:
             self._runs.pop(slot, None)
         elif run is not None and (run.kind, run.reason) == (kind, row["reason"]):
+            # the row of this further try goes too: the run's own row stands for it
             if run.again:
-                self._take(slot, EventType.CONNECTING.value, newest=True)
+                self._remove(slot, EventType.CONNECTING.value, newest=True)
                 run.again = False
             _, before = self._groups[slot, kind].pop()
             kept = {**before, "times": before["times"] + 1}
@@ -99,11 +104,12 @@ class EventLog:
 
     def _make_room(self) -> None:
         groups = self._groups
+        # the largest group gives way, of equals the one with the oldest row
         slot, kind = max(groups, key=lambda one: (len(groups[one]), -groups[one][0][0]))
-        row = self._take(slot, kind)
+        row = self._remove(slot, kind)
         self.forgotten_ms = max(row["time_ms"], self.forgotten_ms or 0)
 
-    def _take(self, slot: int, kind: str, *, newest: bool = False) -> _Row:
+    def _remove(self, slot: int, kind: str, *, newest: bool = False) -> _Row:
         group = self._groups[slot, kind]
         _, row = group.pop() if newest else group.popleft()
         self._count -= 1

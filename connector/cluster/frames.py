@@ -62,8 +62,10 @@ class SlotFrames:
         self._log = structlog.get_logger("connector.cluster")
         # the offset after what was read of each partition: what is committed with the metadata
         self._reached: dict[int, int] = {}
+        # the times and notes that were written last, by slot: only what differs is written again
         self._kept: dict[int, int] = {}
         self._noted: dict[int, Mapping[str, Any]] = {}
+        # nothing is written before this, in the clock's monotonic seconds
         self._keep_after = 0.0
         # what their owners before have left is not known: a note must not take its place
         self._unread: set[int] = set()
@@ -72,6 +74,8 @@ class SlotFrames:
         """Note how far a partition was read, so that the group shows no lag."""
         offset = message.offset()
         if message.topic() == self._topic and offset is not None:
+            # the end of a partition comes with the offset behind it, past markers of transactions,
+            # which are no messages
             after = offset + (message.error() is None)
             slot = message.partition() or 0
             self._reached[slot] = max(after, self._reached.get(slot, 0))
@@ -156,11 +160,14 @@ class SlotFrames:
             for slot, time_us in times_us.items()
         ]
         try:
+            # waiting for the answer would hold up the member's polls, and with them rebalances
             consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             # a group that is just forming: the next second's is as good
             self._log.debug("last_frames_not_kept", reason=error.args[0].str())
         else:
+            # taken as written without an answer: Kite's heartbeat changes the time each second, so
+            # the next commit makes up for one that is lost
             self._kept.update({slot: time for slot, time in times_us.items() if time is not None})
             self._noted.update({slot: dict(notes.get(slot, {})) for slot in times_us})
 
@@ -169,6 +176,7 @@ def _encoded(time_us: int | None, more: Mapping[str, Any], note: Mapping[str, An
     fields = {**({} if time_us is None else {_FIELD: time_us}), **more}
     if note:
         with_note = json.dumps({**fields, _NOTE: note}, separators=(",", ":"))
+        # characters are bytes, since json.dumps escapes all that is not ASCII
         if len(with_note) <= MAX_NOTE_BYTES:
             return with_note
     return json.dumps(fields)
@@ -192,6 +200,7 @@ def _is_told(name: str, value: object) -> bool:
     if name in _TEXTS:
         return isinstance(value, str)
     if name in _COUNTS:
+        # what the page's JavaScript holds exactly; a bool is an int to isinstance
         return type(value) is int and 0 <= value < 2**53
     return name == "leads" and isinstance(value, bool)
 

@@ -52,16 +52,20 @@ REVOKE_SECONDS: Final = 0.75
 second, and has just done so: before that second is over nobody can be given the slot."""
 CLOSE_SECONDS: Final = 10.0
 """A partition is held for at most so long until its socket is closed."""
+# brokers that have not answered by then count as unreachable; nothing is polled meanwhile
 PROBE_SECONDS: Final = 2.0
 REASSIGN_SECONDS: Final = 5.0
 """How long slots that were held wait for an assignment once a coordinator has answered, on top of
 the session timeout: so long it may wait for the members that it knew before the outage."""
+# the event loop applies a batch in one turn, in which no frame is read
 _MAX_BATCH: Final = 1000
 REFUSED_SECONDS: Final = 15.0
 """How long a refusal counts: the client asks again at least as often, and is refused again."""
+# other members wait for the slots while this one leaves, so it looks often
 _LEAVE_POLL_SECONDS: Final = 0.02
 _FETCH_WAIT_MS: Final = 100
 """A slot that is new to this replica is read when the fetch under way has been answered."""
+# librdkafka's own is five minutes
 _METADATA_REFRESH_MS: Final = 10_000
 
 
@@ -205,17 +209,26 @@ class Membership:
             # when nobody owns anything, slots tend to come back to where they were
             "client.id": _client_id(self._name, socket.gethostname()),
             "group.protocol": self._cluster.group_protocol,
+            # a commit of librdkafka's own would replace the metadata that `SlotFrames` keeps in the
+            # offsets
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
+            # counts where a position is out of range, as in a topic that was made anew
             "auto.offset.reset": "earliest",
+            # a transaction that a leader aborts was never commanded
             "isolation.level": "read_committed",
+            # the end of a partition is what makes `CaughtUp`
             "enable.partition.eof": True,
             "fetch.wait.max.ms": self._kafka.client.get("fetch.wait.max.ms", _FETCH_WAIT_MS),
+            # librdkafka's 500 ms would delay commands whenever a partition changes its broker
             "fetch.error.backoff.ms": 100,
             # how soon the partitions of a new api_key are seen
             "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MS,
         }
+        # under KIP-848 brokers set all three, and librdkafka (2.16) makes no client that names them
         if self._cluster.group_protocol == "classic":
+            # KIP-429: only what moves is revoked; an eager assignor revokes everything in each
+            # rebalance, which would close every socket
             own["partition.assignment.strategy"] = "cooperative-sticky"
             own["session.timeout.ms"] = timeout_ms
             own["heartbeat.interval.ms"] = HEARTBEAT_MS
@@ -258,11 +271,13 @@ class Membership:
 
     def _be_member(self) -> None:
         """Be a member until the end, or until the client has to read its files anew."""
+        # before the client reads the files: one that changes meanwhile outdates it
         made = standing(self._kafka)
         consumer = Consumer(self.properties(), logger=ClientLog("member"))
         login = Borrowed(consumer)
         follow(self._kafka, login)
         try:
+            # one that joins again after an error does not wait: its slots may have no owner
             if not self.joined:
                 self._gather(consumer)
             consumer.subscribe(
@@ -273,10 +288,13 @@ class Membership:
             )
             while not (self._stopping.is_set() or made.outdated):
                 self._poll(consumer)
+            # only by its instance id does the group take the next client for this member; without
+            # one the slots are revoked, as in any rebalance
             self._renewing = not self._stopping.is_set() and self._instance is not None
             if self._instance is not None and not self._renewing:
                 self._leave(consumer)
         finally:
+            # first: no login may reach a client that is being closed
             login.give_back()
             # revokes what is owned, through the same callback
             consumer.close()
@@ -333,6 +351,7 @@ class Membership:
             elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
                 if message.topic() == self._topics.subscriptions:
                     items.append(CaughtUp(message.partition() or 0))
+            # this client does nothing any more: `_run` makes another
             elif error.fatal() or error.code() == Code._FATAL:  # noqa: SLF001
                 raise KafkaException(error)
             elif not self._refused(error, message.topic()):
@@ -412,6 +431,7 @@ class Membership:
             # the leader reads the control topic with a consumer of its own: this one only owns it
             control = partition.topic == self._topics.control
             partition.offset = OFFSET_END if control else OFFSET_BEGINNING
+        # a cooperative rebalance names only what is new, on top of what is owned
         self._incremental(consumer.incremental_assign, partitions)
         controls = [p.partition for p in partitions if p.topic == self._topics.control]
         if controls:
@@ -425,8 +445,11 @@ class Membership:
         if partitions:
             self.rebalances += 1
             self._log.info("partitions_assigned", slots=slots, leads=leads)
+        # before the loop hears of the slots, since a connection begins with the gap that this tells
         left = self._frames.read(consumer, slots)
         last_frames_us = {slot: one.last_frame_us for slot, one in left.items()}
+        # before any record of these slots: those come out of later polls, and the loop keeps the
+        # order of calls
         self._call(self._assigned, slots, leads, last_frames_us)
         if self._held:
             # what is not among these, others own or are about to
@@ -446,6 +469,7 @@ class Membership:
             self._keep_streaming(consumer, partitions, for_seconds=patience)
             return
         self._log.info("partitions_revoked", slots=slots, leads=leads)
+        # only the classic protocol has that second, and at a stop the sockets are closed already
         if self._cluster.group_protocol == "classic" and not self._stopping.is_set():
             # as it is now, should the group not take the last word
             now_us = self._member.last_frames_us()
@@ -463,6 +487,7 @@ class Membership:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         slots, leads = self._split(partitions)
         self.rebalances += 1
+        # at a stop all is given up in any case, and the question may take `PROBE_SECONDS`
         if self._stopping.is_set() or self._coordinator_answers():
             self._log.warning("partitions_lost", slots=slots, leads=leads)
             self._wait(self._member.revoked(slots, leads=leads))
@@ -484,6 +509,7 @@ class Membership:
         self._call(self._member.held, slots)
         if for_seconds is not None:
             self._call_async(self._member.not_reassigned(for_seconds))
+        # it could write nothing now, and begins anew with the next assignment
         if leads:
             self._wait(self._member.revoked([], leads=True))
         self._disown(consumer, partitions)
@@ -502,6 +528,7 @@ class Membership:
         a consumer of its own: from within a callback the member's consumer must not be called.
         """
         properties = {**self.properties(), "client.id": f"{self._name}-probe"}
+        # it subscribes to nothing, so it is no member, and its instance id fences nobody
         probe = Consumer(properties, logger=ClientLog("probe"))
         try:
             probe.committed([TopicPartition(self._topics.control, 0)], timeout=PROBE_SECONDS)

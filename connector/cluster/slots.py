@@ -114,22 +114,32 @@ class Slot:
         """The highest that a record of this slot had."""
         self.closed = asyncio.Event()
         """Set when `close` is through: there is no socket any more."""
+        # names by token, as the records have them: shown to people, never sent to the feed
         self.symbols: dict[int, str] = {}
+        # asked anew after each stop: a connection that was closed is not started again
         self._connect = connect
+        # what the feed takes of one socket, lingering instruments included
         self._capacity = capacity
         self._clock = clock
+        # set when every earlier socket of this slot is gone. An api_key has three connections, and
+        # Kite refuses a fourth with HTTP 429: the new one must not overlap the old
         self._after = after
+        # of the connections before the present one, here or at the owner before
         self._last_frame_us = last_frame_us
+        # what the partition says, also while the slot is halted and streams none of it
         self._desired: dict[int, Mode] = {}
         # instruments that went to another slot and are still streamed here; each batch of them
         # is let go by one timer, in one request
         self._lingering: dict[int, Timer] = {}
         # instruments that the connection had no room for: what makes room may come later
         self._waiting: set[int] = set()
+        # the event loop itself refers to tasks only weakly; `close` waits for these
         self._tasks: set[asyncio.Task[None]] = set()
+        # no reconnect by command before this, in the clock's monotonic seconds
         self._reconnect_after = -math.inf
         # one reconnect waits for its time at most: it is what all later commands ask for too
         self._reconnect_timer: Timer | None = None
+        # the same for what asks more of the feed than before
         self._resume_after = -math.inf
         # a resumption waits for its time, unless the slot is halted again before
         self._resume_timer: Timer | None = None
@@ -168,6 +178,8 @@ class Slot:
                     self._record(item, changes, moved)
                 case CaughtUp():
                     if self.phase is SlotPhase.LOADING:
+                        # `_loaded` compares the whole partition with what the connection has: these
+                        # are part of it
                         changes.clear()
                         self._loaded()
                 case Reconnect():
@@ -176,6 +188,7 @@ class Slot:
                         self._reconnect(item.command_id)
                 case Halting():
                     self._set_halt(item.halt)
+        # a slot that is halted streams nothing that could stay
         if moved and self.halt is None:
             self._linger(moved)
         if changes and self.phase is SlotPhase.STREAMING:
@@ -201,6 +214,7 @@ class Slot:
         if record.mode is None:
             self._desired.pop(token, None)
             self.symbols.pop(token, None)
+            # only a move that happens now: one that is read as history is long over
             if record.moved_to is not None and self.phase is SlotPhase.STREAMING:
                 changes.pop(token, None)
                 moved.add(token)
@@ -213,6 +227,7 @@ class Slot:
             self.symbols[token] = record.symbol
         changes[token] = record.mode
         moved.discard(token)
+        # it came back: the timer that is under way passes it over
         self._lingering.pop(token, None)
 
     def _loaded(self) -> None:
@@ -277,6 +292,8 @@ class Slot:
         assert self._connect is not None  # noqa: S101 - IDLE has none
         self.opened = True
         self.connection = self._connect()
+        # before the socket opens: the session's gap begins with the slot's last frame, whoever had
+        # it
         self.connection.continue_from(self._last_frame_us)
         self._update(self._desired)
         if self._after is None or self._after.is_set():
@@ -291,6 +308,7 @@ class Slot:
         connection, before = self.connection, self._after
         if connection is None:
             return
+        # the connection goes, and its time with it: the next session's gap begins there
         self._last_frame_us = self.last_frame_us
         self.connection = None
         self._after = asyncio.Event()
@@ -308,6 +326,7 @@ class Slot:
             # room is worth more than an overlap
             changes = {**dict.fromkeys(self._lingering), **changes}
             self._lingering.clear()
+        # asked for once more with each change, which may have made room
         waiting = self._waiting & self._desired.keys()
         self._waiting = set()
         try:

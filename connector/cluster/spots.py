@@ -54,7 +54,9 @@ class SpotReader:
         # each is replaced whole, by one thread, and read by the other
         self._wanted: frozenset[int] = frozenset()
         self._prices: Mapping[int, float] = NO_PRICES
+        # there is one only while prices are wanted, since it holds a connection to the brokers
         self._thread: threading.Thread | None = None
+        # ends a pause early, where other prices are wanted
         self._stirred = threading.Event()
         self._log = structlog.get_logger("connector.cluster")
 
@@ -68,6 +70,8 @@ class SpotReader:
         if tokens != self._wanted:
             self._wanted = tokens
             self._stirred.set()
+        # one that is just ending still counts: the leader's next look, a second later, begins
+        # another
         if tokens and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(target=self._run, name="spots", daemon=True)
             self._thread.start()
@@ -99,11 +103,13 @@ class SpotReader:
         looks = 0
         while wanted := self._wanted:
             looks += 1
+            # a topic that could not be read may be there by now
             again = self.problem is not None and looks * LOOK_SECONDS >= RETRY_SECONDS
             if wanted != tokens or again:
                 tokens, looks = wanted, 0
                 found = {token: price for token, price in found.items() if token in tokens}
                 reader.tail_from(self._places(reader, tokens))
+            # what lies between is older than what comes near the ends
             if not self._read(reader, tokens, found):
                 reader.tail_from(self._places(reader, tokens))
             elif not reader.unfinished:

@@ -34,6 +34,7 @@ from connector.control.records import (
     Subscription,
     token_of,
 )
+from connector.control.replies import REMEMBERED_COMMANDS
 from connector.control.rules import told, watchlist_of
 from connector.errors import ConnectorError, TopicError
 from connector.kafka.groups import cluster_group
@@ -61,11 +62,11 @@ SHOWN_REFUSALS: Final = 5
 _TEXT: Final = 200
 _WATCHLISTS_OF_COMMAND: Final = 20
 _RETRY_SECONDS: Final = 5.0
+# owners write once a second
 _OWNERS_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.25
 _BATCH: Final = 1000
 _ANSWER_SECONDS: Final = 5.0
-_REPLIES: Final = 1000
 
 
 @dataclass(slots=True)
@@ -111,9 +112,13 @@ class ClusterView:
         self._settings = settings
         self._topics = topics
         self._clock = clock
+        # when somebody looked last, in the clock's monotonic seconds; the thread ends by it
         self._looked = 0.0
+        # set once, by the service's end; cuts the pause of a thread that waits to try again
         self._closed = threading.Event()
+        # there is one only while somebody looks
         self._thread: threading.Thread | None = None
+        # replaced whole by the thread, read by whoever shows it
         self._seen = Seen()
 
     def look(self) -> Seen:
@@ -143,6 +148,7 @@ class ClusterView:
                 with self._reader() as reader:
                     self._read(reader, notes)
             except TopicError as error:
+                # all is read again without this topic: the others can be shown
                 left_out[error.topic] = error.reason
                 self._seen = notes.seen()
             except ConnectorError as error:
@@ -168,6 +174,7 @@ class ClusterView:
 
     def _read(self, reader: Reader, notes: Notebook) -> None:
         reader.tail_from(notes.places(reader))
+        # so that the first round asks at once
         asked_at = -_OWNERS_SECONDS
         while self._wanted:
             now = self._clock.monotonic()
@@ -202,22 +209,31 @@ class Notebook:
 
     def __init__(self, settings: Settings, topics: TopicNames, left_out: Mapping[str, str]) -> None:
         self.loaded = False
+        # whether `seen` would differ from the last one: making it costs what there is, not what
+        # changed
         self.changed = True
         self.problems = dict(left_out)
+        # whether owners write how slots are; without a cluster only events are read
         self.slots_told = settings.cluster.enabled
         self._settings = settings
         self._topics = topics
         self._decoder = RecordDecoder(topics)
+        # what every partition of kite.subscriptions says together, by token
         self._subscriptions: dict[int, Subscription] = {}
+        # (watchlist, mode) → instruments, and slot → instruments: counted along, since there may be
+        # 300 000 claims and one look a second
         self._claims: Counter[tuple[str, str]] = Counter()
         self._carried: Counter[int] = Counter()
         self._halts: dict[int, Halted] = {}
         self._rules: dict[str, HeldRule] = {}
         self._revision = 0
         self._events = EventLog(MAX_EVENTS)
+        # apart from the events, so that a flood of these pushes no loss out
         self._losses = EventLog(MAX_LOSSES)
+        # the time of the oldest event that was read: what was lost before it is not known
         self._oldest_ms: int | None = None
         self._commands: deque[dict[str, Any]] = deque(maxlen=MAX_COMMANDS)
+        # by command id, oldest first; a command is shown with its reply whichever is read first
         self._replies: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self._slots: dict[int, Mapping[str, Any]] = {}
         # whoever only looks may have settings without the accounts
@@ -234,6 +250,8 @@ class Notebook:
         places: list[TopicPartition] = []
         if topics.events not in self.problems:
             for end in reader.ends(topics.events):
+                # what retention has deleted of it is passed over: the reader goes on with the
+                # oldest there is
                 offset = max(0, end.offset - EVENTS_BACK)
                 places.append(TopicPartition(topics.events, end.partition, offset))
         if not self.slots_told:
@@ -329,7 +347,7 @@ class Notebook:
             self._replies.pop(command_id, None)
             if value is not None:
                 self._replies[command_id] = _shown_reply(Remembered.decode(value).reply)
-                while len(self._replies) > _REPLIES:
+                while len(self._replies) > REMEMBERED_COMMANDS:
                     self._replies.popitem(last=False)
             return
         if key == HALT_KEY:
@@ -355,6 +373,7 @@ class Notebook:
             return
         subscription = Subscription.decode(partition, value)
         if known is not None:
+            # partitions are read in any order: of a move the later place counts
             if known.revision > subscription.revision:
                 return
             self._count(known, -1)
