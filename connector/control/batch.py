@@ -18,14 +18,19 @@ class Batch:
     """
 
     def __init__(self, state: State) -> None:
+        # after all that was added so far; what is written next is applied on top of it
         self.state = state
+        # kept in order, to be written one by one where Kafka refuses them together
         self.works: list[Work] = []
         self.events: list[ConnectionEvent] = []
+        # counted here, and by the leader only once they are written
         self.messages = 0
         self.rejected = 0
         self.dead_letters: list[DeadLetter] = []
         self._records: list[Record] = []
         self._replies: list[tuple[str, bytes]] = []
+        # behind the last message; None: only commands that had waited, whose messages are passed
+        # already
         self._next_offset: int | None = None
         self._bytes = 0
 
@@ -33,6 +38,7 @@ class Batch:
     def full(self) -> bool:
         """Whether a bound is reached, so that the transaction is to end here."""
         count = len(self._records) + len(self._replies) + len(self.dead_letters)
+        # asked before the next is added, so that one command is never split over two transactions
         return count >= TRANSACTION_RECORDS or self._bytes >= TRANSACTION_BYTES
 
     def add(self, work: Work, applied: Applied) -> None:

@@ -22,6 +22,8 @@ MAX_ERRORS: Final = 20
 """A reply lists at most so many errors; the rest are counted."""
 ERROR_CHARACTERS: Final = 300
 """An error in a reply, a dead letter or a log line is cut to so many characters."""
+INTERNAL_ERROR: Final = "internal error; the leader's log has it"
+"""All that is answered of a defect of ours: a traceback is for the log alone."""
 EXCERPT_CHARACTERS: Final = 64
 """Foreign text inside an error is cut to so many characters."""
 DEAD_LETTER_BYTES: Final = 1024

@@ -48,9 +48,12 @@ def claimed(
             continue
         new = old
         if old.claims.get(watchlist) is not mode:
+            # whether anybody else claims it: else all of these share one dict, which is never
+            # changed
             others = len(old.claims) > (watchlist in old.claims)
             new = changed(old, {**old.claims, watchlist: mode} if others else alone, revision)
         if old.accounts.get(watchlist) != account:
+            # behind those that were there: who named an account first decides
             accounts = {**old.accounts, **alone_on}
             if account is None:
                 del accounts[watchlist]

@@ -93,12 +93,15 @@ class ControlClient:
         self._kafka = kafka
         self._topics = topics
         self._name = name
+        # for an answer of the brokers; that of a leader has a time of its own, in each call
         self._broker_seconds = broker_seconds
+        # both clients are made by `__enter__`: constructing asks nobody anything
         self._producer: Producer | None = None
         self._reader: Reader | None = None
 
     def __enter__(self) -> Self:
         with refused_properties(self._kafka):
+            # one command at a time, so there is nothing to linger for
             self._producer = Producer(self._properties(**{"linger.ms": 0, "acks": "all"}))
         self._reader = Reader(
             self._kafka,
@@ -172,6 +175,7 @@ class ControlClient:
             (message.partition() or 0, text_of(message.key()), bytes_of(message.value()))
             for message in self._open().read_to_end(self._topics.subscriptions)
         ]
+        # where things may be placed is the leader's affair: what is carried can be told without
         state, _ = State.replay(Layout((), 0), records)
         carried = {
             token: Carried(subscription.slot, SubscriptionRecord.of(token, subscription))
@@ -205,12 +209,12 @@ class ControlClient:
         for member in members:
             if member.assignment is None:
                 continue
-            name = f"{member.client_id} {member.host}".strip()
+            owner = f"{member.client_id} {member.host}".strip()
             for partition in member.assignment.topic_partitions:
                 if partition.topic == self._topics.subscriptions:
-                    owned[partition.partition] = name
+                    owned[partition.partition] = owner
                 elif partition.topic == self._topics.control:
-                    owned[None] = name
+                    owned[None] = owner
         return owned
 
     def found(self, name: str) -> tuple[str, dict[int | None, str] | None]:
@@ -219,6 +223,7 @@ class ControlClient:
         That is `name`, or the only cluster that runs where nobody runs under `name`.
         """
         owners = self.owners(name)
+        # of several none is guessed: a command to the wrong cluster is worse than a question
         if owners == {} and (running := self.clusters()) is not None and len(running) == 1:
             return running[0], self.owners(running[0])
         return name, owners
@@ -284,6 +289,7 @@ class ControlClient:
             on_delivery=delivered,
         )
         if producer.flush(self._broker_seconds):
+            # a command that its sender has given up must not be applied later
             producer.purge()
             producer.flush(1)
             failures = ["the command was not acknowledged in time, and was taken back"]

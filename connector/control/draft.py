@@ -87,14 +87,20 @@ class Draft:
         now_ms: int,
         prices: Mapping[int, float] = NO_PRICES,
     ) -> None:
+        # left as it is: what fails is given up by going on from here
         self.before = before
         self.layout = before.layout
         self.names = names
         self.now_ms = now_ms
+        # what is changed is marked with it at once; it counts only where `finish` finds a
+        # difference
         self.revision = before.revision + 1
+        # changed in place, but for what `before` shares with it
         self.subscriptions = before.subscriptions.draft()
         self.halted = before.halted
         self.prices = prices
+        # these two are replaced, never changed in place: by identity `finish` sees that nothing is
+        # new
         self.rules: Mapping[str, HeldRule] = before.rules
         self.limits: Mapping[str, Limits] = before.limits
 
@@ -116,6 +122,7 @@ class Draft:
                 | SetLimitsStep()
             ):
                 answer = self._change(command)
+                # up to 5000 names, which only somebody who tries a rule wants to read
                 return answer if command.dry_run else answer._replace(matched=None)
             case KeepRule():
                 return keep_rule(self, command.claimant)
@@ -191,6 +198,8 @@ class Draft:
             answers.append(self._change(step))
             changes += answers[-1].accepted
             if changes > MAX_CHANGES:
+                # nothing has to be undone here or below: the reducer drops the draft of an answer
+                # that failed
                 return Answer(errors=(f"steps[{number}]: {_TOO_MANY_CHANGES}", _NOTHING_CHANGED))
         errors = tuple(
             f"steps[{number}]: {error}"
@@ -213,6 +222,7 @@ class Draft:
 
     def finish(self) -> tuple[State, tuple[Record, ...]]:
         """Place the instruments that wait for room, then return the difference."""
+        # whatever a command was: it may have made the room that others wait for
         self._move(waiting_moves(self.subscriptions, self.layout))
         touched = self.subscriptions.changed
         records: list[Record] = []
@@ -227,6 +237,7 @@ class Draft:
                     gone.append(Record(old.slot, str(token), None))
                 continue
             if old is not None:
+                # changed to and fro within the command: neither a record nor a new revision
                 if _alike(old, new):
                     same[token] = old
                     continue
@@ -239,7 +250,10 @@ class Draft:
         if not (records or gone or others):
             return self.before, ()
         state = replace(self.before, halted=self.halted, rules=self.rules, limits=self.limits)
+        # a halt, or what a rule notes of itself, is no change of what is subscribed: no new
+        # revision, by which `expected_revision` of others would fail
         if records or gone or redefined or limits:
+            # back to the very objects of before, with the revisions that their records have
             self.subscriptions.change(same)
             progress = self.before.progress._replace(revision=self.revision)
             subscriptions = self.subscriptions.finish()
@@ -267,9 +281,12 @@ class Draft:
                     refused.append(found)
                     continue
                 token = found
+            # Kite's segment is the token's low byte: the feed has no prices of others, nor a topic
+            # for them
             if token & 0xFF not in _SEGMENTS:
                 refused.append(Refusal(instrument, f"no exchange has the segment {token & 0xFF}"))
                 continue
+            # named twice, by symbol and token, it is one instrument: the first spelling is answered
             tokens.setdefault(token, instrument)
         return tokens, refused
 
@@ -281,6 +298,7 @@ class Draft:
         known = self.subscriptions.named(symbol)
         if not listed:
             return Refusal(symbol, "not in the instrument master") if known is None else known
+        # what is claimed already stays what it is, whatever a list with two rows of one name says
         for token in (known, *listed):
             subscription = None if token is None else self.subscriptions.get(token)
             if token is not None and subscription and watchlist in subscription.claims:
@@ -296,6 +314,7 @@ class Draft:
         held = self.subscriptions.account_of(watchlist)
         if account is None:
             account = held
+        # a watchlist is on one account as a whole: any of its claims tells which
         elif account != held and self.subscriptions.has_watchlist(watchlist):
             where = "no account" if held is None else f"account {held}"
             return Answer(
@@ -328,24 +347,28 @@ class Draft:
         if wrong:
             return Answer(errors=(wrong,))
         known = self._known(tokens)
+        # the order of these checks is that of the reasons given: a token that is invented takes no
+        # quota, and what a quota refuses is not looked for room
         if not command.unlisted:
             tokens = self._listed(watchlist, tokens, known, refused)
         tokens, beyond = self._within_bounds(watchlist, tokens, known)
         tokens, elsewhere = without_conflicts(watchlist, account, tokens, known)
         slots = self.layout.slots_of(account)
-        homeless = [
+        to_place = [
             token
             for token in tokens
             if (old := known.get(token)) is None or has_to_move(old, watchlist, account, slots)
         ]
         placed, unplaced = allocation.place(
-            homeless, loads(self.subscriptions, slots), self.layout.capacity
+            to_place, loads(self.subscriptions, slots), self.layout.capacity
         )
+        # only where nothing is free: what there is room for displaces nobody
         given_way = displace(self, watchlist, len(unplaced), slots, tokens)
         placed |= dict(zip(unplaced, given_way.slots, strict=False))
         unplaced = unplaced[len(given_way.slots) :]
         full = no_room(self.layout, account)
         refused += [*beyond, *elsewhere, *(Refusal(tokens[token], full) for token in unplaced)]
+        # refused, and not queued: whoever asked may ask again
         left_out = frozenset(unplaced)
         wanted = claimed(
             {token: known.get(token) for token in tokens if token not in left_out},
@@ -355,6 +378,8 @@ class Draft:
         )
         learn(self, wanted, tokens)
         self.subscriptions.change(
+            # `claimed` returns the same object for what is already so: a repeated command changes
+            # nothing
             {token: one for token, one in wanted.items() if one is not known.get(token)}
         )
         return Answer(len(wanted), refused, events=given_way.events, displaced=given_way.displaced)
@@ -408,6 +433,7 @@ class Draft:
         for token, written in tokens.items():
             subscription = known.get(token)
             claims = subscription.claims if subscription is not None else _NO_CLAIMS
+            # what it claims already is no further claim, in whatever mode
             if watchlist not in claims:
                 if len(claims) >= MAX_CLAIMS_OF_INSTRUMENT:
                     beyond.append(Refusal(written, _CLAIMED_BY_TOO_MANY))
@@ -415,6 +441,7 @@ class Draft:
                 if left <= 0:
                     beyond.append(Refusal(written, _TOO_MANY_CLAIMS))
                     continue
+                # what a rule of the watchlist has, or it and its rule both, counts once
                 if room <= 0 and token not in held:
                     full = f"watchlist {watchlist_of(watchlist)} may claim {quota} instruments"
                     beyond.append(Refusal(written, f"{full} ({of})"))
@@ -485,7 +512,9 @@ class Draft:
             # else a master that is not loaded yet would empty the watchlist
             return Answer(refused=refused)
         claimed = self.subscriptions.claimed(command.watchlist)
+        # before the claims, since they may need the room; the records keep this order
         self.release(command.watchlist, [token for token in claimed if token not in tokens])
+        # of what stays, before the claims below add theirs
         left = self.subscriptions.account_of(command.watchlist)
         answer = self.claim(command, command.account, tokens, refused)
         if left != command.account and any(
@@ -507,6 +536,7 @@ class Draft:
 
     def _rebalance(self) -> Answer:
         self._move(waiting_moves(self.subscriptions, self.layout))
+        # of what is where it belongs: so what was astray moves first
         moves = even_moves(self.subscriptions, self.layout)
         self._move(moves)
         return Answer(len(moves))
@@ -534,5 +564,6 @@ def _alike(old: Subscription, new: Subscription) -> bool:
         and old.claims == new.claims
         and old.symbol == new.symbol
         and old.expiry == new.expiry
+        # in order: the first account named is the one where it belongs
         and tuple(old.accounts.items()) == tuple(new.accounts.items())
     )

@@ -121,6 +121,7 @@ def expand(
             found = _futures(rule, listing, today)
         case ChainRule():
             found = _chain(rule, listing, today, prices, before)
+    # passed over, and not refused: whoever writes a pattern does not know segments
     found = _streamed(found)
     if len(found.tokens) > MAX_RULE_INSTRUMENTS:
         return Expansion(
@@ -151,8 +152,10 @@ def expiry_days(expiry: str, days: Sequence[date]) -> Collection[date]:
     """
     if expiry in (NEAREST, NEXT):
         at = 0 if expiry == NEAREST else 1
+        # a slice: empty where there is no such day, and the caller says so
         return days[at : at + 1]
     if expiry in (NEAR_MONTH, NEXT_MONTH):
+        # days are in order, so of each month the last one stays
         last_of = {(day.year, day.month): day for day in days}
         months = list(last_of.values())
         at = 0 if expiry == NEAR_MONTH else 1
@@ -295,6 +298,7 @@ def _window(
         # other strikes: the middle of the old ones is as near as can be told without a price
         price, before = before.middle if price is None else price, None
     if before is not None:
+        # around the same middle, but of today's strikes: neighbours may have come or gone
         window = _around(strikes, strikes.index(before.middle), day)
         if price is None or window.holds(price):
             return window
@@ -305,6 +309,7 @@ def _nearest(strikes: Sequence[float], price: float) -> int:
     at = bisect_left(strikes, price)
     if at == 0 or at == len(strikes):
         return max(at - 1, 0)
+    # half-way, the lower one
     return at if strikes[at] - price < price - strikes[at - 1] else at - 1
 
 
@@ -320,6 +325,8 @@ def _expiring(rows: Iterable[Instrument], expiry: str) -> list[Instrument]:
     groups: dict[tuple[str, bool], list[Instrument]] = defaultdict(list)
     for one in rows:
         if one.expiry is not None:
+            # apart, since options of an index expire weekly too: their nearest day need not be the
+            # futures'
             groups[one.name.upper(), one.instrument_type == Kind.FUT].append(one)
     found: list[Instrument] = []
     for group in groups.values():

@@ -16,6 +16,7 @@ from connector.kite.wire.models import Mode
 
 V = TypeVar("V")
 
+# each move is a transaction, and requests to the feed
 MOVE_MS: Final = 10_000
 """A chain follows the price at most once in so long: six times a minute."""
 
@@ -41,6 +42,7 @@ class HeldRule(NamedTuple):
 
     def may_move(self, now_ms: int) -> bool:
         """Whether the last move is long enough ago; a clock that was set back does not wait."""
+        # wall clock, since it goes over a change of the leader
         return self.window is None or not 0 <= now_ms - self.moved_ms < MOVE_MS
 
     def outgrown(self, prices: Mapping[int, float], now_ms: int) -> bool:

@@ -45,6 +45,7 @@ from connector.kite.wire.models import ConnectionEvent, EventType
 
 POLL_SECONDS: Final = 0.2
 """A stop, or a request of the leader's own process, waits at most so long."""
+# with the pauses between them two seconds, for a broker that is away for a moment
 ATTEMPTS: Final = 5
 """One transaction is tried so often before the state is read anew."""
 BACK_OFF_SECONDS: Final = 1.0
@@ -121,14 +122,22 @@ class Leader:
         back_off_seconds: float = BACK_OFF_SECONDS,
         fenced_seconds: float = FENCED_SECONDS,
     ) -> None:
+        # one for each leadership: a producer that was fenced or has failed is of no more use
         self._open_log = open_log
+        # of the settings; `_take_over` leaves the slots out that the topic has no partition for yet
         self._layout = layout
+        # asked for each command, since another list may be loaded meanwhile
         self._names = names
+        # what the settings subscribe, claimed anew at each take-over and with each list
         self._wanted = wanted
-        # at most one load of the instrument list, whatever number of commands waits for it
         self._clock = clock
+        # when the thread came round last, monotonic seconds: any other thread tells by it that it
+        # hangs
         self._round_at = clock.monotonic()
+        # at most one load of the instrument list, whatever number of commands waits for it
         self._loading = Loading(refresh, clock=clock)
+        # which rules list, day or price have something new for; asks for prices only while it is
+        # led
         self._keeper = RuleKeeper(prices, clock=clock)
         # what pieces of work need, so that they need not know the leader
         self._desk = Desk(
@@ -138,6 +147,8 @@ class Leader:
             loads=self._loading.possible,
             prices=lambda: self._keeper.prices,
         )
+        # called once the transaction is committed: an event of an aborted one would tell what is
+        # not so
         self._on_event = on_event
         self._back_off_seconds = back_off_seconds
         self._fenced_seconds = fenced_seconds
@@ -197,13 +208,16 @@ class Leader:
             log = self._open_log()
             pause_seconds = self._back_off_seconds
             try:
+                # fences whoever led before (KIP-98): nothing of theirs is committed from here on
                 log.open()
+                # only now: what it reads, no other leader changes any more
                 self._take_over(log)
                 self._serve(log)
             except ProducerExpiredError as error:
                 # nobody has led for so long: there is none whom opening another could fence
                 self._log.info("leader_producer_expired", reason=str(error))
                 pause_seconds = 0.0
+            # this and the one above are ConnectorErrors too, so they stand before it
             except FencedError as error:
                 # opening a log again at once would fence the rightful leader in turn
                 self.fenced += 1
@@ -219,7 +233,9 @@ class Leader:
                 self._desk.lines.write("exception", "leader_failed")
                 self._interrupted(excerpt(repr(error), ERROR_CHARACTERS))
             finally:
+                # whatever went wrong, what the topic says is true: the next round reads it anew
                 self.state = None
+                # else somebody would go on reading ticks for prices that nobody asks for
                 self._keeper.forget()
                 try:
                     log.close()
@@ -242,12 +258,14 @@ class Leader:
 
     def _take_over(self, log: Log) -> None:
         """Build the state from its topic and bring it in line with the settings."""
+        # a new api_key's partitions may not be there yet, and a record for one would be refused
         usable = tuple(slot for slot in self._layout.slots if slot < log.partitions())
         state, unexpected = State.replay(self._layout._replace(slots=usable), log.read())
         if unexpected:
             self._log.warning("unexpected_records_removed", count=len(unexpected))
         state = self._of_this_topic(state, log.topic_id())
         log.follow(state.progress.offset)
+        # slots may have gone with the settings, or come
         settled = settle(state)
         state = self._commit(log, settled.state, [*unexpected, *settled.records])
         self._log.info(
@@ -260,6 +278,7 @@ class Leader:
         self.state = state
         self.applied_offset = state.progress.offset
         own: list[Command] = []
+        # without a list it could only fail; the list's own load asks for it (`refreshed`)
         if len(self._names()):
             own.append(_own(RefreshInstruments(id="-", type="refresh-instruments")))
         self._apply_own(log, own + self._settings_claims())
@@ -325,6 +344,7 @@ class Leader:
     def _load(self, log: Log) -> None:
         """Load the list for the commands that wait, and answer them once it is there."""
         waiting = self._present().waiting
+        # the oldest decides whether a list may be accepted that would be held back
         self._loading.want(accepts=accepts_list(next(iter(waiting.values()))))
         if not self._loading.ended():
             return
@@ -334,6 +354,8 @@ class Leader:
             [
                 WaitingWork(self._desk, command_id, value, failure)
                 for command_id, value in waiting.items()
+                # whoever asks for that waits for a load of this kind; the others are content with
+                # either
                 if self._loading.accepts or not accepts_list(value)
             ],
         )
@@ -350,6 +372,7 @@ class Leader:
                 self._write_batch(log, batch)
             except RecordRefusedError as error:
                 self._refused(error)
+                # Kafka does not say which message's record it was
                 for work in batch.works:
                     self._apply_alone(log, work)
 
@@ -385,6 +408,7 @@ class Leader:
 
     def _write_batch(self, log: Log, batch: Batch) -> None:
         state, step = batch.finish()
+        # where this raises, the state of before is still the present one
         self._write(log, step)
         self.state = state
         self.applied_offset = state.progress.offset
@@ -449,6 +473,7 @@ class Leader:
                 return
             except TransactionAbortedError as error:
                 self.aborted += 1
+                # the same records would be refused again
                 if isinstance(error, RecordRefusedError):
                     raise
                 reason = excerpt(str(error), ERROR_CHARACTERS)

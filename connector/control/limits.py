@@ -108,20 +108,25 @@ def displace(
         spared: instruments that are claimed by the same command.
     """
     limits = draft.limits
+    # without priorities all are equal, and nobody gives way: no look at every subscription
     if not (count and limits):
         return Displacement()
     above = priority_of(limits, claimant)
     ranked: list[tuple[float, int, int]] = []
     for token, one in draft.subscriptions.items():
         if one.slot in slots and token not in spared:
+            # an instrument goes with all its claims or stays: one equal or higher claim keeps it
             highest = max(priority_of(limits, name) for name in one.claims)
             if highest < above:
+                # lowest priority first, of these the last changed, of equals the lowest token: any
+                # leader chooses the same ones
                 ranked.append((highest, -one.revision, token))
     chosen = [token for _, _, token in heapq.nsmallest(count, ranked)]
     victims = {token: draft.subscriptions[token] for token in chosen}
     draft.subscriptions.change(dict.fromkeys(victims))
     lost = Counter(name for one in victims.values() for name in one.claims)
     for name, number in lost.items():
+        # with a problem it is tried again each minute, and so takes back what there is room for
         if is_rule(name) and (held := draft.rules.get(name)) is not None:
             problem = f"{number} of its instruments gave way to watchlist {watchlist_of(claimant)}"
             draft.rules = {**draft.rules, name: held._replace(problem=problem)}

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 
+# two a second of each event: what anybody may send must not fill a disk
 LINES: Final = 20
 SECONDS: Final = 10.0
 

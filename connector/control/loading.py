@@ -11,13 +11,12 @@ from typing import Final
 
 import structlog
 
-from connector.control.bounds import ERROR_CHARACTERS, excerpt
+from connector.control.bounds import ERROR_CHARACTERS, INTERNAL_ERROR, excerpt
 from connector.errors import ConnectorError
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 
 PAUSE_SECONDS: Final = 10.0
 """Loads begin at least so far apart: commands that come sooner wait for the next one."""
-INTERNAL_ERROR: Final = "internal error; the leader's log has it"
 
 
 class Loading:
@@ -37,8 +36,13 @@ class Loading:
     ) -> None:
         self._load = load
         self._clock = clock
+        # the load under way, or its outcome until `failure` is asked for; the event loop's thread
+        # ends it
         self._running: Future[None] | None = None
+        # of the load under way, or the last one: whether it accepts a list that would be held back
         self._accepts = False
+        # when the last load of each kind began, monotonic seconds: an operator who accepts a list
+        # that was just held back does not wait for `PAUSE_SECONDS`
         self._began_seconds: dict[bool, float] = {}
         self._log = structlog.get_logger("connector.control")
 

@@ -56,6 +56,8 @@ def parse(data: bytes | None, max_bytes: int) -> Command | Rejected:
     if len(data) > max_bytes:
         return Rejected(None, (f"the message has {len(data)} bytes, {max_bytes} are allowed",))
     try:
+        # before anything that fails by recursion: this reader ends too deep a nesting with a
+        # ValueError
         raw = from_json(data, allow_inf_nan=False)
     except ValueError as error:
         return Rejected(None, (f"not JSON: {_encoding(data) or error}",))
@@ -127,6 +129,7 @@ def _encoding(data: bytes) -> str | None:
     """Name the encoding of the bytes where they are text in another one than UTF-8."""
     if data.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark: write UTF-8 without one"
+    # without a mark, the brace of UTF-16 has a zero before or behind it
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2].count(0) == 1:
         return "UTF-16 or UTF-32: write UTF-8"
     return None
@@ -141,10 +144,12 @@ def _id_of(raw: dict[str, Any]) -> str | None:
 
 def _readable(details: Sequence[ErrorDetails], raw: dict[str, Any]) -> tuple[str, ...]:
     """Return `instruments[3]: reason` for each place that is wrong; a union counts as one."""
+    # of a union pydantic tells what is wrong with each member: one place may have several reasons
     reasons: dict[str, list[str]] = {}
     instruments_told = False
     for detail in details:
         if _is_instrument(detail):
+            # `Instruments` ends its check at the first wrong one, so all are looked at here, once
             if not instruments_told:
                 reasons.update(_wrong_instruments(raw["instruments"]))
             instruments_told = True

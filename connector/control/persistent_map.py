@@ -30,6 +30,7 @@ class PersistentMap(Mapping[K, V]):
     def __init__(self, entries: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> None:
         known = dict(entries)
         self._size = len(known)
+        # shared with every later version that has not touched them: never changed once made
         self._buckets: Sequence[dict[K, V]] = _spread(known.items(), self._size)
 
     def __getitem__(self, key: K) -> V:
@@ -101,12 +102,14 @@ class MapDraft(MutableMapping[K, V]):
 
     def put_all(self, entries: Mapping[K, V]) -> None:
         """Set the value of each key."""
+        # the number of buckets is a power of two, so `&` is the remainder
         mask = len(self._buckets) - 1
         own, added = self._own or {}, 0
         for key, value in entries.items():
             bucket = own.get(((hash(key) * _MIX) >> 16) & mask)
             if bucket is None:
                 bucket = self._bucket(key)
+                # `_bucket` has made it, with its first bucket
                 own = self._own or {}
             added += key not in bucket
             bucket[key] = value
@@ -150,6 +153,8 @@ class MapDraft(MutableMapping[K, V]):
         changed._size = self._size  # noqa: SLF001
         changed._buckets = (  # noqa: SLF001
             self._buckets
+            # spread anew only where the size asks for another number of them: else what was not
+            # touched stays shared
             if len(self._buckets) == _count(self._size, len(self._buckets))
             else _spread(self.items(), self._size)
         )
@@ -177,11 +182,13 @@ class _Items(ItemsView[K, V]):
 
 
 def _place(key: object, buckets: int) -> int:
+    # the low bits of a product depend on the low bits of the key alone, which are the exchange's
     return ((hash(key) * _MIX) >> 16) & (buckets - 1)
 
 
 def _count(size: int, buckets: int) -> int:
     """Return how many buckets there should be: a power of two near the root."""
+    # between the two bounds lies a factor of 32: a size that goes to and fro spreads nothing anew
     while size > 4 * buckets * buckets:
         buckets *= 2
     while buckets > 1 and 8 * size < buckets * buckets:

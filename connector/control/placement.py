@@ -96,6 +96,7 @@ def even_moves(subscriptions: SubscriptionsDraft, layout: Layout) -> dict[int, i
         if one.slot in layout.slots_of(one.account):
             before[token] = one.slot
             groups.setdefault(one.account, {}).setdefault(one.slot, []).append(token)
+    # nothing is on an account: then all slots are alike
     if groups.keys() <= {None}:
         return allocation.rebalance(before, layout.slots, layout.capacity)
     carried = loads(subscriptions, layout.slots)
@@ -132,10 +133,13 @@ def _even_out(
         taking = [slot for slot in slots if room[slot] > 0]
         if not giving or not taking:
             return moved
+        # of equals the lowest slot, so that every leader finds the same moves
         fullest = max(giving, key=lambda slot: (carried[slot], -slot))
         emptiest = min(taking, key=lambda slot: (carried[slot], slot))
+        # one more on either side is as even as it gets
         if carried[fullest] - carried[emptiest] < 2:
             return moved
+        # the last changed: what has streamed for longest stays
         token = tokens[fullest].pop()
         tokens.setdefault(emptiest, []).append(token)
         carried[fullest] -= 1
@@ -150,6 +154,7 @@ def _waiting(subscriptions: SubscriptionsDraft, layout: Layout) -> set[str | Non
     waiting: set[str | None] = set()
     astray = {slot: n for slot, n in subscriptions.carried.items() if slot not in layout.slots}
     for (account, slot), count in subscriptions.pinned.items():
+        # counted under its account below, and not twice
         if slot in astray:
             astray[slot] -= count
         if slot not in layout.slots_of(account):
@@ -160,6 +165,7 @@ def _waiting(subscriptions: SubscriptionsDraft, layout: Layout) -> set[str | Non
     return {
         account
         for account in waiting
+        # else every command in a full cluster would sort all subscriptions for nothing
         if any(carried.get(slot, 0) < layout.capacity for slot in layout.slots_of(account))
     }
 

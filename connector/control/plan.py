@@ -39,6 +39,7 @@ from connector.control.rules import RULE_MARK, Rule, RuleName, is_rule, watchlis
 from connector.errors import SettingProblem, SettingsError
 from connector.kite.wire.models import Mode
 
+# for a terminal: the rest is counted
 MAX_PROBLEMS: Final = 20
 
 
@@ -228,6 +229,8 @@ class Plan(NamedTuple):
                     for name in change.rules_ended
                 ]
         found += [
+            # behind what ends, since a watchlist's end is its limits' too; before what is claimed,
+            # as a quota bounds that
             SetLimitsStep(type="set-limits", watchlist=change.name, **change.limits._asdict())
             for change in self.changes
             if change.limits is not None
@@ -302,6 +305,7 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
     after: set[int | str] = set(claims.settings_tokens)
     for name, one in wanted.watchlists.items():
         held = claims.watchlists.get(name, {})
+        # by the token that is meant, so that a symbol and its token are one instrument
         keys: dict[int | str, tuple[int | str, Mode]] = {}
         for instrument, mode in one.modes():
             key = by_symbol.key(instrument, held)
@@ -311,8 +315,10 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
                 problems.append(SettingProblem(f"watchlists.{name}", reason))
         after |= keys.keys()
         held_rules = claims.rules.get(name, {})
+        # what rules come to only the leader knows: those that stay are counted as they are now
         if one.rules or not held_rules:
             after |= claims.rule_tokens.get(name, frozenset())
+        # the leader takes no second account for a watchlist that has instruments, so it begins anew
         moved = bool(held) and bool(keys) and one.account != claims.accounts.get(name)
         kept = {} if moved else held
         deleted = bool(held or held_rules) and not (keys or one.rules)
@@ -428,6 +434,7 @@ class _Symbols:
     def written(self, token: int) -> int | str:
         """Return the name of a token where it has one of its own, else the token."""
         symbol = self._symbols.get(token)
+        # read back, such a name could mean the other token
         if symbol is None or len(self._upper[symbol.upper()]) > 1:
             return token
         return symbol
@@ -446,6 +453,7 @@ def _check_size(plan: Plan) -> None:
     named = sum(
         len(change.added)
         + len(change.changed)
+        # a `delete` names none of them
         + (0 if change.deleted or change.moved else len(change.removed))
         for change in plan.changes
     )

@@ -83,6 +83,7 @@ def reduce(
         return early
     draft = Draft(state, names, now_ms, prices)
     answer = draft.apply(command)
+    # remembered too: a repeated id gets the first answer, even where it could be done by now
     if answer.failed:
         reply = _reply(command, ReplyStatus.REJECTED, state.revision, answer)
         return _remember(state, command, reply, ())
@@ -155,6 +156,7 @@ def is_internal(command: Command | KeepRule) -> bool:
 def _early(state: State, command: Command | KeepRule, now_ms: int) -> Outcome | None:
     """Answer a command without a look at what it asks for; None where it is to be applied."""
     known, waiting = state.replies.get(command.id), state.waiting.get(command.id)
+    # before all else: what was applied in time is not EXPIRED when it is sent once more
     if known is not None and known.digest == digest(command):
         return Outcome(state, (), known.reply)
     if known is not None or (waiting is not None and waiting != written(command)):
@@ -173,6 +175,8 @@ def _early(state: State, command: Command | KeepRule, now_ms: int) -> Outcome | 
         )
         return _remember(state, command, expired, ())
     expected = command.expected_revision
+    # of the whole cluster, not of a watchlist: any change may have taken the room that was counted
+    # on
     if expected is not None and expected != state.revision:
         answer = Answer(errors=(f"expected_revision: the revision is {state.revision}",))
         rejected = _reply(command, ReplyStatus.REJECTED, state.revision, answer)
@@ -183,6 +187,7 @@ def _early(state: State, command: Command | KeepRule, now_ms: int) -> Outcome | 
 def _reply(
     command: Command | KeepRule, status: ReplyStatus, revision: int, answer: Answer
 ) -> bytes:
+    # not validated again: its parts were, and `refused` may name 50 000 instruments
     return Reply.model_construct(
         id=command.id,
         status=status,
@@ -212,13 +217,16 @@ def _remember(
 ) -> Outcome:
     """Keep the reply under the command's id; what has no effect to guard is not kept."""
     if command.dry_run or isinstance(command, Status):
+        # of a dry run nothing is kept, neither the state nor the id, which may be used in earnest
         return Outcome(before or after, (), reply)
+    # nobody sends it twice, so there is nothing to remember
     if is_internal(command):
         return Outcome(after, records, reply, events)
     sequence = after.progress.sequence + 1
     entry = Remembered(sequence, digest(command), reply)
     replies, forgotten = after.replies.remember(command.id, entry)
     writes = [*records, Record(LEADER_PARTITION, REPLY_PREFIX + command.id, entry.encoded())]
+    # tombstones: by these alone compaction ends what is not remembered any more
     writes += [Record(LEADER_PARTITION, REPLY_PREFIX + oldest, None) for oldest in forgotten]
     waiting = after.waiting
     if command.id in waiting:

@@ -28,6 +28,7 @@ def refresh(draft: Draft, *, accept_list: bool) -> Answer:
     renamed: list[tuple[int, int, Subscription]] = []
     ended: list[tuple[int, Subscription]] = []
     refused: list[Refusal] = []
+    # sorted out first and changed below: the draft must not change while it is looked through
     for token, subscription in draft.subscriptions.items():
         symbol = subscription.symbol
         listed = () if symbol is None else draft.names.listed(symbol)
@@ -106,6 +107,7 @@ def _adopted(draft: Draft, token: int, subscription: Subscription) -> Subscripti
         return subscription._replace(revision=draft.revision)
     claims = dict(present.claims)
     for watchlist, mode in subscription.claims.items():
+        # one watchlist may have claimed both tokens; it gets no less than it asked for
         claims[watchlist] = max(mode, claims.get(watchlist, mode), key=lambda either: either.rank)
     adopted: Subscription = present._replace(
         claims=claims,

@@ -23,6 +23,7 @@ class Replies(Mapping[str, Remembered]):
     def __init__(self, entries: Mapping[str, Remembered] | None = None) -> None:
         ordered = sorted((entries or {}).items(), key=lambda item: item[1].sequence)
         self._entries = dict(ordered)
+        # of the replies alone, without ids and digests
         self._bytes = sum(len(entry.reply) for entry in self._entries.values())
 
     def __getitem__(self, command_id: str) -> Remembered:
@@ -40,6 +41,7 @@ class Replies(Mapping[str, Remembered]):
         entries = after._entries = {**self._entries, command_id: entry}
         size = self._bytes + len(entry.reply)
         forgotten: list[str] = []
+        # never the new one, whatever its size
         for oldest in self._entries:
             if len(entries) <= REMEMBERED_COMMANDS and size <= REMEMBERED_BYTES:
                 break

@@ -14,7 +14,7 @@ from connector.control.bounds import MAX_RULES, excerpt
 from connector.control.commands import DeleteRuleStep, Refusal, SetRuleStep, SubscribeStep
 from connector.control.expansion import NO_PRICES, Expansion, Window, expand, is_whole
 from connector.control.held_rules import HeldRule, without
-from connector.control.rules import ChainRule, claimant_of
+from connector.control.rules import RULE_MARK, ChainRule, claimant_of
 from connector.kite.wire.models import ConnectionEvent, EventType
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ def set_rule(draft: Draft, step: SetRuleStep) -> Answer:
     held = HeldRule(step.claims, step.mode, step.account)
     had = draft.subscriptions.claimed(claimant)
     claimed = _claim(draft, claimant, held, found, gone=_without(had, found.tokens))
+    # the reducer drops the draft of an answer with errors, so what was claimed of it needs no
+    # undoing
     if claimed.refused:
         reason = f"rule: {_refused(claimed.refused, found)}; nothing was changed"
         return Answer(refused=claimed.refused, errors=(reason,))
+    # the time of the last move goes on with its window, and begins anew with another one
     moved_ms = draft.now_ms if found.window is not None else 0
     if before is not None and before.window == found.window:
         moved_ms = before.moved_ms
@@ -63,7 +66,7 @@ def delete_rule(draft: Draft, step: DeleteRuleStep) -> Answer:
     """End a rule and give up what it claims."""
     claimant = claimant_of(step.watchlist, step.rule)
     if claimant not in draft.rules:
-        known = [one.partition("#")[2] for one in draft.rules_of(step.watchlist)]
+        known = [one.partition(RULE_MARK)[2] for one in draft.rules_of(step.watchlist)]
         told = ", ".join(known[:_KNOWN]) + (" …" if len(known) > _KNOWN else "")
         has = f"; it has {told}" if known else ""
         return Answer(errors=(f"rule: watchlist {step.watchlist} has no rule {step.rule}{has}",))
@@ -82,6 +85,7 @@ def keep_rule(draft: Draft, claimant: str) -> Answer:
     before = draft.rules.get(claimant)
     if before is None:
         return Answer()
+    # without prices `expand` leaves a window where it is, but takes up the list's changes
     prices = draft.prices if before.may_move(draft.now_ms) else NO_PRICES
     found = expand(before.rule, draft.names, draft.today, prices, before.window)
     if found.problem is not None:
@@ -90,6 +94,7 @@ def keep_rule(draft: Draft, claimant: str) -> Answer:
     gone = [token for token in _without(had, found.tokens) if not _only_lacking(draft, token)]
     claimed = _claim(draft, claimant, before, found, gone=gone)
     if claimed.refused:
+        # unlike an answer that failed this one is written: with the problem, and without the claims
         draft.undo()
         return _keep(draft, claimant, before, _refused(claimed.refused, found))
     after = before._replace(window=found.window, spot=found.spot, problem=_waiting(draft, found))
@@ -97,6 +102,7 @@ def keep_rule(draft: Draft, claimant: str) -> Answer:
         after = after._replace(moved_ms=draft.now_ms)
     draft.rules = {**draft.rules, claimant: after}
     events = _changed(draft, claimant, had)
+    # what was told with RULE_KEPT has its end told too, even where nothing came or went
     if not events and before.problem is not None and after.problem is None:
         events = (_event(draft, EventType.RULE_CHANGED, claimant, "it is followed again", ()),)
     return Answer(len(found.tokens), events=(*claimed.events, *events))

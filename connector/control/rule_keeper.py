@@ -41,10 +41,14 @@ class RuleKeeper:
         """As they were at the last look."""
         self._ask = prices
         self._clock = clock
+        # in the clock's monotonic seconds, so that the first round looks at once
         self._looked = -LOOK_SECONDS
+        # the list and the day that all rules were looked at with: another of either is a reason for
+        # all
         self._seen: tuple[Names | None, date | None] = (None, None)
         # in the order in which they are to be looked at
         self._waiting: dict[str, None] = {}
+        # when each rule was looked at last, monotonic seconds, for those that failed
         self._tried: dict[str, float] = {}
 
     def due(self, state: State, names: Names) -> list[KeepRule]:
@@ -53,6 +57,7 @@ class RuleKeeper:
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
             self._look(state, names, now)
+        # one that was deleted meanwhile is passed over
         turn = [one for one in self._waiting if one in state.rules][:RULES_A_TURN]
         self._waiting = {one: None for one in self._waiting if one in state.rules}
         for claimant in turn:
@@ -74,6 +79,8 @@ class RuleKeeper:
         now_ms = self._clock.time_us() // 1000
         today = datetime.fromtimestamp(now_ms / 1000, IST).date()
         seen = self._seen
+        # a list is replaced whole, so another object is another list; without any, rules keep what
+        # they have until there is one
         everything = len(names) > 0 and (names is not seen[0] or today != seen[1])
         if everything:
             self._seen = names, today

@@ -159,6 +159,8 @@ class State:
         """
         latest: dict[tuple[int, str], bytes] = {}
         for partition, key, value in records:
+            # first taken out, so that keys stand in the order of their last writes: what waits is
+            # in the order in which it came
             latest.pop((partition, key), None)
             if value is not None:
                 latest[partition, key] = value
@@ -185,9 +187,12 @@ class State:
                     limits[key.removeprefix(LIMITS_PREFIX)] = Limits.decode(value)
                 elif key == HALT_KEY:
                     halted[partition] = Halted.decode(value)
+                # keys of the leader's own that this version does not know are a later one's, and
+                # left alone
                 elif not key.startswith("@"):
                     found.append((token_of(key), Subscription.decode(partition, value)))
             except (ValueError, RecursionError):
+                # a value that nobody can read is ended, else each leader would meet it again
                 unexpected.append(Record(partition, key, None))
 
         # the newest place of an instrument is the true one

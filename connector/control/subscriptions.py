@@ -76,6 +76,8 @@ class Subscriptions(_Indexed):
         pinned: Mapping[tuple[str, int], int] | None = None,
         claims: int = 0,
     ) -> None:
+        # all of these are shared with later versions, and stand for the same subscriptions: only a
+        # draft's `_reindex` keeps them in line
         self._by_token = by_token or PersistentMap()
         self._by_symbol = by_symbol or PersistentMap()
         self._by_watchlist = by_watchlist or PersistentMap()
@@ -117,11 +119,13 @@ class SubscriptionsDraft(_Indexed):
     pinned: dict[tuple[str, int], int]
 
     def __init__(self, base: Subscriptions) -> None:
+        # asked for the watchlists that this draft has not touched
         self._base = base
         self._by_token = base._by_token.draft()  # noqa: SLF001 - the two are one data structure
         self._by_symbol = base._by_symbol.draft()  # noqa: SLF001
         # the watchlists that were touched, each a draft of its own
         self._touched: dict[str, MapDraft[int, None]] = {}
+        # copied whole: as many entries as there are slots, modes, or accounts on slots
         self.carried = dict(base.carried)
         self.modes = dict(base.modes)
         self.pinned = dict(base.pinned)
@@ -155,6 +159,8 @@ class SubscriptionsDraft(_Indexed):
         """
         changes = list(zip(wanted, self._by_token.get_all(wanted), wanted.values(), strict=True))
         for token, old, _ in changes:
+            # the first time counts: what is between the beginning and the end of a command is
+            # written nowhere
             self.changed.setdefault(token, old)
         self._by_token.put_all({token: new for token, _, new in changes if new is not None})
         self._by_token.delete_all([token for token, _, new in changes if new is None])
@@ -223,6 +229,7 @@ class SubscriptionsDraft(_Indexed):
                 new_claims, new_symbol = new.claims, new.symbol
             if old_symbol != new_symbol:
                 renamed.append((token, old_symbol, new_symbol))
+            # never changed in place, so one object means the same claims
             if old_claims is new_claims:
                 continue
             # after a large command many have one object for their claims

@@ -127,11 +127,16 @@ class ControlLog:
         self._timeout_seconds = timeout_seconds
         self._batch_messages = batch_messages
         self._batch_bytes = batch_bytes
+        # transactional, and so the one that fences; None before `open` and after `close`
         self._producer: Producer | None = None
+        # hands the producer a login that changes while it lives
         self._login: Borrowed | None = None
+        # reads kite.subscriptions whole, then follows kite.control; commits nothing
         self._reader: Reader | None = None
         # of the present transaction: topic → why a record of it was not taken
         self._refused: dict[str, Code] = {}
+        # for the topic's id alone; made when it is first asked for, and kept, since a client has
+        # threads
         self._admin: AdminClient | None = None
         self._has_topic_ids: bool | None = None  # it has not been looked at
 
@@ -160,6 +165,9 @@ class ControlLog:
                 **{
                     "client.id": f"{self._name}-leader",
                     "transactional.id": leader_transactional_id(self._name, self._topics.prefix),
+                    # what a killed leader left open is aborted by the next one's init_transactions
+                    # (KIP-98); where none comes, by the broker after so long: until then nobody
+                    # reads behind it in read_committed
                     "transaction.timeout.ms": 30_000,
                     "linger.ms": 0,
                     # a leader that has no state of this producer admits any batch as the first:
@@ -197,6 +205,7 @@ class ControlLog:
         if producer is not None:
             # a fenced producer refuses even these
             with contextlib.suppress(KafkaException):
+                # short: whoever gave the leadership up is waited for
                 producer.abort_transaction(1.0)
             with contextlib.suppress(KafkaException):
                 producer.flush(0)
@@ -321,6 +330,8 @@ class ControlLog:
                         ("sha256", letter.sha256.encode()),
                     ],
                 )
+            # until here nothing is visible to readers in read_committed, and an abort leaves
+            # nothing of it
             self._commit(producer)
         except KafkaException as error:
             raise self._given_up(producer, error) from error
@@ -343,9 +354,11 @@ class ControlLog:
     def _given_up(self, producer: Producer, error: KafkaException) -> KafkaError:
         """Abort what can be aborted; returns the error to raise."""
         code = error.args[0]
-        translated = self._translated(error)
-        if isinstance(translated, FencedError | ProducerExpiredError) or code.fatal():
-            return translated
+        # a fenced or forgotten producer may not even abort: the broker has no transaction of it
+        # open
+        given = self._translated(error)
+        if isinstance(given, FencedError | ProducerExpiredError) or code.fatal():
+            return given
         try:
             producer.abort_transaction(self._timeout_seconds)
         except KafkaException as second:
@@ -401,5 +414,7 @@ _FAULTS_OF_RECORDS = {
 }
 """The reasons that lie in the record and not in the cluster: a retry is refused again."""
 _NO_TOPIC_IDS = {Code._UNSUPPORTED_FEATURE, Code.UNSUPPORTED_VERSION}  # noqa: SLF001
+# sixteen zero bytes in base64: Kafka's way to say that a topic has no id
 _ZERO_UUID = "AAAAAAAAAAAAAAAAAAAAAA"
+# an abort purges whatever of the transaction was not acknowledged yet
 _TAKEN_BACK = {Code._PURGE_QUEUE, Code._PURGE_INFLIGHT}  # noqa: SLF001

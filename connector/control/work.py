@@ -14,7 +14,13 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from connector.control.bounds import MAX_RECORD_BYTES, bounded, excerpt, oversize
+from connector.control.bounds import (
+    INTERNAL_ERROR,
+    MAX_RECORD_BYTES,
+    bounded,
+    excerpt,
+    oversize,
+)
 from connector.control.commands import COMMAND, About, Command, RefreshInstruments
 from connector.control.expansion import NO_PRICES
 from connector.control.line_limit import LineLimit
@@ -26,7 +32,6 @@ from connector.control.transactions import ControlMessage, DeadLetter
 from connector.kite.clock import Clock
 from connector.kite.wire.models import ConnectionEvent
 
-INTERNAL_ERROR: Final = "internal error; the leader's log has it"
 _LOGGED_ERRORS: Final = 3
 
 
@@ -102,6 +107,7 @@ class Desk:
         """Reduce one command; what nobody foresaw, or what no message can hold, is a rejection."""
         try:
             outcome = self._outcome(state, command, waited=waited)
+            # found here it costs this command alone; found by Kafka, the transaction of all with it
             too_big = oversize(outcome.records, outcome.reply)
         except Exception:  # noqa: BLE001 - logged; whatever a command is, the next one is applied
             self.lines.write(
@@ -138,15 +144,18 @@ class Desk:
         else:
             command_id, dry_run, about = command.id, command.dry_run, About.of(command)
         if command_id in state.waiting and not dry_run:
+            # else it would be answered, and wait on
             outcome = give_up(state, command_id, (reason,), about=about)
             assert outcome.reply is not None  # noqa: S101 - giving up is an answer
             return Applied(outcome.state, outcome.records, (command_id, outcome.reply))
         reply = rejection(state, command_id, (reason,), dry_run=dry_run, about=about)
+        # not remembered: the same id may be sent again when what stood against it is gone
         return Applied(state, reply=(command_id, reply))
 
     def _outcome(self, state: State, command: Command, *, waited: bool) -> Outcome:
         now_ms = self.time_ms()
         loads = self.loads and isinstance(command, RefreshInstruments) and not command.dry_run
+        # a dry run is answered at once, by the list that there is
         if loads and not waited:
             return wait(state, command, now_ms)
         return reduce(state, command, now_ms, self.names(), self.prices())
@@ -158,6 +167,8 @@ class MessageWork:
     def __init__(self, desk: Desk, message: ControlMessage) -> None:
         self._desk = desk
         self._message = message
+        # a message that cannot be written is applied, then refused: it is one line in the log all
+        # the same
         self._told = False
 
     @property
@@ -174,6 +185,7 @@ class MessageWork:
     def refuse(self, state: State, reason: str) -> Applied:
         """Answer that the outcome cannot be written, or dead-letter nothing but a description."""
         if isinstance(self._command, Rejected):
+            # what Kafka refused may be the message's own bytes: this time none of them is kept
             return self._put_aside(state, (*self._command.errors[:1], reason), kept=False)
         reason = f"Kafka refuses what it leads to: {reason}"
         return self._desk.rejected(state, self._command, reason)
@@ -201,6 +213,7 @@ class MessageWork:
         letter = DeadLetter.of(self._message, errors, self._desk.time_ms(), kept=kept)
         return Applied(state, dead_letter=letter, rejected=True)
 
+    # once for all of apply, refuse and skip
     @cached_property
     def _command(self) -> Command | Rejected:
         try:
