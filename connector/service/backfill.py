@@ -82,7 +82,10 @@ class Backfill:
         self._instruments: dict[Gap, tuple[int, ...]] = {}
         # gap -> token -> the last minute that a leader before this one has written
         self._written: dict[Gap, dict[int, int]] = {}
+        # set when all that stood in the topics at the beginning is known: before, a gap that was
+        # mended long ago would look as if it waited
         self._ready = asyncio.Event()
+        # accounts whose app was refused historical data; not asked again in this process
         self._without_right: set[GapMender] = set()
 
     def status(self) -> BackfillStatus:
@@ -108,6 +111,7 @@ class Backfill:
 
     async def _lead(self) -> None:
         """Work from the beginning, until another process leads."""
+        # nothing of an earlier leadership counts: another leader may have gone on since
         self._gaps = Gaps(self._settings.max_gaps)
         self._instruments, self._written = {}, {}
         self._ready.clear()
@@ -126,6 +130,7 @@ class Backfill:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # /status shows no gaps as waiting that another process mends
             self._gaps = Gaps(self._settings.max_gaps)
 
     async def _follow(self, read_all: asyncio.Event) -> NoReturn:
@@ -200,6 +205,7 @@ class Backfill:
             if gap is None:
                 await asyncio.sleep(self._poll_seconds)
                 continue
+            # from here on its minutes are fixed, and what is told of it becomes a gap of its own
             self._gaps.begin(gap)
             if not await self._mend(mender, gap):
                 self._without_right.add(mender)

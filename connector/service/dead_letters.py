@@ -36,6 +36,8 @@ class DeadLetters:
         record = failed.record
         self.redirected += 1
         try:
+            # a record does not carry where it came from; refusals are rare enough to read it out of
+            # the value
             decoded = self._decoder.decode(record.topic, record.value).value
         except ValueError:
             decoded = None

@@ -123,6 +123,8 @@ class GapMender:
     ) -> None:
         self._settings = settings
         self._open_rest = open_rest
+        # open while a gap is being fetched; closed after a failure too, as the next one has a newer
+        # token
         self._rest: KiteRest | None = None
         self._may_write = may_write
         self._write = write
@@ -154,6 +156,7 @@ class GapMender:
             await self._fetch_all(found, plan, written)
         finally:
             await self._close()
+        # the event is to stand behind the candles: whoever reads it finds them all
         await self._settled()
         for lack, (reason, lacking) in found.lacking.items():
             self._counts.lacking[lack] += len(lacking)
@@ -232,6 +235,7 @@ class GapMender:
                 answer = await self._ask(token, minutes)
                 if isinstance(answer, _Failure):
                     if answer.lack is not Lack.REFUSED:
+                        # what stands against this one stands against all that follow
                         found.lack(answer.lack, answer.reason, [*todo[number:], *incomplete])
                         return
                     found.lack(answer.lack, answer.reason, [token])
@@ -258,6 +262,7 @@ class GapMender:
     async def _ask(self, token: int, minutes: list[int]) -> _Answer:
         """Fetch the candles of one instrument, within bounds."""
         asked = set(minutes)
+        # None is the last try, behind which no pause comes
         for pause_seconds in (*self._pause_seconds, None):
             while not self._may_write():
                 await self._sleep(self._poll_seconds)

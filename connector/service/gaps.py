@@ -59,8 +59,11 @@ class Gaps:
 
     def __init__(self, max_gaps: int) -> None:
         self._max_gaps = max_gaps
+        # in the order in which they were told of; one that another is joined to goes to the end
         self._waiting: dict[Gap, Concerned] = {}
+        # no room for them: told as left out at the next look, and forgotten
         self._refused: dict[Gap, Concerned] = {}
+        # being mended: nothing is joined to these, and an end that is told does not cut them
         self._begun: set[Gap] = set()
         # slot -> until when its ticks were counted last, UTC milliseconds
         self._counted: dict[int, int] = {}

@@ -54,6 +54,7 @@ class Inspector:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
+        # by token, in the order of the last looks: the first one makes room
         self._watched: dict[int, _Watched] = {}
         self._pipeline: Pipeline | None = None
 
@@ -98,6 +99,7 @@ class Inspector:
 
     def _forget(self, token: int) -> None:
         slot = self._watched.pop(token).slot
+        # nobody looks at the slot any more: its frames are handled without a detour again
         if self._pipeline is not None and all(one.slot != slot for one in self._watched.values()):
             self._pipeline.tap(slot, None)
 
@@ -109,6 +111,8 @@ class Inspector:
                     continue
                 if watched.until_us < receive_time_us:
                     over = True
+                # a search for four bytes is cheap; only where it finds them the packets are gone
+                # through, since they may be another's price
                 elif data.find(watched.pattern) >= 0 and (
                     packet := newest_packet(data, watched.pattern)
                 ):
@@ -156,6 +160,7 @@ def find(
     ranked: list[tuple[int, bool, str, int]] = []
     digits = wanted.isdigit()
     # Kite's names have no small letters; this goes over 9000 of them while ticks wait
+    # a copy, as the view's thread changes it meanwhile
     for token, subscription in list(subscriptions.items()):
         name = subscription.symbol or ""
         if wanted in name:

@@ -85,14 +85,21 @@ class InstrumentListLoader:
         self._clock = clock
         self._sleep = sleep
         self._master: InstrumentMaster | None = None  # in use
+        # where the list in use is from: cache, kite.instruments, Kite
         self._origin = ""
         self._good_ms: int | None = None  # when Kite last confirmed the one in use
+        # (claims, list, count) of the last look: 9000 names are looked up only where either is
+        # another
         self._missing: tuple[object, object, int] = (None, None, 0)
+        # of the list in use; one that is held back leaves it, so that it is asked for again
         self._etag: str | None = None
+        # what the feed said last, in its undocumented `instruments_meta`
         self._announced: str | None = None
         self._looked_for: str | None = None  # the last announcement that a load was made for
         self._announcement = asyncio.Event()
+        # when the last load began, UTC milliseconds
         self._tried_ms = 0
+        # one load at a time, whoever asks
         self._loading = asyncio.Lock()
         self._cache = InstrumentCache(settings.cache_file) if settings.cache_file else None
 
@@ -250,8 +257,10 @@ class InstrumentListLoader:
 
     async def _fetch(self, *, accept: bool = False) -> None:
         async with self._loading:  # a command and the morning may come together
+            # before the request: what is announced meanwhile is looked for once more
             announced, self._tried_ms = self._announced, self._now_ms()
             async with self._open_rest() as rest:
+                # what an operator accepts is asked for whole, whatever the etag
                 dump = await rest.instruments(etag=None if accept else self._etag)
             if dump is not None:  # else it is still the list of the etag
                 try:
@@ -267,6 +276,7 @@ class InstrumentListLoader:
         """Use a list that is good, or that an operator accepts unseen; keep it in the cache."""
         master = await asyncio.to_thread(InstrumentMaster.from_csv, dump.csv)
         if not unseen:
+            # something to compare with, where there is neither a list in use nor a cached one
             await self._use_published()
             today = datetime.fromtimestamp(self._now_ms() / 1000, IST).date()
             claims = self._claims()

@@ -47,7 +47,9 @@ class Latest:
         self._produce_all = produce_all
         self._may_write = may_write
         self._clock = clock
+        # the transcoder of each slot, which keeps the newest value of each instrument
         self._slots: dict[int, Twin] = {}
+        # when a round began last: what is left of a session is at most so old
         self._written_at = clock.monotonic()
 
     def add(self, slot: int, transcoder: Twin) -> None:

@@ -124,6 +124,7 @@ def configure(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=rendering)
     )
     root = logging.getLogger()
+    # called again, it replaces what the call before has set up
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
@@ -139,5 +140,6 @@ def configure(
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
+        # a logger of a module would go on with the processors of the call before
         cache_logger_on_first_use=False,
     )

@@ -35,5 +35,6 @@ class LoopLag:
         while True:
             due = self._clock.monotonic() + self._interval_seconds
             await self._sleep(self._interval_seconds)
+            # a timer may be a little early
             self.last_seconds = max(0.0, self._clock.monotonic() - due)
             self.histogram.observe(self.last_seconds)

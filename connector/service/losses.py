@@ -39,7 +39,9 @@ class Losses:
         self._topics = topics
         self._tick_topics = frozenset(topics.all_ticks().values())
         self._monotonic = monotonic
+        # by reason; filled from the start on, when there is no pipeline yet that could write events
         self._losses: dict[str, Lost] = {}
+        # when each reason was told of last, monotonic seconds
         self._told_at: dict[str, float] = {}
 
     def add(self, reason: str, dropped: Dropped) -> None:

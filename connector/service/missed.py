@@ -30,6 +30,7 @@ def missed(
     drops: dict[tuple[Any, ...], dict[str, Any]] = {}
     times: list[tuple[int, int, int]] = []
     for event in events:
+        # by when it was told, which is when a gap ends
         if event["time_ms"] < since_ms:
             continue
         slot, from_ms, to_ms = event["slot"], event["from_ms"], event["to_ms"] or event["time_ms"]

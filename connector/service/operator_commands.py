@@ -64,7 +64,9 @@ class OperatorCommands:
         self._topics = topics
         self._send = send or self._through_kafka
         self._file = settings.http.operator_token_file
+        # one command at a time: each has a thread and two clients of Kafka
         self._busy = False
+        # tokens that were wrong, for the log
         self._wrong = 0
 
     @property
@@ -144,6 +146,8 @@ class OperatorCommands:
         command = parse(written, self._settings.cluster.command_max_bytes)
         if isinstance(command, Rejected):
             return _json(400, {"error": "; ".join(command.errors)})
+        # the try said at which revision it was: without that, something else might be applied than
+        # was shown
         if not command.dry_run and command.expected_revision is None:
             return _json(428, {"error": "try it first (dry_run), then send the expected_revision"})
         return command
@@ -182,6 +186,7 @@ class OperatorCommands:
         """Send a command; one that is only tried, at the revision of this moment."""
         if not command.dry_run:
             return self._send(command), command.expected_revision
+        # first the revision, then the try at it: what was shown is what that revision leads to
         now = self._send(Status(id=new_id(), type="status"))
         at = command.model_copy(update={"expected_revision": now.revision})
         return self._send(at), now.revision

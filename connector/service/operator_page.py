@@ -65,6 +65,7 @@ SHOWN_EVENTS: Final = 60
 SHOWN_COMMANDS: Final = 30
 SHOWN_UNRESOLVED: Final = 50
 SHOWN_UNSERVED: Final = 20
+# without a cluster they are made of the settings, and change with the list of instruments alone
 _SUBSCRIPTIONS_SECONDS: Final = 5.0
 _Question = Callable[[Mapping[str, str]], Answer]
 _HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
@@ -115,15 +116,25 @@ class OperatorPage:
         }
         # each with the number of the view that it has
         self._viewers: dict[Connection, int] = {}
+        # there is one only while somebody looks
         self._timer: asyncio.TimerHandle | None = None
+        # when the snapshot was made, monotonic seconds: one serves all viewers and questions of a
+        # second
         self._made_at = 0.0
+        # what the snapshot was made of, for questions
         self._last_status: ServiceStatus | None = None
+        # as they go over the wire, encoded once for all viewers
         self._history_event = self._snapshot = b""
+        # the part that seldom changes, and its number: sent to a viewer only where it has an older
+        # one
         self._shown = b""
         self._shown_number = 0
         # since when questions are counted, and how many there were
         self._asked = (0.0, 0)
+        # monotonic seconds: answering rests after each question, so that ticks have the rest of the
+        # time
         self._rests_until = 0.0
+        # how many questions wait for their turn
         self._waiting = 0
         self._questions: Mapping[str, _Question] = {
             "/page/instruments": self._instruments,
@@ -131,6 +142,7 @@ class OperatorPage:
             "/page/events": self._events,
             "/page/instrument": self._instrument,
         }
+        # (when it was made, what is subscribed) of a process without a cluster
         self._own: tuple[float, Mapping[int, Subscription]] = (0.0, {})
 
     @property
@@ -158,6 +170,7 @@ class OperatorPage:
             return None
         if request.path == PATH and self._commands is not None and self.takes_commands:
             return self._commands.answer(request)
+        # before it is parsed
         if len(request.query) > MAX_QUERY_CHARS:
             return _json(414, {"error": f"more than {MAX_QUERY_CHARS} characters behind the ?"})
         if request.path == "/page/stream":
@@ -208,6 +221,7 @@ class OperatorPage:
         if self._clock.monotonic() - self._made_at >= SNAPSHOT_SECONDS or not self._viewers:
             self._make()
         self._viewers[viewer] = 0
+        # the browser connects again after so many milliseconds (HTML, server-sent events)
         viewer.push(b"retry: 3000\n\n" + self._history_event + self._news(viewer))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SNAPSHOT_SECONDS, self._turn)
@@ -406,6 +420,7 @@ class OperatorPage:
         slot: dict[str, Any] = {}
         running = self._progress.running
         looked: dict[str, Any] = {}
+        # nobody may look at the page while a question is asked
         if self._clock.monotonic() - self._made_at >= SNAPSHOT_SECONDS:
             self._make()
         status = self._last_status or self._status()

@@ -76,7 +76,9 @@ class OrderDeduplicator:
         self._owned = owned
         self._clock = clock
         self._capacity = capacity
+        # identities of what was written here or seen in the topic, oldest first
         self._done: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        # what the owner of a lower slot is expected to write, oldest first
         self._held: dict[tuple[str, bytes], _Held] = {}
         self.holding = asyncio.Event()
         """Set from the first copy that is held on, until time has passed and none is."""
@@ -103,6 +105,7 @@ class OrderDeduplicator:
                 self._finish(oldest, self._held.pop(oldest).update)
         else:
             self.repeats += 1
+            # a copy that came by a lower slot has fewer to wait for
             before.due = min(before.due, self._clock.monotonic() + hold_seconds)
 
     def written(self, payload_text: str) -> None:
@@ -121,6 +124,7 @@ class OrderDeduplicator:
         now = self._clock.monotonic()
         for identity, held in list(self._held.items()):
             if not topic_seen:
+                # counted anew from when the topic can be read: others may have written meanwhile
                 held.due = now + held.hold_seconds
             elif held.due <= now:
                 del self._held[identity]
@@ -174,6 +178,7 @@ class OrdersTopic:
         self._read = read
         self._reachable = reachable
         self._retry_seconds = retry_seconds
+        # whether nothing stands against reading the topic
         self._readable = True
 
     async def run(self) -> NoReturn:
@@ -200,4 +205,5 @@ class OrdersTopic:
                 _log.warning("orders_topic_unreadable", reason=reason_of(exc))
                 self._readable = False
                 await asyncio.sleep(self._retry_seconds)
+                # until the next failure: a topic in which nothing is written says nothing of itself
                 self._readable = True

@@ -134,7 +134,9 @@ class OrderReconciler:
         self._clock = clock
         self._settle_seconds = settle_seconds
         self._pause_seconds = pause_seconds
+        # of the slot's last session, for the records
         self._session_id = 0
+        # set by an opening, until the list is asked for
         self._opened = asyncio.Event()
 
     def opened(self, session_id: int) -> None:
@@ -147,6 +149,7 @@ class OrderReconciler:
         while True:
             await self._opened.wait()
             await asyncio.sleep(self._settle_seconds)
+            # behind the pause: openings within it are answered by the same list
             self._opened.clear()
             await self._reconcile_in_time()
 
@@ -179,6 +182,7 @@ class OrderReconciler:
                 self._reject(_text(row), self.slot, self._session_id)
         if not orders:
             return
+        # so that the topic, read next, has what this process's own sockets brought
         await self._settled()
         ids = {order.order_id for order in orders}
         written = {}

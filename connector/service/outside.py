@@ -68,6 +68,7 @@ class Outside:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.topics = TopicNames(settings.topics.prefix)
+        # one for each account: Kite counts requests by api_key, whatever they are for
         self._paces: dict[str, Pace] = {}
 
     def producer(

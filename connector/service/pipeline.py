@@ -56,6 +56,8 @@ MAX_LOST_NAMED = 2 * MAX_SYMBOLS_PER_CONNECTION
 RECENT_EVENTS = 200
 """So many of this process's newest events are kept for whoever looks."""
 # where a packet that begins a frame has the exchange's time, by its length
+# two bytes with the number of packets, two with the length, then at 60 of a full packet, at 28 of
+# an index's
 _TIMESTAMP_AT = {184: 64, 32: 32}
 
 
@@ -119,8 +121,11 @@ class Pipeline:
         self.session_opened = opened
         self._transcoder = transcoder
         self._account_of = account_of
+        # never taken out: a slot that comes back goes on with its counts, which are metrics
         self._slots: dict[int, SlotPipeline] = {}
+        # the minute of the last counts, since 1970
         self._minute = 0
+        # kept for transcoders that are made later
         self._symbols: Mapping[int, str] = {}
 
     def handler(self, slot: int) -> SlotPipeline:
@@ -167,6 +172,7 @@ class Pipeline:
             _log.error("order_unencodable", slot=update.slot, error=type(error).__name__)
             self.reject_text(ORDER_UNENCODABLE, update.raw, update.slot, update.session_id)
             return
+        # not before: what is counted here has to become a record, or the accounting is off for good
         self.orders += 1
         self.orders_reconciled += update.source == "reconciled"
         self.producer.produce(
@@ -193,6 +199,7 @@ class Pipeline:
         count = self.rejected[reason]
         if not count & (count - 1):  # the first and each power of two: they may come in a flood
             _log.debug("text_frame_rejected", slot=slot, reason=reason, count=count)
+        # the topic that a text would have gone to, as far as its beginning tells
         topic = self.topics.orders if reason.startswith("order_") else f"{self.topics.prefix}.ticks"
         now_us = self.time_us()
         self.dead_letter(topic, reason, text.encode(errors="replace"), now_us, slot, session_id,
@@ -222,6 +229,7 @@ class Pipeline:
         if event.type is not EventType.COUNT:  # one a minute would push all others out
             self.recent_events.add(own_event(event, account))
         value = self.encoder.event(event, account=account)
+        # not before, as of an order
         self.events += 1
         self.producer.produce(self.topics.events, value, b"%d" % event.slot, event.time_ms)
         # a connection logs its edges itself; what was missed is for whoever looks after the data
@@ -275,6 +283,7 @@ class Pipeline:
     def _dropped(self, reason: str, lost: Lost) -> Iterator[ConnectionEvent]:
         slots = set(lost.tokens)
         if not (slots and lost.all_known):
+            # nobody knows whose all of it was: each slot may have lost some
             slots.update(self._slots)
         for slot in sorted(slots):
             known, tokens = self._slots.get(slot), set(lost.tokens.get(slot, ()))
@@ -371,6 +380,7 @@ class SlotPipeline:
 
     def opened(self, session_id: int) -> None:
         """Begin a session: sequences begin anew with a socket."""
+        # the last count of the session before, while the transcoder still counts for that
         self.count(ended=True)
         self._open = True
         self.session_id = session_id
@@ -487,6 +497,7 @@ class SlotPipeline:
         """Return the topic that bytes would have gone to; else the tick topics' prefix."""
         if reason == "unknown_length" and len(data) >= 4:
             try:
+                # the low byte of the token, with which a packet begins, is Kite's segment
                 return self._pipeline.tick_topics[Exchange(data[3])]
             except ValueError:
                 pass

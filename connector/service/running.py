@@ -65,7 +65,7 @@ class Running:
                 topics.latest,
                 settings.topics.latest_interval_seconds,
                 producer.produce_all,
-                lambda: producer.broker_reachable and not producer.counts.spooled,
+                self._kafka_takes,
                 clock=outside.clock,
             )
         self.pipeline = Pipeline(
@@ -86,9 +86,12 @@ class Running:
             lambda: producer.broker_reachable,
             retry_seconds=outside.retry_max_seconds,
         )
+        # by the account's first slot: whoever opens that one asks, so one replica does for each
+        # account
         self._reconcilers: dict[int, OrderReconciler] = {}
         if settings.feed.reconcile_orders:
             for number, account in enumerate(settings.accounts):
+                # as `connector.cluster.layout` numbers them
                 slot = number * MAX_CONNECTIONS_PER_KEY
                 self._reconcilers[slot] = self._reconciler(outside, slot, credentials[account.name])
         self.backfill: Backfill | None = None
@@ -152,6 +155,10 @@ class Running:
         if self.instruments is not None:
             await self.instruments.list.refresh(accept=accept_list)
 
+    def _kafka_takes(self) -> bool:
+        # while the spool drains, whatever is produced goes to its end
+        return self._producer.broker_reachable and not self._producer.counts.spooled
+
     def _owned(self) -> set[int]:
         return {stats.slot for stats in self._owner.stats()}
 
@@ -175,7 +182,7 @@ class Running:
         credentials: Mapping[str, Credentials],
         schema_ids: Mapping[str, int],
     ) -> Backfill:
-        settings, counts, producer = outside.settings.backfill, Counts(), self._producer
+        settings, counts = outside.settings.backfill, Counts()
         encoder = CandleEncoder(outside.topics, schema_ids)
 
         def write(gap: Gap, token: int, candles: Sequence[Candle]) -> None:
@@ -189,7 +196,7 @@ class Running:
             return GapMender(
                 settings,
                 lambda: outside.rest(credentials[account]),
-                may_write=lambda: producer.broker_reachable and not producer.counts.spooled,
+                may_write=self._kafka_takes,
                 write=write,
                 settled=lambda: self.drained(0),
                 tell=self.event,
@@ -200,6 +207,7 @@ class Running:
                 poll_seconds=outside.backfill_poll_seconds,
             )
 
+        # a mender for each account, with its token, as Kite counts requests by api_key
         slots: dict[str, list[int]] = {}
         for slot, account in self._accounts.items():
             slots.setdefault(account, []).append(slot)

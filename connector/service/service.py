@@ -85,13 +85,16 @@ class Service:
     ) -> None:
         self.settings = settings
         self._outside = outside = outside or Outside(settings)
+        # how far this has come: written here alone, read by whoever reports it
         self._progress = Progress()
         self.credentials = {account.name: credentials_of(account) for account in settings.accounts}
+        # before anything can log: a token that a file brings later is hidden the moment it is known
         if mask is not None:
             for credentials in self.credentials.values():
                 credentials.add_listener(lambda token: mask.hide(token.get_secret_value()))
         kind = Cluster if settings.cluster.enabled else StaticSlots
         self.owner = owner or kind(settings, self.credentials, clock=outside.clock)
+        # added up from the first record on, and written as events once there is a pipeline
         self._losses = Losses(outside.send_last, outside.topics)
         self.producer = outside.producer(self._refused, self._losses.add)
         topics = outside.topics
@@ -122,9 +125,13 @@ class Service:
         self._calendar = TradingCalendar(settings)
         hide = mask.hide if mask is not None else _nobody
         self._renewals = Renewals(settings.kafka, settings.name, hide)
+        # all that runs beside; what one of them raises ends the service
         self._tasks: list[asyncio.Task[None]] = []
+        # set by the first signal, or by a failure
         self._stop_requested = asyncio.Event()
+        # set by the second signal: nothing more is waited for
         self._hurry = asyncio.Event()
+        # the first thing that a task raised; `run` raises it when everything is closed
         self._failure: BaseException | None = None
 
     @property
@@ -168,6 +175,7 @@ class Service:
             PortInUseError: the status server's port is taken.
             SpoolError: the spool's directory cannot be used.
         """
+        # before anything is open: a wrong setting leaves nothing behind that has to be closed
         self._commands.check()
         self._calendar.load()
         await self.http.start()
@@ -195,6 +203,8 @@ class Service:
         self._spawn("topics-in-trouble", self._troubles.run())
         if wanted(self.settings.kafka):
             self._spawn("kafka-files", self._renewals.run())
+        # waits for Kafka and the registry as long as it takes, which must be seen on the status
+        # server
         self._spawn("start", self._begin())
 
     def backlog(self) -> Backlog | None:
@@ -220,21 +230,29 @@ class Service:
         grace_seconds = self.settings.grace_seconds
         deadline = time.monotonic() + grace_seconds
         _log.info("service_stopping", grace_seconds=grace_seconds)
+        # first whatever produces by itself: nothing may come behind the flush
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.owner.stop_intake()
         running = self.running
         if running is not None:
+            # copies that were left to other replicas: nobody hears of theirs any more, so they are
+            # written
             running.pipeline.order_desk.close()
+            # before the flush, which takes these events along
             self._losses.report(running.pipeline, at_last=True)
         flushed = await self._flush(deadline - min(END_SECONDS, grace_seconds / 4))
+        # while the producer closes: whoever gets the slots has nothing to wait for
         release = asyncio.create_task(self._release(deadline)) if flushed else None
         clean = await self.producer.close(0)
         if running is not None and not self._hurry.is_set():
+            # what the closing itself lost; the producer takes nothing more, so a client of its own
+            # sends it
             await self._losses.report_last(
                 running.pipeline, reachable=self.producer.broker_reachable
             )
+        # last where not all is with Kafka: until then the rest has gone to disk
         await (release or self._release(deadline))
         self._progress.phase = Phase.STOPPED
         accounting = self._reporter.accounting()
@@ -257,6 +275,7 @@ class Service:
         """Do everything that has to wait for others, in order."""
         outside = self._outside
         report, schema_ids = await outside.answers(self._progress.waiting_for)
+        # before the first record: a batch that is too large ends the client
         heed_limits(self.producer, outside.topics, report)
         running = Running(
             outside, self.producer, self.owner, self.credentials, schema_ids, report.partitions
@@ -266,6 +285,7 @@ class Service:
             self._spawn(name, work)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(running.list_tried(), outside.list_wait_seconds)
+        # from here on packets come, and everything that they meet is there
         await self.owner.start(running)
         self._progress.phase = Phase.RUNNING
 

@@ -160,12 +160,16 @@ class StaticSlots:
         self._settings = settings
         self._clock = clock
         self._credentials = credentials
+        # all slots of all accounts, from `start` to the end
         self._connections: dict[int, Connection] = {}
+        # token → slot; what has one keeps it as long as it is wanted
         self._slot_of: dict[int, int] = {}
         self._master: Names | None = None
         self._names: dict[str, int] = {}
         """Token of each of the settings' names, the last one that a list had for it."""
+        # last trading day of each name, as a list said last: a later one may lack the name
         self._expiries: dict[str, date | None] = {}
+        # replaced only where it changes: `InstrumentListLoader` compares by identity
         self._claims: tuple[Claim, ...] = ()
         self._unknown: list[str] = []
         self._refused: dict[int, str | None] = {}
@@ -190,6 +194,7 @@ class StaticSlots:
             )
             # a process that ran before this one may have left anything or nothing
             self._connections[slot].continue_from(None)
+        # before they start, so that each socket begins with all that it is to carry
         self._apply()
         for connection in self._connections.values():
             connection.start()
@@ -334,6 +339,7 @@ class StaticSlots:
             self._refused.update(dict.fromkeys(refused, account))
             for slot in placed.values():
                 loads[slot] += 1
+        # all of them, changed or not: the session finds the difference
         for token, slot in self._slot_of.items():
             changes[slot][token] = wanted[token]
         for slot, connection in self._connections.items():

@@ -73,6 +73,7 @@ class Reporter:
         self._dead_letters = dead_letters
         self._troubles = troubles
         self._progress = progress
+        # ticks a second of slots and exchanges over the last seconds, for people
         self._rates = Rates()
         self.history = RateHistory()
         """Packets of each slot from second to second."""

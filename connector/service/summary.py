@@ -12,6 +12,7 @@ class Summary:
     """Says what came since the last line, from the service's own counters."""
 
     def __init__(self) -> None:
+        # as the counters stood at the line before
         self._uptime_seconds = 0.0
         self._ticks = 0
         self._received = 0

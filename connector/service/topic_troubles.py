@@ -44,6 +44,7 @@ class TopicTroubles:
         self._kafka = kafka
         self._make = make
         self._sleep = sleep
+        # why a missing topic cannot be made again; written by `run`, shown by `reasons`
         self._cannot_make: str | None = None
 
     def reasons(self) -> list[str]:

@@ -27,6 +27,7 @@ class TradingCalendar:
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.trading_days_file
+        # the day on which it was last logged
         self._told: date | None = None
 
     def load(self) -> None:

@@ -66,6 +66,7 @@ async def _found(what: str, told: Awaitable[str], seconds: float = TRY_SECONDS) 
 
 
 async def _kafka(settings: Settings) -> str:
+    # a try changes nothing, though the start would make them
     only_looked_at = settings.topics.model_copy(update={"create": False})
     try:
         report = await ensure_topics(
