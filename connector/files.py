@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
+# the modes are set once more behind the making: a umask takes rights away, the owner's too
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 MAX_PEM_BYTES = 4 * 2**20
@@ -51,6 +52,7 @@ def read_bounded(path: Path, max_bytes: int, *, pipe: bool = False) -> bytes:
     except (OSError, ValueError) as exc:
         raise UnusableFileError(_said(exc)) from None
     try:
+        # one byte more tells a file that is just as long as allowed from a longer one
         content = _read(descriptor, max_bytes + 1, pipe=pipe)
     except UnusableFileError:
         raise
@@ -115,6 +117,7 @@ def make_private_directory(path: Path) -> None:
     if path.is_dir():
         return
     if path.parent != path:
+        # each by itself: mkdir's `parents` gives those above the umask's mode
         make_private_directory(path.parent)
     try:
         path.mkdir(mode=DIRECTORY_MODE)
@@ -132,6 +135,8 @@ def beside(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be made.
     """
+    # beside where a symbolic link leads: a rename works within one file system alone, and must
+    # replace the file and not the link
     target = path.resolve()
     with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
         try:
@@ -147,6 +152,7 @@ def _read(descriptor: int, max_bytes: int, *, pipe: bool) -> bytes:
     if not (stat.S_ISREG(mode) or (pipe and stat.S_ISFIFO(mode))):
         raise UnusableFileError(f"is {_kind(mode)}, not a file")
     parts: list[bytes] = []
+    # in parts, as a pipe gives what it has, and a file may be shorter than it says
     missing = max_bytes
     deadline = time.monotonic() + PIPE_SECONDS
     while missing:

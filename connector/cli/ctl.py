@@ -233,6 +233,7 @@ def send_fields(
     from connector.control.client import new_id
     from connector.control.commands import ReplyStatus
 
+    # checked here as the leader does: what is wrong is told without a broker
     command = _command({"id": new_id(), "by": os_user(), **fields})
     with client(settings) as control:
         reply = control.send(command, timeout_seconds)
@@ -265,6 +266,7 @@ def _command(fields: dict[str, Any]) -> Command:
     for error in command.errors:
         place, _, reason = error.partition(": ")
         if place.startswith("instruments["):
+            # named as it was written, and not by its place in a list of thousands
             place = str(fields["instruments"][int(place[12:-1])])
         places.setdefault(reason or place, []).append(place)
     problems = [f"{', '.join(names)}: {reason}" for reason, names in places.items()]

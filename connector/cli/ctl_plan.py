@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 EXIT_DIFFERENT: Final = 2
 MOST_SHOWN: Final = 20
 """So many instruments of a watchlist, and so many refused ones, are named; JSON has all."""
+# a cluster whose revision changes all the time is planned for all the same: the leader refuses what
+# is made for an older one
 _TRIES: Final = 5
 _NOTHING: Final = "nothing to do: revision {} is what the file says"
 
@@ -208,6 +210,7 @@ def _send(
             id=new_id(),
             type="sequence",
             steps=found.plan.steps,
+            # what was shown is what is done, or nothing
             expected_revision=found.revision,
             dry_run=dry_run,
             by=by,

@@ -93,7 +93,10 @@ class Demo:
         self._out = out
         self._notices = notices
         self._stop = stop
+        # the replicas; the first has the known port, where that is free
         self._services: list[Service] = []
+        # by the record's key, in the order in which they are shown; taken out of Kafka, not out of
+        # the process
         self._prices: dict[str, Price] = {}
         self._commanded = ""
         """The latest command over the control topic, and what came of it."""
@@ -113,6 +116,7 @@ class Demo:
         async with simulator as market, EmbeddedRegistry() as registry:
             with EmbeddedBroker() as broker:
                 settings = self._settings(market, registry.url, broker.bootstrap_servers)
+                # librdkafka's mock cluster has no CreateTopics: its clients cannot make them
                 for spec in topic_specs(settings.topics, slots=partitions(settings.accounts)):
                     broker.create_topic(spec.name, spec.partitions)
                 for listing in _known(market.universe.listings):
@@ -160,6 +164,7 @@ class Demo:
     async def _open(self, settings: Settings) -> None:
         for number in range(self.options.replicas):
             changes: dict[str, Any] = {}
+            # a demo must not fail for a port: any other does
             if number or not await _port_is_free(settings.http.port):
                 changes["http"] = settings.http.model_copy(update={"port": 0})
             service = Service(settings.model_copy(update=changes))
@@ -331,6 +336,7 @@ async def run_demo(
     out.flush()
     if not (summary["received"] or stop.is_set()):
         return 1
+    # as `run` ends: 3 says that something was lost
     return 0 if summary["received"] == summary["delivered"] + summary["deadlettered"] else 3
 
 

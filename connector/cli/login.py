@@ -92,6 +92,7 @@ def login(
         )
     from connector.kite.web.login import check_writable, log_in, request_token_of, write_token
 
+    # before the request_token is used: it is good for one login
     check_writable(path)
     if listen is not None:
         token = asyncio.run(_receive(settings.feed, chosen, listen, timeout))

@@ -195,6 +195,7 @@ def _load(config: Path | None, given: Mapping[str, Any], *, accounts_required: b
         for name, value in given.items()
         if value is not None
     }
+    # an option is one more variable, over the environment: so all checks and words are the same
     environ = {**os.environ, **{name: value for name, (_, value) in variables.items()}}
     try:
         return load(config, environ, accounts_required=accounts_required).settings
@@ -246,6 +247,7 @@ def _own(function: Callable[..., None], without: Collection[str]) -> list[inspec
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is not parameter.VAR_KEYWORD and parameter.name not in without
     ]
+    # decorated twice: its annotations are types already
     if isinstance(function, _Command):
         return parameters
     # evaluated here: typer would look for the annotations' names in this module, and those of what
@@ -307,6 +309,7 @@ def _parameter(
         argument = typer.Argument(metavar=name.upper(), help=text, show_default=False)
         return _option_parameter(name, Annotated[kind, argument], inspect.Parameter.empty)
     if info.default not in (None, PydanticUndefined, ()):
+        # told, not given: what the user leaves out must not be in `given`
         text = f"{text} [default: {_text(info.default)}]".lstrip()
     if kind is bool:
         flag = f"{flag}/--no-{flag[2:]}"

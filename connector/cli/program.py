@@ -104,6 +104,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (typer.Abort, EOFError):
         raise UsageError("the input ended before an answer") from None
     except _UsageError as exc:
+        # by its name, since it is in click or in what typer brings, by typer's version
         if type(exc).__name__ == "NoArgsIsHelpError":
             exc.show()
             return int(exc.exit_code)

@@ -87,6 +87,7 @@ async def show_backlog(
                 shown = None
                 what, total = ("", 0) if found is None else found
             elif found is not None:
+                # it may grow while it is worked at; a bar that goes back would be worse
                 total = max(total, found.left)
                 if shown is None:
                     shown = _count_bar(what)

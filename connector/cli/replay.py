@@ -97,6 +97,7 @@ def replay(
         source: ArchiveReader | TimeOrder
         if file is None:
             read, between = source_topics(settings, exchanges, topics), time_range(begin, end)
+            # else it would read what it writes, for ever
             _refuse_both(read, names)
             order = time_order(settings, "replay", read, between, stop)
             source = opened.enter_context(order)

@@ -127,6 +127,7 @@ class Choice:
             names.latest,
             names.backfill,
         }
+        # (topic, key) of instruments that were decoded once and are none of those asked for
         self._unwanted: set[tuple[str, bytes]] = set()
         self.filters = bool(
             self._patterns or self._tokens or self._exchanges or self._watchlist is not None
@@ -135,12 +136,14 @@ class Choice:
 
     def may_match(self, topic: str, key: bytes | None) -> bool:
         """Whether a record of this key could be one that is asked for."""
+        # what is not keyed by token has to be decoded first
         if not self.filters or topic not in self._keyed or key is None:
             return True
         if (topic, key) in self._unwanted:
             return False
         token = _token_of(key)
         if token is None:
+            # among ticks a key that is no token is another program's
             return topic not in self._ticks
         if self._watchlist is not None and token not in self._watchlist:
             return False

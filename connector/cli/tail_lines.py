@@ -213,6 +213,8 @@ class TableLines:
             names.deadletter: _dead_letter,
         }
         self._width = width
+        # the columns, and the name's width, of the header that was printed last: a terminal may be
+        # resized
         self._shown: tuple[_Column, ...] = ()
         self._name_width = 0
         self._since_header = 0

@@ -138,7 +138,10 @@ async def watch(
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     began = time.monotonic()
     async with aiohttp.ClientSession(
-        timeout=timeout, auto_decompress=False, trust_env=True
+        # nothing that an answer unpacks to may pass `MAX_STATUS_BYTES`
+        timeout=timeout,
+        auto_decompress=False,
+        trust_env=True,
     ) as session:
 
         async def look() -> Look:
@@ -194,6 +197,7 @@ async def ask(session: aiohttp.ClientSession, url: str) -> Asked:
     from connector.service.status_reading import status_of
 
     try:
+        # a status server sends nobody elsewhere
         async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 return Asked(url, problem=f"HTTP {response.status}")

@@ -164,6 +164,7 @@ async def watch(
     name, _ = await asyncio.to_thread(client(settings).found, settings.name)
     settings = settings.model_copy(update={"name": name})
     view = ClusterView(settings, TopicNames(settings.topics.prefix))
+    # of the first look alone: later ones show what has come by then
     end = SYSTEM_CLOCK.monotonic() + FIRST_SECONDS
 
     async def look() -> Look:

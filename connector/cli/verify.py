@@ -77,6 +77,7 @@ def verify(
             progress=_progress if sys.stderr.isatty() else None,
         ).run()
     if sys.stderr.isatty():
+        # the line of progress goes, so that what follows stands alone
         sys.stderr.write("\r\x1b[K")
     if as_json:
         typer.echo(json.dumps(as_document(found)))

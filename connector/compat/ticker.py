@@ -40,8 +40,10 @@ CLEAN: Final = 1000
 """Close code of a connection that ended as it should (RFC 6455, 7.4.1)."""
 UNCLEAN: Final = 1006
 """What stands for a close code where none was sent (the same section)."""
+# at one frame a millisecond ten seconds' worth
 ITERATED: Final = 10_000
 """Frames that wait for a slow `for` loop; the oldest give way beyond that."""
+# a caller in another thread is not held for longer, whatever a callback does
 _ANSWER_SECONDS: Final = 10.0
 _RETRIES: Final = {EventType.BACKING_OFF, EventType.WAITING_FOR_SLOT, EventType.WAITING_FOR_TOKEN}
 
@@ -72,6 +74,7 @@ class KiteTicker:
         connect_timeout: seconds that a handshake may take.
     """
 
+    # as the official client has it, with bsecds, an older name of bcd
     EXCHANGE_MAP: ClassVar[dict[str, int]] = {
         "nse": 1, "nfo": 2, "cds": 3, "bse": 4, "bfo": 5, "bcd": 6, "mcx": 7, "mcxsx": 8,
         "indices": 9, "nco": 12, "bsecds": 6,
@@ -83,6 +86,7 @@ class KiteTicker:
     MODE_FULL = FULL
     MODE_QUOTE = QUOTE
     MODE_LTP = LTP
+    # the official client's own bounds, under its own names
     _minimum_reconnect_max_delay = 5
     _maximum_reconnect_max_tries = 300
 
@@ -126,14 +130,19 @@ class KiteTicker:
         self.on_order_update: Callable[[KiteTicker, dict[str, Any]], object] | None = None
 
         self.websocket_thread: threading.Thread | None = None
+        # outlive a run: `set_access_token` counts for the next `connect` too
         self._credentials = StaticCredentials(SecretStr(api_key), SecretStr(access_token))
         self._config = ConnectionConfig(
             connection_timeout_seconds=connect_timeout,
             reconnect_max_delay_seconds=self.reconnect_max_delay,
             max_reconnect_attempts=self.reconnect_max_tries if reconnect else 0,
         )
+        # guards `_run` alone, which two threads may want to begin
         self._lock = threading.Lock()
+        # the present life, from `connect` to its end; read without the lock, as it is replaced
+        # whole
         self._run: _Run | None = None
+        # there is one from the first `for` loop on; None in it is the end
         self._frames: queue.Queue[list[TickDict] | None] | None = None
 
     def __repr__(self) -> str:
@@ -158,6 +167,8 @@ class KiteTicker:
             RuntimeError: it is connected already.
             ValueError: an argument is refused.
         """
+        # refused and not ignored: a program that believes its traffic unverified, or proxied, must
+        # know
         if disable_ssl_verification:
             raise ValueError(
                 "disable_ssl_verification: TLS is always verified; a feed without TLS has a root "
@@ -171,6 +182,8 @@ class KiteTicker:
             if self._run is not None:
                 raise RuntimeError("this KiteTicker is connected already: call close() first")
             self._run = run = _Run(self, self._config, self._credentials)
+        # in a thread with a loop of its own, as a notebook's, no second one can run: another thread
+        # does, and this one waits
         if not threaded and not _loop_is_running():
             # as the official client, which ends quietly at Ctrl-C
             with contextlib.suppress(KeyboardInterrupt):
@@ -248,6 +261,7 @@ class KiteTicker:
         wanted = {token: Mode(mode) for token, mode in self.subscribed_tokens.items()}
         run = self._run
         if run is not None and wanted:
+            # to the session what is asked for already is nothing new: so it is given up first
             run.call(lambda: run.connection.update(dict.fromkeys(wanted)))
             run.call(lambda: run.connection.update(wanted))
 
@@ -255,6 +269,7 @@ class KiteTicker:
         refused = self._refused(changes)
         left_out = set(refused)
         accepted = {token: mode for token, mode in changes.items() if token not in left_out}
+        # remembered first: what the loop is not told in time is sent at the next connect
         for token, mode in accepted.items():
             if mode is None:
                 self.subscribed_tokens.pop(token, None)
@@ -312,17 +327,27 @@ class _Run:
         self, ticker: KiteTicker, config: ConnectionConfig, credentials: StaticCredentials
     ) -> None:
         self.connection = Connection(0, credentials, config, self, root=ticker.root)
+        # False from `stop_retry` on: the next loss is the end
         self.retries = True
         self._ticker = ticker
+        # where everything of a connection belongs; set when `serve` begins
         self._loop: asyncio.AbstractEventLoop | None = None
+        # the loop's thread: a call from there must not wait for itself
         self._thread = 0
+        # set when the loop takes calls
         self._ready = threading.Event()
+        # set to end; made in the loop, so there is none before
         self._end: asyncio.Event | None = None
+        # what on_close is told of an end that was asked for; None: it is not called
         self._last_word: tuple[int, str] | None = None
         self._silent = False  # no callback is called any more
+        # which instruments sent what on the present socket: what a handler confirms to its
+        # connection
         self._modes = ModeTracker()
+        # tries since a socket was open, which on_reconnect is told
         self._attempts = 0
         self._told = False  # that the present try or socket has ended
+        # callbacks of edges, in order, not called from within the connection's own step
         self._due: deque[tuple[Callable[..., object] | None, tuple[object, ...]]] = deque()
 
     async def serve(self) -> None:
@@ -331,6 +356,7 @@ class _Run:
         self._thread = threading.get_ident()
         self._end = end = asyncio.Event()
         wanted = dict(self._ticker.subscribed_tokens)  # another thread may subscribe
+        # before it starts: all of it is one set of requests on the first socket
         self.connection.update({token: Mode(mode) for token, mode in wanted.items()})
         self.connection.start()
         self._ready.set()
@@ -346,6 +372,7 @@ class _Run:
 
     def end(self, last_word: tuple[int, str] | None) -> None:
         """End, from any thread; with what `on_close` is to be told, or without another callback."""
+        # before the loop is woken, which reads these
         self._last_word = last_word
         self._silent = last_word is None
         if self._loop is not None and self._end is not None:
@@ -392,6 +419,7 @@ class _Run:
         self._call_due()
         ticker = self._ticker
         if ticker.on_message is not None:
+            # in the official client's order: the message as it came, then what is in it
             self._callback(ticker.on_message, data, True)
         if ticker.on_ticks is not None or ticker._frames is not None:  # noqa: SLF001 - our own
             ticks = tick_dicts(data)
@@ -413,6 +441,7 @@ class _Run:
         if said.get("type") == "order" and said.get("data"):
             self._callback(ticker.on_order_update, said["data"])
         elif said.get("type") == "error":
+            # 0 stands for the feed's own complaints there
             self._callback(ticker.on_error, 0, said.get("data"))
 
     def event(self, event: ConnectionEvent) -> None:
@@ -420,6 +449,7 @@ class _Run:
         ticker = self._ticker
         if event.type is EventType.CONNECTED:
             self._attempts = 0
+            # autobahn calls onConnect at the answer to the handshake and onOpen behind it
             self._soon(ticker.on_connect, ConnectResponse(ticker.root))
             self._soon(ticker.on_open)
         elif event.type is EventType.DISCONNECTED:
@@ -442,6 +472,7 @@ class _Run:
         ticker = self._ticker
         self._told = True
         self._attempts += 1
+        # there, on_error comes before on_close, and only where the close was not clean
         if code != CLEAN:
             self._soon(ticker.on_error, code or UNCLEAN, reason)
         self._soon(ticker.on_close, code or UNCLEAN, reason)

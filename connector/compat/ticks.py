@@ -20,6 +20,7 @@ _INDEX: Final = struct.Struct(">7I")
 _INDEX_FULL: Final = struct.Struct(">8I")
 _QUOTE: Final = struct.Struct(">11I")
 _FULL: Final = struct.Struct(">16I")
+# quantity, price, orders and two bytes of padding, five bids before five offers
 _DEPTH: Final = struct.Struct(">" + "IIHxx" * 10)
 _DEPTH_FROM: Final = 64
 _DIVISORS: Final = {exchange.value: exchange.divisor for exchange in Exchange}
@@ -50,6 +51,8 @@ def _ltp(packet: bytes, divisor: float) -> TickDict:
 
 
 def _index(packet: bytes, divisor: float) -> TickDict:
+    # not in a quote's order; the price change at the end is left out, since clients disagree on its
+    # meaning
     token, last, high, low, opening, close, _ = _INDEX.unpack_from(packet)
     return {
         "tradable": packet[3] != _INDICES,

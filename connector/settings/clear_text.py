@@ -59,6 +59,7 @@ def clear_text(settings: Settings) -> Iterator[ClearText]:
     if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism in told:
         hosts = [server.rpartition(":")[0] for server in kafka.bootstrap_servers.split(",")]
         public = [host for host in hosts if is_public(host)]
+        # one line: the worst of the hosts. SCRAM is not among them, as it never sends the password
         yield _to("kafka.security_protocol", told[kafka.sasl_mechanism], (public or hosts)[0])
     registry = urlsplit(settings.registry.url)
     for name, secret in [("password", "registry.password"), ("oauth.token_url", "the token")]:

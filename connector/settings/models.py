@@ -110,6 +110,7 @@ _WHOLE = re.compile(r"-?[0-9]+", re.ASCII)
 
 def _instrument(value: object) -> int | str:
     """A token as int, or a name as EXCHANGE:TRADINGSYMBOL; says what is wrong with all else."""
+    # nearly all of them, at no cost: the low byte of a token is Kite's segment
     if type(value) is int and 0 < value < 2**32 and value & 0xFF in _SEGMENTS:
         # settings may name the whole market
         return value
@@ -243,6 +244,7 @@ class KafkaSettings(Section):
         description="Any other librdkafka properties, for every client; the connector's own win.",
     )
 
+    # here, and not when a client is made: a wrong combination stops the start with its names
     @model_validator(mode="after")
     def _complete(self) -> KafkaSettings:
         sasl = self.security_protocol.startswith("SASL")

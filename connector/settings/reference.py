@@ -26,6 +26,7 @@ from connector.settings.source import (
 )
 
 MASK = "**********"
+# more items than anybody writes by hand
 _QUICK_ABOVE = 100
 
 _HEAD = """\

@@ -18,6 +18,7 @@ def read_setting(path: Path) -> str:
     """
     content = read_bounded(path, MAX_SETTING_FILE_BYTES)
     try:
+        # a file written by an editor or echo ends with a line break, which is no part of a secret
         text = content.decode().strip()
     except UnicodeDecodeError:
         raise UnusableFileError("is not UTF-8") from None

@@ -24,6 +24,7 @@ _UNFIT = {"Cc": "control character", "Cf": "invisible character", "Cs": "broken 
           "Zl": "line break", "Zp": "line break"}  # fmt: skip
 
 
+# what would end or begin another part of a URL: urlsplit is lenient
 _NO_HOST = re.compile(r"[\s/@?#\\]")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
@@ -72,6 +73,7 @@ def checked_url(*schemes: str) -> AfterValidator:
             raise ValueError(
                 "must end with its path: the connector makes the query, and URLs are logged"
             )
+        # its port is parsed when it is asked for
         parts = urlsplit(value)
         try:
             _ = parts.port

@@ -36,6 +36,7 @@ SWITCHES = {
     CONFIG_VARIABLE,
     "KITE_CONNECTOR_CODEC",
     "KITE_CONNECTOR_PRODUCER",
+    # setup.py's, which chooses whether extensions are compiled
     "KITE_CONNECTOR_BUILD",
 }
 """The variables of the program that are no settings."""
@@ -108,6 +109,8 @@ def load(
     if file is not None:
         tree = _read_file(file, origins, problems)
     for variable, path, value in _read_environment(environ, problems):
+        # in the order of their names: KITE_ACCOUNTS, given whole, comes before
+        # KITE_ACCOUNTS__0__NAME
         _put(tree, path, value, variable, origins, problems)
     if not accounts_required and isinstance(tree, dict) and not tree.get("accounts"):
         tree["accounts"] = [{"api_key": "none"}]
@@ -115,7 +118,9 @@ def load(
         for group in groups if isinstance(groups, list) else ():
             if isinstance(group, dict):  # it may be on an account that only the service knows
                 group.pop("account", None)
+    # behind both, as the path of a file may be in either
     _read_setting_files(Settings, tree, (), origins, problems)
+    # also where there are problems already, so that all are told at once
     settings = _validate(tree, origins, problems)
     if settings is not None and not settings.allow_insecure:
         problems += [
@@ -128,6 +133,7 @@ def load(
             if found.public
         ]
     if problems or settings is None:
+        # a problem quotes what was given, and a secret may have been given in the wrong place
         redactor = Redactor(*_secrets_in(tree, ()))
         raise SettingsError(
             [
@@ -185,6 +191,7 @@ def _read_file(file: Path, origins: dict[SettingPath, str], problems: list[Setti
     if not isinstance(document.value, dict):
         problems.append(SettingProblem("--config", "must be a mapping of settings", str(file)))
         return {}
+    # each part of the tree: what is missing has the line of what it is missing in
     origins.update((path, f"{file}:{line}") for path, line in document.lines.items())
     problems += [
         SettingProblem(name_of(path), "stands twice in this mapping", f"{file}:{line}")
@@ -254,6 +261,7 @@ def _put(
                 reason = f"leaves a gap: there is no {variable_of((*path[:depth], len(here)))}"
                 problems.append(SettingProblem(name_of(path), reason, variable))
                 return
+            # one more than there are: the list grows by it
             if part == len(here):
                 here.append(None)
         elif not (isinstance(here, dict) and isinstance(part, str)):
@@ -262,6 +270,7 @@ def _put(
             return
         if following is None:
             here[part] = value
+            # what the file said below it holds no more
             for below in [known for known in origins if known[: len(path)] == path]:
                 del origins[below]
             origins[path] = variable
@@ -446,6 +455,8 @@ def _settled(loc: SettingPath, *, unknown: bool) -> SettingPath:
     """Pydantic's location without the names of union branches and the like at its end."""
     if unknown:
         return loc
+    # pydantic puts the branch of a union, or a validator's name, behind the path: the longest
+    # beginning that is a setting is the place
     length = len(loc)
     while length and _annotation(loc[:length]) is None:
         length -= 1
@@ -504,6 +515,7 @@ def _reason(path: SettingPath, kind: str, message: str, given: Any) -> str:
         return f"is required; set it in the file, or as {variable_of(path)}"
     message = _in_words(path, kind) or message
     message = message.removeprefix("Value error, ").removeprefix("Input ")
+    # it follows the setting's name within a sentence
     message = message[:1].lower() + message[1:].partition(", unable to parse")[0]
     unquotable = is_secret(path) or any(is_secret_name(str(part)) for part in path)
     if kind == "value_error" or unquotable or not isinstance(given, str | int | float):

@@ -37,6 +37,7 @@ class FakeClock:
         self.now = 1000.0
         """Monotonic seconds; a test may add to them where no timer is to fire."""
         self._time_us = time_us
+        # a heap of (when, order, timer); one that was cancelled stays until its time
         self._timers: list[tuple[float, int, FakeTimer]] = []
         # timers that are due at the same time fire in the order in which they were set
         self._order = itertools.count()
@@ -71,6 +72,7 @@ class FakeClock:
         # sums of delays are not exact: what is due at the end fires although it is 1 ns later
         while self._timers and self._timers[0][0] <= end + 1e-9:
             when, _, timer = heapq.heappop(self._timers)
+            # a test may have moved `now` past it by hand
             self._set(max(when, self.now))
             if timer.callback is not None:
                 timer.callback()

@@ -33,6 +33,7 @@ from connector.simulator.wire import (
 from connector.testing.clock import FakeClock, settle
 
 ROOT = "ws://feed"
+# Kite's lengths of packets, by which alone a mode is known
 _MODES = {8: Mode.LTP, 28: Mode.QUOTE, 32: Mode.FULL, 44: Mode.QUOTE, 184: Mode.FULL}
 
 
@@ -69,6 +70,7 @@ class FakeSocket:
         action, value = request["a"], request["v"]
         self.requests.append((action, value))
         if action == "subscribe":
+            # a new token starts in quote; one that is subscribed keeps its mode
             for token in value:
                 self.subscriptions.setdefault(token, Mode.QUOTE)
             if len(self.subscriptions) > MAX_SYMBOLS_PER_CONNECTION:
