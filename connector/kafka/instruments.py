@@ -88,10 +88,7 @@ def read_latest(
         TopicError: there is no such topic, or it may not be read.
     """
     held: dict[bytes, _T] = {}
-    little_ahead = {"queued.max.messages.kbytes": 4096}
-    with Reader(
-        kafka, name, "instruments", timeout_seconds=timeout_seconds, **little_ahead
-    ) as reader:
+    with Reader(kafka, name, "instruments", timeout_seconds=timeout_seconds) as reader:
         for message in reader.read_to_end(topic, stop):
             key, value = message.key(), bytes_of(message.value())
             if isinstance(key, bytes):
