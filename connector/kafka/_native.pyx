@@ -9,8 +9,9 @@ be reached through the layout of its private struct.
 
 Two rules keep it safe. librdkafka's callbacks run no code of ours but the noting of what was said,
 and that only within `poll`, on the caller's thread: what follows from it is done after librdkafka
-has returned. (One runs on librdkafka's threads, in C alone: see `unstored` in librdkafka.h.) And nothing that librdkafka keeps points to our memory: it copies keys and values, and
-what comes back with a failed record is a number.
+has returned. (One runs on librdkafka's threads, in C alone: see `unstored` in librdkafka.h.) And
+nothing that librdkafka keeps points to our memory: it copies keys and values, and what comes back
+with a failed record is a number.
 
 Source: librdkafka's `rdkafka.h`. `load` checks version, symbols and the layouts that are declared
 here before any client is made.
@@ -42,10 +43,10 @@ from connector.kafka.spool_format import Record
 cdef enum:
     PRODUCER = 0
     NO_ERROR = 0
-    MSG_F_COPY = 0x2
+    MSG_F_COPY = 0x2  # librdkafka copies key and value: the arena is filled again
     PURGE_QUEUE = 0x1
     PURGE_IN_FLIGHT = 0x2
-    PURGE_NON_BLOCKING = 0x4
+    PURGE_NON_BLOCKING = 0x4  # its threads give back in their time, through `poll`
     ERROR_BYTES = 512
     TOPICS = 16  # places for topics at first
     FIXED = 6  # arguments of every record
@@ -143,19 +144,19 @@ cdef class Client:
     way = "native"
     wakes = True
 
-    cdef object __weakref__
-    cdef rd_kafka_t *rk
-    cdef Sink sink
-    cdef rd_kafka_topic_t **handles
-    cdef Py_ssize_t topics_made, places
+    cdef object __weakref__  # for `logins`, which forgets a client with its owner
+    cdef rd_kafka_t *rk  # NULL: not made yet, or closed
+    cdef Sink sink  # how callbacks find this object; NULL in it as soon as it is closed
+    cdef rd_kafka_topic_t **handles  # destroyed before the client is, as librdkafka wants it
+    cdef Py_ssize_t topics_made, places  # handles, and room for them
     cdef dict topics  # name → place in `handles`
     cdef object notes  # (what to call, its arguments), in the order of librdkafka's callbacks
-    cdef Py_ssize_t noted_failures
+    cdef Py_ssize_t noted_failures  # those in `notes`: librdkafka counts them no more
     cdef unstored_list unstored  # reported as written without an offset; taken by `poll`
-    cdef object failed, error, statistics, throttle, log
+    cdef object failed, error, statistics, throttle, log  # the handlers
     cdef dict errors  # code → KafkaError, of records that failed
-    cdef int wake_descriptor
-    cdef rd_kafka_vu_t arguments[FIXED + 1]
+    cdef int wake_descriptor  # a duplicate of the owner's; -1: none
+    cdef rd_kafka_vu_t arguments[FIXED + 1]  # of `produceva`: types are set once, values each time
 
     def __cinit__(self):
         self.wake_descriptor = -1
@@ -268,7 +269,7 @@ cdef class Client:
         cdef char *value
         cdef rd_kafka_error_t *error
         cdef Py_ssize_t i
-        cdef int segment = -1
+        cdef int segment = -1  # of the record before: most frames are of one topic
         for i in range(records.count):
             span = records.spans + i
             if span.segment != segment:
@@ -312,7 +313,7 @@ cdef class Client:
             return
         if listed != NULL:
             rdkafka.headers_destroy(listed)  # they are librdkafka's only when it accepts the record
-        code = rdkafka.error_code(error)
+        code = rdkafka.error_code(error)  # all of it is read before the error is given back
         text = text_of(rdkafka.error_string(error))
         fatal = rdkafka.error_is_fatal(error) != 0
         rdkafka.error_destroy(error)
@@ -456,7 +457,7 @@ cdef class Client:
         cdef rd_kafka_t *rk = self.rk
         cdef Py_ssize_t i
         self.rk = NULL
-        self.sink.client = NULL
+        self.sink.client = NULL  # callbacks that still come find nobody
         if rk != NULL:
             with nogil:
                 for i in range(self.topics_made):

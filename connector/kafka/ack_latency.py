@@ -77,6 +77,7 @@ class AckLatency:
 
     def __init__(self) -> None:
         self.histogram = Histogram(BOUNDS)
+        # broker → seconds whose records have had no answer yet, oldest first
         self._pending: dict[str, deque[Window]] = {}
 
     def take(self, brokers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -99,6 +100,7 @@ class AckLatency:
             if answered is None:
                 continue
             written = window(broker.get("outbuf_latency", {}))
+            # none was written in a second whose answers are to requests of the one before
             later = (answered,) if written is None else (written, answered)
             while pending:
                 self._add(pending.popleft(), later)

@@ -26,9 +26,9 @@ class Acknowledgements:
     def __init__(self, log: Any, silent_seconds: float = SILENT_SECONDS) -> None:
         self._log = log
         self._silent_seconds = silent_seconds
-        self._delivered = 0
-        self._since: float | None = None
-        self._told = False
+        self._delivered = 0  # as of the last look that saw progress, or nothing to wait for
+        self._since: float | None = None  # monotonic seconds of that look; None before the first
+        self._told = False  # the edge was logged
 
     def check(self, now: float, counts: Counts) -> str | None:
         """Look once, about each second; logs the edges, so it is not for whoever only asks.

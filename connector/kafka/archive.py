@@ -70,8 +70,8 @@ class ArchiveWriter:
         self.ticks = 0
         self._schema = archive_schema()
         self._writer: Any = parquet.ParquetWriter(file, self._schema, compression="zstd")
-        self._rows: list[Row] = []
-        self._batches: list[Any] = []
+        self._rows: list[Row] = []  # Python's, fewer than _BATCH_ROWS
+        self._batches: list[Any] = []  # Arrow's, of the row group that is being filled
 
     def __enter__(self) -> Self:
         return self
@@ -148,7 +148,7 @@ class ArchiveReader:
     ) -> None:
         self._path = path
         self._schema = archive_schema()
-        self._wanted = _wanted(exchanges, from_ms, to_ms)
+        self._wanted = _wanted(exchanges, from_ms, to_ms)  # a filter of rows; None: all
         with contextlib.ExitStack() as opened:
             with self._readable():
                 check_file(path)
@@ -201,6 +201,7 @@ class ArchiveReader:
         with self._readable():
             batches = self._file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
             while (batch := next(batches, None)) is not None:
+                # cast to our types: other writers have other widths of integers and plain text
                 table = arrow.Table.from_batches([batch]).select(names).cast(self._schema)
                 yield table if self._wanted is None else table.filter(self._wanted)
 

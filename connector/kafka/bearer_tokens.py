@@ -79,8 +79,8 @@ class BearerTokens:
             settings.ca_file,
             f"{section}.ca_file",
         )
-        self._token = ""
-        self._until = -math.inf
+        self._token = ""  # the last one, good or not
+        self._until = -math.inf  # monotonic seconds; fetched anew from then on
         self.redactor = Redactor()
         """Takes secret and token out of what others write."""
 
@@ -98,6 +98,7 @@ class BearerTokens:
         if now >= self._until:
             token, seconds = await self._fetch(http, timeout_seconds)
             self.redactor.hide(token)
+            # from before the request: the time that it took is part of the token's life
             self._token, self._until = token, now + seconds - min(EARLY_SECONDS, seconds / 5)
         return self._token
 
@@ -112,6 +113,7 @@ class BearerTokens:
         known = settings.client_secret.get_secret_value() if settings.client_secret else ""
         secret = fresh(known, settings.client_secret_file)
         login = base64.b64encode(f"{settings.client_id}:{secret}".encode()).decode()
+        # the endpoint's answer may repeat any of these, the header in base64 too
         self.redactor = Redactor(secret, login, self._token)
         form = {"grant_type": "client_credentials"}
         if settings.scope is not None:
@@ -137,6 +139,7 @@ class BearerTokens:
             document = None
         told: dict[str, Any] = document if isinstance(document, dict) else {}
         token = told.get("access_token")
+        # RFC 6749, 5.1: token_type is required; those that leave it out mean Bearer
         if status != _OK or not _is_bearer(told) or not _is_usable(token):
             raise self._refusal(status, told, f"it leads to {location}" if location else body)
         return token, _lifetime(told.get("expires_in", _UNTOLD_SECONDS))
@@ -145,6 +148,7 @@ class BearerTokens:
         """Return the error for an answer without a token that can be used."""
         section = self._section
         code = told.get("error")
+        # whatever the status: some say it with a 400
         busy = isinstance(code, str) and code in _PASSING_ERRORS
         if status >= _SERVER_ERROR or status in _PASSING or busy:
             return self._none(f"HTTP {status}: {self.redactor.foreign(body)}", retryable=True)

@@ -24,8 +24,8 @@ class BrokerHealth:
     def __init__(self, log: Any, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._monotonic = monotonic
-        self._told = False
-        self._complaints: set[str] = set()
+        self._told = False  # whether `reachable` was ever logged: the first word counts too
+        self._complaints: set[str] = set()  # logged since a broker was last reached
         self.reachable = False
         """Whether at least one broker is connected."""
         self.last_error: str | None = None
@@ -35,7 +35,8 @@ class BrokerHealth:
         self.brokers_up = 0
         self.throttled_seconds = 0.0
         """How long brokers had this client wait for a quota, in all."""
-        self._throttled: tuple[float, float] = (0.0, 0.0)  # for so long, until then
+        # for so many seconds each time, until then (monotonic seconds)
+        self._throttled: tuple[float, float] = (0.0, 0.0)
 
     def throttled(self, event: Any) -> None:
         """Count a quota's pause: the client's `throttle_cb`."""
@@ -91,6 +92,7 @@ class BrokerHealth:
         self._told = True
         self.reachable = reachable
         if reachable:
+            # the next outage may have the same reason, and is worth a line again
             self._complaints.clear()
             self._log.info("kafka_reachable")
         else:

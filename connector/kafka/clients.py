@@ -102,6 +102,7 @@ class Way(NamedTuple):
     """Why there is none."""
 
 
+# cached: the library is loaded and checked once, and the warning said once, for all clients
 @functools.cache
 def chosen(choice: str) -> Way:
     """What an environment's choice comes to; the first time the library is loaded and checked.
@@ -117,6 +118,7 @@ def chosen(choice: str) -> Way:
     try:
         return Way(_load(), "")
     except (ImportError, OSError) as error:
+        # who asked for it by name is not to run at several times the CPU without noticing
         if choice == "native":
             raise SettingsError([SettingProblem(VARIABLE, f"native: {error}")]) from error
         log = structlog.get_logger("connector.kafka")
@@ -125,13 +127,14 @@ def chosen(choice: str) -> Way:
 
 
 def _load() -> Any:
+    # imported here: without a compiler the extension was not built, and nothing else fails
     native = importlib.import_module(f"{__package__}._native")
     tried = []
     for path in candidates():
         try:
             native.load(str(path))
         except OSError as error:
-            tried.append(str(error))
+            tried.append(str(error))  # all of them are told: the first may not be the one meant
         else:
             return native.Client
     raise OSError("; ".join(tried) or "librdkafka's shared library is not found")
@@ -151,6 +154,7 @@ def new_client(properties: dict[str, Any], handlers: Handlers, wake: int = -1) -
         SettingsError: as `chosen`.
     """
     native, reason = chosen(os.environ.get(VARIABLE, "auto"))
+    # librdkafka alone would take no notice of them
     if special := sorted(properties.keys() & _CONFLUENTS):
         native, reason = None, f"kafka.client has {', '.join(special)}"
     if native is None:

@@ -108,7 +108,7 @@ class _Part:
         self.skipped = skipped  # those that are not
         self.left: Counter[Place] = Counter(expected)
         self.wanted = wanted  # how many are still to come
-        self.judged = wanted > 0
+        self.judged = wanted > 0  # at the start: later on `wanted` is 0 of whole ones too
         self.dead: Counter[tuple[str, str]] = Counter()  # (topic, reason) of dead letters
         self.seen: bytearray | None = None  # a bit for each number; made with the first tick
 
@@ -148,12 +148,12 @@ class Completeness:
         self._topic_of = {exchange.name: topic for exchange, topic in topics.all_ticks().items()}
         self._kept_from = kept_from
         self._whole = whole
-        self._sessions: dict[tuple[int, int], _Session] = {}
+        self._sessions: dict[tuple[int, int], _Session] = {}  # by (slot, session_id)
         self._newest: dict[int, int] = {}  # slot → session_id
         # slot → (from_ms, to_ms, session_id, words)
         self._losses: defaultdict[int, list[tuple[int, int, int | None, str]]] = defaultdict(list)
         self._gaps: dict[tuple[int, int], str] = {}  # of the session that came after it
-        self._explanations = 0
+        self._explanations = 0  # asked for so far, remembered or not
 
     @property
     def wanted(self) -> int:
@@ -180,6 +180,7 @@ class Completeness:
         slot, session_id, sequence = identity
         session = self._sessions.get((slot, session_id))
         part = None if session is None else _part_of(session, sequence)
+        # a reason may be another program's words: some twenty for each topic are enough
         if part is not None and len(part.dead) < len(self._topic_of) * 20:
             part.dead[topic, reason] += 1
 
@@ -204,6 +205,7 @@ class Completeness:
             (self._topic_of[one["exchange"]], one["partition"]): one["ticks"]
             for one in count["partitions"]
         }
+        # last + 1: a count of no tick, as a session that ends has one
         if not 0 < first <= last + 1 or sum(expected.values()) != last - first + 1:
             raise ValueError("a count that does not add up")
         if last - first >= MAX_TICKS_IN_A_PART:
@@ -216,7 +218,8 @@ class Completeness:
         session.ended |= count["session_ended"]
         before = session.lasts[-1] if session.lasts else None
         if last < first or (before is not None and first <= before):
-            return  # no tick, or a count that was written twice
+            return  # no tick, or a count that was written twice: Kafka has it at least once
+        # a count is missing between two: its numbers are known, though not where its ticks went
         if before is not None and before + 1 < first:
             self._lost_count(session, before + 1, first - 1, begin_ms, time_ms)
         skipped = {place for place in expected if not self._judged(place, begin_ms)}
@@ -238,6 +241,7 @@ class Completeness:
         kept_from = self._kept_from.get(place)
         if kept_from is None:
             return False
+        # ticks of a part that began before may have been taken by retention, rightly
         return kept_from <= 0 or (begin_ms is not None and begin_ms >= kept_from)
 
     def _tick_off(self, session: _Session, part: _Part, place: Place, sequence: int) -> None:
@@ -256,7 +260,7 @@ class Completeness:
         part.left[place] -= 1
         part.wanted -= 1
         if part.wanted == 0:
-            part.seen = None
+            part.seen = None  # whole: its bits are of no more use
 
     def _behind(self, session: _Session, sequence: int) -> None:
         number = sequence - (session.lasts[-1] if session.lasts else 0) - 1
@@ -264,6 +268,7 @@ class Completeness:
             self.unreadable += 1
             return
         if number >> 3 >= len(session.tail):
+            # a KiB more than is needed, 8192 ticks: not for each of them
             session.tail.extend(bytes((number >> 3) + 1024 - len(session.tail)))
         if not _set(session.tail, number):
             session.repeats += 1
@@ -340,6 +345,7 @@ class Completeness:
         if session.ended:
             return True
         said_ms = session_id if session.last_count_ms is None else session.last_count_ms
+        # three counts in a row may be late: then it has ended
         goes_on = self._newest[slot] == session_id and now_ms - said_ms <= SILENT_MS
         return goes_on and (bool(session.parts) or self._whole)
 

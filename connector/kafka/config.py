@@ -29,18 +29,20 @@ _DEFAULTS: dict[str, Any] = {
     # an idle broker closes a socket after ten minutes: normal, and not worth a line
     "log.connection.close": False,
     "reconnect.backoff.ms": 100,
+    # librdkafka's 10 s leave a broker that is back alone for twice as long
     "reconnect.backoff.max.ms": 5_000,
     "socket.keepalive.enable": True,
+    # requests are written as a whole: to wait for more costs latency alone
     "socket.nagle.disable": True,
 }
 
-# A broker answers as soon as there is something to read, so a long wait costs no latency; with 20
-# to 50 ms, empty answers were most of what woke an idle service. librdkafka's mock cluster answers
-# at the end of the wait alone: `EmbeddedBroker.client` has a short one.
 PREFETCH_KIB: Final = 2048
 """So many KiB of messages a consumer fetches ahead, in records and in one answer: ours are small,
 and librdkafka's overhead is not. Its own default of 64 MiB would be 300 MiB of memory."""
 _CONSUMER_DEFAULTS: dict[str, Any] = {
+    # a broker answers as soon as there is something to read, so a long wait costs no latency; with
+    # 20 to 50 ms, empty answers were most of what woke an idle service. librdkafka's mock cluster
+    # answers at the end of the wait alone: `EmbeddedBroker.client` has a short one
     "fetch.wait.max.ms": 500,
     "queued.max.messages.kbytes": PREFETCH_KIB,
     "fetch.max.bytes": PREFETCH_KIB * 1024,
@@ -50,6 +52,7 @@ _CONSUMER_DEFAULTS: dict[str, Any] = {
 }
 _OF_CONSUMERS = ("fetch.", "queued.")
 
+# librdkafka's property → our setting, of files that it opens while a client is made
 _FILES = {
     "ssl.ca.location": "ssl_ca_file",
     "ssl.certificate.location": "ssl_certificate_file",
@@ -111,6 +114,7 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
             assert login is not None  # noqa: S101 - the settings' own validator saw to it
             fixed["sasl.username"], fixed["sasl.password"] = login
     if kafka.security_protocol.endswith("SSL"):
+        # fixed, not defaults: `kafka.client` must not be a way to switch verification off
         fixed["enable.ssl.certificate.verification"] = True
         fixed["ssl.endpoint.identification.algorithm"] = "https"
         for name, setting in _FILES.items():
@@ -122,6 +126,7 @@ def client_properties(kafka: KafkaSettings, **own: Any) -> dict[str, Any]:
             )
     properties = {**_DEFAULTS, **kafka.client, **fixed, **own}
     if "group.id" in own:
+        # a consumer is what has a group: librdkafka wants one of each
         properties = {**_CONSUMER_DEFAULTS, **properties}
     else:
         properties = {k: v for k, v in properties.items() if not k.startswith(_OF_CONSUMERS)}
@@ -167,6 +172,7 @@ def _check_files(properties: Mapping[str, Any]) -> None:
         if not (name.startswith("ssl.") and name.endswith(".location")):
             continue
         path = Path(str(value))
+        # OpenSSL reads a folder of hashed names for itself
         if name in _FOLDERS and path.is_dir():
             continue
         try:

@@ -30,8 +30,8 @@ class ConfluentClient:
 
     def __init__(self, properties: dict[str, Any], handlers: Handlers, reason: str = "") -> None:
         self.way = f"confluent: {reason}"
-        self._failed = handlers.failed
-        self._error = handlers.error
+        self._failed = handlers.failed  # of records
+        self._error = handlers.error  # of the client
         self._client = Producer(
             {
                 **properties,
@@ -42,9 +42,10 @@ class ConfluentClient:
             },
             logger=handlers.log,
         )
+        # what another thread may call while this one closes the client
         self._login = Borrowed(self._client)
-        self._produce = self._client.produce
-        self._unpolled = 0
+        self._produce = self._client.produce  # bound once: looked up for each record
+        self._unpolled = 0  # records since the last poll
         self._unstored: tuple[str | None, int | None, int] | None = None
         """Topic, partition and offset of the record after one that nobody knows the place of."""
 
@@ -65,6 +66,7 @@ class ConfluentClient:
                 produce(topic, value, key, -1, report, None, timestamp_ms)
                 accepted += 1
         except (BufferError, KafkaException, TypeError, ValueError):
+            # the caller offers that one to `produce`, where each error has its meaning
             return accepted
         self._unpolled += accepted
         if self._unpolled >= _POLL_RECORDS:
@@ -131,5 +133,6 @@ class ConfluentClient:
 
     def close(self) -> None:
         """End the client and its threads."""
+        # before: confluent-kafka's methods may not run beside its `close`
         self._login.give_back()
         self._client.close()

@@ -51,8 +51,11 @@ def new_producer(
         **{
             "client.id": client_id,
             "acks": "all",
+            # brokers refuse what is out of sequence: retries double and reorder nothing (KIP-98)
             "enable.idempotence": not one_by_one,
+            # an error that would leave a gap ends the client, before what follows it is sent
             "enable.gapless.guarantee": not one_by_one,
+            # as Java's clients do: what one joins by a key is in the same partition of both topics
             "partitioner": "murmur2_random",
             "compression.type": kafka.compression,
             "linger.ms": 0 if one_by_one else kafka.linger_ms,
@@ -61,7 +64,9 @@ def new_producer(
             # never: a broker that is away is no fault of the record
             "message.timeout.ms": 0,
             _PROPAGATION: propagation_ms,
+            # for each success Python would be woken, see docs/performance.md
             "delivery.report.only.error": True,
+            # the only word of a broker that is up again, and of latencies: see BrokerHealth
             "statistics.interval.ms": 1000,
             **bound,
         },

@@ -18,7 +18,7 @@ from connector.errors import BrokerUnreachableError, FencedError, KafkaError, Pr
 from connector.files import MAX_PEM_BYTES, check_file
 from connector.settings.models import KafkaSettings
 
-PROBE_SECONDS: Final = 2.0
+PROBE_SECONDS: Final = 2.0  # to connect and shake hands, once, where a certificate was refused
 # an address as sasl_ssl://kafka-1:9093/bootstrap, what is wrong, and how long that took
 _COMPLAINT: Final = re.compile(
     r"^(?:\w+://)?(?P<address>[^\s/]+:\d+)/(?:bootstrap|\d+): "
@@ -30,6 +30,7 @@ _CERTIFICATE_ADVICE: Final = (
     "kafka.ssl_ca_file must hold the authority that signed it, and the certificate the name by "
     "which the broker is reached"
 )
+# librdkafka's and OpenSSL's words → ours; the first that fits counts, so the special come first
 _KNOWN: Final = tuple(
     (re.compile(pattern), meaning)
     for pattern, meaning in [
@@ -81,12 +82,14 @@ _SILENT: Final = (
     "broker expects at this port"
 )
 _PASSING: Final = frozenset({"_TRANSPORT", "_RESOLVE", "_TIMED_OUT", "_ALL_BROKERS_DOWN"})
+# somebody else has this transactional.id or group.instance.id now: not to be tried again
 _FENCED: Final = {
     Code._FENCED,  # noqa: SLF001 - librdkafka's own name
     Code.INVALID_PRODUCER_EPOCH,
     Code.PRODUCER_FENCED,
     Code.FENCED_INSTANCE_ID,
 }
+# brokers forget an idle producer (transactional.id.expiration.ms, producer.id.expiration.ms)
 _EXPIRED_PRODUCER: Final = {Code.INVALID_PRODUCER_ID_MAPPING, Code.UNKNOWN_PRODUCER_ID}
 # of OpenSSL's verification: X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH, _CERT_HAS_EXPIRED
 _OTHER_NAME: Final = frozenset({62, 64})
@@ -151,9 +154,9 @@ class Complaints:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self._last: str | None = None
-        self._address: str | None = None
-        self._silent = False
+        self._last: str | None = None  # librdkafka's text, of the complaint that tells most
+        self._address: str | None = None  # that it is about, as host:port
+        self._silent = False  # all brokers are down, and librdkafka did not say why
 
     def __call__(self, error: Any) -> None:
         """Note a complaint: the callback of the client."""
@@ -175,6 +178,7 @@ class Complaints:
             error: what the call raised, which seldom says why.
             client: whose error it is.
         """
+        # the callback's calls wait for it: AdminClient and consumers have no thread for them
         client.poll(0)
         return BrokerUnreachableError(self._kafka.bootstrap_servers, self._reason(error))
 

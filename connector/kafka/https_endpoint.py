@@ -85,12 +85,14 @@ class HttpsEndpoint:
         status = 0
         try:
             async with (
+                # one deadline around all of it, the last byte of the body too
                 asyncio.timeout(timeout_seconds),
                 http.request(
                     method,
                     self._url + path,
                     data=body,
                     headers=headers,
+                    # True is aiohttp's default, which verifies; for http:// it means nothing
                     ssl=self._tls or True,
                     allow_redirects=False,
                     **proxy_options(self._url),
@@ -101,6 +103,7 @@ class HttpsEndpoint:
                 location = response.headers.get("Location", "") if 300 <= status < 400 else ""
         except TimeoutError as exc:
             raise NoAnswerError(f"no answer in {timeout_seconds:g} s") from exc
+        # ValueError: a host that no resolver is asked for, a header that cannot be sent
         except (aiohttp.ClientError, BodyError, ProxyError, ValueError) as exc:
             reason = failure_reason(exc) + self._certificate_advice(exc)
             raise NoAnswerError(f"HTTP {status}: {reason}" if status else reason) from exc

@@ -27,8 +27,8 @@ ROWS: Final = 50
 """So many rows are encoded and compared in one go: half a millisecond of the event loop."""
 PAUSE_SECONDS: Final = 0.005
 """The pause between two goes: 117 000 rows take 13 s."""
-POLL_SECONDS: Final = 1.0
-RETRY_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 1.0  # between looks whether there is a list, the lead, or room
+RETRY_SECONDS: Final = 30.0  # after a try that failed: it reads some 15 MB
 
 Change: TypeAlias = tuple[bytes, bytes | None]
 """The key and the value of a record; None is a tombstone."""
@@ -48,11 +48,12 @@ def differences(
         What became of each `rows` of them, an empty list where all are the same; in the end
         tombstones for the keys that are left.
     """
-    left = dict(held)
+    left = dict(held)  # what is left of it in the end is in the list no more
     changes: list[Change] = []
     for number, instrument in enumerate(instruments, 1):
         key = b"%d" % instrument.instrument_token
         value = encode(instrument)
+        # 64 bits: that two values of one key collide is not to be expected
         if left.pop(key, None) != hash(value):
             changes.append((key, value))
         if number % rows == 0:
@@ -127,6 +128,7 @@ class InstrumentPublisher:
         """Why the last try failed; None when it did not."""
         self.rows_left = 0
         """How many rows of the list that is being published have not been looked at."""
+        # what it is given, see above; all but `read_held` are of the event loop's thread
         self._encode = encode
         self._read_held = read_held
         self._produce = produce
@@ -135,7 +137,8 @@ class InstrumentPublisher:
         self._room = room
         self._sleep = sleep
         self._log = structlog.get_logger("connector.instruments")
-        self._wanted: Collection[Instrument] | None = None
+        self._wanted: Collection[Instrument] | None = None  # set last; None before the first list
+        # whole in the topic, written or seen there by this process while it led without a break
         self._published: Collection[Instrument] | None = None
 
     def set_instruments(self, instruments: Collection[Instrument]) -> None:
@@ -177,6 +180,7 @@ class InstrumentPublisher:
         for changes in differences(instruments, self._encode, held):
             while not self._has_room():
                 await self._sleep(POLL_SECONDS)
+            # a list that came meanwhile is compared with the topic anew, from its beginning
             if not self._leads() or self._wanted is not instruments:
                 return
             if changes:

@@ -32,7 +32,8 @@ APART_SECONDS: Final = 60.0
 """A topic stays apart for so long after its last refusal: what refuses one record a minute may not
 end the client of all the other topics each time."""
 _REST_SECONDS = 5.0  # for the last records of a topic to be acknowledged before it comes back
-_QUEUE_SHARE = 8  # the queue of a topic held apart is an eighth of the main one
+# the queue of a topic held apart is an eighth of the main one: there may be many of them
+_QUEUE_SHARE = 8
 _FOLDER = "held"
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as brokers have it
 DEAD_LETTER_REFUSED: Final = "dead_letter_refused"
@@ -66,16 +67,18 @@ class IsolatingProducer(RecordProducer):
             kafka, spool, client_id=client_id, on_failed=on_failed, on_dropped=on_dropped, **options
         )
         self._dead_letter_topic = dead_letter_topic
+        # a folder for each topic held apart, by its name; None: they have temporary ones
         self._folder = None if spool.directory is None else spool.directory / _FOLDER
-        self._max_bytes = spool.max_mib * MIB
-        self._options = options
+        self._max_bytes = spool.max_mib * MIB  # of all spools together
+        self._options = options  # clocks, for the producers of topics too
+        # topic → the producer that all of its records go through; empty in steady state
         self._held: dict[str, _TopicProducer] = {}
-        self._dead_letters: _TopicProducer | None = None
+        self._dead_letters: _TopicProducer | None = None  # made with the first of them, and kept
         self._past = Counts()  # of topics that came back
         self._closing = False  # dead letters are accepted until all other producers are closed
         self.after_max_ms: Mapping[str, int] = {}
         """Topic → its message.timestamp.after.max.ms, where it is known."""
-        self._peak_bytes = 0
+        self._peak_bytes = 0  # of all spools together
         self._unopened: list[str] = []
         """What an earlier process left of topics held apart and this one cannot read, in words."""
 
@@ -91,6 +94,7 @@ class IsolatingProducer(RecordProducer):
     ) -> None:
         """Accept one record, as RecordProducer does; dead letters go their own way."""
         child = None
+        # while closing too: a record may be found at fault at the very end
         if topic == self._dead_letter_topic and (self._closing or self.state not in _AT_REST):
             child = self._for_dead_letters()
         produce = super().produce if child is None else child.produce
@@ -219,6 +223,7 @@ class IsolatingProducer(RecordProducer):
             child = self._for_dead_letters()
         if child is None:
             return super()._hand_over(record)
+        # it counts where it goes on: the sum of both is what `counts` shows
         self._produced -= 1
         child.accept(record)
         return True
@@ -233,6 +238,7 @@ class IsolatingProducer(RecordProducer):
     def _note_failure(self, failure: FailedRecord) -> None:
         record = failure.record
         if record.topic == self._dead_letter_topic:
+            # a dead letter of a dead letter would go the same way, for ever
             self._drop(DEAD_LETTER_REFUSED, Dropped.of([record]))
         else:
             super()._note_failure(failure)
@@ -243,11 +249,13 @@ class IsolatingProducer(RecordProducer):
         own: list[Record] = []
         by_topic: dict[str, list[Record]] = defaultdict(list)
         for record in records:
+            # all of the topic's, also those that were not refused: newer ones may not pass
             (by_topic[record.topic] if record.topic in self._held else own).append(record)
         for topic, listed in by_topic.items():
             self._produced -= len(listed)
             too_large = topic in self._too_large
             self._held[topic].adopt(listed, refused=refused.get(topic, 0), too_large=too_large)
+        # the others' producers make smaller batches for themselves
         self._too_large &= mine.keys()
         return super()._sorted_out(own, mine)
 
@@ -265,6 +273,7 @@ class IsolatingProducer(RecordProducer):
 
     def _set_state(self, state: ProducerState) -> None:
         super()._set_state(state)
+        # a frame's records go straight, in one call, only while no topic is held apart
         self._fast = self._direct and not self._held
 
     def _hold(self, topic: str) -> bool:
@@ -278,7 +287,7 @@ class IsolatingProducer(RecordProducer):
         self._log.warning("topic_set_apart", topic=topic)
         self._held[topic] = child
         self._share_the_spool()
-        self._fast = False
+        self._fast = False  # each record is looked up from now on
         return True
 
     def _left_apart(self) -> list[str]:
@@ -307,6 +316,7 @@ class IsolatingProducer(RecordProducer):
         if topic == self._dead_letter_topic:
             self._dead_letters = child
         elif child.counts.spooled:
+            # older than whatever is produced from now on: it goes on where it was
             self._held[topic] = child
             self._fast = False
         else:
@@ -320,11 +330,13 @@ class IsolatingProducer(RecordProducer):
         left = child.leave()
         if left is None:
             return
+        # in one turn of the loop from here on: no newer record comes between
         del self._held[topic]
         self._fast = self._direct and not self._held
         for record in left:
             self._produced += 1
             self._offer(record)
+        # before its counts are taken over: what its spool loses at the end is among them
         self._end(topic, child)
         self._past += child.counts
         self._share_the_spool()
@@ -356,12 +368,14 @@ class IsolatingProducer(RecordProducer):
                 wake=self._wake,
                 **self._options,
             )
+            # one counter for all: metrics show topics, not who produces them
             child.refusals = self.refusals
             if self._batch_bytes is not None:
                 child.bound_batches(self._batch_bytes)
             try:
                 child.open()
             except SpoolError as exc:
+                # without its own the order holds all the same; only a kill loses what waits
                 if folder is None or not anywhere:
                     raise
                 self._log.error("spool_unusable", topic=topic, reason=str(exc))
@@ -391,6 +405,7 @@ class IsolatingProducer(RecordProducer):
     def _share_the_spool(self) -> None:
         """Up to half of it is for topics held apart, as much for each; the rest is all others'."""
         apart = [child for child in self._apart() if child.spool_bytes]
+        # a topic without files takes nothing from the others' share
         for child in apart:
             child.limit_spool(self._max_bytes // 2 // len(apart))
         self.limit_spool(self._max_bytes - sum(child.spool_bytes for child in apart))
@@ -417,10 +432,11 @@ class _TopicProducer(RecordProducer):
         super().__init__(*arguments, **options)
         self._topic = topic
         self._restamping.after_max_ms = after_max_ms
-        self._last_resort = last_resort
-        self._refused_at = self._monotonic()
+        self._last_resort = last_resort  # of dead letters: what is refused here is lost
+        self._refused_at = self._monotonic()  # the last time; APART_SECONDS count from it
+        # newer records wait on disk since then, until none is under way; None: it goes on
         self._resting_since: float | None = None
-        self._small_batches = False
+        self._small_batches = False  # the topic's limit was felt for, and is below the others'
 
     @property
     def idle(self) -> bool:
@@ -464,6 +480,7 @@ class _TopicProducer(RecordProducer):
         if too_large:
             self._make_smaller_batches()
         if self._spool.waiting or self._direct:
+            # made before, so what it has of the topic is older still: these go behind it
             for record in records:
                 self._offer(record)
         else:
@@ -511,13 +528,14 @@ class _TopicProducer(RecordProducer):
         if self._spool.waiting:
             self._spool.prepend(left)
             return None
+        # produced by whoever takes them, as they were before they came here
         self._produced -= len(left)
         return left
 
     def end(self) -> None:
         """Close, with nothing left to send; what was lost meanwhile is reported."""
         self._set_state(ProducerState.CLOSED)
-        self._client = None
+        self._client = None  # with it librdkafka's threads end; its queue is empty
         with contextlib.suppress(OSError):
             self._spool.confirm()
             self._spool.close()
@@ -550,4 +568,4 @@ def _remove(folder: Path) -> None:
     """Remove the directory of a spool that is empty; whatever else is in there stays."""
     with contextlib.suppress(OSError):
         (folder / "lock").unlink(missing_ok=True)
-        folder.rmdir()
+        folder.rmdir()  # refuses where anything is left

@@ -36,6 +36,7 @@ def send_last(
                     "acks": "all",
                     "partitioner": "murmur2_random",
                     "linger.ms": 0,
+                    # librdkafka gives up by itself: 0 would mean for ever
                     "message.timeout.ms": max(1, round(timeout_seconds * 1000)),
                 },
             ),
@@ -50,9 +51,11 @@ def send_last(
                 on_delivery=report,
             )
         left = client.flush(timeout_seconds)
+        # what is not acknowledged by now is not to be sent while the process ends
         if left:
             client.purge()
             client.flush(0)
+    # a stop goes on whatever this comes to: the loss is in the log and the exit code as well
     except (KafkaException, SettingsError):
         return False
     return left == 0 and not failed

@@ -40,10 +40,11 @@ typedef struct {
         struct { const void *ptr; size_t size; } mem;
         rd_kafka_headers_t *headers;
         void *ptr;
-        char padding[64];
+        char padding[64]; /* rdkafka.h has it for fields to come: `produceva` reads an array of these */
     } u;
 } rd_kafka_vu_t;
 
+/* rd_kafka_vtype_t; between them are TOPIC, PARTITION and HEADER, which are not used */
 enum { VTYPE_RKT = 2, VTYPE_VALUE = 4, VTYPE_KEY, VTYPE_OPAQUE, VTYPE_MSGFLAGS,
        VTYPE_TIMESTAMP, VTYPE_HEADERS = 10 };
 

@@ -71,7 +71,9 @@ def changes(kafka: KafkaSettings) -> bool:
     return kafka.sasl_username_file is not None or kafka.sasl_password_file is not None
 
 
+# clients are made in the threads that use them, and a new login is handed on from the event loop's
 _lock: Final = threading.Lock()
+# weak: who forgets a client need not tell
 _live: Final[weakref.WeakKeyDictionary[Client, KafkaSettings]] = weakref.WeakKeyDictionary()
 
 
@@ -99,7 +101,7 @@ class Logins:
     def __init__(self, kafka: KafkaSettings, hide: Callable[[str], None]) -> None:
         self._kafka = kafka
         self._hide = hide
-        self._login = login_of(kafka)
+        self._login = login_of(kafka)  # as it was handed on last
         self._log = structlog.get_logger("connector.kafka")
 
     def look(self) -> bool:
@@ -108,7 +110,9 @@ class Logins:
         if login is None or login == self._login:
             return False
         self._login = login
+        # before anybody uses it: a client's first complaint may repeat it
         self._hide(login.password)
+        # the calls are made without the lock: one that is being closed is waited for by its own
         with _lock:
             clients = [client for client, kafka in _live.items() if alike(kafka, self._kafka)]
         for client in clients:

@@ -26,11 +26,12 @@ class OneByOne:
         """Why records wait, where it is not a record's fault."""
         self.retry_at = 0.0
         """Seconds of the monotonic clock; nothing is sent before."""
-        self._tries = 0
-        self._first_refused_at = 0.0
+        self._tries = 0  # of the record under way, each refused
+        self._first_refused_at = 0.0  # monotonic seconds; UNCLEAR_SECONDS count from it
 
     def begin(self, records: int) -> None:
         """Begin with so many records, whose batch was refused."""
+        # not the sum: the same records may come back more than once before all were tried
         self.remaining = max(self.remaining, records)
 
     def again_at_once(self, trouble: Trouble) -> None:
@@ -70,6 +71,7 @@ class OneByOne:
             self.trouble = None
             self._next()
             return True
+        # the time of the first one stays: how long a topic has been held back is told by it
         if self.trouble is None or self.trouble.code != error.name():
             self.trouble = Trouble(topic, error.name(), error.str(), now)
         self.retry_at = now + min(_BACKOFF_SECONDS * 2**self._tries, _MAX_BACKOFF_SECONDS)

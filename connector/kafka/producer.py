@@ -120,6 +120,7 @@ class RecordProducer(SpoolingClient):
         count = len(records)
         self._produced += count
         accepted = 0
+        # one number for the frame, by which records that the client gives back are put in order
         if self._fast:
             self._sequence += 1
             accepted = self._client.produce_all(records, timestamp_ms, self._sequence)  # type: ignore[union-attr]
@@ -138,7 +139,7 @@ class RecordProducer(SpoolingClient):
             self._poll_client()
             if self._direct and self._hand_over(record):
                 return
-            if self._direct:
+            if self._direct:  # still: so for want of room, not since the client has ended
                 self._log.warning("producer_queue_full")
                 self._start_spooling()
         self._append(record)
@@ -146,6 +147,7 @@ class RecordProducer(SpoolingClient):
     def _hand_over(self, record: Record) -> bool:
         """Give a record to librdkafka; False when it has no room or is broken."""
         topic, key, value, timestamp_ms, headers = record
+        # on the way out, and not into the spool: the clocks may be mended while it waits
         if self._restamping.shift_ms is not None:
             timestamp_ms = self._restamping.of(timestamp_ms, self._now_ms())
         if self._client is None:
@@ -158,6 +160,7 @@ class RecordProducer(SpoolingClient):
         except KafkaException as exc:
             return self._refused_at_once(record, exc.args[0])
         except (TypeError, ValueError) as exc:
+            # it never can be encoded, so that it would stand at the head of the spool for ever
             self._log.error("record_invalid", topic=topic, reason=str(exc))
             self._note_failure(FailedRecord(record, "invalid_record", str(exc)))
         return True
@@ -165,13 +168,14 @@ class RecordProducer(SpoolingClient):
     # -- handlers of the client, all from its poll: they only note -------------------------------
 
     def _report(self, record: Record, sequence: int, partition: int, error: Any) -> None:
+        # 0 means now, and confluent-kafka does not tell what it became; what waits needs a time
         if not record.timestamp_ms:
             record = record._replace(timestamp_ms=self._now_ms())
         fault = fault_of(error)
         if fault is not Fault.CLIENT:
             self._note_refusal(record.topic, error)
         if self._alone.tried is not None:
-            # it is still in the spool
+            # it is still the spool's first: collected with the others it would be sent twice
             if fault is Fault.CLIENT:
                 self._alone.tried = None
                 self._start_recovery(error.str())
@@ -180,14 +184,17 @@ class RecordProducer(SpoolingClient):
             return
         if fault is not Fault.CLIENT:
             self._refused[record.topic] = self._refused.get(record.topic, 0) + 1
+            # of a batch it says nothing of the size of each record
             if error.name() == "MSG_SIZE_TOO_LARGE":
                 self._too_large.add(record.topic)
+        # all others were under way, and are older: see PurgedRecords
         queued = error.name() == "_PURGE_QUEUE"
         self._returned.add(record, sequence, partition, queued=queued)
         self._start_recovery(error.str())
 
     def _on_error(self, error: Any) -> None:
         if error.name() == "_GAPLESS_GUARANTEE":
+            # librdkafka has ended the client after a refusal; the reports tell of that themselves
             self._start_recovery(error.str(), refused=True)
             return
         self.health.error(error)
@@ -220,6 +227,7 @@ class RecordProducer(SpoolingClient):
             self._refused_alone(error)
         else:
             if fault is not Fault.CLIENT:
+                # nothing has come back: at least this one is to be sent alone
                 self._refused.setdefault(record.topic, 1)
             self._alone.tried = None
             self._start_recovery(error.str())
@@ -247,8 +255,10 @@ class RecordProducer(SpoolingClient):
         return self._produced - self._spool.records - elsewhere
 
     def _count_delivered(self) -> None:
+        # in memory: given back, at fault and not told yet, not on disk yet, with librdkafka
         held = len(self._returned) + len(self._failures) + self._spool.held
         held += 0 if self._client is None else len(self._client)
+        # never less than before, although librdkafka's count has its other events too
         self._delivered = max(self._delivered, self._gone() - held)
 
     @property
@@ -311,12 +321,14 @@ class RecordProducer(SpoolingClient):
             SpoolError: the directory cannot be used, or another process uses it.
             SettingsError: librdkafka refuses a property.
         """
+        # the lock comes first: two processes on one directory would send each other's records
         self._spool.open()
         if self._polled_by_itself:
             self._wake.open()
         try:
             self._new_client()
         except BaseException:
+            # who tries again in this process must not find the directory locked
             self._spool.close()
             self._close_wake()
             raise
@@ -342,6 +354,7 @@ class RecordProducer(SpoolingClient):
         if self.state is not ProducerState.DIRECT:
             return BUSY_POLL_SECONDS
         busy = self._client is not None and len(self._client) > 0
+        # nobody ends a pause of these: of confluent-kafka's client, and where there is no pipe
         if self._wake.descriptor < 0 or self._client is None or not self._client.wakes:
             return POLL_SECONDS if busy else _WATCH_SECONDS
         return _WATCH_SECONDS if busy else _IDLE_SECONDS
@@ -355,7 +368,9 @@ class RecordProducer(SpoolingClient):
         everything.
         """
         try:
+            # first: what is reported now makes room, or changes what is to be done below
             self._poll_client()
+            # what is in memory alone a kill would lose
             if self._unflushed:
                 self._unflushed = not self._spool.flush()
             now = self._monotonic()
@@ -410,6 +425,7 @@ class RecordProducer(SpoolingClient):
         if self.state in (ProducerState.NEW, ProducerState.CLOSED):
             self.state = ProducerState.CLOSED
             return True
+        # it would touch the spool while a thread closes it
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -420,11 +436,14 @@ class RecordProducer(SpoolingClient):
         rest = not self._empty()
         if rest:
             await self._give_back()
+        # what is produced from here on is counted as dropped: nothing would send it
         self._set_state(ProducerState.CLOSED)
         client, self._client = self._client, None
         if client is not None:
+            # it joins librdkafka's threads
             await asyncio.to_thread(client.close)
         self._close_wake()
+        # and this waits for the device (fsync): the loop goes on with the other parts of a stop
         await asyncio.to_thread(self._close_spool, rest=rest)
         self._tell()
         return sum(self._dropped.values()) == dropped_before

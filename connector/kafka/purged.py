@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from connector.kafka.spool import Record
 
+# before every run of queued ones: what was sent is older than what was not
 _UNDER_WAY = -sys.maxsize
 
 
@@ -28,6 +29,7 @@ class PurgedRecords:
 
     def __init__(self) -> None:
         self._returned: list[_Returned] = []
+        # (topic, partition) → the last sequence that came back queued, and the number of its run
         self._runs: dict[tuple[str, int | None], tuple[int, int]] = {}
 
     def __len__(self) -> int:
@@ -46,6 +48,7 @@ class PurgedRecords:
         if queued:
             key = (record.topic, partition)
             last, run = self._runs.get(key, (0, 0))
+            # a step back begins an older run, so that runs count downwards
             if sequence < last:
                 run -= 1
             self._runs[key] = (sequence, run)
@@ -59,5 +62,6 @@ class PurgedRecords:
         """
         returned, self._returned = self._returned, []
         self._runs.clear()
+        # Python's sort is stable: within a run records stay as librdkafka gave them back
         returned.sort(key=lambda item: (item.sequence, item.run))
         return [item.record for item in returned]

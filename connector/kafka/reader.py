@@ -32,7 +32,7 @@ from connector.settings.models import KafkaSettings
 _T = TypeVar("_T")
 
 TIMEOUT_SECONDS: Final = 10.0
-_POLL_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.2  # until it is looked at whether somebody wants the reading to stop
 _OF_THE_GROUP: Final = frozenset({"GROUP_AUTHORIZATION_FAILED"})
 """What librdkafka hears when it looks for the group's coordinator, which no reader needs: it never
 joins, and accounts that only read have no right to a group of this name."""
@@ -78,10 +78,14 @@ class Reader:
             "group.id": reader_group(name, purpose),
             "client.id": f"{name}-{purpose}",
             "error_cb": self._complaints,
+            # nothing is left behind: the group is one that nobody joins
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
+            # where what was asked for is deleted already: on from what there is, not from the end
             "auto.offset.reset": "earliest",
+            # what a leader's aborted transaction wrote is no state
             "isolation.level": "read_committed",
+            # the only word that there is nothing more: an idle topic looks like a slow one
             "enable.partition.eof": True,
             **own,
         }
@@ -96,6 +100,7 @@ class Reader:
         self.close()
 
     def _open(self) -> None:
+        # before the files are read: of two that change, each is seen
         self._standing = standing(self._kafka)
         properties = client_properties(self._kafka, **self._own)
         with refused_properties(self._kafka):
@@ -108,7 +113,7 @@ class Reader:
         old, login = self.consumer, self._login
         places = old.position(old.assignment())
         for place in places:
-            if place.offset < 0:
+            if place.offset < 0:  # nothing was read there yet: position() knows no place
                 place.offset = self._places[place.topic, place.partition]
         try:
             self._open()
@@ -238,11 +243,12 @@ class Reader:
             if error.name() == "_PARTITION_EOF":
                 self.at_end = True
                 place = (topic, message.partition() or 0)
+                # of a partition that gave no record: where a renewed consumer goes on
                 self._places[place] = message.offset() or 0
                 self.unfinished.discard(place)
             elif not (passing(error) or error.name() in _OF_THE_GROUP):
                 raise _unreadable(topic, error)
-            message = self.consumer.poll(0)
+            message = self.consumer.poll(0)  # behind it there may be a record already
         return None
 
     def read_to_end(self, topic: str, stop: threading.Event | None = None) -> Iterator[Message]:
@@ -266,6 +272,7 @@ class Reader:
             message = self.next(_POLL_SECONDS)
             if message is not None:
                 yield message
+            # an end that was reached is a word of the brokers, as a record is
             if message is not None or len(self.unfinished) < left:
                 heard = time.monotonic()
             elif time.monotonic() - heard > self._timeout_seconds:

@@ -70,6 +70,7 @@ class RecordEncoder:
         receive_ms = receive_time_us // 1000
         times = [_millis(order.exchange_timestamp), _millis(order.order_timestamp)]
         row = {
+            # the exchange's, null of an order that never reached it; else Kite's; else ours
             "event_time": next(
                 (time for time in times if time is not None and plausible(time, receive_ms)),
                 receive_ms,
@@ -99,6 +100,7 @@ class RecordEncoder:
             "average_price": order.average_price,
             "exchange_timestamp": times[0],
             "order_timestamp": times[1],
+            # all of it: what Kite adds tomorrow is there before the schema knows it
             "payload": _json(order.payload),
             "slot": slot,
             "session_id": session_id,
@@ -259,10 +261,11 @@ class RecordDecoder:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._shipped = topic_schemas(topics)
+        self._shipped = topic_schemas(topics)  # topic → name of the schema that came along
         self._schema_by_id = schema_by_id
+        # by id, what the registry gave; by name, what came along: parsing costs more than reading
         self._parsed: dict[int | str, Any] = {}
-        self._warned = False
+        self._warned = False  # once is enough: it may last for days
         self._monotonic = monotonic
         # when it is asked again: at all, and for ids that it does not have
         self._ask_at = -math.inf
@@ -283,6 +286,7 @@ class RecordDecoder:
         schema_id = int.from_bytes(value[1:_PREFIX_BYTES], "big")
         schema, source = self._schema(topic, schema_id)
         encoded = value[_PREFIX_BYTES:]
+        # the body of an older version ends earlier; what a newer one has appended is not read
         if source == "shipped":
             encoded += _appended_nulls(self._shipped[topic])
         try:
@@ -302,7 +306,7 @@ class RecordDecoder:
             try:
                 parsed = fastavro.parse_schema(json.loads(self._schema_by_id(schema_id)))
                 check_shape(parsed)
-            except RegistryError as exc:
+            except RegistryError as exc:  # decoding goes on, by the schema that came along
                 # each record would wait for a registry that is away
                 again = self._monotonic() + ASK_AGAIN_SECONDS
                 if exc.retryable:
@@ -310,7 +314,7 @@ class RecordDecoder:
                 elif len(self._ask_for_at) < MAX_UNKNOWN_IDS:
                     self._ask_for_at[schema_id] = again
                 else:
-                    self._ask_for_at = {schema_id: again}
+                    self._ask_for_at = {schema_id: again}  # bounded: ids are others' words
                 if not self._warned:
                     self._warned = True
                     structlog.get_logger("connector.kafka").warning(
@@ -354,6 +358,7 @@ def _prefix(schema_id: int) -> bytes:
 
 def _body(schema: Any, row: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
+    # strict: a field that is missing from a row is a mistake here, not a null
     fastavro.schemaless_writer(buffer, schema, row, strict=True)
     return buffer.getvalue()
 

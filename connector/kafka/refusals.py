@@ -72,9 +72,10 @@ _CLIENT = frozenset(
         "NETWORK_EXCEPTION",
     }
 )
-# code → what is wrong, and what helps; {topic}, {servers} and {user} are filled in
+# brokers before and since topic ids (KIP-516) say it otherwise, and librdkafka of what it knows
 _MISSING: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "UNKNOWN_TOPIC_ID"})
 CLOCK: Final = "INVALID_TIMESTAMP"
+# code → what is wrong, and what helps; {topic}, {servers} and {user} are filled in
 _TOPIC: Final = {
     "UNKNOWN_TOPIC_OR_PART": "{topic} does not exist",
     "_UNKNOWN_TOPIC": "{topic} does not exist",
@@ -142,10 +143,12 @@ def fault_of(error: Any) -> Fault:
         error: a `confluent_kafka.KafkaError` of a delivery report or of `produce`.
     """
     name = error.name()
+    # first: a fatal client reports every record so, whatever the code of the refusal was
     if error.fatal() or name in _CLIENT:
         return Fault.CLIENT
     if name in _RECORD:
         return Fault.RECORD
+    # what Kafka adds one day is neither lost nor waited for without end
     return Fault.TOPIC if name in _TOPIC else Fault.UNCLEAR
 
 

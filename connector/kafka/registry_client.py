@@ -78,13 +78,14 @@ class RegistryClient:
             settings.url.rstrip("/"), "registry.url", settings.ca_file, "registry.ca_file"
         )
         self._timeout_seconds = timeout_seconds
-        self._known = Redactor()
-        self._tokens: BearerTokens | None = None
+        self._known = Redactor()  # what is secret without tokens
+        self._tokens: BearerTokens | None = None  # None: a password, or nothing, lets us in
         self._headers = {
             "Accept": f"{_CONTENT_TYPE}, application/json",
             "Content-Type": _CONTENT_TYPE,
         }
         if settings.username is not None:
+            # as the file has it now: a client lives for one look, and the password may have changed
             known = settings.password.get_secret_value() if settings.password else ""
             password = fresh(known, settings.password_file)
             pair = f"{fresh(settings.username, settings.username_file)}:{password}"
@@ -97,8 +98,9 @@ class RegistryClient:
                 "target-sr-cluster": settings.oauth.logical_cluster,
                 "Confluent-Identity-Pool-Id": settings.oauth.identity_pool,
             }
+            # only what is set: another vendor's registry need not see them
             self._headers |= {name: value for name, value in cloud.items() if value is not None}
-        self._http: aiohttp.ClientSession | None = None
+        self._http: aiohttp.ClientSession | None = None  # None: not open
 
     async def __aenter__(self) -> Self:
         self._http = session()
@@ -212,6 +214,7 @@ class RegistryClient:
         if status == _OK:
             return answer
         code = answer.document.get("error_code") if _is_object(answer) else None
+        # a registry's own refusal has an error_code; one without it is a gateway's
         if status >= _SERVER_ERROR or status in _PASSING or not isinstance(code, int):
             raise self._no_registry(subject, answer)
         if status == _NOT_FOUND and missing:
@@ -240,7 +243,7 @@ class RegistryClient:
             return _Answer(status, None, f"it leads to {self._redactor.foreign(location)}")
         try:
             document = json.loads(data)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # the latter of brackets without end
             document = None
         return _Answer(status, document, self._redactor.foreign(data))
 

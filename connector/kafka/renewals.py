@@ -38,6 +38,7 @@ PAUSE_MAX_SECONDS: Final = 60.0
 """Files that brokers refuse are tried again after so long at most."""
 
 _FILE: Final = ".location"
+# what librdkafka keeps of values, not files: they may come out of files of ours
 _READ_ONCE: Final = frozenset({"ssl.key.password", "sasl.oauthbearer.client.secret"})
 
 
@@ -48,6 +49,7 @@ class Standing:
     """Set once, by whatever thread looks at the files."""
 
 
+# clients are made in the threads that use them; the files are looked at from the event loop
 _lock: Final = threading.Lock()
 _live: Final[weakref.WeakKeyDictionary[Standing, KafkaSettings]] = weakref.WeakKeyDictionary()
 
@@ -78,6 +80,7 @@ def fingerprint(kafka: KafkaSettings) -> bytes:
     digest = hashlib.sha256()
     for name, value in sorted(properties.items()):
         content = str(value).encode() if name in _READ_ONCE else _content(name, str(value))
+        # with name and length: content that moves from one file to another is a change
         digest.update(b"%s %d " % (name.encode(), len(content)) + content)
     return digest.digest()
 
@@ -146,10 +149,10 @@ class Renewals:
         self._hide = hide
         self._monotonic = monotonic
         self._logins = Logins(kafka, hide)
-        self._used = fingerprint(kafka)
-        self._tried = self._used
-        self._again_at = 0.0
-        self._pause_seconds = POLL_SECONDS
+        self._used = fingerprint(kafka)  # of what all clients are made with
+        self._tried = self._used  # of what was tried last, whether brokers took it or not
+        self._again_at = 0.0  # monotonic seconds: when what was refused is tried again
+        self._pause_seconds = POLL_SECONDS  # the next one, doubled with each refusal
         self.refused: str | None = None
         """Why what the files hold now is not used; None where it is."""
         self._log = structlog.get_logger("connector.kafka")
@@ -164,6 +167,7 @@ class Renewals:
     async def look(self) -> bool:
         """Tell clients to make way where the files changed and brokers take them; whether so."""
         found = await asyncio.to_thread(fingerprint, self._kafka)
+        # back to what is used: somebody took a mistake back
         if found == self._used:
             self._tried, self.refused = found, None
             return False
@@ -172,6 +176,7 @@ class Renewals:
             return False
         if found != self._tried:
             self._tried, self._pause_seconds = found, POLL_SECONDS
+        # before it is tried: an error may repeat it
         for secret in self._secrets():
             self._hide(secret)
         reason = await asyncio.to_thread(refusal, self._kafka, self._name)
@@ -182,6 +187,7 @@ class Renewals:
             self._again_at = now + self._pause_seconds
             self._pause_seconds = min(2 * self._pause_seconds, PAUSE_MAX_SECONDS)
             return False
+        # as it was looked at: should the files have changed since, the next look sees it
         self._used, self.refused = found, None
         self._log.info("kafka_files_renewed", clients=outdate(self._kafka))
         return True

@@ -23,7 +23,7 @@ from connector.settings.models import KafkaSettings
 
 SILENT_SECONDS: Final = 60.0
 """A record that no broker has acknowledged for so long ends the replay."""
-_WAIT_SECONDS: Final = 0.1
+_WAIT_SECONDS: Final = 0.1  # so long no callback is served, and `stop` is not asked
 
 
 class ReplayedTick(NamedTuple):
@@ -59,6 +59,7 @@ def from_archive(
     }
     for tick in ticks:
         token = tick.instrument_token
+        # of an exchange that is not known: no framing, so that the replay finds and counts it
         framed = framing.get(token & 0xFF, b"") + tick.body
         yield ReplayedTick(tick.receive_time_ms, b"%d" % token, framed)
 
@@ -138,6 +139,7 @@ class Replay:
         self._monotonic = monotonic
         self._now_ms = now_ms
         self._sleep = sleep
+        # the first one, from a delivery report: raised by the next `_check`
         self._failure: BrokerUnreachableError | TopicError | None = None
         properties = client_properties(
             kafka,
@@ -169,6 +171,7 @@ class Replay:
                 began, first_ms = self._monotonic(), tick.time_ms
                 if self._end_ms is not None:
                     by_ms = shift_ms(first_ms, self._end_ms, self._speed, self._now_ms())
+            # from the first tick on, not from the one before: pauses of Kafka's do not add up
             self._wait_until(began + due_seconds(first_ms, tick.time_ms, self._speed))
             if self._stop():
                 break
@@ -203,7 +206,7 @@ class Replay:
                     timestamp=tick.time_ms + by_ms,
                     on_delivery=self._report,
                 )
-            except BufferError:
+            except BufferError:  # Kafka takes them slower than they are due: reading waits
                 self._producer.poll(_WAIT_SECONDS)
             except KafkaException as exc:
                 # too long for this client's `message.max.bytes`, say: no broker was asked
@@ -229,6 +232,7 @@ class Replay:
 
     def _check(self) -> None:
         if self._failure is not None:
+            # what is queued must not be written behind the refused one
             self._producer.purge()
             self._producer.flush(1)
             raise self._failure

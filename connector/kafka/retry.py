@@ -46,6 +46,7 @@ async def retry_forever(
         try:
             return await step()
         except Exception as error:
+            # a fact of the class: what waiting cannot mend ends the start, with its reason
             if not (whatever or (isinstance(error, ConnectorError) and error.retryable)):
                 raise
             told = failed(reason_of(error))

@@ -71,6 +71,7 @@ def _rights(name: str, prefix: str, *, latest: bool, backfill: bool) -> Iterator
     yield Right("connector", "group", group, False, ("Read",))
     transactional_id = leader_transactional_id(name, prefix)
     yield Right("connector", "transactional id", transactional_id, False, ("Write",))
+    # Alter: partitions are added to kite.subscriptions with an api_key
     yield Right("creator", "topic", f"{prefix}.", True, ("Create", "Alter"))
     yield Right("operator", "topic", names.control, False, ("Write",))
     yield Right("operator", "topic", names.replies, False, ("Read",))

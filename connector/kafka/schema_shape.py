@@ -12,6 +12,7 @@ MAX_DEPTH: Final = 32
 """Types may be within each other so deep; ours have five levels."""
 MAX_PARTS: Final = 1000
 """A value may have so many parts beside what its lists hold; a tick has fewer than a hundred."""
+# a list's count is a number in the data: of items without bytes ten bytes could announce 2**63
 MAX_PARTS_A_BYTE: Final = 4
 """An item of a list may have so many parts for each byte that it takes at least."""
 
@@ -70,12 +71,14 @@ class _Walk:
     def _union(self, branches: list[Any], depth: int) -> _Shape:
         found = [self.shape(one, depth + 1) for one in branches]
         parts = max((one.parts for one in found), default=0)
+        # the branch is a byte at least
         return _Shape(parts + 1, 1 + min((one.min_bytes for one in found), default=0))
 
     def _complex(self, schema: dict[str, Any], depth: int) -> _Shape:
         kind = schema["type"]
         if kind in ("record", "error", "enum", "fixed"):
             name = schema["name"]
+            # while its own parts are looked at: who meets it there holds itself
             self._named[name] = None
             self._named[name] = found = self._defined(kind, schema, depth)
             return found
@@ -85,6 +88,7 @@ class _Walk:
             least = item.min_bytes + (kind == "map")
             if item.parts > MAX_PARTS_A_BYTE * least:
                 raise ValueError("lists whose items take too few bytes")
+            # an empty list is its end, one byte; items are bounded by those that they take
             return _Shape(1, 1)
         return self.shape(kind, depth + 1)
 

@@ -51,9 +51,9 @@ READ_PATIENCE_SECONDS = 10.0
 # far from both ends: segments are put before the first one, too
 _FIRST_NUMBER = 1 << 40
 _BATCH_BYTES = 256 * 1024  # of one write
-_PEEK_RECORDS = 2_000
+_PEEK_RECORDS = 2_000  # of memory, at once: what the producer hands over in one poll
 _HELD_OVERHEAD_BYTES = 64  # of an object in the tail, besides its bytes
-_LIST_SECONDS = 10.0
+_LIST_SECONDS = 10.0  # between lists of the directory, which find single files that are gone
 
 
 class Spool:
@@ -85,25 +85,25 @@ class Spool:
         # at least eight segments, so that a full spool loses an eighth of it at once and no more
         self._segment_bytes = min(segment_bytes, max(max_bytes // 8, 1))
         self._batch_bytes = min(_BATCH_BYTES, self._segment_bytes)
-        self._memory_bytes = memory_bytes
+        self._memory_bytes = memory_bytes  # of the tail, what the disk does not store
         self._on_loss = on_loss
         self._files = files or SpoolFiles()
         self._monotonic = monotonic
         self._log = structlog.get_logger("connector.kafka")
         self._writing = Trouble("spool_write_failed", "spool_writable", self._log, monotonic)
-        self._pace = Pace(monotonic)
+        self._pace = Pace(monotonic)  # one for reading and writing: the disk is one
         self._reading = Trouble("spool_read_failed", "spool_readable", self._log, monotonic)
         self._directory = SpoolDirectory(directory, max_bytes, self._files, self._log)
         self._reader = SegmentReader(self._files)
-        self._head: deque[Record] = deque()
+        self._head: deque[Record] = deque()  # given back, and older than all files
         self._segments: deque[Segment] = deque()  # not read to their end
         self._confirming: list[Segment] = []  # read to their end, not confirmed
         self._tail: deque[bytes] = deque()  # the bodies of their frames
         self._tail_bytes = 0
         self._writer: int | None = None  # appends to the last of _segments
         self._chunk: list[Record] = []  # read of the first segment, and not advanced past
-        self._chunk_sizes: list[int] = []
-        self._list_at = 0.0
+        self._chunk_sizes: list[int] = []  # of its frames, by which `advance` moves the offset
+        self._list_at = 0.0  # monotonic seconds
         self.records = 0
         """Records that wait in files."""
 
@@ -205,6 +205,7 @@ class Spool:
         if not self._directory.is_open:
             return
         try:
+            # the head first: its file stands before all others, whatever becomes of the tail
             self._write_head(at_last=True)
             self._write_tail(at_last=True)
             if self.held:
@@ -321,7 +322,7 @@ class Spool:
             ends.append(size)
         written, error = self._directory.write(writer, b"".join(frames), segment.size_bytes)
         whole = bisect_right(ends, written)
-        for stored in frames[:whole]:
+        for stored in frames[:whole]:  # of a frame that was written in part the body stays
             body = self._tail.popleft()
             self._tail_bytes -= len(body) + _HELD_OVERHEAD_BYTES
             segment.add(body, len(stored))
@@ -337,8 +338,9 @@ class Spool:
         """The segment to append to; a new one when there is none, or the last one is full."""
         if self._writer is not None:
             last = self._segments[-1]
+            # looked at before each write: a write to a file that was deleted succeeds, too
             if self._files.identity(last.path) != self._files.identity_of(self._writer):
-                self._reconcile()  # somebody deleted or replaced it
+                self._reconcile()
             elif last.size_bytes + needed <= self._segment_bytes:
                 return last, self._writer
         self._close_writer()
@@ -375,6 +377,7 @@ class Spool:
         segment = Segment.new(self.directory, min(self._numbers(), default=_FIRST_NUMBER) - 1)
         bodies: deque[bytes] = deque()
         size = segment.size_bytes = len(MAGIC)
+        # the newest first: the next file gets a lower number, and so stands before this one
         for record in reversed(self._head):
             body = encode(record)
             size += FRAME_BYTES + len(body)
@@ -390,12 +393,13 @@ class Spool:
         self._directory.add_closed(segment, b"".join(frames), sync=sync)
         for _ in bodies:
             self._head.pop()
-        self._close_reader()
+        self._close_reader()  # what was read ahead is no longer of the oldest file
         self._segments.appendleft(segment)
         self.records += segment.waiting
 
     def _drop_oldest(self) -> None:
         """Free the oldest segments until the bound holds, those that Kafka was given first."""
+        # where the system deletes nothing, to go on would lose file after file and free no byte
         while self.size_bytes > self.max_bytes and not self._directory.undeleted:
             if self._confirming:
                 self._delete(self._confirming.pop(0))
@@ -436,7 +440,7 @@ class Spool:
                 self._read_first(first)
             else:
                 break
-        if self._segments:
+        if self._segments:  # nothing where the file cannot be read now: the tail is newer
             return self._chunk
         return [decode(body) for body in itertools.islice(self._tail, _PEEK_RECORDS)]
 
@@ -485,7 +489,7 @@ class Spool:
 
     def _salvage(self, segment: Segment, *, tolerant: bool = False) -> None:
         if self._writer is not None and segment is self._segments[-1]:
-            self._close_writer()
+            self._close_writer()  # what were appended later would not be among the salvaged
         lost = self._reader.salvage(segment, tolerant=tolerant)
         if lost:
             self.records -= lost

@@ -15,7 +15,7 @@ from connector.kafka.spool_format import FRAME_BYTES, MAGIC, cut_short, scan, ti
 from connector.kafka.spool_reader import SegmentReader
 
 _PROBE = f"probe{PARTIAL_SUFFIX}"
-_PROBE_BYTES = 4096
+_PROBE_BYTES = 4096  # a block: a full disk may still take an empty file
 
 
 class SpoolDirectory:
@@ -33,11 +33,12 @@ class SpoolDirectory:
         self.max_bytes = max_bytes
         self._files = files
         self._log = log
-        self._path: Path | None = None
+        self._path: Path | None = None  # None: not open
+        # the descriptor of the lock file; its inode tells this directory from one made anew
         self._lock: int | None = None
         self.undeleted: list[Segment] = []
         """What the system did not delete, and `clear` tries again."""
-        self.size_bytes = 0
+        self.size_bytes = 0  # of all files, those that were read and are not deleted yet too
         self.peak_bytes = 0
         self.limit_bytes = max_bytes
         """How large it can become: `max_bytes`, or what the file system has room for."""
@@ -75,6 +76,7 @@ class SpoolDirectory:
             else:
                 self._files.make_directory(self._given)
                 self._path = self._given
+            # before anything is read, deleted or renamed: another process may be writing here
             self._lock = self._files.lock(self._path)
             segments = self._load()
             self.measure()
@@ -131,8 +133,10 @@ class SpoolDirectory:
         """
         self._files.make_directory(self.path)
         try:
+            # the new one first: where another process has it, `in_place` stays false
             lock = self._files.lock(self.path)
         except SpoolError as exc:
+            # a failure of the disk to the spool, which tries again: while it runs this ends nothing
             raise OSError(errno.EBUSY, exc.reason) from exc
         if self._lock is not None:
             self.close_quietly(self._lock)
@@ -145,6 +149,7 @@ class SpoolDirectory:
         Raises:
             OSError: the file system does not say.
         """
+        # what other programs take of the disk is not the spool's to have
         room_bytes = self.size_bytes + self._files.free_bytes(self.path)
         self.limit_bytes = min(self.max_bytes, room_bytes)
 
@@ -187,6 +192,7 @@ class SpoolDirectory:
         Raises:
             OSError: it was not stored; nothing changed.
         """
+        # under another name until it is whole: its records are still the head's till then
         partial = segment.path.with_suffix(PARTIAL_SUFFIX)
         path = segment.closed_path
         try:
@@ -239,6 +245,7 @@ class SpoolDirectory:
         except OSError as exc:  # a read-only disk, say: better sent twice than not at all
             self.undeleted.append(segment)
             return exc
+        # a file that is still there counts: the bound is one of the disk's
         self.size_bytes -= segment.size_bytes
         return None
 
@@ -272,16 +279,19 @@ class SpoolDirectory:
         for name, size in self._files.sizes(self.path).items():
             path = self.path / name
             if name.endswith(PARTIAL_SUFFIX):
+                # not whole, or a probe: of a process that died while it wrote it
                 with contextlib.suppress(OSError):
                     self._files.remove(path)
             elif name.endswith(SUFFIX):
                 segment, counted = Segment.named(self.path, name, size)
+                # not deleted: it may be of another version, or what somebody put there by mistake
                 if segment is None or not (counted or self._count(segment)):
                     self.set_aside(path)
                 else:
                     segments.append(segment)
         for segment in segments:
             self.grow(segment.size_bytes)
+            # read to its end, and the process died before it was deleted
             if not segment.waiting:
                 self.delete(segment)
         return sorted(
@@ -302,6 +312,7 @@ class SpoolDirectory:
         last = max(found)
         # the last record of a process that was killed is cut short: that is expected
         damaged = 0 if cut_short(data[end:], last + 1) else 1
+        # a damaged end counts as one record: how many were in it nobody knows
         segment.count(
             last + 1 + damaged, timestamp_of(found[min(found)]), timestamp_of(found[last])
         )

@@ -25,6 +25,7 @@ SUFFIX = ".spool"
 PARTIAL_SUFFIX = ".tmp"
 LOCK = "lock"
 _NAME = re.compile(
+    # the number in fixed width, so that a listing is in order; signed times: a record may have any
     r"(?P<stem>(?P<number>[0-9a-f]{16})\.[0-9a-f]{8})"
     r"(\.(?P<begin>\d+)\.(?P<waiting>\d+)\.(?P<first>-?\d+)\.(?P<last>-?\d+))?\.spool"
 )
@@ -67,11 +68,13 @@ class SpoolFiles:
 
     def free_bytes(self, directory: Path) -> int:
         """Return what the file system has left for this user, bytes."""
+        # f_bavail, not f_bfree: what is kept back for root a service cannot have
         status = os.statvfs(directory)
         return status.f_bavail * status.f_frsize
 
     def create(self, path: Path) -> int:
         """Create a new file, for its owner alone."""
+        # O_EXCL: a file of that name would be another one's, with records in it
         return open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     def open(self, path: Path) -> int:
@@ -115,6 +118,7 @@ class SpoolFiles:
         """
         descriptor = open_private(directory / LOCK, os.O_RDWR | os.O_CREAT)
         try:
+            # flock ends with its process, however that ends: a killed one leaves no lock behind
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
@@ -127,7 +131,7 @@ class SpoolFiles:
                 "give each replica a directory of its own",
             ) from None
         except OSError as exc:
-            # a full disk has no room for the number, which is only there to be told
+            # a full disk has no room for the process id, which is only there to be told
             if exc.errno not in FULL_DISK:
                 os.close(descriptor)
                 raise
@@ -143,7 +147,9 @@ class Segment:
 
     number: int
     stem: str
+    """Number and salt, the part of the name that never changes: the CRCs begin with it."""
     path: Path
+    """The file as it is called now: a name tells what waits, and so changes."""
     begin: int = 0
     """The index of the first record that waits."""
     end: int = 0
@@ -187,6 +193,7 @@ class Segment:
             int(match["first"]),
             int(match["last"]),
         )
+        # the name has no offset: from the middle on a scan finds the place
         segment.offset = None if segment.begin else len(MAGIC)
         return segment, True
 

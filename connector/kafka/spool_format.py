@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 Headers = Sequence[tuple[str, bytes | None]]
 
+# for whoever looks into a file: nothing is decided by it, each frame proves itself
 MAGIC = b"KITESP02"
 
 # no text, and as a length, should it be read as one, far beyond any file
@@ -66,6 +67,7 @@ class Dropped:
             timestamp_ms, topic_size, key_size, _, _ = _BODY.unpack_from(body)
             times_ms.append(timestamp_ms)
             named = body[_BODY.size : _BODY.size + topic_size + max(0, key_size)]
+            # the size too: without it topic 'ab' with key 'c' would be topic 'a' with key 'bc'
             found[topic_size, named] = body
         examples = tuple(map(decode, found.values()))
         return cls(len(bodies), min(times_ms, default=0), max(times_ms, default=0), examples)
@@ -79,6 +81,7 @@ def encode(record: Record) -> bytes:
         _BODY.pack(
             timestamp_ms,
             len(name),
+            # an empty key or value is not a missing one: Kafka tells them apart
             -1 if key is None else len(key),
             -1 if value is None else len(value),
             len(headers) if headers else 0,
@@ -130,6 +133,7 @@ def seed_of(name: str) -> int:
 def frame(seed: int, index: int, body: bytes) -> bytes:
     """Return a body with its head, ready to be written."""
     head = _HEAD.pack(_MARKER, index, len(body))
+    # the CRC begins with the seed, then head, then body: `_sound` computes it the same way
     return head + _CRC.pack(zlib.crc32(body, zlib.crc32(head, seed))) + body
 
 
@@ -139,6 +143,7 @@ def contiguous(data: bytes, seed: int, index: int) -> Iterator[bytes]:
     while at + FRAME_BYTES <= end:
         marker, found, length = _HEAD.unpack_from(data, at)
         start = at + FRAME_BYTES
+        # sound so far; what is behind is the next piece, or damaged
         if marker != _MARKER or found != index or start + length > end:
             return
         body = data[start : start + length]
@@ -170,12 +175,15 @@ def scan(data: bytes, seed: int) -> tuple[dict[int, bytes], int]:
             break
         _, index, length = _HEAD.unpack_from(data, at)
         start = at + FRAME_BYTES
+        # a length from damaged bytes may be anything: it is looked at before bytes are copied
         body = data[start : start + length] if length <= len(data) - start else b""
+        # bytes that hold marker after marker would else cost the square of the file's size
         budget -= len(body)
         if len(body) >= _BODY.size and _sound(data, at, body, seed):
             found[index] = body
             at = end = start + length
         else:
+            # not behind it: the true frame may begin within what this one claimed to have
             at += 1
     return dict(sorted(found.items())), end
 

@@ -15,10 +15,10 @@ from connector.kafka.spool_format import (
     scan,
 )
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 256 * 1024  # some 800 records: the event loop waits for one read at a time
 _SALVAGED_RECORDS = 2_000  # of a damaged file, handed over at once
 _MAX_FILE_BYTES = 64 * 1024 * 1024  # of a file that is scanned: it is read whole
-_BLOCK_BYTES = 4096
+_BLOCK_BYTES = 4096  # what a bad sector costs: the usual block of file systems
 
 
 class SegmentReader:
@@ -26,7 +26,7 @@ class SegmentReader:
 
     def __init__(self, files: SpoolFiles) -> None:
         self._files = files
-        self._open: tuple[Segment, int] | None = None
+        self._open: tuple[Segment, int] | None = None  # with its descriptor
 
     def close(self) -> None:
         """Close the file; harmless when none is open."""
@@ -49,6 +49,7 @@ class SegmentReader:
         left = max(0, segment.size_bytes - segment.offset)
         data = self._read(segment, min(left, READ_BYTES), segment.offset)
         bodies = list(contiguous(data, segment.seed, segment.begin))
+        # one record larger than a read: once more, for all of it
         if not bodies and len(data) < announced_bytes(data, segment.begin) <= left:
             data = self._read(segment, announced_bytes(data, segment.begin), segment.offset)
             bodies = list(contiguous(data, segment.seed, segment.begin))
@@ -69,6 +70,7 @@ class SegmentReader:
             OSError: it cannot be read.
         """
         found, _ = scan(self.whole(segment, tolerant=tolerant), segment.seed)
+        # what was handed over before it was found to be damaged is not handed over again
         left = [(index, body) for index, body in found.items() if index >= segment.begin]
         segment.salvaged = deque(left[-segment.waiting :])
         lost = segment.waiting - len(segment.salvaged)
@@ -105,6 +107,7 @@ class SegmentReader:
             data = self._read(segment, size, offset)
         except OSError:
             data = b""
+        # zeros keep what follows at its place, and are no frame
         return data.ljust(size, b"\0")
 
     def _read(self, segment: Segment, size: int, offset: int) -> bytes:
@@ -122,6 +125,7 @@ def examples_in(files: SpoolFiles, segment: Segment) -> tuple[Record, ...] | Non
         return None
     reader = SegmentReader(files)
     try:
+        # with a descriptor of its own: the spool's reader may stand in another file
         data = reader.whole(segment, tolerant=False)[segment.offset :]
     except OSError:
         return None

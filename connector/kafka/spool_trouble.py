@@ -12,7 +12,7 @@ CALM_SECONDS = 5.0
 """A disk that worked and then fails again within this time was in trouble all the while."""
 _SLOW_SECONDS = 0.1  # an access that took longer is followed by a rest
 _REST = 4  # times as long: a slow disk has at most a fifth of the event loop's time
-_MAX_REST_SECONDS = 5.0
+_MAX_REST_SECONDS = 5.0  # a volume that hung for minutes is asked again soon all the same
 
 
 class Trouble:
@@ -35,10 +35,11 @@ class Trouble:
         self._log = log
         self._monotonic = monotonic
         self._failures = 0  # in a row
-        self._began = 0.0
+        # all in monotonic seconds
+        self._began = 0.0  # the first failure of this trouble, for the line that tells its end
         self._failed_at = 0.0
         self._retry_at = 0.0
-        self._streak_began = 0.0
+        self._streak_began = 0.0  # the first failure since an access worked
 
     def failed(self, error: OSError) -> None:
         """Note that a call to the system failed."""
@@ -47,9 +48,11 @@ class Trouble:
             self._streak_began = now
         self._failures += 1
         self._failed_at = now
+        # the exponent is bounded: a disk may fail for days
         backoff = BACKOFF_SECONDS * 2 ** min(self._failures - 1, 10)
         self._retry_at = now + min(backoff, MAX_BACKOFF_SECONDS)
         reason = error.strerror or str(error)
+        # another reason is worth a line: full before, read-only now
         if reason != self.reason:
             if self.reason is None:
                 self._began = now
@@ -58,6 +61,7 @@ class Trouble:
 
     def worked(self) -> None:
         """Note that a call to the system succeeded."""
+        # the next access need not wait; the trouble lasts until all has been calm for a while
         self._failures = 0
         now = self._monotonic()
         if self.reason is not None and now >= self._failed_at + CALM_SECONDS:

@@ -38,16 +38,16 @@ BUSY_POLL_SECONDS = 0.002  # while the spool drains, or a client is being replac
 _DRAIN_RECORDS = 2_000  # handed over in one poll, about 3 ms: the event loop has sockets to read
 _HANDOVER_RECORDS = 5_000  # at most so many leave their files before Kafka has them
 _CONFIRM_SEGMENTS = 8  # read and not confirmed; a death then doubles as many at the next start
-_BARRIER_SECONDS = 2.0
+_BARRIER_SECONDS = 2.0  # that the queue is given to run empty, so that files can be deleted
 
-_BACKOFF_SECONDS = 0.1
+_BACKOFF_SECONDS = 0.1  # before a new client hands over, doubled for each that has failed in a row
 _MAX_BACKOFF_SECONDS = 5.0
-_PURGE_SECONDS = 5.0
+_PURGE_SECONDS = 5.0  # for librdkafka to give all back at a stop: a full queue takes about one
 _DROP_LOG_SECONDS = 60.0  # between lines that tell of losses of one reason
 _ANSWER_SECONDS = 2.0  # for what is under way when a client ends: it is not sent twice then
 
 _BATCH_BYTES = 1_000_000  # librdkafka's default
-_LEAST_BATCH_BYTES = 1_000
+_LEAST_BATCH_BYTES = 1_000  # a batch of one record may be larger all the same
 
 # Files whose last records went straight into a queue that never empties are kept so long after the
 # spool has drained, longer than brokers take to replace one another: a killed process loses none.
@@ -75,7 +75,7 @@ class SpoolingClient(ABC):
         self._spool = Spool(
             spool.directory, spool.max_mib * MIB, self._drop, files=files, monotonic=monotonic
         )
-        self._ephemeral = spool.ephemeral
+        self._ephemeral = spool.ephemeral  # what waits at a stop goes with the pod: it is lost
         self._clock = clock
         self._monotonic = monotonic
         self._log = structlog.get_logger("connector.kafka").bind(client=client_id)
@@ -91,18 +91,18 @@ class SpoolingClient(ABC):
             throttle=self.health.throttled,
             log=ClientLog(client_id),
         )
-        self._wake = wake
+        self._wake = wake  # ends the pause of whoever polls
         # replaced after a fatal error, and when it holds records that nobody acknowledges
         self._client: Client | None = None
-        self._standing = standing(kafka)
+        self._standing = standing(kafka)  # of the files that the client was made with
         self._direct = False  # state is DIRECT
         self._fast = False  # so too, and no topic is held back: one look-up on the tick path
 
-        self._produced = 0
+        self._produced = 0  # with what was found in the spool; less what another producer adopted
         self._delivered = 0  # the highest seen: librdkafka's count includes its other events
-        self._dropped: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()  # records lost, by reason
         self._drop_logged: dict[str, float] = {}  # when, by reason
-        self._sequence = 0
+        self._sequence = 0  # of calls of the client; PurgedRecords sorts by it
         self._drops: deque[tuple[str, Dropped]] = deque()  # for on_dropped, at the next poll
         # what a client gave back at its end, to be put before all that waits
         self._returned = PurgedRecords()
@@ -115,21 +115,23 @@ class SpoolingClient(ABC):
         # the least max.message.bytes of the topics; None until it is known
         self._batch_bytes: int | None = None
 
+        # the delivered ones and the time, monotonic seconds, as of the last look that saw progress
         self._acknowledged = 0
         self._acknowledged_at = 0.0
         self._waited = False  # when it was looked at last, something was under way
         self._silent = False  # nothing is handed over until something is acknowledged
         self._volatile = False  # some of the queue is nowhere else
 
-        self._unflushed = False
+        self._unflushed = False  # the spool has records in memory: `poll` writes them
         self._handed_over = 0  # from the spool, since the queue was last empty
         self._barrier_since: float | None = None  # nothing is handed over until the queue is empty
         self._confirm_at: float | None = None  # files that drained are kept until then
+        # the spool fills no more of the queue: once it has drained, a flood finds room
         self._low_water = kafka.queue_max_messages // 2
-        self._client_failures = 0
+        self._client_failures = 0  # clients that failed since the spool last drained
         self._renew = False  # the next record is tried with a new client
-        self._retry_at = 0.0
-        self._recovering_since = 0.0
+        self._retry_at = 0.0  # monotonic seconds; nothing is handed over before
+        self._recovering_since = 0.0  # monotonic seconds; when the failed client was purged
 
     def limit_spool(self, max_bytes: int) -> None:
         """Let the spool's files have so many bytes from now on."""
@@ -141,9 +143,11 @@ class SpoolingClient(ABC):
         Args:
             max_bytes: the least `max.message.bytes` of all topics.
         """
+        # never larger again: what was felt for counts more than what a topic's settings tell
         if self._batch_bytes is not None and self._batch_bytes <= max_bytes:
             return
         self._batch_bytes = max_bytes
+        # librdkafka takes batch.size only when a client is made
         self._start_recovery("its batches would be too large for a topic")
 
     # -- what RecordProducer adds ----------------------------------------------------------------
@@ -171,9 +175,11 @@ class SpoolingClient(ABC):
     def _drop(self, reason: str, dropped: Dropped) -> None:
         self._dropped[reason] += dropped.count
         now = self._monotonic()
+        # a full spool drops a file at a time, for hours: the count is a metric
         if now >= self._drop_logged.get(reason, float("-inf")) + _DROP_LOG_SECONDS:
             self._drop_logged[reason] = now
             self._log.error("records_dropped", reason=reason, total=self._dropped[reason])
+        # the owner is told by `_tell`, when nothing is halfway: it may produce an event of it
         self._drops.append((reason, dropped))
         self._wake.set()
 
@@ -193,6 +199,7 @@ class SpoolingClient(ABC):
             batch_bytes=self._batch_bytes,
             one_by_one=self._alone.remaining > 0,
         )
+        # it knows nothing of its predecessor's topics, and holds no record yet
         self._renew = self._volatile = False
         self._standing = made
 
@@ -234,6 +241,8 @@ class SpoolingClient(ABC):
         """Let records wait on disk, not in memory, once nothing is acknowledged for seconds."""
         now = self._monotonic()
         self._count_delivered()
+        # looks are up to half a second apart: silence counts from the second one that finds
+        # something under way, so that a record produced just now has not waited
         waited, self._waited = self._waited, self._client is not None and len(self._client) > 0
         if not (waited and self._waited) or self._delivered > self._acknowledged:
             self._acknowledged, self._acknowledged_at = self._delivered, now
@@ -246,6 +255,7 @@ class SpoolingClient(ABC):
                 "spooling_started", reason="Kafka acknowledges nothing", seconds=silent
             )
             self._start_spooling()
+        # what the disk has may wait in the queue; what it has not, a kill would lose
         if self._volatile and silent >= TAKE_BACK_SECONDS:
             self._start_recovery("Kafka acknowledges nothing", under_way=True)
 
@@ -253,9 +263,11 @@ class SpoolingClient(ABC):
         """Move records from the spool into the queue, as far as there is room."""
         now = self._monotonic()
         client = self._client
+        # while Kafka is silent the queue is no better place than the disk
         if client is None or now < self._retry_at or self._silent:
             return
         if not len(client):
+            # the only proof there is: success is not reported, but an empty queue has all of it
             self._confirm()
             self._volatile = False
         elif self._barrier_since is not None and now < self._barrier_since + _BARRIER_SECONDS:
@@ -267,6 +279,7 @@ class SpoolingClient(ABC):
         if self._alone.remaining:
             self._drain_alone(now)
             return
+        # a peek gives what one read of a file gave, so that this may go round several times
         room = min(self._low_water - len(client), _DRAIN_RECORDS)
         while room > 0 and (records := self._spool.peek()):
             handed = 0
@@ -277,14 +290,18 @@ class SpoolingClient(ABC):
             self._spool.advance(handed)
             self._handed_over += handed
             room -= handed
+            # the queue is full, or the client has ended: what was not handed over stays the first
             if handed == 0 or self.state is not ProducerState.SPOOLING:
                 return
+        # no more under way than these: in a steady stream their files may have to go before the
+        # queue was ever empty
         if not self._spool.waiting and self._handed_over <= _HANDOVER_RECORDS and self._settle():
             self._log.info("spool_drained")
             self._client_failures = 0
             self._confirm_at = now + _KEPT_SECONDS
             self._set_state(ProducerState.DIRECT)
             self._confirm_in_time()
+        # let the queue run empty once, so that the files read so far can be deleted
         elif not self._spool.waiting or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
             self._barrier_since = now
 
@@ -292,7 +309,7 @@ class SpoolingClient(ABC):
         """Send the spool's first record with nothing else under way, and see what becomes of it."""
         alone, client = self._alone, self._client
         if client is None or len(client):
-            return
+            return  # it is under way
         if alone.tried is not None:  # and nothing was reported of it
             self._advance(alone.tried)
             self._restamping.accepted(self._clock() * 1000, now * 1000)
@@ -303,10 +320,12 @@ class SpoolingClient(ABC):
                 return  # with the next record that comes
             alone.remaining = 0
         if not alone.remaining:
+            # with idempotence, batches and the guarantee of no gap, which one by one has no use for
             self._new_client()
         elif now >= alone.retry_at and (records := self._spool.peek()):
             if self._renew:
                 self._new_client()
+            # before it is handed over: librdkafka may refuse it within the call
             alone.tried = records[0]
             if not self._hand_over(alone.tried):
                 alone.tried = None
@@ -317,6 +336,7 @@ class SpoolingClient(ABC):
         self._restamping.look(self._clock() * 1000, now_ms)
         if not self._spool.waiting:
             self._restamping.nothing_to_try(now_ms)
+        # alone, since a batch that is refused for its times would end the client of all topics
         if self._direct and self._restamping.is_due(now_ms):
             self._restamping.try_own()
             self._alone.begin(1)
@@ -344,6 +364,7 @@ class SpoolingClient(ABC):
     def _advance(self, record: Record) -> None:
         """Past the spool's first, unless that has given way to newer records meanwhile."""
         waiting = self._spool.peek()
+        # the file of a full spool may have been dropped while its first record was under way
         if waiting and waiting[0] == record:
             self._spool.advance(1)
 
@@ -391,9 +412,11 @@ class SpoolingClient(ABC):
         log("kafka_client_replaced", reason=reason)
         if not (refused or planned):
             self.health.last_error = reason
+        # from here on newer records go to the spool, behind what comes back
         self._set_state(ProducerState.RECOVERING)
         self._recovering_since = self._monotonic()
         if self._client is not None:
+            # what was sent may be written: it has _ANSWER_SECONDS to be acknowledged, not doubled
             self._client.purge(in_flight=under_way)
 
     def _recover(self) -> None:
@@ -406,10 +429,13 @@ class SpoolingClient(ABC):
             return
         refused = bool(self._refused)
         self._take_back()
+        # after a refusal the brokers are there: no pause, what was refused has its own
         if not refused:
             self._client_failures += 1
             backoff = min(_BACKOFF_SECONDS * 2**self._client_failures, _MAX_BACKOFF_SECONDS)
             self._retry_at = self._monotonic() + backoff
+        # may fail (a certificate that is being replaced): the records are in the spool by now, and
+        # the next poll comes here again
         self._new_client()
         self._start_spooling()
 
@@ -432,6 +458,7 @@ class SpoolingClient(ABC):
     def _make_smaller_batches(self) -> None:
         """The topic's limit became less than it was, or nobody may read it: feel for it."""
         self._too_large.clear()
+        # a quarter each time: from librdkafka's 1 MB to 1 kB in five refusals
         self._batch_bytes = max(_LEAST_BATCH_BYTES, (self._batch_bytes or _BATCH_BYTES) // 4)
 
     async def _give_back(self) -> None:

@@ -88,6 +88,7 @@ def _topic(spec: TopicSpec, settings: Settings) -> dict[str, Any]:
     return {
         **named,
         "partitions": spec.partitions,
+        # how many brokers there are nobody knows here: three, unless a setting says otherwise
         "replicas": replication(settings.topics, USUAL_REPLICATION),
         "config": dict(spec.config),
     }

@@ -20,7 +20,7 @@ from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME, KafkaSettings, RegistrySettings
 
-_BATCH = 500
+_BATCH = 500  # records of one call of the thread: a filter may pass over most of them
 _WAIT_SECONDS = 0.2  # for what comes next, until it is looked at whether anybody still waits
 _WAITS = 5  # in one call of the thread
 
@@ -107,6 +107,7 @@ async def tail(
                 caught_up()
                 caught_up = None
     finally:
+        # its thread cannot be cancelled: it ends within _WAIT_SECONDS, and only then can be closed
         decoding.closing = True
         await asyncio.to_thread(decoding.close)
 
@@ -151,6 +152,7 @@ class _Decoding:
         self.closing = False
         """Nobody waits for what is read: a `read` under way ends soon."""
         self._wanted = wanted
+        # records of a partition are not in order of time: later ones may be older than the start
         self._since_ms: int | None = None
         self._keys = None if keys is None else frozenset(key.encode() for key in keys)
         self._registry = (
@@ -182,6 +184,7 @@ class _Decoding:
             while message is not None:
                 messages.append(message)
                 message = self.reader.next() if len(messages) < _BATCH else None
+        # by key and time first: what is not wanted is not even decoded
         records = [self._record(one) for one in messages if self._may_be_wanted(one)]
         if self._wanted is not None:
             records = [record for record in records if self._wanted.matches(record)]

@@ -78,16 +78,17 @@ class TimeOrder:
         self._to_ms = to_ms
         self._stop = stop
         self._silent_seconds = silent_seconds
-        self._heard = time.monotonic()
+        self._heard = time.monotonic()  # when the brokers were last heard of
+        # where each partition ended at the start: what is written later is not read
         self._ends: dict[_Place, int] = {}
-        self._starts: list[TopicPartition] = []
+        self._starts: list[TopicPartition] = []  # of those that have anything to read
         for topic in topics:
             self._find(topic, from_ms)
         self._max_held = max_held
-        self._count = 0
+        self._count = 0  # records held, of all partitions
         self._share = max(2, max_held // max(1, len(self._starts)))
-        self._begun: set[_Place] = set()
-        self._held: dict[_Place, deque[Message]] = {}
+        self._begun: set[_Place] = set()  # a record of the range was seen: those behind it count
+        self._held: dict[_Place, deque[Message]] = {}  # read and not yielded, in order
         self._heads: list[tuple[int, _Place]] = []
         """A heap: the time of the first record held, of each partition that has one."""
         self._awaited: set[_Place] = set()
@@ -116,9 +117,9 @@ class TimeOrder:
         self._held = {(one.topic, one.partition): deque() for one in self._starts}
         self._awaited = set(self._held)
         while (self._awaited or self._heads) and not self._stop():
-            if not self._awaited:
+            if not self._awaited:  # of each partition the next one is known: so is the first of all
                 yield self._first()
-                self._heard = time.monotonic()
+                self._heard = time.monotonic()  # whoever takes it may have taken long
                 continue
             message = self._next()
             if message is not None:
@@ -153,6 +154,7 @@ class TimeOrder:
 
     def _take(self, message: Message) -> None:
         place, time_ms, offset = _place_of(message), message.timestamp()[1], message.offset() or 0
+        # fetched ahead of the pause that ended its partition
         if place not in self._reader.unfinished:
             return
         held = self._held[place]

@@ -21,7 +21,7 @@ _FIRST_MS = 60_000
 _GROWTH = 1.1  # how exactly the difference of the clocks is found
 # within a week no farther from one another than what brokers accept around their time
 _FINE_MS = 7 * 86_400_000
-_LAST_MS = 400 * 86_400_000
+_LAST_MS = 400 * 86_400_000  # clocks that differ by more than a year are not looked for
 _STEPPED_MS = 30_000  # a clock that was set, as opposed to one that drifts
 TRY_AGAIN_MS: Final = 60_000
 """After so long with a time that was found a record's own is tried again."""
@@ -40,10 +40,12 @@ class Restamping:
         """What is added to this machine's clock; None: records keep their own times."""
         self.ahead_ms: int | None = None
         """About how far this machine's clock is ahead of the brokers'; negative is behind."""
-        self._search: Iterator[int] | None = None
+        self._search: Iterator[int] | None = None  # shifts to be tried; None: none is looked for
         self._found_ms = 0  # the shift that was accepted last, as it was tried
+        # this machine's clock less the monotonic one, ms, when a time was accepted: another
+        # difference means that somebody has set the clock since
         self._set_at_ms = 0.0
-        self._again_at_ms = 0.0
+        self._again_at_ms = 0.0  # monotonic ms: when a record's own time is tried again
 
     @property
     def searching(self) -> bool:
@@ -57,6 +59,7 @@ class Restamping:
 
     def try_own(self) -> None:
         """The next record is tried with its own time; refused, the time that was found follows."""
+        # what was found last comes next: most often it is still right
         self._search = itertools.chain([self._found_ms], _shifts())
         self.shift_ms = None
 

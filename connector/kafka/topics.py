@@ -37,8 +37,10 @@ USUAL_REPLICATION = 3
 """Replicas of a topic where the settings name no number and there are brokers enough."""
 _IN_SYNC = "min.insync.replicas"
 _HOUR_MS = 3_600_000
-_VISIBLE_SECONDS = 0.1
+_VISIBLE_SECONDS = 0.1  # between looks whether brokers know what was made just now
+# of kite.control, which many may write to
 _BOUNDED = {
+    # the broker then unpacks what comes compressed, and sees how long it is: see `_unbounded`
     "compression.type": "uncompressed",
     # Kafka's own default, stated: what a leader reads at once is bounded by it
     "max.message.bytes": str(1024 * 1024 + 12),
@@ -135,7 +137,9 @@ def topic_specs(
         brokers: how many there are, for topics whose replication is not set.
     """
     names = TopicNames(topics.prefix)
+    # one less than there are: a broker may be away and acks=all still means two of three
     in_sync = topics.min_insync_replicas or max(1, replication(topics, brokers) - 1)
+    # CreateTime: the record's time is that of the tick's receipt; LogAppendTime would replace it
     common = {_IN_SYNC: str(in_sync), "message.timestamp.type": "CreateTime"}
 
     def kept(hours: float) -> dict[str, str]:
@@ -145,8 +149,10 @@ def topic_specs(
     compacted = {
         **common,
         "cleanup.policy": "compact",
+        # an hour at most in the active segment, compacted once a tenth of the log is new since then
         "segment.ms": str(_HOUR_MS),
         "min.cleanable.dirty.ratio": "0.1",
+        # a reader that was away for less than a day sees what was deleted meanwhile
         "delete.retention.ms": str(24 * _HOUR_MS),
     }
     control = kept(topics.control_retention_hours)
@@ -174,7 +180,9 @@ def topic_specs(
             cleanup_is="exact",
             bounded=True,
         ),
+        # the audit trail: kept as long as the commands, each of them
         TopicSpec(names.replies, 1, control),
+        # partition k is slot k: with fewer, some slots would have no owner
         TopicSpec(
             names.subscriptions, slots, compacted, partitions_are="at_least", cleanup_is="exact"
         ),
@@ -244,6 +252,7 @@ class _Topics:
 
     def ensure(self, specs_for: Callable[[int], list[TopicSpec]]) -> TopicsReport:
         metadata = self._list()
+        # how many brokers there are decides about replicas, where no setting does
         specs = specs_for(len(metadata.brokers))
         partitions = _partitions(metadata)
         missing = [spec for spec in specs if spec.name not in partitions]
@@ -254,6 +263,7 @@ class _Topics:
                 "turn topics.create on, or grant the right",
             )
         if missing:
+            # before it is tried: a broker's own refusal names no setting of ours
             self._check_brokers(missing[0].name, len(metadata.brokers))
             if is_embedded(metadata):
                 self._ask_for(missing)
@@ -263,6 +273,7 @@ class _Topics:
             partitions |= self._visible({spec.name: 1 for spec in missing})
         self._report.partitions = {spec.name: partitions[spec.name] for spec in specs}
         there = [spec for spec in specs if spec.name not in self._report.created]
+        # not of those made just now: they have what was asked for
         for spec in there:
             self._check_partitions(spec, partitions[spec.name])
         # librdkafka's mock cluster answers no request of AdminClient: each would wait its time out
@@ -427,6 +438,7 @@ class _Topics:
         futures = self._admin.describe_configs(list(resources), request_timeout=self._timeout)
         for resource, future in futures.items():
             try:
+                # librdkafka's own time-out comes first, and says more
                 entries = future.result(self._timeout + 1)
             except (KafkaException, concurrent.futures.TimeoutError) as exc:
                 # an account without the right to read it: the topic may well be fine

@@ -22,7 +22,7 @@ from connector.kafka.records import RecordDecoder
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
-_POLL_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.2  # of one wait for a record
 _PROGRESS_EVERY: Final = 5000
 
 
@@ -75,6 +75,7 @@ class Verifier:
         self._names = names
         every = list(names.all_ticks().values())
         self._topics = every if ticks is None else list(ticks)
+        # only then do numbers without a count prove anything: they run over all exchanges
         self._whole = set(self._topics) == set(every)
         self._since_ms = since_ms
         self._wait_seconds = wait_seconds
@@ -99,6 +100,7 @@ class Verifier:
         finite = [kept for kept in kept_from.values() if math.isfinite(kept)]
         since_ms = int(min(finite, default=0)) or None
         decoder = RecordDecoder(self._names)
+        # all counts first: a tick is ticked off against what its count has announced
         for message in self._records(self._names.events, since_ms):
             try:
                 known.event(decoder.decode(self._names.events, message.value()).value)
@@ -130,6 +132,7 @@ class Verifier:
         }
         for topic in self._topics:
             cut = [(n, first, end) for n, (first, end) in enumerate(self._bounds[topic]) if first]
+            # nothing is left of these: no part of any session can be judged there
             kept |= {(topic, n): math.inf for n, first, end in cut if first >= end}
             times = self._first_times(
                 [TopicPartition(topic, n, first) for n, first, end in cut if first < end]
@@ -164,7 +167,7 @@ class Verifier:
             if message is not None:
                 yield message
                 heard = time.monotonic()
-            elif self._reader.at_end:
+            elif self._reader.at_end:  # of one partition: others may still be read
                 heard = time.monotonic()
             elif time.monotonic() - heard > self._silent_seconds:
                 raise BrokerUnreachableError(
@@ -197,6 +200,7 @@ class Verifier:
             if late is not None:
                 wanted = known.wanted
                 self._tick(known, late, total)
+                # only a tick that was missing is worth waiting on for
                 since = time.monotonic() if known.wanted < wanted else since
         self._tell(total)
 

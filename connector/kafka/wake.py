@@ -18,8 +18,8 @@ class Wake:
     """A pipe and an event; `set` is for the event loop's own thread."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self._read = self._write = -1
+        self._event = asyncio.Event()  # set: there is something to poll
+        self._read = self._write = -1  # the pipe's descriptors; -1: none
 
     def __del__(self) -> None:
         self.close()
@@ -33,6 +33,7 @@ class Wake:
         """Make the pipe; without one (no descriptors left) pauses just last their time."""
         with contextlib.suppress(OSError):
             self._read, self._write = os.pipe()
+            # librdkafka's threads must not wait where the pipe is full: one byte in it is enough
             os.set_blocking(self._read, False)
             os.set_blocking(self._write, False)
 
@@ -56,6 +57,7 @@ class Wake:
             loop.remove_reader(descriptor)
 
     def _drain(self) -> None:
+        # how many bytes there are means nothing; what is left calls again
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, _DRAINED_BYTES)
         self._event.set()
@@ -70,4 +72,5 @@ class Wake:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()
+        # only now: what was set during the pause has ended it, and is polled next
         self._event.clear()
