@@ -35,6 +35,7 @@ from connector.kite.feed.session import Notice, Session, Step
 from connector.kite.feed.socket import FeedSocket, SocketListener, check_root, open_socket
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.feed.stream import Stream
+from connector.kite.feed.wait import Wait
 from connector.kite.feed.watchdog import Verdict, Watchdog
 from connector.kite.wire.messages import TOO_LONG, parse_message
 from connector.kite.wire.models import ConnectionState, EventType, Mode, TextMessage
@@ -68,21 +69,23 @@ class Connection:
         check_root(root)
         self.slot = slot
         self.credentials = credentials
-        self._config = config
-        self._handler = handler
+        self._config = config  # shared by all connections, and frozen
+        self._handler = handler  # what becomes of frames, texts and events
         self._root = root
         self._clock = clock
-        self._random = random
+        self._random = random  # spreads pauses: replicas lose a restarted feed together
         self._opener = opener
+        # state, session_id, events and log: nobody else writes them
         self._report = Reporter(slot, credentials.name, handler, clock)
+        # over all sockets: what is wanted survives them, what is asked for and seen does not
         self._session = Session(
             capacity=config.max_symbols_per_connection,
             confirm_timeout_seconds=config.confirm_timeout_seconds,
             confirm_attempts=config.confirm_attempts,
             round_seconds=config.stall_threshold_seconds,
         )
-        self._watchdog = Watchdog(config)
-        self._stream = Stream(self._session)
+        self._watchdog = Watchdog(config)  # of the present socket
+        self._stream = Stream(self._session)  # what should tick now, and what is wrong
         # the supervisor, from `start` to `close`; it alone opens sockets, one at a time
         self._task: asyncio.Task[None] | None = None
         # the open socket; None while there is none, and then nothing is sent
@@ -90,7 +93,7 @@ class Connection:
         self._pulse_timer: Timer | None = None  # next look at silence, while a socket is open
         # why the present socket ended: (close code, reason)
         self._lost: asyncio.Future[tuple[int | None, str]] | None = None
-        self._wake: asyncio.Future[None] | None = None  # ends what the supervisor waits for
+        self._waiting = Wait(clock)  # of the supervisor, between sockets
         # what the first try since `start` came to; resolved once, whatever follows
         self._outcome: asyncio.Future[FeedError | None] | None = None
         # of the credentials, as of the last try: a change since then may mean a good token
@@ -105,6 +108,7 @@ class Connection:
         # hot: bound once, counted as plain ints
         self._time_us = clock.time_us
         self._frame = handler.frame
+        # frames that are no heartbeats, their bytes, and what came besides, since the start
         self._frames = 0
         self._bytes = 0
         self._heartbeats = 0
@@ -143,7 +147,7 @@ class Connection:
         """
         if self._closing:
             raise ConnectionClosedError("this connection was closed")
-        if self._task is None or self._task.done():
+        if self._task is None or self._task.done():  # done: it has given up, see FAILED
             loop = asyncio.get_running_loop()
             self._outcome = loop.create_future()
             self._task = loop.create_task(self._run(), name=f"kite-slot-{self.slot}")
@@ -162,6 +166,7 @@ class Connection:
         """What the first try came to since `start`: None for an open socket."""
         if self._outcome is None:
             raise ConnectionClosedError("this connection was not started")
+        # shared: of several who wait one may be cancelled
         return await asyncio.shield(self._outcome)
 
     async def close(self) -> None:
@@ -174,7 +179,7 @@ class Connection:
             if self._task is not None:
                 self._task.cancel()
         if self._task is not None:
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task])  # `await` would raise its cancellation here
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(ConnectionClosedError("closed while connecting"))
         if self._report.state is not ConnectionState.CLOSED:
@@ -189,7 +194,7 @@ class Connection:
 
     async def reconnect(self) -> None:
         """Close the socket and connect at once, also out of FAILED or any wait."""
-        self._attempts = 0
+        self._attempts = 0  # whoever asks has reason to think that it works now
         if self._report.state is ConnectionState.FAILED:
             self.start()
         elif self._socket is not None:
@@ -199,8 +204,8 @@ class Connection:
             # a socket that is held tells of no end; the next one, if it is there by now, goes on
             if self._lost is lost:
                 self._end_socket(None, "")
-        elif self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        else:
+            self._waiting.end()
 
     # instruments
 
@@ -295,7 +300,7 @@ class Connection:
         """Stamp a frame and hand it over: everything that a tick costs here."""
         now_us = self._time_us()
         self._last_frame_us = now_us
-        if len(data) < 2:
+        if len(data) < 2:  # of one byte, about each second (kite.trade/docs/connect/v3/websocket)
             self._heartbeats += 1
             return
         self._last_tick_us = now_us
@@ -350,8 +355,11 @@ class Connection:
                 self._report.enter(ConnectionState.CONNECTING, EventType.CONNECTING)
                 socket = await self._connect(token)
             except (TokenRejectedError, TokenMissingError) as error:
+                # the token is looked at when a socket connects, and ends each morning: a human
+                # has to log in, so that to try on as before would be in vain
                 await self._wait_for_token(error)
             except TooManyConnectionsError as error:
+                # HTTP 429, also for a socket that has just closed: no failure, no back-off
                 self._crowded += 1
                 await self._wait(
                     slot_seconds(self._crowded, self._config, self._random),
@@ -421,6 +429,7 @@ class Connection:
         self._report.session_id = max(now_ms, self._report.session_id + 1)
         self._connects += 1
         self._watchdog.open(now, self._frames_of_any_kind(), self._frames)
+        # before any event or frame of the session: the handler numbers ticks by it
         self._report.call(self._handler.opened, self._report.session_id)
         self._report.enter(ConnectionState.CONNECTED, EventType.CONNECTED)
         if self._connects > 1 or self._continues:
@@ -430,6 +439,7 @@ class Connection:
                 gap_from_ms=gap_from_ms, gap_to_ms=max(gap_from_ms or 0, now_ms),
                 instruments=len(concerned), tokens=concerned,
             )  # fmt: skip
+        # before `resume`: the handler has to expect snapshots when the first of them comes
         self._apply(self._session.opened(now))
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(None)
@@ -445,7 +455,7 @@ class Connection:
             self._socket = None
             self._desired_when_lost = tuple(self._session.desired)
             self._session.closed()
-            socket.abort()
+            socket.abort()  # harmless to one that is gone; this task may have been cancelled
 
     def _gap_from_ms(self) -> int | None:
         """When the last frame before a new socket came; None where another process knows it."""
@@ -482,12 +492,13 @@ class Connection:
                         f"frames, but no ticks for {self._watchdog.quiet_seconds(now):g} s",
                         instruments=len(self._session.desired),
                     )
+                    # the feed may have lost the requests: once more, before the socket goes
                     self._apply(self._session.ask_all())
                 case Verdict.TICKS_RESUMED:
                     self._report.emit(EventType.TICKS_RESUMED)
                 case Verdict.RENEW:
                     stream.judge(self._watchdog, now)
-                    if self._config.max_reconnect_attempts != 0:
+                    if self._config.max_reconnect_attempts != 0:  # else this is the last one
                         if self._watchdog.stalled:
                             # its heartbeats were no data: the gap begins with the last tick
                             self._last_frame_us = self._last_tick_us
@@ -534,14 +545,7 @@ class Connection:
     ) -> None:
         """Wait in a state, unless `reconnect` wakes it."""
         self._report.enter(state, event, reason, seconds=seconds, code=code)
-        wake = self._wake = asyncio.get_running_loop().create_future()
-        timer = self._clock.call_later(
-            seconds, lambda: None if wake.done() else wake.set_result(None)
-        )
-        try:
-            await wake
-        finally:
-            timer.cancel()
+        await self._waiting.for_seconds(seconds)
 
     async def _wait_for_token(self, error: FeedError) -> None:
         """Wait for another token; one that was refused is tried again all the same, slowly."""
@@ -551,34 +555,25 @@ class Connection:
         self._report.enter(
             ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, reason, seconds=seconds
         )
-        wake = self._wake = asyncio.get_running_loop().create_future()
-        timer = self._clock.call_later(
-            seconds, lambda: None if wake.done() else wake.set_result(None)
-        )
         version = self._token_version
-        changed = asyncio.ensure_future(self.credentials.changed(version))
-        try:
-            await asyncio.wait([changed, wake], return_when=asyncio.FIRST_COMPLETED)
-            failure = None if not changed.done() or changed.cancelled() else changed.exception()
-            if isinstance(failure, Exception):
-                self._report.defect("credentials_watch_failed", failure)
-                await wake
-        finally:
-            timer.cancel()
-            changed.cancel()
-            await asyncio.wait([changed])
+        await self._waiting.for_change(
+            self.credentials.changed(version),
+            seconds,
+            lambda failure: self._report.defect("credentials_watch_failed", failure),
+        )
         if self.credentials.version != version:
-            self._refusals = 0
-        self._attempts = 0
+            self._refusals = 0  # of the token before
+        self._attempts = 0  # it was no fault of the network
 
     def _apply(self, step: Step) -> None:
+        # the handler first: the answer to a request may be the next frame
         if step.forget:
             self._report.call(self._handler.forget, step.forget)
         if step.expect:
             self._report.call(self._handler.expect, step.expect)
         if step.watch and self._watch is not None:
             self._report.call(self._watch, step.watch)
-        if self._socket is not None:
+        if self._socket is not None:  # else all of it is asked for when the next one opens
             for request in step.requests:
                 self._socket.send(str(request))
         self._emit(step.notices)
