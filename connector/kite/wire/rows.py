@@ -30,6 +30,13 @@ BEST: Final = {
     "best_ask_quantity": "depth_sell_1_quantity",
 }
 """Columns that repeat the first level of the depth, as in the Avro schema."""
+TICK_COLUMNS: Final = (
+    "event_time", "receive_time_us", "instrument_token", "exchange", "tradingsymbol", "mode",
+    "tradable", "last_price", "last_traded_quantity", "average_traded_price", "volume_traded",
+    "total_buy_quantity", "total_sell_quantity", *OHLC_COLUMNS, "last_trade_time",
+    "exchange_timestamp", "oi", "oi_day_high", "oi_day_low", *DEPTH_COLUMNS, *BEST,
+)  # fmt: skip
+"""All columns of a tick that is flat, in the order of the Avro schema."""
 _NO_DEPTH: Final = dict.fromkeys((*DEPTH_COLUMNS, *BEST))
 
 

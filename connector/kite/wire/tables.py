@@ -16,7 +16,7 @@ from connector.kite.wire.layout import MODES, split_frame
 from connector.kite.wire.models import Exchange, FrameMessage, Mode
 from connector.kite.wire.names import tradingsymbol
 from connector.kite.wire.packets import uniform
-from connector.kite.wire.rows import BEST, DEPTH_COLUMNS, LEVELS, OHLC_COLUMNS, SIDES
+from connector.kite.wire.rows import BEST, LEVELS, OHLC_COLUMNS, SIDES, TICK_COLUMNS
 
 _PRICES: Final = ("last_price", "average_traded_price")
 _QUANTITIES: Final = (
@@ -24,12 +24,6 @@ _QUANTITIES: Final = (
     "oi", "oi_day_high", "oi_day_low",
 )  # fmt: skip
 _TIMES: Final = ("last_trade_time", "exchange_timestamp")
-_ORDER: Final = (
-    "event_time", "receive_time_us", "instrument_token", "exchange", "tradingsymbol", "mode",
-    "tradable", "last_price", "last_traded_quantity", "average_traded_price", "volume_traded",
-    "total_buy_quantity", "total_sell_quantity", *OHLC_COLUMNS, "last_trade_time",
-    "exchange_timestamp", "oi", "oi_day_high", "oi_day_low", *DEPTH_COLUMNS, *BEST,
-)  # fmt: skip
 _SEGMENTS: Final = 256
 
 
@@ -65,14 +59,16 @@ class _Groups:
 
     def __init__(self, numpy: Any) -> None:
         self._numpy = numpy
+        # by the packets' length: an array a frame, the rows that its packets are, receive times
         self._arrays: dict[int, list[Any]] = {length: [] for length in MODES}
         self._places: dict[int, list[Any]] = {length: [] for length in MODES}
         self._times: dict[int, list[Any]] = {length: [] for length in MODES}
-        self.count = 0
+        self.count = 0  # rows, those of unknown exchanges among them until the end
 
     def add(self, frame: FrameMessage) -> None:
         """Add the packets of a frame that are ticks."""
         data = frame.data
+        # a feed of one mode has packets of one length: then the frame is the array
         length = int.from_bytes(data[2:4])
         if length in MODES and (count := uniform(data, length)):
             places = range(self.count, self.count + count)
@@ -111,10 +107,12 @@ def _columns(numpy: Any, arrow: Any, groups: _Groups) -> list[Any]:
     values = {name: numpy.zeros(count, kind) for name, kind in _kinds().items()}
     there = {name: numpy.zeros(count, bool) for name in values}
     modes = numpy.zeros(count, "i1")
+    # 1 of those that are not known: their rows are left out in the end
     divisors = numpy.ones(_SEGMENTS)
     for exchange in Exchange:
         divisors[exchange.value] = exchange.divisor
     for length, array, places, times_us in groups.joined():
+        # native and signed: Arrow has no big-endian numbers
         tokens = array["instrument_token"].astype("i8")
         divisor = divisors[tokens & 0xFF]
         fields: dict[str, Any] = {"receive_time_us": times_us, "instrument_token": tokens}
@@ -124,6 +122,7 @@ def _columns(numpy: Any, arrow: Any, groups: _Groups) -> list[Any]:
             elif name in _QUANTITIES:
                 fields[name] = array[name]
             elif name in _TIMES:
+                # to milliseconds: in 32 bits they would not fit
                 fields[name] = array[name].astype("i8") * 1000
             elif f"ohlc_{name}" in OHLC_COLUMNS:
                 fields[f"ohlc_{name}"] = array[name] / divisor
@@ -160,6 +159,7 @@ def _finished(numpy: Any, arrow: Any, values: Any, there: Any, modes: Any) -> li
     there["event_time"] = numpy.ones(len(tokens), bool)
     codes = numpy.zeros(_SEGMENTS, "i4")
     codes[[exchange.value for exchange in Exchange]] = range(len(Exchange))
+    # a name is looked up once an instrument, not once a tick
     unique, inverse = numpy.unique(tokens[known], return_inverse=True)
     names = arrow.array([tradingsymbol(int(token)) for token in unique], arrow.string())
     words = {
@@ -198,7 +198,9 @@ def tick_schema() -> Any:
         "exchange": word, "tradingsymbol": word, "mode": word, "tradable": arrow.bool_(),
     }  # fmt: skip
     kinds = {"i8": arrow.int64(), "f8": arrow.float64()}
-    return arrow.schema([(name, special.get(name) or kinds[_kinds()[name]]) for name in _ORDER])
+    return arrow.schema(
+        [(name, special.get(name) or kinds[_kinds()[name]]) for name in TICK_COLUMNS]
+    )
 
 
 @functools.cache
@@ -207,7 +209,7 @@ def _kinds() -> dict[str, str]:
     words = {"exchange", "tradingsymbol", "mode", "tradable"}
     return {
         name: "f8" if "price" in name or name in OHLC_COLUMNS else "i8"
-        for name in _ORDER
+        for name in TICK_COLUMNS
         if name not in words
     }
 
