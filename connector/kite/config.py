@@ -49,6 +49,7 @@ class ConnectionConfig(BaseModel):
     connection_timeout_seconds: Seconds = Field(
         default=10.0, description="A handshake that takes longer, seconds, has failed."
     )
+    # a heartbeat comes about each second: six are missing by then, and the pongs of two pings
     liveness_threshold_seconds: Seconds = Field(
         default=6.0, description="A socket without a frame of any kind for so many seconds is dead."
     )

@@ -85,12 +85,15 @@ class MarketHours:
     """
 
     def __init__(self, lines: Iterable[str], over: MarketHours | None = None) -> None:
+        # by exchange: the ordinary hours since a day, oldest first once all lines are read
         self._ordinary: dict[Exchange, list[_Entry]] = {exchange: [] for exchange in Exchange}
+        # days that are none: holidays, special sessions
         self._days: dict[tuple[Exchange, date], _Entry] = {}
+        # spans of days whose exceptions are listed: outside nobody knows of a holiday
         self._known: dict[Exchange, list[tuple[date, date]]] = {one: [] for one in Exchange}
         self._today = functools.lru_cache(_REMEMBERED)(self.day)  # asked for each second
         if over is not None:
-            self._take(over)
+            self._take(over)  # before the lines, which win
         for number, line in enumerate(lines, 1):
             if line.strip() and not line.startswith("#"):
                 try:
@@ -135,7 +138,7 @@ class MarketHours:
                 self._known[exchange].append((begins, _date(sessions)))
             return
         entry = _Entry(begins, sessions, reason, source, line)
-        if kind != "day":
+        if kind != "day":  # of a day it is looked at with its ordinary hours, see `_check_days`
             _sessions(sessions, begins, None)
         for exchange in exchanges:
             if kind == "from":
@@ -165,12 +168,13 @@ class MarketHours:
         entry = self._in_force(exchange, day)
         if entry is None:
             return _UNKNOWN
-        if day.weekday() >= _SATURDAY:
+        if day.weekday() >= _SATURDAY:  # sessions on weekends are days of the file
             return Day((), "weekend", "", listed)
         return Day(_sessions(entry.sessions, day, None), entry.reason, entry.source, listed)
 
     def market_open(self, exchange: Exchange, at: datetime) -> bool:
         """Whether an exchange trades at a time (aware)."""
+        # no session goes over midnight: the last to end is MCX, at 23:55
         local = at.astimezone(IST)
         sessions = self._today(exchange, local.date()).sessions
         return any(one.opens <= local.time() < one.closes for one in sessions)
@@ -193,7 +197,7 @@ class MarketHours:
         return min(ends, default=date.min)
 
     def _in_force(self, exchange: Exchange, day: date) -> _Entry | None:
-        for entry in reversed(self._ordinary[exchange]):
+        for entry in reversed(self._ordinary[exchange]):  # the latest that has begun
             if entry.begins <= day:
                 return entry
         return None
@@ -261,6 +265,7 @@ def _time(text: str, day: date, ordinary: time | None) -> time:
 
 def us_summer_time(day: date) -> bool:
     """Whether the USA has summer time, by which MCX ends half an hour earlier."""
+    # from the second Sunday of March to the first of November (Energy Policy Act of 2005)
     march, november = date(day.year, 3, 8), date(day.year, 11, 1)
     begins = march + timedelta(days=(6 - march.weekday()) % 7)
     ends = november + timedelta(days=(6 - november.weekday()) % 7)

@@ -43,6 +43,7 @@ def proxy_for(host: str) -> Proxy | None:
         ProxyError: it names one that is not of the kind `http://host:port`.
     """
     found = getproxies()
+    # small letters win over capital ones, as everywhere: urllib sees to it
     for name in ("https", "all"):
         if found.get(name):
             return None if proxy_bypass(host) else _parsed(_variable(name), found[name])
@@ -113,10 +114,11 @@ class _Connect(asyncio.Protocol):
     """Asks for a tunnel and reads the answer's head, which is all there is before TLS begins."""
 
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
+        # resolved with the proxy's consent; else with why there is no way through
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._proxy = proxy
         self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._answer = b""
+        self._answer = b""  # what has come of its head, bounded
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         lines = [f"CONNECT {self._target} HTTP/1.1", f"Host: {self._target}"]

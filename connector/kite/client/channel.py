@@ -105,11 +105,14 @@ class Channel(MessageStream[TickerMessage]):
         self._capacity = capacity
         self._policy = policy
         self._queue: deque[TickerMessage] = deque()
+        # who waits for a message, longest first: one is woken for each that comes
         self._readers: deque[asyncio.Future[None]] = deque()
-        self._closed = False
+        self._closed = False  # no more is queued; what is there can still be read
+        # of the connection's reading, for BLOCK
         self._pause: Callable[[], None] | None = None
         self._resume: Callable[[], None] | None = None
-        self._blocked = False
+        self._blocked = False  # reading was paused on account of this channel
+        # counts of messages since the start, and of the ticks in those that were lost
         self._peak = 0
         self._received = 0
         self._delivered = 0
@@ -132,7 +135,7 @@ class Channel(MessageStream[TickerMessage]):
         if len(queue) >= self._capacity and self._policy is not ChannelPolicy.BLOCK:
             dropped = 1
             if not self._make_room(message):
-                return dropped
+                return dropped  # the new one is lost itself
         queue.append(message)
         if len(queue) > self._peak:
             self._peak = len(queue)
@@ -150,7 +153,7 @@ class Channel(MessageStream[TickerMessage]):
     def close(self) -> None:
         """End the stream: readers get what is queued, then the end."""
         self._closed = True
-        for reader in self._readers:
+        for reader in self._readers:  # all of them, not one for a message
             if not reader.done():
                 reader.set_result(None)
         self._readers.clear()
@@ -163,7 +166,7 @@ class Channel(MessageStream[TickerMessage]):
         Raises:
             ConnectionClosedError: the channel is closed and empty.
         """
-        while not self._queue:
+        while not self._queue:  # again: another reader may have been quicker
             if self._closed:
                 raise ConnectionClosedError("the channel is closed")
             reader = asyncio.get_running_loop().create_future()
@@ -185,6 +188,7 @@ class Channel(MessageStream[TickerMessage]):
 
     def wake_with(self, reader: asyncio.Future[None]) -> None:
         """Set a future's result when a message comes or the channel closes."""
+        # at once where something waits already: nobody would wake it for that
         if (self._queue or self._closed) and not reader.done():
             reader.set_result(None)
         else:

@@ -29,7 +29,7 @@ class ModeTracker:
     """What `Handler.frame` has to return: tokens that are new, or new in their mode."""
 
     def __init__(self) -> None:
-        self._modes: dict[int, Mode] = {}
+        self._modes: dict[int, Mode] = {}  # of each token's latest packet on this socket
 
     def clear(self) -> None:
         """Forget all: everything on a new socket is new."""
@@ -49,12 +49,12 @@ class DropWatch:
     """Turns single drops into edges: the first one, and the end once the reader caught up."""
 
     def __init__(self, slot: int, channel: Channel, clock: Clock, on_event: OnEvent | None) -> None:
-        self.dropping = False
+        self.dropping = False  # the first drop was told, the end not yet
         self._slot = slot
         self.channel = channel
         self._clock = clock
         self._on_event = on_event
-        self._before = 0
+        self._before = 0  # messages that were dropped before this row of drops
 
     def put(self, message: TickerMessage) -> None:
         """Queue a message and watch what it displaces."""
@@ -66,6 +66,7 @@ class DropWatch:
                 self._before = stats.dropped - 1
                 edge_log(slot=self._slot).warning("channel_full", capacity=stats.capacity)
                 self._report(f"channel full at {stats.capacity} messages")
+        # at half: a reader that is just as fast as the feed would make an edge of each message
         elif self.dropping and len(channel) * 2 <= channel.capacity:
             self.dropping = False
             lost = channel.stats.dropped - self._before
@@ -98,9 +99,9 @@ class ChannelHandler:
         """Packets that were no ticks."""
         self.raw_channel: Channel | None = None
         """Gets the frames beside the ticks, once there is one."""
-        self._raw = raw
-        self._raw_watch: DropWatch | None = None
-        self._flow: Flow | None = None
+        self._raw = raw  # frames alone: nothing is parsed
+        self._raw_watch: DropWatch | None = None  # of `raw_channel`
+        self._flow: Flow | None = None  # the connection's; None before it has given it
         self._modes = ModeTracker()
         self._new_watch = partial(DropWatch, slot, clock=clock, on_event=on_event)
         self._watch = self._new_watch(channel=channel)
@@ -116,7 +117,7 @@ class ChannelHandler:
     def flow(self, flow: Flow) -> None:
         """Let a full channel of policy BLOCK hold the connection."""
         self._flow = flow
-        for channel in self._channels():
+        for channel in self._channels():  # without it BLOCK would queue without a bound
             channel.hold_with(flow.pause_reading, self._release)
 
     def add_raw(self, channel: Channel) -> None:
@@ -168,6 +169,7 @@ class ChannelHandler:
             return ()
         self.ticks += len(ticks)
         self._watch.put(TickMessage(ticks, receive_time_us))
+        # by the packets' lengths: to look at every tick would cost more than parsing the frame
         return self._modes.of_frame(data)
 
     def message(self, message: TickerMessage, raw: str) -> None:
@@ -178,6 +180,7 @@ class ChannelHandler:
 
     def event(self, event: ConnectionEvent) -> None:
         """Pass an event on; the end of a socket is a message too."""
+        # in the order of what was received: behind the last tick of its socket
         if event.type is EventType.DISCONNECTED:
             self._watch.put(ClosingMessage(event.code, event.reason))
         if self._on_event is not None:

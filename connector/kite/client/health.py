@@ -76,6 +76,7 @@ def judge(connections: Sequence[ConnectionHealth], at: datetime) -> HealthSummar
         complaints = _complaints(connection, at)
         reasons += [f"connection {connection.slot}: {complaint}" for complaint in complaints]
         up = connection.stats.state is ConnectionState.CONNECTED
+        # an impaired one still brings some of its ticks
         points[connection.slot] = (0.5 if complaints else 1.0) if up else 0.0
     if not connections:
         reasons.append("there is no connection")

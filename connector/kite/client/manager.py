@@ -79,16 +79,18 @@ class KiteTickerManager:
         self._raw = raw
         self._merged = MergedChannel(self._sources)
         self._accounts: list[Credentials] = []
+        # by slot, which is the channel's id too; they only grow
         self._connections: list[Connection] = []
-        self._handlers: list[ChannelHandler] = []
+        self._handlers: list[ChannelHandler] = []  # empty with a factory of handlers
         # where each instrument is; its mode is in the connection's desired state
         self._slots: dict[int, int] = {}
+        # never BLOCK: one that nobody reads would hold the sockets, whose ticks are wanted
         self._orders = Channel(self.config.channel_size, ChannelPolicy.DROP_OLDEST)
-        self._deduplicator = OrderDeduplicator()
-        self._health = HealthStatus.HEALTHY
+        self._deduplicator = OrderDeduplicator()  # each socket of an account brings a copy
+        self._health = HealthStatus.HEALTHY  # as it was logged last
         self._health_timer: Timer | None = None
-        self._running = False
-        self._closed = False
+        self._running = False  # connections that are added begin at once
+        self._closed = False  # for good
         first = [] if api_key is None else [StaticCredentials(api_key, access_token)]
         if not first and not accounts:
             raise ValueError("give an api_key and an access_token, or accounts")
@@ -121,6 +123,7 @@ class KiteTickerManager:
         self._running = False
         if self._health_timer is not None:
             self._health_timer.cancel()
+        # sockets before channels: what still comes while they close is queued, not lost
         await asyncio.gather(*(connection.close() for connection in self._connections))
         for handler in self._handlers:
             handler.close()
@@ -153,7 +156,7 @@ class KiteTickerManager:
         """
         self._check_open()
         added = self._add(credentials)
-        self._merged.wake()
+        self._merged.wake()  # a reader that waits has not asked for the new channels
         return added
 
     def get_accounts(self) -> dict[str, list[ChannelId]]:
@@ -208,6 +211,7 @@ class KiteTickerManager:
         """
         self._check_open()
         wanted = self._symbols.tokens(tokens)
+        # all names and accounts are looked up before anything changes
         new = [token for token in wanted if token not in self._slots]
         slots = range(len(self._connections)) if account is None else self._slots_of(account)
         loads = self._loads()
@@ -216,8 +220,10 @@ class KiteTickerManager:
         )
         self._slots.update(placed)
         chosen = self.config.default_mode if mode is None else Mode(mode)
+        # without a mode those that stream already keep theirs
         changed = placed if mode is None else [token for token in wanted if token in self._slots]
         self._update(dict.fromkeys(changed, chosen))
+        # last: whoever catches it has all the others streaming
         if refused:
             raise CapacityError(refused, len(slots) * self.config.max_symbols_per_connection)
 
@@ -228,7 +234,7 @@ class KiteTickerManager:
             InstrumentNotFoundError: some names are not listed; nothing is changed.
         """
         known = [token for token in self._symbols.tokens(tokens) if token in self._slots]
-        self._update(dict.fromkeys(known))
+        self._update(dict.fromkeys(known))  # by `_slots`, which forgets them only then
         for token in known:
             del self._slots[token]
 
@@ -258,8 +264,9 @@ class KiteTickerManager:
         modes = self.subscriptions()
         left = {token: self._slots[token] for token in moves}
         self._slots.update(moves)
+        # the new place first: a tick twice for a moment is better than none
         self._update({token: modes[token] for token in moves})
-        for slot, connection in enumerate(self._connections):
+        for slot, connection in enumerate(self._connections):  # and now from where they were
             gone = [token for token, old in left.items() if old == slot]
             connection.update(dict.fromkeys(gone))
         return {token: ChannelId(slot) for token, slot in moves.items()}
@@ -313,7 +320,7 @@ class KiteTickerManager:
         if handler.raw_channel is None:
             handler.add_raw(Channel(self.config.channel_size, self.config.channel_policy))
             if self._closed:
-                handler.close()
+                handler.close()  # a reader of a channel that nothing fills would wait for ever
         channel = handler.raw_channel
         assert channel is not None  # noqa: S101 -- for type checkers
         return channel

@@ -37,9 +37,9 @@ class MergedChannel(MessageStream[TaggedMessage]):
     """
 
     def __init__(self, sources: Callable[[], Sequence[tuple[str, ChannelId, Channel]]]) -> None:
-        self._sources = sources
-        self._next = 0
-        self._waiting: asyncio.Future[None] | None = None
+        self._sources = sources  # asked each time: accounts may be added
+        self._next = 0  # whose turn it is: a channel in a flood must not starve the others
+        self._waiting: asyncio.Future[None] | None = None  # of a reader that has found nothing
 
     def get_nowait(self) -> TaggedMessage | None:
         """Return the next message; None where none waits."""
@@ -69,6 +69,7 @@ class MergedChannel(MessageStream[TaggedMessage]):
                     channel.wake_with(self._waiting)
                 await self._waiting
             finally:
+                # of the others, or each would wake a future that nobody waits for
                 for channel in channels:
                     channel.forget(self._waiting)
                 self._waiting = None

@@ -36,7 +36,7 @@ class KiteTickerSubscriber:
         raw: bool = False,
     ) -> None:
         self.channel: Channel = watch.channel
-        self.claims: dict[int, Mode] = {}
+        self.claims: dict[int, Mode] = {}  # what it asked for; the ticker streams the highest
         self._mode = Mode(mode)
         self._claims_changed = claims_changed
         self._on_close = on_close
@@ -179,7 +179,7 @@ class KiteTickerSubscriber:
         self.claims.update(dict.fromkeys(wanted, mode))
         try:
             self._claims_changed(wanted)
-        except CapacityError as error:
+        except CapacityError as error:  # the others are subscribed
             for token in error.refused:
                 self.claims.pop(token, None)
             raise

@@ -76,7 +76,7 @@ class KiteTickerAsync:
         self._channel_policy = channel_policy
         self._on_event = on_event
         self._raw = raw
-        self._fan_out = _FanOut(on_event)
+        self._fan_out = _FanOut(on_event)  # what the connection hands frames to
         self._connection = Connection(
             0,
             credentials,
@@ -146,7 +146,7 @@ class KiteTickerAsync:
         self._connection.start()
         try:
             error = await self._connection.first_outcome()
-        except BaseException:
+        except BaseException:  # cancelled: else it would connect on in the background
             await self.close()
             raise
         if error is not None:
@@ -201,11 +201,12 @@ class KiteTickerAsync:
             self._symbols,
             self._raw if raw is None else raw,
         )
+        # before: what it claims counts only once it is among them
         self._fan_out.subscribers.append(subscriber)
         try:
             subscriber.subscribe(tokens)
         except BaseException:
-            subscriber.close()
+            subscriber.close()  # what it has claimed by then is given up
             raise
         return subscriber
 
@@ -246,6 +247,7 @@ class KiteTickerAsync:
 
     def _claims_changed(self, tokens: Iterable[int]) -> None:
         """Bring the connection in line with what subscribers claim of these tokens."""
+        # subscribers may outlive the ticker, and close themselves later
         if self._connection.state is not ConnectionState.CLOSED:
             self._connection.update({token: self._fan_out.claimed(token) for token in tokens})
 
@@ -270,10 +272,10 @@ class _FanOut:
     """The handler of a ticker's connection: parses once, delivers to each subscriber."""
 
     def __init__(self, on_event: OnEvent | None) -> None:
-        self.subscribers: list[KiteTickerSubscriber] = []
+        self.subscribers: list[KiteTickerSubscriber] = []  # open ones, in the order of coming
         self._on_event = on_event
-        self._modes = ModeTracker()
-        self._flow: Flow | None = None
+        self._modes = ModeTracker()  # by which the connection confirms subscriptions
+        self._flow: Flow | None = None  # the connection's; None before it has given it
 
     def claimed(self, token: int) -> Mode | None:
         """The highest mode that a subscriber wants of a token; None where nobody does."""
@@ -283,7 +285,7 @@ class _FanOut:
     def remove(self, subscriber: KiteTickerSubscriber) -> None:
         """Forget a subscriber that is closed."""
         self.subscribers.remove(subscriber)
-        self.release()
+        self.release()  # it may have been the one that held reading
 
     def hold(self) -> None:
         """Hold reading: a subscriber of policy BLOCK is full."""
@@ -336,6 +338,7 @@ class _FanOut:
         """Pass it on; the end of a socket is a message too, and the end of all the streams'."""
         if event.type is EventType.DISCONNECTED:
             self._deliver(ClosingMessage(event.code, event.reason))
+        # only these: behind all others the connection opens another socket
         if event.type in {EventType.FAILED, EventType.CLOSED}:
             for subscriber in self.subscribers:
                 subscriber.channel.close()

@@ -47,7 +47,7 @@ cdef inline int header_at(const uint8_t *data, Py_ssize_t size, Py_ssize_t *leng
     if size < head:
         return 0
     long_length = 0
-    for i in range(2, head):
+    for i in range(2, head):  # network byte order
         long_length = long_length << 8 | data[i]
     if long_length > MAX_FRAME:
         return -1
@@ -59,7 +59,7 @@ cdef inline int header_at(const uint8_t *data, Py_ssize_t size, Py_ssize_t *leng
 cdef class FrameReader:
     """A socket's read buffer, out of which whole binary frames go straight to who takes them."""
 
-    cdef public bint direct, working, framed
+    cdef public bint direct, working, framed  # `_pure` says what all of these are for
     cdef object _deliver, _work, _view
     cdef bytearray _memory
     cdef uint8_t *_data  # of _memory, which never changes its size
@@ -153,12 +153,14 @@ cdef class FrameReader:
             if head <= 0 or frame[0] != WHOLE_BINARY or head + length > self._end - self._start:
                 break
             frame += head
+            # before the call, which may pause, clear or end the socket
             self._start += head + length
             # what turn_cost counts
             budget -= 1
             if length >= COSTLY:
                 packets = min((<Py_ssize_t>frame[0] << 8) | frame[1], length >> 1)
                 budget -= packets // PACKETS_PER_COST
+            # a copy: the next read goes into the same memory
             self._deliver(PyBytes_FromStringAndSize(<const char *>frame, length))
         return budget
 

@@ -45,6 +45,7 @@ class FrameReader:
         """What is read are frames; until then, and behind the last one, `next_piece` is all."""
         self._deliver = deliver
         self._work = work
+        # asyncio reads into it, frames are copied out of it: larger only while a read asks for it
         self._memory = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._memory)
         # what is read and not consumed
@@ -61,6 +62,7 @@ class FrameReader:
         """Room for what is read next, behind what is not consumed yet."""
         size = self._end - self._start
         if self._start:
+            # to the front: less than one frame, as a rule, so the next read has all the room
             self._view[:size] = self._view[self._start : self._end]
             self._start, self._end = 0, size
         if not size and len(self._memory) > BUFFER_BYTES:
@@ -81,6 +83,7 @@ class FrameReader:
                 left = self.deliver_binary(left)
             finally:
                 self.working = False
+            # nearly always: no task, no call of the owner beside those of `deliver`
             if left > 0 and self.direct and not large and not self.ready():
                 return
         self._work(left, large)
@@ -114,11 +117,13 @@ class FrameReader:
             stop = start + head + size
             if stop > self._end:
                 break
+            # a copy: whoever keeps it must not see the next read; and consumed before the call,
+            # which may pause, clear or end the socket
             frame = bytes(view[start + head : stop])
             self._start = stop
             budget -= turn_cost(frame)
             self._deliver(frame)
-            view = self._view
+            view = self._view  # the owner may have had it made anew
         return budget
 
     def ready(self) -> bool:
@@ -151,6 +156,7 @@ class FrameReader:
                 return self.take(size)
             self._rest = head + length
             first = self._memory[self._start]
+            # pings, pongs and closes may come between fragments (RFC 6455, 5.4) and change nothing
             if first & 0x0F in (TEXT, BINARY):
                 self._fragmented = not first & FIN
             elif first & 0x0F == 0 and first & FIN:
@@ -186,6 +192,7 @@ class FrameReader:
         head, length = 2, data[start + 1]
         if data[start] & 0x0F not in OPCODES or length & MASKED:
             return -1, 0
+        # 126 and 127 say that a length of two or eight bytes follows (RFC 6455, 5.2)
         if length == 126:
             head = 4
         elif length == 127:
@@ -194,6 +201,7 @@ class FrameReader:
             return 0, 0
         if head > 2:
             length = int.from_bytes(data[start + 2 : start + head])
+        # too large to wait for: websockets fails it with 1009 (message too big)
         return (-1, 0) if length > MAX_FRAME_BYTES else (head, length)
 
     def _room_of(self, size: int) -> None:

@@ -29,6 +29,7 @@ def place(
     heap = [(load, slot) for slot, load in loads.items() if load < capacity]
     heapq.heapify(heap)
     placed: dict[int, int] = {}
+    # a dict for its order: the first that found no room is told first
     refused: dict[int, None] = {}
     for token in tokens:
         if token in placed or token in refused:
@@ -73,5 +74,6 @@ def rebalance(placed: Mapping[int, int], slots: Sequence[int], capacity: int) ->
     target = {slot: even + (rank < remainder) for rank, slot in enumerate(fullest_first)}
     for slot in fullest_first:
         unplaced += on[slot][target[slot] :]
+    # the slots below their target, in order; zip is strict: moves and places are as many
     free = iter([slot for slot in sorted(on) for _ in range(target[slot] - len(on[slot]))])
     return dict(zip(unplaced, free, strict=True))

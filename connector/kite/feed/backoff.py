@@ -35,6 +35,7 @@ def token_seconds(attempt: int, random: Callable[[], float]) -> float:
         attempt: 1 after the first refusal.
         random: 0 ≤ x < 1.
     """
+    # not for ever in vain: a plan or an address may be mended without another token
     ceiling = TOKEN_RETRY_MIN_SECONDS * 2.0 ** min(attempt - 1, 32)
     return min(ceiling, TOKEN_RETRY_MAX_SECONDS) * (0.5 + random() / 2)
 

@@ -37,6 +37,7 @@ from connector.kite.feed.handler import Flow, FlowControlled, Handler, Watching
 from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
 
 MAGIC = b"KITECAP1\n"
+# four times a frame of the feed's at most; a length beyond it is damage, not a record to wait for
 MAX_PAYLOAD_BYTES = 16 * 2**20
 MAX_HEADER_BYTES = 64 * 1024
 """The line that says what the file is has at most so many bytes."""
@@ -81,14 +82,15 @@ class CaptureWriter:
         """Records written so far."""
         self._created_us = created_us
         self._comment = comment
-        self._file: BinaryIO | None = None
+        self._file: BinaryIO | None = None  # None: not open
         self._raw: BinaryIO | None = None  # beneath _file, where that packs
-        self._unflushed = 0
+        self._unflushed = 0  # bytes since the last flush
 
     def __enter__(self) -> Self:
         raw = os.fdopen(open_private(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
         self._file = self._raw = raw
         if self.path.suffix == ".gz":
+            # not gzip.open: the file has to be made with its mode, for its owner alone
             packed = gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=5)
             self._file = cast("BinaryIO", packed)
         header = json.dumps({"created_us": self._created_us, "comment": self._comment})
@@ -126,7 +128,7 @@ class CaptureWriter:
         raw, self._raw = self._raw, None
         try:
             if file is not None:
-                file.close()
+                file.close()  # of gzip it does not close what is beneath
         finally:
             if raw is not None:
                 raw.close()
@@ -169,13 +171,14 @@ class CaptureReader:
 
     def _read_records(self, file: BinaryIO) -> Iterator[Record]:
         while head := file.read(_HEAD.size):
+            # a recorder that was killed: all before it is whole
             if len(head) < _HEAD.size:
                 self.truncated = True
                 return
             receive_time_us, slot, kind, length = _HEAD.unpack(head)
             if kind not in _KINDS or length > MAX_PAYLOAD_BYTES:
                 raise CaptureError(str(self.path), "damaged in the middle: no record begins here")
-            payload = file.read(length)
+            payload = file.read(length)  # bounded just before
             if len(payload) < length:
                 self.truncated = True
                 return
@@ -254,7 +257,7 @@ class RecordingHandler:
             try:
                 self._writer.write(receive_time_us, self._slot, payload)
             except OSError as error:
-                self.error = error
+                self.error = error  # once: a disk that is full would be tried with each frame
 
 
 def _open(path: Path) -> BinaryIO:

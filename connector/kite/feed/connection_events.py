@@ -25,12 +25,12 @@ class Reporter:
         self.state = ConnectionState.IDLE
         self.session_id = 0
         """Connect time of the latest socket, milliseconds; 0 before the first."""
-        self.handler_errors = 0
+        self.handler_errors = 0  # exceptions out of the handler, since the start
         self._slot = slot
         self._handler = handler
         self._clock = clock
         self._account = account
-        self._logged: tuple[EventType, str] | None = None
+        self._logged: tuple[EventType, str] | None = None  # the last line: the next one differs
 
     def enter(
         self, state: ConnectionState, event: EventType, reason: str = "", **details: Any

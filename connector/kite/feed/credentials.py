@@ -38,7 +38,8 @@ class Credentials(ABC):
         self.name = name
         self.problem = ""
         """Why there is no token, in words; empty while there is one, or nothing to say."""
-        self._version = 0
+        self._version = 0  # of the token; grows with each change that was noticed
+        # told each secret before it is used: the mask of the log
         self._listeners: list[Callable[[SecretStr], None]] = []
 
     @property
@@ -90,7 +91,7 @@ class StaticCredentials(Credentials):
     ) -> None:
         super().__init__(api_key, name)
         self._token = _token(access_token)
-        self._changed = asyncio.Event()
+        self._changed = asyncio.Event()  # of the present version; a new one with each token
 
     def access_token(self) -> SecretStr | None:
         """Return the token as it is now; None while there is none."""
@@ -108,6 +109,7 @@ class StaticCredentials(Credentials):
         self._token = _token(access_token)
         self._version += 1
         self._notify(self._token)
+        # another event, not `clear`: who has not run yet must still see that this one was set
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()
 
@@ -149,7 +151,7 @@ class FileCredentials(Credentials):
         self._api_key_file = None if api_key_file is None else Path(api_key_file)
         self.path = Path(access_token_file)
         self._poll_seconds = poll_seconds
-        self._token = self._read()
+        self._token = self._read()  # as it was seen last, to tell a change
 
     @property
     def api_key(self) -> SecretStr:
@@ -168,6 +170,7 @@ class FileCredentials(Credentials):
         """The token that is in the file now; None where no usable one is, see `problem`."""
         seen, problem = self._token, self.problem
         self._token = self._read()
+        # another problem too: whoever waits for a token tells it
         if (self._token, self.problem) != (seen, problem):
             self._version += 1
             self._notify(self._token)
@@ -182,7 +185,7 @@ class FileCredentials(Credentials):
 
     async def _signs(self) -> AsyncIterator[None]:
         """Yields at once, whenever something happens beside the file, and every few seconds."""
-        yield
+        yield  # it may have changed before anybody watched
         while True:
             try:
                 # the folder, not the file: replacing a file or a link leaves a watched inode behind

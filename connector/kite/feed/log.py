@@ -26,7 +26,7 @@ def edge_log(**bound: Any) -> Any:
         logging.getLogger(NAME),
         wrapper_class=structlog.stdlib.BoundLogger,
         processors=[structlog.stdlib.filter_by_level, structlog.processors.format_exc_info, _line],
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=False,  # the program may set structlog up later
     ).bind(**bound)
 
 

@@ -35,7 +35,9 @@ class _Beat:
     asked: bool = False
     """A question was put and not answered."""
     learned: int = 0
+    """The rounds in which it was heard by itself."""
     silent: int = 0
+    """The rounds since it was heard last."""
     longest: int = 0
     """The longest silence that ended."""
 
@@ -52,6 +54,7 @@ class _Beat:
             self.silent += 1
             return
         self.longest = max(self.longest, self.silent)
+        # an answer says that it is served, not how often it is traded
         self.learned += not self.answered
         self.silent = 0
         self.heard = self.answered = self.asked = False
@@ -61,10 +64,10 @@ class Rhythm:
     """What is known of the instruments of one connection, over all of its sockets."""
 
     def __init__(self) -> None:
-        self._beats: dict[int, _Beat] = {}
-        self._watched: list[int] = []
-        self._asked: list[int] = []
-        self._budget = SAMPLE
+        self._beats: dict[int, _Beat] = {}  # by token, of those that were ever heard
+        self._watched: list[int] = []  # in this round; the round says nothing of others
+        self._asked: list[int] = []  # at the end of the last round
+        self._budget = SAMPLE  # questions that the next round may put
 
     def opened(self) -> None:
         """A new socket: nothing is silent yet, and nothing is watched."""
@@ -84,6 +87,7 @@ class Rhythm:
         beat = self._beats.get(token)
         if beat is None:
             beat = self._beats[token] = _Beat()
+        # a second packet in the round came by itself
         beat.answered = answered and not beat.heard
         beat.heard = True
 
@@ -105,6 +109,7 @@ class Rhythm:
         trading = set(trading)
         for token in self._watched:
             beat = beats.get(token)
+            # a market that shut within the round leaves no silence behind
             if beat is not None and token in trading:
                 beat.end_round()
         self._watched = list(trading)

@@ -89,27 +89,28 @@ class Session:
         round_seconds: float = 60.0,
         chunk_tokens: int = CHUNK_TOKENS,
     ) -> None:
-        self.desired: dict[int, Mode] = {}
-        self.is_open = False
+        self.desired: dict[int, Mode] = {}  # in the order in which they were wanted first
+        self.is_open = False  # a socket is: requests are worth making
         self._capacity = capacity
         self._confirm_timeout = confirm_timeout_seconds
         self._confirm_attempts = confirm_attempts
         self._chunk_tokens = chunk_tokens
+        # of this socket, both: what requests add up to, and the mode of each latest packet
         self._asked: dict[int, Mode] = {}
         self._seen: dict[int, Mode] = {}
         # while open, each desired token is in exactly one of: confirmed, _pending, _given_up
         self._pending: dict[int, _Ask] = {}
         self._given_up: dict[int, _Ask] = {}
-        # instruments wanted, by segment
+        # instruments wanted, by segment: which markets' hours count is asked each second
         self._segments: Counter[int] = Counter()
-        self._probe_at = 0
+        self._probe_at = 0  # where among `_seen` the next probe begins, so that each asks others
         # who has fallen silent, by its own past; looked at once in a round
         self._rhythm = Rhythm()
         self._round_seconds = round_seconds
-        self._round_began = 0.0
+        self._round_began = 0.0  # monotonic seconds
         # replayed on this socket and not seen since
         self._replaying: set[int] = set()
-        self._replayed = 0
+        self._replayed = 0  # how many there were; 0 once SNAPSHOT_DONE was said
 
     @property
     def confirmed_count(self) -> int:
@@ -169,6 +170,7 @@ class Session:
         Tokens beyond the capacity come back in `refused` and change nothing.
         """
         step = Step()
+        # what goes first: its room counts for what comes with the same changes
         for token, mode in changes.items():
             if mode is None and self.desired.pop(token, None) is not None:
                 self._segments[token & 0xFF] -= 1
@@ -219,7 +221,7 @@ class Session:
         subscription: packets carry nothing that could tell.
         """
         for token, mode in packets:
-            if token not in self._asked:
+            if token not in self._asked:  # under way when it was given up
                 continue
             first = token not in self._seen
             self._seen[token] = mode
@@ -242,6 +244,7 @@ class Session:
         given_up: list[int] = []
         for token, ask in self._given_up.items():
             if ask.deadline <= now:
+                # for as long as the socket lives: it may begin to trade, or the feed mend itself
                 ask.pause = min(ask.pause * 2, max(SLOW_ASK_MAX_SECONDS, self._confirm_timeout))
                 ask.deadline = now + ask.pause
                 (other_mode if token in self._seen else silent).append(token)
@@ -254,6 +257,7 @@ class Session:
             ask.repeats += 1
             ask.deadline = now + self._confirm_timeout
             (other_mode if token in self._seen else silent).append(token)
+        # one that was seen is subscribed: only its mode did not take
         self._request("subscribe", silent, step)
         # the mode even where it is the initial one: a silent token's mode over there is not known
         self._request_modes(silent + other_mode, step)
@@ -285,8 +289,10 @@ class Session:
         tokens = (seen[start:] + seen[:start])[:PROBE_TOKENS]
         self._probe_at = start + len(tokens)
         step.expect += tokens
+        # the cached packet comes with a new subscription; nobody promises it for one that is there
         self._request("unsubscribe", tokens, step)
         self._request("subscribe", tokens, step)
+        # a new subscription begins in INITIAL_MODE, whatever it had before
         self._request_modes(tokens, step)
         return step
 
@@ -308,6 +314,7 @@ class Session:
         self._round_began = now
         if paused:
             return step
+        # silence of a shut market says nothing
         trading = [token for token in self._asked if token & 0xFF in segments]
         overdue = [token for token in self._rhythm.end_round(trading) if token in self._seen]
         step.watch += trading
@@ -346,6 +353,7 @@ class Session:
         wanted = list(wanted)
         new = [token for token in wanted if token not in self._asked]
         step.expect += new
+        # subscribe, then mode: a new token begins in INITIAL_MODE (kite.trade, websocket)
         self._request("subscribe", new, step)
         self._request_modes(
             [
@@ -359,6 +367,7 @@ class Session:
             mode = self.desired[token]
             self._asked[token] = mode
             self._given_up.pop(token, None)
+            # its latest packet has this mode already
             if self._seen.get(token) is mode:
                 self._pending.pop(token, None)
             else:
@@ -367,7 +376,7 @@ class Session:
 
     def _replay_done(self) -> list[Notice]:
         if self._replaying or not self._replayed:
-            return []
+            return []  # some are missing, or it was said
         replayed, self._replayed = self._replayed, 0
         return [Notice(EventType.SNAPSHOT_DONE, replayed)]
 

@@ -44,6 +44,7 @@ KEPT_TEXT_BYTES = 4 * 2**10
 # seconds that a peer has to answer our close frame before the socket is cut
 CLOSE_SECONDS = 1.0
 
+# of a turn, beside frames of ticks: JSON takes longer than packets of as many bytes
 _TEXT_COST = 4
 _TEXT_BYTES_PER_COST = 64
 _BINARY = Opcode.BINARY  # looked up for each frame
@@ -142,7 +143,7 @@ async def open_socket(
     except (OSError, UnicodeError) as error:  # the latter of a name that cannot be looked up
         socket.abort()
         raise FeedUnreachableError(address, str(error) or type(error).__name__) from error
-    except BaseException:
+    except BaseException:  # a cancellation too: nobody else knows of this socket
         socket.abort()
         raise
     socket.check_handshake(address)
@@ -162,12 +163,14 @@ async def _join(socket: WebSocket, host: str, port: int | None, *, secure: bool)
         return
     tunnel = await open_tunnel(proxy, host, port)
     try:
+        # over what was the proxy's: from here on only Kite can read what is sent
         transport = await loop.start_tls(tunnel, socket, context, server_hostname=host)
     except BaseException:
         tunnel.abort()
         raise
     if transport is None:
         raise ConnectionResetError("the connection was lost during the TLS handshake")
+    # start_tls does not call it, since to asyncio the connection is an old one
     socket.connection_made(transport)
 
 
@@ -184,22 +187,24 @@ class WebSocket(asyncio.BufferedProtocol):
             max_size=MAX_FRAME_BYTES,
             logger=_silent,
         )
-        # both are in the request, and whatever answers may repeat it
+        # takes both out of foreign words: they are in the request, which an answer may repeat
         self._redactor = Redactor(api_key.get_secret_value(), access_token.get_secret_value())
         self._listener = listener
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport | None = None  # None before `connection_made`
         loop = asyncio.get_running_loop()
+        # resolved with the handshake's answer, whatever it says, or with the loss before it
         self.handshaken: asyncio.Future[None] = loop.create_future()
+        # resolved once nothing more comes and all that came is delivered or held
         self._closed: asyncio.Future[None] = loop.create_future()
-        self._open = False
-        self._shaken = False
+        self._open = False  # the handshake succeeded, and the listener knows of no end yet
+        self._shaken = False  # it was answered: what follows is frames, or nothing
         # paused until the owner says `resume`: frames may come with the handshake's own bytes
         self._paused = True
         # the owner asked for it: then reading stops too
         self._held_back = False
         # our close frame is out: its answer has to be read, whoever paused
         self._closing = False
-        self._reading = True
+        self._reading = True  # what the transport was told last
         # the transport's buffer is full: who floods us and does not read is not read either
         self._write_blocked = False
         # what is read and not worked on yet: one read is the most
@@ -215,10 +220,11 @@ class WebSocket(asyncio.BufferedProtocol):
         self._next_turn: asyncio.Handle | None = None
         # the peer's close frame or a violation of the protocol: nothing after it counts
         self._ended = False
-        self._gone = False
-        self._error: Exception | None = None
+        self._gone = False  # the transport is
+        self._error: Exception | None = None  # by which it went
+        # of a fragmented message, which Kite does not send and RFC 6455 allows (section 5.4)
         self._fragments = bytearray()
-        self._fragments_opcode = Opcode.BINARY
+        self._fragments_opcode = Opcode.BINARY  # that of its first frame: the others have none
 
     def __repr__(self) -> str:
         return f"WebSocket({self._protocol.state.name})"
@@ -234,6 +240,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Send the handshake over the new transport."""
         self._transport = cast(asyncio.Transport, transport)
         request = self._protocol.connect()
+        # optional, and sent by Kite's own clients
         request.headers["X-Kite-Version"] = "3"
         request.headers["User-Agent"] = "kite-connector"
         self._protocol.send_request(request)
@@ -241,6 +248,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """The peer closed its side: the transport closes by itself."""
+        # else the turns that follow come to the end by themselves, behind what was read
         if not self._reader.ready():
             self._protocol.receive_eof()
             self._flush()
@@ -251,11 +259,11 @@ class WebSocket(asyncio.BufferedProtocol):
             return
         self._gone = True
         self._error = exc
-        if not self._open:
+        if not self._open:  # whoever waits for the handshake would wait for ever
             self._protocol.receive_eof()
             if not self.handshaken.done():
                 self.handshaken.set_result(None)
-        if not self._reader.working:
+        if not self._reader.working:  # else a turn is under way, and ends with this
             self._work()
 
     def pause_writing(self) -> None:
@@ -286,7 +294,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Deliver nothing more and stop reading: TCP then holds the feed back."""
         self._paused = True
         self._reader.direct = False
-        if self._open:
+        if self._open:  # before that the answer of the handshake has to be read
             self._held_back = True
             self._update_reading()
 
@@ -305,6 +313,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._flush()
         self._closing = True
         self._update_reading()
+        # once for the peer's answer to our close frame, once more after the socket was cut
         for _ in range(2):
             try:
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -345,7 +354,7 @@ class WebSocket(asyncio.BufferedProtocol):
         page = page_words(body, phrase)
         words = f"{told.error_type}: {told.message}" if told else page or phrase
         reason = self._redactor.foreign(words)
-        if status == 429:
+        if status == 429:  # three sockets are open, or one has closed a moment ago
             return TooManyConnectionsError(status, reason)
         # Kite's own refusal; a 403 that says nothing may be one too
         rejected = status == 403 and (told is not None or not page)
@@ -370,6 +379,7 @@ class WebSocket(asyncio.BufferedProtocol):
         reader, held = self._reader, self._held
         reader.working = True
         try:
+            # in wire order: what websockets has parsed is older than what the reader still has
             while left > 0:
                 if held and not self._paused:
                     left -= self._deliver(held.popleft())
@@ -393,11 +403,13 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._gone and not more:
             self._end()
         elif more or large:
+            # call_soon, not at once: timers and other sockets have their turn between
             self._next_turn = asyncio.get_running_loop().call_soon(self._work)
         self._update_reading()
 
     def _may_parse(self) -> bool:
         """Whether there is something to parse, and nobody who would have to wait for it."""
+        # while it closes, the peer's close frame has to be found behind whatever is held
         waits = self._open and self._paused and not self._closing
         return not waits and self._reader.ready()
 
@@ -417,19 +429,21 @@ class WebSocket(asyncio.BufferedProtocol):
         reader = self._reader
         if self._shaken:
             return reader.next_piece()
+        # frames may come in the same read: they are for the reader, which websockets' handshake
+        # parser would take from it
         answer = self._answer + reader.peek()
         end = answer.find(_ANSWER_END)
         if end >= 0:
             answer = answer[: end + len(_ANSWER_END)]
         size = len(answer) - len(self._answer)
-        self._answer = answer[1 - len(_ANSWER_END) :]
+        self._answer = answer[1 - len(_ANSWER_END) :]  # the blank line may be cut anywhere
         return reader.take(size)
 
     def _parse(self, piece: bytes) -> None:
         """Give websockets some bytes, and keep what it makes of them."""
         protocol, reader = self._protocol, self._reader
         protocol.receive_data(piece)
-        if outgoing := protocol.data_to_send():
+        if outgoing := protocol.data_to_send():  # pongs, the answer to a close frame
             self._write(outgoing)
         for event in protocol.events_received():
             if isinstance(event, Frame):
@@ -451,6 +465,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Read exactly while what is read can be worked on."""
         if self._transport is None or self._gone:
             return
+        # held by the owner; or opened and not resumed yet, with something that waits for it
         waiting = self._held_back or (self._open and self._paused and (self._held or self._reader))
         wanted = (
             self._next_turn is None and not self._write_blocked and (self._closing or not waiting)
@@ -466,7 +481,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """The transport is gone, and nothing more can be delivered now."""
         if not self._closed.done():
             self._closed.set_result(None)
-        if not self._paused:
+        if not self._paused:  # else `resume` comes here again: what is held counts first
             self._finish()
 
     def _finish(self) -> None:
@@ -476,7 +491,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._open = False
         self._protocol.receive_eof()
         close, parser = self._protocol.close_rcvd, self._protocol.parser_exc
-        if close is not None:
+        if close is not None:  # the peer's words outweigh how TCP ended
             self._listener.socket_lost(int(close.code), self._redactor.foreign(close.reason))
             return
         error = self._error or (None if isinstance(parser, EOFError) else parser)
@@ -530,7 +545,7 @@ class WebSocket(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        for data in outgoing:
+        for data in outgoing:  # b"" is websockets' SEND_EOF
             if data:
                 transport.write(data)
             elif transport.can_write_eof():

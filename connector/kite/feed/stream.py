@@ -29,7 +29,7 @@ class Stream:
         """What is wrong, in words; "" while nothing is. A new socket has to prove itself first."""
         self.renewals = 0
         """Sockets that were replaced since they were mute or half served."""
-        self._session = session
+        self._session = session  # read only
         self.trading: set[int] = set()
         """Segments whose market is open, as of the last `measure`."""
 
@@ -61,6 +61,7 @@ class Stream:
                 f"{self.unserved} of {self.wanted} instruments have sent nothing since they were "
                 "asked for: asking again, then opening another socket"
             )
+        # not at once: a new socket has not served before most of its instruments were seen
         elif self.trouble:
             seen = self._session.seen_of(self.trading)
             if seen >= (1 - UNSERVED_SHARE) * self.wanted:

@@ -48,22 +48,24 @@ class Watchdog:
         self.interval_seconds = min(
             config.ping_interval_seconds, config.liveness_threshold_seconds / 4, 1.0
         )
-        self.stalled = False
+        self.stalled = False  # STALLED was said, TICKS_RESUMED not yet
         # sockets in a row that were replaced without that the next one served
         self._renewals = 0
         self.open(0.0, 0, 0)
 
     def open(self, now: float, frames: int, ticks: int) -> None:
         """Begin with a new socket: whatever was missing before starts from here."""
+        # counts as of the last look that found more of them, and its time; all in monotonic seconds
         self._frames, self._alive_at = frames, now
         self._ticks, self._ticked_at = ticks, now
         self._pinged_at = now
         self._looked_at = now
         self._opened_at = now
-        self._well_since = now
-        self._unserved_since: float | None = None
+        self._well_since = now  # neither stalled nor half served
+        self._unserved_since: float | None = None  # half served; None: it is not
+        # quiet for so long, it is asked for a few snapshots; doubles with each answer
         self._probe_after = self._config.stall_threshold_seconds / 2
-        self._probed = False
+        self._probed = False  # it was asked, and has not answered
         self.stalled = False
 
     def silent_seconds(self, now: float) -> float:
@@ -103,6 +105,7 @@ class Watchdog:
         self._ticked_at += late
         if frames != self._frames or paused:
             self._frames, self._alive_at = frames, now
+        # heartbeats come about each second, and answers to our pings: silence is no quiet market
         if now - self._alive_at > config.liveness_threshold_seconds:
             return [Verdict.DEAD]
         verdicts = self._stream(now, ticks, waits=paused or not expecting)
@@ -110,6 +113,7 @@ class Watchdog:
         if self._renew(now, unserved=unserved):
             self._renewals += 1
             return [*verdicts, Verdict.RENEW]
+        # our own, since a peer that is cut off by the network leaves TCP open for minutes
         if now - self._pinged_at >= config.ping_interval_seconds:
             self._pinged_at = now
             verdicts.append(Verdict.PING)
@@ -133,6 +137,7 @@ class Watchdog:
         if not self._probed and quiet >= self._probe_after:
             self._probed = True
             verdicts.append(Verdict.PROBE)
+        # half of the threshold for the question, half for its answer
         if not self.stalled and quiet > self._probe_after + half:
             self.stalled = True
             verdicts.append(Verdict.STALLED)
@@ -142,6 +147,7 @@ class Watchdog:
         """Whether the socket is to be replaced; sockets live the longer, the less that helps."""
         config = self._config
         longest = MUTE_MAX_SECONDS if self.stalled else HALF_SERVED_MAX_SECONDS
+        # doubled each time: a sick feed is not to be flooded with handshakes
         patience = config.stall_threshold_seconds * 2.0 ** min(self._renewals, 16)
         patience = min(patience, max(longest, config.stall_threshold_seconds))
         if not unserved:
@@ -152,7 +158,7 @@ class Watchdog:
             if now - self._well_since >= patience:
                 self._renewals = 0
             return False
-        self._well_since = now
+        self._well_since = now  # it is not: the time begins anew
         if now - self._opened_at < patience:
             return False
         if self.stalled:

@@ -35,10 +35,10 @@ class Gunzip:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._left = max_bytes
+        self._left = max_bytes  # of the bound
         self._max_bytes = max_bytes
         self._member = zlib.decompressobj(_GZIP)
-        self._begun = False
+        self._begun = False  # something came: no bytes at all are no gzip that is cut off
         self._members = 1
 
     def feed(self, chunk: bytes) -> bytes:
@@ -56,6 +56,7 @@ class Gunzip:
                 self._member = zlib.decompressobj(_GZIP)
             self._begun = True
             try:
+                # one more than is allowed: a bomb is known by that byte, not by all of it
                 part = self._member.decompress(chunk, self._left + 1)
             except zlib.error as error:
                 raise BodyError("its gzip is damaged") from error
@@ -63,6 +64,7 @@ class Gunzip:
             if self._left < 0:
                 raise BodyError(f"an answer of more than {self._max_bytes} bytes")
             parts.append(part)
+            # what stands behind a member's end: the next one
             chunk = self._member.unused_data
         return b"".join(parts)
 
@@ -107,6 +109,7 @@ async def read_body(
     wire = size = 0
     first = True
     async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        # also without the header: a list may be kept packed, and handed on as it is
         if first and (gzipped or chunk[:2] == _GZIP_MAGIC):
             unpacked = Gunzip(max_bytes)
         first = False

@@ -39,8 +39,8 @@ LINGER_SECONDS: Final = 1.0
 """How long what still comes is thrown away after the last answer, so that it can be read."""
 PACE_SECONDS: Final = 0.01
 """The next request on a connection is answered so long after the last one."""
-_BACKLOG = 128
-_ACCEPTED_A_TURN = 8
+_BACKLOG = 128  # connects that wait in the kernel while places are being made
+_ACCEPTED_A_TURN = 8  # a flood of connects leaves the loop's turns to the feed
 
 _METHODS = (b"GET", b"HEAD")
 _ODD_ANSWERS = {
@@ -105,9 +105,10 @@ class HttpServer:
         self._posts = posts
         self._host = host
         self._port = port
-        self._listening: list[socket.socket] = []
+        self._listening: list[socket.socket] = []  # one for each address of the host
         # in the order of their coming; those that are being cut as well, until they are gone
         self._connections: dict[Connection, None] = {}
+        # accepted, and not a Connection yet: each has a descriptor too
         self._entering: set[asyncio.Task[None]] = set()
         self.max_connections = MAX_CONNECTIONS
 
@@ -120,6 +121,7 @@ class HttpServer:
         """
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if files != resource.RLIM_INFINITY:
+            # a quarter: the feed, Kafka's clients and the spool need the others
             self.max_connections = max(8, min(MAX_CONNECTIONS, files // 4))
         loop = asyncio.get_running_loop()
         try:
@@ -139,6 +141,7 @@ class HttpServer:
         listening.setblocking(False)
         self._listening.append(listening)
         self._port = listening.getsockname()[1]
+        # by hand, not asyncio's server: that accepts whatever comes, and cannot be held
         asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     async def close(self) -> None:
@@ -178,6 +181,7 @@ class HttpServer:
     def _accept(self, listening: socket.socket) -> None:
         """Let some of those in who wait; the loop calls again while there are more."""
         for _ in range(_ACCEPTED_A_TURN):
+            # who waits in the kernel costs nothing: let in once somebody has left
             if self.open_connections >= self.max_connections:
                 self._make_room(listening)
                 return
@@ -211,6 +215,7 @@ class HttpServer:
             victim = next(each for each in staying if each.peer == crowd)
             staying.remove(victim)
             victim.cut()
+        # those that were cut leave in the next turns; the socket stays readable meanwhile
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)
         loop.call_later(PACE_SECONDS, self._accept_again, listening)
@@ -247,15 +252,16 @@ class Connection(asyncio.Protocol):
         self._make = answer
         self._posts = posts
         self._among = {} if among is None else among
+        # the protocol without I/O; its bound is of a head that is not there as a whole
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._idle = True
-        self._head_only = False
+        self._transport: asyncio.Transport | None = None  # None before the connect
+        self._timer: asyncio.TimerHandle | None = None  # cuts what takes too long; one at a time
+        self._idle = True  # nothing of the next request has come
+        self._head_only = False  # it was HEAD: the answer has no body
         # a POST whose body is not there as a whole
         self._request: h11.Request | None = None
         self._body = bytearray()
-        self._work: asyncio.Task[None] | None = None
+        self._work: asyncio.Task[None] | None = None  # makes an answer that takes time
         # of a stream: what to call when the connection is lost
         self._lost: Callable[[], None] | None = None
 
@@ -315,6 +321,7 @@ class Connection(asyncio.Protocol):
     def push(self, data: bytes) -> bool:
         """Send a part of a stream; False, and nothing is sent, while the last one is not read."""
         transport = self._transport
+        # nothing is queued for whoever does not read: it misses this part
         if transport is None or transport.is_closing() or transport.get_write_buffer_size():
             return False
         transport.write(self._http.send(h11.Data(data=data)) or b"")
@@ -404,7 +411,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: int) -> None:
         """Send the last answer, to what is no request for a page."""
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            self.cut()
+            self.cut()  # an answer is under way: another one would be read as a part of it
             return
         reason = _ODD_ANSWERS.get(status, _ODD_ANSWERS[400])
         answer = Answer(status, "text/plain; charset=utf-8", f"{reason}\n".encode())
@@ -454,6 +461,7 @@ class Connection(asyncio.Protocol):
             self._http.start_next_cycle()
             self._idle = True
             self._expect(IDLE_SECONDS)
+            # not at once: who asks without pause gets a hundred answers a second
             asyncio.get_running_loop().call_later(PACE_SECONDS, self._next)
         else:
             self._linger()
@@ -474,6 +482,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._expect(LINGER_SECONDS)
+        # to close with something unread would reset TCP, and the answer could be lost with it
         with contextlib.suppress(OSError, RuntimeError):
             self._transport.resume_reading()
             if self._transport.can_write_eof():

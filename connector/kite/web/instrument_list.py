@@ -111,6 +111,7 @@ class InstrumentList(InstrumentMaster):
             FeedUnreachableError, RestError: Kite gives none, and none was kept.
             InstrumentFormatError: what it gives is no list, and none was kept.
         """
+        # here: whoever has no list to load need not import an HTTP client
         from connector.kite.web.rest import KiteRest
 
         cache = InstrumentCache(Path(cache_file) if cache_file else _cache_file())
@@ -120,7 +121,7 @@ class InstrumentList(InstrumentMaster):
             try:
                 return cls._of(kept.csv, kept.fetched_ms)
             except InstrumentFormatError:
-                kept = None
+                kept = None  # nor is it to be fallen back on
         try:
             async with KiteRest(root) as rest:
                 dump = await rest.instruments()
@@ -134,7 +135,7 @@ class InstrumentList(InstrumentMaster):
             return cls._of(kept.csv, kept.fetched_ms)
         try:
             cache.save(dump.csv, fetched_ms=now_ms, etag=dump.etag)
-        except OSError as error:
+        except OSError as error:  # a read-only home: it is loaded again the next time
             edge_log().warning("instrument_list_not_kept", reason=str(error))
         return loaded
 
@@ -287,6 +288,7 @@ class InstrumentList(InstrumentMaster):
 
 def is_fresh(fetched_ms: int, now_ms: int, max_age_seconds: float | None) -> bool:
     """Whether a list is the day's: fetched since 08:30 IST, or within another age."""
+    # of a clock that was ahead: nobody knows how old it is
     if fetched_ms > now_ms:
         return False
     if max_age_seconds is not None:
@@ -294,6 +296,7 @@ def is_fresh(fetched_ms: int, now_ms: int, max_age_seconds: float | None) -> boo
     now = datetime.fromtimestamp(now_ms / 1000, IST)
     made = datetime.combine(now.date(), datetime.min.time(), IST) + MADE_AT
     if made > now:
+        # before 08:30 the day's list is that of the day before
         made -= timedelta(days=1)
     return fetched_ms >= made.timestamp() * 1000
 

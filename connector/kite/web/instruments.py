@@ -146,6 +146,7 @@ def parse_csv(text: str) -> ParsedInstruments:
             continue
         skipped += 1
         broken += cells is None
+        # two lists joined: rows behind it would be read by the wrong columns
         other = None if cells is None else _header(line)
         if other is not None and other != header:
             raise InstrumentFormatError(f"row {number} is a header with other columns")
@@ -180,7 +181,7 @@ def _lines(text: str) -> Iterator[str]:
 
 def _header(line: str) -> list[str] | None:
     """Return the columns of a header that has each required one once."""
-    cells = _cells(line.removeprefix("\ufeff"), 0)
+    cells = _cells(line.removeprefix("\ufeff"), 0)  # a byte order mark, of a list saved elsewhere
     columns = [cell.strip() for cell in cells or ()]
     return columns if all(columns.count(column) == 1 for column in _REQUIRED) else None
 
@@ -212,9 +213,10 @@ class _RowReader:
 
     def __init__(self, header: Sequence[str]) -> None:
         self.defaulted = 0
-        self._width = len(header)
+        self._width = len(header)  # cells of a line
+        # the one column of free text, which may have bare commas
         self._name = header.index("name") if "name" in header else None
-        self._place = header.index("exchange")
+        self._place = header.index("exchange")  # tells whether a line is shifted
         # a column that the file does not have reads as empty: a cell put at the end of each row
         self._pick = itemgetter(
             *(header.index(column) if column in header else self._width for column in COLUMNS)
@@ -232,6 +234,7 @@ class _RowReader:
         """
         if len(cells) > self._width and not self._mend_name(cells):
             return None
+        # one more than the header has: what `_pick` takes for a column that is not there
         cells += [""] * (self._width + 1 - len(cells))
         picked = self._pick(cells)
         token, exchange_token, symbol, name, price, expiry, strike, tick, lot, kind, segment, \
@@ -259,7 +262,7 @@ class _RowReader:
             )
         except ValueError:
             return self._careful(picked)
-        if expiry and kind == _SHARE:
+        if expiry and kind == _SHARE:  # days of another column: they would end its claims
             return self._careful(picked)
         return instrument if instrument.exchange else None
 
@@ -329,9 +332,9 @@ def _symbol(cell: str) -> str:
 
 def _exchange(cell: str) -> str:
     exchange = cell.strip()
-    if not exchange or ":" in exchange:
+    if not exchange or ":" in exchange:  # a colon ends it in EXCHANGE:TRADINGSYMBOL
         raise ValueError("not an exchange")
-    return sys.intern(exchange)
+    return sys.intern(exchange)  # the same few in 117 000 rows
 
 
 def _number(cell: str) -> float:
@@ -396,7 +399,7 @@ class InstrumentMaster:
             instrument.exchange,
         )
         first = self._by_token.setdefault(token, instrument)
-        if first is not instrument and first.symbol != instrument.symbol:
+        if first is not instrument and first.symbol != instrument.symbol:  # else a row twice
             self.repeated += 1
         same = self._by_name.setdefault(exchange, {}).setdefault(name, instrument)
         if same is instrument:
@@ -558,12 +561,13 @@ class InstrumentCache:
         make_private_directory(self.path.parent)
         with beside(self.path) as file:
             with gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) as packed:
+                # its length tells a whole file from one that was cut within the list
                 packed.write(f"{json.dumps(about)}\n".encode())
                 # in pieces: the list is there once already
                 for start in range(0, len(csv_text), CHUNK_BYTES):
                     packed.write(csv_text[start : start + CHUNK_BYTES].encode())
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # before the rename, or the name may stand for an empty file
             Path(file.name).replace(self.path.resolve())
 
     def load(self) -> CachedInstruments | None:

@@ -88,6 +88,7 @@ def _against(new: InstrumentMaster, last: InstrumentMaster, today: date) -> list
         for exchange, count in sorted(found.before.items())
         if found.gone[exchange] > MAX_LOST_SHARE_OF_EXCHANGE * count
     ]
+    # one reason is enough: an exchange that is gone is most of what all lack
     if not reasons and gone > MAX_LOST_SHARE * before:
         reasons.append(f"it lacks {gone} of {before} instruments that have not expired")
     if found.changed > MAX_CHANGED_SHARE * before:
@@ -105,13 +106,14 @@ def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Los
         if old.expiry is not None and old.expiry < today:
             continue
         before[old.exchange] += 1
+        # by token and by name: tokens are used again, names are changed, seldom both at once
         same = new.get(old.instrument_token)
         if same is not None and _named_alike(same, old):
             changed += (same.expiry is not None and same.expiry < today) or _lost_cells(same, old)
             continue
         listed: Sequence[int] = new.listed(old.symbol)
         if old.instrument_token in listed:
-            continue
+            continue  # two rows have the token: the other one names it
         if same is None and not listed:
             gone[old.exchange] += 1
         else:

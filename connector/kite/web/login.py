@@ -122,6 +122,7 @@ def write_token(path: Path, token: SecretStr) -> None:
             _keep_owner(file.fileno(), path)
             file.write(token.get_secret_value().encode() + b"\n")
             file.flush()
+            # before the rename: after a power cut the name must not stand for an empty file
             os.fsync(file.fileno())
             Path(file.name).replace(target)
     except OSError as error:
@@ -159,7 +160,8 @@ class LoginReceiver:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._state = secrets.token_urlsafe(16)
+        self._state = secrets.token_urlsafe(16)  # goes to Kite and has to come back
+        # parameters of the first redirect that brought it
         self._redirect: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
         self._server = HttpServer(LOOPBACK, port, self._redirected)
 
@@ -200,6 +202,7 @@ class LoginReceiver:
     def _redirected(self, request: Request) -> Answer:
         """Any path: Kite adds its parameters to whatever address the app has."""
         query = _parameters(request.query)
+        # in constant time, as secrets are compared
         if not hmac.compare_digest(query.get(_STATE, "").encode(), self._state.encode()):
             return Answer(404, _TEXT, b"Not the redirect that is waited for.\n")
         if not self._redirect.done():

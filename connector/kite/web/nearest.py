@@ -13,7 +13,7 @@ _AKIN = 2000
 """How many names are compared by their pairs of letters: those that have most thirds of it."""
 _COMPARED = 200
 """How many names are compared in full: those that have most pairs of letters in common with it."""
-_ALIKE = 0.6
+_ALIKE = 0.6  # difflib's default: less would tell names that nobody meant
 
 
 def nearest(

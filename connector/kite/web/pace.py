@@ -34,12 +34,13 @@ class Pace:
         self._interval_seconds = interval_seconds
         self._monotonic = monotonic
         self._sleep = sleep
-        self._free_at = 0.0
+        self._free_at = 0.0  # monotonic seconds: when the next call may be made
 
     async def turn(self) -> None:
         """Wait until the next call may be made."""
         now = self._monotonic()
         at = max(now, self._free_at)
+        # taken before it waits: who asks meanwhile comes behind
         self._free_at = at + self._interval_seconds
         if at > now:
             await self._sleep(at - now)

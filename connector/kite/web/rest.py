@@ -41,7 +41,7 @@ MAX_LIST_WIRE_BYTES: Final = 12 * 2**20
 """The list may have so many bytes as it comes: gzip has about 3 MiB."""
 LIST_SECONDS: Final = 60.0
 """All of the list must have come after so long, however it drips."""
-_LONGEST_PAUSE_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 10.0  # between tries of one call
 
 
 _T = TypeVar("_T")
@@ -122,6 +122,7 @@ class KiteRest:
         self._attempts = attempts
         self._retry_seconds = retry_seconds
         self._pace = pace
+        # None: not open, or closed
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -130,6 +131,7 @@ class KiteRest:
             headers={
                 "X-Kite-Version": _VERSION,
                 "User-Agent": "kite-connector",
+                # the list is 9 MiB of text, and 3 packed
                 "Accept-Encoding": "gzip",
             },
             auto_decompress=False,
@@ -165,6 +167,7 @@ class KiteRest:
         form = {
             "api_key": key,
             "request_token": request,
+            # proves the api_secret without sending it (kite.trade, user, "Login flow")
             "checksum": hashlib.sha256((key + request + secret).encode()).hexdigest(),
         }
         answer = await self._retried(
@@ -175,7 +178,7 @@ class KiteRest:
         token = data.get("access_token")
         if not isinstance(token, str) or not token:
             raise RestError(answer.status, "DataException", "the answer has no access_token")
-        self._access_token = SecretStr(token)
+        self._access_token = SecretStr(token)  # of all calls from here on
         shown = Redactor(key, request, secret, token).foreign  # all three go to a terminal
         return KiteSession(
             user_id=shown(str(data.get("user_id", ""))),
@@ -202,6 +205,7 @@ class KiteRest:
             FeedUnreachableError: no connection, no answer in time, or one that is cut off.
         """
         path = "/instruments" if exchange is None else f"/instruments/{quote(exchange, safe='')}"
+        # a list that has not changed since is not sent again
         headers = {} if etag is None else {"If-None-Match": etag}
         answer = await self._retried(
             lambda: self._send(
@@ -294,6 +298,7 @@ class KiteRest:
             timeout=None,
             wait_initial=self._retry_seconds,
             wait_max=_LONGEST_PAUSE_SECONDS,
+            # replicas that start together ask for the list together
             wait_jitter=self._retry_seconds,
         ):
             with attempt:
@@ -321,6 +326,7 @@ class KiteRest:
             headers["Authorization"] = f"token {secrets[0]}:{secrets[1]}"
             hide += secrets
         redactor = Redactor(*hide)
+        # outside the deadline: to wait for a turn is no fault of Kite's
         if self._pace is not None:
             await self._pace.turn()
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
@@ -346,6 +352,7 @@ class KiteRest:
             raise FeedUnreachableError(
                 self.root, redactor.foreign(failure_reason(error))
             ) from error
+        # 304 answers an etag; redirects and all else are no answers of the API
         if answer.status not in {200, 304}:
             raise _kite_error(answer, redactor)
         return answer
@@ -382,6 +389,7 @@ def _temporary(error: Exception) -> bool:
 def _not_reached(error: Exception) -> bool:
     """Whether Kite certainly has not acted on a call."""
     if isinstance(error, FeedUnreachableError):
+        # not after the connect: the token may be used up although no answer came
         return isinstance(error.__cause__, aiohttp.ClientConnectorError)
     # a gateway that refuses a request has not let it through; one that gives up on it may have
     return isinstance(error, RestError) and (

@@ -33,11 +33,12 @@ from connector.kite.wire.names import tradingsymbol as _tradingsymbol
 import_datetime()
 
 cdef enum:
-    SEGMENTS = 16
+    SEGMENTS = 16  # more than the highest that is known, 12
     PACKET_BYTES = 184  # of the longest
-    FIELDS = 17
+    FIELDS = 17  # of the constructor, in its order
 
 cdef object UTC = _UTC
+# C variables of what is looked up for each tick: a module's globals are a dict
 cdef object REJECTED = ParseTickError
 cdef object LTP = Mode.LTP
 cdef object QUOTE = Mode.QUOTE
@@ -95,7 +96,7 @@ cdef object side_at(const uint8_t *level, double divisor):
 
 @cython.final
 @cython.no_gc  # it can be in no cycle but one that somebody makes of its fields on purpose
-@cython.freelist(512)
+@cython.freelist(512)  # a frame's ticks come and go together: no call of malloc for them
 cdef class Tick:
     cdef uint8_t packet[PACKET_BYTES]
     cdef uint8_t length  # of the packet
@@ -106,7 +107,7 @@ cdef class Tick:
     __dataclass_fields__ = _PureTick.__dataclass_fields__
     __annotations__ = ANNOTATIONS
     __dataclass_params__ = _PureTick.__dataclass_params__
-    __hash__ = None
+    __hash__ = None  # as of the dataclass, which has __eq__ and can be changed
 
     def __init__(
         self, instrument_token, mode, exchange, tradable, last_price, last_traded_quantity=None,
@@ -127,7 +128,7 @@ cdef class Tick:
         cdef double divisor
         if self.values is not None:
             return self.values[number]
-        divisor = DIVISORS[packet[3] & (SEGMENTS - 1)]
+        divisor = DIVISORS[packet[3] & (SEGMENTS - 1)]  # known: `refusal` saw to it
         if number == 0:
             return uint32_at(packet)
         if number == 1:
@@ -184,6 +185,7 @@ cdef class Tick:
         return [self.field(number) for number in range(FIELDS)]
 
     cdef int assign(self, int number, object value) except -1:
+        # all of them are objects from here on: the packet has no place for what somebody sets
         self.values = self.all()
         self.values[number] = value
         return 0

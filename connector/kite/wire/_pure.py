@@ -116,6 +116,7 @@ def parse_packet(packet: bytes) -> Tick:
     length = len(packet)
     if length not in MODES:
         raise ParseTickError(UNKNOWN_LENGTH, packet)
+    # the low byte of the token, big-endian, says the segment, and so the divisor of prices
     exchange = _EXCHANGES.get(packet[3])
     if exchange is None:
         raise ParseTickError(UNKNOWN_SEGMENT, packet)
@@ -164,6 +165,7 @@ def new_modes(frame: bytes, modes: dict[int, Mode]) -> list[tuple[int, Mode]]:
 def uniform(frame: bytes, length: int) -> int:
     """Return how many packets a frame has, where it is whole and all have this length; else 0."""
     count = int.from_bytes(frame[:2])
+    # the size first: it alone tells nearly all frames of several lengths
     if len(frame) < 2 or len(frame) - 2 != count * (length + 2):
         return 0
     prefix = length.to_bytes(2)
@@ -178,6 +180,7 @@ def _time(seconds: int) -> datetime | None:
 
 def _index(packet: bytes, exchange: Exchange) -> Tick:
     if len(packet) == 32:
+        # high and low come before open and close: an index is laid out otherwise than a quote
         token, last, high, low, open_, close, timestamp = INDEX_FULL.unpack(packet)
     else:
         token, last, high, low, open_, close = INDEX_QUOTE.unpack(packet)
@@ -220,6 +223,7 @@ def _full(packet: bytes, exchange: Exchange) -> Tick:
         trade_time, oi, oi_high, oi_low, timestamp, *depth,
     ) = FULL.unpack(packet)  # fmt: skip
     divisor = exchange.divisor
+    # quantity, price, orders, ten times: bids, then offers
     prices = [price / divisor for price in depth[1::3]]
     items = tuple(map(_item, zip(depth[::3], prices, depth[2::3], strict=True)))
     return Tick(

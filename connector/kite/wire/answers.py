@@ -15,6 +15,7 @@ TOKEN_EXCEPTION: Final = "TokenException"  # noqa: S105 -- Kite's word for a tok
 MAX_READ_BYTES: Final = 8 * 2**10
 """So many bytes of a page are read; what is behind them is not looked at."""
 
+# what a browser does not show; without its end it goes on to the end of what was read
 _UNSEEN = re.compile(r"(?is)<(script|style|svg)\b.*?(</\1\s*>|$)|<!--.*?(-->|$)")
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]{0,500}>")
 

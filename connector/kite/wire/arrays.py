@@ -51,6 +51,7 @@ def packet_dtype(length: int = 184) -> np.dtype[Any]:
     """
     numpy = _numpy()
     fields: list[Any] = [
+        # part of the item, so that a frame of one length is an array as it stands on the wire
         ("length", ">u2"),
         *((name, ">i4" if name == "change" else ">u4") for name in _NUMBERS[length]),
     ]
@@ -80,6 +81,7 @@ def frame_array(frame: bytes, length: int = 184) -> npt.NDArray[np.void]:
     numpy = _numpy()
     dtype = packet_dtype(length)
     if count := uniform(frame, length):
+        # read-only, since bytes are: a view shares the frame with whoever else has it
         return cast("npt.NDArray[np.void]", numpy.frombuffer(frame, dtype, count, 2))
     packets = [packet for packet in split_frame(frame)[0] if len(packet) == length]
     prefix = length.to_bytes(2)

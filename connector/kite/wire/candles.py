@@ -115,12 +115,14 @@ def _candle(row: object) -> Candle | None:
 
 
 def _minute(time: object) -> int | None:
+    # the length first: fromisoformat reads other forms of a time too, which Kite does not write
     if not isinstance(time, str) or len(time) > _TIME_CHARACTERS:
         return None
     try:
         minute, rest = divmod(datetime.fromisoformat(time) - _EPOCH, _MINUTE)
     except (ValueError, TypeError):  # no time, or one without its zone
         return None
+    # a minute candle begins with its minute: anything else is of another interval
     return None if rest else minute
 
 

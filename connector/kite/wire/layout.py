@@ -59,11 +59,12 @@ def split_frame(frame: bytes) -> tuple[list[bytes], tuple[str, bytes] | None]:
         return [], None
     packets: list[bytes] = []
     start = 2
+    # the count is believed only as far as there are bytes
     for number in range(_COUNT(frame)[0]):
         if number == MAX_PACKETS_PER_FRAME:
             return packets, (TOO_MANY_PACKETS, frame[start:])
         body = start + 2
-        if body > end:
+        if body > end:  # within the length itself
             return packets, (TRUNCATED_FRAME, frame[start:])
         stop = body + _COUNT(frame, start)[0]
         if stop > end:

@@ -33,6 +33,7 @@ def parse_message(text: str) -> TickerMessage:
         message = json.loads(text)
     except ValueError:
         return TextMessage("", text, NOT_JSON)
+    # json.loads gives up at a depth of Python's own, far beyond ours
     except RecursionError:
         return TextMessage("", text, TOO_DEEP)
     if not isinstance(message, dict):
@@ -41,11 +42,13 @@ def parse_message(text: str) -> TickerMessage:
         return TextMessage("", text, TOO_DEEP)
     kind = message.get("type")
     data = message.get("data")
+    # order, error and message are documented; instruments_meta and app_code come too
     if kind == "order":
         if isinstance(data, dict):
             return OrderMessage(parse_order(data))
         return TextMessage(kind, data, ORDER_WITHOUT_DATA)
     if kind == "error":
+        # a string in Kite's own; whatever else comes is shown, not lost
         return ErrorMessage(data if isinstance(data, str) else json.dumps(data))
     return TextMessage(kind if isinstance(kind, str) else "", data)
 

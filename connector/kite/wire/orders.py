@@ -68,8 +68,9 @@ class OrderDeduplicator:
 
     def __init__(self, capacity: int = REMEMBERED_UPDATES) -> None:
         self._capacity = capacity
+        # identities of updates, oldest first
         self._remembered: OrderedDict[tuple[str, bytes], None] = OrderedDict()
-        self.duplicates = 0
+        self.duplicates = 0  # copies that came, since the start
 
     def seen(self, payload_text: str) -> bool:
         """True for a text frame whose update was there before; remembers it otherwise.
@@ -150,8 +151,9 @@ def _time(payload: Mapping[str, Any], name: str) -> datetime | None:
     except ValueError:
         return None
     if local.tzinfo is None:
+        # Kite's times have no zone and mean India's: read as UTC they would be 5:30 h late
         local = local.replace(tzinfo=IST)
     try:
         return local.astimezone(UTC)
-    except OverflowError:
+    except OverflowError:  # the year 1 or 9999
         return None
