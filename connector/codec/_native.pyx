@@ -46,8 +46,8 @@ cdef enum:
     KEY_BYTES = 10
     ARENA_BYTES = 32 * 1024
     ARENA_KEPT_BYTES = 2 * 1024 * 1024  # 3000 full packets fit
-    SPANS = 128
-    SESSION_BYTES = 20
+    SPANS = 128  # places for records at first
+    SESSION_BYTES = 20  # two longs at their longest
     MODE_BYTES = 8  # at most 7: mode and tradable
     FRAMING_BYTES = 5
 
@@ -180,6 +180,7 @@ cdef Records spare = Records()
 
 cdef Records empty_records(tuple topics):
     global spare
+    # somebody holds the last frame's records, or it was larger than any should be
     if references(<PyObject *>spare) > 1 or spare.arena_bytes > ARENA_KEPT_BYTES:
         spare = Records()
     spare.count = spare.used = 0
@@ -290,6 +291,7 @@ cdef class Transcoder:
         cdef uint32_t searched = 0
         cdef Instrument *instrument
         limit = min(limit, self.newest_waiting)
+        # on from where the last search ended, so that each has its turn
         while records.count < limit and searched <= mask:
             instrument = self.instruments.places + (self.newest_at & mask)
             self.newest_at += 1
@@ -307,7 +309,7 @@ cdef class Transcoder:
         self.session_bytes = len(session)
         memcpy(self.session, PyBytes_AS_STRING(session), self.session_bytes)
         self.sequence = self.tallied = 0
-        strays = []
+        strays = []  # first found, then forgotten: removal shifts places
         for i in range(<size_t>1 << self.instruments.bits):
             if self.instruments.places[i].key != NULL and self.instruments.places[i].stray:
                 strays.append(self.instruments.places[i].token)
@@ -397,7 +399,7 @@ cdef class Transcoder:
             instrument = find(&self.instruments, token)
             if instrument.key == NULL:
                 instrument = self.stray(token)
-            if instrument.identity == NULL:
+            if instrument.identity == NULL:  # new, or the names were replaced
                 self.identify(instrument)
             snapshot = instrument.expected
             if snapshot or instrument.mode != mode:
@@ -444,6 +446,7 @@ cdef class Transcoder:
             timestamp_ms = <int64_t>uint32_at(packet + 60) * 1000
         elif length == 32:
             timestamp_ms = <int64_t>uint32_at(packet + 28) * 1000
+        # it stands twice in a full tick, and most packets of a moment have the same second
         if timestamp_ms != self.timestamp_ms.number:
             encode(&self.timestamp_ms, timestamp_ms)
 

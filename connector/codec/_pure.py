@@ -28,7 +28,7 @@ _doubles = Struct("<4d").pack
 
 # the parts of an Avro body that never change
 _NULL = b"\x00"  # branch 0 of ["null", T]
-_SOME = b"\x02"  # branch 1, the value follows
+_SOME = b"\x02"  # branch 1 as zigzag has it, the value follows
 _FALSE, _TRUE = b"\x00", b"\x01"
 _NO_BEST = _NULL * 4  # bid and ask, price and quantity
 _FIVE = b"\x0a"  # an array's only block has five items
@@ -60,6 +60,7 @@ def long_of(number: int) -> bytes:
 
 
 def _string(text: str) -> bytes:
+    # half a character of a list of instruments must not cost the tick
     encoded = text.encode("utf-8", "replace")
     return long_of(len(encoded)) + encoded
 
@@ -80,6 +81,7 @@ class _Route:
     def __init__(self, exchange: Exchange, topic: str, schema_id: int, partitions: int) -> None:
         self.exchange = exchange
         self.topic = topic
+        # Confluent's: a 0 byte and the schema's id, big-endian
         self.framing = b"\x00" + schema_id.to_bytes(4, "big")
         self.name = _string(exchange.name)
         self.divisor = exchange.divisor
@@ -114,6 +116,7 @@ class Transcoder:
         slot: int,
         partitions: Mapping[str, int] = NO_PARTITIONS,
     ) -> None:
+        # counts since the start; `interface.Twin` says of what
         self.packets = 0
         self.bytes = 0
         self.last_tick_us = 0
@@ -125,11 +128,12 @@ class Transcoder:
             for topic in [topics[exchange]]
         }
         self._slot = slot
-        self._instruments: dict[int, _Instrument] = {}
-        self._strays = 0
-        self._symbols: Mapping[int, str] = {}
+        self._instruments: dict[int, _Instrument] = {}  # by token: the expected, and some strays
+        self._strays = 0  # of these, bounded
+        self._symbols: Mapping[int, str] = {}  # the day's, by token
         self._newest_topic: str | None = None  # None: nobody asks for them
-        self._newest: dict[int, Record] = {}
+        self._newest: dict[int, Record] = {}  # by token; taken away by `next_newest`
+        # numbers of the session's last tick, and of the last one that a tally has counted
         self._sequence = self._tallied = 0
         self.open_session(0)
 
@@ -160,13 +164,15 @@ class Transcoder:
         return [self._newest.pop(token) for token in list(itertools.islice(self._newest, limit))]
 
     def open_session(self, session_id: int) -> None:
-        self.next_tally()
+        self.next_tally()  # what nobody asked for belongs to the session before
         self._session = long_of(self._slot) + long_of(session_id)
         self._sequence = self._tallied = 0
+        # packets that were under way for another socket: not of this one
         self.forget([token for token, known in self._instruments.items() if known.stray])
 
     def expect(self, tokens: Iterable[int]) -> None:
         for token in tokens:
+            # uint32 on the wire
             if not 0 <= token <= 0xFFFFFFFF:
                 continue
             instrument = self._instruments.get(token)
@@ -181,6 +187,7 @@ class Transcoder:
         for token in tokens:
             instrument = self._instruments.get(token)
             if instrument is not None:
+                # as before its first packet: the next one differs, at no cost for all others
                 instrument.mode = None
 
     def forget(self, tokens: Iterable[int]) -> None:
@@ -193,6 +200,7 @@ class Transcoder:
 
     def set_symbols(self, symbols: Mapping[int, str]) -> None:
         self._symbols = symbols if type(symbols) is dict else dict(symbols)
+        # made anew with each one's next packet, not for all 3000 at once
         for instrument in self._instruments.values():
             instrument.identity = None
 
@@ -209,7 +217,7 @@ class Transcoder:
             if mode is None:
                 self.unkept += reject(rejected, UNKNOWN_LENGTH, packet)
                 continue
-            route = self._routes.get(packet[3])
+            route = self._routes.get(packet[3])  # the token's low byte
             if route is None:
                 self.unkept += reject(rejected, UNKNOWN_SEGMENT, packet)
                 continue
@@ -223,9 +231,11 @@ class Transcoder:
                 instrument.mode = mode
             self._sequence += 1
             timestamp, measures, best = _measures(packet, route.divisor)
+            # it stays in exchange_timestamp as sent; event_time must not follow it
             if timestamp and not plausible(timestamp * 1000, receive_ms):
                 self.implausible_times += 1
                 timestamp = 0
+            # the order of schemas/tick.avsc; the last four are version 2, appended
             value = b"".join(
                 (
                     route.framing,
@@ -242,6 +252,7 @@ class Transcoder:
             )
             route.by_partition[instrument.partition] += 1
             records.append((route.topic, instrument.key, value))
+            # a stray beyond the bound is in no table: memory stays bounded here too
             if self._newest_topic is not None and token in self._instruments:
                 self._newest[token] = (self._newest_topic, instrument.key, value)
         if leftover is not None:
@@ -282,6 +293,7 @@ def _measures(packet: bytes, divisor: float) -> tuple[int, bytes, bytes]:
     if length == 8:
         return 0, _double(LTP.unpack(packet)[1] / divisor) + _NULL * 12, _NO_BEST
     if length == 32:
+        # high and low come before open and close: an index is laid out otherwise than a quote
         _, last, high, low, open_, close, timestamp = INDEX_FULL.unpack(packet)
     else:
         _, last, high, low, open_, close = INDEX_QUOTE.unpack(packet)
@@ -360,7 +372,7 @@ class Body:
         number = shift = 0
         while True:
             byte = self.value[self.at]
-            if shift > 63:
+            if shift > 63:  # ten bytes hold 64 bits
                 raise ValueError("a varint without an end")
             number |= (byte & 0x7F) << shift & 0xFFFFFFFFFFFFFFFF
             shift += 7
@@ -388,7 +400,7 @@ class Body:
     def skip_levels(self) -> None:
         """Pass over one side of the depth."""
         while items := self.long():
-            if items < 0:
+            if items < 0:  # Avro: the block's size in bytes follows, for those who skip it
                 self.long()
             for _ in range(abs(items)):
                 self.long()

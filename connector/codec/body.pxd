@@ -92,7 +92,7 @@ cdef inline char *put_time(char *out, uint32_t seconds) noexcept nogil:
     # a nullable timestamp-millis from the wire's seconds, where 0 is none
     if seconds == 0:
         return put_byte(out, 0)
-    return put_varint(put_byte(out, 2), <uint64_t>seconds * 2000)
+    return put_varint(put_byte(out, 2), <uint64_t>seconds * 2000)  # ms, and zigzag doubles
 
 
 cdef inline void encode(Encoded *encoded, int64_t number) noexcept nogil:
@@ -101,6 +101,7 @@ cdef inline void encode(Encoded *encoded, int64_t number) noexcept nogil:
 
 
 cdef inline char *put_encoded(char *out, const Encoded *encoded) noexcept nogil:
+    # all ten bytes: a copy of fixed length is no call, and the next part overwrites the rest
     memcpy(out, encoded.varint, LONG_BYTES)
     return out + encoded.varint_bytes
 
@@ -216,7 +217,7 @@ cdef inline bint is_some(Cursor *body) noexcept nogil:
 cdef inline void skip_levels(Cursor *body) noexcept nogil:
     cdef int64_t items = next_long(body)
     while body.at != NULL and items != 0:
-        if items < 0:
+        if items < 0:  # Avro: the block's size in bytes follows
             items = -items
             next_long(body)
         while body.at != NULL and items > 0:

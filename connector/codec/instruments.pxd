@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 cdef enum:
-    FEWEST_BITS = 6
+    FEWEST_BITS = 6  # 64 places at first
 
 
 cdef struct Kept:
@@ -65,6 +65,7 @@ cdef inline void clear(Instrument *place) noexcept:
 
 
 cdef inline uint32_t home(const Table *table, uint32_t token) noexcept:
+    # Fibonacci hashing: tokens of a segment differ in their upper bits alone, the low byte is it
     return (token * <uint32_t>0x9E3779B1) >> (32 - table.bits)
 
 
@@ -98,7 +99,7 @@ cdef inline int grow(Table *table) except -1:
     table.bits += 1
     for i in range(count):
         if old[i].key != NULL:
-            find(table, old[i].token)[0] = old[i]
+            find(table, old[i].token)[0] = old[i]  # references move along, none is counted anew
     PyMem_Free(old)
     return 0
 

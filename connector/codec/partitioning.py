@@ -14,6 +14,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
     Source: Kafka's Java client, `Utils.murmur2` and `BuiltInPartitioner.partitionForKey`.
     """
+    # Java's Utils.toPositive: the sign bit is taken off, not the absolute value
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
@@ -23,6 +24,7 @@ def murmur2(data: bytes) -> int:
     result = _SEED ^ len(data)
     for place in range(0, whole, 4):
         word = int.from_bytes(data[place : place + 4], "little") * _MULTIPLIER & _MASK
+        # Python's numbers have no end: what C drops by itself is masked here
         word = (word ^ word >> 24) * _MULTIPLIER & _MASK
         result = result * _MULTIPLIER & _MASK ^ word
     if rest := data[whole:]:

@@ -14,6 +14,7 @@ _SOME: Final = b"\x02"
 _DOUBLE: Final = struct.Struct("<d")
 _SIDE: Final = 5 * 3
 """Numbers of a side of the depth: quantity, price and orders of five levels."""
+# beyond it the microseconds of receive_time_us would not fit 64 bits
 _MAX_MS: Final = (2**63 - 1) // 1000
 _IS_PRICE: Final = (False, True, False, False, False)
 """Of last_traded_quantity to total_sell_quantity."""
@@ -93,6 +94,7 @@ def body_of(row: Row) -> bytes:
         TypeError: a value is None, or of a wrong type, where the schema has it otherwise.
         ValueError: it has too few values, or too many.
     """
+    # a tick is rebuilt from its numbers: one column more or less would shift all that follow
     if len(row) != len(COLUMNS):
         raise ValueError(f"{len(row)} values are no row of {len(COLUMNS)}")
     event_time, receive_time_us, token, exchange, symbol, mode, tradable, price = row[:8]
@@ -165,8 +167,8 @@ class _Moving(Body):
     def __init__(self, value: bytes, by_ms: int) -> None:
         super().__init__(value, 0)
         self._by_ms = by_ms
-        self._parts: list[bytes] = []
-        self._copied = 0
+        self._parts: list[bytes] = []  # what stands between times, and the times, moved
+        self._copied = 0  # so much of the value is in them
 
     def time(self, units_a_ms: int = 1) -> int:
         self._parts.append(self.value[self._copied : self.at])
