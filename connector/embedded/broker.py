@@ -21,10 +21,11 @@ from typing import Any, ClassVar, Self
 from connector.embedded.librdkafka import candidates
 from connector.errors import KafkaError, TopicError
 
-_PRODUCER = 0
-_TEXT_BYTES = 512
-_KNOCK_SECONDS = 0.01
+_PRODUCER = 0  # rd_kafka_type_t; the mock cluster wants some client to live in
+_TEXT_BYTES = 512  # as librdkafka's examples give it for an error's words
+_KNOCK_SECONDS = 0.01  # a call that lost its wake-up waits so long in place of a second
 
+# without them ctypes takes every result for an int, and cuts pointers off at 32 bits
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "rd_kafka_conf_new": (c_void_p, []),
     "rd_kafka_conf_set": (c_int, [c_void_p, c_char_p, c_char_p, c_char_p, c_size_t]),
@@ -68,13 +69,14 @@ class EmbeddedBroker:
         brokers: int = 1,
         rebalance_delay_ms: int = 100,
     ) -> None:
-        self._topics = dict(topics or {})
+        self._topics = dict(topics or {})  # made at the start, and by `create_topic` since
         self._brokers = brokers
         self._rebalance_delay_ms = rebalance_delay_ms
         self._library: ctypes.CDLL | None = None
+        # pointers: the client that the cluster lives in, and the cluster; None: not running
         self._client: int | None = None
         self._cluster: int | None = None
-        self._addresses: list[str] = []
+        self._addresses: list[str] = []  # of all nodes, for `_knock`
 
     def start(self) -> None:
         """Bring the cluster up.
@@ -98,6 +100,7 @@ class EmbeddedBroker:
             raise KafkaError("embedded broker: librdkafka could not start its mock cluster")
         self._library, self._client, self._cluster = library, client, cluster
         self._addresses = self.bootstrap_servers.split(",")
+        # Kafka's own is 3 s, for which each demo and test would wait
         self._ask("group_initial_rebalance_delay_ms", self._rebalance_delay_ms)
         for name, partitions in self._topics.items():
             self.create_topic(name, partitions)
@@ -106,6 +109,7 @@ class EmbeddedBroker:
         """Stop the broker; clients see their connections close."""
         if self._library is None or self._cluster is None:
             return
+        # in this order: the cluster's threads use the client
         self._library.rd_kafka_mock_cluster_destroy(self._cluster)
         self._library.rd_kafka_destroy(self._client)
         self._library = self._client = self._cluster = None
@@ -180,6 +184,7 @@ class EmbeddedBroker:
         """
         library, cluster = self._running()
         function = getattr(library, f"rd_kafka_mock_{name}")
+        # ctypes lets go of the interpreter's lock during a call: another thread can knock meanwhile
         done = threading.Event()
         knocking = threading.Thread(target=self._knock, args=(done,), daemon=True)
         knocking.start()

@@ -16,6 +16,7 @@ MAPS: Final = Path("/proc/self/maps")
 def candidates() -> list[Path]:
     """Where librdkafka may be, best first: loaded already, in the wheel, in the system."""
     found: list[Path] = []
+    # it loads the library: the file that it has loaded is then found among the process's own
     importlib.import_module("confluent_kafka.cimpl")
     if MAPS.exists():
         found += [
@@ -32,4 +33,5 @@ def candidates() -> list[Path]:
     system = ctypes.util.find_library("rdkafka")
     if system:
         found.append(Path(system))
+    # each once: what is loaded is most often the wheel's
     return list(dict.fromkeys(found))

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+# Confluent's error codes, by which clients tell one 404 from another
 _SUBJECT_NOT_FOUND = 40401
 _VERSION_NOT_FOUND = 40402
 _SCHEMA_NOT_FOUND = 40403
@@ -30,7 +31,7 @@ class EmbeddedRegistry:
         self._ids: dict[str, int] = {}  # canonical JSON → id
         self._subjects: dict[str, list[int]] = {}  # ids, by version less 1
         self._compatibility: dict[str, str] = {}  # "" is the global one
-        self._runner: web.AppRunner | None = None
+        self._runner: web.AppRunner | None = None  # None: not listening
 
     async def start(self) -> None:
         """Listen on the port of the constructor.
@@ -62,7 +63,7 @@ class EmbeddedRegistry:
         try:
             await site.start()
         except OSError:
-            await runner.cleanup()
+            await runner.cleanup()  # the port is taken, and nothing of it is to stay
             raise
         self._runner = runner
 
@@ -126,6 +127,7 @@ class EmbeddedRegistry:
             self._schemas.append(text)
             schema_id = self._ids[canonical] = len(self._schemas)
         versions = self._subjects.setdefault(subject, [])
+        # registered twice it is the same version, as with Confluent's
         if schema_id not in versions:
             versions.append(schema_id)
         return _answer({"id": schema_id})
@@ -214,4 +216,5 @@ async def _schema_of(request: web.Request) -> tuple[str, str]:
         parsed = None
     if parsed is None or not isinstance(text, str):
         raise _Problem(422, _INVALID_SCHEMA, "Invalid schema: not JSON")
+    # other spaces and other orders of keys make no other schema
     return json.dumps(parsed, sort_keys=True, separators=(",", ":")), text

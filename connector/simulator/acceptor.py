@@ -44,8 +44,8 @@ class Acceptor:
         self._access = access
         self._feed = feed
         self._changed = changed
-        self._next_number = 0
-        self._server: Server | None = None
+        self._next_number = 0  # of sockets, over the server's life
+        self._server: Server | None = None  # None: not open
 
     @property
     def port(self) -> int:
@@ -69,8 +69,8 @@ class Acceptor:
                 config.ws_port,
                 process_request=self._admit,
                 create_connection=TappedConnection,
-                compression=None,
-                ping_interval=None,
+                compression=None,  # as Kite's feed, which offers none
+                ping_interval=None,  # its heartbeats are binary frames
                 close_timeout=_CLOSE_TIMEOUT_SECONDS,
                 server_header=None,
                 logger=_websocket_log,
@@ -82,6 +82,7 @@ class Acceptor:
         """Close every socket with 1001, and the port."""
         if self._server is None:
             return
+        # before the others close: each would hold the end up for its time-out
         for socket in list(self._feed.sockets.values()):
             tap = socket.connection.tap
             if tap.silent or tap.slow:  # it could not take part in a closing handshake
@@ -145,6 +146,7 @@ def _refusal(connection: ServerConnection, refused: RefusedError) -> Response:
         }  # fmt: skip
         response = connection.respond(refused.status, json.dumps(body))
         content_type = "application/json"
+    # headers of websockets are a multi-dict: setting one adds a second
     del response.headers["Content-Type"]
     response.headers["Content-Type"] = content_type
     return response

@@ -30,10 +30,10 @@ class RefusedError(Exception):
 @dataclass(slots=True)
 class _Entry:
     account: SimulatedAccount
-    access_token: str | None
-    request_tokens: set[str] = field(default_factory=set)
+    access_token: str | None  # the day's; None: nobody has logged in
+    request_tokens: set[str] = field(default_factory=set)  # issued, and not exchanged yet
     open_sockets: int = 0
-    max_open_sockets: int = 0
+    max_open_sockets: int = 0  # ever at once: tests of hand-overs look at it
     releases: list[float] = field(default_factory=list)  # when each closed socket's slot frees
 
 
@@ -61,6 +61,7 @@ class Access:
         self._max_sockets = max_sockets
         self._release_seconds = release_seconds
         self._monotonic = monotonic
+        # (status, page) of the next handshakes, in order; a page is a gateway's
         self._refuse_next: list[tuple[int, str | None]] = []
         self.refusals: Counter[int] = Counter()
         """Refused handshakes by HTTP status."""
@@ -127,6 +128,7 @@ class Access:
         entry = self._entries[api_key]
         now = self._monotonic()
         entry.releases = [when for when in entry.releases if when > now]
+        # Kite frees a slot some time after its socket closed: to connect at once gets 429
         if entry.open_sockets + len(entry.releases) >= self._max_sockets:
             raise RefusedError(429, "NetworkException", "Too many connections.")
         return entry
@@ -144,6 +146,7 @@ class Access:
         Raises:
             RefusedError: 403, TokenException.
         """
+        # of sockets it is looked at when they connect alone: an open one outlives its token
         entry = self._entries.get(api_key)
         good = entry.access_token if entry is not None else None
         if entry is None or good is None or not hmac.compare_digest(good, access_token):

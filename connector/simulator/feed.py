@@ -13,7 +13,7 @@ from connector.simulator.market import MODES, Market, Quote
 from connector.simulator.sockets import SimulatedSocket
 from connector.simulator.wire import MAX_UINT32, error_text, split_frame
 
-_REQUEST_LOG = 10_000
+_REQUEST_LOG = 10_000  # requests remembered, the latest, for tests
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,9 +53,11 @@ class Feed:
         """The same, each counted as often as it was sent."""
         self._closed_packets = 0  # of sockets that have closed; the live ones count their own
         self._closed_frames = 0
+        # each instrument that somebody subscribes to, with who does and in which mode: one step of
+        # the market needs no search
         self._ring: list[tuple[Quote, list[tuple[SimulatedSocket, str]]]] = []
-        self._ring_stale = False
-        self._cursor = 0
+        self._ring_stale = False  # made anew when it is needed, not with each request
+        self._cursor = 0  # whose turn it is
 
     @property
     def total_packets(self) -> int:
@@ -102,7 +104,7 @@ class Feed:
             action = value = None
         handled = False
         if socket.deaf:
-            action = None
+            action = None  # counted and logged all the same: tests see that it was asked
         if action == "subscribe" and (tokens := _tokens(value)) is not None:
             handled = True
             self._subscribe(socket, tokens)
@@ -124,11 +126,13 @@ class Feed:
         new = {token for token in tokens if token not in socket.subscriptions}
         limit = self._config.max_instruments_per_socket
         if len(socket.subscriptions) + len(new) > limit:
+            # what is there stays, all that is new fails, the rest of the request is done
             socket.send_text(error_text(f"Can't subscribe to more than {limit} instruments."))
             tokens = [token for token in tokens if token not in new]
         if socket.half_served:
             tokens = [token for token in tokens if served(token)]
         for token in tokens:
+            # a new token starts in quote; one that is there keeps its mode
             socket.subscriptions.setdefault(token, "quote")
         self._ring_stale = True
         # the cached snapshot: always a quote packet, even where full was asked for before
@@ -142,6 +146,7 @@ class Feed:
         self._ring_stale = True
 
     def _set_mode(self, socket: SimulatedSocket, mode: str, tokens: list[int]) -> None:
+        # a mode of what is not subscribed is ignored, as all that is no request
         known = [token for token in tokens if token in socket.subscriptions]
         for token in known:
             socket.subscriptions[token] = mode
@@ -151,6 +156,7 @@ class Feed:
             self._send_cached(socket, known, mode)
 
     def _send_cached(self, socket: SimulatedSocket, tokens: list[int], mode: str) -> None:
+        # what is pending is older: it goes out before the snapshot
         socket.flush(self._config.packets_per_frame)
         for token in tokens:
             if (packet := self.source.packet(token, mode)) is not None:
@@ -194,6 +200,7 @@ class Feed:
             cursor = cursor + 1 if cursor + 1 < len(ring) else 0
             advance(quote, now)
             moved.append(quote.token)
+            # packets wait for the end of the step, so that frames carry several, as Kite's do
             for socket, mode in watchers:
                 socket.pending.append(quote.packet(mode))
         self._cursor = cursor
@@ -254,6 +261,7 @@ def _tokens(value: object) -> list[int] | None:
     if not isinstance(value, list):
         return None
     for token in value:
+        # not isinstance: true is no token
         if type(token) is not int or not 0 <= token <= MAX_UINT32:
             return None
     return value

@@ -15,7 +15,7 @@ from connector.simulator.feed import Feed
 from connector.simulator.sockets import SimulatedSocket
 from connector.simulator.wire import BINARY, websocket_frame
 
-_PIECE_BYTES = 128 * 1024
+_PIECE_BYTES = 128 * 1024  # of one write: a system call costs the less for each packet
 _LEAST_PACKETS = 1000  # so that a piece is large even where one instrument is subscribed
 
 
@@ -60,6 +60,7 @@ async def flood(
     """
     if packets is None and seconds is None:
         raise ValueError("a flood needs a bound: packets or seconds")
+    # of a muted one none: its packets would count as sent
     chosen = [socket for socket in feed.chosen(sockets) if socket.open and not socket.muted]
     floods = {}
     async with asyncio.TaskGroup() as group:
@@ -97,6 +98,7 @@ async def _flood_socket(
         if packets is not None and (left := packets - (socket.packets - sent)) < piece.packets:
             if left == 0:
                 break
+            # to the packet: the number asked for is what tests count
             rest = material * -(-left // len(material))
             for piece in _pieces(rest[:left], packets_per_frame):
                 socket.write_frames(piece.data, piece.packets, piece.frames)

@@ -38,8 +38,8 @@ class HistoricalApi:
         self._market = market
         self._per_second = per_second
         self._monotonic = monotonic
-        self._times: dict[str, deque[float]] = {}
-        self._faults: deque[FaultSpec] = deque()
+        self._times: dict[str, deque[float]] = {}  # by api_key: requests of the last second
+        self._faults: deque[FaultSpec] = deque()  # still to come, in order
 
     def inject(self, fault: FaultSpec) -> None:
         """Answer the next requests as a fault says."""
@@ -97,6 +97,7 @@ class HistoricalApi:
         quote = self._market.quote(int(token)) if token.isascii() and token.isdecimal() else None
         if quote is None:
             raise RefusedError(400, "InputException", "invalid token")
+        # the first minute that begins at `from` or later
         begins = -(-int(first.timestamp()) // 60)
         divisor = quote.listing.feed_exchange.divisor
         with_oi = query.get("oi") == "1"

@@ -44,7 +44,7 @@ class Injector:
         self._feed = feed
         self._access = access
         self._historical = historical
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: set[asyncio.TimerHandle] = set()  # ends of lasting faults, still to come
         # lasting faults that sockets still to come meet too
         self._upcoming: dict[FaultKind, FaultSpec] = {}
         feed.on_attach = self._attached
@@ -92,6 +92,7 @@ class Injector:
             elif spec.kind is not FaultKind.CLOSE:
                 for number in range(spec.count):
                     self._send(spec, socket, number)
+        # together, and last: each waits for its peer's answer
         if spec.kind is FaultKind.CLOSE:
             await asyncio.gather(
                 *(socket.connection.close(spec.code, spec.text) for socket in sockets)
@@ -114,7 +115,7 @@ class Injector:
                 socket.half_served = False
             if kind in {None, FaultKind.SLOW}:
                 socket.connection.tap.flow()
-        if sockets is None:
+        if sockets is None:  # of single sockets: those still to come are met all the same
             for ended in list(self._upcoming) if kind is None else [kind]:
                 self._upcoming.pop(ended, None)
         if kind in {None, FaultKind.REFUSE, FaultKind.GATEWAY}:
@@ -141,6 +142,7 @@ class Injector:
             socket.connection.tap.trickle(spec.chunk_bytes, spec.delay_seconds)
 
     def _attached(self, socket: SimulatedSocket) -> None:
+        # before anything is sent on it: also the messages of the connect are dropped by silence
         for spec in self._upcoming.values():
             self._begin(spec, socket)
 
@@ -161,6 +163,7 @@ class Injector:
             return
         good = self._good_packet(socket)
         if spec.kind is FaultKind.HALF_FRAME:
+            # the last packet cut in the middle: two good ones stand before it
             payload = wire.encode_frame([good, good, good])[: -len(good) // 2]
         elif spec.kind is FaultKind.WILD_TIME:
             token = int.from_bytes(good[:4])
@@ -180,5 +183,5 @@ class Injector:
     def _good_packet(self, socket: SimulatedSocket) -> bytes:
         for token, mode in socket.subscriptions.items():
             if (packet := self._feed.source.packet(token, mode)) is not None:
-                return packet[2:]
+                return packet[2:]  # without the length before it
         return _STAND_IN

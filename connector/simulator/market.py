@@ -16,6 +16,7 @@ from connector.simulator.wire import DEPTH, FIELDS, FULL_BYTES, INDEX, INDEX_FUL
 
 _NO_DEPTH = bytes(120)
 _TABLE_SIZE = 4093  # prime: instruments that take turns do not meet the same row each round
+# a packet's length as a frame has it before the packet
 _PREFIXES = {size: size.to_bytes(2, "big") for size in (8, 28, 32, 44, 184)}
 _BIG_VOLUME = 2_310_000_000
 """Volume of the busiest index options at the start: above 2³¹, as it really happens."""
@@ -37,7 +38,7 @@ class Quote:
         exchange = listing.feed_exchange
         self.listing = listing
         self.token = listing.instrument_token
-        self.index = exchange is Exchange.INDICES
+        self.index = exchange is Exchange.INDICES  # another layout, and neither volume nor book
         self.updates = 0
         self.candles = Candles(1)
         """Those of the last minutes in which it traded."""
@@ -49,9 +50,11 @@ class Quote:
         self._low_limit = max(steps - band, 7) * self._tick
         self._high_limit = min(steps + band, MAX_UINT32 // self._tick - 6) * self._tick
         self._open = self._high = self._low = self._price
+        # yesterday's
         self._close = self._price - rng.randint(-band, band) // 8 * self._tick
         busy = listing.segment.endswith("-OPT") and listing.name in {"NIFTY", "SENSEX"}
         self._volume = (_BIG_VOLUME if busy else 0) + rng.randrange(1, 5_000_000)
+        # by which the average price follows from what was traded, not from chance
         self._turnover = self._volume * self._price
         derivative = listing.expiry is not None
         self._oi = self._oi_high = self._oi_low = rng.randrange(10**5, 10**7) if derivative else 0
@@ -85,6 +88,7 @@ class Quote:
         self.updates += 1
         step = row[0]
         price = self._price + step * self._tick
+        # reflected at the circuit: the walk never stands still there
         if not self._low_limit <= price <= self._high_limit:
             price = self._price - step * self._tick
         self._price = price
@@ -172,15 +176,17 @@ class Market:
         self._candle_minutes = candle_minutes
         self.open = True
         self._seed = seed
-        self._opened = now
-        self._quotes: dict[int, Quote] = {}
+        self._opened = now  # epoch seconds
+        self._quotes: dict[int, Quote] = {}  # by token, of those that were asked for
+        # chance made beforehand: 20 000 updates a second leave no time for a generator
         self._rows = _table(random.Random(seed))
-        self._row = 0
+        self._row = 0  # of the last update
 
     def quote(self, token: int) -> Quote | None:
         """Return the quote of a token, None where the market has no such instrument."""
         quote = self._quotes.get(token)
         if quote is None and (listing := self.universe.by_token.get(token)) is not None:
+            # of its own: what others are asked for must not change its walk
             rng = random.Random(self._seed << 32 | token)
             quote = self._quotes[token] = Quote(listing, self._opened, rng)
             # a book and a first trade, so that a snapshot is a whole packet

@@ -64,6 +64,7 @@ class OrderBook:
         limited = chosen["order_type"] in {"LIMIT", "SL"}
         price = _number(form, "price", float, 0.05) if limited else 0.0
         day = datetime.fromtimestamp(now, IST)
+        # Kite's begin with the day, too: 15 digits, ever greater
         order_id = f"{day:%y%m%d}{len(self.orders) + 1:09d}"
         self.orders[order_id] = {
             "user_id": user_id,
@@ -98,6 +99,7 @@ class OrderBook:
             "tag": form.get("tag"),
             "guid": f"SIM{order_id}",
         }
+        # it never reached the exchange: no exchange_order_id, no exchange_timestamp
         if quantity * (price or last_price) > FUNDS:
             reason = "Insufficient funds"
             update = self._change(
@@ -113,6 +115,7 @@ class OrderBook:
         met = not limited or (last_price <= price if buy else last_price >= price)
         if chosen["order_type"] in {"MARKET", "LIMIT"} and met:
             updates += self.fill(order_id, price=last_price, now=now)
+        # immediate or cancel: what is not met at once goes
         elif chosen["validity"] == "IOC":
             updates += self.cancel(order_id, now=now)
         return updates
@@ -179,8 +182,10 @@ class OrderBook:
         order = self.orders[order_id]
         order.update(changes)
         if reached:
+            # the first stays; exchange_update_timestamp is that of the last change
             order["exchange_timestamp"] = order["exchange_timestamp"] or _stamp(now)
             order["exchange_update_timestamp"] = _stamp(now)
+        # a copy: what was posted must not change with the order
         update = dict(order)
         self.history.setdefault(order_id, []).append(update)
         return update

@@ -169,6 +169,7 @@ async def _read(request: web.Request, kind: type[B]) -> B:
     try:
         return kind.model_validate_json(await request.read() or b"{}")
     except ValidationError as error:
+        # without the input: a token may be in it
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
         raise RefusedError(400, "InputException", f"{where}: {first['msg']}") from error

@@ -49,7 +49,7 @@ class Replay:
     """The packets last played, by token: what a subscription gets as its snapshot."""
 
     def __init__(self) -> None:
-        self._last: dict[int, bytes] = {}
+        self._last: dict[int, bytes] = {}  # token → packet, without its length
 
     def packet(self, token: int, mode: str) -> bytes | None:
         """Return length prefix and packet; None for what was not played yet."""
@@ -96,6 +96,7 @@ class Replay:
             result.records += 1
             result.frames += feed.total_frames - before[0]
             result.packets += feed.total_packets - before[1]
+            # the slowest socket holds all: records keep their order over sockets
             for socket in list(feed.sockets.values()):
                 await socket.connection.drained()
         result.truncated = reader.truncated

@@ -30,6 +30,7 @@ class KiteRestApi:
 
     def __init__(self, server: SimulatorServer) -> None:
         self._server = server
+        # made once: the list is megabytes, and many replicas ask for it at their start
         # (exchange, "" for all) and the file's version -> gzip, etag
         self._dumps: dict[tuple[str, int], tuple[bytes, str]] = {}
 
@@ -108,6 +109,7 @@ class KiteRestApi:
         file = self._server.config.instruments_file
         wanted = (exchange, file.stat().st_mtime_ns if file else 0)
         if wanted not in self._dumps:
+            # those of a file that was replaced are another day's
             self._dumps = {key: dump for key, dump in self._dumps.items() if key[1] == wanted[1]}
             self._dumps[wanted] = self._dump(exchange)
         body, etag = self._dumps[wanted]
@@ -126,6 +128,7 @@ class KiteRestApi:
             text = instruments_csv(self._server.universe.listings)
         if exchange:
             text = _only(exchange, text)
+        # mtime=0: equal lists have equal bytes, and so one etag
         body = gzip.compress(text.encode(), compresslevel=5, mtime=0)
         return body, f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
 

@@ -31,7 +31,7 @@ from connector.simulator.rest import KiteRestApi, kite_errors
 from connector.simulator.sockets import SimulatedSocket
 from connector.simulator.universe import Listing, Universe
 
-_REST_SHUTDOWN_SECONDS = 1.0
+_REST_SHUTDOWN_SECONDS = 1.0  # for requests under way; aiohttp's 60 would hold each test's end
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,7 @@ class SimulatorServer:
             self.market, self.config.candle_requests_per_second, monotonic=time.monotonic
         )
         self.market.set_open(is_open=self.config.market_open)
+        # one for both ports: a token that ends, ends for REST and sockets alike
         self.access = Access(
             self.config.accounts,
             max_sockets=self.config.max_sockets_per_key,
@@ -78,9 +79,9 @@ class SimulatorServer:
         """What became of each round of `config.replay`."""
         self._injector = Injector(self.feed, self.access, self.historical)
         self._acceptor = Acceptor(self.config, self.access, self.feed, self._notify)
-        self._rest: web.AppRunner | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._changed = asyncio.Event()
+        self._rest: web.AppRunner | None = None  # None: not open
+        self._tasks: list[asyncio.Task[None]] = []  # market or replay, heartbeats, faults
+        self._changed = asyncio.Event()  # something that `until` may wait for
 
     @property
     def ws_url(self) -> str:
@@ -104,7 +105,7 @@ class SimulatorServer:
         try:
             await self._acceptor.open()
             await self._open_rest()
-        except BaseException:
+        except BaseException:  # the second port is taken: the first one must not stay open
             await self._close()
             raise
         works = {"faults": self._injector.schedule(self.config.faults)}
@@ -147,6 +148,7 @@ class SimulatorServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         self._injector.close()
+        # REST first: it may steer what is being closed
         if self._rest is not None:
             await self._rest.cleanup()
             self._rest = None
@@ -162,7 +164,7 @@ class SimulatorServer:
     async def _run_market(self) -> None:
         monotonic = asyncio.get_running_loop().time
         started = previous = monotonic()
-        due = 0.0
+        due = 0.0  # updates, with their fraction: a slow market moves at its rate, too
         while True:
             await asyncio.sleep(self.config.period_seconds)
             now = monotonic()
@@ -185,11 +187,13 @@ class SimulatorServer:
 
         def ready() -> bool:
             sockets = self.sockets
+            # the first records would else be lost to those who have not asked yet
             return len(sockets) >= config.replay_sockets and (
                 config.replay_route == "slot" or all(socket.subscriptions for socket in sockets)
             )
 
         while True:
+            # again before each round: sockets may have gone meanwhile
             while not ready():
                 self._changed.clear()
                 await self._changed.wait()
@@ -411,6 +415,7 @@ class SimulatorServer:
         """
         async with asyncio.timeout(seconds):
             while not condition():
+                # cleared before the wait, in one turn of the loop: no change comes between
                 self._changed.clear()
                 await self._changed.wait()
 

@@ -27,11 +27,11 @@ class TappedTransport:
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._held: deque[bytes] = deque()
+        self._held: deque[bytes] = deque()  # written by the server, and not to TCP yet
         self._held_bytes = 0
-        self._chunk_bytes = 0
+        self._chunk_bytes = 0  # of a drip; 0: all goes through
         self._delay_seconds = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # of the next drip
         self.silent = False
         """Drop everything: to the peer the server is dead, though TCP is up."""
 
@@ -124,6 +124,7 @@ class TappedConnection(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Put the tap between."""
         self.tap = TappedTransport(cast("asyncio.Transport", transport), self.loop)
+        # websockets writes pongs, close frames and the handshake to it: silence must hold those too
         super().connection_made(cast("asyncio.Transport", self.tap))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -190,7 +191,7 @@ class SimulatedSocket:
         if self.muted or not self.open:
             return False
         if self.connection.tap.get_write_buffer_size() > self._backlog_bytes:
-            self.skipped_packets += packets
+            self.skipped_packets += packets  # memory is bounded, whatever a peer does not read
             return False
         self.connection.tap.write(websocket_frame(BINARY, payload))
         self.frames += 1

@@ -95,6 +95,7 @@ _NCO = (("ALUMINI", 378.2, 0.05), ("SILVER", 268_500.0, 1.0), ("GOLD", 121_300.0
 _ALUMINI_TOKEN = 31132428
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+# of weekly options: a character for the month, two digits for the day
 _WEEKLY_MONTHS = "123456789OND"
 # Kite's exchange_tokens have 24 bits; those of the invented markets end far below
 _CHOSEN_FROM = 9_000_001
@@ -136,7 +137,7 @@ class Universe:
         self.today = today
         self.listings = tuple(listings) or tuple(islice(_mixed(today), size))
         self.by_token = {listing.instrument_token: listing for listing in self.listings}
-        self._by_name: dict[tuple[str, str], Listing] = {}
+        self._by_name: dict[tuple[str, str], Listing] = {}  # made with the first look-up
 
     def __len__(self) -> int:
         return len(self.listings)
@@ -199,6 +200,7 @@ def _mixed(today: date) -> Iterator[Listing]:
         (1, _currencies(Exchange.BCD, today)),
         (1, _nco(today)),
     ]
+    # two of each first, so that a market of twenty has every exchange
     for _, family in families:
         yield from islice(family, 2)
     while True:
@@ -207,6 +209,7 @@ def _mixed(today: date) -> Iterator[Listing]:
 
 
 def _token(exchange: Exchange, exchange_token: int) -> int:
+    # the segment stands in the low byte, by which the feed's readers divide prices
     return exchange_token << 8 | int(exchange.value)
 
 
@@ -234,6 +237,7 @@ def _bse() -> Iterator[Listing]:
 def _invented(exchange: str, token: int, number: int) -> Listing:
     """A small company that does not exist; prices spread evenly over 20 to 5000 rupees."""
     letters = "".join(chr(ord("A") + number // 26**place % 26) for place in (3, 2, 1, 0))
+    # the golden ratio spreads any number of them evenly, on a logarithmic scale
     price = round(20 * 250 ** ((number * 0.618034) % 1), 1)
     return Listing(
         token, f"SIM{letters}", f"SIMULATED {letters}", exchange, exchange, "EQ", 0.05, 1, price
