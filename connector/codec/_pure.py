@@ -116,7 +116,6 @@ class Transcoder:
         slot: int,
         partitions: Mapping[str, int] = NO_PARTITIONS,
     ) -> None:
-        # counts since the start; `interface.Twin` says of what
         self.packets = 0
         self.bytes = 0
         self.last_tick_us = 0

@@ -309,7 +309,7 @@ class SpoolingClient(ABC):
         """Send the spool's first record with nothing else under way, and see what becomes of it."""
         alone, client = self._alone, self._client
         if client is None or len(client):
-            return  # it is under way
+            return
         if alone.tried is not None:  # and nothing was reported of it
             self._advance(alone.tried)
             self._restamping.accepted(self._clock() * 1000, now * 1000)

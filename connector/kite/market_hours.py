@@ -243,6 +243,7 @@ def _session(text: str, day: date, ordinary: Hours | None) -> Hours:
         steady_until = _time(parts[1], day, ordinary.steady_until if ordinary else None)
     elif parts[-1] == "*" and ordinary:
         steady_until = ordinary.steady_until
+    # so no session goes over midnight, which `market_open` rests on
     if not opens < steady_until <= closes:
         raise ValueError(f"has the session {text.strip()!r}, which does not end after it begins")
     return Hours(opens, steady_until, closes)

@@ -104,7 +104,7 @@ async def open_tunnel(proxy: Proxy, host: str, port: int) -> asyncio.Transport:
     )
     try:
         await protocol.answered
-    except BaseException:
+    except BaseException:  # a time-out of the caller too: there is no second owner
         transport.abort()
         raise
     return transport
@@ -129,6 +129,7 @@ class _Connect(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
+        # TLS is begun by us, so nothing of it can stand behind the head
         if b"\r\n\r\n" not in self._answer and len(self._answer) < MAX_ANSWER_BYTES:
             return
         status = one_line(self._answer.partition(b"\r\n")[0].decode(errors="replace")[:100])

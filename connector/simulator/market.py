@@ -50,7 +50,6 @@ class Quote:
         self._low_limit = max(steps - band, 7) * self._tick
         self._high_limit = min(steps + band, MAX_UINT32 // self._tick - 6) * self._tick
         self._open = self._high = self._low = self._price
-        # yesterday's
         self._close = self._price - rng.randint(-band, band) // 8 * self._tick
         busy = listing.segment.endswith("-OPT") and listing.name in {"NIFTY", "SENSEX"}
         self._volume = (_BIG_VOLUME if busy else 0) + rng.randrange(1, 5_000_000)
@@ -203,6 +202,7 @@ class Market:
 
     def advance(self, quote: Quote, now: int) -> None:
         """Move one instrument by one step."""
+        # one after the other: chance is the same for a seed, whatever the pace
         row = self._row = self._row + 1 if self._row + 1 < _TABLE_SIZE else 0
         quote.advance(self._rows[row], now)
 

@@ -85,10 +85,11 @@ class Replay:
         for record in reader:
             first_us = record.receive_time_us if first_us is None else first_us
             if speed > 0:
+                # from the first record on: pauses of this process do not add up
                 due = started + (record.receive_time_us - first_us) / 1e6 / speed
                 if (pause := due - monotonic()) > 0:
                     await asyncio.sleep(pause)
-            elif result.records % 64 == 0:
+            elif result.records % 64 == 0:  # others have their turn, although no socket is full
                 await asyncio.sleep(0)
             before = feed.total_frames, feed.total_packets
             if not self._deliver(feed, record, route):
@@ -108,6 +109,7 @@ class Replay:
         if record.kind is PayloadKind.TEXT:
             return owner is not None and owner.send_text(record.payload.decode(errors="replace"))
         packets = split_frame(record.payload)
+        # whether somebody asked for them or not: who does so later gets these as the snapshot
         for packet in packets:
             self._last[int.from_bytes(packet[:4], "big")] = packet
         if route == "slot":

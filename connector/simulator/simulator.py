@@ -61,6 +61,7 @@ class SimulatorServer:
         self.historical = HistoricalApi(
             self.market, self.config.candle_requests_per_second, monotonic=time.monotonic
         )
+        # before the first quote is made: of a shut market none has a book
         self.market.set_open(is_open=self.config.market_open)
         # one for both ports: a token that ends, ends for REST and sockets alike
         self.access = Access(
@@ -169,6 +170,7 @@ class SimulatorServer:
             await asyncio.sleep(self.config.period_seconds)
             now = monotonic()
             rate = self.feed.streaming * self.updates_per_second
+            # the first one at once: a short run has one, too
             if (now - started) % self.config.burst_every_seconds < self.config.burst_seconds:
                 rate *= self.config.burst_factor
             due += rate * (now - previous)

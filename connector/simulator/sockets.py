@@ -72,7 +72,7 @@ class TappedTransport:
         while self._held and room > 0:
             first = self._held.popleft()
             if len(first) > room:
-                self._held.appendleft(first[room:])
+                self._held.appendleft(first[room:])  # frames are cut anywhere, as TCP may
                 first = first[:room]
             self._transport.write(first)
             self._held_bytes -= len(first)
@@ -84,6 +84,7 @@ class TappedTransport:
         """Write a whole WebSocket frame, or part of the handshake."""
         if self.silent:
             return
+        # slow also while something is held: bytes must not overtake one another
         if not self.slow:
             self._transport.write(data)
             return

@@ -157,6 +157,7 @@ def _finished(numpy: Any, arrow: Any, values: Any, there: Any, modes: Any) -> li
     good &= ahead_ms >= -EXCHANGE_TIME_BEHIND_MS
     values["event_time"] = numpy.where(good, exchange_ms, receive_ms)
     there["event_time"] = numpy.ones(len(tokens), bool)
+    # a dictionary column has numbers in place of words: no text is made for a tick
     codes = numpy.zeros(_SEGMENTS, "i4")
     codes[[exchange.value for exchange in Exchange]] = range(len(Exchange))
     # a name is looked up once an instrument, not once a tick
