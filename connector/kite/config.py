@@ -51,14 +51,16 @@ class ConnectionConfig(BaseModel):
     )
     # a heartbeat comes about each second: six are missing by then, and the pongs of two pings
     liveness_threshold_seconds: Seconds = Field(
-        default=6.0, description="A socket without a frame of any kind for so many seconds is dead."
+        default=6.0,
+        ge=0.1,
+        description="A socket without a frame of any kind for so many seconds is dead.",
     )
     stall_threshold_seconds: Seconds = Field(
         default=60.0,
         description="A connection with heartbeats and no tick for so many seconds has stalled.",
     )
     ping_interval_seconds: Seconds = Field(
-        default=2.5, description="Send a ping of our own every so many seconds."
+        default=2.5, ge=0.05, description="Send a ping of our own every so many seconds."
     )
     confirm_timeout_seconds: Seconds = Field(
         default=5.0, description="Ask for an instrument again that is silent for so many seconds."

@@ -155,6 +155,15 @@ class InstrumentSettings(Section):
     )
 
 
+# what confluent-kafka's clients take among librdkafka's properties, and ends with a TypeError of
+_FUNCTIONS = frozenset(
+    {
+        "error_cb", "stats_cb", "throttle_cb", "oauth_cb", "logger", "on_delivery", "on_commit",
+        "default.topic.config",
+    }
+)  # fmt: skip
+
+
 def _clean_values(value: object) -> object:
     if not isinstance(value, dict):
         return value
@@ -243,6 +252,15 @@ class KafkaSettings(Section):
         default_factory=dict,
         description="Any other librdkafka properties, for every client; the connector's own win.",
     )
+
+    @field_validator("client")
+    @classmethod
+    def _properties(
+        cls, client: dict[str, str | int | float | bool]
+    ) -> dict[str, str | int | float | bool]:
+        if functions := sorted(_FUNCTIONS & client.keys()):
+            raise ValueError(f"{functions[0]} is a function of a program, and no text can be one")
+        return client
 
     # here, and not when a client is made: a wrong combination stops the start with its names
     @model_validator(mode="after")
@@ -443,6 +461,13 @@ class LoggingSettings(Section):
         le=86400,
         description="Write a line that says what flows (`traffic_summary`) so often; 0: never.",
     )
+
+    @field_validator("summary_seconds")
+    @classmethod
+    def _a_second_at_least(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be 0, or 1 at least: the log would have nothing else")
+        return value
 
 
 class Settings(Section):

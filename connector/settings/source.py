@@ -14,7 +14,7 @@ import gc
 import os
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -52,6 +52,9 @@ MAX_VARIABLE_CHARS = 128 * 1024
 """A variable's value has at most so many characters: what Linux allows."""
 MAX_NAME_CHARS = 60
 """An unknown name is cut to so many characters in the error about it: it may be anything."""
+
+MAX_PROBLEMS = 100
+"""So many problems are told; the others are counted."""
 
 # of a list: not what Python takes for digits besides (², ٣), nor more of them than it reads
 _PLACE = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -98,7 +101,7 @@ def load(
         accounts_required: False for what only needs Kafka: a nameless account stands in.
 
     Raises:
-        SettingsError: with every problem that was found, not just the first.
+        SettingsError: with every problem that was found, up to `MAX_PROBLEMS`, not just the first.
     """
     environ = os.environ if environ is None else environ
     if file is None and environ.get(CONFIG_VARIABLE):
@@ -120,6 +123,11 @@ def load(
                 group.pop("account", None)
     # behind both, as the path of a file may be in either
     _read_setting_files(Settings, tree, (), origins, problems)
+    problems += [
+        SettingProblem(name_of(path), _NOT_A_NUMBER, origin_of(path, origins))
+        for path in _booleans(tree, ())
+        if (annotation := _annotation(path)) and {int, float} & {*members_of(annotation)}
+    ]
     # also where there are problems already, so that all are told at once
     settings = _validate(tree, origins, problems)
     if settings is not None and not settings.allow_insecure:
@@ -135,12 +143,13 @@ def load(
     if problems or settings is None:
         # a problem quotes what was given, and a secret may have been given in the wrong place
         redactor = Redactor(*_secrets_in(tree, ()))
-        raise SettingsError(
-            [
-                each._replace(name=redactor.redact(each.name), reason=redactor.redact(each.reason))
-                for each in problems
-            ]
-        )
+        told = [
+            each._replace(name=redactor.redact(each.name), reason=redactor.redact(each.reason))
+            for each in problems[:MAX_PROBLEMS]
+        ]
+        if more := len(problems) - len(told):
+            told.append(SettingProblem("settings", f"{more} more are wrong"))
+        raise SettingsError(told)
     return Loaded(settings, origins)
 
 
@@ -200,9 +209,21 @@ def _read_file(file: Path, origins: dict[SettingPath, str], problems: list[Setti
     return document.value
 
 
+def _booleans(tree: dict[str, Any] | list[Any], path: SettingPath) -> Iterator[SettingPath]:
+    """Where YAML read true or false: Python, and so pydantic, takes these for 1 and 0."""
+    items: Iterable[tuple[str | int, Any]]
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, value in items:
+        if isinstance(value, bool):
+            yield (*path, key)
+        elif isinstance(value, dict | list):
+            yield from _booleans(value, (*path, key))
+
+
 def _read_environment(
     environ: Mapping[str, str], problems: list[SettingProblem]
 ) -> Iterator[tuple[str, SettingPath, Any]]:
+    seen: dict[SettingPath, str] = {}
     for variable in sorted(environ):
         text = environ[variable]
         if not variable.startswith(ENV_PREFIX) or variable in SWITCHES or not text.strip():
@@ -219,6 +240,10 @@ def _read_environment(
                 near = _near(variable, [*SWITCHES, *map(variable_of, leaves(Settings))])
                 name = cut(one_line(variable), MAX_NAME_CHARS)
                 problems.append(SettingProblem(name, f"no such setting{near}", "environment"))
+            continue
+        if (other := seen.setdefault(path, variable)) != variable:
+            # in other letters, or with another 0 before a place: which one counts?
+            problems.append(SettingProblem(name_of(path), f"is given by {other} too", variable))
             continue
         if not _is_scalar(annotation):
             try:
@@ -441,13 +466,11 @@ def _validate(
                 continue  # pydantic counts only good items, and the bad ones were explained
             if path not in explained:  # each branch of a union brings an error of its own
                 explained.add(path)
-                problems.append(
-                    SettingProblem(
-                        name_of(path) or "settings",
-                        _reason(path, error["type"], error["msg"], error["input"]),
-                        origin_of(path, origins),
-                    )
-                )
+                reason = ""  # what will only be counted needs none
+                if len(problems) < MAX_PROBLEMS:
+                    reason = _reason(path, error["type"], error["msg"], error["input"])
+                name = name_of(path) or "settings"
+                problems.append(SettingProblem(name, reason, origin_of(path, origins)))
         return None
 
 
@@ -463,6 +486,7 @@ def _settled(loc: SettingPath, *, unknown: bool) -> SettingPath:
     return loc[:length]
 
 
+_NOT_A_NUMBER = "should be a number; YAML reads yes, no, on and off as true and false"
 _KINDS = {
     "tuple_type": "should be a list",
     "list_type": "should be a list",

@@ -6,6 +6,7 @@ itself, or repeat a small part of itself a million times by aliases. Each is an 
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -62,7 +63,7 @@ def read_yaml(data: bytes | str) -> Document:
     Raises:
         YamlTextError: with the reason and the line.
     """
-    text = data if isinstance(data, str) else _decoded(data)
+    text = _encodable(data) if isinstance(data, str) else _decoded(data)
     builder = _Builder()
     try:
         for event in yaml.parse(text, _LOADER):
@@ -86,6 +87,15 @@ def _decoded(data: bytes) -> str:
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
         raise YamlTextError("is not a text file in UTF-8", line) from None
+
+
+def _encodable(text: str) -> str:
+    """A variable of the environment may hold bytes that are no text: Python keeps them so."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise YamlTextError("is not UTF-8", text.count("\n", 0, exc.start) + 1) from None
+    return text
 
 
 class _Scalars(SafeConstructor, Resolver):
@@ -219,16 +229,20 @@ class _Builder:
         if self._open:
             self._place(line)
         value, values = known
-        self._values += values - 1
-        self._put(value, values, line)
+        self._add(values - 1, line)
+        # its own: a variable of the environment that is set over one place changes no other
+        self._put(copy.deepcopy(value), values, line)
 
-    def _put(self, value: Any, values: int, line: int) -> None:
-        """Hand a whole value to whatever it is part of."""
-        self._values += 1
+    def _add(self, values: int, line: int) -> None:
+        self._values += values
         if self._values > MAX_VALUES:
             raise YamlTextError(
                 f"more than {MAX_VALUES} values, with those that aliases repeat", line
             )
+
+    def _put(self, value: Any, values: int, line: int) -> None:
+        """Hand a whole value to whatever it is part of."""
+        self._add(1, line)
         if not self._open:
             self.document.value = value
             return

@@ -20,6 +20,8 @@ def test_the_defaults_are_what_the_feed_allows():
         {"max_symbols_per_connection": 3001},
         {"channel_size": 0},
         {"ping_interval_seconds": 0},
+        {"ping_interval_seconds": 1e-9},
+        {"liveness_threshold_seconds": 0.01, "ping_interval_seconds": 0.005},
         {"liveness_threshold_seconds": float("inf")},
         {"slot_wait_seconds": -1},
         {"reconnect_min_delay_seconds": 31},

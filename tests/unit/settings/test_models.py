@@ -119,6 +119,10 @@ def test_names_need_the_instrument_master():
         ({"spool": {"directory": " "}}, "is empty"),
         ({"accounts": [{"api_key": "a", "access_token_file": ""}]}, "is empty"),
         ({"kafka": {"bootstrap": "x"}}, "kafka.bootstrap"),
+        ({"kafka": {"client": {"error_cb": "x"}}}, "error_cb is a function of a program"),
+        ({"kafka": {"client": {"logger": "x"}}}, "logger is a function of a program"),
+        ({"logging": {"summary_seconds": 0.5}}, "must be 0, or 1 at least"),
+        ({"connection": {"ping_interval_seconds": 1e-9}}, "ping_interval_seconds"),
     ],
 )
 def test_what_cannot_be(wrong, word):

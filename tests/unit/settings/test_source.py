@@ -11,6 +11,7 @@ from connector.settings.models import Settings
 from connector.settings.reference import effective
 from connector.settings.source import (
     FORMS,
+    MAX_PROBLEMS,
     is_secret,
     item_of,
     leaves,
@@ -282,6 +283,70 @@ class TestFilesThatDoHarm:
         settings = load(path, KEY).settings
         assert [group.instruments for group in settings.instruments] == [(408065,), (408065,)]
         assert (settings.spool.max_mib, str(settings.spool.directory)) == (8, "/s")
+
+    def test_an_alias_is_a_copy_that_a_variable_changes_alone(self, file):
+        login = "token_url: https://login.example.com/t, client_secret: hush-hush"
+        path = file(
+            "accounts: [{api_key: key-one}]\n"
+            "kafka:\n"
+            "  security_protocol: SASL_SSL\n"
+            "  sasl_mechanism: OAUTHBEARER\n"
+            f"  oauth: &login {{{login}, client_id: ours}}\n"
+            "registry: {url: https://registry.example.com, oauth: *login}\n"
+        )
+        settings = load(path, {"KITE_REGISTRY__OAUTH__CLIENT_ID": "theirs"}).settings
+        assert settings.kafka.oauth.client_id == "ours"
+        assert settings.registry.oauth.client_id == "theirs"
+
+    def test_an_alias_may_name_a_file_with_a_secret(self, file, tmp_path):
+        secret = tmp_path / "secret"
+        secret.write_text("hush-hush\n")
+        path = file(
+            "accounts: [{api_key: key-one}]\n"
+            "kafka:\n"
+            "  security_protocol: SASL_SSL\n"
+            "  sasl_mechanism: OAUTHBEARER\n"
+            "  oauth: &login {token_url: https://login.example.com/t, client_id: ours,\n"
+            f"    client_secret_file: {secret}}}\n"
+            "registry: {url: https://registry.example.com, oauth: *login}\n"
+        )
+        settings = load(path, {}).settings
+        for oauth in (settings.kafka.oauth, settings.registry.oauth):
+            assert oauth.client_secret.get_secret_value() == "hush-hush"
+
+    def test_more_problems_than_can_be_told_are_counted(self, file):
+        path = file("".join(f"unknown{number}: 1\n" for number in range(MAX_PROBLEMS + 20)))
+        told = problems(path)
+        assert len(told) == MAX_PROBLEMS + 1
+        assert told[-1] == "settings: 20 more are wrong"
+
+    @pytest.mark.parametrize("name", ["INSTRUMENTS", "KAFKA__CLIENT", "ACCOUNTS", "HTTP"])
+    def test_bytes_in_a_variable_that_are_no_text_are_a_reason(self, name):
+        told = problems(environ={**KEY, f"KITE_{name}": "[\udcff]"})
+        setting = name.lower().replace("__", ".")
+        assert f"{setting}: must be JSON: is not UTF-8 (KITE_{name})" in told
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [("KITE_NAME", "KITE_Name"), ("KITE_ACCOUNTS__00__API_KEY", "KITE_ACCOUNTS__0__API_KEY")],
+    )
+    def test_two_variables_of_one_setting_are_refused(self, one, other):
+        (told,) = problems(environ={**KEY, one: "one", other: "other"})
+        assert told.endswith(f"is given by {one} too ({other})")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "http: {port: yes}",
+            "grace_seconds: on",
+            "spool: {max_mib: true}",
+            "connection: {max_reconnect_attempts: no}",
+            "accounts: [{api_key: key-one, connections: yes}]",
+        ],
+    )
+    def test_yes_is_no_number(self, file, text):
+        (told,) = problems(file(f"{text}\n"), {} if "accounts" in text else KEY)
+        assert "should be a number; YAML reads yes" in told
 
     def test_a_huge_file_is_not_read(self, tmp_path):
         with (tmp_path / "huge.yaml").open("wb") as huge:
