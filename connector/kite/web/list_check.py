@@ -14,12 +14,15 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from connector.kite.web.instruments import Instrument, InstrumentMaster
+from connector.redaction import cut
 
 MAX_LOST_SHARE: Final = 0.1
 """A list may lack this share of the unexpired instruments of the last good one. On a usual day that
 is a few in a thousand: shares leave an exchange, or change their series."""
 MAX_LOST_SHARE_OF_EXCHANGE: Final = 0.25
 """The same of one exchange's alone, which may be small beside all."""
+MAX_REASONS: Final = 10
+"""So many reasons are told; the others are counted: a list may be of any number of exchanges."""
 MAX_CHANGED_SHARE: Final = 0.1
 """This share of the same may have a token with another name, or a name with another token, or have
 ended all at once: a column with wrong days would end each claim that a later list lacks. Or be
@@ -30,6 +33,11 @@ MIN_LOST_CLAIMS: Final = 2
 """A single instrument that leaves the market is no reason to doubt all others."""
 MAX_UNREADABLE_SHARE: Final = 0.1
 """A list may have this share of rows that cannot be read."""
+
+MAX_EXCHANGE_CHARACTERS: Final = 20
+"""An exchange's name is cut to so many characters in a reason."""
+
+_CHANGED = "token, name or expiry"
 
 
 class Claim(NamedTuple):
@@ -47,9 +55,9 @@ class _Lost(NamedTuple):
     """How many instruments each exchange had."""
     gone: Counter[str]
     """The instruments of which neither token nor name is in the new list."""
-    changed: int
-    """The token has another name now, or the name another token; or it ended before its day, or
-    has no day, kind or strike any more."""
+    changed: Counter[str]
+    """The token has another name now, or the name another token; or it ended before its day, has no
+    day or kind any more, or another strike."""
 
 
 def doubts(
@@ -75,33 +83,42 @@ def doubts(
     if last is not None:
         reasons += _against(new, last, today)
     reasons += _against_claims(new, last, claims, today)
-    return reasons
+    more = len(reasons) - MAX_REASONS
+    return [*reasons[:MAX_REASONS], f"{more} reasons more"] if more > 0 else reasons
 
 
 def _against(new: InstrumentMaster, last: InstrumentMaster, today: date) -> list[str]:
     found = _compare(new, last, today)
-    before, gone = found.before.total(), found.gone.total()
+    before = found.before.total()
+    gone, changed = found.gone.total(), found.changed.total()
     reasons = [
-        f"it has nothing of {exchange}, which had {count} instruments"
+        f"it has nothing of {_shown(exchange)}, which had {count} instruments"
         if found.gone[exchange] == count
-        else f"it lacks {found.gone[exchange]} of the {count} instruments of {exchange}"
+        else f"it lacks {found.gone[exchange]} of the {count} instruments of {_shown(exchange)}"
         for exchange, count in sorted(found.before.items())
         if found.gone[exchange] > MAX_LOST_SHARE_OF_EXCHANGE * count
     ]
     # one reason is enough: an exchange that is gone is most of what all lack
     if not reasons and gone > MAX_LOST_SHARE * before:
         reasons.append(f"it lacks {gone} of {before} instruments that have not expired")
-    if found.changed > MAX_CHANGED_SHARE * before:
-        reasons.append(
-            f"{found.changed} of {before} instruments have another token, name or expiry"
-        )
-    return reasons
+    if changed > MAX_CHANGED_SHARE * before:
+        return [*reasons, f"{changed} of {before} instruments have another {_CHANGED}"]
+    return reasons + [
+        f"{found.changed[exchange]} of the {count} instruments of {_shown(exchange)} have another "
+        f"{_CHANGED}"
+        for exchange, count in sorted(found.before.items())
+        if found.changed[exchange] > max(1, MAX_LOST_SHARE_OF_EXCHANGE * count)
+    ]
+
+
+def _shown(exchange: str) -> str:
+    return cut(exchange, MAX_EXCHANGE_CHARACTERS)
 
 
 def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Lost:
     before: Counter[str] = Counter()
     gone: Counter[str] = Counter()
-    changed = 0
+    changed: Counter[str] = Counter()
     for old in last:
         if old.expiry is not None and old.expiry < today:
             continue
@@ -109,7 +126,8 @@ def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Los
         # by token and by name: tokens are used again, names are changed, seldom both at once
         same = new.get(old.instrument_token)
         if same is not None and _named_alike(same, old):
-            changed += (same.expiry is not None and same.expiry < today) or _lost_cells(same, old)
+            ended = same.expiry is not None and same.expiry < today
+            changed[old.exchange] += ended or _other_contract(same, old)
             continue
         listed: Sequence[int] = new.listed(old.symbol)
         if old.instrument_token in listed:
@@ -117,15 +135,15 @@ def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Los
         if same is None and not listed:
             gone[old.exchange] += 1
         else:
-            changed += 1
+            changed[old.exchange] += 1
     return _Lost(before, gone, changed)
 
 
-def _lost_cells(new: Instrument, old: Instrument) -> bool:
-    """Whether a contract lacks what every contract has."""
+def _other_contract(new: Instrument, old: Instrument) -> bool:
+    """Whether what a contract has for its life is lacking or another; its last day may move."""
     return (
         (old.expiry is not None and new.expiry is None)
-        or (old.strike > 0 and new.strike <= 0)
+        or (old.strike > 0 and new.strike != old.strike)
         or (old.instrument_type != "" and new.instrument_type == "")
     )
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.kite.web.instruments import Instrument, InstrumentMaster
-from connector.kite.web.list_check import Claim, doubts
+from connector.kite.web.list_check import MAX_REASONS, Claim, doubts
 
 TODAY = date(2026, 1, 29)
 SEGMENTS = {"NSE": 1, "NFO": 2, "MCX": 7}
@@ -127,6 +127,45 @@ def test_some_new_tokens_are_the_usual_day(count):
 
 def claim(row):
     return Claim(row.instrument_token, row.symbol, row.expiry)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row._replace(expiry=TODAY - timedelta(days=1)),
+        lambda row: row._replace(expiry=None),
+        lambda row: row._replace(instrument_token=row.instrument_token + (9 << 20)),
+        lambda row: row._replace(exchange="NCO"),
+    ],
+)
+def test_a_small_exchange_that_is_all_another_is_not_believed(change):
+    last = market(NSE=1000, NFO=800, MCX=20)
+    rows = [change(row) if row.exchange == "MCX" else row for row in last]
+    (reason,) = judge(rows, last)
+    assert reason.endswith("of MCX have another token, name or expiry")
+    one = next(row for row in last if row.exchange == "MCX" and row.expiry == TODAY)
+    assert judge([change(row) if row is one else row for row in last], last) == []
+
+
+def test_options_with_other_strikes_are_not_believed():
+    last = [
+        row._replace(strike=100.0) if row.exchange == "NFO" else row for row in market(NSE=9, NFO=9)
+    ]
+    rows = [row._replace(strike=row.strike * 100) for row in last]
+    assert judge(rows, last) == ["5 of 14 instruments have another token, name or expiry"]
+
+
+def test_however_many_exchanges_a_list_lacks_the_reasons_are_short():
+    last = [
+        row._replace(
+            exchange=f"{'E' * 190}{number}", instrument_token=row.instrument_token + (9 << 20)
+        )
+        for number, row in enumerate(market(NSE=MAX_REASONS + 90))
+    ]
+    reasons = judge(FULL, last)
+    assert len(reasons) == MAX_REASONS + 1
+    assert reasons[-1] == "90 reasons more"
+    assert sum(map(len, reasons)) < 1000
 
 
 def test_claims_that_are_missed_count_more_than_other_rows():
