@@ -32,6 +32,9 @@ sockets, and copies that others of these brought are in the topic."""
 PAUSE_SECONDS: Final = (30.0, 60.0, 120.0, 300.0)
 """Tries that failed for a time are so far apart; after the last one it is told, and the next
 opening asks again. Each is a handful of requests at most, of 10 a second that a key may send."""
+MAX_REJECTED: Final = 64
+"""So many rows of a list that are no orders are kept as dead letters; an event counts more."""
+_ROWS_A_TURN = 50
 _ENDS: Final = {OrderStatus.COMPLETE, OrderStatus.CANCELLED, OrderStatus.REJECTED}
 _LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 
@@ -175,11 +178,18 @@ class OrderReconciler:
         asked_us = self._clock.time_us()
         rows = await self._fetch()
         orders = []
-        for row in rows:
+        rejected = 0
+        for number, row in enumerate(rows):
             if isinstance(row, dict) and (order := parse_order(row)).order_id:
                 orders.append(order)
             else:
-                self._reject(_text(row), self.slot, self._session_id)
+                rejected += 1
+                if rejected <= MAX_REJECTED:
+                    self._reject(_text(row), self.slot, self._session_id)
+            if number % _ROWS_A_TURN == 0:
+                await asyncio.sleep(0)  # ticks come first
+        if rejected > MAX_REJECTED:
+            self._failed(self.slot, f"{rejected} of {len(rows)} rows of the list are no orders")
         if not orders:
             return
         # so that the topic, read next, has what this process's own sockets brought

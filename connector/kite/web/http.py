@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES: Final = 64 * 1024
 MAX_MEMBERS: Final = 2000
 """A stream of gzip may have so many members: whoever packs in blocks makes one each 64 KiB."""
+MAX_ETAG_CHARACTERS: Final = 200
+"""An ETag of more characters is not kept."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip"})
@@ -126,6 +128,16 @@ async def read_body(
     return b"".join(parts)
 
 
+def usable_etag(told: object) -> str | None:
+    """An ETag as it may be sent back; None where it is none that a server could read.
+
+    A control character in one would make each later question a failure before it is sent.
+    """
+    if not isinstance(told, str) or not 0 < len(told) <= MAX_ETAG_CHARACTERS:
+        return None
+    return told if told.isascii() and told.isprintable() else None
+
+
 def failure_reason(error: Exception) -> str:
     """The cause in a few words; aiohttp's own texts have addresses, and say little else."""
     import aiohttp
@@ -150,4 +162,8 @@ def failure_reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer is cut off"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "closed without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):  # of a status that is none, TLS, another
+        return "what came is no answer of HTTP: is something else listening there?"
     return type(error).__name__

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from connector.errors import InstrumentFormatError, InstrumentNotFoundError
 from connector.files import beside, check_file, make_private_directory
-from connector.kite.web.http import CHUNK_BYTES, BodyError, Gunzip
+from connector.kite.web.http import CHUNK_BYTES, BodyError, Gunzip, usable_etag
 
 COLUMNS = (
     "instrument_token", "exchange_token", "tradingsymbol", "name", "last_price", "expiry",
@@ -577,7 +577,8 @@ class InstrumentCache:
             about = json.loads(head)
             if about["format"] != _CACHE_FORMAT or about["characters"] != len(csv_text):
                 return None
-            return CachedInstruments(csv_text, int(about["fetched_ms"]), about["etag"])
+            etag = usable_etag(about["etag"])
+            return CachedInstruments(csv_text, int(about["fetched_ms"]), etag)
         except (OSError, BodyError, ValueError, KeyError, TypeError, RecursionError):
             return None
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from connector.errors import FeedUnreachableError, RestError, RestTokenError, TokenMissingError
 from connector.kite.clock import IST
 from connector.kite.proxy import ProxyError, proxy_options
-from connector.kite.web.http import BodyError, failure_reason, read_body
+from connector.kite.web.http import BodyError, failure_reason, read_body, usable_etag
 from connector.kite.web.pace import Pace
 from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
@@ -41,6 +41,8 @@ MAX_LIST_WIRE_BYTES: Final = 12 * 2**20
 """The list may have so many bytes as it comes: gzip has about 3 MiB."""
 LIST_SECONDS: Final = 60.0
 """All of the list must have come after so long, however it drips."""
+MAX_ORDERS: Final = 20_000
+"""An answer may have so many orders; Kite takes some thousands of a user in a day."""
 _LONGEST_PAUSE_SECONDS = 10.0  # between tries of one call
 
 
@@ -239,14 +241,17 @@ class KiteRest:
         Raises:
             TokenMissingError: there is no access_token.
             RestTokenError: the session is over.
-            RestError: any other error that Kite answers with.
+            RestError: any other error that Kite answers with, or more than `MAX_ORDERS`.
             FeedUnreachableError: no connection, no answer in time, or one that is cut off.
         """
         self._check_token()
         answer = await self._retried(
             lambda: self._send("GET", "/orders", max_bytes=MAX_ORDERS_BYTES), _temporary
         )
-        return _data(answer, list)
+        orders = _data(answer, list)
+        if len(orders) > MAX_ORDERS:
+            raise RestError(answer.status, "DataException", f"more than {MAX_ORDERS} orders")
+        return orders
 
     async def candles(
         self, instrument_token: int, first_minute: int, last_minute: int
@@ -344,7 +349,7 @@ class KiteRest:
                 ) as response,
             ):
                 body = await read_body(response, max_bytes=max_bytes, max_wire_bytes=max_wire_bytes)
-                answer = _Answer(response.status, response.headers.get("ETag"), body)
+                answer = _Answer(response.status, usable_etag(response.headers.get("ETag")), body)
         except TimeoutError as error:
             raise FeedUnreachableError(self.root, f"no answer in {seconds:g} s") from error
         # ValueError: a host's name that cannot be looked up, say

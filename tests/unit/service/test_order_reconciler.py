@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.kite.wire.orders import parse_order
 from connector.service.order_reconciler import (
+    MAX_REJECTED,
     OrderReconciler,
     Written,
     missing,
@@ -160,6 +161,33 @@ async def test_a_row_that_is_no_order_is_kept_as_a_dead_letter():
     async with kit.opened():
         await until(lambda: kit.updates)
     assert kit.rejected == [('["no order"]', 3, 77), ('{"status":"OPEN"}', 3, 77)]
+
+
+async def test_of_many_rows_that_are_no_orders_some_are_kept_and_all_are_counted():
+    count = MAX_REJECTED + 100
+    kit = Kit([[number] for number in range(count)] + [row()])
+    async with kit.opened():
+        await until(lambda: kit.updates)
+    assert len(kit.rejected) == MAX_REJECTED
+    assert kit.failures == [(3, f"{count} of {count + 1} rows of the list are no orders")]
+
+
+async def test_a_long_list_lets_others_have_their_turn():
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    kit = Kit([row(str(number)) for number in range(2000)])
+    beside = asyncio.create_task(others())
+    async with kit.opened():
+        await until(lambda: kit.updates)
+    beside.cancel()
+    assert len(kit.updates) == 2000
+    assert turns >= 40
 
 
 async def test_what_is_for_a_time_is_tried_again():

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.kite.proxy import ProxyError
-from connector.kite.web.http import MAX_MEMBERS, BodyError, Gunzip, failure_reason, read_body
+from connector.kite.web.http import (
+    MAX_MEMBERS,
+    BodyError,
+    Gunzip,
+    failure_reason,
+    read_body,
+    usable_etag,
+)
 
 
 class Content:
@@ -135,9 +142,25 @@ KEY = SimpleNamespace(host="secret.example", port=443, is_ssl=True, ssl=True)
         (ProxyError("the proxy hung up"), "the proxy hung up"),
         (BodyError("an answer of more than 7 bytes"), "an answer of more than 7 bytes"),
         (aiohttp.ClientPayloadError("Response payload is not completed"), "the answer is cut off"),
-        (aiohttp.ServerDisconnectedError(), "ServerDisconnectedError"),
+        (aiohttp.ServerDisconnectedError(), "closed without an answer"),
+        (
+            aiohttp.ClientResponseError(None, (), status=400, message="Bad status line 'ICY'"),
+            "what came is no answer of HTTP: is something else listening there?",
+        ),
         (aiohttp.InvalidURL("http://secret.example"), "InvalidURL"),
     ],
 )
 def test_a_cause_is_named_without_the_address(error, reason):
     assert failure_reason(error) == reason
+
+
+@pytest.mark.parametrize("told", ['"a"', 'W/"a-b"', "*", '"' + "a" * 198 + '"'])
+def test_an_etag_is_kept_to_be_sent_back(told):
+    assert usable_etag(told) == told
+
+
+@pytest.mark.parametrize(
+    "told", ["", '"a\x01"', '"a\tb"', '"\udcff"', '"\u00e9"', "a" * 201, None, 5, ["a"]]
+)
+def test_one_that_could_not_be_sent_or_read_is_none(told):
+    assert usable_etag(told) is None

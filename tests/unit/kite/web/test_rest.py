@@ -14,7 +14,13 @@ from connector.errors import (
     RestTokenError,
     TokenMissingError,
 )
-from connector.kite.web.rest import MAX_ANSWER_BYTES, MAX_CANDLES_BYTES, KiteRest, login_url
+from connector.kite.web.rest import (
+    MAX_ANSWER_BYTES,
+    MAX_CANDLES_BYTES,
+    MAX_ORDERS,
+    KiteRest,
+    login_url,
+)
 from tests.support.echoes import ECHOES, TOKEN, shown_of
 
 GZIPPED = gzip.compress(b"list", mtime=0)
@@ -324,6 +330,12 @@ async def test_orders_of_a_day_that_are_far_too_long_are_none(monkeypatch):
     monkeypatch.setattr("connector.kite.web.rest.MAX_ORDERS_BYTES", 1000)
     with pytest.raises(FeedUnreachableError, match="more than 1000 bytes"):
         await client(*[(200, bytes(1001))] * 4).orders()
+
+
+async def test_more_orders_than_a_day_can_have_are_none():
+    data = ",".join("1" * (MAX_ORDERS + 1))
+    with pytest.raises(RestError, match="more than 20000 orders"):
+        await client((200, f'{{"data": [{data}]}}'.encode())).orders()
 
 
 @pytest.mark.parametrize("data", ["{}", '{"data": null}', '{"data": {"1": []}}', "[]", "x"])
