@@ -17,6 +17,7 @@ One process owns a directory, by a lock. Nothing here is thread-safe.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import time
 from bisect import bisect_right
@@ -27,7 +28,7 @@ from pathlib import Path
 import structlog
 
 from connector.kafka.spool_directory import SpoolDirectory
-from connector.kafka.spool_files import FULL_DISK, Segment, SpoolFiles
+from connector.kafka.spool_files import FULL_DISK, NUMBERS, Segment, SpoolFiles
 from connector.kafka.spool_format import (
     FRAME_BYTES,
     MAGIC,
@@ -205,6 +206,8 @@ class Spool:
         if not self._directory.is_open:
             return
         try:
+            with contextlib.suppress(OSError):  # what is gone by now is nobody's to find
+                self._reconcile()
             # the head first: its file stands before all others, whatever becomes of the tail
             self._write_head(at_last=True)
             self._write_tail(at_last=True)
@@ -374,7 +377,10 @@ class Spool:
         Raises:
             OSError: it was not stored; nothing changed.
         """
-        segment = Segment.new(self.directory, min(self._numbers(), default=_FIRST_NUMBER) - 1)
+        number = min(self._numbers(), default=_FIRST_NUMBER) - 1
+        if number not in NUMBERS:  # it is read first, and gone then
+            raise OSError(errno.EEXIST, "a foreign file has the first number of all")
+        segment = Segment.new(self.directory, number)
         bodies: deque[bytes] = deque()
         size = segment.size_bytes = len(MAGIC)
         # the newest first: the next file gets a lower number, and so stands before this one

@@ -27,8 +27,14 @@ LOCK = "lock"
 _NAME = re.compile(
     # the number in fixed width, so that a listing is in order; signed times: a record may have any
     r"(?P<stem>(?P<number>[0-9a-f]{16})\.[0-9a-f]{8})"
-    r"(\.(?P<begin>\d+)\.(?P<waiting>\d+)\.(?P<first>-?\d+)\.(?P<last>-?\d+))?\.spool"
+    r"(\.(?P<begin>\d{1,9})\.(?P<waiting>\d{1,9})\.(?P<first>-?\d{1,15})\.(?P<last>-?\d{1,15}))?\.spool",
+    re.ASCII,
 )
+"""No name of ours has more digits: a foreign one would make counts of what was never there."""
+NUMBERS = range(1, 1 << 48)
+"""Ours begin far from both ends. A foreign one beyond would leave none for the files behind it."""
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""Ours have 4 MiB, or one record that is longer: whatever has more is somebody else's."""
 
 
 class SpoolFiles:
@@ -181,7 +187,9 @@ class Segment:
     def named(cls, directory: Path, name: str, size_bytes: int) -> tuple[Segment | None, bool]:
         """What a file's name says, None where it is not ours; and whether it says what waits."""
         match = _NAME.fullmatch(name)
-        if match is None:
+        if match is None or size_bytes > MAX_FILE_BYTES:
+            return None, False
+        if int(match["number"], 16) not in NUMBERS:
             return None, False
         segment = cls(int(match["number"], 16), match["stem"], directory / name)
         segment.size_bytes = size_bytes

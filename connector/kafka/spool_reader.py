@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections import deque
 
-from connector.kafka.spool_files import Segment, SpoolFiles
+from connector.kafka.spool_files import MAX_FILE_BYTES, Segment, SpoolFiles
 from connector.kafka.spool_format import (
     Dropped,
     Record,
@@ -17,7 +17,6 @@ from connector.kafka.spool_format import (
 
 READ_BYTES = 256 * 1024  # some 800 records: the event loop waits for one read at a time
 _SALVAGED_RECORDS = 2_000  # of a damaged file, handed over at once
-_MAX_FILE_BYTES = 64 * 1024 * 1024  # of a file that is scanned: it is read whole
 _BLOCK_BYTES = 4096  # what a bad sector costs: the usual block of file systems
 
 
@@ -83,7 +82,7 @@ class SegmentReader:
         Raises:
             OSError: it cannot be read, or opened at all.
         """
-        size = min(segment.size_bytes, _MAX_FILE_BYTES)
+        size = min(segment.size_bytes, MAX_FILE_BYTES)
         pieces: list[bytes] = []
         at = 0
         while at < size:

@@ -174,6 +174,39 @@ def test_records_survive_a_kill(tmp_path):
     spool.close()
 
 
+def test_files_of_others_take_no_number_from_the_next_process(bench):
+    bench.directory.mkdir(exist_ok=True)
+    for number in (0, 2**64 - 1):
+        name = f"{number:016x}.0badf00d.0.1.1.1.spool"
+        (bench.directory / name).write_bytes(b"KITESP02")
+    first = bench()
+    fill(first, range(10))
+    first.close()
+    assert numbers(drained(bench())) == list(range(10))
+    assert not bench.lost
+
+
+def test_what_finds_no_number_before_a_foreign_file_waits_until_that_was_read(bench):
+    bench.directory.mkdir(exist_ok=True)
+    (bench.directory / f"{1:016x}.0badf00d.0.1.1.1.spool").write_bytes(b"KITESP02")
+    spool = bench()
+    spool.prepend([record(number) for number in range(10)])
+    assert "cannot be written" in spool.problem
+    assert (spool.records, spool.held) == (1, 10)
+    assert numbers(drained(spool)) == list(range(10))
+    assert bench.lost == {"spool_unreadable": 1}
+
+
+def test_what_is_gone_when_it_closes_is_told_and_not_left_to_the_next_process(bench):
+    spool = bench()
+    fill(spool, range(10))
+    for path in bench.directory.glob("*.spool"):
+        path.unlink()
+    spool.close()
+    assert spool.records == 0
+    assert bench.lost == {"spool_unreadable": 10}
+
+
 def test_a_start_reads_no_file_that_was_closed(bench):
     first = bench(segment_bytes=4096)
     fill(first, range(5000))

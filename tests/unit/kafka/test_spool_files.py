@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from connector.errors import SpoolError
-from connector.kafka.spool_files import Segment, SpoolFiles
+from connector.kafka.spool_files import MAX_FILE_BYTES, Segment, SpoolFiles
 from connector.kafka.spool_format import MAGIC, Record, encode
 
 
@@ -51,10 +51,22 @@ def test_an_open_name_says_nothing_of_it(tmp_path):
         "0000010000000001.0badf00d.1.spool",
         "0000010000000001.0badf00d.0.x.1.1.spool",
         "0000010000000001.0badf00d.0.1.1.1.bad",
+        "0000000000000000.0badf00d.spool",
+        "ffffffffffffffff.0badf00d.0.1.1.1.spool",
+        f"0000010000000001.0badf00d.0.{10**30}.1.1.spool",
+        f"0000010000000001.0badf00d.{10**30}.1.1.1.spool",
+        f"0000010000000001.0badf00d.0.1.{10**30}.{10**30}.spool",
+        "0000010000000001.0badf00d.0.\u0661.1.1.spool",
     ],
 )
 def test_other_names_are_not_ours(name):
     assert Segment.named(Path(), name, 8) == (None, False)
+
+
+def test_a_file_that_is_larger_than_any_of_ours_is_none(tmp_path):
+    name = segment(tmp_path, 5).closed_path.name
+    assert Segment.named(tmp_path, name, MAX_FILE_BYTES)[0] is not None
+    assert Segment.named(tmp_path, name, MAX_FILE_BYTES + 1) == (None, False)
 
 
 def test_what_is_no_file_is_not_there(tmp_path):
