@@ -85,7 +85,8 @@ class SpoolDirectory:
             raise
         except OSError as exc:
             self._unlock()
-            raise SpoolError(str(self._given or tempfile.gettempdir()), str(exc)) from exc
+            # not the temporary one's name: what failed may be that there is no place for any
+            raise SpoolError(str(self._given or "(null: temporary)"), str(exc)) from exc
         if self.limit_bytes < self.max_bytes:
             self._log.warning(
                 "spool_larger_than_its_file_system",

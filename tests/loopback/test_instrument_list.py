@@ -1,5 +1,7 @@
 """The list is loaded over REST, kept, and taken from where it is kept."""
 
+from pathlib import Path
+
 import pytest
 
 from connector import FeedUnreachableError, InstrumentFormatError, InstrumentList
@@ -24,6 +26,15 @@ async def test_it_is_asked_for_once_a_day(feed, tmp_path):
     again = await InstrumentList.load(cache_file=file, root=NOWHERE, max_age_seconds=3600)
     assert list(again) == list(first)
     assert again.fetched_ms == first.fetched_ms
+
+
+async def test_a_user_without_a_home_keeps_none(feed, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert len(await InstrumentList.load(root=feed.rest_url))
 
 
 async def test_its_own_place_is_in_the_users_cache(feed, tmp_path, monkeypatch):

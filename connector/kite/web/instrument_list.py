@@ -102,7 +102,8 @@ class InstrumentList(InstrumentMaster):
         Where Kite gives none, an older one that was kept is taken, with a line in the log.
 
         Args:
-            cache_file: where it is kept, some 2 MiB; None: a file of the user's cache directory.
+            cache_file: where it is kept, some 2 MiB; None: a file of the user's cache directory, or
+                nowhere for a user without a home.
             max_age_seconds: a kept list may be so old; None: it is good until the next 08:30 IST,
                 when Kite makes a new one.
             root: of another REST API, such as the simulator's.
@@ -114,8 +115,9 @@ class InstrumentList(InstrumentMaster):
         # here: whoever has no list to load need not import an HTTP client
         from connector.kite.web.rest import KiteRest
 
-        cache = InstrumentCache(Path(cache_file) if cache_file else _cache_file())
-        kept = cache.load()
+        path = Path(cache_file) if cache_file else _cache_file()
+        cache = None if path is None else InstrumentCache(path)
+        kept = None if cache is None else cache.load()
         now_ms = time.time_ns() // 1_000_000
         if kept is not None and is_fresh(kept.fetched_ms, now_ms, max_age_seconds):
             try:
@@ -134,7 +136,8 @@ class InstrumentList(InstrumentMaster):
             edge_log().warning("older_instrument_list_used", reason=str(error))
             return cls._of(kept.csv, kept.fetched_ms)
         try:
-            cache.save(dump.csv, fetched_ms=now_ms, etag=dump.etag)
+            if cache is not None:
+                cache.save(dump.csv, fetched_ms=now_ms, etag=dump.etag)
         except OSError as error:  # a read-only home: it is loaded again the next time
             edge_log().warning("instrument_list_not_kept", reason=str(error))
         return loaded
@@ -310,7 +313,10 @@ def _pair(options: Iterable[Instrument]) -> tuple[Instrument | None, Instrument 
     return by_kind.get("CE"), by_kind.get("PE")
 
 
-def _cache_file() -> Path:
+def _cache_file() -> Path | None:
     base = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(base) if base else Path.home() / ".cache"
+    try:
+        folder = Path(base) if base else Path.home() / ".cache"
+    except RuntimeError:  # a user without a home, as containers have
+        return None
     return folder / "kite-connector" / "instruments.gz"

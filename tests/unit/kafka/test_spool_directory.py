@@ -125,6 +125,20 @@ def test_a_directory_that_does_not_work_stops_the_start_with_its_name(tmp_path, 
     directory.close()
 
 
+def test_no_place_for_a_temporary_one_stops_the_start_with_the_settings_name(disk, monkeypatch):
+    """A container whose file systems are all read-only."""
+
+    def nowhere(**_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("tempfile.mkdtemp", nowhere)
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    directory = SpoolDirectory(None, 1 << 20, disk, structlog.get_logger())
+    with pytest.raises(SpoolError, match=r"spool\.directory .*No usable temporary directory"):
+        directory.open()
+    assert not directory.is_open
+
+
 def test_a_file_without_a_record_of_ours_is_set_aside(directory):
     (directory.path / "0000000000000001.0badf00d.spool").write_bytes(bytes(1000))
     with capture_logs() as lines:
