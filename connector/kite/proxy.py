@@ -79,6 +79,7 @@ def _parsed(variable: str, address: str) -> Proxy:
         parts = urlsplit(address if "://" in address else f"http://{address}")
         port = parts.port or 80
         (parts.hostname or "").encode("idna")  # a name that no resolver is asked for
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
     except ValueError:  # UnicodeError is one
         raise ProxyError(f"{variable}: not an address; only http://host:port is known") from None
     if parts.scheme != "http" or not parts.hostname or _NO_HOST.search(parts.hostname):
@@ -87,8 +88,7 @@ def _parsed(variable: str, address: str) -> Proxy:
         raise ProxyError(f"{variable}: {scheme} scheme; only http://host:port is known")
     authorization = None
     if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        authorization = SecretStr(base64.b64encode(pair.encode()).decode())
+        authorization = SecretStr(base64.b64encode(pair).decode())
     return Proxy(parts.hostname, port, authorization)
 
 

@@ -47,6 +47,7 @@ ODD = [
     "socks5://me:SECRET@proxy:1", "socks5h://proxy", "https://proxy:1", "http://", "http://[::1",
     "http://proxy:SECRET", "http://proxy:99999", "://", "proxy with SECRET:1",
     "http://me:SECRET@proxy..example:80", f"http://{'x' * 64}:80",
+    "http://me:SECRET\udcff@proxy:1",
 ]  # fmt: skip
 
 
