@@ -132,6 +132,7 @@ class ControlClient:
         for message in self._messages(time.monotonic() + timeout_seconds):
             if message.key() == key and (reply := _reply(message)) is not None:
                 return reply
+        # with those that run, for whoever has written to a name under which nobody does
         raise NoReplyError(command.id, timeout_seconds, self.clusters())
 
     def status(self, timeout_seconds: float = REPLY_SECONDS) -> Reply:

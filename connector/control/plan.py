@@ -86,6 +86,7 @@ class WantedWatchlists(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", title="Watchlists")
 
     watchlists: dict[Watchlist, WantedClaims] = Field(
+        # each may need a step of its own, and one command holds so many
         max_length=MAX_STEPS,
         description="What each watchlist claims, by its name.",
         json_schema_extra={"additionalProperties": False},
@@ -332,6 +333,7 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
             changed={
                 key: mode
                 for key, (_, mode) in keys.items()
+                # a name that nobody knows yet is claimed by nobody
                 if isinstance(key, int) and key in kept and kept[key] is not mode
             },
             deleted=deleted,
@@ -390,6 +392,7 @@ def of_claims(claims: Claims) -> dict[str, Any]:
         for mode in sorted(set(held.values()), key=lambda one: -one.rank):
             modes[mode.value] = sorted(
                 (names.written(token) for token, one in held.items() if one is mode),
+                # in a fixed order, so that two exports differ only where the watchlists do
                 key=lambda instrument: (isinstance(instrument, int), str(instrument)),
             )
         if rules:

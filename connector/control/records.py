@@ -41,7 +41,9 @@ RULE_PREFIX: Final = "@rule:"
 LIMITS_PREFIX: Final = "@limits:"
 RECONNECT_KEY: Final = "@reconnect"
 HALT_KEY: Final = "@halt"
+# there is one however few accounts there are
 LEADER_PARTITION: Final = 0
+# two commands of one id with the same digest are not to be expected in 128 bits
 DIGEST_BYTES: Final = 16
 # one for all: json.dumps makes an encoder each time, which costs more than the encoding
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -75,6 +77,7 @@ def count_of(value: object) -> int:
     Raises:
         ValueError: it is none: a fraction, infinite, negative, or more than Kafka counts to.
     """
+    # True is an int to isinstance, and a JSON 1e999 is infinite
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError("not a counter")
     return value
@@ -287,6 +290,7 @@ class Remembered(NamedTuple):
         Raises:
             ValueError: the bytes are not such a record.
         """
+        # fewer parts are a ValueError too
         sequence, digest, reply = value.split(b" ", 2)
         if len(digest) != 2 * DIGEST_BYTES:
             raise ValueError("not a remembered reply: it has no digest")

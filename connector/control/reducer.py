@@ -99,6 +99,7 @@ def wait(state: State, command: Command | KeepRule, now_ms: int) -> Outcome:
     """
     if (early := _early(state, command, now_ms)) is not None:
         return early
+    # sent once more while it waits: the one answer is for both
     if command.id in state.waiting:
         return Outcome(state, (), None)
     if len(state.waiting) >= MAX_REFRESHES:
@@ -144,6 +145,7 @@ def settle(state: State) -> Outcome:
 
     What finds no room keeps its record and its claims, and is placed when room appears.
     """
+    # neither names nor the time have a part in a move
     after, records = Draft(state, NoNames(), 0).finish()
     return Outcome(after, records, b"")
 
@@ -193,6 +195,7 @@ def _reply(
         status=status,
         **About.of(command)._asdict(),
         revision=revision,
+        # what was counted before something failed has no effect
         accepted=0 if status is not ReplyStatus.APPLIED else answer.accepted,
         refused=tuple(
             RefusedInstrument.model_construct(instrument=refusal.instrument, reason=refusal.reason)

@@ -56,6 +56,7 @@ def settings_claims(
             commands.append(
                 Subscribe.model_construct(type="subscribe", **_fields(name, group, part))
             )
+    # each mode also where the settings name nothing for it: what they named before is given up so
     groups = dict.fromkeys((*map(Group, (Mode.LTP, Mode.QUOTE, Mode.FULL)), *wanted))
     commands += [_replace(group.watchlist, group, tuple(wanted.get(group, ()))) for group in groups]
     known = {command.watchlist for command in commands}

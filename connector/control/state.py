@@ -180,6 +180,8 @@ class State:
                 elif key.startswith(REPLY_PREFIX):
                     replies[key.removeprefix(REPLY_PREFIX)] = Remembered.decode(value)
                 elif key.startswith(WAITING_PREFIX):
+                    # as it is: what another version of the connector wrote is answered, not removed
+                    # (`WaitingWork`)
                     waiting[key.removeprefix(WAITING_PREFIX)] = value
                 elif key.startswith(RULE_PREFIX):
                     rules[key.removeprefix(RULE_PREFIX)] = HeldRule.decode(value)

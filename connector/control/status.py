@@ -22,6 +22,7 @@ def status(state: State, after: str | None = None) -> StatusPayload:
     subscriptions, layout, halted = state.subscriptions, state.layout, state.halted
     claimants = _claimants(state)
     behind = (name for name in claimants if after is None or name > after)
+    # one more than is shown, which says whether there is another page
     page = heapq.nsmallest(STATUS_WATCHLISTS + 1, behind)
     more = len(page) > STATUS_WATCHLISTS
     page = page[:STATUS_WATCHLISTS]

@@ -182,6 +182,7 @@ class SubscriptionsDraft(_Indexed):
     def watchlist_count(self) -> int:
         """Return how many watchlists claim any instrument."""
         known = self._base.watchlists
+        # 1 for a watchlist that is new, -1 for one that has ended
         changes = (bool(tokens) - (name in known) for name, tokens in self._touched.items())
         return len(known) + sum(changes)
 
