@@ -228,12 +228,14 @@ class GapMender:
                 await self._sleep(self._again_seconds)
             incomplete: list[int] = []
             for number, token in enumerate(todo):
+                # what a leader before has written of an instrument are its first minutes, as below
                 minutes = [one for one in plan[token] if one > written.get(token, -1)]
                 if not minutes:
                     found.had.add(token)
                     continue
                 answer = await self._ask(token, minutes)
                 if isinstance(answer, _Failure):
+                    # only that is about this instrument alone
                     if answer.lack is not Lack.REFUSED:
                         # what stands against this one stands against all that follow
                         found.lack(answer.lack, answer.reason, [*todo[number:], *incomplete])

@@ -76,6 +76,7 @@ class Inspector:
         if watched is None:
             if len(self._watched) >= MAX_INSPECTED:
                 self._forget(next(iter(self._watched)))
+            # big-endian, as it stands at the beginning of a packet
             watched = _Watched(slot, token.to_bytes(4), now_us, 0)
             pipeline.tap(slot, self._frame(slot))
         watched.until_us = now_us + int(LOOK_SECONDS * 1e6)

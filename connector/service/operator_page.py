@@ -258,6 +258,7 @@ class OperatorPage:
         self._last_status = status
         self._snapshot = _event("snapshot", self.snapshot(status, seen))
         shown = _event("view", self.view(seen))
+        # compared as it goes over the wire: what nobody would see is no change
         if shown != self._shown:
             self._shown = shown
             self._shown_number += 1

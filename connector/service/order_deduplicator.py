@@ -92,6 +92,7 @@ class OrderDeduplicator:
         hold_seconds = HOLD_SECONDS * self._lower_elsewhere(update.slot)
         before = self._held.get(identity)
         if not hold_seconds:
+            # held as it came by a higher slot, and now here by one that writes at once
             if self._held.pop(identity, None) is not None:
                 self.repeats += 1
             self._finish(identity, update)
@@ -188,6 +189,7 @@ class OrdersTopic:
             while True:
                 self._desk.pass_time(topic_seen=self._reachable() and self._readable)
                 await self._desk.holding.wait()
+                # a copy that nobody else wrote is so late at most
                 await asyncio.sleep(HOLD_SECONDS / 4)
         finally:
             reading.cancel()

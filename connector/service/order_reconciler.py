@@ -90,6 +90,7 @@ def missing(orders: Iterable[Order], written: Mapping[str, Written], asked_us: i
         known = written.get(order.order_id)
         return known is None or (
             known.receive_time_us < asked_us
+            # never what is older than the topic has
             and known.updated <= updated(order)
             and known.state != state_of(order)
         )

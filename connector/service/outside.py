@@ -47,6 +47,7 @@ class Outside:
     """One try to reach the brokers or the registry takes at most so long."""
     retry_min_seconds = 0.5
     """The first two tries are so far apart; later ones are farther."""
+    # of the class, so that one of a test's own may have others, as all below
     retry_max_seconds = 15.0
     list_wait_seconds = 20.0
     """Connections wait so long for the list of instruments, so that the first ticks have names."""
@@ -207,7 +208,13 @@ class Outside:
     def held_instruments(self, stop: threading.Event) -> Mapping[bytes, int]:
         """Read what `kite.instruments` holds, for `differences`; blocks, until `stop` is set."""
         return read_latest(
-            self.settings.kafka, self.topics.instruments, stop, hash, name=self.settings.name
+            # of 117 000 rows only whether each differs is asked, so a hash of it is all that is
+            # kept
+            self.settings.kafka,
+            self.topics.instruments,
+            stop,
+            hash,
+            name=self.settings.name,
         )
 
     async def published_instruments(self) -> InstrumentMaster | None:

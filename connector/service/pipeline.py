@@ -114,6 +114,7 @@ class Pipeline:
         self.candles = 0
         """How many candles of gaps were written."""
         self.rejected: Counter[str] = Counter()
+        # of all slots, one frame in `SAMPLE_EVERY_US` of each
         self.exchange_to_receive = Histogram(SECONDS)
         self.receive_to_produce = Histogram(MILLISECONDS)
         self.tick_topics = topics.all_ticks()
@@ -484,6 +485,7 @@ class SlotPipeline:
         if at is not None and not snapshot and len(data) >= at + 4:
             exchange_time = int.from_bytes(data[at : at + 4])
             if exchange_time and plausible(exchange_time * 1000, receive_time_us // 1000):
+                # whole seconds of another machine's clock, which may be ahead of this one
                 self._exchange_to_receive(max(0.0, receive_time_us * 1e-6 - exchange_time))
 
     def _dead_letter(self, rejected: Sequence[tuple[str, bytes]], receive_time_us: int) -> None:

@@ -80,6 +80,7 @@ class Running:
             latest=latest,
             clock=outside.clock,
         )
+        # run in a cluster alone: without one nobody else writes order updates
         self.orders = OrdersTopic(
             self.pipeline.order_desk,
             outside.orders,

@@ -301,12 +301,14 @@ class StaticSlots:
 
     def _resolve(self, name: str, master: Names) -> None:
         listed = master.listed(name)
+        # one of several tokens that a list has for the name is no news for who has it already
         if self._names.get(name) not in listed and len(listed) == 1:
             self._names[name] = listed[0]
             self._expiries[name] = None
         if name not in self._names:
             return
         if self._names[name] in listed:
+            # a list without the day does not make it unknown
             self._expiries[name] = master.expiry(self._names[name]) or self._expiries.get(name)
         elif (expiry := self._expiries.get(name)) is not None and expiry < self._today():
             del self._names[name]
@@ -328,6 +330,7 @@ class StaticSlots:
         changes: dict[int, dict[int, Mode | None]] = {slot: {} for slot in self._connections}
         for token in [token for token in self._slot_of if token not in wanted]:
             changes[self._slot_of.pop(token)][token] = None
+        # of what stays: only what has no slot is placed, so nothing ever moves
         loads = dict.fromkeys(self._connections, 0)
         for slot in self._slot_of.values():
             loads[slot] += 1
@@ -344,6 +347,7 @@ class StaticSlots:
             changes[slot][token] = wanted[token]
         for slot, connection in self._connections.items():
             connection.update(changes[slot])
+        # before there is a list every name is unknown
         if self._unknown and self._master is not None:
             _log.warning(
                 "settings_instruments_unknown",

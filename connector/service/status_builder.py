@@ -84,6 +84,7 @@ class Reporter:
         """Note the counters for the rates; to be called about once a second."""
         counts: dict[Hashable, int] = dict(pipeline.ticks.items())
         packets: dict[Hashable, int] = {slot: pipeline.packets(slot) for slot in pipeline.slots}
+        # an exchange is no number, so it is never taken for a slot
         counts |= packets
         self.history.sample(packets)
         self._rates.sample(self._clock.monotonic(), counts)
