@@ -56,7 +56,7 @@ from connector.control.state import Names, State
 from connector.control.status import status
 from connector.kite.clock import IST
 from connector.kite.feed import allocation
-from connector.kite.wire.models import Exchange, Mode
+from connector.kite.wire.models import SEGMENTS, Mode
 
 _CLAIMED_BY_TOO_MANY: Final = (
     f"{MAX_CLAIMS_OF_INSTRUMENT} watchlists claim it already, the most that may"
@@ -73,7 +73,6 @@ _NOTHING_CHANGED: Final = "a sequence is done in full or not at all: nothing was
 _TOO_MANY_CHANGES: Final = (
     f"with it the steps change more than {MAX_CHANGES} claims, the most a command may"
 )
-_SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _NO_CLAIMS: Final[Mapping[str, Mode]] = {}
 
 
@@ -283,7 +282,7 @@ class Draft:
                 token = found
             # Kite's segment is the token's low byte: the feed has no prices of others, nor a topic
             # for them
-            if token & 0xFF not in _SEGMENTS:
+            if token & 0xFF not in SEGMENTS:
                 refused.append(Refusal(instrument, f"no exchange has the segment {token & 0xFF}"))
                 continue
             # named twice, by symbol and token, it is one instrument: the first spelling is answered

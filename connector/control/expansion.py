@@ -29,7 +29,7 @@ from connector.control.rules import (
     PatternRule,
 )
 from connector.kite.web.instruments import Instrument
-from connector.kite.wire.models import Exchange
+from connector.kite.wire.models import SEGMENTS
 
 HYSTERESIS: Final = 0.25
 """A chain's middle moves when the price is so much of a step past the border, which is half-way to
@@ -49,7 +49,6 @@ _INDICES: Final = {
     "SENSEX50": "BSE:SNSX50",
 }
 """The indices that options are of, whose underlying Kite's list names otherwise than the index."""
-_SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _NAMED: Final = 3
 
 
@@ -133,7 +132,7 @@ def expand(
 
 def _streamed(found: Expansion) -> Expansion:
     """Leave out what no segment of the feed has; what is left is the rule's, if anything is."""
-    tokens = tuple(token for token in found.tokens if token & 0xFF in _SEGMENTS)
+    tokens = tuple(token for token in found.tokens if token & 0xFF in SEGMENTS)
     if found.problem is not None or len(tokens) == len(found.tokens):
         return found
     if not tokens or (found.spot is not None and found.spot not in tokens):

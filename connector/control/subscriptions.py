@@ -133,20 +133,6 @@ class SubscriptionsDraft(_Indexed):
         self.changed: dict[int, Subscription | None] = {}
         """What was wanted first of each instrument that was changed, in the order of that."""
 
-    def put(self, token: int, subscription: Subscription) -> None:
-        """Set what is wanted of an instrument, whatever was wanted before."""
-        self.change({token: subscription})
-
-    def remove(self, token: int) -> Subscription:
-        """Want an instrument no more; returns what was wanted.
-
-        Raises:
-            KeyError: it was not.
-        """
-        old = self._by_token[token]
-        self.change({token: None})
-        return old
-
     def get_all(self, tokens: Iterable[int]) -> list[Subscription | None]:
         """Return what is wanted of each instrument, in their order."""
         return self._by_token.get_all(tokens)

@@ -13,13 +13,12 @@ from typing import Any, Final, NamedTuple
 from connector.kite.clock import IST
 from connector.kite.market_hours import MarketHours
 from connector.kite.wire.candles import Gap
-from connector.kite.wire.models import EventType, Exchange
+from connector.kite.wire.models import SEGMENTS, EventType, Exchange
 
 MAX_DAYS: Final = 60
 """Kite gives so many days of minutes in an answer; what of a gap is older is left out."""
 MAX_REFUSED: Final = 10_000
 """So many gaps that found no room are remembered until it is told, the last ones."""
-_SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _DAY: Final = timedelta(days=1)
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -159,7 +158,7 @@ class Gaps:
 
 
 def _is_token(value: object) -> bool:
-    return isinstance(value, int) and 0 < value < 2**32 and value & 0xFF in _SEGMENTS
+    return isinstance(value, int) and 0 < value < 2**32 and value & 0xFF in SEGMENTS
 
 
 def minutes_of(gap: Gap, exchange: Exchange, hours: MarketHours) -> list[int]:

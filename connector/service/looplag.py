@@ -15,7 +15,7 @@ from connector.kite.clock import SYSTEM_CLOCK, Clock
 
 
 class LoopLag:
-    """Measures all the time that `run` runs; `last_seconds` and `histogram` are the result."""
+    """Measures all the time that `run` runs; `histogram` is the result."""
 
     def __init__(
         self,
@@ -25,7 +25,6 @@ class LoopLag:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.histogram = Histogram(MILLISECONDS)
-        self.last_seconds = 0.0
         self._interval_seconds = interval_seconds
         self._clock = clock
         self._sleep = sleep
@@ -36,5 +35,4 @@ class LoopLag:
             due = self._clock.monotonic() + self._interval_seconds
             await self._sleep(self._interval_seconds)
             # a timer may be a little early
-            self.last_seconds = max(0.0, self._clock.monotonic() - due)
-            self.histogram.observe(self.last_seconds)
+            self.histogram.observe(max(0.0, self._clock.monotonic() - due))

@@ -36,6 +36,8 @@ from connector.settings.models import Settings
 SENDER: Final = "page"
 """Who sends a command whose operator gave no name."""
 PATH: Final = "/page/command"
+ANSWER_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+"""The headers of each answer to the page; its own files have more."""
 MIN_TOKEN_CHARS: Final = 24
 """A shorter token is not taken: it might be guessed."""
 MAX_TOKEN_BYTES: Final = 1024
@@ -43,7 +45,6 @@ MAX_TOKEN_BYTES: Final = 1024
 REPLY_SECONDS: Final = 20.0
 """The leader has so long for each reply."""
 _SETTING: Final = "http.operator_token_file"
-_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 _log = structlog.get_logger("connector.http")
 
 Send = Callable[[Command], Reply]
@@ -99,27 +100,27 @@ class OperatorCommands:
         if isinstance(command, Answer):
             return command
         if self._busy:
-            return _json(503, {"error": "another command is under way: try again"})
+            return json_answer(503, {"error": "another command is under way: try again"})
         return await self._sent(command)
 
     def _refusal(self, request: Request) -> Answer | None:
         headers = request.headers
         if request.method != "POST":
-            return _json(405, {"error": "POST a command"})
+            return json_answer(405, {"error": "POST a command"})
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return _json(415, {"error": "a command is application/json"})
+            return json_answer(415, {"error": "a command is application/json"})
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
         if site not in ("same-origin", "none") or (
             # compared as text: it may be no address
             origin is not None
             and origin not in {f"{scheme}://{headers.get('host')}" for scheme in ("http", "https")}
         ):
-            return _json(403, {"error": "commands come from the page itself"})
+            return json_answer(403, {"error": "commands come from the page itself"})
         if not self._authorized(headers.get("authorization", "")):
             self._wrong += 1
             if not self._wrong & (self._wrong - 1):  # the first and each power of two
                 _log.warning("operator_token_rejected", count=self._wrong)
-            return _json(401, {"error": "not the operator's token"})
+            return json_answer(401, {"error": "not the operator's token"})
         return None
 
     def _authorized(self, header: str) -> bool:
@@ -137,19 +138,21 @@ class OperatorCommands:
         try:
             fields, twice = json.loads(body), repeated_key(body)
         except (ValueError, RecursionError):
-            return _json(400, {"error": "the body is no JSON"})
+            return json_answer(400, {"error": "the body is no JSON"})
         if twice is not None:
-            return _json(400, {"error": f"{excerpt(twice)}: is there twice"})
+            return json_answer(400, {"error": f"{excerpt(twice)}: is there twice"})
         if not isinstance(fields, dict) or "id" in fields:
-            return _json(400, {"error": "the body must be a command, without an id"})
+            return json_answer(400, {"error": "the body must be a command, without an id"})
         written = json.dumps({"id": new_id(), "by": SENDER, **fields}).encode()
         command = parse(written, self._settings.cluster.command_max_bytes)
         if isinstance(command, Rejected):
-            return _json(400, {"error": "; ".join(command.errors)})
+            return json_answer(400, {"error": "; ".join(command.errors)})
         # the try said at which revision it was: without that, something else might be applied than
         # was shown
         if not command.dry_run and command.expected_revision is None:
-            return _json(428, {"error": "try it first (dry_run), then send the expected_revision"})
+            return json_answer(
+                428, {"error": "try it first (dry_run), then send the expected_revision"}
+            )
         return command
 
     async def _sent(self, command: Command) -> Answer:
@@ -160,11 +163,11 @@ class OperatorCommands:
         try:
             reply, revision = await asyncio.shield(sending)
         except NoReplyError as error:
-            return _json(504, {"error": str(error)})
+            return json_answer(504, {"error": str(error)})
         except BrokerUnreachableError as error:
-            return _json(503, {"error": str(error)})
+            return json_answer(503, {"error": str(error)})
         except ConnectorError as error:
-            return _json(502, {"error": str(error)})
+            return json_answer(502, {"error": str(error)})
         if not command.dry_run:
             _log.info(
                 "operator_command_sent",
@@ -175,7 +178,7 @@ class OperatorCommands:
                 revision=reply.revision,
             )
         document = json.loads(reply.model_dump_json(exclude_none=True))
-        return _json(200, {"reply": document, "expected_revision": revision})
+        return json_answer(200, {"reply": document, "expected_revision": revision})
 
     def _ended(self, sending: asyncio.Future[Any]) -> None:
         self._busy = False
@@ -201,6 +204,7 @@ def _token(file: Path) -> bytes:
     return read_bounded(file, MAX_TOKEN_BYTES).strip()
 
 
-def _json(status: int, document: dict[str, Any]) -> Answer:
+def json_answer(status: int, document: dict[str, Any]) -> Answer:
+    """Return a document as what a path of the page answers."""
     body = json.dumps(document, default=str).encode()
-    return Answer(status, "application/json; charset=utf-8", body, _HEADERS)
+    return Answer(status, "application/json; charset=utf-8", body, ANSWER_HEADERS)

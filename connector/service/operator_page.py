@@ -41,7 +41,12 @@ from connector.service.inspector import (
     remarks,
 )
 from connector.service.missed import missed
-from connector.service.operator_commands import PATH, OperatorCommands
+from connector.service.operator_commands import (
+    ANSWER_HEADERS,
+    PATH,
+    OperatorCommands,
+    json_answer,
+)
 from connector.service.readiness import Progress
 from connector.service.slots import SETTINGS_WATCHLIST, SlotOwner
 from connector.service.status import ConnectionStatus, ServiceStatus
@@ -68,7 +73,6 @@ SHOWN_UNSERVED: Final = 20
 # without a cluster they are made of the settings, and change with the list of instruments alone
 _SUBSCRIPTIONS_SECONDS: Final = 5.0
 _Question = Callable[[Mapping[str, str]], Answer]
-_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 
 
 class OperatorPage:
@@ -172,11 +176,13 @@ class OperatorPage:
             return self._commands.answer(request)
         # before it is parsed
         if len(request.query) > MAX_QUERY_CHARS:
-            return _json(414, {"error": f"more than {MAX_QUERY_CHARS} characters behind the ?"})
+            return json_answer(
+                414, {"error": f"more than {MAX_QUERY_CHARS} characters behind the ?"}
+            )
         if request.path == "/page/stream":
             if len(self._viewers) >= MAX_VIEWERS:
-                return _json(503, {"error": f"{MAX_VIEWERS} pages are open already"})
-            return Stream("text/event-stream; charset=utf-8", self._open, _HEADERS)
+                return json_answer(503, {"error": f"{MAX_VIEWERS} pages are open already"})
+            return Stream("text/event-stream; charset=utf-8", self._open, ANSWER_HEADERS)
         question = self._questions.get(request.path)
         if question is None:
             return None
@@ -370,22 +376,22 @@ class OperatorPage:
     # questions
 
     def _instruments(self, asked: Mapping[str, str]) -> Answer:
-        return _json(200, {"found": self._find(asked.get("q", ""))})
+        return json_answer(200, {"found": self._find(asked.get("q", ""))})
 
     def _members(self, asked: Mapping[str, str]) -> Answer:
         start = asked.get("start", "0")
         if not _is_count(start):
-            return _json(400, {"error": "start=… must be a number from 0 on"})
+            return json_answer(400, {"error": "start=… must be a number from 0 on"})
         subscriptions = self._subscriptions(self._view.look())
-        return _json(200, members(asked.get("name", ""), subscriptions, int(start)))
+        return json_answer(200, members(asked.get("name", ""), subscriptions, int(start)))
 
     def _events(self, asked: Mapping[str, str]) -> Answer:
         slot = asked.get("slot", "")
         if not _is_count(slot):
-            return _json(400, {"error": "slot=… must be a number from 0 on"})
+            return json_answer(400, {"error": "slot=… must be a number from 0 on"})
         events = self._view.look().events or self._own_events()
         found = [event for event in events if event["slot"] == int(slot)]
-        return _json(200, {"slot": int(slot), "events": found[:SHOWN_EVENTS]})
+        return json_answer(200, {"slot": int(slot), "events": found[:SHOWN_EVENTS]})
 
     def _subscriptions(self, seen: Seen) -> Mapping[int, Subscription]:
         if self._settings.cluster.enabled:
@@ -408,7 +414,9 @@ class OperatorPage:
     def _instrument(self, asked: Mapping[str, str]) -> Answer:
         token = _token(asked.get("token", ""))
         if token is None:
-            return _json(400, {"error": "token=… must be an instrument token, 1 to 4294967295"})
+            return json_answer(
+                400, {"error": "token=… must be an instrument token, 1 to 4294967295"}
+            )
         seen, names, now_us = self._view.look(), self._owner.names(), self._clock.time_us()
         subscription = self._subscriptions(seen).get(token)
         exchange = _exchange(token)
@@ -462,7 +470,7 @@ class OperatorPage:
         )
         document |= {"reasons": reasons(facts), "remarks": remarks(facts)}
         document["loaded"] = seen.loaded or not self._settings.cluster.enabled
-        return _json(200, document)
+        return json_answer(200, document)
 
     def _rest_ms(self) -> int:
         """Return 0 where a question is answered now, else in how many milliseconds one may be."""
@@ -496,7 +504,7 @@ def _is_count(text: str) -> bool:
 
 def _too_many(retry_ms: int) -> Answer:
     error = "too many questions: ask again in a second"
-    return _json(429, {"error": error, "retry_ms": retry_ms})
+    return json_answer(429, {"error": error, "retry_ms": retry_ms})
 
 
 def _token(text: str) -> int | None:
@@ -524,8 +532,3 @@ def _printed(command: dict[str, Any] | None) -> dict[str, Any] | None:
 def _event(name: str, document: Any) -> bytes:
     text = json.dumps(document, separators=(",", ":"), default=str)
     return f"event: {name}\ndata: {text}\n\n".encode()
-
-
-def _json(status: int, document: Any) -> Answer:
-    body = json.dumps(document, default=str).encode()
-    return Answer(status, "application/json; charset=utf-8", body, _HEADERS)

@@ -23,7 +23,7 @@ from pydantic import (
 
 from connector.kite.access_token import usable_token
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY, ConnectionConfig, Seconds
-from connector.kite.wire.models import Exchange, Mode
+from connector.kite.wire.models import SEGMENTS, Exchange, Mode
 from connector.redaction import quoted
 from connector.settings.oauth import OAuthSettings
 from connector.settings.section import (
@@ -104,14 +104,13 @@ EXCHANGE_NAMES = (*(exchange.name for exchange in Exchange if exchange.tradable)
 """Exchanges in the instrument master; an index stands under the exchange that computes it."""
 
 
-_SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
 _WHOLE = re.compile(r"-?[0-9]+", re.ASCII)
 
 
 def _instrument(value: object) -> int | str:
     """A token as int, or a name as EXCHANGE:TRADINGSYMBOL; says what is wrong with all else."""
     # nearly all of them, at no cost: the low byte of a token is Kite's segment
-    if type(value) is int and 0 < value < 2**32 and value & 0xFF in _SEGMENTS:
+    if type(value) is int and 0 < value < 2**32 and value & 0xFF in SEGMENTS:
         # settings may name the whole market
         return value
     text = str(value).strip()

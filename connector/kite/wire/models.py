@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from connector.kite.wire.packets import Tick
@@ -99,6 +99,9 @@ _DIVISORS = {Exchange.CDS: 10_000_000.0, Exchange.BCD: 10_000.0, Exchange.NCO: 1
 for _exchange in Exchange:
     _exchange.divisor = _DIVISORS.get(_exchange, 100.0)
     _exchange.tradable = _exchange is not Exchange.INDICES
+
+SEGMENTS: Final = frozenset(exchange.value for exchange in Exchange)
+"""The segments that the feed has: the low byte of a token that it could stream is one of these."""
 
 
 class OHLC(NamedTuple):

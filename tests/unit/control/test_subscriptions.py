@@ -41,10 +41,11 @@ def test_every_version_answers_as_a_look_through_it_would(drafts):
         draft, copy = base.draft(), dict(plain)
         for token, one in made:
             if one is not None:
-                draft.put(token, one)
+                draft.change({token: one})
                 copy[token] = one
             elif token in copy:
-                assert draft.remove(token) == copy.pop(token)
+                assert draft[token] == copy.pop(token)
+                draft.change({token: None})
             check(draft, copy)
             for name in "abcd":
                 claimed = {t for t, claim in copy.items() if name in claim.claims}
