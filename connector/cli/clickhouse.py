@@ -7,7 +7,7 @@ written by hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,6 +55,18 @@ SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `
   _timestamp_ms AS `kafka_time`
 FROM `%name%_queue`;
 """
+# what bars are made of besides, and the book where there is no `depth`
+_OF_BARS: Final = (
+    "receive_time_us", "exchange", "tradingsymbol", "last_price", "volume_traded", "snapshot",
+    "best_bid_price", "best_ask_price",
+)  # fmt: skip
+_BOOK: Final = {
+    "%why%": "; from depth, which version 1 has too, and\n"
+    "  -- whose arrays are empty, not null, where it is null",
+    "%bid%": "if(`depth` IS NULL, NULL, `depth`.`buy`[1].`price`)",
+    "%ask%": "if(`depth` IS NULL, NULL, `depth`.`sell`[1].`price`)",
+}
+_TOP_OF_BOOK: Final = {"%why%": "", "%bid%": "`best_bid_price`", "%ask%": "`best_ask_price`"}
 _BARS: Final = """\
 -- Bars of one minute, which a repeated tick leaves as they are: read them from `bars`.
 CREATE TABLE IF NOT EXISTS `bar_states` (
@@ -83,12 +95,11 @@ SELECT
   argMinState(`last_price`, (`event_time`, `receive_time_us`, `sequence`)) AS `open`,
   max(`last_price`) AS `high`,
   min(`last_price`) AS `low`,
-  -- in a tuple, since argMax passes over what is null; from depth, which version 1 has too, and
-  -- whose arrays are empty, not null, where it is null
+  -- in a tuple, since argMax passes over what is null%why%
   argMaxState((
       `last_price`,
-      if(`depth` IS NULL, NULL, `depth`.`buy`[1].`price`),
-      if(`depth` IS NULL, NULL, `depth`.`sell`[1].`price`)
+      %bid%,
+      %ask%
     ), (`event_time`, `receive_time_us`, `sequence`)) AS `close`,
   min(`volume_traded`) AS `first_volume`,
   max(`volume_traded`) AS `cumulative_volume`,
@@ -133,6 +144,7 @@ def clickhouse_tables(
     *,
     prefix: str = "kite",
     settings: Mapping[str, str | int] | None = None,
+    columns: Collection[str] | None = None,
 ) -> str:
     """A ClickHouse SQL script: for each schema a queue, a table and the view between them; bars.
 
@@ -144,14 +156,21 @@ def clickhouse_tables(
         registry_url: as seen from ClickHouse, with the path of Confluent's API where it has one.
         prefix: of the topics.
         settings: further settings of the queues, over those made here.
+        columns: of the ticks, besides those that a row's identity and the bars need; None for all.
+            Bars have their book from `best_bid_price` and `best_ask_price` where `depth` is not in
+            it.
+
+    Raises:
+        KeyError: a column that ticks have not.
     """
     names = TopicNames(prefix)
     topics = topic_schemas(names)
     del topics[names.latest]  # its ticks are in the others
     parts = ["-- Made from the Avro schemas by `kite-connector schemas clickhouse`: do not edit.\n"]
+    chosen = {name: columns_of(schemas.load(name)) for name in _TABLES}
+    if columns is not None:
+        chosen["tick"] = _narrowed(chosen["tick"], columns)
     for name, table in _TABLES.items():
-        schema = schemas.load(name)
-        columns = columns_of(schema)
         kafka: dict[str, str | int] = {
             "kafka_broker_list": bootstrap_servers,
             "kafka_topic_list": ",".join(topic for topic, kind in topics.items() if kind == name),
@@ -163,11 +182,22 @@ def clickhouse_tables(
             **(settings or {}),
         }
         parts += [
-            _queue(f"{table.name}_queue", columns, kafka),
-            _stored(table, columns),
+            _queue(f"{table.name}_queue", chosen[name], kafka),
+            _stored(table, chosen[name]),
             _VIEW.replace("%name%", table.name),
         ]
-    return "\n".join([*parts, _BARS])
+    bars = _BARS
+    for place, text in (_BOOK if "depth" in chosen["tick"] else _TOP_OF_BOOK).items():
+        bars = bars.replace(place, text)
+    return "\n".join([*parts, bars])
+
+
+def _narrowed(every: Mapping[str, str], columns: Collection[str]) -> dict[str, str]:
+    for name in columns:
+        if name not in every:
+            raise KeyError(name)
+    wanted = {*columns, *_TABLES["tick"].order, *_OF_BARS}
+    return {name: kind for name, kind in every.items() if name in wanted}
 
 
 def columns_of(schema: Schema) -> dict[str, str]:

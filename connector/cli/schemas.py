@@ -103,16 +103,36 @@ def spark_reader(*, settings: Settings) -> None:
 
 
 @with_settings("bootstrap", "registry", "prefix")
-def clickhouse_tables(*, settings: Settings) -> None:
+def clickhouse_tables(
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="NAME,NAME",
+            help="Of ticks, besides those that the bars need: ClickHouse's price goes by columns. "
+            "[default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    settings: Settings,
+) -> None:
     """Print ClickHouse tables over the topics, and bars of a minute, made from the schemas."""
     from connector.cli.clickhouse import clickhouse_tables as tables
 
-    typer.echo(
-        tables(
-            settings.kafka.bootstrap_servers, settings.registry.url, prefix=settings.topics.prefix
-        ),
-        nl=False,
-    )
+    chosen = None if columns is None else [name.strip() for name in columns.split(",") if name]
+    try:
+        made = tables(
+            settings.kafka.bootstrap_servers,
+            settings.registry.url,
+            prefix=settings.topics.prefix,
+            columns=chosen,
+        )
+    except KeyError as error:
+        raise SettingsError(
+            [SettingProblem("--columns", f"ticks have no column {error.args[0]!r}")]
+        ) from None
+    typer.echo(made, nl=False)
 
 
 @with_settings("bootstrap", "prefix")

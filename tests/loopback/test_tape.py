@@ -1,14 +1,19 @@
-"""The tape of ticks, read by the documented Python consumer: what all readers agree on."""
+"""The tape of ticks, read by the documented Python programs: what all readers agree on."""
 
 import asyncio
 import contextlib
+import http.server
+import io
 import json
 import sys
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import fastavro
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import OFFSET_INVALID, Consumer, Producer, TopicPartition
 
 from connector import schemas
 from connector.embedded.broker import EmbeddedBroker
@@ -17,15 +22,86 @@ from connector.kafka.topics import TopicNames
 from tests.integration.downstream import market
 from tests.integration.downstream.checksum import agreed, checksum
 from tests.integration.downstream.conftest import register_ticks
+from tests.support.processes import ended
 
-CONSUMER = Path(__file__).parents[2] / "examples/consumers/python/consume.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CONSUMER = EXAMPLES / "consumers/python/consume.py"
+INSERTS = EXAMPLES / "clickhouse/insert.py"
 NAMES = TopicNames("tape")
+PARTITIONS = 3
 
 
 @dataclass
 class Served:
     bootstrap_servers: str
     registry_url: str
+    writers: dict[int, dict]
+    records: int
+
+    def committed(self, group):
+        """How many records a group has done with."""
+        reader = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": group})
+        places = [
+            TopicPartition(topic, n)
+            for topic in NAMES.all_ticks().values()
+            for n in range(PARTITIONS)
+        ]
+        found = reader.committed(places, timeout=30)
+        reader.close()
+        return sum(one.offset for one in found if one.offset != OFFSET_INVALID)
+
+    async def run(self, program, *arguments):
+        """Exit code and what a program printed and said, with these addresses."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), *arguments,
+            "--bootstrap-servers", self.bootstrap_servers,
+            "--registry-url", self.registry_url, "--topic-pattern", r"tape\.ticks\..*",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with ended(process):
+            printed, said = await process.communicate()
+        return process.returncode, printed.decode(), said.decode()
+
+
+@dataclass
+class Inserts:
+    """Takes what a program puts into ClickHouse, which cannot be had here as a server."""
+
+    url: str
+    refusal: str = ""
+    taken: list[tuple[dict, bytes]] = field(default_factory=list)
+
+    def ticks(self, writers):
+        """The values, which stand one behind the other in each batch."""
+        for _, batch in self.taken:
+            values = io.BytesIO(batch)
+            while values.tell() < len(batch):
+                assert values.read(1) == b"\x00"
+                schema = writers[int.from_bytes(values.read(4), "big")]
+                yield fastavro.schemaless_reader(values, schema, None)
+
+
+@contextlib.contextmanager
+def inserts():
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            batch = self.rfile.read(int(self.headers["Content-Length"]))
+            if not into.refusal:
+                into.taken.append((parse_qs(urlsplit(self.path).query), batch))
+            self.send_response(500 if into.refusal else 200)
+            self.end_headers()
+            self.wfile.write(into.refusal.encode())
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        into = Inserts(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield into
+        server.shutdown()
+        thread.join()
 
 
 @contextlib.asynccontextmanager
@@ -38,27 +114,45 @@ async def tape():
                 for schema in (market.older_schema(), schemas.load("tick"))
             ]
             for topic in NAMES.all_ticks().values():
-                broker.create_topic(topic, 3)
+                broker.create_topic(topic, PARTITIONS)
             producer = Producer(
                 {"bootstrap.servers": broker.bootstrap_servers, "compression.type": "lz4"}
             )
-            for record in market.tape(NAMES, newer, older):
+            records = market.tape(NAMES, newer, older)
+            for record in records:
                 producer.produce(record.topic, record.value, record.key)
             assert producer.flush(30) == 0
-            yield Served(broker.bootstrap_servers, registry.url)
+            writers = dict.fromkeys(older.values(), fastavro.parse_schema(market.older_schema()))
+            writers |= dict.fromkeys(newer.values(), fastavro.parse_schema(schemas.load("tick")))
+            yield Served(broker.bootstrap_servers, registry.url, writers, len(records))
 
 
 async def test_the_python_consumer_makes_of_the_tape_what_all_readers_do():
     async with asyncio.timeout(180), tape() as served:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, str(CONSUMER), "--from-beginning", "--until-end",
-            "--bootstrap-servers", served.bootstrap_servers,
-            "--registry-url", served.registry_url, "--topic-pattern", r"tape\.ticks\..*",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
+        code, output, said = await served.run(CONSUMER, "--from-beginning", "--until-end")
+    assert code == 0, said
     assert checksum(map(json.loads, output.splitlines())) == agreed()
+
+
+async def test_inserts_into_clickhouse_are_the_tape_and_are_committed_where_it_took_them():
+    refusal = "Code: 60. DB::Exception: Table default.ticks does not exist"
+    async with asyncio.timeout(180), tape() as served:
+        with inserts() as into:
+            run = ("--until-end", "--rows", "7000", "--url", into.url)
+            into.refusal = refusal
+            refused = await served.run(INSERTS, *run, "--group", "refused")
+            into.refusal = ""
+            taken = await served.run(INSERTS, *run, "--group", "taken")
+        assert refused == (1, "", f"ClickHouse: {refusal}\n")
+        assert served.committed("refused") == 0
+        assert taken == (0, "", "")
+        assert len(into.taken) > 1
+        assert checksum(into.ticks(served.writers)) == agreed()
+        for asked, _ in into.taken:
+            assert asked["query"] == ["INSERT INTO ticks FORMAT AvroConfluent"]
+            assert asked["format_avro_schema_registry_url"] == [served.registry_url]
+            assert asked["input_format_avro_allow_missing_fields"] == ["1"]
+        assert served.committed("taken") == served.records
 
 
 @pytest.mark.parametrize("name", ["ticks", "volume", "nulls", "bars"])

@@ -60,6 +60,22 @@ def _time(minute):
     return f"{datetime.fromtimestamp(minute * 60, UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def found(bars, counts):
+    made = [
+        Bar(
+            start=row["bar_start"].removesuffix(".000"),
+            **{name: row[name] for name in Bar._fields if name != "start"},
+        )
+        for row in bars
+    ]
+    return result(
+        ticks=counts["ticks"],
+        volume=counts["volume"],
+        nulls={name: counts[f"no {name}"] for name in PREDICATES},
+        made=made,
+    )
+
+
 def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path):
     downstream = new_downstream()
     for day in downstream.days():
@@ -83,20 +99,7 @@ def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path)
     *rows, counts = [json.loads(line) for line in printed.splitlines()]
     bars = [row for row in rows if "source" not in row]
     mended = [row for row in rows if "source" in row]
-    made = [
-        Bar(
-            start=row["bar_start"].removesuffix(".000"),
-            **{name: row[name] for name in Bar._fields if name != "start"},
-        )
-        for row in bars
-    ]
-    found = result(
-        ticks=counts["ticks"],
-        volume=counts["volume"],
-        nulls={name: counts[f"no {name}"] for name in PREDICATES},
-        made=made,
-    )
-    assert found == agreed()
+    assert found(bars, counts) == agreed()
 
     # each minute once: a candle where there is one, with its bar or without, else the bar
     assert [row for row in mended if row["source"] == "historical"] == candles
@@ -107,3 +110,53 @@ def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path)
         if (row["instrument_token"], row["bar_start"]) not in taken
     ]
     assert len(mended) == len(bars) + 1
+
+
+def inserted(downstream, folder, columns, asked):
+    """What a script of bars prints when ticks were put in by INSERTs."""
+    tables = clickhouse_tables(
+        downstream.bootstrap_servers,
+        downstream.registry_url,
+        prefix=downstream.prefix,
+        columns=columns,
+    )
+    scripts = user_folder(folder) / "examples/clickhouse"
+    (scripts / "tables.sql").write_text(tables, "utf-8")
+    with (scripts / "bars.sql").open("a", encoding="utf-8") as script:
+        script.write(asked)
+    make, _ = documented("docs/downstream.md", "## ClickHouse")
+    line, _ = documented("docs/downstream.md", "An INSERT of many records")
+    for default, ours in {
+        "localhost:9092": downstream.bootstrap_servers,
+        "http://localhost:8081": downstream.registry_url,
+        r"kite\.ticks": downstream.prefix + r"\.ticks",
+    }.items():
+        assert default in line
+        line = line.replace(default, ours)
+    printed = in_environment("clickhouse", folder, [make, line])
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def test_inserts_give_what_the_queue_gives_and_fewer_columns_the_same_bars(
+    new_downstream, tmp_path
+):
+    downstream = new_downstream()
+    for day in downstream.days():
+        downstream.write(day)
+    asked = f"\nSELECT {COUNTS} FROM ticks FINAL;\n"
+    *bars, counts = inserted(downstream, tmp_path / "all", None, asked)
+    assert found(bars, counts) == agreed()
+
+    fewer = inserted(downstream, tmp_path / "fewer", [], "")
+    book = ("bid", "ask")
+    assert [{**row, **dict.fromkeys(book)} for row in fewer] == [
+        {**row, **dict.fromkeys(book)} for row in bars
+    ]
+    # version 1 has no flat book
+    assert any(row["bid"] is None for row in fewer)
+    assert all(
+        row[side] in (None, full[side])
+        for row, full in zip(fewer, bars, strict=True)
+        for side in book
+    )
+    assert any(row["bid"] for row in fewer)

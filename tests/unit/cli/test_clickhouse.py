@@ -74,3 +74,50 @@ def test_settings_come_over_those_made_and_are_quoted():
     text = clickhouse_tables("b:1", "http://r:1", settings=given)
     assert text.count("kafka_num_consumers = 4") == len(schemas.NAMES)
     assert r"kafka_sasl_password = 'it\'s \\ here'" in text
+
+
+def ticks_of(text):
+    """The columns of the queue and of the table of ticks, and of all that comes behind them."""
+    queue, table = re.findall(r"`ticks(?:_queue)?` \(\n(.*?)\n\) ENGINE", text, re.DOTALL)
+    return (
+        re.findall(r"^  `(\w+)`", queue, re.MULTILINE),
+        re.findall(r"^  `(\w+)`", table, re.MULTILINE),
+    )
+
+
+NEEDED = [
+    "event_time", "receive_time_us", "instrument_token", "exchange", "tradingsymbol", "last_price",
+    "volume_traded", "slot", "session_id", "sequence", "snapshot", "best_bid_price",
+    "best_ask_price",
+]  # fmt: skip
+
+
+def test_columns_of_ticks_are_those_of_the_bars_and_those_that_were_chosen():
+    queue, table = ticks_of(clickhouse_tables("b:1", "http://r:1", columns=[]))
+    assert queue == NEEDED
+    assert table == [*NEEDED, "kafka_topic", "kafka_partition", "kafka_offset", "kafka_time"]
+    queue, _ = ticks_of(clickhouse_tables("b:1", "http://r:1", columns=["oi", "last_price"]))
+    assert sorted(queue) == sorted([*NEEDED, "oi"])
+
+
+def test_every_column_that_is_chosen_by_name_is_what_no_choice_gives():
+    every = list(columns_of(schemas.load("tick")))
+    assert clickhouse_tables("b:1", "http://r:1", columns=every) == clickhouse_tables(
+        "b:1", "http://r:1"
+    )
+
+
+def test_bars_name_no_column_that_was_not_chosen():
+    text = clickhouse_tables("b:1", "http://r:1", columns=[])
+    view = text.partition("`bars_from_ticks`")[2].partition(";")[0]
+    named = set(re.findall(r"`(\w+)`", view)) & set(columns_of(schemas.load("tick")))
+    assert named <= set(NEEDED)
+    assert {"best_bid_price", "best_ask_price"} <= named
+    assert "`depth`" in clickhouse_tables("b:1", "http://r:1", columns=["depth"]).partition(
+        "`bars_from_ticks`"
+    )[2]  # fmt: skip
+
+
+def test_a_column_that_ticks_have_not_is_named():
+    with pytest.raises(KeyError, match="lastprice"):
+        clickhouse_tables("b:1", "http://r:1", columns=["lastprice"])

@@ -39,3 +39,12 @@ def test_print_is_the_shipped_text():
 def test_a_schema_that_is_not_there_is_named():
     result = CliRunner().invoke(app, ["schemas", "print", "trade"])
     assert "there are tick" in str(result.exception)
+
+
+def test_clickhouse_tables_may_have_fewer_columns_of_ticks():
+    text = output("schemas", "clickhouse", *WHERE, "--columns", "oi, average_traded_price")
+    assert "market.ticks.nse" in text
+    assert "`average_traded_price` Nullable(Float64)" in text
+    assert "`depth`" not in text
+    result = CliRunner().invoke(app, ["schemas", "clickhouse", *WHERE, "--columns", "oi,price"])
+    assert "ticks have no column 'price'" in str(result.exception)
