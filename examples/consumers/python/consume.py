@@ -161,6 +161,8 @@ def messages(consumer: Consumer, pattern: str, *, from_beginning: bool, until_en
             yield message
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
             at_end.add((message.topic(), message.partition()))
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and not until_end:
+            print(f"{error.str()}; waiting for it", file=sys.stderr)
         elif not error.retriable():
             raise KafkaException(error)
 

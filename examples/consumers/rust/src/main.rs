@@ -119,6 +119,9 @@ fn main() -> Result<(), Failure> {
         .set("enable.auto.commit", "false")
         .create()?;
     let topics = matching(&consumer, &pattern)?;
+    if topics.is_empty() {
+        return Err(format!("no topic matches {pattern}").into());
+    }
     let mut left = if until_end { held(&consumer, &topics)? } else { i64::MAX };
     consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
 
