@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -80,26 +81,44 @@ def user_folder(folder: Path) -> Path:
     return folder
 
 
-def typed(folder: Path, lines: Iterable[str], **environment: str) -> str:
-    """Run lines of shell in a folder; returns what they printed."""
+def typed(
+    folder: Path,
+    lines: Iterable[str],
+    *,
+    jvm: Iterable[str] = BRIEF_JVM,
+    seconds: float = RUN_SECONDS,
+    **environment: str,
+) -> str:
+    """Run lines of shell in a folder; returns what they printed.
+
+    Raises:
+        AssertionError: a line failed, or they took longer than `seconds`.
+    """
     if shutil.which("mvn") is None:
         unavailable("Maven is not here")
     home = java_home()
     printed = run(
         ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
         folder,
+        seconds=seconds,
         JAVA_HOME=str(home),
         PATH=os.pathsep.join(
             [str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
         ),
-        JAVA_TOOL_OPTIONS=" ".join(BRIEF_JVM),
+        JAVA_TOOL_OPTIONS=" ".join(jvm),
         **environment,
     )
     # Maven sets the colour back, also where it has none
     return printed.replace("\x1b[0m", "")
 
 
-def spark(folder: Path, lines: Iterable[str]) -> str:
+def spark(
+    folder: Path,
+    lines: Iterable[str],
+    *,
+    jvm: Iterable[str] = BRIEF_JVM,
+    seconds: float = RUN_SECONDS,
+) -> str:
     """The same for lines that call spark-submit: with few resources, in one process."""
     python = _python_of("spark")
     configuration = folder / "spark-conf"
@@ -108,6 +127,8 @@ def spark(folder: Path, lines: Iterable[str]) -> str:
     return typed(
         folder,
         lines,
+        jvm=jvm,
+        seconds=seconds,
         PYSPARK_PYTHON=str(python),
         SPARK_CONF_DIR=str(configuration),
         # else it listens on whatever address the host's name stands for
@@ -115,12 +136,14 @@ def spark(folder: Path, lines: Iterable[str]) -> str:
     )
 
 
-def in_environment(name: str, folder: Path, lines: list[str]) -> str:
+def in_environment(
+    name: str, folder: Path, lines: list[str], *, seconds: float = RUN_SECONDS
+) -> str:
     """The lines of the page behind the one that makes the environment, which is made once."""
     environment, *rest = lines
     assert f"-r requirements/{name}.txt" in environment
     _python_of(name)
-    return run(["bash", "-euo", "pipefail", "-c", "\n".join(rest)], folder)
+    return run(["bash", "-euo", "pipefail", "-c", "\n".join(rest)], folder, seconds=seconds)
 
 
 def _python_of(name: str) -> Path:
@@ -137,15 +160,25 @@ def _python_of(name: str) -> Path:
     return python
 
 
-def run(command: list[str], folder: Path, **environment: str) -> str:
-    done = subprocess.run(
+def run(
+    command: list[str], folder: Path, *, seconds: float = RUN_SECONDS, **environment: str
+) -> str:
+    # in a session of its own, so that what a shell has started ends with it
+    with subprocess.Popen(
         command,
-        check=False,
         cwd=folder,
         env={**os.environ, **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=RUN_SECONDS,
-    )
-    assert done.returncode == 0, f"{command[0]}\n{done.stdout[-2000:]}\n{done.stderr[-8000:]}"
-    return done.stdout
+        start_new_session=True,
+    ) as program:
+        try:
+            printed, told = program.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{command[0]} took longer than {seconds:.0f} s") from None
+        finally:
+            if program.returncode is None:
+                os.killpg(program.pid, signal.SIGKILL)
+    assert program.returncode == 0, f"{command[0]}\n{printed[-2000:]}\n{told[-8000:]}"
+    return printed

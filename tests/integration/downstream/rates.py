@@ -4,7 +4,9 @@
 
 The tape is written again and again under other sessions, in both versions of the schema, without
 its repeats; a reader decodes every tick and adds it up. The time is that of the whole program, with
-its start; broker and reader share the machine. A topic that was filled before is used again.
+its start; broker and reader share the machine. A topic that was filled before is used again. What
+was written goes with the containers. Readers come one after the other; one that fails, finds other
+sums or takes longer than an hour is told, and the next one follows.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from tests.integration.downstream import market
 from tests.integration.downstream.bars import ticks
 from tests.integration.downstream.conftest import register_ticks
 from tests.integration.downstream.engines import (
+    ROOT,
     documented,
     in_environment,
     spark,
@@ -44,6 +47,9 @@ from tests.integration.downstream.engines import (
 )
 
 PARTITIONS = 3
+LONGEST_SECONDS = 3600.0
+# the engines are compiled as well as in production, within bounds
+JVM = ("-XX:+UseSerialGC", "-Xmx1g")
 HERE = Path(__file__).parent
 Sums = dict[str, int]
 SUMS_SQL = {
@@ -172,7 +178,22 @@ def _select(first: int) -> str:
 
 
 def clickhouse(topics: Topics, folder: Path) -> Callable[[], Sums]:
-    """Into the MergeTree table of the generated script, then summed up there."""
+    """Into the MergeTree table of the generated script by its queue, then summed up there."""
+    _clickhouse_scripts(topics, folder)
+    lines = documented("docs/downstream.md", "## ClickHouse")
+    return lambda: _sums_in(in_environment("clickhouse", folder, lines, seconds=LONGEST_SECONDS))
+
+
+def clickhouse_inserts(topics: Topics, folder: Path) -> Callable[[], Sums]:
+    """Into the same table by INSERTs of many records each."""
+    _clickhouse_scripts(topics, folder)
+    make, _ = documented("docs/downstream.md", "## ClickHouse")
+    line, _ = documented("docs/downstream.md", "An INSERT of many records")
+    lines = [make, _with_addresses(line, topics)]
+    return lambda: _sums_in(in_environment("clickhouse", folder, lines, seconds=LONGEST_SECONDS))
+
+
+def _clickhouse_scripts(topics: Topics, folder: Path) -> None:
     tables = clickhouse_tables(topics.servers, topics.registry, prefix=topics.prefix)
     scripts = folder / "examples/clickhouse"
     (scripts / "tables.sql").write_text(tables.partition("CREATE TABLE IF NOT EXISTS `orders_")[0])
@@ -181,8 +202,6 @@ def clickhouse(topics: Topics, folder: Path) -> Callable[[], Sums]:
         "depth.buy[1]).quantity", "depth.buy[1].quantity)"
     )
     (scripts / "bars.sql").write_text(f"SELECT {asked} FROM ticks;\n")
-    lines = documented("docs/downstream.md", "## ClickHouse")
-    return lambda: _sums_in(in_environment("clickhouse", folder, lines))
 
 
 def flink(topics: Topics, folder: Path) -> Callable[[], Sums]:
@@ -204,7 +223,7 @@ def flink(topics: Topics, folder: Path) -> Callable[[], Sums]:
     typed(folder, [build])
 
     def read() -> Sums:
-        printed = typed(folder, [start])
+        printed = _long_typed(folder, [start])
         *_, last = re.findall(r"\+[IU]\[(.*)\]$", printed, re.MULTILINE)
         values = last.split(", ")
         return dict(zip(SUMS_SQL, map(int, values), strict=True))
@@ -230,7 +249,8 @@ def spark_batch(topics: Topics, folder: Path) -> Callable[[], Sums]:
     start = start.partition("examples/spark/bars.py")[0]
     asked = _select(0)
     line = f"{start} examples/spark/sums.py {topics.servers} {topics.registry} '{topics.pattern}'"
-    return lambda: _sums_in(spark(folder, [f"{line} '{asked}'"]))
+    line += f" '{asked}'"
+    return lambda: _sums_in(spark(folder, [line], jvm=JVM, seconds=LONGEST_SECONDS))
 
 
 def kafka_streams(topics: Topics, folder: Path) -> Callable[[], Sums]:
@@ -242,7 +262,7 @@ def kafka_streams(topics: Topics, folder: Path) -> Callable[[], Sums]:
         f"java -Djava.io.tmpdir={folder} -cp '{folder}/sums:{classes}' StreamsSums "
         f"{topics.servers} {topics.registry} '{topics.pattern}' sums-{time.time_ns()} "
     )
-    return lambda: _sums_in(typed(folder, [line + str(_expected_ticks(topics))]))
+    return lambda: _sums_in(_long_typed(folder, [line + str(_expected_ticks(topics))]))
 
 
 def _expected_ticks(topics: Topics) -> int:
@@ -254,34 +274,88 @@ def _plain(section: str, more: str) -> Callable[[Topics, Path], Callable[[], Sum
 
     def prepared(topics: Topics, folder: Path) -> Callable[[], Sums]:
         *build, line = documented("docs/downstream.md", section)
-        for default, ours in {
-            "localhost:9092": topics.servers,
-            "http://localhost:8081": topics.registry,
-            r"kite\.ticks\.": topics.prefix + r"\.ticks\.",
-        }.items():
-            line = line.replace(default, ours)
+        line = _with_addresses(line, topics)
         line += " " + more.format(**topics._asdict(), pattern=topics.pattern)
         if build:
             typed(folder, build)
-        return lambda: _sums_in(typed(folder, [line]))
+        return lambda: _sums_in(_long_typed(folder, [line]))
 
     return prepared
+
+
+def _with_addresses(line: str, topics: Topics) -> str:
+    for default, ours in {
+        "localhost:9092": topics.servers,
+        "http://localhost:8081": topics.registry,
+        r"kite\.ticks\.": topics.prefix + r"\.ticks\.",
+    }.items():
+        line = line.replace(default, ours)
+    return line
+
+
+def _long_typed(folder: Path, lines: list[str]) -> str:
+    return typed(folder, lines, jvm=JVM, seconds=LONGEST_SECONDS)
 
 
 PYTHON = (
     "--until-end --sums --bootstrap-servers {servers} --registry-url {registry} "
     "--topic-pattern '{pattern}' 2>/dev/null"
 )
-READERS: dict[str, Callable[[Topics, Path], Callable[[], Sums]]] = {
-    "ClickHouse": clickhouse,
-    "Flink": flink,
-    "Spark": spark_batch,
-    "Kafka Streams": kafka_streams,
-    "Java": _plain("## Java", "until-end sums"),
-    "Go": _plain("## Go", "-sums"),
-    "Rust": _plain("## Rust", "--sums"),
-    "Node": _plain("## Node", "--sums"),
-    "Python": _plain("## Python", PYTHON),
+POM = "examples/{}/pom.xml"
+
+
+class Reader(NamedTuple):
+    """One that is compared."""
+
+    prepare: Callable[[Topics, Path], Callable[[], Sums]]
+    libraries: dict[str, str]  # name to the file that pins it
+
+    @property
+    def versions(self) -> str:
+        """Of its libraries, as pinned."""
+        return ", ".join(f"{name} {_pinned(name, file)}" for name, file in self.libraries.items())
+
+
+def _pinned(name: str, file: str) -> str:
+    text = (ROOT / file).read_text("utf-8")
+    found = re.search(re.escape(name) + r"\W[^\d\n]*\n?[^\d\n]*(\d+\.[\w.-]*\w)", text)
+    assert found, f"{file} pins no {name}"
+    return found[1]
+
+
+READERS = {
+    "Java": Reader(
+        _plain("## Java", "until-end sums"),
+        dict.fromkeys(["kafka-clients", "avro"], POM.format("consumers/java")),
+    ),
+    "Go": Reader(
+        _plain("## Go", "-sums"),
+        dict.fromkeys(["franz-go", "hamba/avro/v2"], "examples/consumers/go/go.mod"),
+    ),
+    "Rust": Reader(
+        _plain("## Rust", "--sums"),
+        dict.fromkeys(["rdkafka", "apache-avro"], "examples/consumers/rust/Cargo.toml"),
+    ),
+    "Node": Reader(
+        _plain("## Node", "--sums"),
+        dict.fromkeys(["@platformatic/kafka", "avsc"], "examples/consumers/node/package.json"),
+    ),
+    "Kafka Streams": Reader(
+        kafka_streams, dict.fromkeys(["kafka-streams", "avro"], POM.format("kafka-streams"))
+    ),
+    "Spark": Reader(spark_batch, {"pyspark": "requirements/spark.txt"}),
+    "Flink": Reader(
+        flink, dict.fromkeys(["flink.version", "flink.kafka.version"], POM.format("flink"))
+    ),
+    "Python": Reader(
+        _plain("## Python", PYTHON),
+        dict.fromkeys(["confluent-kafka", "fastavro"], "requirements/run.txt"),
+    ),
+    "ClickHouse by INSERTs": Reader(
+        clickhouse_inserts,
+        dict.fromkeys(["chdb-core", "confluent-kafka"], "requirements/clickhouse.txt"),
+    ),
+    "ClickHouse's Kafka engine": Reader(clickhouse, {"chdb-core": "requirements/clickhouse.txt"}),
 }
 
 
@@ -297,7 +371,7 @@ def services(servers: str | None, registry: str | None) -> Iterator[tuple[str, s
 
 
 def main() -> int:
-    """Print a row for each reader; 1 where one finds other sums."""
+    """Print a row for each reader; 1 where one finds other sums or fails."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--ticks", type=int, default=1_000_000)
     parser.add_argument("--readers", nargs="*", default=list(READERS), choices=list(READERS))
@@ -311,19 +385,34 @@ def main() -> int:
         expected, size = fill(topics, chosen.ticks)
         took = time.monotonic() - began
         print(f"{expected['ticks']} ticks, {size / 1e6:.0f} MB of values, {took:.0f} s: {expected}")
-        print("| reader | seconds | CPU seconds | ticks a second |\n|---|---|---|---|", flush=True)
+        print("| reader | versions | seconds | CPU seconds | ticks a second | sums |")
+        print("|---|---|---|---|---|---|", flush=True)
         for name in chosen.readers:
-            with TemporaryDirectory() as place:
-                read = READERS[name](topics, user_folder(Path(place)))
-                before, began = _cpu_seconds(), time.monotonic()
-                found = read()
-                took, spent = time.monotonic() - began, _cpu_seconds() - before
-            rate = expected["ticks"] / took
-            print(f"| {name} | {took:.1f} | {spent:.1f} | {rate:,.0f} |", flush=True)
-            if found != expected:
-                wrong += 1
-                print(f"{name} finds {found}", file=sys.stderr)
+            wrong += not _run(name, topics, expected)
     return 1 if wrong else 0
+
+
+def _run(name: str, topics: Topics, expected: Sums) -> bool:
+    """Print the row of a reader; whether its sums are the expected ones."""
+    reader = READERS[name]
+    found, failure = None, ""
+    with TemporaryDirectory() as place:
+        before, began = _cpu_seconds(), time.monotonic()
+        try:
+            read = reader.prepare(topics, user_folder(Path(place)))
+            before, began = _cpu_seconds(), time.monotonic()
+            found = read()
+        except AssertionError as error:
+            failure = str(error)
+        took, spent = time.monotonic() - began, _cpu_seconds() - before
+    rate = f"{expected['ticks'] / took:,.0f}" if found else "–"
+    said = "equal" if found == expected else "differ" if found else "did not end"
+    print(
+        f"| {name} | {reader.versions} | {took:.1f} | {spent:.1f} | {rate} | {said} |", flush=True
+    )
+    if found != expected:
+        print(f"{name}: {failure or found}", file=sys.stderr)
+    return found == expected
 
 
 def _cpu_seconds() -> float:
