@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random as random_module
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -13,6 +14,9 @@ _T = TypeVar("_T")
 
 RETRY_MIN_SECONDS: Final = 0.5
 RETRY_MAX_SECONDS: Final = 15.0
+
+# others give descriptors and memory back; whoever starts in such a moment is not at fault
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 async def retry_forever(
@@ -39,7 +43,7 @@ async def retry_forever(
         random: 0 ≤ x < 1; always 1 makes whole pauses.
 
     Raises:
-        Exception: what is not retryable, unless `whatever`.
+        Exception: what is not retryable, unless `whatever`; a lack of descriptors or memory is.
     """
     pause_seconds = min_seconds
     while True:
@@ -47,10 +51,16 @@ async def retry_forever(
             return await step()
         except Exception as error:
             # a fact of the class: what waiting cannot mend ends the start, with its reason
-            if not (whatever or (isinstance(error, ConnectorError) and error.retryable)):
+            if not (whatever or _may_pass(error)):
                 raise
             told = failed(reason_of(error))
             if told is not None:
                 await told
         await sleep(pause_seconds * (0.5 + random() / 2))
         pause_seconds = min(pause_seconds * 2, max_seconds)
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _SCARCE
+    return isinstance(error, ConnectorError) and error.retryable

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 
 from connector.errors import BrokerUnreachableError, TopicError
@@ -43,7 +46,21 @@ async def test_half_of_a_pause_is_chance():
     assert step.pauses == [1.0]
 
 
-@pytest.mark.parametrize("error", [TopicError("kite.orders", "is missing"), KeyError("a bug")])
+async def test_a_lack_of_descriptors_or_memory_is_waited_out():
+    scarce = [OSError(code, os.strerror(code), "x.avsc") for code in (errno.EMFILE, errno.ENOMEM)]
+    step = Step(*scarce)
+    assert await step.until_done() == "done"
+    assert step.reasons == [str(error) for error in scarce]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TopicError("kite.orders", "is missing"),
+        KeyError("a bug"),
+        FileNotFoundError(errno.ENOENT, "No such file", "x.avsc"),
+    ],
+)
 async def test_what_waiting_cannot_mend_is_raised_at_once(error):
     step = Step(error)
     with pytest.raises(type(error)):
