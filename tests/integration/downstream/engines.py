@@ -120,7 +120,7 @@ def spark(
     seconds: float = RUN_SECONDS,
 ) -> str:
     """The same for lines that call spark-submit: with few resources, in one process."""
-    python = _python_of("spark")
+    python = python_of("spark")
     configuration = folder / "spark-conf"
     configuration.mkdir(exist_ok=True)
     (configuration / "spark-defaults.conf").write_text(SPARK_BRIEF)
@@ -142,11 +142,11 @@ def in_environment(
     """The lines of the page behind the one that makes the environment, which is made once."""
     environment, *rest = lines
     assert f"-r requirements/{name}.txt" in environment
-    _python_of(name)
+    python_of(name)
     return run(["bash", "-euo", "pipefail", "-c", "\n".join(rest)], folder, seconds=seconds)
 
 
-def _python_of(name: str) -> Path:
+def python_of(name: str) -> Path:
     """An environment of its own, as the page tells to make it: these are half a gigabyte each."""
     requirements = ROOT / f"requirements/{name}.txt"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()

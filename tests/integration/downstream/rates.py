@@ -41,6 +41,7 @@ from tests.integration.downstream.engines import (
     ROOT,
     documented,
     in_environment,
+    python_of,
     spark,
     typed,
     user_folder,
@@ -194,6 +195,8 @@ def clickhouse_inserts(topics: Topics, folder: Path) -> Callable[[], Sums]:
 
 
 def _clickhouse_scripts(topics: Topics, folder: Path) -> None:
+    # installed before the time is taken
+    python_of("clickhouse")
     tables = clickhouse_tables(topics.servers, topics.registry, prefix=topics.prefix)
     scripts = folder / "examples/clickhouse"
     (scripts / "tables.sql").write_text(tables.partition("CREATE TABLE IF NOT EXISTS `orders_")[0])
@@ -245,6 +248,7 @@ def spark_batch(topics: Topics, folder: Path) -> Callable[[], Sums]:
         "print(json.dumps(spark.sql('SELECT ' + asked + ' FROM ticks').first().asDict()))\n"
     )
     _, build, start = documented("docs/downstream.md", "## Spark")
+    python_of("spark")
     typed(folder, [build])
     start = start.partition("examples/spark/bars.py")[0]
     asked = _select(0)
