@@ -23,7 +23,7 @@ from connector.errors import ConnectorError, InstrumentFormatError, InstrumentLi
 from connector.kafka.retry import retry_forever
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.web.instruments import InstrumentCache, InstrumentMaster
-from connector.kite.web.list_check import Claim, doubts, is_listed
+from connector.kite.web.list_check import Claim, Judged, is_listed, judge
 from connector.kite.web.rest import InstrumentDump, KiteRest
 from connector.service.status import InstrumentListStatus
 from connector.settings.models import InstrumentMasterSettings
@@ -35,6 +35,8 @@ RETRY_MAX_SECONDS = 300.0
 ANNOUNCED_SECONDS = 300.0
 CLOCK_SECONDS = 240.0
 """So often the clock is asked whether it is morning: it may be set, and a machine may sleep."""
+SHOWN_ROWS = 10
+"""So many damaged rows are named in the log and in `kite.events`."""
 _DAY_MS = 24 * 3_600_000
 
 
@@ -51,6 +53,7 @@ class InstrumentListLoader:
             is compared with when there is neither one in use nor one in the cache.
         on_held_back: called with the reason when a list is held back, with another one when that
             changes, and with None when a good list has come.
+        on_rows_kept: told which rows of a list are damaged, and as the last good list had them.
         announced_seconds: after a try, so long nothing is loaded for an announcement.
         clock: says when it is morning.
         sleep: waits; tests have their own.
@@ -65,6 +68,7 @@ class InstrumentListLoader:
         claims: Callable[[], Sequence[Claim]] = lambda: (),
         published: Callable[[], Awaitable[InstrumentMaster | None]] | None = None,
         on_held_back: Callable[[str | None], None] | None = None,
+        on_rows_kept: Callable[[str], None] | None = None,
         announced_seconds: float = ANNOUNCED_SECONDS,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -81,6 +85,7 @@ class InstrumentListLoader:
         self._claims = claims
         self._published = published
         self._on_held_back = on_held_back
+        self._on_rows_kept = on_rows_kept
         self._announced_seconds = announced_seconds
         self._clock = clock
         self._sleep = sleep
@@ -91,6 +96,7 @@ class InstrumentListLoader:
         # (claims, list, count) of the last look: 9000 names are looked up only where either is
         # another
         self._missing: tuple[object, object, int] = (None, None, 0)
+        self._rows_kept: set[int] = set()  # the tokens of the last list's damaged rows
         # of the list in use; one that is held back leaves it, so that it is asked for again
         self._etag: str | None = None
         # what the feed said last, in its undocumented `instruments_meta`
@@ -121,6 +127,7 @@ class InstrumentListLoader:
             defaulted_cells=master.defaulted if master else 0,
             repeated_tokens=master.repeated if master else 0,
             ambiguous_names=master.ambiguous if master else 0,
+            rows_kept=master.kept if master else 0,
             missing=self._count_missing(),
         )
 
@@ -275,23 +282,43 @@ class InstrumentListLoader:
     async def _accept(self, dump: InstrumentDump, *, unseen: bool) -> None:
         """Use a list that is good, or that an operator accepts unseen; keep it in the cache."""
         master = await asyncio.to_thread(InstrumentMaster.from_csv, dump.csv)
-        if not unseen:
+        if unseen:
+            self._rows_kept = set()
+        else:
             # something to compare with, where there is neither a list in use nor a cached one
             await self._use_published()
             today = datetime.fromtimestamp(self._now_ms() / 1000, IST).date()
             claims = self._claims()
-            found = await asyncio.to_thread(doubts, master, self._master, claims, today)
-            if found:
-                raise InstrumentListHeldBackError(found)
+            judged = await asyncio.to_thread(judge, master, self._master, claims, today)
+            if judged.doubts:
+                raise InstrumentListHeldBackError(judged.doubts)
+            self._keep_rows(master, judged)
         self._use(master, "Kite")
         self._etag = dump.etag
-        if self._cache is not None:
+        # with damaged rows it is nothing to compare the next list with: the one before stays
+        if self._cache is not None and not master.kept:
             try:
                 await asyncio.to_thread(
                     self._cache.save, dump.csv, fetched_ms=self._now_ms(), etag=dump.etag
                 )
             except OSError as exc:
                 _log.warning("instrument_list_not_cached", reason=str(exc))
+
+    def _keep_rows(self, master: InstrumentMaster, judged: Judged) -> None:
+        """Let damaged rows be as the last good list has them, and say which these are."""
+        if judged.moved:
+            shown = [
+                f"{exchange}:{name} {day}" for exchange, name, day in judged.moved[:SHOWN_ROWS]
+            ]
+            _log.info("instrument_expiries_moved", count=len(judged.moved), first=shown)
+        if judged.kept:
+            rows = sorted(judged.kept.values(), key=lambda row: row.symbol)
+            shown = [f"{row.symbol} ({row.expiry or 'no day'})" for row in rows[:SHOWN_ROWS]]
+            _log.error("instrument_rows_kept", count=len(rows), first=shown)
+            master.keep(judged.kept)
+            if self._on_rows_kept is not None and self._rows_kept != judged.kept.keys():
+                self._on_rows_kept(f"damaged rows: {len(rows)}, the first {', '.join(shown)}")
+        self._rows_kept = set(judged.kept)
 
     def _use(self, master: InstrumentMaster, origin: str) -> None:
         self._master, self._origin = master, origin

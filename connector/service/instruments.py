@@ -27,7 +27,7 @@ class Instruments:
         owner: of the slots.
         pipeline: gives ticks their names, and writes the records.
         encoder: of the records.
-        on_event: told when a list is held back or accepted.
+        on_event: told when a list is held back or accepted, or rows of it are damaged.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Instruments:
             claims=owner.claims,
             published=outside.published_instruments,
             on_held_back=self._held_back,
+            on_rows_kept=lambda reason: on_event(EventType.INSTRUMENT_ROWS_KEPT, reason),
             announced_seconds=outside.announced_seconds,
         )
         self._publisher = InstrumentPublisher(

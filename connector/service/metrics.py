@@ -32,6 +32,7 @@ from connector.service.status import (
     Latencies,
     ProducerStatus,
     ServiceStatus,
+    TopicsStatus,
 )
 from connector.service.trading_calendar import listed_until_seconds
 
@@ -82,6 +83,7 @@ class StatusCollector(Collector):
                 listed_until_seconds(status.trading_days_listed_until),
             )
         yield from _cluster(status.cluster)
+        yield from _topics(status.topics)
         yield from _latencies(status.latencies)
 
 
@@ -334,6 +336,7 @@ def _instrument_list(found: InstrumentListStatus) -> Iterator[Metric]:
             (["defaulted_cell"], found.defaulted_cells),
             (["repeated_token"], found.repeated_tokens),
             (["ambiguous_name"], found.ambiguous_names),
+            (["kept_row"], found.rows_kept),
         ],
     )
     yield _gauge(
@@ -341,6 +344,24 @@ def _instrument_list(found: InstrumentListStatus) -> Iterator[Metric]:
         "Subscribed instruments that the list in use does not have: their claims are kept. Known "
         "to the leader alone.",
         found.missing,
+    )
+
+
+def _topics(found: TopicsStatus | None) -> Iterator[Metric]:
+    """Yield nothing where another replica leads and looks at the topics."""
+    if found is None:
+        return
+    yield _gauges(
+        "topics_misconfigured",
+        "Only of the leader: what is wrong with the configuration of topics. A fault loses what is "
+        "kept there or takes no record, a loss deletes records too soon or changes their times; a "
+        "difference is only not what the settings say. /status has each.",
+        ["kind"],
+        [
+            (["fault"], len(found.faults)),
+            (["loss"], len(found.losses)),
+            (["difference"], len(found.differences)),
+        ],
     )
 
 
@@ -373,6 +394,12 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
         "cluster_rebalances",
         "Assignments and revocations of slots and leadership.",
         cluster["rebalances"],
+    )
+    yield _gauge(
+        "cluster_foreign_partitions",
+        "Slots, and the leadership, that a member of the group holds which is no connector, as "
+        "of the last half minute: nobody serves them. /status names it.",
+        len(cluster.get("foreign", ())),
     )
     rules = cluster.get("rules")
     if rules is not None:

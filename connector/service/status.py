@@ -166,6 +166,8 @@ class InstrumentListStatus:
     """How many rows have a token that another row has under another name."""
     ambiguous_names: int = 0
     """How many names have several tokens."""
+    rows_kept: int = 0
+    """How many rows of contracts are damaged, and as the last good list had them."""
     missing: int = 0
     """How many subscribed instruments it lacks; only where this replica knows all claims."""
 
@@ -184,6 +186,22 @@ class BackfillStatus:
     """How many rows of Kite's answers were no candles of what was asked for."""
     lacking: Mapping[str, int] = field(default_factory=dict)
     """How many instruments of gaps lack candles, by why: those of `kite.events`."""
+
+
+@dataclass(frozen=True)
+class TopicsStatus:
+    """How the topics are configured, as of the leader's last look."""
+
+    faults: Sequence[str] = ()
+    """Why topics lose what the connector keeps there, or take nothing, each with what helps."""
+    losses: Sequence[str] = ()
+    """What breaks a promise to readers: records that are deleted too soon, or have other times."""
+    differences: Sequence[str] = ()
+    """What is configured in another way than the settings say."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """The topics whose configuration cannot be read, each with the reason."""
+    problem: str | None = None
+    """Why the last look came to nothing; None where it did not."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +261,8 @@ class ServiceStatus:
     """How many these are in all."""
     instrument_list: InstrumentListStatus | None = None
     """The list of instruments in use; None where the settings have none loaded."""
+    topics: TopicsStatus | None = None
+    """How the topics are configured; None where another replica leads, which looks at them."""
     market_open: Mapping[str, bool] = field(default_factory=dict)
     """Whether each exchange trades at this moment, by the calendar in use."""
     trading_days_listed_until: str | None = None
@@ -279,6 +299,8 @@ class ServiceStatus:
         document["producer"] = dataclasses.asdict(self.producer)
         if self.instrument_list is not None:
             document["instrument_list"] = dataclasses.asdict(self.instrument_list)
+        if self.topics is not None:
+            document["topics"] = dataclasses.asdict(self.topics)
         if self.backfill is not None:
             document["backfill"] = dataclasses.asdict(self.backfill)
         document["ready"] = self.ready

@@ -12,6 +12,7 @@ from connector.service.status import (
     Latencies,
     ProducerStatus,
     ServiceStatus,
+    TopicsStatus,
 )
 
 CLUSTER = {
@@ -49,6 +50,7 @@ def service_status(**changes) -> ServiceStatus:
         "uptime_seconds": 61.5,
         "phase": "running",
         "not_ready": (),
+        "topics": TopicsStatus(faults=("a fault",), differences=("one", "another")),
         "backfill": BackfillStatus(
             gaps_waiting=2, gaps_ended=3, candles=70, rows_refused=1, lacking={"no_candles": 4}
         ),

@@ -381,6 +381,8 @@ class InstrumentMaster:
         self.defaulted = defaulted
         self.repeated = 0
         """Rows whose token another row has already, under another name."""
+        self.kept = 0
+        """Rows that are damaged, and as the last good list had them."""
         self._by_token: dict[int, Instrument] = {}
         # by exchange first: no string has to be made and kept for each of 117 000 names
         self._by_name: dict[str, dict[str, Instrument]] = {}
@@ -419,13 +421,16 @@ class InstrumentMaster:
         Raises:
             InstrumentFormatError: it is not one.
         """
-        parsed = parse_csv(text)
-        return cls(
-            parsed.instruments,
-            skipped=parsed.skipped,
-            broken=parsed.broken,
-            defaulted=parsed.defaulted,
-        )
+        instruments, skipped, broken, defaulted = parse_csv(text)
+        return cls(instruments, skipped=skipped, broken=broken, defaulted=defaulted)
+
+    def keep(self, rows: Mapping[int, Instrument]) -> None:
+        """Put these rows in the place of those of their tokens and names, before anybody looks."""
+        for token, row in rows.items():
+            self._by_token[token] = row
+            if self._by_name[row.exchange][row.tradingsymbol].instrument_token == token:
+                self._by_name[row.exchange][row.tradingsymbol] = row
+        self._contracts, self.kept = None, len(rows)
 
     def __len__(self) -> int:
         return len(self._by_token)

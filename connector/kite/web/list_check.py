@@ -2,17 +2,25 @@
 
 A list that was cut short, or made of the wrong columns, is well formed. What gives it away is what
 it lacks: instruments do not vanish before their last trading day but for a few, and tokens and
-names stay together. A list that fails is held back, not used in part: nobody knows what else in it
-is wrong. Nothing here ends a claim, see `connector.control.draft`.
+names stay together, and contracts keep their days. A list that fails is held back, not used in
+part: nobody knows what else in it is wrong. A few contracts that differ keep what the last good
+list has (`connector.kite.web.contract_check`). Nothing here ends a claim, see
+`connector.control.draft`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
+from connector.kite.web.contract_check import (
+    Contracts,
+    compare_contracts,
+    lone_days,
+    one_day,
+)
 from connector.kite.web.instruments import Instrument, InstrumentMaster
 from connector.redaction import cut
 
@@ -25,8 +33,8 @@ MAX_REASONS: Final = 10
 """So many reasons are told; the others are counted: a list may be of any number of exchanges."""
 MAX_CHANGED_SHARE: Final = 0.1
 """This share of the same may have a token with another name, or a name with another token, or have
-ended all at once: a column with wrong days would end each claim that a later list lacks. Or be
-no contract any more: what cannot be read has a default, and rules go by days, kinds and strikes."""
+another last trading day, kind or strike: a column with wrong days would end each claim that a later
+list lacks, and what cannot be read has a default. Rules go by days, kinds and strikes."""
 MAX_LOST_CLAIMS_SHARE: Final = 0.1
 """A list may lack this share of the instruments that are subscribed and were listed last time."""
 MIN_LOST_CLAIMS: Final = 2
@@ -56,17 +64,27 @@ class _Lost(NamedTuple):
     gone: Counter[str]
     """The instruments of which neither token nor name is in the new list."""
     changed: Counter[str]
-    """The token has another name now, or the name another token; or it ended before its day, has no
-    day or kind any more, or another strike."""
+    """The token has another name now, or the name another token."""
 
 
-def doubts(
+class Judged(NamedTuple):
+    """What a list comes to."""
+
+    doubts: list[str]
+    """Why it should not be used, each reason with its figures; empty when it is good."""
+    kept: Mapping[int, Instrument] = {}
+    """The damaged rows of a good list as they are to be used, by token."""
+    moved: tuple[tuple[str, str, date], ...] = ()
+    """Exchange, underlying and day before of contracts that have another last trading day now."""
+
+
+def judge(
     new: InstrumentMaster,
     last: InstrumentMaster | None,
     claims: Iterable[Claim],
     today: date,
-) -> list[str]:
-    """Why a list should not be used, each reason with its figures; empty when it is good.
+) -> Judged:
+    """Compare a list with the last good one.
 
     Args:
         new: the list in question.
@@ -74,23 +92,58 @@ def doubts(
         claims: what is subscribed now, as far as this process knows.
         today: the day in India; what had to end before it is not missed.
     """
+    claims = list(claims)
     reasons = []
     rows = len(new) + new.skipped
     if new.broken:
         reasons.append(f"{new.broken} of {rows} lines have a quote that nothing closes")
     if new.skipped > MAX_UNREADABLE_SHARE * rows:
         reasons.append(f"{new.skipped} of {rows} rows cannot be read")
-    if last is not None:
-        reasons += _against(new, last, today)
+    # without a list the records of what is subscribed tell their own days
+    known = _of_claims(new, claims) if last is None else last
+    contracts = compare_contracts(new, known, today)
+    if last is None:
+        if (shared := one_day(new)) is not None:
+            reasons.append(f"all {shared[0]} contracts of all exchanges end on {shared[1]}")
+        reasons += _claims_moved(contracts)
+    else:
+        reasons += _against(new, last, contracts, today)
     reasons += _against_claims(new, last, claims, today)
     more = len(reasons) - MAX_REASONS
-    return [*reasons[:MAX_REASONS], f"{more} reasons more"] if more > 0 else reasons
+    shown = [*reasons[:MAX_REASONS], f"{more} reasons more"] if more > 0 else reasons
+    lone = {
+        token: row
+        for token, row in lone_days(new).items()
+        if (before := known.get(token)) is None or before.expiry is None
+    }
+    return Judged(shown, {**lone, **contracts.kept}, contracts.moved)
 
 
-def _against(new: InstrumentMaster, last: InstrumentMaster, today: date) -> list[str]:
+def _of_claims(new: InstrumentMaster, claims: Iterable[Claim]) -> InstrumentMaster:
+    """Return the rows of what is subscribed, with the days that its records have."""
+    return InstrumentMaster(
+        row._replace(expiry=claim.expiry)
+        for claim in claims
+        if claim.expiry is not None
+        and (row := new.get(claim.token)) is not None
+        and row.symbol == claim.symbol
+    )
+
+
+def _claims_moved(contracts: Contracts) -> list[str]:
+    differ, compared = contracts.differ.total(), contracts.compared.total()
+    if differ >= MIN_LOST_CLAIMS and differ > MAX_LOST_CLAIMS_SHARE * compared:
+        return [f"{differ} of the {compared} contracts that are subscribed have another expiry"]
+    return []
+
+
+def _against(
+    new: InstrumentMaster, last: InstrumentMaster, contracts: Contracts, today: date
+) -> list[str]:
     found = _compare(new, last, today)
     before = found.before.total()
-    gone, changed = found.gone.total(), found.changed.total()
+    by_exchange = found.changed + contracts.differ
+    gone, changed = found.gone.total(), by_exchange.total()
     reasons = [
         f"it has nothing of {_shown(exchange)}, which had {count} instruments"
         if found.gone[exchange] == count
@@ -104,10 +157,10 @@ def _against(new: InstrumentMaster, last: InstrumentMaster, today: date) -> list
     if changed > MAX_CHANGED_SHARE * before:
         return [*reasons, f"{changed} of {before} instruments have another {_CHANGED}"]
     return reasons + [
-        f"{found.changed[exchange]} of the {count} instruments of {_shown(exchange)} have another "
+        f"{by_exchange[exchange]} of the {count} instruments of {_shown(exchange)} have another "
         f"{_CHANGED}"
         for exchange, count in sorted(found.before.items())
-        if found.changed[exchange] > max(1, MAX_LOST_SHARE_OF_EXCHANGE * count)
+        if by_exchange[exchange] > max(1, MAX_LOST_SHARE_OF_EXCHANGE * count)
     ]
 
 
@@ -126,8 +179,6 @@ def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Los
         # by token and by name: tokens are used again, names are changed, seldom both at once
         same = new.get(old.instrument_token)
         if same is not None and _named_alike(same, old):
-            ended = same.expiry is not None and same.expiry < today
-            changed[old.exchange] += ended or _other_contract(same, old)
             continue
         listed: Sequence[int] = new.listed(old.symbol)
         if old.instrument_token in listed:
@@ -137,15 +188,6 @@ def _compare(new: InstrumentMaster, last: InstrumentMaster, today: date) -> _Los
         else:
             changed[old.exchange] += 1
     return _Lost(before, gone, changed)
-
-
-def _other_contract(new: Instrument, old: Instrument) -> bool:
-    """Whether what a contract has for its life is lacking or another; its last day may move."""
-    return (
-        (old.expiry is not None and new.expiry is None)
-        or (old.strike > 0 and new.strike != old.strike)
-        or (old.instrument_type != "" and new.instrument_type == "")
-    )
 
 
 def _named_alike(one: Instrument, other: Instrument) -> bool:

@@ -470,6 +470,11 @@ class EventType(StrEnum):
         INSTRUMENT_DISPLACED: of the service: a watchlist of higher priority has its room.
         INSTRUMENT_LIST_HELD_BACK: of the service: a list differs too much from the one before.
         INSTRUMENT_LIST_ACCEPTED: of the service: such a list was accepted.
+        INSTRUMENT_ROWS_KEPT: of the service: damaged rows are as the last good list had them.
+        SUBSCRIPTIONS_RESTORED: of the service: their topic was deleted, and has them all again.
+        TOPIC_RECREATED: of the service: a topic was missing and was made again.
+        TOPIC_MISCONFIGURED: of the service: a topic is no more as it has to be.
+        FOREIGN_MEMBER: of the service: another program's consumer took a slot or the leadership.
         RULE_CHANGED: of the service: a rule of a watchlist claims other instruments now.
         RULE_KEPT: of the service: a rule could not be followed, and has what it had.
     """
@@ -501,6 +506,11 @@ class EventType(StrEnum):
     INSTRUMENT_DISPLACED = "instrument_displaced"
     INSTRUMENT_LIST_HELD_BACK = "instrument_list_held_back"
     INSTRUMENT_LIST_ACCEPTED = "instrument_list_accepted"
+    INSTRUMENT_ROWS_KEPT = "instrument_rows_kept"
+    SUBSCRIPTIONS_RESTORED = "subscriptions_restored"
+    TOPIC_RECREATED = "topic_recreated"
+    TOPIC_MISCONFIGURED = "topic_misconfigured"
+    FOREIGN_MEMBER = "foreign_member"
     RULE_CHANGED = "rule_changed"
     RULE_KEPT = "rule_kept"
 

@@ -77,11 +77,12 @@ class Kite:
         self.now_ms += round(seconds * 1000)
         self.piece = seconds == CLOCK_SECONDS
 
-    def keeper(self, **settings):
+    def keeper(self, on_rows_kept=None, **settings):
         self.made = InstrumentListLoader(
             InstrumentMasterSettings(**settings),
             lambda: self,
             self.masters.append,
+            on_rows_kept=on_rows_kept,
             clock=self,
             sleep=self.sleep,
         )
@@ -385,3 +386,26 @@ async def test_a_refresh_beside_another_load_asks_one_after_the_other(kite):
     await asyncio.gather(keeper.refresh(), keeper.refresh())
     assert kite.etags == [None, "one"]
     assert len(kite.masters) == 1
+
+
+async def test_damaged_rows_are_as_before_told_once_and_never_in_the_cache(kite, tmp_path):
+    chain = "".join(
+        f"{n << 8 | 2},{n},NIFTY26FEB{n}CE,NIFTY,0,2026-02-24,{n},0.05,1,CE,NFO-OPT,NFO\n"
+        for n in range(1, 31)
+    )
+    damaged = chain.replace(",2026-02-24,7,", ",2026-02-28,7,")
+    told, cache = [], tmp_path / "cache"
+    kite.answers = [InstrumentDump(HEAD + text, None) for text in (chain, damaged, damaged)]
+    loader = kite.keeper(on_rows_kept=told.append, cache_file=cache)
+    for _ in range(3):
+        await loader.refresh()
+    assert told == ["damaged rows: 1, the first NFO:NIFTY26FEB7CE (2026-02-24)"]
+    assert (loader.status().rows_kept, loader.held_back) == (1, None)
+    assert kite.masters[-1].named("NFO:NIFTY26FEB7CE").expiry.isoformat() == "2026-02-24"
+    assert InstrumentCache(cache).load().csv == HEAD + chain
+    # an operator may say that it is right
+    kite.answers = [InstrumentDump(HEAD + damaged, None)]
+    await loader.refresh(accept=True)
+    assert kite.masters[-1].named("NFO:NIFTY26FEB7CE").expiry.isoformat() == "2026-02-28"
+    assert loader.status().rows_kept == 0
+    assert InstrumentCache(cache).load().csv == HEAD + damaged

@@ -4,6 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from connector.service.metrics import Metrics
+from connector.service.status import TopicsStatus
 from tests.support.status import CLUSTER, service_status
 
 
@@ -33,6 +34,11 @@ def test_everything_is_there(families):
     assert value(families, "kite_connector_connection_packets", slot="0", account="main") == 100
 
 
+def families_of(**changes):
+    page, _ = Metrics(lambda: service_status(**changes)).expose()
+    return {family.name: family for family in text_string_to_metric_families(page.decode())}
+
+
 def cluster_families(cluster):
     page, _ = Metrics(lambda: service_status(cluster=cluster)).expose()
     families = {family.name: family for family in text_string_to_metric_families(page.decode())}
@@ -47,6 +53,7 @@ def test_a_leader_of_a_cluster():
         "leader": 1,
         "slots_owned": 2,
         "slots_halted": 0,
+        "foreign_partitions": 0,
         "rules": 1,
         "unplaced_instruments": 3,
         "revision": 7,
@@ -173,3 +180,11 @@ def test_openmetrics_when_asked_for():
     page, content_type = Metrics(service_status).expose(openmetrics=True)
     assert content_type.startswith("application/openmetrics-text")
     assert page.endswith(b"# EOF\n")
+
+
+def test_what_is_wrong_with_topics_is_told_by_who_looks_at_them():
+    name = "kite_connector_topics_misconfigured"
+    found = families_of(topics=TopicsStatus(faults=("a",), losses=("b", "c")))
+    counts = [value(found, name, kind=kind) for kind in ("fault", "loss", "difference")]
+    assert counts == [1, 2, 0]
+    assert name not in families_of(topics=None)

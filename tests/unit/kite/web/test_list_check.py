@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.kite.web.instruments import Instrument, InstrumentMaster
-from connector.kite.web.list_check import MAX_REASONS, Claim, doubts
+from connector.kite.web.list_check import MAX_REASONS, Claim
+from connector.kite.web.list_check import judge as judged
 
 TODAY = date(2026, 1, 29)
 SEGMENTS = {"NSE": 1, "NFO": 2, "MCX": 7}
@@ -35,7 +36,7 @@ FULL = market(NSE=100, NFO=80, MCX=10)
 
 def judge(rows, last=FULL, claims=(), **faults):
     last = None if last is None else InstrumentMaster(last)
-    return doubts(InstrumentMaster(rows, **faults), last, claims, TODAY)
+    return judged(InstrumentMaster(rows, **faults), last, claims, TODAY).doubts
 
 
 def test_the_same_list_and_one_without_what_has_expired_are_good():
