@@ -16,18 +16,21 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from connector.cluster.foreign import ForeignMembers, GroupReader, Held, reasons
 from connector.cluster.items import Item
 from connector.cluster.layout import layout, partitions, slots_by_account
 from connector.cluster.membership import Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
 from connector.cluster.spots import SpotReader
 from connector.control.leader import Leader, Log
+from connector.control.memory import Memory
 from connector.control.records import Halt
 from connector.control.settings_claims import Group
 from connector.control.state import Names, NoNames
 from connector.control.status import rule_statuses, status
 from connector.control.transactions import ControlLog
 from connector.errors import KafkaError
+from connector.kafka.groups import cluster_group
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.connection import Connection
@@ -35,7 +38,7 @@ from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.web.list_check import Claim
-from connector.kite.wire.models import ConnectionEvent, ConnectionState
+from connector.kite.wire.models import ConnectionEvent, ConnectionState, EventType
 from connector.settings.models import Settings
 
 LEADER_STOP_SECONDS: Final = 5.0
@@ -103,6 +106,7 @@ class Cluster:
         self._clock = clock
         self._log = structlog.get_logger("connector.cluster")
         self._topics = TopicNames(settings.topics.prefix)
+        self._group = cluster_group(settings.name, settings.topics.prefix)
         # slot → its account's place in the settings; a slot without an entry has no connection
         self._accounts = slots_by_account(settings.accounts)
         # what is owned, or held while the group is away; only the loop changes it, threads read
@@ -121,12 +125,18 @@ class Cluster:
             slots=partitions(settings.accounts),
             clock=clock,
         )
+        self._foreign = ForeignMembers(
+            GroupReader(settings.kafka, self._topics, settings.name).read,
+            settings.name,
+            self._foreign_changed,
+        )
         # asked by the leader's thread; outlives a leadership, and has no thread of its own without
         # rules
         self._spots = SpotReader(settings.kafka, self._topics, settings.name)
         # the present leadership, None where another replica leads; each has an object of its own
         self._leader: Leader | None = None
         self._led: Leader | None = None  # the present one, or the last
+        self._memory = Memory()  # of all of them
         # resolved in the loop when the leader's thread has ended
         self._leader_done: asyncio.Future[None] | None = None
         # where the leader's thread hands over what belongs to the loop; set by `start`
@@ -147,6 +157,26 @@ class Cluster:
         self._loop = asyncio.get_running_loop()
         self._intake = intake
         self._membership.start()
+
+    async def watch(self) -> None:
+        """Look for other programs' members of the group, for as long as this runs."""
+        await self._foreign.run()
+
+    def _foreign_changed(self, held: Held) -> None:
+        if not held:
+            self._log.info("foreign_member_gone")
+        for reason in reasons(held, self._group):
+            self._log.error("foreign_member", reason=reason)
+            if self._speaks_of(held):
+                now_ms = self._clock.time_us() // 1000
+                slot = min((one for one in held if one is not None), default=0)
+                self._publish_event(
+                    ConnectionEvent(EventType.FOREIGN_MEMBER, slot, now_ms, reason=reason)
+                )
+
+    def _speaks_of(self, held: Held) -> bool:
+        """Whether this replica tells of it: the leader, or each where nobody can lead."""
+        return self.leads or None in held
 
     async def stop_intake(self) -> None:
         """Close every socket but stay a member: nobody owns the slots anew before `release`."""
@@ -199,21 +229,38 @@ class Cluster:
             return [f"no member of the cluster: {self._membership.error}"]
         if not self._membership.joined:
             return ["joining the cluster"]
-        reasons = []
+        held = self._foreign.held
+        found = reasons(held, self._group) if self._speaks_of(held) else []
         if self._leader is not None and (trouble := self._leader.trouble) is not None:
-            reasons.append(f"the leader hears no command: {trouble}")
+            found.append(f"the leader hears no command: {trouble}")
         for number, slot in sorted(self._slots.items()):
             where = f"slot {number} ({self._account_name(number)})"
             if slot.connection is None:
                 if slot.phase is not SlotPhase.IDLE and slot.halt is not Halt.STOPPED:
-                    reasons.append(f"{where} is {slot.phase}")
+                    found.append(f"{where} is {slot.phase}")
             elif slot.connection.state is not ConnectionState.CONNECTED:
                 words = slot.connection.state.value.replace("_", " ")
                 last_error = slot.connection.stats.last_error
-                reasons.append(f"{where} is {words}{f': {last_error}' if last_error else ''}")
+                found.append(f"{where} is {words}{f': {last_error}' if last_error else ''}")
             elif trouble := slot.connection.stats.trouble:
-                reasons.append(f"{where}: {trouble}")
-        return reasons
+                found.append(f"{where}: {trouble}")
+            if slot.unwritten:
+                found.append(
+                    f"{where} streams what it did: {self._topics.subscriptions} was made anew, and "
+                    "no leader has written it yet"
+                )
+            if slot.kept:
+                found.append(
+                    f"{where} streams {len(slot.kept)} instruments that "
+                    f"{self._topics.subscriptions}, made anew, lacks: subscribe them again, or "
+                    f"let them go with kite-connector ctl reconnect {number}"
+                )
+        return found
+
+    def missing_topics(self) -> frozenset[str]:
+        """Return the topics of the control plane that were found missing."""
+        leader = self._leader
+        return self._membership.missing.union(leader.missing if leader is not None else ())
 
     def claims(self) -> Sequence[Claim]:
         """The instruments that are subscribed; only a leader knows them."""
@@ -288,6 +335,7 @@ class Cluster:
                     "state": slot.connection.state.value if slot.connection else None,
                     "halt": slot.halt.value if slot.halt else None,
                     "instruments": len(slot.desired),
+                    "kept": len(slot.kept),
                 }
                 for number, slot in sorted(self._slots.items())
             },
@@ -296,6 +344,10 @@ class Cluster:
             "waiting_for_room": None
             if leader is None
             else {account or "": count for account, count in leader.waiting_for_room.items()},
+            "foreign": {
+                "leader" if one is None else str(one): owner
+                for one, owner in self._foreign.held.items()
+            },
             "spots_problem": self._spots.problem if leader is not None else None,
             "commands": None
             if leader is None
@@ -368,11 +420,11 @@ class Cluster:
         """The offset of `kite.control` that the present or the last leader of here has come to."""
         return None if self._led is None else self._led.applied_offset
 
-    def held(self, slots: Sequence[int]) -> None:
-        """Keep streaming: nobody can take these slots over while the group cannot be reached."""
+    def held(self, slots: Sequence[int], *, topic_gone: bool = False) -> None:
+        """Keep streaming: nobody can take these slots over while there is no group or no topic."""
         for number in slots:
             if (slot := self._slots.get(number)) is not None:
-                slot.hold()
+                slot.hold(topic_gone=topic_gone)
 
     async def not_reassigned(self, after_seconds: float) -> None:
         """Close the held slots that the group, which is back, has not assigned to us again."""
@@ -447,6 +499,7 @@ class Cluster:
             refresh=self._begin_refresh if self._started().can_refresh else None,
             on_event=self._publish_event,
             prices=self._spots,
+            memory=self._memory,
             # a stale leader has lost the partition and has ended by then: the rightful one is left
             # alone
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,

@@ -1,9 +1,10 @@
-"""What the records of a slot's partition of `kite.subscriptions` say to the slot's owner."""
+"""What the group and the records of `kite.subscriptions` say to the owner of slots."""
 
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from confluent_kafka import Message
@@ -54,9 +55,54 @@ class CaughtUp(NamedTuple):
     """Everything that was in the slot's partition has been handed over."""
 
     slot: int
+    never_written: bool = False
+    """Whether nothing was ever written to the partition: its topic was made just now."""
 
 
 Item = SlotRecord | Reconnect | Halting | CaughtUp
+
+
+class Member(Protocol):
+    """The owner of what the group assigns; every method is called from the event loop."""
+
+    def assigned(
+        self, slots: Sequence[int], *, leads: bool, last_frames_us: Mapping[int, int]
+    ) -> None:
+        """These slots are now owned; their records follow from the first on.
+
+        `last_frames_us` has when the owner before received its last frame, where that is known.
+        """
+
+    def apply(self, items: Sequence[Item]) -> None:
+        """Apply records, which are in order within each slot."""
+
+    async def revoked(self, slots: Sequence[int], *, leads: bool) -> Mapping[int, int]:
+        """Close these slots' sockets, then return: they are given up right after.
+
+        Returns:
+            When the last frame of each came, UTC microseconds.
+        """
+
+    def last_frames_us(self) -> Mapping[int, int]:
+        """When the last frame of each slot came; called from the member's thread."""
+
+    def slot_notes(self) -> Mapping[int, Mapping[str, Any]]:
+        """How each slot is, for other replicas to show; called from the member's thread."""
+
+    def applied_offset(self) -> int | None:
+        """The offset of `kite.control` that this member's leader has come to; kept when it ends.
+
+        None before it has taken over. Called from the member's thread.
+        """
+
+    def held(self, slots: Sequence[int], *, topic_gone: bool = False) -> None:
+        """Keep streaming: the group cannot be reached, so nobody else can own these either.
+
+        Or their topic was deleted: what is in the one that takes its place may be less.
+        """
+
+    async def not_reassigned(self, after_seconds: float) -> None:
+        """Close whatever was held and is not assigned again by then: the group is back."""
 
 
 def item_of(message: Message, topics: TopicNames) -> Item | None:

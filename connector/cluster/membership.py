@@ -13,9 +13,10 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
-from typing import Any, Final, Protocol, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import structlog
 from confluent_kafka import (
@@ -28,7 +29,8 @@ from confluent_kafka import (
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster.frames import KEEP_SECONDS, SlotFrames
-from connector.cluster.items import CaughtUp, Item, item_of
+from connector.cluster.items import CaughtUp, Item, Member, item_of
+from connector.cluster.probe import PROBE_SECONDS, coordinator_answers, topics_gone
 from connector.cluster.refusals import fenced, refusal
 from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog, client_properties
@@ -52,13 +54,13 @@ REVOKE_SECONDS: Final = 0.75
 second, and has just done so: before that second is over nobody can be given the slot."""
 CLOSE_SECONDS: Final = 10.0
 """A partition is held for at most so long until its socket is closed."""
-# brokers that have not answered by then count as unreachable; nothing is polled meanwhile
-PROBE_SECONDS: Final = 2.0
 REASSIGN_SECONDS: Final = 5.0
 """How long slots that were held wait for an assignment once a coordinator has answered, on top of
 the session timeout: so long it may wait for the members that it knew before the outage."""
 # the event loop applies a batch in one turn, in which no frame is read
 _MAX_BATCH: Final = 1000
+MISSING_SECONDS: Final = 2.0
+"""So often a missing topic is looked for."""
 REFUSED_SECONDS: Final = 15.0
 """How long a refusal counts: the client asks again at least as often, and is refused again."""
 # other members wait for the slots while this one leaves, so it looks often
@@ -75,46 +77,6 @@ _ONE_PARTITION: Final = (
 )
 
 _T = TypeVar("_T")
-
-
-class Member(Protocol):
-    """The owner of what the group assigns; every method is called from the event loop."""
-
-    def assigned(
-        self, slots: Sequence[int], *, leads: bool, last_frames_us: Mapping[int, int]
-    ) -> None:
-        """These slots are now owned; their records follow from the first on.
-
-        `last_frames_us` has when the owner before received its last frame, where that is known.
-        """
-
-    def apply(self, items: Sequence[Item]) -> None:
-        """Apply records, which are in order within each slot."""
-
-    async def revoked(self, slots: Sequence[int], *, leads: bool) -> Mapping[int, int]:
-        """Close these slots' sockets, then return: they are given up right after.
-
-        Returns:
-            When the last frame of each came, UTC microseconds.
-        """
-
-    def last_frames_us(self) -> Mapping[int, int]:
-        """When the last frame of each slot came; called from the member's thread."""
-
-    def slot_notes(self) -> Mapping[int, Mapping[str, Any]]:
-        """How each slot is, for other replicas to show; called from the member's thread."""
-
-    def applied_offset(self) -> int | None:
-        """The offset of `kite.control` that this member's leader has come to; kept when it ends.
-
-        None before it has taken over. Called from the member's thread.
-        """
-
-    def held(self, slots: Sequence[int]) -> None:
-        """Keep streaming: the group cannot be reached, so nobody else can own these either."""
-
-    async def not_reassigned(self, after_seconds: float) -> None:
-        """Close whatever was held and is not assigned again by then: the group is back."""
 
 
 class Membership:
@@ -161,6 +123,8 @@ class Membership:
         self._held = False
         # its client is being replaced by one that the group takes for the same member
         self._renewing = False
+        # … or their topic was not there
+        self._topic_gone = False
         # one answers again, and the member waits for its assignment with slots held
         self._rejoining = False
         # what brokers refuse this member, each logged once while it lasts, and until when the
@@ -186,6 +150,11 @@ class Membership:
         """Whether the group has known this member at some time."""
         self.error: str | None = None
         """Why it is no member at the moment, where that is not simply new."""
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The topics of the group that do not exist; any thread may ask."""
+        return frozenset(self._missing)
 
     def start(self) -> None:
         """Join the group; returns at once."""
@@ -350,7 +319,8 @@ class Membership:
                     items.append(item)
             elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
                 if message.topic() == self._topics.subscriptions:
-                    items.append(CaughtUp(message.partition() or 0))
+                    never_written = message.offset() == 0
+                    items.append(CaughtUp(message.partition() or 0, never_written))
             # this client does nothing any more: `_run` makes another
             elif error.fatal() or error.code() == Code._FATAL:  # noqa: SLF001
                 raise KafkaException(error)
@@ -368,14 +338,15 @@ class Membership:
             self._progress_after = self._clock.monotonic() + KEEP_SECONDS
             self._keep_progress(consumer)
         joins = not self.joined or self.error is not None
-        rejoins = self._held and not self._rejoining
+        waits = self._topic_gone and bool(self._missing)
+        rejoins = self._held and not self._rejoining and not waits
         # only while it matters: librdkafka's main thread has to be asked
         if not (joins or rejoins) or not consumer.memberid():
             return
         # a client may have a member id, and be refused all the same
         if joins and self._clock.monotonic() >= self._refused_until:
             if self._still_missing(consumer):
-                self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
+                self._refused_until = self._clock.monotonic() + MISSING_SECONDS
                 return
             self.joined = True
             self.error = None
@@ -383,6 +354,9 @@ class Membership:
             # a member that gets nothing is told nothing, so this is the only sign
             self._rejoining = True
             patience = self._cluster.session_timeout_seconds + REASSIGN_SECONDS
+            if self._topic_gone:  # so long the client needs to see it again
+                patience += _METADATA_REFRESH_MS / 1000
+                self._topic_gone = False
             self._call_async(self._member.not_reassigned(patience))
 
     def _keep_progress(self, consumer: Consumer) -> None:
@@ -411,7 +385,8 @@ class Membership:
             self._refusals.add(reason)
             self._log.error("member_refused", reason=reason)
         self.error = reason
-        self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
+        counts_seconds = MISSING_SECONDS if topic in self._missing else REFUSED_SECONDS
+        self._refused_until = self._clock.monotonic() + counts_seconds
         return True
 
     def _still_missing(self, consumer: Consumer) -> bool:
@@ -440,6 +415,7 @@ class Membership:
             self._log.error(
                 "control_topic_has_partitions", topic=self._topics.control, advice=_ONE_PARTITION
             )
+        self._missing.difference_update(one.topic for one in partitions)
         self._owned.update(slots)
         self._leads = self._leads or leads
         if partitions:
@@ -451,9 +427,9 @@ class Membership:
         # before any record of these slots: those come out of later polls, and the loop keeps the
         # order of calls
         self._call(self._assigned, slots, leads, last_frames_us)
-        if self._held:
+        if self._held and self._topics.subscriptions not in self._missing:
             # what is not among these, others own or are about to
-            self._held = self._rejoining = False
+            self._held = self._rejoining = self._topic_gone = False
             self._call_async(self._member.not_reassigned(0))
 
     def _assigned(self, slots: list[int], leads: bool, last_frames_us: dict[int, int]) -> None:
@@ -467,6 +443,10 @@ class Membership:
             # well within the session: as long as it lasts, nobody else is given the slots
             patience = self._cluster.session_timeout_seconds / 2
             self._keep_streaming(consumer, partitions, for_seconds=patience)
+            return
+        self._look_for(partitions)
+        if slots and self._topic_is_gone():
+            self._keep_streaming(consumer, partitions)
             return
         self._log.info("partitions_revoked", slots=slots, leads=leads)
         # only the classic protocol has that second, and at a stop the sockets are closed already
@@ -487,8 +467,10 @@ class Membership:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         slots, leads = self._split(partitions)
         self.rebalances += 1
+        if slots and self._topic_is_gone():
+            self._keep_streaming(consumer, partitions)
         # at a stop all is given up in any case, and the question may take `PROBE_SECONDS`
-        if self._stopping.is_set() or self._coordinator_answers():
+        elif self._stopping.is_set() or self._coordinator_answers():
             self._log.warning("partitions_lost", slots=slots, leads=leads)
             self._wait(self._member.revoked(slots, leads=leads))
             self._disown(consumer, partitions)
@@ -506,13 +488,29 @@ class Membership:
         """Give the partitions up while their slots' sockets stay open: nobody else has them."""
         slots, leads = self._split(partitions)
         self._held = True
-        self._call(self._member.held, slots)
+        self._call(partial(self._member.held, slots, topic_gone=self._topic_gone))
         if for_seconds is not None:
             self._call_async(self._member.not_reassigned(for_seconds))
         # it could write nothing now, and begins anew with the next assignment
         if leads:
             self._wait(self._member.revoked([], leads=True))
         self._disown(consumer, partitions)
+
+    def _look_for(self, partitions: Sequence[TopicPartition]) -> None:
+        """Note which topics are gone; by `consumer` they are taken away before the client knows."""
+        if self._cluster.group_protocol == "classic" or self._stopping.is_set():
+            return
+        for topic in topics_gone(self._probing(), {one.topic for one in partitions}):
+            self._missing.add(topic)
+            self.error = f"{topic} does not exist"
+
+    def _topic_is_gone(self) -> bool:
+        """Whether the slots are taken away since their topic was deleted: then nobody has them."""
+        gone = self._topics.subscriptions in self._missing and not self._stopping.is_set()
+        if gone:
+            self._topic_gone = True
+            self._log.error("subscriptions_topic_missing", slots=sorted(self._owned))
+        return gone
 
     def _disown(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         slots, leads = self._split(partitions)
@@ -524,20 +522,12 @@ class Membership:
         """Whether the group can be reached at all.
 
         librdkafka reports partitions as lost both when the coordinator says so and when it has not
-        been heard for a session timeout. Only in the first case may another own them. Asked with
-        a consumer of its own: from within a callback the member's consumer must not be called.
+        been heard for a session timeout. Only in the first case may another own them.
         """
-        properties = {**self.properties(), "client.id": f"{self._name}-probe"}
-        # it subscribes to nothing, so it is no member, and its instance id fences nobody
-        probe = Consumer(properties, logger=ClientLog("probe"))
-        try:
-            probe.committed([TopicPartition(self._topics.control, 0)], timeout=PROBE_SECONDS)
-        except KafkaException as error:
-            self._log.debug("coordinator_probe_failed", reason=error.args[0].str())
-            return False
-        finally:
-            probe.close()
-        return True
+        return coordinator_answers(self._probing(), self._topics.control)
+
+    def _probing(self) -> dict[str, Any]:
+        return {**self.properties(), "client.id": f"{self._name}-probe"}
 
     def _split(self, partitions: Sequence[TopicPartition]) -> tuple[list[int], bool]:
         slots = [p.partition for p in partitions if p.topic == self._topics.subscriptions]

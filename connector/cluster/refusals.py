@@ -51,7 +51,9 @@ _ADVICE: Final[Mapping[int, str]] = MappingProxyType(
         Code.CLUSTER_AUTHORIZATION_FAILED: (
             "grant this account the rights that docs/security.md lists"
         ),
-        Code.UNKNOWN_TOPIC_OR_PART: "it does not exist: start the connector again to create it",
+        Code.UNKNOWN_TOPIC_OR_PART: (
+            "it does not exist: it is made again, or has to be where topics.create is off"
+        ),
     }
 )
 _MAX_TEXT: Final = 300

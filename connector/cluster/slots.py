@@ -116,6 +116,13 @@ class Slot:
         """Set when `close` is through: there is no socket any more."""
         # names by token, as the records have them: shown to people, never sent to the feed
         self.symbols: dict[int, str] = {}
+        self.unwritten = False
+        """Whether the partition was made anew and nothing is in it, although the slot streams."""
+        self.kept: set[int] = set()
+        """Instruments that are streamed although the partition, which was made anew, lacks them:
+        nobody has ended their claims."""
+        # whether the topic was deleted while the slot was held
+        self._topic_gone = False
         # asked anew after each stop: a connection that was closed is not started again
         self._connect = connect
         # what the feed takes of one socket, lingering instruments included
@@ -164,9 +171,10 @@ class Slot:
         self._cancel_resumption()
         self.halt = None
 
-    def hold(self) -> None:
-        """Go on as it is: no record comes while the group cannot be reached."""
+    def hold(self, *, topic_gone: bool = False) -> None:
+        """Go on as it is: no record comes while the group cannot be reached, or its topic."""
         self.phase = SlotPhase.HELD
+        self._topic_gone = self._topic_gone or topic_gone
 
     def apply(self, items: Sequence[Item]) -> None:
         """Apply items in order; those of one batch reach the connection together."""
@@ -181,7 +189,7 @@ class Slot:
                         # `_loaded` compares the whole partition with what the connection has: these
                         # are part of it
                         changes.clear()
-                        self._loaded()
+                        self._caught_up(item)
                 case Reconnect():
                     # one that was there before this process owned the slot has been done
                     if self.phase is SlotPhase.STREAMING:
@@ -211,6 +219,7 @@ class Slot:
 
     def _record(self, record: SlotRecord, changes: dict[int, Mode | None], moved: set[int]) -> None:
         token = record.token
+        self.kept.discard(token)
         if record.mode is None:
             self._desired.pop(token, None)
             self.symbols.pop(token, None)
@@ -229,6 +238,19 @@ class Slot:
         moved.discard(token)
         # it came back: the timer that is under way passes it over
         self._lingering.pop(token, None)
+
+    def _caught_up(self, reached: CaughtUp) -> None:
+        """Follow the partition, but for a new one while the slot streams.
+
+        That says nothing yet. The leader writes all that it knows in one transaction.
+        """
+        streams = self.connection is not None and bool(self.connection.desired())
+        self.unwritten = reached.never_written and streams
+        if self.unwritten:
+            self._topic_gone = True
+            self._log.warning("slot_awaits_subscriptions")
+        else:
+            self._loaded()
 
     def _loaded(self) -> None:
         if self._connect is None:
@@ -270,6 +292,9 @@ class Slot:
 
     def _follow_halt(self) -> int:
         """Bring the connection to what the partition says; return how many instruments changed."""
+        topic_gone, self._topic_gone = self._topic_gone, False
+        if self.halt is not None:
+            self.kept.clear()
         if self.halt is Halt.STOPPED:
             self._shut()
             return 0
@@ -284,7 +309,13 @@ class Slot:
         changes: dict[int, Mode | None] = {
             token: mode for token, mode in self._desired.items() if before.get(token) is not mode
         }
-        changes |= dict.fromkeys(before.keys() - self._desired.keys() - self._lingering.keys())
+        over = before.keys() - self._desired.keys() - self._lingering.keys() - self.kept
+        if topic_gone and over:
+            # a claim ends for a reason, and a topic that was deleted is none
+            self.kept |= over
+            self._log.error("instruments_kept", instruments=len(over))
+        else:
+            changes |= dict.fromkeys(over)
         self._update(changes)
         return len(changes)
 
@@ -322,10 +353,12 @@ class Slot:
     def _update(self, changes: Mapping[int, Mode | None]) -> None:
         if self.connection is None or self.halt is not None:
             return  # what is wanted is known when the slot is resumed
-        if self._lingering and len(self._desired) + len(self._lingering) > self._capacity:
-            # room is worth more than an overlap
-            changes = {**dict.fromkeys(self._lingering), **changes}
+        beside = len(self._lingering) + len(self.kept)
+        if beside and len(self._desired) + beside > self._capacity:
+            # room is worth more than an overlap, or than what nobody is known to claim
+            changes = {**dict.fromkeys((*self._lingering, *self.kept)), **changes}
             self._lingering.clear()
+            self.kept.clear()
         # asked for once more with each change, which may have made room
         waiting = self._waiting & self._desired.keys()
         self._waiting = set()
@@ -364,6 +397,9 @@ class Slot:
         self._reconnect_timer = None
         self._reconnect_after = self._clock.monotonic() + RECONNECT_SECONDS
         if self.connection is not None and self.phase is not SlotPhase.CLOSED:
+            kept, self.kept = self.kept, set()
+            if kept:
+                self._update(dict.fromkeys(kept))
             self._later(self.connection.reconnect())
 
     async def _start_after(self, closed: asyncio.Event, connection: FeedConnection) -> None:

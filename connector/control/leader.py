@@ -14,7 +14,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Final, Protocol
@@ -25,19 +25,21 @@ from connector.control.batch import Batch
 from connector.control.bounds import ERROR_CHARACTERS, excerpt
 from connector.control.commands import Command, RefreshInstruments, Replace, Reply
 from connector.control.loading import Loading
+from connector.control.memory import Memory, all_records
 from connector.control.placement import first_waiting, waiting_for_room
 from connector.control.records import Record
 from connector.control.reducer import reduce, settle
 from connector.control.rule_keeper import Prices, RuleKeeper, no_prices
 from connector.control.settings_claims import Group, settings_claims
 from connector.control.state import Layout, Names, State
-from connector.control.transactions import ControlMessage, Step
+from connector.control.transactions import NO_TOPIC_IDS, ControlMessage, Step, TopicIds
 from connector.control.work import Desk, MessageWork, WaitingWork, Work, accepts_list
 from connector.errors import (
     ConnectorError,
     FencedError,
     ProducerExpiredError,
     RecordRefusedError,
+    TopicError,
     TransactionAbortedError,
 )
 from connector.kite.clock import SYSTEM_CLOCK, Clock
@@ -53,6 +55,8 @@ FENCED_SECONDS: Final = 15.0
 """A fenced leader tries again after so long: by then the group has told a stale one."""
 NAMED_WAITING: Final = 10
 """So many of the instruments that wait for room are named in the log."""
+LOOK_SECONDS: Final = 5.0
+"""It looks so often whether its topics are those that it began with, besides with each batch."""
 HANGS_SECONDS: Final = 120.0
 """A leader that comes round no more for so long hangs: its calls have timeouts far below it."""
 
@@ -73,8 +77,8 @@ class Log(Protocol):
     def read(self) -> list[tuple[int, str, bytes | None]]:
         """Read all records of the state."""
 
-    def topic_id(self) -> str | None:
-        """Return the id of `kite.control`; None where the broker has no ids."""
+    def topic_ids(self) -> TopicIds:
+        """Return which topics there are now, and what of the leader's is missing."""
 
     def partitions(self) -> int:
         """Return how many slots can be written to."""
@@ -105,6 +109,7 @@ class Leader:
         on_event: told of instruments that expired or changed, and of rules, from the leader's
             thread.
         prices: tells the last prices that rules follow.
+        memory: what an earlier leader of this process has left.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class Leader:
         refresh: Callable[[bool], Future[None]] | None = None,
         on_event: Callable[[ConnectionEvent], None] | None = None,
         prices: Prices = no_prices,
+        memory: Memory | None = None,
         back_off_seconds: float = BACK_OFF_SECONDS,
         fenced_seconds: float = FENCED_SECONDS,
     ) -> None:
@@ -150,6 +156,10 @@ class Leader:
         # called once the transaction is committed: an event of an aborted one would tell what is
         # not so
         self._on_event = on_event
+        self._memory = memory or Memory()
+        # the topics as this leadership began, and when it looks again whether they are the same
+        self._topics = NO_TOPIC_IDS
+        self._look_at = 0.0
         self._back_off_seconds = back_off_seconds
         self._fenced_seconds = fenced_seconds
         # set from any thread; looked at between transactions, never within one
@@ -167,6 +177,8 @@ class Leader:
         """Instruments of the settings that could not be had, each with the reason."""
         self.error: str | None = None
         """Why it hears no command, where that is not simply new; until it has applied one again."""
+        self.missing: Collection[str] = ()
+        """Its topics that do not exist, as of its last look."""
         self.serving = False
         """Whether it has applied all that was written to `kite.control`, or does at the moment."""
         # counted in the leader's thread, read by the status from the event loop's
@@ -258,16 +270,28 @@ class Leader:
 
     def _take_over(self, log: Log) -> None:
         """Build the state from its topic and bring it in line with the settings."""
+        self._topics = self._look(log)
+        partitions = log.partitions()
         # a new api_key's partitions may not be there yet, and a record for one would be refused
-        usable = tuple(slot for slot in self._layout.slots if slot < log.partitions())
-        state, unexpected = State.replay(self._layout._replace(slots=usable), log.read())
+        usable = tuple(slot for slot in self._layout.slots if slot < partitions)
+        layout = self._layout._replace(slots=usable)
+        state, unexpected = State.replay(layout, log.read())
         if unexpected:
             self._log.warning("unexpected_records_removed", count=len(unexpected))
-        state = self._of_this_topic(state, log.topic_id())
+        lost = self._memory.lost_to(self._topics.subscriptions, state)
+        if lost is not None:
+            state, records = all_records(lost, layout, partitions)
+        state = self._of_this_topic(state, self._topics.control)
         log.follow(state.progress.offset)
-        # slots may have gone with the settings, or come
-        settled = settle(state)
-        state = self._commit(log, settled.state, [*unexpected, *settled.records])
+        if lost is None:
+            # slots may have gone with the settings, or come
+            settled = settle(state)
+            state, records = settled.state, settled.records
+        self._keep(self._commit(log, state, [*unexpected, *records]))
+        self._memory.topic_id = self._topics.subscriptions
+        state = self._present()
+        if lost is not None:
+            self._tell_restored(state)
         self._log.info(
             "leader_elected",
             revision=state.revision,
@@ -275,8 +299,6 @@ class Leader:
             instruments=len(state.subscriptions),
             slots=len(usable),
         )
-        self.state = state
-        self.applied_offset = state.progress.offset
         own: list[Command] = []
         # without a list it could only fail; the list's own load asks for it (`refreshed`)
         if len(self._names()):
@@ -293,10 +315,40 @@ class Leader:
             progress = progress._replace(offset=0)
         return replace(state, progress=progress._replace(topic_id=topic_id))
 
-    def _is_of_another_topic(self, topic_id: str | None) -> bool:
-        """Whether `kite.control` was made anew under this leader: its offsets are void."""
-        known = self._present().progress.topic_id
-        return topic_id is not None and known is not None and topic_id != known
+    def _look(self, log: Log) -> TopicIds:
+        """Ask which topics there are.
+
+        Raises:
+            TopicError: one of them does not exist; the service makes it again, where it may.
+        """
+        ids = log.topic_ids()
+        self._look_at = self._clock.monotonic() + LOOK_SECONDS
+        self.missing = ids.missing
+        if ids.missing:
+            raise TopicError(", ".join(sorted(ids.missing)), "does not exist any more")
+        return ids
+
+    def _is_made_anew(self, log: Log, *, messages: bool) -> bool:
+        """Whether a topic was made anew under this leader: what it knows of the old one is void."""
+        if not messages and self._clock.monotonic() < self._look_at:
+            return False
+        ids, before = self._look(log), self._topics
+        return any(
+            None not in (known, now) and known != now
+            for known, now in (
+                (before.control, ids.control),
+                (before.subscriptions, ids.subscriptions),
+            )
+        )
+
+    def _tell_restored(self, state: State) -> None:
+        count = len(state.subscriptions)
+        self._log.error("subscriptions_restored", instruments=count, revision=state.revision)
+        reason = f"the topic was deleted: {count} instruments were written into it again"
+        kind = EventType.SUBSCRIPTIONS_RESTORED
+        self._publish(
+            [ConnectionEvent(kind, 0, self._desk.time_ms(), reason=reason, instruments=count)]
+        )
 
     def _serve(self, log: Log) -> None:
         while not self._stopping.is_set():
@@ -304,7 +356,7 @@ class Leader:
             if self._present().waiting:
                 self._load(log)
             messages = log.poll(POLL_SECONDS)
-            if messages and self._is_of_another_topic(log.topic_id()):
+            if self._is_made_anew(log, messages=bool(messages)):
                 # whatever was read may be of either: from here on as a new leader
                 return
             if messages:
@@ -410,8 +462,7 @@ class Leader:
         state, step = batch.finish()
         # where this raises, the state of before is still the present one
         self._write(log, step)
-        self.state = state
-        self.applied_offset = state.progress.offset
+        self._keep(state)
         self.commands += batch.messages
         self.rejected += batch.rejected
         self.dead_letters += len(batch.dead_letters)
@@ -425,7 +476,7 @@ class Leader:
         for command in commands:
             outcome = reduce(self._present(), command, self._desk.time_ms(), self._names())
             try:
-                self.state = self._commit(log, outcome.state, outcome.records)
+                self._keep(self._commit(log, outcome.state, outcome.records))
             except RecordRefusedError as error:
                 unresolved.append(f"{command.id}: {self._refused(error)}")
                 continue
@@ -449,7 +500,7 @@ class Leader:
                 self._present(), command, self._desk.time_ms(), self._names(), self._keeper.prices
             )
             try:
-                self.state = self._commit(log, outcome.state, outcome.records)
+                self._keep(self._commit(log, outcome.state, outcome.records))
             except RecordRefusedError as error:
                 self._refused(error)
                 continue
@@ -464,6 +515,11 @@ class Leader:
             state, leader = state.applied(state.progress.offset)
             self._write(log, Step((*records, leader)))
         return state
+
+    def _keep(self, state: State) -> None:
+        """Note a state that is committed."""
+        self.state = self._memory.state = state
+        self.applied_offset = state.progress.offset
 
     def _write(self, log: Log, step: Step) -> None:
         for attempt in range(1, ATTEMPTS + 1):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError as Code
@@ -96,6 +96,19 @@ class Step(NamedTuple):
     replies: Sequence[tuple[str, bytes]] = ()
     """The replies, each as (command id, JSON)."""
     dead_letters: Sequence[DeadLetter] = ()
+
+
+class TopicIds(NamedTuple):
+    """Which topics there are, by their ids; None is not known."""
+
+    control: str | None = None
+    subscriptions: str | None = None
+    missing: Collection[str] = ()
+    """The topics of the leader that do not exist."""
+
+
+NO_TOPIC_IDS: Final = TopicIds()
+"""What a broker without ids tells of its topics."""
 
 
 class ControlLog:
@@ -225,43 +238,56 @@ class ControlLog:
             if (key := message.key()) is not None
         ]
 
-    def topic_id(self) -> str | None:
-        """The id of `kite.control`, which a topic of the same name made anew does not have.
+    def topic_ids(self) -> TopicIds:
+        """Return which `kite.control` and `kite.subscriptions` there are, and what is missing.
 
-        None where the broker has none (KIP-516: Kafka 2.8 and newer, not librdkafka's mock).
+        A topic of the same name made anew has another id. There is none where the broker has none
+        (KIP-516: Kafka 2.8 and newer, not librdkafka's mock).
 
         Raises:
             BrokerUnreachableError: no answer in time.
             KafkaError: the broker refuses.
         """
-        topic = self._topics.control
+        topics = self._topics
+        names = [topics.control, topics.subscriptions, topics.replies, topics.deadletter]
+        found: dict[str, str | None] = {}
+        missing: set[str] = set()
         try:
             if self._has_topic_ids is None:
                 metadata = self._opened_reader().consumer.list_topics(
-                    topic, timeout=self._timeout_seconds
+                    topics.control, timeout=self._timeout_seconds
                 )
                 self._has_topic_ids = not is_embedded(metadata)
             if not self._has_topic_ids:
-                return None  # the mock would let it wait its time out
+                return NO_TOPIC_IDS  # the mock would let it wait its time out
             if self._admin is None:
                 self._admin = AdminClient(
                     client_properties(self._kafka, **{"client.id": f"{self._name}-leader"}),
                     logger=ClientLog("leader"),
                 )
             asked = self._admin.describe_topics(
-                TopicCollection([topic]), request_timeout=self._timeout_seconds
+                TopicCollection(names), request_timeout=self._timeout_seconds
             )
-            found = str(asked[topic].result(self._timeout_seconds + 1).topic_id)
+            for name in names:
+                try:
+                    text = str(asked[name].result(self._timeout_seconds + 1).topic_id)
+                except KafkaException as error:
+                    if error.args[0].code() == Code.UNKNOWN_TOPIC_OR_PART:
+                        missing.add(name)
+                    elif name in names[:2]:
+                        raise
+                else:
+                    found[name] = None if text == _ZERO_UUID else text
         except KafkaException as error:
             if error.args[0].code() in _NO_TOPIC_IDS:
                 self._has_topic_ids = False
-                return None
+                return NO_TOPIC_IDS
             raise self._translated(error) from error
         except TimeoutError as error:
             raise BrokerUnreachableError(
-                self._kafka.bootstrap_servers, f"did not describe {topic} in time"
+                self._kafka.bootstrap_servers, "did not describe the control topics in time"
             ) from error
-        return None if found == _ZERO_UUID else found
+        return TopicIds(found.get(topics.control), found.get(topics.subscriptions), missing)
 
     def partitions(self) -> int:
         """Return how many partitions `kite.subscriptions` has: the slots usable now."""

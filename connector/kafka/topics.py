@@ -29,6 +29,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 from connector.errors import BrokerUnreachableError, TopicError
 from connector.kafka.config import ClientLog, client_properties, is_embedded, refused_properties
 from connector.kafka.diagnosis import Complaints
+from connector.kafka.topic_configs import (
+    blocked,
+    config_differences,
+    config_faults,
+    config_losses,
+)
 from connector.kite.wire.models import Exchange
 from connector.settings.models import KafkaSettings
 from connector.settings.topics import TopicSettings
@@ -119,6 +125,13 @@ class TopicsReport:
     """Topic → its largest batch, of those that tell: the topics made just now do not."""
     timestamp_after_max_ms: dict[str, int] = field(default_factory=dict)
     """Topic → how far a record's time may be ahead of the brokers' clock, likewise."""
+    missing: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """Why topics lose what the connector keeps there, or take nothing, each with what helps."""
+    losses: list[str] = field(default_factory=list)
+    """What breaks a promise to readers, each with what helps."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Topic → why its configuration cannot be read."""
 
 
 def replication(topics: TopicSettings, brokers: int) -> int:
@@ -231,8 +244,30 @@ async def ensure_topics(
     return report
 
 
+async def look_at_topics(
+    kafka: KafkaSettings, topics: TopicSettings, *, slots: int, timeout_seconds: float = 10.0
+) -> TopicsReport:
+    """Look whether all topics are as they have to be; makes, changes and logs nothing.
+
+    Args:
+        kafka: how to reach the brokers.
+        topics: names and shape.
+        slots: connections, summed over the api_keys.
+        timeout_seconds: of each request.
+
+    Raises:
+        BrokerUnreachableError: no broker answers in time; trying again may help.
+        SettingsError: librdkafka refuses a property.
+    """
+
+    def specs(brokers: int) -> list[TopicSpec]:
+        return topic_specs(topics, slots=slots, brokers=brokers)
+
+    return await asyncio.to_thread(_Topics(kafka, topics, timeout_seconds).look, specs)
+
+
 class _Topics:
-    """One run of `ensure_topics`, in a thread: AdminClient blocks.
+    """One run of `ensure_topics` or `look_at_topics`, in a thread: AdminClient blocks.
 
     It holds the AdminClient until the last future has ended: else they fail with _DESTROY.
     """
@@ -243,6 +278,7 @@ class _Topics:
         self._timeout = timeout_seconds
         self._log = structlog.get_logger("connector.kafka")
         self._report = TopicsReport()
+        self._fatal: TopicError | None = None
         self._complaints = Complaints(kafka)
         properties = client_properties(
             kafka, **{"client.id": "kite-connector-topics", "error_cb": self._complaints}
@@ -278,11 +314,41 @@ class _Topics:
             self._check_partitions(spec, partitions[spec.name])
         # librdkafka's mock cluster answers no request of AdminClient: each would wait its time out
         if not is_embedded(metadata):
-            self._check_configs([self._comparable(spec) for spec in there])
+            self._check_configs([self._comparable(spec) for spec in there], metadata)
+            self._refuse()
             self._served([*(spec.name for spec in missing), *self._report.extended])
         for difference in self._report.differences:
             self._log.warning("topic_differs_from_settings", difference=difference)
         return self._report
+
+    def look(self, specs_for: Callable[[int], list[TopicSpec]]) -> TopicsReport:
+        metadata = self._list()
+        specs = specs_for(len(metadata.brokers))
+        there = self._report.partitions = _partitions(metadata)
+        self._report.missing = [spec.name for spec in specs if spec.name not in there]
+        specs = [spec for spec in specs if spec.name in there]
+        for spec in specs:
+            exact, least = spec.partitions_are == "exact", spec.partitions_are == "at_least"
+            have, need = there[spec.name], spec.partitions
+            if (exact and have != need) or (least and have < need):
+                must = "exactly" if exact else "at least"
+                self._report.faults.append(
+                    f"topic {spec.name}: has {have} partitions and must have {must} {need}"
+                )
+        if not is_embedded(metadata):
+            self._check_configs([self._comparable(spec) for spec in specs], metadata)
+        return self._report
+
+    def _refuse(self) -> None:
+        """Let no start go on with a topic that would lose what is kept there.
+
+        Raises:
+            TopicError: the first of these.
+        """
+        for topic, reason in self._report.unreadable.items():
+            self._log.warning("topic_configuration_unreadable", topic=topic, reason=reason)
+        if self._fatal is not None:
+            raise self._fatal
 
     def _comparable(self, spec: TopicSpec) -> TopicSpec:
         """Leave out what rests on how many brokers answer just now: a topic keeps what it got."""
@@ -431,7 +497,7 @@ class _Topics:
         self._visible({spec.name: spec.partitions})
         self._report.extended.append(spec.name)
 
-    def _check_configs(self, specs: list[TopicSpec]) -> None:
+    def _check_configs(self, specs: list[TopicSpec], metadata: ClusterMetadata) -> None:
         resources = {ConfigResource(ResourceType.TOPIC, spec.name): spec for spec in specs}
         if not resources:
             return
@@ -443,78 +509,24 @@ class _Topics:
             except (KafkaException, concurrent.futures.TimeoutError) as exc:
                 # an account without the right to read it: the topic may well be fine
                 reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer"
-                self._log.warning(
-                    "topic_configuration_unreadable", topic=resource.name, reason=reason
-                )
+                self._report.unreadable[resource.name] = reason
                 continue
             there = {name: entry.value for name, entry in entries.items()}
             if (limit := there.get("max.message.bytes")) is not None:
                 self._report.max_message_bytes[resource.name] = int(limit)
             if (after := there.get("message.timestamp.after.max.ms")) is not None:
                 self._report.timestamp_after_max_ms[resource.name] = int(after)
-            self._report.differences += config_differences(resources[resource], there)
+            self._compare(resources[resource], there, _replicas(metadata, resource.name))
 
-
-def config_differences(spec: TopicSpec, there: Mapping[str, str | None]) -> list[str]:
-    """How the configuration of a topic differs from its spec, a line for each property.
-
-    Raises:
-        TopicError: the topic would lose what the connector keeps there.
-    """
-    policy = there.get("cleanup.policy")
-    if spec.cleanup_is == "exact" and policy is not None:
-        wanted = spec.config["cleanup.policy"]
-        policies = {one.strip() for one in policy.split(",")}
-        if policies != {wanted}:
-            raise TopicError(spec.name, _cleanup_fault(spec, policies, wanted))
-    if spec.bounded and (fault := _unbounded(spec, there)) is not None:
-        raise TopicError(spec.name, fault)
-    return [
-        f"{spec.name}: {name} is {there[name]}, the settings say {wanted}"
-        for name, wanted in spec.config.items()
-        if name in there and there[name] != wanted
-    ]
-
-
-def _unbounded(spec: TopicSpec, there: Mapping[str, str | None]) -> str | None:
-    """How a topic admits messages without a bound, and the command that helps; None if it does not.
-
-    A broker counts the bytes of a compressed batch as they come, unless it is to store them
-    uncompressed: then what they unpack to is held against `max.message.bytes`.
-    """
-    compression, longest = there.get("compression.type"), there.get("max.message.bytes")
-    most = spec.config["max.message.bytes"]
-    if compression not in (None, "uncompressed"):
-        name, value = "compression.type", "uncompressed"
-        fault = f"is {compression} and must be {value}: the broker would not see how long a "
-        fault += "compressed message is once it is unpacked"
-    elif longest is not None and int(longest) > int(most):
-        name, value = "max.message.bytes", most
-        fault = f"is {longest} and must be at most {most}: no command is longer"
-    else:
-        return None
-    return f"{name} {fault}. Set it with {_alter(spec.name, name, value)}"
-
-
-def _alter(topic: str, name: str, value: str) -> str:
-    return (
-        "kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics "
-        f"--entity-name {topic} --add-config {name}={value}"
-    )
-
-
-def _cleanup_fault(spec: TopicSpec, policies: set[str], wanted: str) -> str:
-    """Say what a wrong cleanup.policy does to the topic, and the command that helps."""
-    if wanted == "delete":
-        loss = "commands that were not applied yet would be lost to later ones with the same key"
-    elif "delete" in policies:
-        loss = "the state kept there would be deleted by age"
-    else:
-        loss = "the state kept there would grow without a bound"
-    return (
-        f"cleanup.policy is {','.join(sorted(policies))} and must be {wanted}: {loss}. "
-        f"Set it with {_alter(spec.name, 'cleanup.policy', wanted)}"
-    )
+    def _compare(self, spec: TopicSpec, there: Mapping[str, str | None], replicas: int) -> None:
+        report, where = self._report, f"topic {spec.name}: "
+        for fault in config_faults(spec, there):
+            report.faults.append(where + fault)
+            self._fatal = self._fatal or TopicError(spec.name, fault)
+        if (why := blocked(spec.name, there, replicas)) is not None:
+            report.faults.append(where + why)
+        report.losses += [where + loss for loss in config_losses(spec, there)]
+        report.differences += config_differences(spec, there)
 
 
 def _partitions(metadata: ClusterMetadata) -> dict[str, int]:
@@ -523,6 +535,12 @@ def _partitions(metadata: ClusterMetadata) -> dict[str, int]:
         for name, topic in metadata.topics.items()
         if topic.error is None
     }
+
+
+def _replicas(metadata: ClusterMetadata, topic: str) -> int:
+    """How many replicas the partitions of a topic have at least; 0 where that is not known."""
+    found = metadata.topics.get(topic)
+    return min((len(one.replicas) for one in found.partitions.values()), default=0) if found else 0
 
 
 def _failure(future: concurrent.futures.Future[Any]) -> Any:

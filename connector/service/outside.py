@@ -24,7 +24,7 @@ from connector.kafka.registry import register_schemas, unused_topics
 from connector.kafka.retry import retry_forever
 from connector.kafka.spool import Dropped, Record
 from connector.kafka.tail import Since, TailRecord, tail
-from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics
+from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics, look_at_topics
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.credentials import Credentials
 from connector.kite.web.instruments import InstrumentMaster
@@ -34,6 +34,7 @@ from connector.service.backfill import POLL_SECONDS
 from connector.service.gap_mender import AGAIN_SECONDS
 from connector.service.gap_mender import PAUSE_SECONDS as PAUSES_FOR_CANDLES
 from connector.service.order_reconciler import PAUSE_SECONDS, SETTLE_SECONDS
+from connector.service.topic_checks import CHECK_SECONDS
 from connector.settings.models import Settings
 
 _T = TypeVar("_T")
@@ -60,6 +61,7 @@ class Outside:
     backfill_poll_seconds = POLL_SECONDS
     backfill_pause_seconds = PAUSES_FOR_CANDLES
     backfill_again_seconds = AGAIN_SECONDS
+    topic_check_seconds = CHECK_SECONDS
     last_words_seconds = 2.0
     """What the end itself loses has so long to be reported."""
     release_min_seconds = 1.0
@@ -95,6 +97,15 @@ class Outside:
             slots=partitions(self.settings.accounts),
             timeout_seconds=self.try_seconds,
             only=only,
+        )
+
+    async def look_at_topics(self) -> TopicsReport:
+        """Look whether the topics are as they have to be; `look_at_topics` has the errors."""
+        return await look_at_topics(
+            self.settings.kafka,
+            self.settings.topics,
+            slots=partitions(self.settings.accounts),
+            timeout_seconds=self.try_seconds,
         )
 
     async def register_schemas(self) -> dict[str, int]:

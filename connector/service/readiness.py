@@ -55,6 +55,8 @@ class Snapshot:
     spool_problem: str | None = None
     list_held_back: str | None = None
     """Why the last list of instruments is not used."""
+    topics: Sequence[str] = ()
+    """Why topics lose what is kept there."""
     slots: Sequence[str] = ()
     """Why not every slot streams."""
 
@@ -77,4 +79,4 @@ def not_ready(snapshot: Snapshot) -> list[str]:
         reasons.append(snapshot.spool_problem)
     if snapshot.list_held_back is not None:
         reasons.append(snapshot.list_held_back)
-    return [*reasons, *snapshot.slots]
+    return [*reasons, *snapshot.topics, *snapshot.slots]

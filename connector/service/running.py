@@ -109,7 +109,7 @@ class Running:
                 owner,
                 self.pipeline,
                 InstrumentEncoder(topics, schema_ids),
-                self._event_of_all,
+                self.tell,
             )
         self._clustered = clustered
 
@@ -159,6 +159,10 @@ class Running:
     def _kafka_takes(self) -> bool:
         # while the spool drains, whatever is produced goes to its end
         return self._producer.broker_reachable and not self._producer.counts.spooled
+
+    def tell(self, kind: EventType, reason: str) -> None:
+        """Write an event of the whole process, under its lowest slot."""
+        self._event_now(kind, min(self._owned(), default=0), reason)
 
     def _owned(self) -> set[int]:
         return {stats.slot for stats in self._owner.stats()}
@@ -234,10 +238,6 @@ class Running:
     def _announced(self, etag: str) -> None:
         if self.instruments is not None:
             self.instruments.list.announced(etag)
-
-    def _event_of_all(self, kind: EventType, reason: str) -> None:
-        """Write an event of the whole process, under its lowest slot."""
-        self._event_now(kind, min(self._owned(), default=0), reason)
 
     def _event_now(self, kind: EventType, slot: int, reason: str) -> None:
         self.event(ConnectionEvent(kind, slot, self._clock.time_us() // 1000, reason=reason))

@@ -29,6 +29,7 @@ from connector.kafka.producer_state import FailedRecord
 from connector.kafka.records import RecordDecoder
 from connector.kafka.renewals import Renewals, wanted
 from connector.kite.clock import IST
+from connector.kite.wire.models import EventType
 from connector.service.backlog import Backlog, backlog
 from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
@@ -43,6 +44,7 @@ from connector.service.slots import SlotOwner, StaticSlots, credentials_of
 from connector.service.status import VERSION, ServiceStatus
 from connector.service.status_builder import Reporter
 from connector.service.summary import Summary
+from connector.service.topic_checks import TopicChecks
 from connector.service.topic_troubles import TopicTroubles, heed_limits
 from connector.service.trading_calendar import TradingCalendar
 from connector.settings.models import HttpSettings, Settings
@@ -103,9 +105,27 @@ class Service:
             self.producer.produce, topics.deadletter, RecordDecoder(topics)
         )
         make_topics = outside.make_topics if settings.topics.create else None
-        self._troubles = TopicTroubles(self.producer, settings.kafka, make_topics)
+        self._troubles = TopicTroubles(
+            self.producer,
+            settings.kafka,
+            make_topics,
+            others=lambda: {*self.owner.missing_topics(), *self._checks.missing},
+            on_made=lambda topics: self._tell(EventType.TOPIC_RECREATED, topics),
+        )
+        self._checks = TopicChecks(
+            outside.look_at_topics,
+            lambda: self.running is not None and self.owner.leads,
+            self._tell,
+            check_seconds=outside.topic_check_seconds,
+        )
         self._reporter = Reporter(
-            settings, self.producer, self.owner, self._dead_letters, self._troubles, self._progress
+            settings,
+            self.producer,
+            self.owner,
+            self._dead_letters,
+            self._troubles,
+            self._progress,
+            self._checks,
         )
         self.status: Callable[[], ServiceStatus] = self._reporter.status
         """How everything is at this moment."""
@@ -201,6 +221,7 @@ class Service:
         if every_seconds := self.settings.logging.summary_seconds:
             self._spawn("summary", self._summarize(every_seconds))
         self._spawn("topics-in-trouble", self._troubles.run())
+        self._spawn("topic-checks", self._checks.run())
         if wanted(self.settings.kafka):
             self._spawn("kafka-files", self._renewals.run())
         # waits for Kafka and the registry as long as it takes, which must be seen on the status
@@ -287,10 +308,16 @@ class Service:
             await asyncio.wait_for(running.list_tried(), outside.list_wait_seconds)
         # from here on packets come, and everything that they meet is there
         await self.owner.start(running)
+        self._spawn("slots-watched", self.owner.watch())
         self._progress.phase = Phase.RUNNING
 
     def _refused(self, failed: FailedRecord) -> None:
         self._dead_letters.keep(failed)
+
+    def _tell(self, kind: EventType, reason: str) -> None:
+        """Write an event of the whole process, once there is somebody to write it."""
+        if self.running is not None:
+            self.running.tell(kind, reason)
 
     async def _each_second(self) -> None:
         acknowledgements = Acknowledgements(_log, self._outside.silent_seconds)

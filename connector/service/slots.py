@@ -47,6 +47,9 @@ class SlotOwner(Protocol):
             intake: what the slots' connections are for.
         """
 
+    async def watch(self) -> None:
+        """Look for what others do to the slots, for as long as this runs; it may end at once."""
+
     async def stop_intake(self) -> None:
         """Close every socket: nothing is received after it, and nobody owns the slots anew."""
 
@@ -67,6 +70,9 @@ class SlotOwner(Protocol):
 
     def unresolved(self) -> Sequence[str]:
         """Return instruments that are asked for and have no slot, each with the reason."""
+
+    def missing_topics(self) -> Collection[str]:
+        """Return topics of the control plane that were found missing."""
 
     def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
         """Let other replicas know how the slots are, each in a few words."""
@@ -199,6 +205,9 @@ class StaticSlots:
         for connection in self._connections.values():
             connection.start()
 
+    async def watch(self) -> None:
+        """Return at once: nobody else has to do with these slots."""
+
     async def stop_intake(self) -> None:
         """Close all sockets together."""
         await asyncio.gather(*(connection.close() for connection in self._connections.values()))
@@ -252,6 +261,10 @@ class StaticSlots:
                 for token, account in self._refused.items()
             ),
         ]
+
+    def missing_topics(self) -> Collection[str]:
+        """Return nothing: there is no control plane."""
+        return ()
 
     def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
         """Do nothing: there are no other replicas."""

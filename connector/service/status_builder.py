@@ -33,6 +33,7 @@ from connector.service.status import (
     ServiceStatus,
     UnservedInstrument,
 )
+from connector.service.topic_checks import TopicChecks
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import Settings
 
@@ -52,6 +53,7 @@ class Reporter:
         dead_letters: counts the refused records that became some.
         troubles: knows the topics that accept nothing.
         progress: how far the service has come.
+        checks: knows how the topics are configured.
         clock: for rates and ages.
     """
 
@@ -63,6 +65,7 @@ class Reporter:
         dead_letters: DeadLetters,
         troubles: TopicTroubles,
         progress: Progress,
+        checks: TopicChecks,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.lag = LoopLag(clock=clock)
@@ -73,6 +76,7 @@ class Reporter:
         self._dead_letters = dead_letters
         self._troubles = troubles
         self._progress = progress
+        self._checks = checks
         # ticks a second of slots and exchanges over the last seconds, for people
         self._rates = Rates()
         self.history = RateHistory()
@@ -102,6 +106,7 @@ class Reporter:
             silence=progress.silence,
             spool_problem=producer.spool_problem,
             list_held_back=instruments.list.held_back if instruments is not None else None,
+            topics=self._checks.faults,
             slots=self._owner.not_ready(),
         )
         return progress.phase.value, not_ready(snapshot)
@@ -145,6 +150,7 @@ class Reporter:
             ),
             unresolved=self._owner.unresolved(),
             market_open={one.name: market_hours.market_open(one, now) for one in Exchange},
+            topics=self._checks.status(),
             trading_days_listed_until=market_hours.in_use().listed_until.isoformat(),
             cluster=self._owner.status(),
         )

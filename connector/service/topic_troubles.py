@@ -27,6 +27,8 @@ class TopicTroubles:
 
     Args:
         producer: whose.
+        others: the topics that other parts of the service found missing.
+        on_made: told which topics were missing and were made again.
         kafka: for the commands that help.
         make: makes these topics; raises ConnectorError. None where the connector makes no topics.
         sleep: waits; tests have their own.
@@ -36,13 +38,17 @@ class TopicTroubles:
         self,
         producer: IsolatingProducer,
         kafka: KafkaSettings,
-        make: Callable[[Collection[str]], Awaitable[object]] | None,
+        make: Callable[[Collection[str]], Awaitable[TopicsReport]] | None,
         *,
+        others: Callable[[], Collection[str]] = frozenset,
+        on_made: Callable[[str], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._producer = producer
         self._kafka = kafka
         self._make = make
+        self._others = others
+        self._on_made = on_made
         self._sleep = sleep
         # why a missing topic cannot be made again; written by `run`, shown by `reasons`
         self._cannot_make: str | None = None
@@ -56,6 +62,11 @@ class TopicTroubles:
                 reason += f": {self._about_missing(trouble.topic)}"
             waiting = self._producer.waiting(trouble.topic)
             reasons.append(f"{reason} ({waiting} records for {trouble.topic} wait)")
+        held = {trouble.topic for trouble in self._producer.troubles}
+        reasons += [
+            f"{topic} does not exist: {self._about_missing(topic)}"
+            for topic in sorted(set(self._others()) - held)
+        ]
         if throttled := self._producer.health.throttled_seconds_now():
             reasons.append(
                 f"a quota of the brokers holds this client back, for {throttled:.1f} s at a time, "
@@ -75,11 +86,12 @@ class TopicTroubles:
         while True:
             await self._sleep(pause)
             missing = {trouble.topic for trouble in self._producer.troubles if trouble.missing}
+            missing.update(self._others())
             if not missing or self._make is None:
                 pause, self._cannot_make = LOOK_SECONDS, None
                 continue
             try:
-                await self._make(missing)
+                report = await self._make(missing)
             except Exception as exc:  # noqa: BLE001 - whatever it was: streaming goes on, and so does this
                 reason = reason_of(exc)
                 if self._cannot_make != reason:
@@ -88,6 +100,8 @@ class TopicTroubles:
             else:
                 self._cannot_make = None
                 _log.warning("topic_recreated", topics=sorted(missing))
+                if report.created and self._on_made is not None:
+                    self._on_made(", ".join(sorted(report.created)))
             # not at once again: the producer notices within seconds that it is there
             pause = min(max(pause, MAKE_MIN_SECONDS) * 2, MAKE_MAX_SECONDS)
 

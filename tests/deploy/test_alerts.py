@@ -213,6 +213,42 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
         | {name_of("kite_connector_instrument_list_held_back", pod="kite-0"): at(100, 0, 1)},
         {110: set(), OPEN: {"KiteConnectorInstrumentListHeldBack"}},
     ),
+    "rows of the list are damaged": (
+        healthy()
+        | {
+            name_of("kite_connector_instrument_list_faults", pod="kite-0", kind="kept_row"): at(
+                90, 0, 1
+            ),
+            name_of(
+                "kite_connector_instrument_list_faults", pod="kite-0", kind="defaulted_cell"
+            ): constant(9),
+        },
+        {100: set(), 115: {"KiteConnectorInstrumentRowsKept"}},
+    ),
+    "another program is in the group": (
+        healthy()
+        | {name_of("kite_connector_cluster_foreign_partitions", pod="kite-0"): at(110, 0, 1)},
+        {110: set(), 115: {"KiteConnectorForeignMember"}},
+    ),
+    "somebody has changed a topic": (
+        healthy()
+        | {
+            name_of("kite_connector_topics_misconfigured", pod="kite-1", kind="fault"): at(
+                110, 0, 1
+            ),
+            name_of("kite_connector_topics_misconfigured", pod="kite-1", kind="loss"): constant(0),
+        },
+        {110: set(), 115: {"KiteConnectorTopicsMisconfigured"}},
+    ),
+    "topics differ from the settings": (
+        healthy()
+        | {
+            name_of(
+                "kite_connector_topics_misconfigured", pod="kite-1", kind="difference"
+            ): constant(3)
+        },
+        {OPEN: set()},
+    ),
     "one replica alone has no new list of instruments": (
         healthy()
         | {

@@ -16,7 +16,14 @@ from confluent_kafka.admin import (
 )
 
 from connector.errors import TopicError
-from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics, topic_specs
+from connector.kafka.topics import (
+    TopicNames,
+    TopicsReport,
+    ensure_topics,
+    look_at_topics,
+    topic_specs,
+)
+from connector.kite.wire.models import Exchange
 from connector.settings.models import KafkaSettings, TopicSettings
 
 pytestmark = pytest.mark.integration
@@ -163,6 +170,39 @@ async def test_a_policy_that_loses_state_is_refused(kafka, topics, admin, topic,
     assert f"--entity-name {name} --add-config cleanup.policy={right}" in str(caught.value)
     await alter(admin, name, "cleanup.policy", right)
     assert (await ensure_topics(kafka, topics, slots=3)).differences == []
+
+
+async def test_what_somebody_has_changed_is_seen_by_a_look_that_changes_nothing(
+    kafka, topics, admin
+):
+    missing = await look_at_topics(kafka, topics, slots=3)
+    assert (len(missing.missing), missing.faults) == (len(topic_specs(topics, slots=3)), [])
+    await ensure_topics(kafka, topics, slots=3)
+    report = await look_at_topics(kafka, topics, slots=3)
+    assert (report.missing, report.faults, report.losses, report.differences) == ([], [], [], [])
+    assert (report.created, report.unreadable) == ([], {})
+    names = TopicNames(topics.prefix)
+    await alter(admin, names.subscriptions, "cleanup.policy", "compact,delete")
+    await alter(admin, names.replies, "min.insync.replicas", "2")
+    await alter(admin, names.events, "retention.ms", "1000")
+    await alter(admin, names.ticks(Exchange.NSE), "message.timestamp.type", "LogAppendTime")
+    report = await look_at_topics(kafka, topics, slots=6)
+    assert sorted(fault.split(" and ")[0] for fault in report.faults) == sorted(
+        [
+            f"topic {names.replies}: min.insync.replicas is 2",
+            f"topic {names.subscriptions}: cleanup.policy is compact,delete",
+            f"topic {names.subscriptions}: has 3 partitions",
+        ]
+    )
+    assert {loss.split(" is ")[0] for loss in report.losses} == {
+        f"topic {names.events}: retention.ms",
+        f"topic {names.ticks(Exchange.NSE)}: message.timestamp.type",
+    }
+    # the commands that it names help
+    await alter(admin, names.subscriptions, "cleanup.policy", "compact")
+    await alter(admin, names.replies, "min.insync.replicas", "1")
+    report = await look_at_topics(kafka, topics, slots=3)
+    assert (report.faults, report.missing, report.extended) == ([], [], [])
 
 
 async def test_commands_have_one_order(kafka, topics, admin):

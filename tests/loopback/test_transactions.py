@@ -12,7 +12,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka import KafkaError as Code
 
 from connector.control.records import Record
-from connector.control.transactions import ControlLog, ControlMessage, DeadLetter, Step
+from connector.control.transactions import (
+    NO_TOPIC_IDS,
+    ControlLog,
+    ControlMessage,
+    DeadLetter,
+    Step,
+)
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import (
     BrokerUnreachableError,
@@ -222,4 +228,4 @@ def test_a_record_that_outgrows_the_producer_is_refused_and_the_next_is_written(
 
 
 def test_a_broker_without_ids_of_topics_has_none(log):
-    assert log.topic_id() is None
+    assert log.topic_ids() == NO_TOPIC_IDS

@@ -159,8 +159,8 @@ class FakeMember:
         self._journal.append(self.said[-1])
         return {slot: self.frames_us[slot] for slot in slots if slot in self.frames_us}
 
-    def held(self, slots):
-        self.said.append(("held", list(slots)))
+    def held(self, slots, *, topic_gone=False):
+        self.said.append(("held", list(slots), *(["topic_gone"] if topic_gone else [])))
 
     async def not_reassigned(self, after_seconds):
         self.said.append(("not_reassigned", after_seconds))

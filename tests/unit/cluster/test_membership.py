@@ -53,6 +53,9 @@ def run(monkeypatch):
 
         monkeypatch.setattr(membership, "standing", standing)
         monkeypatch.setattr(Membership, "_coordinator_answers", lambda _: coordinator)
+        monkeypatch.setattr(
+            membership, "topics_gone", lambda _, topics: consumer.missing.intersection(topics)
+        )
         monkeypatch.setattr(membership, "POLL_SECONDS", 0)
         monkeypatch.setattr(membership, "REVOKE_SECONDS", 0 if waited is None else 0.75)
         member = FakeMember(journal)
@@ -372,6 +375,55 @@ async def test_a_topic_that_is_missing_is_missing_until_it_is_there(run):
     _, _, joined = await run(begin, gone, NOTHING, later, NOTHING, made, NOTHING, clock=clock)
     assert joined.error is None
     assert joined.joined
+
+
+GONE = Message(TOPICS.subscriptions, 0, None, None, error=Failure(Code.UNKNOWN_TOPIC_OR_PART))
+
+
+async def test_the_other_protocol_takes_slots_away_before_the_client_knows_why(run):
+    def gone(consumer):
+        consumer.missing.add(TOPICS.subscriptions)
+
+    cluster = ClusterSettings(group_protocol="consumer")
+    _, said, joined = await run(assign(0), gone, revoke(0), NOTHING, cluster=cluster)
+    assert said[1] == ("held", [0], "topic_gone")
+    assert (joined.missing, joined.error) == (
+        {TOPICS.subscriptions},
+        f"{TOPICS.subscriptions} does not exist",
+    )
+
+
+@pytest.mark.parametrize("take", [lose, revoke])
+async def test_slots_whose_topic_was_deleted_stream_on_until_others_may_have_them(run, take):
+    clock = FakeClock()
+
+    def gone(consumer):
+        consumer.missing.add(TOPICS.subscriptions)
+
+    def back(consumer):
+        consumer.missing.clear()
+        clock.now += membership.MISSING_SECONDS
+
+    script = assign(0, 1, control=True), gone, GONE, take(0, 1), assign(), NOTHING
+    _, said, joined = await run(*script, clock=clock)
+    assert said[1] == ("held", [0, 1], "topic_gone")
+    assert joined.missing == {TOPICS.subscriptions}
+    # an assignment without slots closes nothing as long as the topic is missing
+    assert not any(one[0] == "not_reassigned" for one in said)
+    _, said, joined = await run(*script, back, NOTHING, NOTHING, assign(1), clock=clock)
+    assert (joined.missing, joined.error) == (set(), None)
+    patience = 10.0 + membership.REASSIGN_SECONDS + 10.0
+    assert ("not_reassigned", patience) in said
+    assert said.index(("assigned", [1], False)) < said.index(("not_reassigned", 0))
+
+
+async def test_a_partition_that_was_never_written_is_told_apart(run):
+    written, fresh = end(0), end(1)
+    fresh.offset = lambda: 0
+    _, said, _ = await run(assign(0, 1), written, fresh)
+    assert [item for item in said if isinstance(item, CaughtUp)] == [
+        CaughtUp(0, never_written=False), CaughtUp(1, never_written=True),
+    ]  # fmt: skip
 
 
 async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monkeypatch):

@@ -202,6 +202,67 @@ def test_a_held_slot_goes_on_and_is_taken_up_again(slot, connection):
     assert slot.phase is SlotPhase.STREAMING
 
 
+FRESH = CaughtUp(4, never_written=True)
+
+
+def reassigned(slot, *, topic_gone=True):
+    slot.apply([wanted(A), wanted(B), END])
+    slot.hold(topic_gone=topic_gone)
+    slot.reload()
+
+
+def test_a_topic_made_anew_says_nothing_until_it_is_written(slot, connection):
+    reassigned(slot)
+    slot.apply([FRESH])
+    assert (slot.phase, slot.unwritten) == (SlotPhase.LOADING, True)
+    assert len(connection.updates) == 1
+    slot.apply([Halting(4, None), wanted(A), wanted(B), END])
+    assert (slot.phase, slot.unwritten, slot.kept) == (SlotPhase.STREAMING, False, set())
+    assert connection.wanted == {A: Mode.QUOTE, B: Mode.QUOTE}
+
+
+def test_a_slot_without_instruments_opens_on_a_new_topic(slot, connection):
+    slot.apply([FRESH])
+    assert (slot.phase, slot.unwritten, connection.state) == (
+        SlotPhase.STREAMING,
+        False,
+        ConnectionState.CONNECTED,
+    )
+
+
+def test_a_topic_made_anew_that_lacks_instruments_ends_none(slot, connection):
+    reassigned(slot)
+    slot.apply([wanted(A, Mode.FULL), END])
+    assert connection.wanted == {A: Mode.FULL, B: Mode.QUOTE}
+    assert slot.kept == {B}
+    # they are claimed again, or let go, by records as any other
+    slot.apply([wanted(B, Mode.FULL)])
+    assert (slot.kept, connection.wanted[B]) == (set(), Mode.FULL)
+
+
+def test_what_no_claim_is_known_of_gives_its_room_to_what_is_claimed(slot, connection):
+    reassigned(slot)
+    slot.apply([wanted(A), END])
+    slot.apply([wanted(C), wanted(1025)])
+    assert connection.wanted.keys() == {A, C, 1025}
+    assert slot.kept == set()
+
+
+async def test_a_reconnect_lets_go_of_what_no_claim_is_known_of(slot, connection):
+    reassigned(slot)
+    slot.apply([wanted(A), END])
+    slot.apply([Reconnect(4, "r")])
+    await until(lambda: connection.reconnects == 1)
+    assert (slot.kept, connection.wanted.keys()) == (set(), {A})
+    await slot.close()
+
+
+def test_a_pause_in_a_topic_made_anew_holds_for_all(slot, connection):
+    reassigned(slot)
+    slot.apply([Halting(4, Halt.PAUSED), wanted(A), END])
+    assert (slot.kept, connection.wanted) == (set(), {})
+
+
 async def test_close_ends_the_connection_and_what_lingers(slot, connection, clock):
     slot.apply([wanted(A), END])
     slot.apply([gone(A, moved_to=0)])

@@ -12,7 +12,7 @@ from connector.control.leader import ATTEMPTS, Leader
 from connector.control.records import Progress, Record, Subscription
 from connector.control.settings_claims import Group
 from connector.control.state import Layout, NoNames
-from connector.control.transactions import ControlMessage
+from connector.control.transactions import ControlMessage, TopicIds
 from connector.errors import (
     BrokerUnreachableError,
     FencedError,
@@ -47,6 +47,8 @@ class FakeLog:
         self.slots = 3
         self.idle = None
         self.id = None
+        self.subscriptions_id = None
+        self.missing = ()
         self.at_end = False
 
     def open(self):
@@ -63,8 +65,8 @@ class FakeLog:
     def partitions(self):
         return self.slots
 
-    def topic_id(self):
-        return self.id
+    def topic_ids(self):
+        return TopicIds(self.id, self.subscriptions_id, self.missing)
 
     def follow(self, offset):
         self.position = offset

@@ -1,10 +1,7 @@
 import pytest
 
-from connector.errors import TopicError
 from connector.kafka.topics import (
     TopicNames,
-    TopicSpec,
-    config_differences,
     replication,
     topic_specs,
 )
@@ -88,65 +85,3 @@ def test_without_a_number_there_are_three_replicas_or_one_a_broker(brokers, repl
 def test_min_insync_replicas(replicas, setting, expected):
     found = specs(replication_factor=replicas, min_insync_replicas=setting)
     assert {spec.config["min.insync.replicas"] for spec in found.values()} == {expected}
-
-
-def test_differences_are_named():
-    spec = TopicSpec("t", 1, {"retention.ms": "5", "cleanup.policy": "delete"})
-    assert config_differences(spec, {"retention.ms": "6", "cleanup.policy": "delete"}) == [
-        "t: retention.ms is 6, the settings say 5"
-    ]
-    # what the broker does not tell is not known to differ
-    assert config_differences(spec, {}) == []
-
-
-@pytest.mark.parametrize("topic", ["kite.subscriptions", "kite.instruments"])
-@pytest.mark.parametrize("policy", ["delete", "compact,delete", "delete, compact", ""])
-def test_state_in_a_topic_that_forgets_is_refused_with_the_command_that_helps(topic, policy):
-    with pytest.raises(TopicError, match=r"and must be compact: ") as caught:
-        config_differences(specs()[topic], {"cleanup.policy": policy})
-    command = f"--entity-name {topic} --add-config cleanup.policy=compact"
-    assert str(caught.value).endswith(command)
-
-
-@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
-def test_commands_in_a_topic_that_keeps_the_last_of_each_key_are_refused(policy):
-    with pytest.raises(TopicError, match=r"and must be delete: commands .* would be lost"):
-        config_differences(specs()["kite.control"], {"cleanup.policy": policy})
-
-
-def test_the_policy_of_records_that_are_no_state_is_the_users():
-    ticks = specs()["kite.ticks.nse"]
-    there = {"cleanup.policy": "compact,delete"}
-    assert config_differences(ticks, there) == [
-        "kite.ticks.nse: cleanup.policy is compact,delete, the settings say delete"
-    ]
-
-
-COMMANDS = {"compression.type": "uncompressed", "max.message.bytes": "1048588"}
-
-
-def test_commands_are_bounded_in_what_they_unpack_to():
-    spec = specs()["kite.control"]
-    assert {name: spec.config[name] for name in COMMANDS} == COMMANDS
-    assert config_differences(spec, COMMANDS) == []
-    assert config_differences(spec, {**COMMANDS, "max.message.bytes": "500000"}) == [
-        "kite.control: max.message.bytes is 500000, the settings say 1048588"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "wanted"),
-    [
-        ("compression.type", "producer", "uncompressed"),
-        ("compression.type", "zstd", "uncompressed"),
-        ("max.message.bytes", "10485880", "1048588"),
-    ],
-)
-def test_commands_without_a_bound_are_refused_with_the_command_that_helps(name, value, wanted):
-    spec = specs()["kite.control"]
-    with pytest.raises(TopicError, match=rf"{name} is {value} and must be ") as caught:
-        config_differences(spec, {**COMMANDS, name: value})
-    assert str(caught.value).endswith(
-        "kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics "
-        f"--entity-name kite.control --add-config {name}={wanted}"
-    )

@@ -58,6 +58,12 @@ class Owner:
     def not_ready(self):
         return self.reasons
 
+    async def watch(self):
+        pass
+
+    def missing_topics(self):
+        return ()
+
     def claims(self):
         return ()
 

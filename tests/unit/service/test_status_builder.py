@@ -123,7 +123,8 @@ def reporter_of(settings, owner):
     producer = recording_producer()
     troubles = SimpleNamespace(reasons=list)
     progress = Progress(files_refused="the key is not the certificate's")
-    return Reporter(settings, producer, owner, dead_letters, troubles, progress)
+    checks = SimpleNamespace(faults=[], status=lambda: None)
+    return Reporter(settings, producer, owner, dead_letters, troubles, progress, checks)
 
 
 @pytest.fixture

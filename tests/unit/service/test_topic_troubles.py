@@ -7,6 +7,7 @@ from connector.errors import TopicError
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import Counts
 from connector.kafka.refusals import Trouble
+from connector.kafka.topics import TopicsReport
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import KafkaSettings
 from connector.testing import RecordingProducer, until
@@ -80,6 +81,7 @@ async def test_whatever_making_a_topic_fails_with_it_is_told_and_tried_again():
         if (answer := answers.pop(0)) is not None:
             raise answer
         producer.troubles = ()
+        return TopicsReport()
 
     troubles = TopicTroubles(producer, KafkaSettings(), make, sleep=at_once)
     running = asyncio.create_task(troubles.run())
@@ -103,6 +105,7 @@ async def test_a_missing_topic_is_made_again():
             assert "no" in answer.reason
             raise answer
         producer.troubles = ()
+        return TopicsReport(created=["kite.ticks.nse"])
 
     troubles = TopicTroubles(producer, KafkaSettings(), make, sleep=at_once)
     with capture_logs() as lines:
@@ -112,3 +115,29 @@ async def test_a_missing_topic_is_made_again():
         await asyncio.gather(running, return_exceptions=True)
     assert made == [{"kite.ticks.nse"}] * 3
     assert [line["event"] for line in lines] == ["topic_not_recreated", "topic_recreated"]
+
+
+@pytest.mark.parametrize("created", [["kite.control"], []])
+async def test_what_other_parts_find_missing_is_named_made_and_told_by_who_made_it(created):
+    missing, made, told = {"kite.control"}, [], []
+
+    async def make(topics):
+        made.append(set(topics))
+        missing.clear()
+        return TopicsReport(created=created)
+
+    troubles = TopicTroubles(
+        Producer(),
+        KafkaSettings(),
+        make,
+        others=lambda: missing,
+        on_made=told.append,
+        sleep=at_once,
+    )
+    assert troubles.reasons() == ["kite.control does not exist: it is being made again"]
+    running = asyncio.create_task(troubles.run())
+    await until(lambda: not missing)
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (made, troubles.reasons(), told) == ([{"kite.control"}], [], created)

@@ -1,0 +1,60 @@
+"""Other programs' consumers in the connector's group: who they are, and what is said of them."""
+
+import asyncio
+
+import pytest
+
+from connector.cluster.foreign import ForeignMembers, GroupReader, held_by_others, reasons
+from connector.kafka.topics import TopicNames
+from connector.settings.models import KafkaSettings
+from tests.support.replicas import broker
+
+OURS = "kite-connector-kite-0 /10.0.0.1"
+JAVA = "consumer-kite-connector:kite-1 /10.0.0.9"
+GROUP = "kite-connector:kite"
+
+
+@pytest.mark.parametrize(
+    ("owners", "held"),
+    [
+        ({None: OURS, 0: OURS}, {}),
+        ({None: OURS, 0: OURS, 1: JAVA}, {1: JAVA}),
+        ({None: "rdkafka /10.0.0.9"}, {None: "rdkafka /10.0.0.9"}),
+        ({2: "kite-connectors /10.0.0.9"}, {2: "kite-connectors /10.0.0.9"}),
+        ({}, {}),
+    ],
+)
+def test_a_member_whose_client_id_does_not_begin_with_the_name_is_no_connector(owners, held):
+    assert held_by_others(owners, "kite-connector") == held
+
+
+def test_each_is_named_with_all_that_it_holds_and_what_to_do():
+    (one, other) = reasons({None: JAVA, 2: JAVA, 0: JAVA, 1: "rdkafka /10.0.0.8"}, GROUP)
+    assert one.startswith(
+        f"{JAVA} holds slots 0, 2 and the leadership in the group {GROUP} and is no connector"
+    )
+    assert other.startswith(f"rdkafka /10.0.0.8 holds slot 1 in the group {GROUP} and")
+    assert "another group.id" in one
+
+
+async def test_changes_are_told_once_and_no_answer_changes_nothing():
+    answers = [{0: OURS}, {0: JAVA}, {0: JAVA}, None, {0: OURS}]
+    told = []
+
+    async def read():
+        return answers.pop(0)
+
+    async def sleep(_seconds):
+        if not answers:
+            raise asyncio.CancelledError
+
+    members = ForeignMembers(read, "kite-connector", told.append, sleep=sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await members.run()
+    assert (told, members.held) == ([{0: JAVA}, {}], {})
+
+
+async def test_brokers_that_tell_nothing_accuse_nobody():
+    with broker() as kafka:
+        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, client=kafka.client)
+        assert await GroupReader(settings, TopicNames(), "kite-connector").read() is None
