@@ -237,6 +237,8 @@ ASK_AGAIN_SECONDS: Final = 10.0
 """The registry is asked again so long after it has not answered, or not known an id."""
 MAX_UNKNOWN_IDS: Final = 1000
 """So many ids are known to be none."""
+MAX_REFUSED_IDS: Final = 1000
+"""So many ids are known to be of what is no schema."""
 _NOT_AVRO: Final = (
     fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, ValueError, LookupError,
     TypeError, AttributeError, RecursionError,
@@ -270,6 +272,8 @@ class RecordDecoder:
         # when it is asked again: at all, and for ids that it does not have
         self._ask_at = -math.inf
         self._ask_for_at: dict[int, float] = {}
+        # until when what has an id is known to be no schema: a large one takes long to refuse
+        self._no_schema_until: dict[int, float] = {}
 
     def decode(self, topic: str, value: bytes | None) -> Decoded:
         """The value of a record; None stays None.
@@ -300,6 +304,8 @@ class RecordDecoder:
         if parsed is not None:
             return parsed, "registry"
         now = self._monotonic()
+        if now < self._no_schema_until.get(schema_id, -math.inf):
+            raise ValueError(_no_schema(topic, schema_id))
         if self._schema_by_id is not None and now >= max(
             self._ask_at, self._ask_for_at.get(schema_id, -math.inf)
         ):
@@ -321,8 +327,10 @@ class RecordDecoder:
                         "shipped_schemas_used", reason=str(exc)
                     )
             except _NOT_AVRO as exc:
-                reason = f"what has the id {schema_id} is no Avro schema that can be read by"
-                raise ValueError(f"{topic}: {reason}") from exc
+                if len(self._no_schema_until) >= MAX_REFUSED_IDS:
+                    self._no_schema_until = {}
+                self._no_schema_until[schema_id] = self._monotonic() + ASK_AGAIN_SECONDS
+                raise ValueError(_no_schema(topic, schema_id)) from exc
             else:
                 self._parsed[schema_id] = parsed
                 return parsed, "registry"
@@ -330,6 +338,10 @@ class RecordDecoder:
         if name not in self._parsed:
             self._parsed[name] = fastavro.parse_schema(schemas.load(name))
         return self._parsed[name], "shipped"
+
+
+def _no_schema(topic: str, schema_id: int) -> str:
+    return f"{topic}: what has the id {schema_id} is no Avro schema that can be read by"
 
 
 @functools.cache

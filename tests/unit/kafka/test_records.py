@@ -253,6 +253,34 @@ def test_ids_that_are_none_are_remembered_within_a_bound(encoder, monkeypatch):
     assert asked[5:] == [2]
 
 
+def test_what_is_no_schema_is_refused_once_within_a_bound(encoder, monkeypatch):
+    monkeypatch.setattr(records, "MAX_REFUSED_IDS", 2)
+    asked, clock = [], FakeClock()
+
+    def schema_by_id(number):
+        asked.append(number)
+        return text("connection_event") if number == 1 else '{"type": "nothing"}'
+
+    decoder = RecordDecoder(TOPICS, schema_by_id, monotonic=clock)
+    body = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))[5:]
+
+    def refused(number):
+        with pytest.raises(ValueError, match=f"what has the id {number} is no Avro schema"):
+            decoder.decode(TOPICS.events, b"\0" + number.to_bytes(4, "big") + body)
+
+    for number in (2, 3, 2, 3, 2):
+        refused(number)
+    assert asked == [2, 3]
+    refused(4)
+    refused(2)
+    assert asked == [2, 3, 4, 2]
+    clock.now += records.ASK_AGAIN_SECONDS
+    refused(2)
+    assert asked[4:] == [2]
+    value = b"\0" + (1).to_bytes(4, "big") + body
+    assert decoder.decode(TOPICS.events, value).source == "registry"
+
+
 @pytest.mark.parametrize(
     "value",
     [
