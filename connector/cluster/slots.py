@@ -123,6 +123,8 @@ class Slot:
         nobody has ended their claims."""
         # whether the topic was deleted while the slot was held
         self._topic_gone = False
+        # instruments whose end the partition says while it is read: these claims have ended
+        self._ended: set[int] = set()
         # asked anew after each stop: a connection that was closed is not started again
         self._connect = connect
         # what the feed takes of one socket, lingering instruments included
@@ -167,6 +169,7 @@ class Slot:
         """Expect the partition from its beginning again; a connection goes on meanwhile."""
         self.phase = SlotPhase.LOADING
         self._desired = {}
+        self._ended.clear()
         self.symbols = {}
         self._cancel_resumption()
         self.halt = None
@@ -220,7 +223,10 @@ class Slot:
     def _record(self, record: SlotRecord, changes: dict[int, Mode | None], moved: set[int]) -> None:
         token = record.token
         self.kept.discard(token)
+        self._ended.discard(token)
         if record.mode is None:
+            if self.phase is SlotPhase.LOADING:
+                self._ended.add(token)
             self._desired.pop(token, None)
             self.symbols.pop(token, None)
             # only a move that happens now: one that is read as history is long over
@@ -310,12 +316,13 @@ class Slot:
             token: mode for token, mode in self._desired.items() if before.get(token) is not mode
         }
         over = before.keys() - self._desired.keys() - self._lingering.keys() - self.kept
-        if topic_gone and over:
-            # a claim ends for a reason, and a topic that was deleted is none
-            self.kept |= over
-            self._log.error("instruments_kept", instruments=len(over))
-        else:
-            changes |= dict.fromkeys(over)
+        # a claim ends for a reason, and a topic that was deleted is none
+        if topic_gone and (lacking := over - self._ended):
+            self.kept |= lacking
+            over -= lacking
+            self._log.error("instruments_kept", instruments=len(lacking))
+        self._ended.clear()
+        changes |= dict.fromkeys(over)
         self._update(changes)
         return len(changes)
 

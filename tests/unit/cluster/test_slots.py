@@ -240,6 +240,12 @@ def test_a_topic_made_anew_that_lacks_instruments_ends_none(slot, connection):
     assert (slot.kept, connection.wanted[B]) == (set(), Mode.FULL)
 
 
+def test_what_is_unsubscribed_before_a_topic_made_anew_is_read_ends(slot, connection):
+    reassigned(slot)
+    slot.apply([wanted(A), wanted(B), gone(B), END])
+    assert (connection.wanted.keys(), slot.kept) == ({A}, set())
+
+
 def test_what_no_claim_is_known_of_gives_its_room_to_what_is_claimed(slot, connection):
     reassigned(slot)
     slot.apply([wanted(A), END])
