@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,8 +18,11 @@ from typing import Any, Final, Protocol
 import structlog
 
 from connector.cluster.foreign import ForeignMembers, GroupReader, Held, reasons
+from connector.cluster.handover_register import HandoverRegister
+from connector.cluster.handovers import Handovers
 from connector.cluster.items import Item
 from connector.cluster.layout import layout, partitions, slots_by_account
+from connector.cluster.leaving import HAND_OVER_SECONDS, LeavingSlots
 from connector.cluster.membership import Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
 from connector.cluster.spots import SpotReader
@@ -130,6 +134,15 @@ class Cluster:
             settings.name,
             self._foreign_changed,
         )
+        self._handovers = Handovers(
+            lambda: HandoverRegister(settings.kafka, self._topics, settings.name), clock
+        )
+        # slots that were given up and stream on, each until it is taken
+        self._leaving = LeavingSlots(
+            self._handovers, self._close, min(HAND_OVER_SECONDS, settings.grace_seconds / 2)
+        )
+        # at a stop: whether others are there to take what is given up
+        self._hands_over = True
         # asked by the leader's thread; outlives a leadership, and has no thread of its own without
         # rules
         self._spots = SpotReader(settings.kafka, self._topics, settings.name)
@@ -178,12 +191,19 @@ class Cluster:
         """Whether this replica tells of it: the leader, or each where nobody can lead."""
         return self.leads or None in held
 
-    async def stop_intake(self) -> None:
-        """Close every socket but stay a member: nobody owns the slots anew before `release`."""
+    async def stop_intake(self, hurry: asyncio.Event) -> None:
+        """Close every socket, those that others take as soon as they are ready for them.
+
+        Where nobody can take them this stays a member: nobody owns the slots before `release`.
+        """
         self._intake_stopped = True
         if self._leader is not None:
             # it has come to its end by the time that the slots are given up
             self._leader.stop()
+        self._hands_over = bool(self._slots) and not await self._handovers.alone()
+        if self._hands_over:
+            await self._membership.stop()
+            await self._leaving.taken(hurry)
         await asyncio.gather(*(slot.close() for slot in self._slots.values()))
 
     async def release(self) -> None:
@@ -367,10 +387,13 @@ class Cluster:
     def assigned(
         self, slots: Sequence[int], *, leads: bool, last_frames_us: Mapping[int, int]
     ) -> None:
-        """Own these slots; a connection that was held goes on."""
+        """Own these slots; a connection that was held, or has not been taken yet, goes on."""
+        ready = self._handovers.arriving(slots) if slots else None
         for number in slots:
             slot = self._slots.get(number)
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
+                if slot.phase is SlotPhase.LEAVING:
+                    self._leaving.take_back(number)
                 slot.reload()
                 continue
             if self._intake_stopped:
@@ -384,6 +407,7 @@ class Cluster:
                 # it may come back while its old socket is still closing
                 after=slot.closed if slot is not None else None,
                 last_frame_us=last_frames_us.get(number),
+                ready=functools.partial(ready, number) if ready is not None else None,
             )
         if leads:
             self._start_leader()
@@ -397,6 +421,14 @@ class Cluster:
             slot = self._slots.get(number)
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
                 slot.apply(own)
+
+    async def hand_over(self, slots: Sequence[int]) -> Collection[int]:
+        """Let the slots that stream go on after they were given up, until they are taken."""
+        if not self._hands_over:
+            return ()
+        return await self._leaving.announce(
+            [slot for number in slots if (slot := self._slots.get(number)) is not None]
+        )
 
     async def revoked(self, slots: Sequence[int], *, leads: bool) -> dict[int, int]:
         """Close these slots' sockets and end a leadership, all at the same time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -75,6 +75,13 @@ class Member(Protocol):
 
     def apply(self, items: Sequence[Item]) -> None:
         """Apply records, which are in order within each slot."""
+
+    async def hand_over(self, slots: Sequence[int]) -> Collection[int]:
+        """Let slots stream on after they were given up, until their next owner is ready.
+
+        Returns:
+            Those which do; the others are to be closed before they are given up.
+        """
 
     async def revoked(self, slots: Sequence[int], *, leads: bool) -> Mapping[int, int]:
         """Close these slots' sockets, then return: they are given up right after.

@@ -2,9 +2,9 @@
 
 confluent_kafka's consumer blocks, and tells of rebalances from within `poll`: so it has a thread
 of its own, and nobody else touches it. What it learns goes to the event loop in batches; where a
-slot is taken away, the thread waits (a bounded time) until the loop has closed the slot's socket,
-and only then gives the partition up. The loop never waits for the thread but in `stop`, so the
-two cannot wait for each other.
+slot is taken away, the thread waits (a bounded time) until the loop has announced its hand-over, or
+closed its socket, and only then gives the partition up. The loop never waits for the thread but in
+`stop`, so the two cannot wait for each other.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ REJOIN_SECONDS: Final = 5.0
 JOIN_SECONDS: Final = 10.0
 """Replicas that come while others stream join at full multiples of it."""
 REVOKE_SECONDS: Final = 0.75
-"""A revoked slot goes on streaming for so long. librdkafka (2.16) asks to join at most once a
+"""A revoked slot that cannot be handed over goes on streaming for so long, and so does a leader on
+leading. librdkafka (2.16) asks to join at most once a
 second, and has just done so: before that second is over nobody can be given the slot."""
 CLOSE_SECONDS: Final = 10.0
 """A partition is held for at most so long until its socket is closed."""
@@ -449,15 +450,20 @@ class Membership:
             self._keep_streaming(consumer, partitions)
             return
         self._log.info("partitions_revoked", slots=slots, leads=leads)
-        # only the classic protocol has that second, and at a stop the sockets are closed already
-        if self._cluster.group_protocol == "classic" and not self._stopping.is_set():
-            # as it is now, should the group not take the last word
+        streaming = self._wait(self._member.hand_over(slots)) or ()
+        closing = [slot for slot in slots if slot not in streaming]
+        # only the classic protocol has that second, and at a stop what is not handed over is closed
+        waits = self._cluster.group_protocol == "classic" and not self._stopping.is_set()
+        if streaming or waits:
+            # as it is now, should the next owner hear nothing later
             now_us = self._member.last_frames_us()
             self._frames.hand_over(consumer, {s: now_us[s] for s in slots if s in now_us})
-            self._stopping.wait(REVOKE_SECONDS)
-        last_frames_us = self._wait(self._member.revoked(slots, leads=leads))
-        # while the group still knows this member as their owner
-        self._frames.hand_over(consumer, last_frames_us or {})
+        if closing or leads:
+            if waits:
+                self._stopping.wait(REVOKE_SECONDS)
+            last_frames_us = self._wait(self._member.revoked(closing, leads=leads))
+            # while the group still knows this member as their owner
+            self._frames.hand_over(consumer, last_frames_us or {})
         if leads:
             self._keep_progress(consumer)
             self._leads = False

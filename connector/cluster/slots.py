@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -76,6 +76,8 @@ class SlotPhase(StrEnum):
     """The group cannot be reached; the connection goes on as it is."""
     IDLE = "idle"
     """There is no api_key for this slot: it is owned, but has no connection."""
+    LEAVING = "leaving"
+    """It was given up; the connection streams on until the next owner is ready for the slot."""
     CLOSED = "closed"
     """The slot was released, and its connection is closed."""
 
@@ -91,6 +93,9 @@ class Slot:
         after: set when an earlier connection of this slot has closed; the new one waits for it.
         last_frame_us: when the owner before received its last frame, UTC microseconds; None where
             that is not known.
+        ready: awaited when the partition was read, and returns when the owner before, which may
+            be streaming still, has closed its socket: with the time of its last frame, UTC
+            microseconds, where it said so.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class Slot:
         *,
         after: asyncio.Event | None = None,
         last_frame_us: int | None = None,
+        ready: Callable[[], Awaitable[int | None]] | None = None,
     ) -> None:
         self.number = number
         self.phase = SlotPhase.LOADING
@@ -135,6 +141,9 @@ class Slot:
         self._after = after
         # of the connections before the present one, here or at the owner before
         self._last_frame_us = last_frame_us
+        # asked once: after that the slot is this process's alone
+        self._ready = ready
+        self._taking_over: asyncio.Task[None] | None = None
         # what the partition says, also while the slot is halted and streams none of it
         self._desired: dict[int, Mode] = {}
         # instruments that went to another slot and are still streamed here; each batch of them
@@ -179,6 +188,12 @@ class Slot:
         self.phase = SlotPhase.HELD
         self._topic_gone = self._topic_gone or topic_gone
 
+    def leave(self) -> None:
+        """Stream on as it is until `close`: the slot was given up, and the next owner comes."""
+        self.phase = SlotPhase.LEAVING
+        self._cancel_resumption()
+        self._cancel_reconnect()
+
     def apply(self, items: Sequence[Item]) -> None:
         """Apply items in order; those of one batch reach the connection together."""
         changes: dict[int, Mode | None] = {}
@@ -210,8 +225,9 @@ class Slot:
         self.phase = SlotPhase.CLOSED
         self._let_all_go()
         self._cancel_resumption()
-        if self._reconnect_timer is not None:
-            self._reconnect_timer.cancel()
+        self._cancel_reconnect()
+        if self._taking_over is not None:
+            self._taking_over.cancel()
         try:
             if self.connection is not None:
                 await self.connection.close()
@@ -259,6 +275,10 @@ class Slot:
             self._loaded()
 
     def _loaded(self) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            before, self._after = self._after, asyncio.Event()
+            self._taking_over = self._later(self._take_over(before, ready, self._after))
         if self._connect is None:
             self.phase = SlotPhase.IDLE
             if self._desired:
@@ -290,6 +310,11 @@ class Slot:
         if self.phase is SlotPhase.STREAMING:
             self._follow_halt()
             self._log.info("slot_halt_changed", halt=halt)
+
+    def _cancel_reconnect(self) -> None:
+        timer, self._reconnect_timer = self._reconnect_timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _cancel_resumption(self) -> None:
         timer, self._resume_timer = self._resume_timer, None
@@ -330,12 +355,9 @@ class Slot:
         assert self._connect is not None  # noqa: S101 - IDLE has none
         self.opened = True
         self.connection = self._connect()
-        # before the socket opens: the session's gap begins with the slot's last frame, whoever had
-        # it
-        self.connection.continue_from(self._last_frame_us)
         self._update(self._desired)
         if self._after is None or self._after.is_set():
-            self.connection.start()
+            self._begin(self.connection)
         else:
             self._later(self._start_after(self._after, self.connection))
         self._log.info("slot_opened", instruments=0 if self.halt else len(self._desired))
@@ -409,10 +431,30 @@ class Slot:
                 self._update(dict.fromkeys(kept))
             self._later(self.connection.reconnect())
 
+    def _begin(self, connection: FeedConnection) -> None:
+        # before the socket opens: the session's gap begins with the slot's last frame, whoever had
+        # it
+        connection.continue_from(self._last_frame_us)
+        connection.start()
+
     async def _start_after(self, closed: asyncio.Event, connection: FeedConnection) -> None:
         await closed.wait()
         if self.phase is not SlotPhase.CLOSED and self.connection is connection:
-            connection.start()
+            self._begin(connection)
+
+    async def _take_over(
+        self,
+        before: asyncio.Event | None,
+        ready: Callable[[], Awaitable[int | None]],
+        free: asyncio.Event,
+    ) -> None:
+        """Set `free` as soon as no socket of this slot is open, here or at the owner before."""
+        try:
+            if before is not None:
+                await before.wait()
+            self._last_frame_us = await ready() or self._last_frame_us
+        finally:
+            free.set()
 
     @staticmethod
     async def _close_after(
@@ -425,7 +467,8 @@ class Slot:
         finally:
             closed.set()
 
-    def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _later(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

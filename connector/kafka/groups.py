@@ -19,6 +19,16 @@ def cluster_group(name: str, prefix: str) -> str:
     return f"{name}:{prefix}"
 
 
+def handover_group(name: str, prefix: str) -> str:
+    """The group that nobody joins, whose offsets say how far a slot's hand-over has come.
+
+    Args:
+        name: of the connector, as in its settings.
+        prefix: of its topics.
+    """
+    return f"{cluster_group(name, prefix)}-handover"
+
+
 def leader_transactional_id(name: str, prefix: str) -> str:
     """Return the transactional.id by which a new leader fences the one before it."""
     return f"{cluster_group(name, prefix)}-leader"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple
 
-from connector.kafka.groups import cluster_group, leader_transactional_id
+from connector.kafka.groups import cluster_group, handover_group, leader_transactional_id
 from connector.kafka.topics import TopicNames
 
 Principal = Literal["connector", "creator", "operator", "consumer"]
@@ -69,6 +69,7 @@ def _rights(name: str, prefix: str, *, latest: bool, backfill: bool) -> Iterator
     if backfill:
         yield Right("connector", "topic", names.backfill, False, both)
     yield Right("connector", "group", group, False, ("Read",))
+    yield Right("connector", "group", handover_group(name, prefix), False, ("Read",))
     transactional_id = leader_transactional_id(name, prefix)
     yield Right("connector", "transactional id", transactional_id, False, ("Write",))
     # Alter: partitions are added to kite.subscriptions with an api_key

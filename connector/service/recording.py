@@ -120,7 +120,7 @@ async def record(
                     await asyncio.wait_for(keeper.tried.wait(), outside.list_wait_seconds)
             recorders = Recorders(writer, text=text)
             await slots.start(recorders)
-            stack.push_async_callback(slots.stop_intake)
+            stack.push_async_callback(slots.stop_intake, stop)
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), PROGRESS_SECONDS)

@@ -255,7 +255,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.owner.stop_intake()
+        await self.owner.stop_intake(self._hurry)
         running = self.running
         if running is not None:
             # copies that were left to other replicas: nobody hears of theirs any more, so they are

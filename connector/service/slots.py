@@ -50,8 +50,12 @@ class SlotOwner(Protocol):
     async def watch(self) -> None:
         """Look for what others do to the slots, for as long as this runs; it may end at once."""
 
-    async def stop_intake(self) -> None:
-        """Close every socket: nothing is received after it, and nobody owns the slots anew."""
+    async def stop_intake(self, hurry: asyncio.Event) -> None:
+        """Close every socket: nothing is received after it.
+
+        Args:
+            hurry: set when nobody waits any longer for other replicas to take the slots.
+        """
 
     async def release(self) -> None:
         """Give the slots up, once what they received is with Kafka or on disk."""
@@ -208,7 +212,7 @@ class StaticSlots:
     async def watch(self) -> None:
         """Return at once: nobody else has to do with these slots."""
 
-    async def stop_intake(self) -> None:
+    async def stop_intake(self, _hurry: asyncio.Event) -> None:
         """Close all sockets together."""
         await asyncio.gather(*(connection.close() for connection in self._connections.values()))
 

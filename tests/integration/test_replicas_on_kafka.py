@@ -26,6 +26,27 @@ def each_session_says_what_it_missed(events):
             assert gap["gap_from"] <= closed[before]
 
 
+def _told(process, message, slot):
+    """When a replica's log told of this slot last."""
+    return max(
+        line["time"]
+        for line in process.lines()
+        if line["message"] == message and slot in (line.get("slot"), *line.get("slots", ()))
+    )
+
+
+def assigned(process, slot):
+    return _told(process, "partitions_assigned", slot)
+
+
+def closed(process, slot):
+    return _told(process, "connection_closed", slot)
+
+
+def connected(process, slot):
+    return _told(process, "connection_connected", slot)
+
+
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 async def test_the_other_replica_takes_over(bootstrap_servers, tmp_path, protocol):
     async with streaming(
@@ -36,8 +57,11 @@ async def test_the_other_replica_takes_over(bootstrap_servers, tmp_path, protoco
     ) as run:
         leaving, staying = await run.start(2)
         await run.until_delivered()
+        given_up = await run.slots(leaving)
         await run.stop(leaving)
         await run.until_in_charge()
+        for slot in given_up:
+            assert assigned(staying, slot) < closed(leaving, slot) < connected(staying, slot)
         assert await run.slots(staying) == [0, 1, 2]
         await run.until_delivered()
         (joining,) = await run.start(1)

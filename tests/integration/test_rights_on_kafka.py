@@ -215,7 +215,8 @@ def test_without_any_one_right_the_connector_says_what_it_lacks(
     rights = documented("connector")
     checks = [right for right in rights if right.operation == "DescribeConfigs"]
     reading, writing = of("kite.instruments", "Read"), of("kite.instruments", "Write")
-    tried = {*checks, reading}
+    handing_over = Right("group", "kite-connector:kite-handover", False, "Read")
+    tried = {*checks, reading, handing_over}
     secured.user(user, set(rights) - tried)
     environment = secured.sasl(user) | simulated_feed.environment
     refused = r'"topic": "{}", .*uthorization failed.*record_refused'
@@ -285,6 +286,7 @@ def test_without_any_one_right_the_connector_says_what_it_lacks(
         for topic in (*TOPICS.all_ticks().values(), *(right.name for right in checks[1:])):
             said(running, rf'"topic": "{re.escape(topic)}", .*topic_configuration_unreadable')
         said(running, r"kite\.instruments: .*instruments_not_published")
+        said(running, rf"Read on the group {handing_over.name}.*handover_unknown")
         running.until_ready()
         subscribe()
         wait_until(lambda: running.status()["accounting"]["delivered"] > 20)

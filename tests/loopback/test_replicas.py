@@ -102,7 +102,7 @@ async def test_an_order_update_is_not_lost_with_the_socket_that_usually_writes_i
         await until(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
         await until(lambda: around.simulator.open_sockets() == 3)
         (writer,) = [service for service in services if slots(service) == [0]]
-        await writer.owner.stop_intake()
+        await writer.owner.stop_intake(asyncio.Event())
         assert await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"}) == 2
         await until(lambda: sum(service.status().orders for service in services) == 1)
         for service in services:

@@ -135,6 +135,7 @@ class FakeMember:
         self.inherited = {}
         self.frames_us = {}
         self.applied = None
+        self.hands_over = False
 
     def applied_offset(self):
         return self.applied
@@ -151,6 +152,12 @@ class FakeMember:
 
     def apply(self, items):
         self.said += items
+
+    async def hand_over(self, slots):
+        if not self.hands_over:
+            return ()
+        self._journal.append(("announced", list(slots)))
+        return slots
 
     async def revoked(self, slots, *, leads):
         self.said.append(("closing", list(slots), leads))

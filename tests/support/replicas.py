@@ -118,7 +118,7 @@ class Replica:
         await self._refresh(accept_list)
 
     async def stop(self):
-        await self.cluster.stop_intake()
+        await self.cluster.stop_intake(asyncio.Event())
         await self.cluster.release()
 
     @property

@@ -12,7 +12,6 @@ from connector.cluster import membership
 from connector.cluster.items import CaughtUp, Halting, Reconnect, SlotRecord
 from connector.cluster.membership import Membership
 from connector.control.records import Halt, Halted, Subscription
-from connector.kafka.renewals import Standing
 from connector.kite.wire.models import Mode
 from connector.settings.models import ClusterSettings, KafkaSettings
 from connector.testing import FakeClock
@@ -20,7 +19,6 @@ from tests.support.group_script import (
     NOTHING,
     TOPICS,
     Failure,
-    FakeConsumer,
     FakeMember,
     Message,
     assign,
@@ -29,52 +27,6 @@ from tests.support.group_script import (
     record,
     revoke,
 )
-
-
-@pytest.fixture
-def run(monkeypatch):
-    """Run a script to its end; returns the consumer and what the member was told."""
-
-    async def run(
-        *script, coordinator=True, frames_us=None, left="", waited=None, cluster=None,
-        applied=None, **options
-    ):  # fmt: skip
-        loop = asyncio.get_running_loop()
-        finished = asyncio.Event()
-        journal = []
-        end_of_script = [NOTHING, lambda _: loop.call_soon_threadsafe(finished.set)]
-        consumer = FakeConsumer([*script, *end_of_script], journal)
-        monkeypatch.setattr(membership, "Consumer", lambda *_, **__: consumer)
-        consumer.made = []
-
-        def standing(kafka):
-            consumer.made.append(Standing())
-            return consumer.made[-1]
-
-        monkeypatch.setattr(membership, "standing", standing)
-        monkeypatch.setattr(Membership, "_coordinator_answers", lambda _: coordinator)
-        monkeypatch.setattr(
-            membership, "topics_gone", lambda _, topics: consumer.missing.intersection(topics)
-        )
-        monkeypatch.setattr(membership, "POLL_SECONDS", 0)
-        monkeypatch.setattr(membership, "REVOKE_SECONDS", 0 if waited is None else 0.75)
-        member = FakeMember(journal)
-        member.frames_us = frames_us or {}
-        member.applied = applied
-        consumer.left, consumer.member = left, member
-        cluster = cluster or ClusterSettings()
-        joined = Membership(KafkaSettings(), cluster, TOPICS, "group", member, **options)
-        joined.waited = []
-        if waited is not None:
-            joined._stopping.wait = joined.waited.append
-        joined.start()
-        await asyncio.wait_for(finished.wait(), 20)
-        await joined.stop()
-        joined.journal = journal
-        joined.member = member
-        return consumer, member.said, joined
-
-    return run
 
 
 async def test_slots_are_read_from_their_first_record_and_control_is_only_owned(run):
@@ -170,16 +122,6 @@ async def test_what_is_not_for_the_slots_owner_is_left_out(run):
     assert said[:2] == [("assigned", [0], True), ("closing", [0], True)]
 
 
-async def test_a_slot_is_closed_before_its_partition_is_given_up(run):
-    _, _, joined = await run(assign(0, 1), revoke(1))
-    assert joined.journal[:4] == [
-        ("closed", [1], False),
-        ("unassign", [(TOPICS.subscriptions, 1)]),
-        ("closed", [0], False),
-        ("unassign", [(TOPICS.subscriptions, 0)]),
-    ]
-
-
 async def test_a_new_owner_is_told_when_the_last_frame_came(run):
     def left(consumer):
         consumer.left = '{"last_frame_us": 17}'
@@ -196,16 +138,6 @@ async def test_what_nobody_has_left_is_not_known(run, metadata):
     _, said, joined = await run(left, assign(1))
     assert ("assigned", [1], False) in said
     assert joined.member.inherited == {}
-
-
-async def test_the_last_frame_is_handed_over_after_the_close_and_before_the_slot(run):
-    _, _, joined = await run(assign(0, 1), end(1), revoke(1), frames_us={1: 5})
-    committed = ("commit", [(1, 4, '{"last_frame_us": 5, "free": true}')])
-    at = joined.journal.index(("closed", [1], False))
-    assert joined.journal[at + 1 : at + 3] == [
-        committed,
-        ("unassign", [(TOPICS.subscriptions, 1)]),
-    ]
 
 
 async def test_the_last_frames_are_kept_once_a_second_where_they_change(run):
@@ -540,14 +472,6 @@ def test_a_host_that_is_named_after_the_connector_is_shown_once(monkeypatch, hos
     monkeypatch.setattr(membership.socket, "gethostname", lambda: host)
     member = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "kite", FakeMember())
     assert member.properties()["client.id"] == shown
-
-
-@pytest.mark.parametrize(("protocol", "waited"), [("classic", [0.75]), ("consumer", [])])
-async def test_a_revoked_slot_streams_on_until_another_can_have_it(run, protocol, waited):
-    settings = ClusterSettings(group_protocol=protocol)
-    _, _, member = await run(assign(0, 1), revoke(1), waited=0, cluster=settings)
-    # the slot that it has at its end is given up at once
-    assert member.waited == waited
 
 
 def renewed(consumer):

@@ -428,3 +428,81 @@ async def test_a_reload_follows_what_the_partition_says_then(slot, connection):
     slot.reload()
     slot.apply([wanted(A), halting(Halt.PAUSED), END])
     assert connection.wanted == {}
+
+
+class Before:
+    """The owner before, as the next one sees it."""
+
+    def __init__(self, last_frame_us=None):
+        self.asked = asyncio.Event()
+        self.closed = asyncio.Event()
+        self._last_frame_us = last_frame_us
+
+    async def __call__(self):
+        self.asked.set()
+        await self.closed.wait()
+        return self._last_frame_us
+
+
+@pytest.mark.parametrize(("said", "known"), [(17, 17), (None, 5)])
+async def test_a_slot_opens_its_socket_when_the_owner_before_has_closed_its_own(
+    clock, connection, said, known
+):
+    before = Before(said)
+    slot = Slot(4, lambda: connection, 3, clock, last_frame_us=5, ready=before)
+    await asyncio.sleep(0)
+    assert not before.asked.is_set()
+    slot.apply([wanted(A), END])
+    await before.asked.wait()
+    assert connection.wanted == {A: Mode.QUOTE}
+    assert connection.state == ConnectionState.IDLE
+    before.closed.set()
+    await until(lambda: connection.state == ConnectionState.CONNECTED)
+    assert connection.continues_from == known
+
+
+async def test_a_slot_that_is_taken_away_while_it_waits_opens_nothing(clock, connection):
+    before = Before()
+    slot = Slot(4, lambda: connection, 3, clock, ready=before)
+    slot.apply([wanted(A), END])
+    await before.asked.wait()
+    await slot.close()
+    assert slot.closed.is_set()
+    assert connection.continues_from == "nothing"
+
+
+async def test_a_slot_without_an_api_key_asks_for_its_turn_all_the_same(clock):
+    before = Before()
+    slot = Slot(4, None, 3, clock, ready=before)
+    slot.apply([END])
+    await before.asked.wait()
+    before.closed.set()
+    await slot.close()
+
+
+async def test_a_slot_that_comes_back_asks_nobody_a_second_time(clock, connection):
+    asked = []
+
+    async def ready():
+        asked.append(1)
+
+    slot = Slot(4, lambda: connection, 3, clock, ready=ready)
+    slot.apply([wanted(A), END])
+    await until(lambda: connection.state == ConnectionState.CONNECTED)
+    slot.leave()
+    slot.reload()
+    slot.apply([wanted(A), END])
+    assert slot.phase is SlotPhase.STREAMING
+    assert asked == [1]
+
+
+async def test_a_slot_that_was_given_up_streams_on_and_keeps_its_socket(slot, clock, connection):
+    slot.apply([wanted(A), END])
+    slot.apply([Reconnect(4, "c1")])
+    slot.apply([Reconnect(4, "c2")])
+    slot.leave()
+    await clock.advance(RECONNECT_SECONDS)
+    assert connection.reconnects <= 1
+    assert connection.state == ConnectionState.CONNECTED
+    await slot.close()
+    assert connection.state == ConnectionState.CLOSED

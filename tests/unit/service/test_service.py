@@ -43,7 +43,7 @@ class Owner:
     async def start(self, handler):
         self.calls.append("start")
 
-    async def stop_intake(self):
+    async def stop_intake(self, _hurry):
         self.calls.append("stop_intake")
 
     async def release(self):

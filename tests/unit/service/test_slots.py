@@ -1,3 +1,4 @@
+import asyncio
 from datetime import date
 
 import pytest
@@ -40,7 +41,7 @@ async def open_slots():
 
     yield start
     for slots in opened:
-        await slots.stop_intake()
+        await slots.stop_intake(asyncio.Event())
 
 
 def carried(slots):
@@ -150,7 +151,7 @@ async def test_a_name_that_a_list_lacks_keeps_its_token_until_it_has_expired(ope
         assert {token for one in carried(slots).values() for token in one} == {INFY}
         assert slots.unresolved() == ["NFO:FUT: not in the instrument master"]
     finally:
-        await slots.stop_intake()
+        await slots.stop_intake(asyncio.Event())
 
 
 async def test_a_name_of_two_tokens_keeps_the_one_it_had_and_gets_none_where_it_had_none(
@@ -171,7 +172,7 @@ async def test_a_master_before_the_start(open_slots):
     slots.set_master(FakeMaster({"NSE:INFY": INFY}))
     await slots.start(pipeline())
     assert carried(slots)[0] == {INFY: Mode.FULL}
-    await slots.stop_intake()
+    await slots.stop_intake(asyncio.Event())
 
 
 async def test_what_finds_no_room_is_named(open_slots):

@@ -1,0 +1,118 @@
+"""The register over the embedded broker."""
+
+import json
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.cluster.handover_register import (
+    MAX_ID_CHARACTERS,
+    Entry,
+    HandoverRegister,
+    Stage,
+    encoded,
+    entry_of,
+)
+from connector.embedded.broker import EmbeddedBroker
+from connector.errors import KafkaError
+from connector.kafka.groups import handover_group
+from connector.kafka.topics import TopicNames
+from connector.settings.models import KafkaSettings
+
+TOPICS = TopicNames()
+ENTRIES = st.builds(
+    Entry,
+    st.text(max_size=MAX_ID_CHARACTERS),
+    st.sampled_from(Stage),
+    st.none() | st.integers(1, 2**63 - 1),
+)
+
+
+@pytest.fixture(scope="module")
+def kafka():
+    with EmbeddedBroker({TOPICS.subscriptions: 3}) as broker:
+        yield KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+
+
+def register(kafka, name):
+    return HandoverRegister(kafka, TOPICS, name)
+
+
+@given(ENTRIES)
+def test_an_entry_is_read_as_it_was_written(entry):
+    assert entry_of(encoded(entry)) == entry
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
+
+
+@given(st.text() | st.dictionaries(st.sampled_from(["handover", "stage", "last_frame_us"]), JSON)
+       .map(json.dumps))  # fmt: skip
+def test_what_another_program_wrote_is_an_entry_or_nothing(metadata):
+    entry = entry_of(metadata)
+    assert entry is None or entry_of(encoded(entry)) == entry
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None, "", "[]", "17", "{}", '{"handover": "x"}', '{"handover": 1, "stage": "leaving"}',
+        '{"handover": "x", "stage": "gone"}', '{"handover": "x", "stage": ["leaving"]}',
+        '{"handover": "%s", "stage": "leaving"}' % ("x" * (MAX_ID_CHARACTERS + 1)),
+    ],
+)  # fmt: skip
+def test_what_is_no_entry_is_none(metadata):
+    assert entry_of(metadata) is None
+
+
+def test_what_one_replica_writes_another_reads(kafka):
+    one, other = register(kafka, "pair"), register(kafka, "pair")
+    assert other.read([0, 1, 2]) == {}
+    entries = {0: Entry("a", Stage.LEAVING), 2: Entry("b", Stage.RELEASED, 17)}
+    one.write(entries)
+    assert other.read([0, 1, 2]) == entries
+    other.write({0: Entry("a", Stage.WANTED)})
+    assert one.read([0]) == {0: Entry("a", Stage.WANTED)}
+
+
+def test_connectors_of_other_names_have_entries_of_their_own(kafka):
+    one, other = register(kafka, "one"), register(kafka, "other")
+    one.write({0: Entry("a", Stage.LEAVING)})
+    assert other.read([0]) == {}
+
+
+def test_an_offset_of_another_program_is_no_entry(kafka):
+    foreign = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": handover_group("shared", TOPICS.prefix),
+        }
+    )
+    place = TopicPartition(TOPICS.subscriptions, 1, 7, metadata="mine")
+    foreign.commit(offsets=[place], asynchronous=False)
+    foreign.close()
+    own = register(kafka, "shared")
+    assert own.read([0, 1]) == {}
+
+
+def test_brokers_that_do_not_answer_are_an_error_within_a_bound():
+    with EmbeddedBroker({TOPICS.subscriptions: 3}) as broker:
+        own = register(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), "away")
+        broker.set_down()
+        with pytest.raises(KafkaError, match=r"answer|Timed out"):
+            own.write({0: Entry("a", Stage.LEAVING)})
+        with pytest.raises(KafkaError, match=r"answer|Timed out"):
+            own.read([0])
+        broker.set_up()
+
+
+def test_the_embedded_broker_cannot_count_members(kafka):
+    own = register(kafka, "counted")
+    with pytest.raises(KafkaError, match="not supported by broker"):
+        own.members()

@@ -1,0 +1,61 @@
+"""What a member gives up in a rebalance, and in which order."""
+
+import pytest
+
+from connector.settings.models import ClusterSettings
+from tests.support.group_script import TOPICS, assign, end, revoke
+
+
+async def test_a_slot_is_closed_before_its_partition_is_given_up(run):
+    _, _, joined = await run(assign(0, 1), revoke(1))
+    assert joined.journal[:4] == [
+        ("closed", [1], False),
+        ("unassign", [(TOPICS.subscriptions, 1)]),
+        ("closed", [0], False),
+        ("unassign", [(TOPICS.subscriptions, 0)]),
+    ]
+
+
+async def test_the_last_frame_is_handed_over_after_the_close_and_before_the_slot(run):
+    _, _, joined = await run(assign(0, 1), end(1), revoke(1), frames_us={1: 5})
+    committed = ("commit", [(1, 4, '{"last_frame_us": 5, "free": true}')])
+    at = joined.journal.index(("closed", [1], False))
+    assert joined.journal[at + 1 : at + 3] == [
+        committed,
+        ("unassign", [(TOPICS.subscriptions, 1)]),
+    ]
+
+
+@pytest.mark.parametrize(("protocol", "waited"), [("classic", [0.75]), ("consumer", [])])
+async def test_a_revoked_slot_streams_on_until_another_can_have_it(run, protocol, waited):
+    settings = ClusterSettings(group_protocol=protocol)
+    _, _, member = await run(assign(0, 1), revoke(1), waited=0, cluster=settings)
+    # the slot that it has at its end is given up at once
+    assert member.waited == waited
+
+
+def hands_over(consumer):
+    consumer.member.hands_over = True
+
+
+async def test_a_slot_that_is_handed_over_is_given_up_as_soon_as_that_is_announced(run):
+    """Its socket stays open; the time of its last frame so far stands beside it."""
+    _, said, joined = await run(
+        hands_over, assign(0, 1), end(1), revoke(1), frames_us={1: 5}, waited=0
+    )
+    announced = joined.journal.index(("announced", [1]))
+    assert joined.journal[announced + 1 : announced + 3] == [
+        ("commit", [(1, 4, '{"last_frame_us": 5, "free": true}')]),
+        ("unassign", [(TOPICS.subscriptions, 1)]),
+    ]
+    assert ("closing", [1], False) not in said
+    assert joined.waited == []
+
+
+async def test_a_leader_ends_before_it_is_given_up_although_its_slots_are_handed_over(run):
+    _, _, joined = await run(hands_over, assign(0, control=True), revoke(0, control=True))
+    announced = joined.journal.index(("announced", [0]))
+    assert joined.journal[announced + 1 : announced + 3] == [
+        ("closed", [], True),
+        ("unassign", [(TOPICS.control, 0), (TOPICS.subscriptions, 0)]),
+    ]
