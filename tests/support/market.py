@@ -55,7 +55,7 @@ class WholeMarket:
         return time.monotonic()
 
     async def until_all_stream(self, seconds):
-        """Wait until every instrument has sent a full packet, and each slot has one owner."""
+        """Wait until all have sent a full packet, each slot has one owner, and a replica leads."""
         end = time.monotonic() + seconds
         while not await self._all_stream():
             dead = [process.name for process in self.fleet.all if process.code not in (None, 0, -9)]
@@ -73,6 +73,8 @@ class WholeMarket:
             len(statuses) == len(self.fleet.alive)
             and sorted(one["slot"] for one in connections) == list(range(self.slots))
             and sum(one["confirmed"] for one in connections) == self.instruments
+            # slots stream on while they change hands: the leader may do so just then
+            and sum(status["cluster"]["leader"] for status in statuses.values()) == 1
         )
 
     async def leader(self):
