@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
+from connector.cluster.frames import AHEAD_SECONDS
 from connector.cluster.handover_register import Entry, Stage
 from connector.errors import ConnectorError
 from connector.kite.clock import SYSTEM_CLOCK, Clock
@@ -132,7 +133,7 @@ class Handovers:
         Returns:
             What a slot awaits when it is ready to open its socket. It returns as soon as the slot
             may, with the time of the last frame that the owner before received, UTC microseconds;
-            None where nobody said.
+            None where no owner has just said it.
         """
         reading = asyncio.ensure_future(self._read(slots))
 
@@ -143,8 +144,9 @@ class Handovers:
                 self._log.warning("handover_unknown", slot=slot, reason=self._problem)
                 return None
             entry = entries.get(slot)
+            # one that is released may be of long ago: what its owner has kept since then counts
             if entry is None or entry.stage is Stage.RELEASED:
-                return entry and entry.last_frame_us
+                return None
             return await self._take_over(slot, entry.handover)
 
         return ready
@@ -165,7 +167,10 @@ class Handovers:
                 # so that nobody after this one waits for it again
                 await self.release(slot, handover, None)
         entry = word.entry
-        return entry.last_frame_us if entry is not None and entry.handover == handover else None
+        if entry is None or entry.handover != handover or entry.last_frame_us is None:
+            return None
+        latest_us = self._clock.time_us() + AHEAD_SECONDS * 1e6
+        return entry.last_frame_us if entry.last_frame_us <= latest_us else None
 
     # waiting
 

@@ -452,7 +452,9 @@ class Slot:
         try:
             if before is not None:
                 await before.wait()
-            self._last_frame_us = await ready() or self._last_frame_us
+            said = await ready()
+            # what was kept before the slot was given up may not be all that came
+            self._last_frame_us = max(said or 0, self._last_frame_us or 0) or None
         finally:
             free.set()
 

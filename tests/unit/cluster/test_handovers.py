@@ -38,8 +38,9 @@ class Shelf:
 
     def read(self, slots):
         self._answer()
+        found = {slot: self.entries[slot] for slot in slots if slot in self.entries}
         self.reads.append(list(slots))
-        return {slot: self.entries[slot] for slot in slots if slot in self.entries}
+        return found
 
     def write(self, entries):
         self._answer()
@@ -93,13 +94,27 @@ async def test_slots_of_one_replica_are_waited_for_together(shelf, old, new):
     assert shelf.made <= 4
 
 
-@pytest.mark.parametrize(
-    "entry", [None, Entry("x", Stage.RELEASED), Entry("x", Stage.RELEASED, 17)]
-)
+@pytest.mark.parametrize("entry", [None, Entry("x", Stage.RELEASED, 17)])
 async def test_what_nobody_streams_is_taken_at_once(shelf, new, entry):
+    """What was released once says nothing of the owners since then."""
     shelf.entries = {0: entry} if entry else {}
-    assert await new.arriving([0])(0) == (entry and entry.last_frame_us)
+    assert await new.arriving([0])(0) is None
     assert shelf.written == []
+
+
+@pytest.mark.parametrize(("ahead_seconds", "known"), [(59, True), (61, False)])
+async def test_a_last_frame_that_is_not_yet_is_unknown(shelf, old, ahead_seconds, known):
+    clock = FakeClock()
+    said = await old.announce([0])
+    frame_us = clock.time_us() + ahead_seconds * 1_000_000
+    shelf.entries[0] = Entry(said[0], Stage.WANTED)
+    takes = asyncio.create_task(Handovers(shelf.register, clock).arriving([0])(0))
+    await until(lambda: len(shelf.reads) > 1)
+    await old.release(0, said[0], frame_us)
+    while not takes.done():
+        await clock.advance(handovers.LOOK_SECONDS / 1000)
+        await asyncio.sleep(0)
+    assert await takes == (frame_us if known else None)
 
 
 async def test_an_owner_that_lost_the_slot_again_has_asked_for_the_next_one_too(shelf, old, new):

@@ -444,7 +444,7 @@ class Before:
         return self._last_frame_us
 
 
-@pytest.mark.parametrize(("said", "known"), [(17, 17), (None, 5)])
+@pytest.mark.parametrize(("said", "known"), [(17, 17), (None, 5), (3, 5)])
 async def test_a_slot_opens_its_socket_when_the_owner_before_has_closed_its_own(
     clock, connection, said, known
 ):
