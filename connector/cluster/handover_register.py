@@ -24,8 +24,11 @@ from connector.kafka.groups import cluster_group, handover_group
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
-ANSWER_SECONDS: Final = 1.0
-"""Brokers get so long for each answer; without one, slots change hands without an agreement."""
+ANSWER_SECONDS: Final = 3.0
+"""Brokers get so long for each answer; without one, slots change hands without an agreement. The
+slot streams meanwhile, and a node on which replicas start answers late."""
+COUNT_SECONDS: Final = 1.0
+"""So long for the number of members, which a stop waits for: brokers may be away."""
 MAX_ID_CHARACTERS: Final = 64
 """An entry with a longer id is none of ours."""
 
@@ -52,7 +55,7 @@ class Entry(NamedTuple):
 
 
 class HandoverRegister:
-    """Reads and writes entries; blocks, within `ANSWER_SECONDS`. Any thread may call.
+    """Reads and writes entries; blocks, within these bounds. Any thread may call.
 
     An admin client does it: a consumer that is let go waits three quarters of a minute for a commit
     that no broker answers (librdkafka 2.16).
@@ -110,10 +113,8 @@ class HandoverRegister:
         Raises:
             KafkaError: the brokers refuse it, do not answer, or cannot tell, as the embedded one.
         """
-        asked = self._admin.describe_consumer_groups(
-            [self._cluster], request_timeout=ANSWER_SECONDS
-        )
-        return len(_answer(asked, self._cluster).members)
+        asked = self._admin.describe_consumer_groups([self._cluster], request_timeout=COUNT_SECONDS)
+        return len(_answer(asked, self._cluster, COUNT_SECONDS).members)
 
     def _places(self, asked: Mapping[str, Future[Any]]) -> list[TopicPartition]:
         places: list[TopicPartition] = _answer(asked, self._group).topic_partitions or []
@@ -123,13 +124,13 @@ class HandoverRegister:
         return places
 
 
-def _answer(asked: Mapping[str, Future[Any]], group: str) -> Any:
+def _answer(asked: Mapping[str, Future[Any]], group: str, seconds: float = ANSWER_SECONDS) -> Any:
     try:
-        return asked[group].result(ANSWER_SECONDS)
+        return asked[group].result(seconds)
     except KafkaException as error:
         raise _refused(error.args[0], group) from error
     except TimeoutError as error:
-        raise KafkaError(f"no broker answered within {ANSWER_SECONDS:g} s") from error
+        raise KafkaError(f"no broker answered within {seconds:g} s") from error
 
 
 def _refused(error: Any, group: str) -> KafkaError:
