@@ -190,6 +190,10 @@ def test_the_documented_rights_are_enough_and_all_are_used(
         owners = json.loads(ctl(operator, "status", "--json").stdout)["owners"]
         assert len(owners) == SLOTS
         read_all(secured)
+        # what another replica gets is handed over, and comes back in the same way
+        with connector(tmp_path / "other", environment, NO_CREATION) as other:
+            wait_until(lambda: other.status().get("connections"))
+            assert other.stop() == 0
         for who in ("connector", "operator", "consumer"):
             allowed, denied = secured.decisions(named(who))
             # readers ask for the coordinator of a group that they never join, and do without
