@@ -94,12 +94,11 @@ class SlotFrames:
             self._unread.update(slots)
             return {}
         self._unread.difference_update(slots)
-        latest_us = self._clock.time_us() + AHEAD_SECONDS * 1e6
         known = {one.partition: _left(_fields(one.metadata)) for one in found}
         return {
             slot: left
             for slot, left in known.items()
-            if left is not None and left.last_frame_us <= latest_us
+            if left is not None and has_been(left.last_frame_us, self._clock)
         }
 
     def keep(
@@ -170,6 +169,11 @@ class SlotFrames:
             # the next commit makes up for one that is lost
             self._kept.update({slot: time for slot, time in times_us.items() if time is not None})
             self._noted.update({slot: dict(notes.get(slot, {})) for slot in times_us})
+
+
+def has_been(time_us: int, clock: Clock) -> bool:
+    """Whether a time that another process wrote is past, UTC microseconds; else it is unknown."""
+    return time_us <= clock.time_us() + AHEAD_SECONDS * 1e6
 
 
 def _encoded(time_us: int | None, more: Mapping[str, Any], note: Mapping[str, Any] | None) -> str:

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from connector.cluster.frames import AHEAD_SECONDS
+from connector.cluster.frames import has_been
 from connector.cluster.handover_register import Entry, Stage
 from connector.errors import ConnectorError
 from connector.kite.clock import SYSTEM_CLOCK, Clock
@@ -169,8 +169,7 @@ class Handovers:
         entry = word.entry
         if entry is None or entry.handover != handover or entry.last_frame_us is None:
             return None
-        latest_us = self._clock.time_us() + AHEAD_SECONDS * 1e6
-        return entry.last_frame_us if entry.last_frame_us <= latest_us else None
+        return entry.last_frame_us if has_been(entry.last_frame_us, self._clock) else None
 
     # waiting
 

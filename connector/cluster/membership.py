@@ -50,9 +50,9 @@ REJOIN_SECONDS: Final = 5.0
 JOIN_SECONDS: Final = 10.0
 """Replicas that come while others stream join at full multiples of it."""
 REVOKE_SECONDS: Final = 0.75
-"""A revoked slot that cannot be handed over goes on streaming for so long, and so does a leader on
-leading. librdkafka (2.16) asks to join at most once a
-second, and has just done so: before that second is over nobody can be given the slot."""
+"""A revoked slot that cannot be handed over streams on for so long, and a leader leads on.
+librdkafka (2.16) asks to join at most once a second, and has just done so: before that second is
+over nobody can be given either."""
 CLOSE_SECONDS: Final = 10.0
 """A partition is held for at most so long until its socket is closed."""
 REASSIGN_SECONDS: Final = 5.0
