@@ -9,12 +9,13 @@ written or read for it: an answer takes some milliseconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as Code
 from confluent_kafka.admin import AdminClient
 
@@ -29,8 +30,15 @@ ANSWER_SECONDS: Final = 3.0
 slot streams meanwhile, and a node on which replicas start answers late."""
 COUNT_SECONDS: Final = 1.0
 """So long for the number of members, which a stop waits for: brokers may be away."""
+ASK_AGAIN_SECONDS: Final = 0.1
+"""So long after the group's coordinator was found to be another broker, or still reading."""
 MAX_ID_CHARACTERS: Final = 64
 """An entry with a longer id is none of ours."""
+_COORDINATOR_MOVES: Final = (
+    Code.COORDINATOR_LOAD_IN_PROGRESS,
+    Code.COORDINATOR_NOT_AVAILABLE,
+    Code.NOT_COORDINATOR,
+)
 
 
 class Stage(StrEnum):
@@ -57,8 +65,9 @@ class Entry(NamedTuple):
 class HandoverRegister:
     """Reads and writes entries; blocks, within these bounds. Any thread may call.
 
-    An admin client does it: a consumer that is let go waits three quarters of a minute for a commit
-    that no broker answers (librdkafka 2.16).
+    A consumer reads: an admin client that does, and is told that the coordinator is another broker
+    now, ends the process (librdkafka 2.16). An admin client writes: a consumer that is let go waits
+    three quarters of a minute for a commit that no broker answers.
 
     Args:
         kafka: how brokers are reached.
@@ -74,9 +83,14 @@ class HandoverRegister:
         # whose members share the slots, and the one that has the entries
         self._cluster = cluster_group(name, topics.prefix)
         self._group = handover_group(name, topics.prefix)
-        properties = client_properties(kafka, **{"client.id": f"{name}-handover"})
+        own = {"client.id": f"{name}-handover"}
+        # it joins nothing: the group is that whose offsets it reads
+        reads = {**own, "group.id": self._group, "enable.auto.commit": False}
         with refused_properties(kafka):
-            self._admin = AdminClient(properties, logger=ClientLog("handover"))
+            self._admin = AdminClient(client_properties(kafka, **own), logger=ClientLog("handover"))
+            self._consumer = Consumer(
+                client_properties(kafka, **reads), logger=ClientLog("handover")
+            )
 
     def read(self, slots: Sequence[int]) -> dict[int, Entry]:
         """Return the entries of these slots; one that has none, or none of ours, is left out.
@@ -85,10 +99,7 @@ class HandoverRegister:
             KafkaError: the brokers refuse it, or do not answer.
         """
         places = [TopicPartition(self._topic, slot) for slot in slots]
-        asked = [ConsumerGroupTopicPartitions(self._group, places)]
-        found = self._places(
-            self._admin.list_consumer_group_offsets(asked, request_timeout=ANSWER_SECONDS)
-        )
+        found = self._asked(lambda seconds: self._consumer.committed(places, timeout=seconds))
         entries = {place.partition: entry_of(place.metadata) for place in found}
         return {slot: entry for slot, entry in entries.items() if entry is not None}
 
@@ -103,9 +114,12 @@ class HandoverRegister:
             for slot, entry in entries.items()
         ]
         given = [ConsumerGroupTopicPartitions(self._group, offsets)]
-        self._places(
-            self._admin.alter_consumer_group_offsets(given, request_timeout=ANSWER_SECONDS)
-        )
+
+        def commit(seconds: float) -> list[TopicPartition]:
+            asked = self._admin.alter_consumer_group_offsets(given, request_timeout=seconds)
+            return _answer(asked, self._group, seconds).topic_partitions or []
+
+        self._asked(commit)
 
     def members(self) -> int:
         """Return how many members the cluster's group has.
@@ -114,29 +128,43 @@ class HandoverRegister:
             KafkaError: the brokers refuse it, do not answer, or cannot tell, as the embedded one.
         """
         asked = self._admin.describe_consumer_groups([self._cluster], request_timeout=COUNT_SECONDS)
-        return len(_answer(asked, self._cluster, COUNT_SECONDS).members)
+        try:
+            return len(_answer(asked, self._cluster, COUNT_SECONDS).members)
+        except KafkaException as error:
+            raise self._refused(error.args[0]) from error
 
-    def _places(self, asked: Mapping[str, Future[Any]]) -> list[TopicPartition]:
-        places: list[TopicPartition] = _answer(asked, self._group).topic_partitions or []
-        for place in places:
-            if place.error is not None:
-                raise _refused(place.error, self._group)
-        return places
+    def _asked(self, ask: Callable[[float], list[TopicPartition]]) -> list[TopicPartition]:
+        """Ask about places, and again while another broker becomes the group's coordinator."""
+        end = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                return _accepted(ask(max(end - time.monotonic(), ASK_AGAIN_SECONDS)))
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code not in _COORDINATOR_MOVES or time.monotonic() >= end:
+                    raise self._refused(error.args[0]) from error
+            except ValueError as error:
+                raise KafkaError("another program wrote what is no text") from error
+            time.sleep(ASK_AGAIN_SECONDS)
+
+    def _refused(self, error: Any) -> KafkaError:
+        advice = f": grant this account Read on the group {self._group}"
+        lacks = error.code() == Code.GROUP_AUTHORIZATION_FAILED
+        return KafkaError(f"{error.str()}{advice if lacks else ''}")
 
 
-def _answer(asked: Mapping[str, Future[Any]], group: str, seconds: float = ANSWER_SECONDS) -> Any:
+def _accepted(places: list[TopicPartition]) -> list[TopicPartition]:
+    for place in places:
+        if place.error is not None:
+            raise KafkaException(place.error)
+    return places
+
+
+def _answer(asked: Mapping[str, Future[Any]], group: str, seconds: float) -> Any:
     try:
         return asked[group].result(seconds)
-    except KafkaException as error:
-        raise _refused(error.args[0], group) from error
     except TimeoutError as error:
         raise KafkaError(f"no broker answered within {seconds:g} s") from error
-
-
-def _refused(error: Any, group: str) -> KafkaError:
-    advice = f": grant this account Read on the group {group}"
-    lacks = error.code() == Code.GROUP_AUTHORIZATION_FAILED
-    return KafkaError(f"{error.str()}{advice if lacks else ''}")
 
 
 def encoded(entry: Entry) -> str:

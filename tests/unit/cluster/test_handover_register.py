@@ -4,6 +4,7 @@ import json
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import KafkaError as Code
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
 TOPICS = TopicNames()
+OFFSET_COMMIT, OFFSET_FETCH = 8, 9
+"""Numbers of Kafka's requests."""
 ENTRIES = st.builds(
     Entry,
     st.text(max_size=MAX_ID_CHARACTERS),
@@ -31,9 +34,14 @@ ENTRIES = st.builds(
 
 
 @pytest.fixture(scope="module")
-def kafka():
+def embedded():
     with EmbeddedBroker({TOPICS.subscriptions: 3}) as broker:
-        yield KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def kafka(embedded):
+    return KafkaSettings(bootstrap_servers=embedded.bootstrap_servers)
 
 
 def register(kafka, name):
@@ -99,6 +107,33 @@ def test_an_offset_of_another_program_is_no_entry(kafka):
     foreign.close()
     own = register(kafka, "shared")
     assert own.read([0, 1]) == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR],
+)
+def test_a_coordinator_that_moves_is_asked_again(embedded, kafka, code):
+    """Brokers that are restarted one after the other; to read so ended the process."""
+    own, entries = register(kafka, f"moved-{code}"), {0: Entry("a", Stage.LEAVING)}
+    embedded.push_errors(OFFSET_COMMIT, code, code)
+    own.write(entries)
+    embedded.push_errors(OFFSET_FETCH, code, code)
+    assert own.read([0, 1]) == entries
+
+
+@pytest.mark.parametrize(
+    ("request_kind", "ask"),
+    [
+        (OFFSET_COMMIT, lambda own: own.write({0: Entry("a", Stage.LEAVING)})),
+        (OFFSET_FETCH, lambda own: own.read([0])),
+    ],
+)
+def test_a_right_that_lacks_is_an_error_that_says_what_helps(embedded, kafka, request_kind, ask):
+    own = register(kafka, "refused")
+    embedded.push_errors(request_kind, Code.GROUP_AUTHORIZATION_FAILED)
+    with pytest.raises(KafkaError, match="grant this account Read on the group refused:kite-"):
+        ask(own)
 
 
 def test_brokers_that_do_not_answer_are_an_error_within_a_bound():
