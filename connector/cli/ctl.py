@@ -22,7 +22,10 @@ from connector.cli.ctl_shown import (
     EXIT_PARTLY,
     EXIT_REJECTED,
     MAX_INPUT_BYTES,
+    MAX_SECONDS,
+    TimeoutOption,
     client,
+    connected,
     os_user,
     print_json,
     print_reply,
@@ -30,7 +33,7 @@ from connector.cli.ctl_shown import (
     table,
 )
 from connector.cli.group import CommandGroup, group
-from connector.cli.options import JsonOption, with_options, with_settings
+from connector.cli.options import JsonOption, with_options
 from connector.errors import SettingProblem, SettingsError
 from connector.files import read_bounded
 from connector.redaction import printable, printable_json
@@ -44,7 +47,6 @@ NOBODY: Final = "nobody is joined under the name "
 _NUMBER_DIGITS: Final = 20
 _REPLY_SECONDS: Final = {"refresh-instruments": 90.0}
 """How long a reply may take where that is not 30 s: the list is loaded first."""
-_MAX_SECONDS: Final = 86_400.0
 
 InstrumentsArgument = Annotated[
     list[str] | None,
@@ -63,11 +65,6 @@ FileOption = Annotated[
         show_default=False,
     ),
 ]
-TimeoutOption = Annotated[
-    float,
-    typer.Option("--timeout", min=0.1, max=_MAX_SECONDS, help="Wait so many seconds for a reply."),
-]
-_connected = with_settings("bootstrap", "prefix", "name")
 
 
 def _sender(kind: str, model: type[CommandBase]) -> Callable[..., None]:
@@ -104,10 +101,10 @@ def _sender(kind: str, model: type[CommandBase]) -> Callable[..., None]:
         optional=("id",),
         short={"watchlist": "-w", "mode": "-m"},
     )
-    return _connected(options(command))
+    return connected(options(command))
 
 
-@_connected
+@connected
 def status(
     *, settings: Settings, timeout: TimeoutOption = 30.0, as_json: JsonOption = False
 ) -> None:
@@ -132,7 +129,7 @@ def status(
     print_reply(reply, owners or {})
 
 
-@_connected
+@connected
 def list_subscriptions(
     *,
     settings: Settings,
@@ -178,13 +175,13 @@ def list_subscriptions(
     typer.echo(f"{len(rows)} instruments")
 
 
-@_connected
+@connected
 def watch(
     *,
     settings: Settings,
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", min=0.1, max=_MAX_SECONDS, help="End after so many seconds."),
+        typer.Option("--timeout", min=0.1, max=MAX_SECONDS, help="End after so many seconds."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -14,14 +14,16 @@ import typer
 from connector.cli.ctl_shown import (
     EXIT_REJECTED,
     MAX_INPUT_BYTES,
+    TimeoutOption,
     client,
+    connected,
     os_user,
     print_json,
     print_reply,
     standard_input,
     table,
 )
-from connector.cli.options import JsonOption, with_settings
+from connector.cli.options import JsonOption
 from connector.errors import SettingProblem, SettingsError
 from connector.redaction import printable
 
@@ -51,13 +53,9 @@ FileOption = Annotated[
 PruneOption = Annotated[
     bool, typer.Option("--prune", help="End the watchlists that the file does not name.")
 ]
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=0.1, max=86_400, help="Wait so many seconds for a reply.")
-]
-_connected = with_settings("bootstrap", "prefix", "name")
 
 
-@_connected
+@connected
 def plan(
     *,
     settings: Settings,
@@ -80,7 +78,7 @@ def plan(
         raise typer.Exit(EXIT_DIFFERENT if reply.status == "APPLIED" else EXIT_REJECTED)
 
 
-@_connected
+@connected
 def apply(
     *,
     settings: Settings,
@@ -107,7 +105,7 @@ def apply(
         raise typer.Exit(EXIT_REJECTED)
 
 
-@_connected
+@connected
 def export(*, settings: Settings) -> None:
     """Print the file that says what all watchlists claim now; no leader is needed."""
     import yaml

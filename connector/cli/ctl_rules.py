@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from connector.cli.options import JsonOption, with_options, with_settings
+from connector.cli.ctl_shown import connected
+from connector.cli.options import JsonOption, with_options
 from connector.errors import SettingProblem, SettingsError
 
 if TYPE_CHECKING:
     from connector.settings.models import Settings
 
 _MODELS: Final = "connector.control.rules:"
-_connected = with_settings("bootstrap", "prefix", "name")
 _command = with_options(
     "connector.control.commands:SetRule",
     leave_out=("type", "claims"),
@@ -30,7 +30,7 @@ _pattern = with_options(
 _OF_RULES: Final = ("underlying", "strikes", "spot", "pattern")
 
 
-@_connected
+@connected
 @_command
 @_chain
 @_pattern

@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from connector.cli.options import with_settings
 from connector.files import UnusableFileError
 from connector.redaction import printable, printable_json
 
@@ -24,6 +25,14 @@ EXIT_PARTLY: Final = 5
 MAX_INPUT_BYTES: Final = 16 * 2**20
 """A file of instruments or standard input may have so many bytes: the whole market has 3 MiB."""
 _BY_CHARACTERS: Final = 64
+MAX_SECONDS: Final = 86_400.0
+"""The longest wait that an option takes."""
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", min=0.1, max=MAX_SECONDS, help="Wait so many seconds for a reply."),
+]
+connected = with_settings("bootstrap", "prefix", "name")
+"""What every command that talks to the control topic has to know."""
 MOST_MATCHED: Final = 20
 """So many instruments of a rule that is tried are named; JSON has all."""
 

@@ -15,9 +15,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from connector.codec.body cimport (
-    LONG_BYTES, Cursor, Encoded, encode, is_some, mode_of, next_long, put_best, put_byte,
-    put_double, put_encoded, put_full, put_index, put_long, put_nulls, put_quote, skip_bytes,
-    skip_to_slot, uint16_at, uint32_at,
+    FRAMING_BYTES, LONG_BYTES, Cursor, Encoded, behind_framing, encode, is_some, mode_of, next_long,
+    put_best, put_byte, put_double, put_encoded, put_full, put_index, put_long, put_nulls,
+    put_quote, skip_depth, skip_to_times, uint16_at, uint32_at,
 )
 from connector.codec.instruments cimport (
     Instrument, Table, add, clear, fill, find, free, init, keep, remove,
@@ -25,6 +25,7 @@ from connector.codec.instruments cimport (
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
+from connector.codec.framing import framing
 from connector.codec.interface import MAX_STRAYS as _MAX_STRAYS, NO_PARTITIONS
 from connector.codec.partitioning import partition_of
 from connector.kite.wire.event_time import EXCHANGE_TIME_AHEAD_MS, EXCHANGE_TIME_BEHIND_MS
@@ -49,7 +50,6 @@ cdef enum:
     SPANS = 128  # places for records at first
     SESSION_BYTES = 20  # two longs at their longest
     MODE_BYTES = 8  # at most 7: mode and tradable
-    FRAMING_BYTES = 5
 
 cdef uint32_t MAX_STRAYS = _MAX_STRAYS
 cdef int64_t AHEAD_MS = EXCHANGE_TIME_AHEAD_MS
@@ -230,8 +230,8 @@ cdef class Transcoder:
                 raise AssertionError(f"{exchange} needs more SEGMENTS")
             route = self.routes + <size_t>exchange.value
             topic = topics[exchange]
-            framing = b"\0" + schema_ids[topic].to_bytes(4, "big")
-            memcpy(route.framing, PyBytes_AS_STRING(framing), FRAMING_BYTES)
+            prefix = framing(schema_ids[topic])
+            memcpy(route.framing, PyBytes_AS_STRING(prefix), FRAMING_BYTES)
             for rank in range(1, 4):
                 mode = string_bytes(MODES[rank].value) + (b"\1" if exchange.tradable else b"\0")
                 memcpy(route.modes[rank], PyBytes_AS_STRING(mode), len(mode))
@@ -520,11 +520,15 @@ cdef list with_reject(list rejected, str reason, const uint8_t *start, Py_ssize_
 
 def identity_of(bytes value not None):
     """See `connector.codec.interface.IdentityOf`."""
-    cdef Cursor body
-    body.at = <const uint8_t *>PyBytes_AS_STRING(value)
-    body.end = body.at + PyBytes_GET_SIZE(value)
-    skip_bytes(&body, FRAMING_BYTES)
-    skip_to_slot(&body)
+    cdef Cursor body = behind_framing(value)
+    cdef int i
+    next_long(&body)  # event_time
+    next_long(&body)  # receive_time_us
+    skip_to_times(&body)
+    for i in range(5):  # last_trade_time to oi_day_low
+        if is_some(&body):
+            next_long(&body)
+    skip_depth(&body)
     slot, session_id, sequence = next_long(&body), next_long(&body), next_long(&body)
     if body.at == NULL:
         raise ValueError("not the value of a tick")

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from struct import Struct
 
+from connector.codec.framing import FRAMING_BYTES, framing
 from connector.codec.interface import MAX_STRAYS, NO_PARTITIONS, Record, Tally, Transcoded
 from connector.codec.partitioning import partition_of
 from connector.kite.wire.event_time import plausible
@@ -81,8 +82,7 @@ class _Route:
     def __init__(self, exchange: Exchange, topic: str, schema_id: int, partitions: int) -> None:
         self.exchange = exchange
         self.topic = topic
-        # Confluent's: a 0 byte and the schema's id, big-endian
-        self.framing = b"\x00" + schema_id.to_bytes(4, "big")
+        self.framing = framing(schema_id)
         self.name = _string(exchange.name)
         self.divisor = exchange.divisor
         tradable = _TRUE if exchange.tradable else _FALSE
@@ -359,11 +359,11 @@ def _full(packet: bytes, divisor: float) -> tuple[int, bytes, bytes]:
 
 
 class Body:
-    """Reads a body from its beginning; IndexError or ValueError where it is none."""
+    """Reads the body of a framed value; IndexError or ValueError where it is none."""
 
-    def __init__(self, value: bytes, at: int) -> None:
+    def __init__(self, value: bytes) -> None:
         self.value = value
-        self.at = at
+        self.at = FRAMING_BYTES
         """The place that is read next."""
 
     def long(self) -> int:
@@ -409,7 +409,7 @@ class Body:
 
 def identity_of(value: bytes) -> tuple[int, int, int]:
     """Return slot, session_id and sequence; `connector.codec.interface.IdentityOf` describes it."""
-    return identity(Body(value, 0))
+    return identity(Body(value))
 
 
 def identity(body: Body) -> tuple[int, int, int]:
@@ -425,7 +425,6 @@ def identity(body: Body) -> tuple[int, int, int]:
 
 
 def _identity(body: Body) -> tuple[int, int, int]:
-    body.skip(5)  # the framing
     body.time()  # event_time
     body.time(1000)  # receive_time_us
     body.long()  # instrument_token

@@ -1,6 +1,7 @@
 # cython: language_level=3
 """How the parts of a packet are read, those of a tick's body written and read; Avro's encoding."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -15,6 +16,7 @@ cdef extern from *:
     uint64_t little_endian(uint64_t bits) nogil
 
 cdef enum:
+    FRAMING_BYTES = 5  # of `framing`
     LONG_BYTES = 10  # a varint at its longest
     LTP = 1
     QUOTE = 2
@@ -206,6 +208,14 @@ cdef inline void skip_bytes(Cursor *body, int64_t count) noexcept nogil:
         body.at = NULL
 
 
+cdef inline Cursor behind_framing(bytes value):
+    cdef Cursor body
+    body.at = <const uint8_t *>PyBytes_AS_STRING(value)
+    body.end = body.at + PyBytes_GET_SIZE(value)
+    skip_bytes(&body, FRAMING_BYTES)
+    return body
+
+
 cdef inline bint is_some(Cursor *body) noexcept nogil:
     # the branch of a union with null; there are no others
     cdef int64_t branch = next_long(body)
@@ -228,11 +238,10 @@ cdef inline void skip_levels(Cursor *body) noexcept nogil:
         items = next_long(body)
 
 
-cdef inline void skip_to_slot(Cursor *body) noexcept nogil:
-    # all fields of a tick up to depth, the framing passed over already
+cdef inline void skip_to_times(Cursor *body) noexcept nogil:
+    # all fields of a tick behind receive_time_us and before last_trade_time
     cdef int i
-    for i in range(3):  # event_time, receive_time_us, instrument_token
-        next_long(body)
+    next_long(body)  # instrument_token
     skip_bytes(body, next_long(body))  # exchange
     if is_some(body):  # tradingsymbol
         skip_bytes(body, next_long(body))
@@ -246,9 +255,9 @@ cdef inline void skip_to_slot(Cursor *body) noexcept nogil:
                 next_long(body)
     if is_some(body):  # ohlc
         skip_bytes(body, 4 * 8)
-    for i in range(5):  # last_trade_time to oi_day_low
-        if is_some(body):
-            next_long(body)
-    if is_some(body):  # depth
+
+
+cdef inline void skip_depth(Cursor *body) noexcept nogil:
+    if is_some(body):
         skip_levels(body)
         skip_levels(body)

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from connector.compat.ticks import FULL, LTP, QUOTE, TickDict, tick_dicts
 from connector.errors import CapacityError
-from connector.kite.client.channel_handler import ModeTracker
+from connector.kite.client.channel_handler import ConfirmingHandler
 from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION, ConnectionConfig
 from connector.kite.feed.connection import ROOT, Connection
 from connector.kite.feed.credentials import StaticCredentials
@@ -320,12 +320,13 @@ class KiteTicker:
                     self.dropped += 1
 
 
-class _Run:
+class _Run(ConfirmingHandler):
     """One life of a ticker's connection, and the handler of what it receives."""
 
     def __init__(
         self, ticker: KiteTicker, config: ConnectionConfig, credentials: StaticCredentials
     ) -> None:
+        super().__init__()
         self.connection = Connection(0, credentials, config, self, root=ticker.root)
         # False from `stop_retry` on: the next loss is the end
         self.retries = True
@@ -341,9 +342,6 @@ class _Run:
         # what on_close is told of an end that was asked for; None: it is not called
         self._last_word: tuple[int, str] | None = None
         self._silent = False  # no callback is called any more
-        # which instruments sent what on the present socket: what a handler confirms to its
-        # connection
-        self._modes = ModeTracker()
         # tries since a socket was open, which on_reconnect is told
         self._attempts = 0
         self._told = False  # that the present try or socket has ended
@@ -402,19 +400,7 @@ class _Run:
 
     # the handler
 
-    def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
-        """Nothing was seen on the new socket."""
-        self._modes.clear()
-
-    def expect(self, tokens: Iterable[int]) -> None:
-        """The next packet of each is a first one."""
-        self._modes.drop(tokens)
-
-    def forget(self, tokens: Iterable[int]) -> None:
-        """They are no longer wanted."""
-        self._modes.drop(tokens)
-
-    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:  # noqa: ARG002
+    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """Hand the ticks of a frame to the callbacks, and say which tokens are new."""
         self._call_due()
         ticker = self._ticker
@@ -425,7 +411,7 @@ class _Run:
             ticks = tick_dicts(data)
             self._callback(ticker.on_ticks, ticks)
             ticker._put(ticks)  # noqa: SLF001
-        return self._modes.of_frame(data)
+        return super().frame(data, receive_time_us)
 
     def message(self, message: TickerMessage, raw: str) -> None:  # noqa: ARG002
         """Hand on a text frame, and what it says."""

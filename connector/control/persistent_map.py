@@ -18,20 +18,13 @@ _MIX: Final = 0x9E37_79B1
 """2³² divided by the golden ratio: spreads tokens, of which all of an exchange end alike."""
 
 
-class PersistentMap(Mapping[K, V]):
-    """An immutable mapping; its entries come in no particular order.
-
-    Args:
-        entries: what it holds; of a repeated key the last value counts.
-    """
+class _Buckets(Mapping[K, V]):
+    """What the mapping and its draft have in common: all that changes nothing."""
 
     __slots__ = ("_buckets", "_size")
 
-    def __init__(self, entries: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> None:
-        known = dict(entries)
-        self._size = len(known)
-        # shared with every later version that has not touched them: never changed once made
-        self._buckets: Sequence[dict[K, V]] = _spread(known.items(), self._size)
+    _buckets: Sequence[dict[K, V]]
+    _size: int
 
     def __getitem__(self, key: K) -> V:
         buckets = self._buckets
@@ -58,39 +51,42 @@ class PersistentMap(Mapping[K, V]):
         """Return the entries; quicker than a look for the value of each key."""
         return _Items(self)
 
+
+class PersistentMap(_Buckets[K, V]):
+    """An immutable mapping; its entries come in no particular order.
+
+    Args:
+        entries: what it holds; of a repeated key the last value counts.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, entries: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> None:
+        known = dict(entries)
+        self._size = len(known)
+        # shared with every later version that has not touched them: never changed once made
+        self._buckets = _spread(known.items(), self._size)
+
     def draft(self) -> MapDraft[K, V]:
         """Return a changeable copy, which leaves this one as it is."""
         return MapDraft(self)
 
 
-class MapDraft(MutableMapping[K, V]):
+class MapDraft(_Buckets[K, V], MutableMapping[K, V]):
     """A `PersistentMap` while it is being changed: copies each bucket before its first change.
 
     Args:
         base: what it begins as.
     """
 
-    __slots__ = ("_base", "_buckets", "_own", "_size")
+    __slots__ = ("_base", "_own")
 
     def __init__(self, base: PersistentMap[K, V]) -> None:
         self._base = base
         self._size = base._size  # noqa: SLF001 - the two classes are one data structure
-        self._buckets: Sequence[dict[K, V]] = base._buckets  # noqa: SLF001
+        self._buckets = base._buckets  # noqa: SLF001
         # place → the bucket there, where it is this draft's own; None before the first change
         self._own: dict[int, dict[K, V]] | None = None
-
-    def __getitem__(self, key: K) -> V:
-        buckets = self._buckets
-        return buckets[_place(key, len(buckets))][key]
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        """Return the value of a key, or the default."""
-        buckets = self._buckets
-        return buckets[_place(key, len(buckets))].get(key, default)
-
-    def __contains__(self, key: object) -> bool:
-        buckets = self._buckets
-        return key in buckets[_place(key, len(buckets))]
 
     # a loop over calls of the methods above and below would cost several times as much
 
@@ -134,17 +130,6 @@ class MapDraft(MutableMapping[K, V]):
         del self._bucket(key)[key]
         self._size -= 1
 
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[K]:
-        for bucket in self._buckets:
-            yield from bucket
-
-    def items(self) -> ItemsView[K, V]:
-        """Return the entries; quicker than a look for the value of each key."""
-        return _Items(self)
-
     def finish(self) -> PersistentMap[K, V]:
         """Return the mapping with the changes, or the base where there are none."""
         if self._own is None:
@@ -174,7 +159,7 @@ class MapDraft(MutableMapping[K, V]):
 
 
 class _Items(ItemsView[K, V]):
-    _mapping: PersistentMap[K, V] | MapDraft[K, V]
+    _mapping: _Buckets[K, V]
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
         for bucket in self._mapping._buckets:  # noqa: SLF001

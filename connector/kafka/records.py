@@ -1,7 +1,7 @@
 """Avro values with Confluent's framing: encoding all records but ticks, decoding any.
 
-A framed value is a 0 byte, the schema's id as 4 bytes big-endian, and the Avro body. Ticks are
-framed by `connector.codec`; all others are too few for that, and go through fastavro here.
+Ticks are encoded by `connector.codec`; all others are too few for that, and go through fastavro
+here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import fastavro
 import structlog
 
 from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
+from connector.codec.framing import FRAMING_BYTES, framing, schema_id_of
 from connector.errors import RegistryError
 from connector.kafka.registry import topic_schemas
 from connector.kafka.schema_shape import check_shape
@@ -31,8 +32,20 @@ from connector.kite.wire.candles import MINUTE_MS, Candle, Gap
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import ConnectionEvent, Exchange, Order, TickCount
 
-_MAGIC = b"\x00"
-_PREFIX_BYTES = 5
+
+class _Encoder:
+    """Encodes rows by one of the shipped schemas, which the registry has under an id."""
+
+    def __init__(self, schema: str, schema_id: int) -> None:
+        self._framing = framing(schema_id)
+        self._schema = fastavro.parse_schema(schemas.load(schema))
+
+    def encode(self, row: Mapping[str, Any]) -> bytes:
+        buffer = io.BytesIO()
+        buffer.write(self._framing)
+        # strict: a field that is missing from a row is a mistake here, not a null
+        fastavro.schemaless_writer(buffer, self._schema, row, strict=True)
+        return buffer.getvalue()
 
 
 class RecordEncoder:
@@ -44,10 +57,8 @@ class RecordEncoder:
     """
 
     def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
-        self._order_prefix = _prefix(schema_ids[topics.orders])
-        self._event_prefix = _prefix(schema_ids[topics.events])
-        self._order_schema = fastavro.parse_schema(schemas.load("order_update"))
-        self._event_schema = fastavro.parse_schema(schemas.load("connection_event"))
+        self._orders = _Encoder("order_update", schema_ids[topics.orders])
+        self._events = _Encoder("connection_event", schema_ids[topics.events])
 
     def order(
         self,
@@ -114,7 +125,7 @@ class RecordEncoder:
             "meta": None if order.meta is None else _json(order.meta),
             "source": source,
         }
-        return self._order_prefix + _body(self._order_schema, row)
+        return self._orders.encode(row)
 
     def event(self, event: ConnectionEvent, *, account: str | None = None) -> bytes:
         """The framed ConnectionEvent; `account` is the name of the api_key, never the key."""
@@ -132,7 +143,7 @@ class RecordEncoder:
             "tokens": list(event.tokens),
             "count": None if event.count is None else _count(event.count),
         }
-        return self._event_prefix + _body(self._event_schema, row)
+        return self._events.encode(row)
 
 
 class InstrumentEncoder:
@@ -144,8 +155,7 @@ class InstrumentEncoder:
     """
 
     def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
-        self._prefix = _prefix(schema_ids[topics.instruments])
-        self._schema = fastavro.parse_schema(schemas.load("instrument"))
+        self._rows = _Encoder("instrument", schema_ids[topics.instruments])
 
     def encode(self, instrument: Instrument) -> bytes:
         """Return the framed Instrument; equal rows have equal bytes."""
@@ -154,7 +164,7 @@ class InstrumentEncoder:
             "name": instrument.name or None,
             "expiry": None if instrument.expiry is None else instrument.expiry.isoformat(),
         }
-        return self._prefix + _body(self._schema, row)
+        return self._rows.encode(row)
 
 
 class InstrumentDecoder:
@@ -193,8 +203,7 @@ class CandleEncoder:
     """
 
     def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
-        self._prefix = _prefix(schema_ids[topics.backfill])
-        self._schema = fastavro.parse_schema(schemas.load("candle"))
+        self._rows = _Encoder("candle", schema_ids[topics.backfill])
 
     def encode(
         self, candle: Candle, gap: Gap, token: int, symbol: str | None, receive_time_us: int
@@ -219,7 +228,7 @@ class CandleEncoder:
             "cause": gap.cause,
             "source": "historical",
         }
-        return self._prefix + _body(self._schema, row)
+        return self._rows.encode(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,11 +294,10 @@ class RecordDecoder:
             return Decoded(None)
         if topic not in self._shipped:
             return _json_or_raw(value)
-        if value[:1] != _MAGIC or len(value) < _PREFIX_BYTES:
+        if (schema_id := schema_id_of(value)) is None:
             raise ValueError(f"{topic}: a value without Confluent's framing")
-        schema_id = int.from_bytes(value[1:_PREFIX_BYTES], "big")
         schema, source = self._schema(topic, schema_id)
-        encoded = value[_PREFIX_BYTES:]
+        encoded = value[FRAMING_BYTES:]
         # the body of an older version ends earlier; what a newer one has appended is not read
         if source == "shipped":
             encoded += _appended_nulls(self._shipped[topic])
@@ -362,17 +370,6 @@ def _count(count: TickCount) -> dict[str, Any]:
             for (exchange, partition), ticks in count.partitions.items()
         ],
     }
-
-
-def _prefix(schema_id: int) -> bytes:
-    return _MAGIC + schema_id.to_bytes(4, "big")
-
-
-def _body(schema: Any, row: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    # strict: a field that is missing from a row is a mistake here, not a null
-    fastavro.schemaless_writer(buffer, schema, row, strict=True)
-    return buffer.getvalue()
 
 
 def _json(payload: Mapping[str, Any]) -> str:

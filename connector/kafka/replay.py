@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import KafkaException, Message, Producer
 
 from connector.codec import identity_of
+from connector.codec.framing import framing
 from connector.codec.rows import moved
 from connector.errors import BrokerUnreachableError, TopicError
 from connector.kafka.archive import ArchivedTick
@@ -53,14 +54,13 @@ def from_archive(
         names: of the topics that they are written to.
         schema_ids: topic → id of the schema of a tick, from `register_schemas`.
     """
-    framing = {
-        exchange.value: b"\x00" + schema_ids[topic].to_bytes(4, "big")
-        for exchange, topic in names.all_ticks().items()
+    framings = {
+        exchange.value: framing(schema_ids[topic]) for exchange, topic in names.all_ticks().items()
     }
     for tick in ticks:
         token = tick.instrument_token
         # of an exchange that is not known: no framing, so that the replay finds and counts it
-        framed = framing.get(token & 0xFF, b"") + tick.body
+        framed = framings.get(token & 0xFF, b"") + tick.body
         yield ReplayedTick(tick.receive_time_ms, b"%d" % token, framed)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -229,13 +229,10 @@ async def ensure_topics(
         SettingsError: librdkafka refuses a property.
         TopicError: a topic is missing and may not be made, or is of no use as it is.
     """
-
-    def specs(brokers: int) -> list[TopicSpec]:
-        every = topic_specs(topics, slots=slots, brokers=brokers)
-        return [spec for spec in every if only is None or spec.name in only]
-
-    report = await asyncio.to_thread(_Topics(kafka, topics, timeout_seconds).ensure, specs)
-    if foreign := sorted(set(only or ()) - {spec.name for spec in specs(USUAL_REPLICATION)}):
+    run = _Topics(kafka, topics, slots, timeout_seconds, only)
+    report = await asyncio.to_thread(run.ensure)
+    ours = {spec.name for spec in topic_specs(topics, slots=slots)}
+    if foreign := sorted(set(only or ()) - ours):
         # its records were left in the spool by a process with other settings
         raise TopicError(
             ", ".join(foreign),
@@ -249,21 +246,9 @@ async def look_at_topics(
 ) -> TopicsReport:
     """Look whether all topics are as they have to be; makes, changes and logs nothing.
 
-    Args:
-        kafka: how to reach the brokers.
-        topics: names and shape.
-        slots: connections, summed over the api_keys.
-        timeout_seconds: of each request.
-
-    Raises:
-        BrokerUnreachableError: no broker answers in time; trying again may help.
-        SettingsError: librdkafka refuses a property.
+    Arguments and errors are those of `ensure_topics`, but for TopicError.
     """
-
-    def specs(brokers: int) -> list[TopicSpec]:
-        return topic_specs(topics, slots=slots, brokers=brokers)
-
-    return await asyncio.to_thread(_Topics(kafka, topics, timeout_seconds).look, specs)
+    return await asyncio.to_thread(_Topics(kafka, topics, slots, timeout_seconds).look)
 
 
 class _Topics:
@@ -272,9 +257,18 @@ class _Topics:
     It holds the AdminClient until the last future has ended: else they fail with _DESTROY.
     """
 
-    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: TopicSettings,
+        slots: int,
+        timeout_seconds: float,
+        only: Collection[str] | None = None,
+    ) -> None:
         self._kafka = kafka
         self._topics = topics
+        self._slots = slots
+        self._only = only
         self._timeout = timeout_seconds
         self._log = structlog.get_logger("connector.kafka")
         self._report = TopicsReport()
@@ -286,10 +280,9 @@ class _Topics:
         with refused_properties(kafka):
             self._admin = AdminClient(properties, logger=ClientLog("topics"))
 
-    def ensure(self, specs_for: Callable[[int], list[TopicSpec]]) -> TopicsReport:
+    def ensure(self) -> TopicsReport:
         metadata = self._list()
-        # how many brokers there are decides about replicas, where no setting does
-        specs = specs_for(len(metadata.brokers))
+        specs = self._specs(metadata)
         partitions = _partitions(metadata)
         missing = [spec for spec in specs if spec.name not in partitions]
         if missing and not self._topics.create:
@@ -321,9 +314,9 @@ class _Topics:
             self._log.warning("topic_differs_from_settings", difference=difference)
         return self._report
 
-    def look(self, specs_for: Callable[[int], list[TopicSpec]]) -> TopicsReport:
+    def look(self) -> TopicsReport:
         metadata = self._list()
-        specs = specs_for(len(metadata.brokers))
+        specs = self._specs(metadata)
         there = self._report.partitions = _partitions(metadata)
         self._report.missing = [spec.name for spec in specs if spec.name not in there]
         specs = [spec for spec in specs if spec.name in there]
@@ -338,6 +331,12 @@ class _Topics:
         if not is_embedded(metadata):
             self._check_configs([self._comparable(spec) for spec in specs], metadata)
         return self._report
+
+    def _specs(self, metadata: ClusterMetadata) -> list[TopicSpec]:
+        # how many brokers there are decides about replicas, where no setting does
+        brokers = len(metadata.brokers)
+        every = topic_specs(self._topics, slots=self._slots, brokers=brokers)
+        return [spec for spec in every if self._only is None or spec.name in self._only]
 
     def _refuse(self) -> None:
         """Let no start go on with a topic that would lose what is kept there.

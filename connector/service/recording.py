@@ -8,48 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from connector.kite.client.channel_handler import ModeTracker
+from connector.kite.client.channel_handler import ConfirmingHandler
 from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.feed.capture import CaptureWriter, RecordingHandler
-from connector.kite.wire.models import ConnectionEvent, ConnectionState, Mode, TickerMessage
+from connector.kite.wire.models import ConnectionState
 from connector.service.instrument_list import InstrumentListLoader
 from connector.service.outside import Outside
 from connector.service.slots import StaticSlots, credentials_of
 from connector.settings.models import Settings
 
 PROGRESS_SECONDS = 1.0
-
-
-class ConfirmingHandler:
-    """Confirms to a connection which instruments came, and forgets the rest."""
-
-    def __init__(self) -> None:
-        self._modes = ModeTracker()
-
-    def opened(self, session_id: int) -> None:  # noqa: ARG002 - the interface's own argument
-        """Forget what was confirmed: the socket is new."""
-        self._modes.clear()
-
-    def expect(self, tokens: Iterable[int]) -> None:
-        """Forget that these were confirmed, since they are asked for again."""
-        self._modes.drop(tokens)
-
-    def forget(self, tokens: Iterable[int]) -> None:
-        """Forget tokens that are no longer wanted."""
-        self._modes.drop(tokens)
-
-    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:  # noqa: ARG002
-        """Look at the packets' tokens and lengths alone."""
-        return self._modes.of_frame(data)
-
-    def message(self, message: TickerMessage, raw: str) -> None:
-        """Do nothing: a text frame is recorded already."""
-
-    def event(self, event: ConnectionEvent) -> None:
-        """Do nothing: a connection logs its own edges."""
 
 
 class Recorders:

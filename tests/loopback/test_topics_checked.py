@@ -64,7 +64,7 @@ async def test_a_topic_of_other_settings_is_not_called_made(broker):
 def test_a_topic_deleted_while_another_one_is_made_does_no_harm(broker, monkeypatch):
     specs = [s for s in topic_specs(TOPICS, slots=3) if s.name.startswith("kite.ticks.n")][:2]
     gone, made = (spec.name for spec in specs)
-    topics = _Topics(kafka(broker), TopicSettings(), 1.0)
+    topics = _Topics(kafka(broker), TopicSettings(), 3, 1.0, {gone, made})
     there = [{gone}, {made}]
 
     def list_topics():
@@ -79,7 +79,7 @@ def test_a_topic_deleted_while_another_one_is_made_does_no_harm(broker, monkeypa
     monkeypatch.setattr(topics, "_list", list_topics)
     made_now = []
     monkeypatch.setattr(topics, "_ask_for", made_now.extend)
-    assert topics.ensure(lambda _: specs).differences == []
+    assert topics.ensure().differences == []
     assert [spec.name for spec in made_now] == [made]
     assert there == []
 

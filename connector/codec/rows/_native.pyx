@@ -4,7 +4,8 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from connector.codec.body cimport (
-    Cursor, is_some, next_long, put_byte, put_double, put_long, skip_bytes, skip_levels,
+    Cursor, behind_framing, is_some, next_long, put_byte, put_double, put_long, skip_bytes,
+    skip_depth, skip_to_times,
 )
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -12,7 +13,6 @@ from libc.string cimport memcpy
 from connector.codec.rows.columns import COLUMNS
 
 cdef enum:
-    FRAMING_BYTES = 5
     SIDE = 15  # numbers of a side of the depth
     NUMBERS_BYTES = 1024  # more than all numbers of a body have
     MOVED_BYTES = 64  # more than five longs can grow by
@@ -28,14 +28,6 @@ cdef extern from *:
     uint64_t from_little_endian(uint64_t bits) nogil
 
 cdef Py_ssize_t WIDTH = len(COLUMNS)
-
-
-cdef Cursor behind_framing(bytes value):
-    cdef Cursor body
-    body.at = <const uint8_t *>PyBytes_AS_STRING(value)
-    body.end = body.at + PyBytes_GET_SIZE(value)
-    skip_bytes(&body, FRAMING_BYTES)
-    return body
 
 
 cdef int64_t next_int(Cursor *body) noexcept:
@@ -257,29 +249,14 @@ def moved(bytes value not None, by_ms):
     cdef int i
     out = shift(out, &body, &copied, by)  # event_time
     out = shift(out, &body, &copied, by * 1000)  # receive_time_us
-    next_long(&body)  # instrument_token
-    skip_bytes(&body, next_long(&body))  # exchange
-    if is_some(&body):  # tradingsymbol
-        skip_bytes(&body, next_long(&body))
-    skip_bytes(&body, next_long(&body))  # mode
-    skip_bytes(&body, 1 + 8)  # tradable, last_price
-    for i in range(5):  # last_traded_quantity to total_sell_quantity
-        if is_some(&body):
-            if i == 1:
-                skip_bytes(&body, 8)
-            else:
-                next_long(&body)
-    if is_some(&body):  # ohlc
-        skip_bytes(&body, 4 * 8)
+    skip_to_times(&body)
     for i in range(5):  # last_trade_time to oi_day_low
         if is_some(&body):
             if i < 2:
                 out = shift(out, &body, &copied, by)
             else:
                 next_long(&body)
-    if is_some(&body):  # depth
-        skip_levels(&body)
-        skip_levels(&body)
+    skip_depth(&body)
     next_long(&body)  # slot
     out = shift(out, &body, &copied, by)  # session_id
     next_long(&body)  # sequence

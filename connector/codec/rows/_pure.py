@@ -28,7 +28,7 @@ def row_of(value: bytes) -> Row:
     Raises:
         ValueError: it is not the value of a tick.
     """
-    body = Body(value, 5)  # behind the framing
+    body = Body(value)
     try:
         return _row(body)
     except (IndexError, ValueError):
@@ -165,7 +165,7 @@ def moved(value: bytes, by_ms: int) -> bytes:
 
 class _Moving(Body):
     def __init__(self, value: bytes, by_ms: int) -> None:
-        super().__init__(value, 0)
+        super().__init__(value)
         self._by_ms = by_ms
         self._parts: list[bytes] = []  # what stands between times, and the times, moved
         self._copied = 0  # so much of the value is in them

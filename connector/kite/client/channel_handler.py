@@ -1,4 +1,4 @@
-"""The library's handler: parses frames and fills a connection's channel."""
+"""The library's handlers: one that only confirms, and one that fills a connection's channel."""
 
 from __future__ import annotations
 
@@ -25,24 +25,34 @@ OnEvent = Callable[[ConnectionEvent], None]
 OnOrder = Callable[[OrderMessage, str], None]
 
 
-class ModeTracker:
-    """What `Handler.frame` has to return: tokens that are new, or new in their mode."""
+class ConfirmingHandler:
+    """Confirms to a connection which instruments came, and forgets the rest; a `Handler`."""
 
     def __init__(self) -> None:
         self._modes: dict[int, Mode] = {}  # of each token's latest packet on this socket
 
-    def clear(self) -> None:
+    def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
         """Forget all: everything on a new socket is new."""
         self._modes.clear()
 
-    def drop(self, tokens: Iterable[int]) -> None:
-        """Forget these tokens: they are new again."""
+    def expect(self, tokens: Iterable[int]) -> None:
+        """Forget these tokens: the next packet of each is new again."""
         for token in tokens:
             self._modes.pop(token, None)
 
-    def of_frame(self, frame: bytes) -> Sequence[tuple[int, Mode]]:
-        """Return what changed with this frame, by its packets' lengths; empty in steady state."""
-        return new_modes(frame, self._modes)
+    def forget(self, tokens: Iterable[int]) -> None:
+        """Forget tokens that are no longer wanted."""
+        self.expect(tokens)
+
+    def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:  # noqa: ARG002
+        """Return what is new, or new in its mode, by the packets' tokens and lengths alone."""
+        return new_modes(data, self._modes)
+
+    def message(self, message: TickerMessage, raw: str) -> None:
+        """Do nothing: text confirms no instrument."""
+
+    def event(self, event: ConnectionEvent) -> None:
+        """Do nothing: a connection logs its own edges."""
 
 
 class DropWatch:
@@ -79,7 +89,7 @@ class DropWatch:
             self._on_event(ConnectionEvent(EventType.DROPPED, self._slot, time_ms, reason=reason))
 
 
-class ChannelHandler:
+class ChannelHandler(ConfirmingHandler):
     """Fills one channel with everything that one connection receives."""
 
     def __init__(
@@ -92,6 +102,7 @@ class ChannelHandler:
         on_event: OnEvent | None = None,
         on_order: OnOrder | None = None,
     ) -> None:
+        super().__init__()
         self.channel = channel
         self.ticks = 0
         """Ticks parsed; 0 with `raw`."""
@@ -102,7 +113,6 @@ class ChannelHandler:
         self._raw = raw  # frames alone: nothing is parsed
         self._raw_watch: DropWatch | None = None  # of `raw_channel`
         self._flow: Flow | None = None  # the connection's; None before it has given it
-        self._modes = ModeTracker()
         self._new_watch = partial(DropWatch, slot, clock=clock, on_event=on_event)
         self._watch = self._new_watch(channel=channel)
         self._on_event = on_event
@@ -140,21 +150,9 @@ class ChannelHandler:
         if self._flow is not None and not any(one.stats.blocked for one in self._channels()):
             self._flow.resume_reading()
 
-    def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
-        """Forget what was seen: the socket is new."""
-        self._modes.clear()
-
-    def expect(self, tokens: Iterable[int]) -> None:
-        """Treat the next packet of each token as its first."""
-        self._modes.drop(tokens)
-
-    def forget(self, tokens: Iterable[int]) -> None:
-        """Forget tokens that are no longer wanted."""
-        self._modes.drop(tokens)
-
     def watch(self, tokens: Iterable[int]) -> None:
         """The next packet of each is told of."""
-        self._modes.drop(tokens)
+        self.expect(tokens)
 
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """Parse and queue a frame, and return which tokens are new."""
@@ -162,7 +160,7 @@ class ChannelHandler:
             self._raw_watch.put(FrameMessage(data, receive_time_us))
         if self._raw:
             self._watch.put(FrameMessage(data, receive_time_us))
-            return self._modes.of_frame(data)
+            return super().frame(data, receive_time_us)
         ticks, rejected = parse_packets(data)
         self.rejected += len(rejected)
         if not ticks:
@@ -170,7 +168,7 @@ class ChannelHandler:
         self.ticks += len(ticks)
         self._watch.put(TickMessage(ticks, receive_time_us))
         # by the packets' lengths: to look at every tick would cost more than parsing the frame
-        return self._modes.of_frame(data)
+        return super().frame(data, receive_time_us)
 
     def message(self, message: TickerMessage, raw: str) -> None:
         """Queue a text message."""

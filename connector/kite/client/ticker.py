@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from connector.errors import ConnectionClosedError
 from connector.kite.client.channel import Channel
-from connector.kite.client.channel_handler import DropWatch, ModeTracker, OnEvent
+from connector.kite.client.channel_handler import ConfirmingHandler, DropWatch, OnEvent
 from connector.kite.client.outside import Outside
 from connector.kite.client.subscriber import KiteTickerSubscriber
 from connector.kite.client.symbols import Symbols
@@ -268,13 +268,13 @@ class Connecting:
         await self._ticker.close()
 
 
-class _FanOut:
+class _FanOut(ConfirmingHandler):
     """The handler of a ticker's connection: parses once, delivers to each subscriber."""
 
     def __init__(self, on_event: OnEvent | None) -> None:
+        super().__init__()
         self.subscribers: list[KiteTickerSubscriber] = []  # open ones, in the order of coming
         self._on_event = on_event
-        self._modes = ModeTracker()  # by which the connection confirms subscriptions
         self._flow: Flow | None = None  # the connection's; None before it has given it
 
     def claimed(self, token: int) -> Mode | None:
@@ -303,18 +303,6 @@ class _FanOut:
         """Keep the flow, by which reading is held."""
         self._flow = flow
 
-    def opened(self, session_id: int) -> None:  # noqa: ARG002 -- the interface's
-        """Forget what was seen: the socket is new."""
-        self._modes.clear()
-
-    def expect(self, tokens: Iterable[int]) -> None:
-        """Treat the next packet of each token as its first."""
-        self._modes.drop(tokens)
-
-    def forget(self, tokens: Iterable[int]) -> None:
-        """Forget tokens that are no longer wanted."""
-        self._modes.drop(tokens)
-
     def frame(self, data: bytes, receive_time_us: int) -> Sequence[tuple[int, Mode]]:
         """Parse and deliver a frame, and return which tokens are new."""
         raw = [one for one in self.subscribers if one.raw]
@@ -328,7 +316,7 @@ class _FanOut:
                 for subscriber in self.subscribers:
                     if not subscriber.raw:
                         subscriber.deliver_ticks(message)
-        return self._modes.of_frame(data)
+        return super().frame(data, receive_time_us)
 
     def message(self, message: TickerMessage, raw: str) -> None:  # noqa: ARG002
         """Deliver a message to every subscriber."""
