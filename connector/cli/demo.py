@@ -245,7 +245,7 @@ class Demo:
             settings.kafka, None, _TOPICS, topics, keys=list(self._prices), start="latest"
         ):
             if isinstance(record.value, dict) and record.key is not None:
-                self._prices[record.key].take(record.value)
+                self._prices[record.key].apply(record.value)
 
     async def _place_orders(self, market: SimulatorServer) -> None:
         """Place orders now and then, as a user would, so that there are order updates too."""

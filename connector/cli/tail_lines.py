@@ -154,7 +154,7 @@ def _price(field: str) -> Callable[[TailRecord], str]:
         if value is None:
             return ""
         price = Price("", value)
-        price.take({"last_price": value, "exchange": record.value["exchange"]})
+        price.apply({"last_price": value, "exchange": record.value["exchange"]})
         return price.text
 
     return text
@@ -170,7 +170,7 @@ def _change(record: TailRecord) -> str:
 
 def _change_percent(record: TailRecord) -> float | None:
     price = Price("")
-    price.take(record.value)
+    price.apply(record.value)
     return price.change
 
 

@@ -52,7 +52,7 @@ class Price:
     direction: int = 0
     """1 up, -1 down against the price before, 0 the same."""
 
-    def take(self, tick: Mapping[str, Any]) -> None:
+    def apply(self, tick: Mapping[str, Any]) -> None:
         """Apply a newer tick of the instrument."""
         price = tick["last_price"]
         if self.last_price is not None and price != self.last_price:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from connector.control.records import Subscription
 from connector.control.state import Layout
@@ -36,7 +36,15 @@ def waiting_moves(subscriptions: SubscriptionsDraft, layout: Layout) -> dict[int
     Returns:
         Token to its new slot; the least recently changed are the first to get one.
     """
-    waiting = _waiting(subscriptions, layout)
+    waiting = {
+        account
+        for account in waiting_for_room(subscriptions, layout)
+        # else every command in a full cluster would sort all subscriptions for nothing
+        if any(
+            load < layout.capacity
+            for load in loads(subscriptions, layout.slots_of(account)).values()
+        )
+    }
     if not waiting:
         return {}
     tokens: dict[str | None, list[int]] = {account: [] for account in waiting}
@@ -55,7 +63,9 @@ def waiting_moves(subscriptions: SubscriptionsDraft, layout: Layout) -> dict[int
     return moves
 
 
-def waiting_for_room(subscriptions: Subscriptions, layout: Layout) -> dict[str | None, int]:
+def waiting_for_room(
+    subscriptions: Subscriptions | SubscriptionsDraft, layout: Layout
+) -> dict[str | None, int]:
     """Count what is on a slot where it does not belong, by its account; None: any would do.
 
     A change moves what has room, so of a state these wait for it.
@@ -147,27 +157,6 @@ def _even_out(
         room[emptiest] -= 1
         after[token] = emptiest
         moved += 1
-
-
-def _waiting(subscriptions: SubscriptionsDraft, layout: Layout) -> set[str | None]:
-    """The accounts (None: any) for which something waits that could be placed now."""
-    waiting: set[str | None] = set()
-    astray = {slot: n for slot, n in subscriptions.carried.items() if slot not in layout.slots}
-    for (account, slot), count in subscriptions.pinned.items():
-        # counted under its account below, and not twice
-        if slot in astray:
-            astray[slot] -= count
-        if slot not in layout.slots_of(account):
-            waiting.add(account)
-    if any(astray.values()):
-        waiting.add(None)
-    carried: Mapping[int, int] = subscriptions.carried
-    return {
-        account
-        for account in waiting
-        # else every command in a full cluster would sort all subscriptions for nothing
-        if any(carried.get(slot, 0) < layout.capacity for slot in layout.slots_of(account))
-    }
 
 
 def _oldest_first(

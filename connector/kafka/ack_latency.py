@@ -73,15 +73,15 @@ def window(statistics: Mapping[str, Any]) -> Window | None:
 
 
 class AckLatency:
-    """Takes the brokers' statistics of each second; `histogram` is the result."""
+    """Observes the brokers' statistics of each second; `histogram` is the result."""
 
     def __init__(self) -> None:
         self.histogram = Histogram(BOUNDS)
         # broker → seconds whose records have had no answer yet, oldest first
         self._pending: dict[str, deque[Window]] = {}
 
-    def take(self, brokers: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take one second's statistics.
+    def observe(self, brokers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Observe one second's statistics.
 
         Records of a second without an answer count once there is one: they wait as long as it.
         Those that go with their connection are sent again, and count then.

@@ -32,7 +32,6 @@ class BrokerHealth:
         """What the client last complained of; None once a broker is connected."""
         self.acknowledgement = AckLatency()
         """How long all records since the start took to be acknowledged."""
-        self.brokers_up = 0
         self.throttled_seconds = 0.0
         """How long brokers had this client wait for a quota, in all."""
         # for so many seconds each time, until then (monotonic seconds)
@@ -77,8 +76,7 @@ class BrokerHealth:
             if broker.get("nodeid", -1) >= 0
         }
         connected = {name: each for name, each in brokers.items() if each.get("state") == "UP"}
-        self.brokers_up = len(connected)
-        self.acknowledgement.take(connected)
+        self.acknowledgement.observe(connected)
         if connected:
             self._set_reachable(True)
         elif brokers:

@@ -27,7 +27,7 @@ class Login(NamedTuple):
     password: str
 
 
-class Client(Protocol):
+class LoginClient(Protocol):
     """What takes another login while it lives; any thread may call."""
 
     def set_sasl_credentials(self, username: str, password: str) -> None:
@@ -40,9 +40,9 @@ class Borrowed:
     Its methods may not be called while another thread closes it.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: LoginClient) -> None:
         self._lock = threading.Lock()
-        self._client: Client | None = client
+        self._client: LoginClient | None = client
 
     def set_sasl_credentials(self, username: str, password: str) -> None:
         """Use these from the next connection on; nothing once it was given back."""
@@ -74,10 +74,10 @@ def changes(kafka: KafkaSettings) -> bool:
 # clients are made in the threads that use them, and a new login is handed on from the event loop's
 _lock: Final = threading.Lock()
 # weak: who forgets a client need not tell
-_live: Final[weakref.WeakKeyDictionary[Client, KafkaSettings]] = weakref.WeakKeyDictionary()
+_live: Final[weakref.WeakKeyDictionary[LoginClient, KafkaSettings]] = weakref.WeakKeyDictionary()
 
 
-def follow(kafka: KafkaSettings, client: Client) -> None:
+def follow(kafka: KafkaSettings, client: LoginClient) -> None:
     """Give a client each new login, for as long as it lives."""
     if changes(kafka):
         with _lock:

@@ -54,7 +54,7 @@ class PurgedRecords:
             self._runs[key] = (sequence, run)
         self._returned.append(_Returned(sequence, run, record))
 
-    def take(self) -> list[Record]:
+    def drain(self) -> list[Record]:
         """All records, oldest first.
 
         The records of one frame have the same sequence number: those under way come first, then

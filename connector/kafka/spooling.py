@@ -445,7 +445,7 @@ class SpoolingClient(ABC):
         What the disk does not store waits in memory for the next client.
         """
         refused, self._refused = self._refused, {}
-        records = self._sorted_out(self._returned.take(), refused)
+        records = self._sorted_out(self._returned.drain(), refused)
         self._spool.prepend(records)
 
     def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:

@@ -175,7 +175,7 @@ class Backfill:
     def _resolve(self) -> None:
         """Give each new gap its instruments; leave out what is too much."""
         menders = {slot: mender for slots, mender in self._menders for slot in slots}
-        for gap, concerned in self._gaps.take_refused().items():
+        for gap, concerned in self._gaps.drain_refused().items():
             if (mender := menders.get(gap.slot)) is not None:
                 reason = f"{self._settings.max_gaps} gaps wait already: backfill.max_gaps"
                 tokens = concerned.resolved(self._carried(gap.slot) or ())

@@ -106,7 +106,7 @@ class Gaps:
         self._waiting.pop(gap, None)
         self._begun.discard(gap)
 
-    def take_refused(self) -> dict[Gap, Concerned]:
+    def drain_refused(self) -> dict[Gap, Concerned]:
         """Return gaps that found no room and that nobody told of as left out, and forget them."""
         refused, self._refused = self._refused, {}
         return refused

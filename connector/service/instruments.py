@@ -57,7 +57,7 @@ class Instruments:
         self._publisher = InstrumentPublisher(
             encoder.encode,
             outside.held_instruments,
-            pipeline.take_instruments,
+            pipeline.write_instruments,
             lambda: producer.counts,
             lambda: owner.leads,
             room=settings.kafka.queue_max_messages // 4,

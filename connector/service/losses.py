@@ -61,7 +61,7 @@ class Losses:
             told_at = self._told_at.get(reason)
             if at_last or told_at is None or now >= told_at + TELL_SECONDS:
                 self._told_at[reason] = now
-                pipeline.tell_dropped(reason, self._losses.pop(reason))
+                pipeline.write_dropped(reason, self._losses.pop(reason))
 
     async def report_last(self, pipeline: Pipeline, *, reachable: bool) -> None:
         """Report what is left when the producer is closed already, where a broker still answers."""

@@ -83,7 +83,7 @@ class OrderDeduplicator:
         self.holding = asyncio.Event()
         """Set from the first copy that is held on, until time has passed and none is."""
 
-    def take(self, update: Update) -> None:
+    def accept(self, update: Update) -> None:
         """Write an update that a socket brought, unless it was written already."""
         identity = update_identity(update.raw)
         if identity in self._done:

@@ -225,7 +225,7 @@ class Pipeline:
             self.topics.deadletter, kept, topic.encode(), receive_time_us // 1000, headers
         )
 
-    def take_event(self, event: ConnectionEvent, account: str) -> None:
+    def write_event(self, event: ConnectionEvent, account: str) -> None:
         """Write an event: an edge in the life of a connection."""
         if event.type is not EventType.COUNT:  # one a minute would push all others out
             self.recent_events.add(own_event(event, account))
@@ -244,30 +244,30 @@ class Pipeline:
                 instruments=event.instruments,
             )
 
-    def take_instruments(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+    def write_instruments(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Write records of the instrument master: key and value, None where one is gone."""
         timestamp_ms = self.time_us() // 1000
         for key, value in changes:
             self.instruments += 1
             self.producer.produce(self.topics.instruments, value, key, timestamp_ms)
 
-    def take_candles(self, key: bytes, values: Iterable[bytes]) -> None:
+    def write_candles(self, key: bytes, values: Iterable[bytes]) -> None:
         """Write candles of one instrument."""
         timestamp_ms = self.time_us() // 1000
         for value in values:
             self.candles += 1
             self.producer.produce(self.topics.backfill, value, key, timestamp_ms)
 
-    def take_meta(self, data: object) -> None:
+    def note_announced_list(self, data: object) -> None:
         """Note which list of instruments the feed calls the present one; undocumented."""
         etag = data.get("etag") if isinstance(data, Mapping) else None
         if self._announced is not None and isinstance(etag, str):
             self._announced(etag)
 
-    def tell_dropped(self, reason: str, lost: Lost) -> None:
+    def write_dropped(self, reason: str, lost: Lost) -> None:
         """Write events that records were lost, of each slot that may have lost some."""
         for event in self._dropped(reason, lost):
-            self.take_event(event, self._account_of(event.slot))
+            self.write_event(event, self._account_of(event.slot))
 
     def dropped_records(self, reason: str, lost: Lost) -> list[Record]:
         """Return the same events as records, for a producer that is closed."""
@@ -426,7 +426,7 @@ class SlotPipeline:
             if not message.order.order_id:
                 self._pipeline.reject_text(ORDER_WITHOUT_ID, raw, self.slot, self.session_id)
                 return
-            self._pipeline.order_desk.take(
+            self._pipeline.order_desk.accept(
                 Update(message.order, raw, self.slot, self.session_id, self._time_us())
             )
         elif isinstance(message, ErrorMessage):
@@ -440,7 +440,7 @@ class SlotPipeline:
                 )
                 return
             if message.type == "instruments_meta":
-                self._pipeline.take_meta(message.data)
+                self._pipeline.note_announced_list(message.data)
             # broker alerts are meant for people; the undocumented ones come at each connect
             log = _log.info if message.type == "message" else _log.debug
             if count := self._news(f"{message.type} {message.data!r}"):
@@ -451,7 +451,7 @@ class SlotPipeline:
         """Write an edge of the connection's life; behind the end of a socket comes no frame."""
         if event.state not in (None, ConnectionState.CONNECTED):
             self.count(ended=True)
-        self._pipeline.take_event(event, self.account)
+        self._pipeline.write_event(event, self.account)
 
     def count(self, *, ended: bool = False) -> None:
         """Write how many ticks went where since the last count, if there are none too."""
@@ -465,7 +465,7 @@ class SlotPipeline:
         event = ConnectionEvent(
             EventType.COUNT, self.slot, self._time_us() // 1000, self.session_id, count=count
         )
-        self._pipeline.take_event(event, self.account)
+        self._pipeline.write_event(event, self.account)
 
     def _news(self, said: str) -> int:
         """How often this was said in a row, where the log should have it; 0 where it has it.

@@ -136,7 +136,7 @@ class Running:
 
     def event(self, event: ConnectionEvent) -> None:
         """Write an event that is no connection's own: an instrument that expired, say."""
-        self.pipeline.take_event(event, self._accounts.get(event.slot, ""))
+        self.pipeline.write_event(event, self._accounts.get(event.slot, ""))
 
     async def drained(self, _slot: int) -> None:
         """Wait until whatever was produced so far is in Kafka, or will never be.
@@ -192,7 +192,7 @@ class Running:
 
         def write(gap: Gap, token: int, candles: Sequence[Candle]) -> None:
             symbol, now_us = self.pipeline.symbol(token), self._clock.time_us()
-            self.pipeline.take_candles(
+            self.pipeline.write_candles(
                 b"%d" % token,
                 [encoder.encode(one, gap, token, symbol, now_us) for one in candles],
             )

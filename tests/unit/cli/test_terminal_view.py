@@ -38,7 +38,7 @@ def shown(view, width=80, height=24):
 
 def view(**changes):
     prices = [Price(f"SYMBOL {number}") for number in range(12)]
-    prices[0].take(TICK)
+    prices[0].apply(TICK)
     values = {
         "title": "Kite → Kafka",
         "statuses": [service_status()],
@@ -120,7 +120,7 @@ def test_a_price_goes_up_and_down():
     assert price.text == ""
     directions = []
     for last in (10.0, 11.0, 11.0, 10.5):
-        price.take({"last_price": last, "exchange": "NSE", "ohlc": None})
+        price.apply({"last_price": last, "exchange": "NSE", "ohlc": None})
         directions.append(price.direction)
     assert directions == [0, 1, 1, -1]
     assert price.change is None
@@ -128,7 +128,7 @@ def test_a_price_goes_up_and_down():
 
 def test_currencies_have_four_decimals():
     price = Price("USDINR")
-    price.take({"last_price": 83.1234, "exchange": "CDS", "ohlc": None})
+    price.apply({"last_price": 83.1234, "exchange": "CDS", "ohlc": None})
     assert price.text == "83.1234"
 
 

@@ -9,7 +9,7 @@ def record(number):
 
 
 def taken(returned):
-    return [int(record.value) for record in returned.take()]
+    return [int(record.value) for record in returned.drain()]
 
 
 def test_by_the_calls_that_produced_them():

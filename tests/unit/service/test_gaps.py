@@ -95,8 +95,8 @@ def test_more_gaps_than_may_wait_are_left_out_and_told_of_once():
         gaps.read(event("gap", slot, ms(1), ms(2)))
     assert [gap.slot for gap in gaps] == [0, 1]
     gaps.read(event("gap_backfilled", 2, ms(1), ms(2)))  # of a leader before
-    assert [gap.slot for gap in gaps.take_refused()] == [3, 4]
-    assert gaps.take_refused() == {}
+    assert [gap.slot for gap in gaps.drain_refused()] == [3, 4]
+    assert gaps.drain_refused() == {}
 
 
 INFY, TCS, SBIN = 408065, 2953217, 779521
@@ -152,7 +152,7 @@ def test_gaps_without_room_are_remembered_within_a_bound():
     gaps = Gaps(1)
     for slot in range(MAX_REFUSED + 5):
         gaps.read(event("gap", slot, ms(1), ms(2)))
-    refused = list(gaps.take_refused())
+    refused = list(gaps.drain_refused())
     assert [len(refused), refused[-1].slot] == [MAX_REFUSED, MAX_REFUSED + 4]
 
 

@@ -300,7 +300,7 @@ async def test_without_a_cluster_the_settings_are_the_watchlist():
 async def test_this_process_events_are_shown_where_kafkas_cannot_be_read(kit):
     kite = pipeline()
     gap = ConnectionEvent(EventType.GAP, 1, NOON_MS, gap_from_ms=NOON_MS - 5000, gap_to_ms=NOON_MS)
-    kite.take_event(gap, "main")
+    kite.write_event(gap, "main")
     kit.progress.running = SimpleNamespace(pipeline=kite)
     kit.view.seen = Seen(problems={"kite.events": "not authorized"})
     view = kit.open().last("view")

@@ -29,10 +29,10 @@ class Desk:
             **options,
         )
 
-    def take(self, slot, order_id="1", **changes):
+    def accept(self, slot, order_id="1", **changes):
         data = {"order_id": order_id, "status": "COMPLETE", **changes}
         raw = json.dumps({"type": "order", "data": data})
-        self.desk.take(Update(parse_order(data), raw, slot, 5, 6))
+        self.desk.accept(Update(parse_order(data), raw, slot, 5, 6))
 
     def seen(self, order_id="1", **changes):
         # as it stands in the topic: the payload alone, keys in whatever order
@@ -52,27 +52,27 @@ class Desk:
 def test_alone_the_first_copy_is_written(owned):
     desk = Desk(owned)
     for slot in (2, 0, 1):
-        desk.take(slot)
+        desk.accept(slot)
     assert desk.slots == [2]
     assert desk.desk.repeats == 2
 
 
 def test_another_update_of_the_same_order_is_another():
     desk = Desk()
-    desk.take(0, filled_quantity=1)
-    desk.take(0, filled_quantity=2)
+    desk.accept(0, filled_quantity=1)
+    desk.accept(0, filled_quantity=2)
     assert len(desk.written) == 2
 
 
 def test_the_owner_of_the_lowest_slot_writes_at_once():
     desk = Desk({0})
-    desk.take(0)
+    desk.accept(0)
     assert desk.slots == [0]
 
 
 def test_others_wait_and_leave_out_what_they_see():
     desk = Desk({1})
-    desk.take(1)
+    desk.accept(1)
     assert not desk.written
     assert len(desk.desk._held) == 1
     desk.seen()
@@ -83,20 +83,20 @@ def test_others_wait_and_leave_out_what_they_see():
 
 def test_what_nobody_wrote_is_written_by_whoever_has_it():
     desk = Desk({1})
-    desk.take(1)
+    desk.accept(1)
     desk.wait(HOLD_SECONDS * 0.9)
     assert not desk.written
     desk.wait(HOLD_SECONDS * 0.2)
     assert desk.slots == [1]
     desk.seen()
-    desk.take(1)
+    desk.accept(1)
     assert len(desk.written) == 1
 
 
 def test_the_next_in_line_goes_before_the_last():
     second, third = Desk({1}), Desk({2})
     for desk, slot in ((second, 1), (third, 2)):
-        desk.take(slot)
+        desk.accept(slot)
         desk.wait(HOLD_SECONDS * 1.5)
     assert second.slots == [1]
     assert not third.written
@@ -106,37 +106,37 @@ def test_the_next_in_line_goes_before_the_last():
 
 def test_a_copy_over_a_lower_slot_shortens_the_wait():
     desk = Desk({1, 2})
-    desk.take(2)
-    desk.take(1)
+    desk.accept(2)
+    desk.accept(1)
     desk.wait(HOLD_SECONDS)
     assert desk.slots == [2]
     assert desk.desk.repeats == 1
 
     desk = Desk({2})
-    desk.take(2)
+    desk.accept(2)
     desk.owned = {0, 2}
-    desk.take(0)
+    desk.accept(0)
     assert desk.slots == [0]
     assert len(desk.desk._held) == 0
 
 
 def test_slots_of_other_accounts_do_not_count():
     desk = Desk({3})
-    desk.take(3)
+    desk.accept(3)
     assert desk.slots == [3]
 
 
 def test_seen_before_the_own_copy_came():
     desk = Desk({1})
     desk.seen()
-    desk.take(1)
+    desk.accept(1)
     desk.wait(10 * HOLD_SECONDS)
     assert not desk.written
 
 
 def test_while_the_topic_cannot_be_read_nobody_guesses():
     desk = Desk({1})
-    desk.take(1)
+    desk.accept(1)
     desk.wait(100.0, topic_seen=False)
     assert not desk.written
     desk.wait(HOLD_SECONDS * 0.5)
@@ -147,7 +147,7 @@ def test_while_the_topic_cannot_be_read_nobody_guesses():
 
 def test_nothing_held_is_lost_at_the_end():
     desk = Desk({1})
-    desk.take(1)
+    desk.accept(1)
     desk.desk.close()
     assert desk.slots == [1]
     assert len(desk.desk._held) == 0
@@ -156,14 +156,14 @@ def test_nothing_held_is_lost_at_the_end():
 def test_memory_is_bounded():
     desk = Desk(capacity=2)
     for number in ("1", "2", "3", "1"):
-        desk.take(0, number)
+        desk.accept(0, number)
     assert len(desk.written) == 4
 
 
 def test_what_is_held_is_bounded_too():
     desk = Desk({1}, capacity=3)
     for number in range(5):
-        desk.take(1, str(number))
+        desk.accept(1, str(number))
         desk.wait(10 * HOLD_SECONDS, topic_seen=False)
     assert [update.order.order_id for update in desk.written] == ["0", "1"]
     assert len(desk.desk._held) == 3
@@ -172,7 +172,7 @@ def test_what_is_held_is_bounded_too():
 def test_time_needs_to_pass_only_while_something_is_held():
     desk = Desk({1})
     assert not desk.desk.holding.is_set()
-    desk.take(1)
+    desk.accept(1)
     assert desk.desk.holding.is_set()
     desk.wait(HOLD_SECONDS * 0.5)
     assert desk.desk.holding.is_set()
@@ -192,7 +192,7 @@ async def test_what_is_held_after_a_long_silence_is_written_in_time():
     topic = OrdersTopic(desk.desk, silent, lambda: True, retry_seconds=0.0)
     watching = asyncio.create_task(topic.run())
     await asyncio.sleep(0)
-    desk.take(1)
+    desk.accept(1)
     desk.clock.now += HOLD_SECONDS
     await asyncio.wait_for(written.wait(), 10)
     watching.cancel()

@@ -277,7 +277,7 @@ def test_no_bytes_make_it_raise(kite, data):
 
 
 def test_rows_of_the_instrument_master_are_records_too(kite):
-    kite.take_instruments([(b"258", b"row"), (b"514", None)])
+    kite.write_instruments([(b"258", b"row"), (b"514", None)])
     assert [record[:4] for record in produced(kite, "kite.instruments")] == [
         ("kite.instruments", b"row", b"258", TIME_US // 1000),
         ("kite.instruments", None, b"514", TIME_US // 1000),
@@ -315,7 +315,7 @@ def test_a_tap_sees_the_frames_of_its_slot_while_it_is_there(kite):
 
 def test_the_newest_events_are_kept(kite):
     for number in range(RECENT_EVENTS + 1):
-        kite.take_event(ConnectionEvent(EventType.CONNECTED, number, 1), "main")
+        kite.write_event(ConnectionEvent(EventType.CONNECTED, number, 1), "main")
     assert len(kite.recent_events) == RECENT_EVENTS
     assert kite.recent_events.rows()[0]["slot"] == RECENT_EVENTS
 
