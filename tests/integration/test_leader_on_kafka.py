@@ -7,11 +7,10 @@ are forgotten, compression on the broker, a burst with its leader killed in the 
 import asyncio
 import json
 import signal
-import time
 import uuid
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -28,6 +27,7 @@ from connector.testing import until, wait_until
 from tests.integration.containers import kafka_container
 from tests.integration.test_control_on_kafka import Kafka
 from tests.support.bad_messages import ANSWERED, BAD_MESSAGES, numbered
+from tests.support.kafka_topics import Topic
 from tests.support.leaders import leader
 from tests.support.processes import in_charge, replica_processes
 
@@ -38,35 +38,8 @@ A_MEGABYTE = 1_040_000
 """A message as long as brokers and Java's producer admit by default, a little more than ours do."""
 
 
-class Topic:
-    """A topic of one partition as a careful consumer sees it, from its beginning."""
-
-    def __init__(self, kafka, topic):
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": kafka.bootstrap_servers,
-                "group.id": f"{kafka.name}-reader",
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
-            }
-        )
-        self._consumer.assign([TopicPartition(topic, 0, 0)])
-        self.messages = []
-
-    def until(self, done, seconds=SECONDS):
-        end = time.monotonic() + seconds
-        while not done(self.messages):
-            assert time.monotonic() < end, f"{len(self.messages)} messages"
-            message = self._consumer.poll(0.1)
-            if message is not None and message.error() is None:
-                self.messages.append(message)
-        return self.messages
-
-    def replies(self):
-        return [json.loads(message.value()) for message in self.messages]
-
-    def close(self):
-        self._consumer.close()
+def topic_of(kafka, topic):
+    return Topic(kafka.bootstrap_servers, topic, seconds=SECONDS, group=f"{kafka.name}-reader")
 
 
 def leads(kafka, **options):
@@ -115,14 +88,14 @@ async def kafka(bootstrap_servers):
 
 @pytest.fixture
 def replies(kafka):
-    topic = Topic(kafka, kafka.topics.replies)
+    topic = topic_of(kafka, kafka.topics.replies)
     yield topic
     topic.close()
 
 
 @pytest.fixture
 def letters(kafka):
-    topic = Topic(kafka, kafka.topics.deadletter)
+    topic = topic_of(kafka, kafka.topics.deadletter)
     yield topic
     topic.close()
 
@@ -271,7 +244,7 @@ def test_a_leader_whose_producer_was_forgotten_opens_another_at_once():
     ) as container:
         kafka = Kafka(container.bootstrap_servers, "classic")
         asyncio.run(kafka.create())
-        replies = Topic(kafka, kafka.topics.replies)
+        replies = topic_of(kafka, kafka.topics.replies)
         with leads(kafka) as leading:
             send(kafka, subscribe(1))
             replies.until(answered("c1"))

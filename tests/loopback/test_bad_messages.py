@@ -1,60 +1,25 @@
 """A hundred kinds of bad message, and a flood of good ones, over the embedded broker."""
 
 import json
-import time
 
-import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from connector.control.bounds import DEAD_LETTER_BYTES
 from connector.control.state import NoNames
+from connector.testing import wait_until
 from tests.support.bad_messages import ANSWERED, BAD_MESSAGES, numbered
+from tests.support.kafka_topics import Topic
 from tests.support.leaders import leader
-from tests.support.replicas import TOPICS, broker
-
-SECONDS = 60.0
-
-
-@pytest.fixture
-def kafka():
-    with broker() as running:
-        yield running
-
-
-def wait_until(done):
-    end = time.monotonic() + SECONDS
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.001)
-
-
-class Topic:
-    """Reads a topic of one partition from its beginning."""
-
-    def __init__(self, kafka, topic):
-        self._consumer = Consumer(
-            {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "reader"}
-        )
-        self._consumer.assign([TopicPartition(topic, 0, 0)])
-        self.messages = []
-
-    def until(self, done):
-        end = time.monotonic() + SECONDS
-        while not done(self.messages):
-            assert time.monotonic() < end, f"{len(self.messages)} messages"
-            message = self._consumer.poll(0.1)
-            if message is not None and message.error() is None:
-                self.messages.append(message)
-        return self.messages
-
-    def close(self):
-        self._consumer.close()
+from tests.support.replicas import TOPICS
 
 
 def test_each_is_answered_or_put_aside_and_the_last_one_is_applied(kafka):
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
     bad_messages = [numbered(bad, number) for number, bad in enumerate(BAD_MESSAGES)]
-    replies, letters = Topic(kafka, TOPICS.replies), Topic(kafka, TOPICS.deadletter)
+    replies, letters = (
+        Topic(kafka.bootstrap_servers, TOPICS.replies),
+        Topic(kafka.bootstrap_servers, TOPICS.deadletter),
+    )
     with leader(kafka, NoNames()) as leads:
         for number, bad in enumerate(bad_messages):
             producer.produce(TOPICS.control, bad.value, key=bad.key, headers=list(bad.headers))
@@ -70,7 +35,7 @@ def test_each_is_answered_or_put_aside_and_the_last_one_is_applied(kafka):
         letters.until(lambda seen: len(seen) == len(aside))
         assert (leads.error, leads.serving, leads.refused) == (None, True, 0)
         assert leads.commands == len(bad_messages) + 1
-    answered = [json.loads(message.value()) for message in replies.messages]
+    answered = replies.replies()
     assert len(answered) == len(bad_messages) - len(aside) + 1
     assert [reply["status"] for reply in answered if reply["id"] == "last"] == ["APPLIED"]
     assert {reply["status"] for reply in answered[:-1]} == {"REJECTED", "EXPIRED"}
@@ -85,7 +50,7 @@ def test_each_is_answered_or_put_aside_and_the_last_one_is_applied(kafka):
 def test_each_of_many_good_ones_has_one_effect_and_one_reply_over_a_change_of_leaders(kafka):
     sent = 1500
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
-    replies = Topic(kafka, TOPICS.replies)
+    replies = Topic(kafka.bootstrap_servers, TOPICS.replies)
     with leader(kafka, NoNames()):
         for number in range(sent):
             command = {
@@ -101,7 +66,7 @@ def test_each_of_many_good_ones_has_one_effect_and_one_reply_over_a_change_of_le
         replies.until(lambda seen: len(seen) >= sent // 3)
     with leader(kafka, NoNames()):
         replies.until(lambda seen: len(seen) >= sent)
-    answered = [json.loads(message.value()) for message in replies.messages]
+    answered = replies.replies()
     assert [int(reply["id"]) for reply in answered] == list(range(sent))
     assert {reply["status"] for reply in answered} == {"APPLIED"}
     assert [reply["revision"] for reply in answered] == list(range(1, sent + 1))

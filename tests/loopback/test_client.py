@@ -12,16 +12,10 @@ from connector.kite.wire.models import Mode
 from connector.settings.models import KafkaSettings
 from tests.support.leaders import leader
 from tests.support.masters import FakeMaster
-from tests.support.replicas import TOPICS, broker
+from tests.support.replicas import TOPICS
 
 A, B, C = 257, 513, 769
 MASTER = FakeMaster({"NSE:A": A, "NSE:NIFTY 50": B})
-
-
-@pytest.fixture
-def kafka():
-    with broker() as running:
-        yield running
 
 
 def client_of(kafka, **options):

@@ -24,19 +24,6 @@ async def feed():
         yield simulator
 
 
-@pytest.fixture
-def kafka():
-    with broker() as running:
-        yield running
-
-
-@pytest.fixture
-def steering(kafka):
-    steers = Steering(kafka.bootstrap_servers)
-    yield steers
-    steers.close()
-
-
 def tree(kafka, feed, **changes):
     return settings(kafka.bootstrap_servers, feed.ws_url, **changes)
 

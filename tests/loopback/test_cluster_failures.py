@@ -9,7 +9,6 @@ import pytest
 from connector.simulator import SimulatorConfig, SimulatorServer
 from connector.testing import until
 from tests.support.processes import in_charge, replica_processes
-from tests.support.replicas import Steering, broker
 
 TOKENS = [n << 8 | 1 for n in range(1, 31)]
 KEY = "simulated_key"
@@ -21,19 +20,6 @@ ROUNDS = 3
 async def feed():
     async with SimulatorServer(SimulatorConfig(stepped=False, updates_per_second=0)) as simulator:
         yield simulator
-
-
-@pytest.fixture
-def kafka():
-    with broker() as running:
-        yield running
-
-
-@pytest.fixture
-def steering(kafka):
-    steers = Steering(kafka.bootstrap_servers)
-    yield steers
-    steers.close()
 
 
 async def test_a_killed_leader_is_replaced_and_nothing_is_applied_twice(kafka, feed, steering):

@@ -7,16 +7,9 @@ import pytest
 
 from tests.support.ctl import commands
 from tests.support.masters import FakeMaster
-from tests.support.replicas import broker
 
 A, B, C = 257, 513, 769
 MASTER = FakeMaster({"NSE:A": A, "NSE:NIFTY 50": B})
-
-
-@pytest.fixture
-def kafka():
-    with broker() as running:
-        yield running
 
 
 @pytest.fixture

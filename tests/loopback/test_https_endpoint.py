@@ -1,13 +1,10 @@
 """What every server over HTTP that a setting names has in common, on a real server with TLS."""
 
-import http.server
-import ssl
-import threading
-
 import pytest
 
 from connector.kafka.https_endpoint import HttpsEndpoint, NoAnswerError, session
 from tests.support.certificates import Authority
+from tests.support.http_serving import Handler, HttpServing
 
 
 @pytest.fixture
@@ -16,41 +13,20 @@ def serving(tmp_path):
     servers = []
 
     def start(*, host="localhost", expired=False, status=200, headers=None, body=b"{}"):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-
-            def do_GET(self):
-                self.send_response(status)
-                for name, value in (headers or {}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-        class Server(http.server.ThreadingHTTPServer):
-            def handle_error(self, *_):
-                """A client that hangs up in the handshake is what is tested."""
+        class Fixed(Handler):
+            def answer(self):
+                self.reply(status, body, headers or {})
 
         authority = Authority("tests", expired=expired)
         ca, pair = tmp_path / f"ca{len(servers)}.pem", tmp_path / f"server{len(servers)}.pem"
         ca.write_text(authority.certificate)
         pair.write_text("".join(authority.server(host)))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(pair)
-        server = Server(("127.0.0.1", 0), Handler)
-        server.socket = context.wrap_socket(
-            server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
-        thread.start()
-        servers.append((server, thread))
-        return f"https://localhost:{server.server_address[1]}", ca
+        servers.append(HttpServing(Fixed, pair))
+        return servers[-1].url(), ca
 
     yield start
-    for server, thread in servers:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    for server in servers:
+        server.close()
 
 
 async def ask(url, ca_file, max_bytes=100):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from connector import FeedUnreachableError, InstrumentFormatError, InstrumentList
-from connector.kite.web.instruments import InstrumentCache
+from connector.kite.web.instrument_cache import InstrumentCache
 from connector.simulator import SimulatorConfig, SimulatorServer
 
 CONFIG = SimulatorConfig(stepped=True, instruments=300)

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 import pytest
 
 from connector.errors import InstrumentFormatError, InstrumentListHeldBackError
-from connector.kite.web.instruments import InstrumentCache
+from connector.kite.web.instrument_cache import InstrumentCache
 from connector.simulator import SimulatorConfig
 from connector.simulator.rest import instruments_csv
 from connector.simulator.universe import Universe

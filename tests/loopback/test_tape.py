@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import http.server
 import io
 import json
 import sys
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +20,7 @@ from connector.kafka.topics import TopicNames
 from tests.integration.downstream import market
 from tests.integration.downstream.checksum import agreed, checksum
 from tests.integration.downstream.conftest import register_ticks
+from tests.support.http_serving import Handler, HttpServing
 from tests.support.processes import ended
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -83,25 +82,19 @@ class Inserts:
 
 @contextlib.contextmanager
 def inserts():
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-        def do_POST(self):
-            batch = self.rfile.read(int(self.headers["Content-Length"]))
+    class Inserting(Handler):
+        def answer(self):
+            batch = self.body()
             if not into.refusal:
                 into.taken.append((parse_qs(urlsplit(self.path).query), batch))
-            self.send_response(500 if into.refusal else 200)
-            self.end_headers()
-            self.wfile.write(into.refusal.encode())
+            self.reply(500 if into.refusal else 200, into.refusal.encode())
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        into = Inserts(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    serving = HttpServing(Inserting)
+    into = Inserts(serving.url("127.0.0.1"))
+    try:
         yield into
-        server.shutdown()
-        thread.join()
+    finally:
+        serving.close()
 
 
 @contextlib.asynccontextmanager

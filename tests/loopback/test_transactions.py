@@ -29,13 +29,7 @@ from connector.errors import (
     TopicError,
     TransactionAbortedError,
 )
-from tests.support.replicas import TOPICS, broker, settings
-
-
-@pytest.fixture
-def kafka():
-    with broker() as running:
-        yield running
+from tests.support.replicas import TOPICS, settings
 
 
 def control_log(kafka, **options):

@@ -6,11 +6,10 @@ What a registry's own security or a company's gateway does, on a registry that h
 import base64
 import contextlib
 import http.client
-import http.server
 import re
-import ssl
-import threading
 from urllib.parse import urlsplit
+
+from tests.support.http_serving import Handler, HttpServing
 
 # a lookup is a POST too: of a schema, to see under which id it is there
 _READING = re.compile(r"^(GET .*|POST [\w/]*/(subjects/[^/]+|compatibility/.*))$")
@@ -36,16 +35,9 @@ class RegistryGuard:
         parts = urlsplit(upstream)
         guard = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
+        class Guarded(Handler):
             def answer(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length)
+                body = self.body()
                 guard.headers.append(dict(self.headers))
                 kind, _, token = (self.headers.get("Authorization") or "").partition(" ")
                 if kind == "Bearer" and subject_of is not None:
@@ -73,37 +65,16 @@ class RegistryGuard:
                         status, reply = response.status, response.read()
                         content_type = response.headers.get("Content-Type", content_type)
                 guard.requests.append((user, self.command, path, status))
-                self.send_response(status)
-                if status == 401:
-                    self.send_header("WWW-Authenticate", "Basic")
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(reply)))
-                self.end_headers()
-                self.wfile.write(reply)
+                headers = {"WWW-Authenticate": "Basic"} if status == 401 else {}
+                self.reply(status, reply, {**headers, "Content-Type": content_type})
 
-            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - http.server's names
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                """A client that hangs up in the middle of a handshake is what is tested."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
-        # the handshake is the connection's own thread's: one that never ends stops nobody else
-        self._server.socket = context.wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        self.port = self._server.server_address[1]
+        self._serving = HttpServing(Guarded, certificate)
+        self.port = self._serving.port
         self.path = parts.path
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True)
-        self._thread.start()
 
     def url(self, host="localhost"):
         """Where clients go; by a name that the certificate has or has not."""
-        return f"https://{host}:{self.port}{self.path}"
+        return self._serving.url(host) + self.path
 
     def credentials(self, header):
         """User and password of an Authorization header; twice None where it is none."""
@@ -114,6 +85,4 @@ class RegistryGuard:
         return user, password
 
     def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._serving.close()

@@ -1,16 +1,15 @@
 """A token endpoint: OAuth 2.0 client credentials, with signed tokens whose keys it publishes."""
 
 import base64
-import http.server
 import json
-import ssl
-import threading
 import time
 from urllib.parse import parse_qsl
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.support.http_serving import Handler, HttpServing
 
 ISSUER = "https://id.example.org"
 AUDIENCE = "market-data"
@@ -46,46 +45,22 @@ class TokenEndpoint:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         endpoint = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        class Tokens(Handler):
+            def answer(self):
                 login = base64.b64decode(self.headers["Authorization"].split()[1]).decode()
-                form = dict(parse_qsl(body))
+                form = dict(parse_qsl(self.body().decode()))
                 endpoint.requests.append((login, form))
-                status, reply, headers = endpoint.answer or endpoint.answer_to(login, form)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(reply)))
-                self.end_headers()
-                self.wfile.write(reply)
+                self.reply(*(endpoint.answer or endpoint.answer_to(login, form)))
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._scheme = "http"
-        if certificate is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(certificate)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-            self._scheme = "https"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True)
-        self._thread.start()
+        self._serving = HttpServing(Tokens, certificate)
 
     @property
     def url(self):
         """The URL to ask for tokens."""
-        return f"{self._scheme}://localhost:{self._server.server_address[1]}/token"
+        return f"{self._serving.url()}/token"
 
     def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._serving.close()
 
     def answer_to(self, login, form):
         """Status, body and headers for one who asks."""

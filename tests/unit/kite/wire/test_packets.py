@@ -22,21 +22,25 @@ from tests.support import packets
 from tests.support.packets import NSE, Level, frame, full, index, ltp, quote
 
 INFY = 408065
+QUOTED = {
+    "instrument_token": 408065,
+    "exchange": Exchange.NSE,
+    "tradable": True,
+    "last_price": 1573.15,
+    "last_traded_quantity": 1,
+    "average_traded_price": 1570.33,
+    "volume_traded": 1175986,
+    "total_buy_quantity": 256511,
+    "total_sell_quantity": 360503,
+    "ohlc": OHLC(open=1569.15, high=1575.00, low=1561.05, close=1567.80),
+}
+"""What the packets of `tests.support.packets` say of an instrument in modes quote and full."""
 
 
 def test_quote():
     assert parse_packet(quote(INFY)) == Tick(
-        instrument_token=408065,
         mode=Mode.QUOTE,
-        exchange=Exchange.NSE,
-        tradable=True,
-        last_price=1573.15,
-        last_traded_quantity=1,
-        average_traded_price=1570.33,
-        volume_traded=1175986,
-        total_buy_quantity=256511,
-        total_sell_quantity=360503,
-        ohlc=OHLC(open=1569.15, high=1575.00, low=1561.05, close=1567.80),
+        **QUOTED,
     )
 
 
@@ -44,17 +48,8 @@ def test_full():
     levels = [Level(10 + i, 100_00 + i, 1 + i) for i in range(10)]
     tick = parse_packet(full(INFY, oi=5, oi_day_high=7, oi_day_low=3, depth=levels))
     assert tick == Tick(
-        instrument_token=408065,
         mode=Mode.FULL,
-        exchange=Exchange.NSE,
-        tradable=True,
-        last_price=1573.15,
-        last_traded_quantity=1,
-        average_traded_price=1570.33,
-        volume_traded=1175986,
-        total_buy_quantity=256511,
-        total_sell_quantity=360503,
-        ohlc=OHLC(open=1569.15, high=1575.00, low=1561.05, close=1567.80),
+        **QUOTED,
         last_trade_time=datetime(2021, 2, 8, 9, 40, 50, tzinfo=UTC),
         oi=5,
         oi_day_high=7,
