@@ -35,8 +35,8 @@ if typing.TYPE_CHECKING:
     from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
     from connector.kite.feed.handler import Handler
     from connector.kite.feed.stats import ConnectionStats
+    from connector.kite.web.instrument_csv import Instrument
     from connector.kite.web.instrument_list import InstrumentList, OptionChain, OptionStrike
-    from connector.kite.web.instruments import Instrument
     from connector.kite.wire.arrays import frame_array, packet_dtype
     from connector.kite.wire.models import (
         OHLC,
@@ -152,7 +152,7 @@ _HOMES: typing.Final = {
     "connector.kite.feed.handler": "Handler",
     "connector.kite.feed.stats": "ConnectionStats",
     "connector.kite.web.instrument_list": "InstrumentList OptionChain OptionStrike",
-    "connector.kite.web.instruments": "Instrument",
+    "connector.kite.web.instrument_csv": "Instrument",
     "connector.kite.wire.arrays": "frame_array packet_dtype",
     "connector.kite.wire.models": (
         "OHLC ClosingMessage ConnectionEvent ConnectionState Depth DepthItem ErrorMessage "

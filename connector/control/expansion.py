@@ -28,7 +28,7 @@ from connector.control.rules import (
     Kind,
     PatternRule,
 )
-from connector.kite.web.instruments import Instrument
+from connector.kite.web.instrument_csv import Instrument
 from connector.kite.wire.models import SEGMENTS
 
 HYSTERESIS: Final = 0.25

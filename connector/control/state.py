@@ -26,7 +26,7 @@ from connector.control.records import (
 )
 from connector.control.replies import Replies
 from connector.control.subscriptions import Subscriptions
-from connector.kite.web.instruments import Instrument
+from connector.kite.web.instrument_csv import Instrument
 
 
 class Names(Protocol):

@@ -19,7 +19,7 @@ import structlog
 from connector.errors import ConnectorError
 from connector.kafka.producer_state import Counts, all_written
 from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, in_thread
-from connector.kite.web.instruments import Instrument
+from connector.kite.web.instrument_csv import Instrument
 from connector.settings.models import DEFAULT_NAME, KafkaSettings
 
 _T = TypeVar("_T")

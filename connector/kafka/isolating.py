@@ -17,26 +17,23 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from connector.errors import SpoolError
 from connector.kafka.producer import POLL_SECONDS, RecordProducer
 from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
-from connector.kafka.refusals import CLOCK, Trouble
+from connector.kafka.refusals import Trouble
 from connector.kafka.spool import Dropped, Record
 from connector.kafka.spooling import MIB
 from connector.kafka.timestamps import AFTER_MAX_MS
+from connector.kafka.topic_producer import DEAD_LETTER_REFUSED, TopicProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
 
-APART_SECONDS: Final = 60.0
-"""A topic stays apart for so long after its last refusal: what refuses one record a minute may not
-end the client of all the other topics each time."""
-_REST_SECONDS = 5.0  # for the last records of a topic to be acknowledged before it comes back
 # the queue of a topic held apart is an eighth of the main one: there may be many of them
 _QUEUE_SHARE = 8
 _FOLDER = "held"
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as brokers have it
-DEAD_LETTER_REFUSED: Final = "dead_letter_refused"
+_AT_REST = (ProducerState.NEW, ProducerState.CLOSED)
 
 
 class IsolatingProducer(RecordProducer):
@@ -72,8 +69,8 @@ class IsolatingProducer(RecordProducer):
         self._max_bytes = spool.max_mib * MIB  # of all spools together
         self._options = options  # clocks, for the producers of topics too
         # topic → the producer that all of its records go through; empty in steady state
-        self._held: dict[str, _TopicProducer] = {}
-        self._dead_letters: _TopicProducer | None = None  # made with the first of them, and kept
+        self._held: dict[str, TopicProducer] = {}
+        self._dead_letters: TopicProducer | None = None  # made with the first of them, and kept
         self._past = Counts()  # of topics that came back
         self._closing = False  # dead letters are accepted until all other producers are closed
         self.after_max_ms: Mapping[str, int] = {}
@@ -323,7 +320,7 @@ class IsolatingProducer(RecordProducer):
             self._end(topic, child)
         self._share_the_spool()
 
-    def _bring_back(self, topic: str, child: _TopicProducer) -> None:
+    def _bring_back(self, topic: str, child: TopicProducer) -> None:
         """Once the topic's producer has nothing under way: what waits there goes on from here."""
         if not child.rest(self._monotonic()):
             return
@@ -342,7 +339,7 @@ class IsolatingProducer(RecordProducer):
         self._share_the_spool()
         self._log.info("topic_brought_back", topic=topic)
 
-    def _new_child(self, topic: str, *, anywhere: bool = True) -> _TopicProducer:
+    def _new_child(self, topic: str, *, anywhere: bool = True) -> TopicProducer:
         """Open one; in a temporary folder where its own is of no use, if it may be `anywhere`.
 
         Raises:
@@ -352,7 +349,7 @@ class IsolatingProducer(RecordProducer):
         dead_letters = topic == self._dead_letter_topic
         small = {"queue_max_messages": max(1000, self._kafka.queue_max_messages // _QUEUE_SHARE)}
         for folder in (self._folder, None) if anywhere else (self._folder,):
-            child = _TopicProducer(
+            child = TopicProducer(
                 topic,
                 self._kafka.model_copy(update=small),
                 SpoolSettings(
@@ -383,7 +380,7 @@ class IsolatingProducer(RecordProducer):
                 return child
         raise AssertionError("the loop ends by itself")
 
-    def _child(self, topic: str) -> _TopicProducer | None:
+    def _child(self, topic: str) -> TopicProducer | None:
         """A new one; None where it cannot be made, so that nothing is lost for want of it."""
         try:
             return self._new_child(topic)
@@ -391,13 +388,13 @@ class IsolatingProducer(RecordProducer):
             self._log.error("topic_not_set_apart", topic=topic, reason=str(exc))
             return None
 
-    def _for_dead_letters(self) -> _TopicProducer | None:
+    def _for_dead_letters(self) -> TopicProducer | None:
         if self._dead_letters is None:
             self._dead_letters = self._child(self._dead_letter_topic)
             self._share_the_spool()
         return self._dead_letters
 
-    def _end(self, topic: str, child: _TopicProducer) -> None:
+    def _end(self, topic: str, child: TopicProducer) -> None:
         child.end()
         if self._folder is not None:
             _remove(self._folder / topic)
@@ -411,157 +408,13 @@ class IsolatingProducer(RecordProducer):
         self.limit_spool(self._max_bytes - sum(child.spool_bytes for child in apart))
         self._peak_bytes = max(self._peak_bytes, self.spool_bytes)
 
-    def _apart(self) -> Iterator[_TopicProducer]:
+    def _apart(self) -> Iterator[TopicProducer]:
         return (child for _, child in self._named())
 
-    def _named(self) -> Iterator[tuple[str, _TopicProducer]]:
+    def _named(self) -> Iterator[tuple[str, TopicProducer]]:
         yield from self._held.items()
         if self._dead_letters is not None:
             yield self._dead_letter_topic, self._dead_letters
-
-
-_AT_REST = (ProducerState.NEW, ProducerState.CLOSED)
-
-
-class _TopicProducer(RecordProducer):
-    """The producer of one topic, polled by another one."""
-
-    def __init__(
-        self, topic: str, *arguments: Any, after_max_ms: int, last_resort: bool, **options: Any
-    ) -> None:
-        super().__init__(*arguments, **options)
-        self._topic = topic
-        self._restamping.after_max_ms = after_max_ms
-        self._last_resort = last_resort  # of dead letters: what is refused here is lost
-        self._refused_at = self._monotonic()  # the last time; APART_SECONDS count from it
-        # newer records wait on disk since then, until none is under way; None: it goes on
-        self._resting_since: float | None = None
-        self._small_batches = False  # the topic's limit was felt for, and is below the others'
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything is acknowledged."""
-        return self._empty()
-
-    @property
-    def waits_safely(self) -> bool:
-        """Kafka refuses its first record for what is not that record's fault; the disk has all."""
-        durable = self._spool.persistent and not self._ephemeral and self._spool.problem is None
-        return durable and self._alone.trouble is not None
-
-    @property
-    def volatile(self) -> bool:
-        """Whether some records are in memory alone."""
-        return self._volatile and self._client is not None and len(self._client) > 0
-
-    @property
-    def troubles(self) -> list[Trouble]:
-        """The topic's trouble; also a wrong clock, although records have another one's time."""
-        ahead_ms = self._restamping.ahead_ms
-        if ahead_ms is None or self._alone.trouble is not None:
-            return super().troubles
-        return [Trouble(self._topic, CLOCK, "", self._refused_at, ahead_ms)]
-
-    def accept(self, record: Record) -> None:
-        """Accept a record that another producer was given."""
-        self._produced += 1
-        self._offer(record)
-
-    def adopt(self, records: list[Record], *, refused: int, too_large: bool) -> None:
-        """Accept records that another producer's client gave back, older than all that follow.
-
-        Args:
-            records: in their order.
-            refused: so many of them were refused, with others.
-            too_large: since there were too many in a batch.
-        """
-        self._produced += len(records)
-        self._alone.begin(refused)
-        if too_large:
-            self._make_smaller_batches()
-        if self._spool.waiting or self._direct:
-            # made before, so what it has of the topic is older still: these go behind it
-            for record in records:
-                self._offer(record)
-        else:
-            self._spool.prepend(records)
-
-    def may_end(self, now: float) -> bool:
-        """Whether all that was refused is long past."""
-        well = self.state is ProducerState.DIRECT or self._resting_since is not None
-        # batches as small as this topic wants them would be dear for all the others, and times that
-        # it does not accept would end their client again and again
-        alike = not self._small_batches and self._restamping.ahead_ms is None
-        return well and alike and now >= self._refused_at + APART_SECONDS
-
-    def rest(self, now: float) -> bool:
-        """Let newer records wait in the spool; True once nothing is under way any more."""
-        if self._resting_since is None:
-            self._resting_since = now
-            self._start_spooling()
-        elif now >= self._resting_since + _REST_SECONDS:
-            self._resting_since = None  # another time: Kafka acknowledges too slowly just now
-            return False
-        return self.state is ProducerState.SPOOLING and not (self._client and len(self._client))
-
-    def settle(self, now: float) -> None:
-        """Let newer records wait on disk until what is in memory is acknowledged, or until `go_on`.
-
-        Not for longer than a topic rests before it comes back.
-        """
-        if self.state in (ProducerState.DIRECT, ProducerState.SPOOLING):
-            self.rest(now)
-
-    def go_on(self) -> None:
-        """Go on producing after `settle`."""
-        self._resting_since = None
-
-    def leave(self) -> list[Record] | None:
-        """Everything that still waits, oldest first, and no longer this producer's.
-
-        None where not all of it can be read just now: then it stays.
-        """
-        left: list[Record] = []
-        while records := list(self._spool.peek()):
-            self._spool.advance(len(records))
-            left += records
-        if self._spool.waiting:
-            self._spool.prepend(left)
-            return None
-        # produced by whoever takes them, as they were before they came here
-        self._produced -= len(left)
-        return left
-
-    def end(self) -> None:
-        """Close, with nothing left to send; what was lost meanwhile is reported."""
-        self._set_state(ProducerState.CLOSED)
-        self._client = None  # with it librdkafka's threads end; its queue is empty
-        with contextlib.suppress(OSError):
-            self._spool.confirm()
-            self._spool.close()
-        self._tell()
-
-    def _drain(self) -> None:
-        resting_since = self._resting_since
-        if resting_since is not None and self._monotonic() >= resting_since + _REST_SECONDS:
-            self._resting_since = None  # whoever asked for it has other troubles
-        if self._resting_since is None:
-            super()._drain()
-
-    def _make_smaller_batches(self) -> None:
-        super()._make_smaller_batches()
-        self._small_batches = True
-
-    def _note_refusal(self, topic: str, error: Any) -> None:
-        super()._note_refusal(topic, error)
-        self._refused_at = self._monotonic()
-        self._resting_since = None
-
-    def _note_failure(self, failure: FailedRecord) -> None:
-        if self._last_resort:
-            self._drop(DEAD_LETTER_REFUSED, Dropped.of([failure.record]))
-        else:
-            super()._note_failure(failure)
 
 
 def _remove(folder: Path) -> None:

@@ -22,7 +22,8 @@ import structlog
 from connector.errors import ConnectorError, InstrumentFormatError, InstrumentListHeldBackError
 from connector.kafka.retry import retry_forever
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
-from connector.kite.web.instruments import InstrumentCache, InstrumentMaster
+from connector.kite.web.instrument_cache import InstrumentCache
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.list_check import Claim, Judged, is_listed, judge
 from connector.kite.web.rest import InstrumentDump, KiteRest
 from connector.service.status import InstrumentListStatus

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from aiohttp import web
 
 from connector.kite.clock import IST
-from connector.kite.web.instruments import COLUMNS
+from connector.kite.web.instrument_csv import COLUMNS
 from connector.simulator.access import RefusedError
 from connector.simulator.config import SimulatedAccount
 from connector.simulator.universe import Listing

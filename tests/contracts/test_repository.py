@@ -21,6 +21,7 @@ TESTED_ELSEWHERE = {
     "connector/kite/wire/layout.py": "tests/unit/kite/wire/test_packets.py",
     "connector/kite/wire/_pure.py": "tests/property/test_tick_twins.py",
     "connector/kite/wire/twins.py": "tests/unit/codec/test_choice.py",
+    "connector/kafka/topic_producer.py": "tests/unit/kafka/test_isolating.py",
     "connector/kafka/producer_state.py": "data without code; tests/unit/kafka/test_producer.py",
     "connector/service/outside.py": "tests/loopback/test_service.py: calls, no logic of its own",
     "connector/control/parsing.py": "tests/unit/control/test_commands.py",

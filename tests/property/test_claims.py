@@ -9,7 +9,8 @@ from connector.control.commands import COMMAND
 from connector.control.reducer import reduce
 from connector.control.state import Layout, State
 from connector.kite.clock import IST
-from connector.kite.web.instruments import Instrument, InstrumentMaster
+from connector.kite.web.instrument_csv import Instrument
+from connector.kite.web.instruments import InstrumentMaster
 
 TODAY = date(2026, 1, 29)
 KINDS = {"NSE": 1, "NFO": 2, "BSE": 4, "MCX": 7}

@@ -2,7 +2,8 @@
 
 from datetime import date
 
-from connector.kite.web.instruments import Instrument, InstrumentMaster
+from connector.kite.web.instrument_csv import Instrument
+from connector.kite.web.instruments import InstrumentMaster
 
 TODAY = date(2026, 12, 1)
 WEEKLY = date(2026, 12, 1)

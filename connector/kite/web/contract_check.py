@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Final, NamedTuple
 
-from connector.kite.web.instruments import Instrument, InstrumentMaster
+from connector.kite.web.instrument_csv import Instrument
+from connector.kite.web.instruments import InstrumentMaster
 
 MIN_MOVED_TOGETHER: Final = 10
 """So many contracts of an underlying and a day move together at least, else each is doubted."""

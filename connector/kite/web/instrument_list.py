@@ -17,7 +17,9 @@ from connector.errors import (
 )
 from connector.kite.clock import IST
 from connector.kite.feed.log import edge_log
-from connector.kite.web.instruments import Instrument, InstrumentCache, InstrumentMaster
+from connector.kite.web.instrument_cache import InstrumentCache
+from connector.kite.web.instrument_csv import Instrument
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.nearest import nearest
 from connector.kite.wire.names import name_ticks
 from connector.kite.wire.tokens import checked_tokens

@@ -21,7 +21,8 @@ from connector.kite.web.contract_check import (
     lone_days,
     one_day,
 )
-from connector.kite.web.instruments import Instrument, InstrumentMaster
+from connector.kite.web.instrument_csv import Instrument
+from connector.kite.web.instruments import InstrumentMaster
 from connector.redaction import cut
 
 MAX_LOST_SHARE: Final = 0.1

@@ -59,7 +59,7 @@ class KiteSession(NamedTuple):
 
 
 class InstrumentDump(NamedTuple):
-    """The list of instruments as Kite made it; see `connector.kite.web.instruments`."""
+    """The list of instruments as Kite made it; see `connector.kite.web.instrument_csv`."""
 
     csv: str
     etag: str | None

@@ -9,7 +9,7 @@ import pytest
 
 from connector.cli.downstream import flink_ddl, flink_tables, topic_pattern
 from connector.kafka.records import InstrumentEncoder
-from connector.kite.web.instruments import Instrument
+from connector.kite.web.instrument_csv import Instrument
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar
 from tests.integration.downstream.checksum import NULLABLE, agreed, result

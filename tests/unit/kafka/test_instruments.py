@@ -12,7 +12,7 @@ from connector.kafka.instruments import (
     InstrumentPublisher,
     differences,
 )
-from connector.kite.web.instruments import Instrument
+from connector.kite.web.instrument_csv import Instrument
 
 
 def instrument(token, symbol, **more):

@@ -11,9 +11,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from connector.errors import SettingsError, SpoolError
-from connector.kafka import isolating
-from connector.kafka.isolating import APART_SECONDS, IsolatingProducer
+from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer import ProducerState
+from connector.kafka.topic_producer import APART_SECONDS, TopicProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import FakeClock
 from tests.support.kafka_client import WAYS, FakeCluster
@@ -354,7 +354,7 @@ async def test_a_topic_that_cannot_be_held_apart_loses_nothing(
     producer = await start()
     cluster.faults["a"] = KafkaError.TOPIC_AUTHORIZATION_FAILED
     with monkeypatch.context() as patch:
-        patch.setattr(isolating._TopicProducer, "open", fail)
+        patch.setattr(TopicProducer, "open", fail)
         for topic in TOPICS:
             send(producer, topic, range(10))
         go_on(producer, cluster, clock, 30)
@@ -377,7 +377,7 @@ async def test_a_topic_that_cannot_be_held_apart_loses_nothing(
 async def test_dead_letters_without_a_producer_of_their_own_go_with_all_others(
     start, cluster, clock, monkeypatch
 ):
-    real = isolating._TopicProducer.open
+    real = TopicProducer.open
 
     def fail(child):
         if child._topic == DEAD:
@@ -387,7 +387,7 @@ async def test_dead_letters_without_a_producer_of_their_own_go_with_all_others(
     dropped = []
     producer = await start(on_dropped=lambda *what: dropped.append((what[0], what[1].count)))
     cluster.poison |= dict.fromkeys([b"a 1", b"a 2", b"dead a 2"], KafkaError.INVALID_RECORD)
-    monkeypatch.setattr(isolating._TopicProducer, "open", fail)
+    monkeypatch.setattr(TopicProducer, "open", fail)
     send(producer, "a", range(5))
     go_on(producer, cluster, clock)
     assert written(cluster, "a") == [0, 3, 4]
@@ -410,14 +410,14 @@ async def test_a_record_found_at_fault_while_closing_leaves_its_dead_letter(
         producer.poll()
     for client in cluster.clients:
         client.acknowledge(50)
-    poll = isolating._TopicProducer.poll
+    poll = TopicProducer.poll
 
     def late(child):
         # the refusal comes when the main producer is closed
         if producer.state is ProducerState.CLOSED:
             poll(child)
 
-    monkeypatch.setattr(isolating._TopicProducer, "poll", late)
+    monkeypatch.setattr(TopicProducer, "poll", late)
     assert await producer.close(0)
     assert balanced(producer).failed == {"invalid_record": 1}
     assert producer.counts.dropped == {}

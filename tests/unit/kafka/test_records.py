@@ -15,7 +15,7 @@ from connector.kafka.records import (
     RecordEncoder,
 )
 from connector.kafka.topics import TopicNames
-from connector.kite.web.instruments import Instrument
+from connector.kite.web.instrument_csv import Instrument
 from connector.kite.wire.candles import Candle, Gap
 from connector.kite.wire.models import (
     ConnectionEvent,

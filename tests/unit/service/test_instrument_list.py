@@ -9,7 +9,8 @@ from connector.errors import (
     InstrumentListHeldBackError,
     RestTokenError,
 )
-from connector.kite.web.instruments import InstrumentCache, InstrumentMaster
+from connector.kite.web.instrument_cache import InstrumentCache
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.list_check import Claim
 from connector.kite.web.rest import InstrumentDump
 from connector.service.instrument_list import (

@@ -4,7 +4,7 @@ import pytest
 
 from connector import CapacityError, InstrumentList, InstrumentNotFoundError, Mode
 from connector.kite.client.symbols import Symbols
-from connector.kite.web.instruments import COLUMNS
+from connector.kite.web.instrument_csv import COLUMNS
 from connector.kite.wire.names import name_ticks
 from connector.testing import FakeFeed
 

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime
 import pytest
 
 from connector import InstrumentList, InstrumentNotFoundError, parse_frame
+from connector.kite.web.instrument_csv import COLUMNS
 from connector.kite.web.instrument_list import is_fresh
-from connector.kite.web.instruments import COLUMNS
 from connector.kite.wire.names import name_ticks
 from connector.simulator.wire import encode_frame, ltp_packet
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kite.web.instruments import Instrument, InstrumentMaster
+from connector.kite.web.instrument_csv import Instrument
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.list_check import MAX_REASONS, Claim
 from connector.kite.web.list_check import judge as judged
 

@@ -1,0 +1,158 @@
+"""The producer of one topic that is held apart, or of the dead letters; `isolating` has several."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+from connector.kafka.producer import RecordProducer
+from connector.kafka.producer_state import FailedRecord, ProducerState
+from connector.kafka.refusals import CLOCK, Trouble
+from connector.kafka.spool import Dropped, Record
+
+APART_SECONDS: Final = 60.0
+"""A topic stays apart for so long after its last refusal: what refuses one record a minute may not
+end the client of all the other topics each time."""
+_REST_SECONDS = 5.0  # for the last records of a topic to be acknowledged before it comes back
+DEAD_LETTER_REFUSED: Final = "dead_letter_refused"
+
+
+class TopicProducer(RecordProducer):
+    """The producer of one topic, polled by another one."""
+
+    def __init__(
+        self, topic: str, *arguments: Any, after_max_ms: int, last_resort: bool, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._topic = topic
+        self._restamping.after_max_ms = after_max_ms
+        self._last_resort = last_resort  # of dead letters: what is refused here is lost
+        self._refused_at = self._monotonic()  # the last time; APART_SECONDS count from it
+        # newer records wait on disk since then, until none is under way; None: it goes on
+        self._resting_since: float | None = None
+        self._small_batches = False  # the topic's limit was felt for, and is below the others'
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything is acknowledged."""
+        return self._empty()
+
+    @property
+    def waits_safely(self) -> bool:
+        """Kafka refuses its first record for what is not that record's fault; the disk has all."""
+        durable = self._spool.persistent and not self._ephemeral and self._spool.problem is None
+        return durable and self._alone.trouble is not None
+
+    @property
+    def volatile(self) -> bool:
+        """Whether some records are in memory alone."""
+        return self._volatile and self._client is not None and len(self._client) > 0
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """The topic's trouble; also a wrong clock, although records have another one's time."""
+        ahead_ms = self._restamping.ahead_ms
+        if ahead_ms is None or self._alone.trouble is not None:
+            return super().troubles
+        return [Trouble(self._topic, CLOCK, "", self._refused_at, ahead_ms)]
+
+    def accept(self, record: Record) -> None:
+        """Accept a record that another producer was given."""
+        self._produced += 1
+        self._offer(record)
+
+    def adopt(self, records: list[Record], *, refused: int, too_large: bool) -> None:
+        """Accept records that another producer's client gave back, older than all that follow.
+
+        Args:
+            records: in their order.
+            refused: so many of them were refused, with others.
+            too_large: since there were too many in a batch.
+        """
+        self._produced += len(records)
+        self._alone.begin(refused)
+        if too_large:
+            self._make_smaller_batches()
+        if self._spool.waiting or self._direct:
+            # made before, so what it has of the topic is older still: these go behind it
+            for record in records:
+                self._offer(record)
+        else:
+            self._spool.prepend(records)
+
+    def may_end(self, now: float) -> bool:
+        """Whether all that was refused is long past."""
+        well = self.state is ProducerState.DIRECT or self._resting_since is not None
+        # batches as small as this topic wants them would be dear for all the others, and times that
+        # it does not accept would end their client again and again
+        alike = not self._small_batches and self._restamping.ahead_ms is None
+        return well and alike and now >= self._refused_at + APART_SECONDS
+
+    def rest(self, now: float) -> bool:
+        """Let newer records wait in the spool; True once nothing is under way any more."""
+        if self._resting_since is None:
+            self._resting_since = now
+            self._start_spooling()
+        elif now >= self._resting_since + _REST_SECONDS:
+            self._resting_since = None  # another time: Kafka acknowledges too slowly just now
+            return False
+        return self.state is ProducerState.SPOOLING and not (self._client and len(self._client))
+
+    def settle(self, now: float) -> None:
+        """Let newer records wait on disk until what is in memory is acknowledged, or until `go_on`.
+
+        Not for longer than a topic rests before it comes back.
+        """
+        if self.state in (ProducerState.DIRECT, ProducerState.SPOOLING):
+            self.rest(now)
+
+    def go_on(self) -> None:
+        """Go on producing after `settle`."""
+        self._resting_since = None
+
+    def leave(self) -> list[Record] | None:
+        """Everything that still waits, oldest first, and no longer this producer's.
+
+        None where not all of it can be read just now: then it stays.
+        """
+        left: list[Record] = []
+        while records := list(self._spool.peek()):
+            self._spool.advance(len(records))
+            left += records
+        if self._spool.waiting:
+            self._spool.prepend(left)
+            return None
+        # produced by whoever takes them, as they were before they came here
+        self._produced -= len(left)
+        return left
+
+    def end(self) -> None:
+        """Close, with nothing left to send; what was lost meanwhile is reported."""
+        self._set_state(ProducerState.CLOSED)
+        self._client = None  # with it librdkafka's threads end; its queue is empty
+        with contextlib.suppress(OSError):
+            self._spool.confirm()
+            self._spool.close()
+        self._tell()
+
+    def _drain(self) -> None:
+        resting_since = self._resting_since
+        if resting_since is not None and self._monotonic() >= resting_since + _REST_SECONDS:
+            self._resting_since = None  # whoever asked for it has other troubles
+        if self._resting_since is None:
+            super()._drain()
+
+    def _make_smaller_batches(self) -> None:
+        super()._make_smaller_batches()
+        self._small_batches = True
+
+    def _note_refusal(self, topic: str, error: Any) -> None:
+        super()._note_refusal(topic, error)
+        self._refused_at = self._monotonic()
+        self._resting_since = None
+
+    def _note_failure(self, failure: FailedRecord) -> None:
+        if self._last_resort:
+            self._drop(DEAD_LETTER_REFUSED, Dropped.of([failure.record]))
+        else:
+            super()._note_failure(failure)

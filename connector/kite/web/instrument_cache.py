@@ -1,0 +1,80 @@
+"""The list of instruments on disk, kept between starts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from connector.files import beside, check_file, make_private_directory
+from connector.kite.web.http import CHUNK_BYTES, BodyError, Gunzip, usable_etag
+
+MAX_CACHE_BYTES: Final = 26 * 2**20
+"""The kept list has at most so many bytes, unpacked: as one of Kite's, with characters replaced."""
+_CACHE_FORMAT = "kite-connector instruments 1"
+
+
+class CachedInstruments(NamedTuple):
+    """A list of instruments as it was kept on disk."""
+
+    csv: str
+    fetched_ms: int
+    etag: str | None
+
+
+class InstrumentCache:
+    """Keeps the list between starts, so that a start does not depend on the REST API.
+
+    One gzipped file: a line of JSON about the list, then the list. It is replaced in one step, and
+    whatever is not whole is as if it were not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, csv_text: str, *, fetched_ms: int, etag: str | None = None) -> None:
+        """Replace the kept list.
+
+        Raises:
+            OSError: the file cannot be written; the old one is as it was.
+        """
+        about = {
+            "format": _CACHE_FORMAT,
+            "fetched_ms": fetched_ms,
+            "etag": etag,
+            "characters": len(csv_text),
+        }
+        make_private_directory(self.path.parent)
+        with beside(self.path) as file:
+            with gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) as packed:
+                # its length tells a whole file from one that was cut within the list
+                packed.write(f"{json.dumps(about)}\n".encode())
+                # in pieces: the list is there once already
+                for start in range(0, len(csv_text), CHUNK_BYTES):
+                    packed.write(csv_text[start : start + CHUNK_BYTES].encode())
+            file.flush()
+            os.fsync(file.fileno())  # before the rename, or the name may stand for an empty file
+            Path(file.name).replace(self.path.resolve())
+
+    def load(self) -> CachedInstruments | None:
+        """The kept list; None where there is none, or it is damaged, too long or another file."""
+        try:
+            head, _, csv_text = self._unpacked().decode().partition("\n")
+            about = json.loads(head)
+            if about["format"] != _CACHE_FORMAT or about["characters"] != len(csv_text):
+                return None
+            etag = usable_etag(about["etag"])
+            return CachedInstruments(csv_text, int(about["fetched_ms"]), etag)
+        except (OSError, BodyError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def _unpacked(self) -> bytes:
+        unpacked, parts = Gunzip(MAX_CACHE_BYTES), []
+        check_file(self.path)
+        with self.path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                parts.append(unpacked.feed(chunk))
+        unpacked.end()
+        return b"".join(parts)
