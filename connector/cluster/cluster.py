@@ -408,6 +408,7 @@ class Cluster:
                 after=slot.closed if slot is not None else None,
                 last_frame_us=last_frames_us.get(number),
                 ready=functools.partial(ready, number) if ready is not None else None,
+                on_let_go=functools.partial(self._let_go, number),
             )
         if leads:
             self._start_leader()
@@ -421,6 +422,13 @@ class Cluster:
             slot = self._slots.get(number)
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
                 slot.apply(own)
+
+    def _let_go(self, slot: int, tokens: Collection[int], why: str) -> None:
+        told, now_ms = tuple(sorted(tokens)), self._clock.time_us() // 1000
+        kind, reason = EventType.INSTRUMENTS_LET_GO, f"{why}; subscribe them again"
+        self._publish_event(
+            ConnectionEvent(kind, slot, now_ms, reason=reason, instruments=len(told), tokens=told)
+        )
 
     async def hand_over(self, slots: Sequence[int]) -> Collection[int]:
         """Let the slots that stream go on after they were given up, until they are taken."""

@@ -116,8 +116,9 @@ class Handovers:
         """Wait until the next owner is ready; False where none was within these seconds."""
 
         def is_wanted(entry: Entry | None) -> bool:
-            # another id: somebody has gone on without this one
-            return entry is None or (entry.handover, entry.stage) != (handover, Stage.LEAVING)
+            # another id: somebody has gone on without this one. None: the entry went with its
+            # topic, which was deleted, and nobody takes a slot that has none
+            return entry is not None and (entry.handover, entry.stage) != (handover, Stage.LEAVING)
 
         return (await self._wait(slot, is_wanted, seconds, of_members=True)).came
 

@@ -68,8 +68,11 @@ class LeavingSlots:
     async def _until_taken(self, slot: Slot, handover: str) -> None:
         """Close a slot when its next owner is ready, and say so; cancelled where it comes back."""
         try:
-            if not await self._handovers.wanted(slot.number, handover, self._seconds):
-                self._log.warning("slot_not_taken", slot=slot.number, seconds=self._seconds)
+            try:
+                if not await self._handovers.wanted(slot.number, handover, self._seconds):
+                    self._log.warning("slot_not_taken", slot=slot.number, seconds=self._seconds)
+            except Exception:  # noqa: BLE001 - a bug; a slot that is not this replica's is closed
+                self._log.exception("slot_wait_failed", slot=slot.number)
             await self._close([slot.number])
         finally:
             if self._waits.get(slot.number) is asyncio.current_task():

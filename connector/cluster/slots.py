@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -96,6 +96,7 @@ class Slot:
         ready: awaited when the partition was read, and returns when the owner before, which may
             be streaming still, has closed its socket: with the time of its last frame, UTC
             microseconds, where it said so.
+        on_let_go: told of kept instruments whose stream ends, and why.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Slot:
         after: asyncio.Event | None = None,
         last_frame_us: int | None = None,
         ready: Callable[[], Awaitable[int | None]] | None = None,
+        on_let_go: Callable[[Collection[int], str], None] | None = None,
     ) -> None:
         self.number = number
         self.phase = SlotPhase.LOADING
@@ -141,6 +143,7 @@ class Slot:
         self._after = after
         # of the connections before the present one, here or at the owner before
         self._last_frame_us = last_frame_us
+        self._on_let_go = on_let_go
         # asked once: after that the slot is this process's alone
         self._ready = ready
         self._taking_over: asyncio.Task[None] | None = None
@@ -224,6 +227,7 @@ class Slot:
         """Close the connection; returns when its socket is gone."""
         self.phase = SlotPhase.CLOSED
         self._let_all_go()
+        self._end_kept("the slot was given up, and the next owner knows nothing of them")
         self._cancel_resumption()
         self._cancel_reconnect()
         if self._taking_over is not None:
@@ -324,22 +328,7 @@ class Slot:
     def _follow_halt(self) -> int:
         """Bring the connection to what the partition says; return how many instruments changed."""
         topic_gone, self._topic_gone = self._topic_gone, False
-        if self.halt is not None:
-            self.kept.clear()
-        if self.halt is Halt.STOPPED:
-            self._shut()
-            return 0
-        if self.connection is None:
-            self._open()
-            return 0
-        before = self.connection.desired()
-        if self.halt is Halt.PAUSED:
-            self._let_all_go()
-            self.connection.update(dict.fromkeys(before))
-            return len(before)
-        changes: dict[int, Mode | None] = {
-            token: mode for token, mode in self._desired.items() if before.get(token) is not mode
-        }
+        before = {} if self.connection is None else self.connection.desired()
         over = before.keys() - self._desired.keys() - self._lingering.keys() - self.kept
         # a claim ends for a reason, and a topic that was deleted is none
         if topic_gone and (lacking := over - self._ended):
@@ -347,6 +336,21 @@ class Slot:
             over -= lacking
             self._log.error("instruments_kept", instruments=len(lacking))
         self._ended.clear()
+        if self.halt is not None:
+            self._end_kept(f"the slot was {self.halt}")
+        if self.halt is Halt.STOPPED:
+            self._shut()
+            return 0
+        if self.connection is None:
+            self._open()
+            return 0
+        if self.halt is Halt.PAUSED:
+            self._let_all_go()
+            self.connection.update(dict.fromkeys(before))
+            return len(before)
+        changes: dict[int, Mode | None] = {
+            token: mode for token, mode in self._desired.items() if before.get(token) is not mode
+        }
         changes |= dict.fromkeys(over)
         self._update(changes)
         return len(changes)
@@ -374,6 +378,15 @@ class Slot:
         self._after = asyncio.Event()
         self._later(self._close_after(before, connection, self._after))
 
+    def _end_kept(self, why: str) -> set[int]:
+        """Return what is kept no more, of which nobody else knows: so it is told."""
+        kept, self.kept = self.kept, set()
+        if kept:
+            self._log.error("instruments_let_go", instruments=len(kept), reason=why)
+            if self._on_let_go is not None:
+                self._on_let_go(kept, why)
+        return kept
+
     def _let_all_go(self) -> None:
         for timer in self._lingering.values():
             timer.cancel()
@@ -385,9 +398,9 @@ class Slot:
         beside = len(self._lingering) + len(self.kept)
         if beside and len(self._desired) + beside > self._capacity:
             # room is worth more than an overlap, or than what nobody is known to claim
-            changes = {**dict.fromkeys((*self._lingering, *self.kept)), **changes}
+            kept = self._end_kept("others need their room")
+            changes = {**dict.fromkeys((*self._lingering, *kept)), **changes}
             self._lingering.clear()
-            self.kept.clear()
         # asked for once more with each change, which may have made room
         waiting = self._waiting & self._desired.keys()
         self._waiting = set()
@@ -426,8 +439,7 @@ class Slot:
         self._reconnect_timer = None
         self._reconnect_after = self._clock.monotonic() + RECONNECT_SECONDS
         if self.connection is not None and self.phase is not SlotPhase.CLOSED:
-            kept, self.kept = self.kept, set()
-            if kept:
+            if kept := self._end_kept("a command asked for another socket"):
                 self._update(dict.fromkeys(kept))
             self._later(self.connection.reconnect())
 

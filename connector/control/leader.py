@@ -27,7 +27,7 @@ from connector.control.commands import Command, RefreshInstruments, Replace, Rep
 from connector.control.loading import Loading
 from connector.control.memory import Memory, all_records
 from connector.control.placement import first_waiting, waiting_for_room
-from connector.control.records import Record
+from connector.control.records import Progress, Record
 from connector.control.reducer import reduce, settle
 from connector.control.rule_keeper import Prices, RuleKeeper, no_prices
 from connector.control.settings_claims import Group, settings_claims
@@ -79,6 +79,9 @@ class Log(Protocol):
 
     def topic_ids(self) -> TopicIds:
         """Return which topics there are now, and what of the leader's is missing."""
+
+    def progress_kept(self) -> int:
+        """Return up to which message leaders said that all is applied; 0 where none said so."""
 
     def partitions(self) -> int:
         """Return how many slots can be written to."""
@@ -278,6 +281,8 @@ class Leader:
         state, unexpected = State.replay(layout, log.read())
         if unexpected:
             self._log.warning("unexpected_records_removed", count=len(unexpected))
+        # nothing was ever written there, although leaders have applied commands
+        forgotten = log.progress_kept() if state.progress == Progress() else 0
         lost = self._memory.lost_to(self._topics.subscriptions, state)
         if lost is not None:
             state, records = all_records(lost, layout, partitions)
@@ -292,6 +297,8 @@ class Leader:
         state = self._present()
         if lost is not None:
             self._tell_restored(state)
+        elif forgotten:
+            self._tell_lost(forgotten)
         self._log.info(
             "leader_elected",
             revision=state.revision,
@@ -348,6 +355,16 @@ class Leader:
         kind = EventType.SUBSCRIPTIONS_RESTORED
         self._publish(
             [ConnectionEvent(kind, 0, self._desk.time_ms(), reason=reason, instruments=count)]
+        )
+
+    def _tell_lost(self, applied: int) -> None:
+        self._log.error("subscriptions_lost", applied=applied)
+        reason = (
+            f"the topic was deleted, and no leader that knew it is left: of the {applied} messages "
+            "that were applied, those that the control topic still has are applied again"
+        )
+        self._publish(
+            [ConnectionEvent(EventType.SUBSCRIPTIONS_LOST, 0, self._desk.time_ms(), reason=reason)]
         )
 
     def _serve(self, log: Log) -> None:

@@ -41,7 +41,7 @@ from connector.errors import (
 )
 from connector.kafka.config import ClientLog, client_properties, is_embedded
 from connector.kafka.diagnosis import translated
-from connector.kafka.groups import leader_transactional_id
+from connector.kafka.groups import cluster_group, leader_transactional_id
 from connector.kafka.logins import Borrowed, follow
 from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
@@ -170,7 +170,11 @@ class ControlLog:
             self._name,
             "leader",
             timeout_seconds=self._timeout_seconds,
-            **{"fetch.error.backoff.ms": 100},
+            **{
+                "fetch.error.backoff.ms": 100,
+                # not to join it: what its members have committed is asked for
+                "group.id": cluster_group(self._name, self._topics.prefix),
+            },
         )
         self._producer = Producer(
             client_properties(
@@ -288,6 +292,21 @@ class ControlLog:
                 self._kafka.bootstrap_servers, "did not describe the control topics in time"
             ) from error
         return TopicIds(found.get(topics.control), found.get(topics.subscriptions), missing)
+
+    def progress_kept(self) -> int:
+        """Return up to which message leaders said that all is applied; 0 where none said so.
+
+        It is in the group's offsets, for whoever monitors its lag (`connector.cluster.membership`),
+        and so it outlives `kite.subscriptions`. Brokers that give no answer say nothing.
+        """
+        place = TopicPartition(self._topics.control, 0)
+        try:
+            (found,) = self._opened_reader().consumer.committed(
+                [place], timeout=self._timeout_seconds
+            )
+        except (KafkaException, ValueError):
+            return 0
+        return max(found.offset, 0)
 
     def partitions(self) -> int:
         """Return how many partitions `kite.subscriptions` has: the slots usable now."""

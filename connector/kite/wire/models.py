@@ -472,6 +472,8 @@ class EventType(StrEnum):
         INSTRUMENT_LIST_ACCEPTED: of the service: such a list was accepted.
         INSTRUMENT_ROWS_KEPT: of the service: damaged rows are as the last good list had them.
         SUBSCRIPTIONS_RESTORED: of the service: their topic was deleted, and has them all again.
+        SUBSCRIPTIONS_LOST: of the service: their topic was deleted, and nobody has them any more.
+        INSTRUMENTS_LET_GO: of the service: nobody is known to claim them since, and they end.
         TOPIC_RECREATED: of the service: a topic was missing and was made again.
         TOPIC_MISCONFIGURED: of the service: a topic is no more as it has to be.
         FOREIGN_MEMBER: of the service: another program's consumer took a slot or the leadership.
@@ -508,6 +510,8 @@ class EventType(StrEnum):
     INSTRUMENT_LIST_ACCEPTED = "instrument_list_accepted"
     INSTRUMENT_ROWS_KEPT = "instrument_rows_kept"
     SUBSCRIPTIONS_RESTORED = "subscriptions_restored"
+    SUBSCRIPTIONS_LOST = "subscriptions_lost"
+    INSTRUMENTS_LET_GO = "instruments_let_go"
     TOPIC_RECREATED = "topic_recreated"
     TOPIC_MISCONFIGURED = "topic_misconfigured"
     FOREIGN_MEMBER = "foreign_member"

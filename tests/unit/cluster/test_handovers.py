@@ -217,3 +217,15 @@ async def test_an_answer_that_fails_on_the_way_is_asked_for_again(shelf, old):
 async def test_nothing_is_announced_of_no_slots(shelf, old):
     assert await old.announce([]) == {}
     assert shelf.made == 0
+
+
+async def test_an_entry_that_went_with_its_topic_is_nobody_who_wants_the_slot(shelf, old):
+    said = await old.announce([0])
+    waits = asyncio.create_task(old.wanted(0, said[0], NEVER))
+    await until(lambda: shelf.reads)
+    entries, shelf.entries = shelf.entries, {}
+    read = len(shelf.reads)
+    await until(lambda: len(shelf.reads) > read + 2)
+    assert not waits.done()
+    shelf.entries = {0: entries[0]._replace(stage=Stage.WANTED)}
+    assert await waits

@@ -129,3 +129,12 @@ async def test_a_hurried_stop_waits_for_nobody(leaving, handovers):
     assert handovers.released == []
     handovers.taken[0].set_result(True)
     await leaving.taken(asyncio.Event())
+
+
+async def test_a_slot_is_closed_whatever_goes_wrong_while_it_waits(leaving, handovers, closed):
+    await leaving.announce([FakeSlot(0)])
+    handovers.taken[0].set_exception(RuntimeError("no such thing"))
+    with structlog.testing.capture_logs() as log:
+        await leaving.taken(asyncio.Event())
+    assert closed == [0]
+    assert [line["event"] for line in log] == ["slot_wait_failed"]

@@ -63,8 +63,13 @@ def connection():
 
 
 @pytest.fixture
-def slot(clock, connection):
-    return Slot(4, lambda: connection, 3, clock)
+def let_go():
+    return []
+
+
+@pytest.fixture
+def slot(clock, connection, let_go):
+    return Slot(4, lambda: connection, 3, clock, on_let_go=lambda *told: let_go.append(told))
 
 
 def wanted(token, mode=Mode.QUOTE, revision=1, symbol=None):
@@ -246,12 +251,13 @@ def test_what_is_unsubscribed_before_a_topic_made_anew_is_read_ends(slot, connec
     assert (connection.wanted.keys(), slot.kept) == ({A}, set())
 
 
-def test_what_no_claim_is_known_of_gives_its_room_to_what_is_claimed(slot, connection):
+def test_what_no_claim_is_known_of_gives_its_room_to_what_is_claimed(slot, connection, let_go):
     reassigned(slot)
     slot.apply([wanted(A), END])
     slot.apply([wanted(C), wanted(1025)])
     assert connection.wanted.keys() == {A, C, 1025}
     assert slot.kept == set()
+    assert let_go == [({B}, "others need their room")]
 
 
 async def test_a_reconnect_lets_go_of_what_no_claim_is_known_of(slot, connection):
@@ -263,10 +269,23 @@ async def test_a_reconnect_lets_go_of_what_no_claim_is_known_of(slot, connection
     await slot.close()
 
 
-def test_a_pause_in_a_topic_made_anew_holds_for_all(slot, connection):
+@pytest.mark.parametrize("halt", list(Halt))
+async def test_a_halt_in_a_topic_made_anew_holds_for_all(slot, connection, let_go, halt):
     reassigned(slot)
-    slot.apply([Halting(4, Halt.PAUSED), wanted(A), END])
-    assert (slot.kept, connection.wanted) == (set(), {})
+    slot.apply([Halting(4, halt), wanted(A), END])
+    assert slot.kept == set()
+    assert slot.connection is None or connection.wanted == {}
+    await slot.close()
+    assert let_go == [({B}, f"the slot was {halt}")]
+
+
+@pytest.mark.parametrize("written", [[wanted(A)], [wanted(A), wanted(B)]])
+async def test_what_is_kept_does_not_end_unsaid_when_the_slot_is_given_up(slot, let_go, written):
+    """The next owner reads the topic, which has nothing of it."""
+    reassigned(slot)
+    slot.apply([*written, END])
+    await slot.close()
+    assert [tokens for tokens, _ in let_go] == ([{B}] if len(written) == 1 else [])
 
 
 async def test_close_ends_the_connection_and_what_lingers(slot, connection, clock):

@@ -49,6 +49,7 @@ class FakeLog:
         self.id = None
         self.subscriptions_id = None
         self.missing = ()
+        self.kept = 0
         self.at_end = False
 
     def open(self):
@@ -67,6 +68,9 @@ class FakeLog:
 
     def topic_ids(self):
         return TopicIds(self.id, self.subscriptions_id, self.missing)
+
+    def progress_kept(self):
+        return self.kept
 
     def follow(self, offset):
         self.position = offset

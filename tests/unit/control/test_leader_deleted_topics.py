@@ -135,3 +135,21 @@ def test_without_a_memory_what_control_still_has_is_applied_again(log):
     made_anew(log)
     lead(log)
     assert log.subscriptions().keys() == {A, B}
+
+
+@pytest.mark.parametrize(("kept", "told"), [(3, ["subscriptions_lost"]), (0, [])])
+def test_a_leader_that_has_no_memory_tells_what_it_finds_forgotten(log, kept, told):
+    """Another process led, and the topic was deleted with it; 0: a cluster's first start."""
+    log.kept, events = kept, []
+    log.messages[0] = log.messages[0]._replace(value=b"older than the topic keeps")
+    leader = lead(log, on_event=events.append, memory=Memory())
+    assert [one.type for one in events if one.type == "subscriptions_lost"] == told
+    assert log.subscriptions().keys() == {B}
+    assert leader.trouble is None
+
+
+def test_what_a_leader_finds_is_not_forgotten(log):
+    lead(log)
+    log.kept, events = 3, []
+    lead(log, on_event=events.append)
+    assert "subscriptions_lost" not in [one.type for one in events]
