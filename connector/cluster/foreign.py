@@ -9,13 +9,14 @@ call that removes a member. So they are looked for, named, and left to people.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final, NamedTuple
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from connector.cluster.frames import member_of
 from connector.control.bounds import excerpt
 from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog, client_properties, is_embedded
@@ -33,9 +34,49 @@ Held = Mapping[int | None, str]
 """Slot, or None for the leadership → client.id and address of the member that holds it."""
 
 
-def held_by_others(owners: Held, name: str) -> dict[int | None, str]:
-    """Return what members hold that are no connector: the client.id of one begins with its name."""
-    return {one: owner for one, owner in owners.items() if not owner.startswith(f"{name}-")}
+class Owner(NamedTuple):
+    """A member of the group that holds something."""
+
+    name: str
+    """Its client.id and address."""
+    member: str = ""
+    """The id by which the group knows it."""
+
+
+class Owners(NamedTuple):
+    """Who holds what, and what it has written of that."""
+
+    holders: Mapping[int | None, Owner]
+    """Slot → the member that holds it; None stands for the leadership."""
+    words: Mapping[int, str]
+    """Slot → id of the member that wrote the metadata of its offset."""
+
+
+def held_by_others(found: Owners, name: str, silent_before: Collection[str] = ()) -> Held:
+    """Return what members hold that are no connector.
+
+    The client.id of one begins with its name. Whose does so all the same is known by its silence: a
+    connector writes its word for each slot within a second (`connector.cluster.frames`), so who has
+    written none at two looks is another program.
+
+    Args:
+        found: who holds what.
+        name: the connector's.
+        silent_before: the members that had written no word at the last look.
+    """
+    silent = silent_members(found) & set(silent_before)
+    return {
+        one: owner.name
+        for one, owner in found.holders.items()
+        if not owner.name.startswith(f"{name}-") or owner.member in silent
+    }
+
+
+def silent_members(found: Owners) -> set[str]:
+    """Return the members that hold slots and have written a word for none of them."""
+    slots = {slot: one.member for slot, one in found.holders.items() if slot is not None}
+    spoken = {member for slot, member in slots.items() if found.words.get(slot) == member}
+    return set(slots.values()) - spoken
 
 
 def reasons(held: Held, group: str) -> list[str]:
@@ -70,7 +111,7 @@ class ForeignMembers:
 
     def __init__(
         self,
-        read: Callable[[], Awaitable[Held | None]],
+        read: Callable[[], Awaitable[Owners | None]],
         name: str,
         on_change: Callable[[Held], None],
         *,
@@ -82,15 +123,18 @@ class ForeignMembers:
         self._sleep = sleep
         self.held: Held = {}
         """What they hold, as of the last look that was answered."""
+        # a member that has just been given its first slot has had no time yet
+        self._silent: set[str] = set()
 
     async def run(self) -> None:
         """Look for as long as this runs."""
         while True:
             await self._sleep(LOOK_SECONDS)
-            owners = await self._read()
-            if owners is None:
+            found = await self._read()
+            if found is None:
                 continue
-            held = held_by_others(owners, self._name)
+            held = held_by_others(found, self._name, self._silent)
+            self._silent = silent_members(found)
             if held != self.held:
                 self.held = held
                 self._on_change(held)
@@ -111,28 +155,51 @@ class GroupReader:
         self._name = name
         self._log = structlog.get_logger("connector.cluster")
 
-    async def read(self) -> Held | None:
-        """Return who owns what; None without an answer, and from the embedded broker."""
+    async def read(self) -> Owners | None:
+        """Return who holds what; None without an answer, and from the embedded broker."""
         return await asyncio.to_thread(self._owners)
 
-    def _owners(self) -> Held | None:
+    def _owners(self) -> Owners | None:
         group = cluster_group(self._name, self._topics.prefix)
+        own = {"client.id": f"{self._name}-group"}
         try:
-            properties = client_properties(self._kafka, **{"client.id": f"{self._name}-group"})
-            admin = AdminClient(properties, logger=ClientLog("group"))
+            admin = AdminClient(client_properties(self._kafka, **own), logger=ClientLog("group"))
             if is_embedded(admin.list_topics(self._topics.control, timeout=ANSWER_SECONDS)):
                 return None  # it would let this wait its time out
             asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
             members = asked[group].result(ANSWER_SECONDS + 1).members
-        except (KafkaException, ConnectorError, TimeoutError) as error:
+            holders: dict[int | None, Owner] = {}
+            for member in members:
+                name = excerpt(f"{member.client_id} {member.host}".strip(), MAX_NAME_CHARACTERS)
+                owner = Owner(name, str(member.member_id))
+                for place in member.assignment.topic_partitions if member.assignment else ():
+                    if place.topic == self._topics.subscriptions:
+                        holders[place.partition] = owner
+                    elif place.topic == self._topics.control and place.partition == 0:
+                        holders[None] = owner
+            words = self._words(
+                {**own, "group.id": group}, [one for one in holders if one is not None]
+            )
+        except (KafkaException, ConnectorError, TimeoutError, ValueError) as error:
             self._log.debug("group_not_described", reason=str(error))
             return None
-        owners: dict[int | None, str] = {}
-        for member in members:
-            owner = excerpt(f"{member.client_id} {member.host}".strip(), MAX_NAME_CHARACTERS)
-            for place in member.assignment.topic_partitions if member.assignment else ():
-                if place.topic == self._topics.subscriptions:
-                    owners[place.partition] = owner
-                elif place.topic == self._topics.control and place.partition == 0:
-                    owners[None] = owner
-        return owners
+        return Owners(holders, words)
+
+    def _words(self, own: Mapping[str, str], slots: Collection[int]) -> dict[int, str]:
+        """Return which member has written the metadata of each slot's offset.
+
+        A consumer asks, which joins nothing: an admin client that does so can end the process
+        (`connector.cluster.handover_register`).
+        """
+        if not slots:
+            return {}
+        consumer = Consumer(client_properties(self._kafka, **own), logger=ClientLog("group"))
+        try:
+            found = consumer.committed(
+                [TopicPartition(self._topics.subscriptions, slot) for slot in slots],
+                timeout=ANSWER_SECONDS,
+            )
+        finally:
+            consumer.close()
+        words = {one.partition: member_of(one.metadata) for one in found}
+        return {slot: member for slot, member in words.items() if member is not None}

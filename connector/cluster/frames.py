@@ -3,7 +3,8 @@
 It stands in the metadata of the group's committed offset of the slot's partition: brokers take that
 from the present owner alone, keep it over every restart, and hand it to the next one. Written each
 second, since an owner that is killed hands nothing over, and once more when a slot is given up.
-Beside the time stands how the slot is, in a few words, for whoever looks at another replica.
+Beside the time stands how the slot is, in a few words, for whoever looks at another replica, and
+the id of the member that wrote it: another program's consumer, which owns slots too, writes none.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ AHEAD_SECONDS: Final = 60.0
 another program wrote it. Nothing was received then."""
 _FIELD: Final = "last_frame_us"
 _INSTANCE: Final = "instance"
+_MEMBER: Final = "member"
 _FREE: Final = "free"
 """The mark beside the time of a slot whose owner has released it."""
 _NOTE: Final = "note"
@@ -69,6 +71,10 @@ class SlotFrames:
         self._keep_after = 0.0
         # what their owners before have left is not known: a note must not take its place
         self._unread: set[int] = set()
+        # what they have left, where it was read
+        self._found: dict[int, int] = {}
+        # the member id that was written last, by slot
+        self._signed: dict[int, str] = {}
 
     def reached(self, message: Message) -> None:
         """Note how far a partition was read, so that the group shows no lag."""
@@ -95,11 +101,16 @@ class SlotFrames:
             return {}
         self._unread.difference_update(slots)
         known = {one.partition: _left(_fields(one.metadata)) for one in found}
-        return {
+        usable = {
             slot: left
             for slot, left in known.items()
             if left is not None and has_been(left.last_frame_us, self._clock)
         }
+        for slot in slots:
+            self._signed.pop(slot, None)
+            self._found.pop(slot, None)
+        self._found.update({slot: left.last_frame_us for slot, left in usable.items()})
+        return usable
 
     def keep(
         self,
@@ -117,21 +128,28 @@ class SlotFrames:
             notes: how slots are, to be written beside their times.
         """
         now = self._clock.monotonic()
-        if now < self._keep_after:
+        if now < self._keep_after or not owned:
             return
         self._keep_after = now + KEEP_SECONDS
-        notes, times_us = notes or {}, last_frames_us()
-        # one without a frame so far has a note all the same, once its partition was read
+        # else nothing would be written of one that never receives anything
+        if unread := self._unread.intersection(owned) - last_frames_us().keys():
+            self.read(consumer, sorted(unread))
+        notes, times_us = notes or {}, {**self._found, **last_frames_us()}
+        # any other program's consumer has none here
+        member = consumer.memberid() or ""
+        # one without a frame so far has a word all the same, once its partition was read
         changed = {
             slot: times_us.get(slot)
-            for slot in {*times_us, *((notes.keys() & self._reached.keys()) - self._unread)}
+            for slot in {*times_us, *(self._reached.keys() - self._unread)}
             if slot in owned
             and (
                 self._kept.get(slot) != times_us.get(slot)
                 or self._noted.get(slot, {}) != notes.get(slot, {})
+                or self._signed.get(slot) != member
             )
         }
-        self._commit(consumer, changed, notes)
+        self._commit(consumer, changed, notes, **{_MEMBER: member})
+        self._signed.update(dict.fromkeys(changed, member))
 
     def hand_over(self, consumer: Consumer, last_frames_us: Mapping[int, int]) -> None:
         """Write the final times of slots that are about to be given up; never waits.
@@ -145,7 +163,7 @@ class SlotFrames:
         consumer: Consumer,
         times_us: Mapping[int, int | None],
         notes: Mapping[int, Mapping[str, Any]],
-        **more: bool,
+        **more: object,
     ) -> None:
         if not times_us:
             return
@@ -184,6 +202,12 @@ def _encoded(time_us: int | None, more: Mapping[str, Any], note: Mapping[str, An
         if len(with_note) <= MAX_NOTE_BYTES:
             return with_note
     return json.dumps(fields)
+
+
+def member_of(metadata: str | None) -> str | None:
+    """Read which member wrote a slot's metadata; None where none did, or another program."""
+    member = _fields(metadata).get(_MEMBER)
+    return member if isinstance(member, str) and member else None
 
 
 def note_of(metadata: str | None) -> tuple[int | None, Mapping[str, Any]]:

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.integration
 class Foreigner:
     """Consumes `kite.subscriptions` with the connector's group.id, as any program may."""
 
-    def __init__(self, kafka, protocol):
+    def __init__(self, kafka, protocol, client_id):
         properties = {
             "bootstrap.servers": kafka.bootstrap_servers,
             "group.id": cluster_group(kafka.name, kafka.topics.prefix),
-            "client.id": "somebody",
+            "client.id": client_id,
             "group.protocol": protocol,
         }
         if protocol == "classic":
@@ -45,11 +45,13 @@ class Foreigner:
         self._thread.join()
 
 
+@pytest.mark.parametrize("client_id", ["somebody", "{name}-copy"])
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 async def test_a_consumer_of_another_program_that_takes_slots_is_named(
-    bootstrap_servers, protocol, monkeypatch
+    bootstrap_servers, protocol, client_id, monkeypatch
 ):
-    monkeypatch.setattr(foreign, "LOOK_SECONDS", 0.2)
+    # what has the connector's name is known by its silence: replicas speak within a second
+    monkeypatch.setattr(foreign, "LOOK_SECONDS", 0.2 if client_id == "somebody" else 3.0)
     kafka = Kafka(bootstrap_servers, protocol)
     await kafka.create()
     config = SimulatorConfig(stepped=False, updates_per_second=0, accounts=[{"api_key": KEY}])
@@ -59,11 +61,13 @@ async def test_a_consumer_of_another_program_that_takes_slots_is_named(
             cluster = members[0].cluster
             watching = asyncio.create_task(cluster.watch())
             await settled(members, range(3))
-            foreigner = Foreigner(kafka, protocol)
+            client_id = client_id.format(name=kafka.name)
+            foreigner = Foreigner(kafka, protocol, client_id)
             try:
-                await until(lambda: any("somebody /" in one for one in cluster.not_ready()), 60)
+                await until(lambda: any(f"{client_id} /" in one for one in cluster.not_ready()), 60)
                 assert cluster.status()["foreign"]
-                assert members[0].events[-1].type == "foreign_member"
+                told = members[0].events
+                await until(lambda: [one.type for one in told[-1:]] == ["foreign_member"])
             finally:
                 await asyncio.to_thread(foreigner.end)
             await until(lambda: cluster.not_ready() == [] and len(members[0].owned) == 3, 60)

@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from connector.cluster.foreign import ForeignMembers, GroupReader, held_by_others, reasons
+from connector.cluster.foreign import (
+    ForeignMembers,
+    GroupReader,
+    Owner,
+    Owners,
+    held_by_others,
+    reasons,
+)
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 from tests.support.replicas import broker
@@ -14,8 +21,15 @@ JAVA = "consumer-kite-connector:kite-1 /10.0.0.9"
 GROUP = "kite-connector:kite"
 
 
+def owners(held, words=None):
+    """Members whose ids are their names; each has written a word for all that it holds."""
+    spoken = {slot: name for slot, name in held.items() if slot is not None}
+    holders = {one: Owner(name, name) for one, name in held.items()}
+    return Owners(holders, spoken if words is None else words)
+
+
 @pytest.mark.parametrize(
-    ("owners", "held"),
+    ("found", "held"),
     [
         ({None: OURS, 0: OURS}, {}),
         ({None: OURS, 0: OURS, 1: JAVA}, {1: JAVA}),
@@ -24,8 +38,41 @@ GROUP = "kite-connector:kite"
         ({}, {}),
     ],
 )
-def test_a_member_whose_client_id_does_not_begin_with_the_name_is_no_connector(owners, held):
-    assert held_by_others(owners, "kite-connector") == held
+def test_a_member_whose_client_id_does_not_begin_with_the_name_is_no_connector(found, held):
+    assert held_by_others(owners(found), "kite-connector") == held
+
+
+@pytest.mark.parametrize(
+    ("words", "silent_before", "held"),
+    [
+        ({0: "other"}, {OURS}, {0: OURS, 1: OURS, None: OURS}),
+        ({}, {OURS}, {0: OURS, 1: OURS, None: OURS}),
+        # it has had no time yet
+        ({}, (), {}),
+        ({1: OURS}, {OURS}, {}),
+    ],
+)
+def test_a_member_of_a_connectors_name_that_writes_nothing_is_none(words, silent_before, held):
+    found = owners(
+        {0: OURS, 1: OURS, None: OURS, 2: "kite-connector-1 x"}, {2: "kite-connector-1 x", **words}
+    )
+    assert held_by_others(found, "kite-connector", silent_before) == held
+
+
+async def test_it_is_named_at_the_second_look():
+    told, looks = [], []
+
+    async def read():
+        looks.append(list(told))
+        return owners({0: OURS}, {})
+
+    async def sleep(_seconds):
+        if len(looks) == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await ForeignMembers(read, "kite-connector", told.append, sleep=sleep).run()
+    assert looks == [[], [], [{0: OURS}]]
 
 
 def test_each_is_named_with_all_that_it_holds_and_what_to_do():
@@ -42,7 +89,8 @@ async def test_changes_are_told_once_and_no_answer_changes_nothing():
     told = []
 
     async def read():
-        return answers.pop(0)
+        answer = answers.pop(0)
+        return None if answer is None else owners(answer)
 
     async def sleep(_seconds):
         if not answers:

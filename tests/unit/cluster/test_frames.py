@@ -3,7 +3,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cluster.frames import KEEP_SECONDS, MAX_NOTE_BYTES, SlotFrames, note_of
+from connector.cluster.frames import KEEP_SECONDS, MAX_NOTE_BYTES, SlotFrames, member_of, note_of
 from connector.testing import FakeClock
 
 
@@ -12,6 +12,10 @@ class Group:
 
     def __init__(self):
         self.offsets = {}
+        self.member = "m-1"
+
+    def memberid(self):
+        return self.member
 
     def commit(self, *, offsets, asynchronous):
         assert asynchronous
@@ -172,8 +176,50 @@ def test_a_note_takes_not_the_place_of_a_time_that_could_not_be_read():
     assert new.read(group, [1]) == {}
     new.reached(Reached(1))
     new.keep(group, dict, [1], {1: {"state": "connecting"}})
-    assert Group.committed(group, [TopicPartition("s", 1)], 1)[0].metadata == '{"last_frame_us": 5}'
+    (before,) = Group.committed(group, [TopicPartition("s", 1)], 1)
+    assert note_of(before.metadata) == (5, {})
     clock.now += KEEP_SECONDS
     new.keep(group, lambda: {1: 9}, [1], {1: {"state": "connected"}})
     (kept,) = Group.committed(group, [TopicPartition("s", 1)], 1)
     assert note_of(kept.metadata) == (9, {"state": "connected"})
+
+
+def test_each_slot_is_signed_by_the_member_that_owns_it():
+    group, clock = Group(), FakeClock()
+    frames = SlotFrames("s", clock)
+    frames.reached(Reached(1))
+    frames.keep(group, lambda: {0: 5}, {0, 1})
+    assert [member_of(metadata) for _, metadata in group.offsets.values()] == ["m-1", "m-1"]
+    # another member of the same process, and one that gets its slot back
+    for change in (lambda: setattr(group, "member", "m-2"), lambda: frames.read(group, [0, 1])):
+        change()
+        group.offsets.clear()
+        clock.now += KEEP_SECONDS
+        frames.keep(group, lambda: {0: 5}, {0, 1})
+        assert [member_of(metadata) for _, metadata in group.offsets.values()] == ["m-2", "m-2"]
+
+
+def test_what_could_not_be_read_is_read_again_so_that_a_quiet_slot_is_signed():
+    class Late(Group):
+        answers = False
+
+        def committed(self, partitions, timeout):
+            if not self.answers:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            return super().committed(partitions, timeout)
+
+    group, clock = Late(), FakeClock()
+    group.offsets["s", 1] = (0, '{"last_frame_us": 5}')
+    frames = SlotFrames("s", clock)
+    assert frames.read(group, [1]) == {}
+    frames.reached(Reached(1))
+    for group.answers in (False, True):
+        clock.now += KEEP_SECONDS
+        frames.keep(group, dict, {1})
+    _, metadata = group.offsets["s", 1]
+    assert (note_of(metadata)[0], member_of(metadata)) == (5, "m-1")
+
+
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
+def test_what_another_program_left_names_no_member(metadata):
+    assert member_of(metadata) is None

@@ -150,7 +150,8 @@ async def test_the_last_frames_are_kept_once_a_second_where_they_change(run):
     _, _, joined = await run(*script, clock=clock, frames_us={0: 5, 7: 9})
     # slot 7 is another's; the last one is the hand-over
     commits = [entry[1] for entry in joined.journal if entry[0] == "commit"]
-    kept, given_up = '{"last_frame_us": 5}', '{"last_frame_us": 5, "free": true}'
+    kept = '{"last_frame_us": 5, "member": "m"}'
+    given_up = '{"last_frame_us": 5, "free": true}'
     assert commits == [[(0, 0, kept)], [(0, 0, given_up)]]
 
 
@@ -269,10 +270,12 @@ async def test_a_refusal_that_is_fatal_to_the_client_says_why_too(run, monkeypat
     assert joined.error.startswith("Broker: API version not supported: cluster.group_protocol is ")
 
 
-async def test_a_client_is_not_asked_for_a_member_id_that_nobody_needs(run):
-    consumer, _, joined = await run(assign(0), *[NOTHING] * 20)
+@pytest.mark.parametrize("slots", [(), (0,)])
+async def test_a_client_is_not_asked_for_a_member_id_that_nobody_needs(run, slots):
+    """Once as it joins, and once a second for the word of its slots."""
+    consumer, _, joined = await run(assign(*slots), *[NOTHING] * 20, clock=FakeClock())
     assert joined.joined
-    assert consumer.asked_for_its_id == 1
+    assert consumer.asked_for_its_id == 1 + len(slots)
 
 
 async def test_a_refusal_is_over_once_it_is_said_no_more(run):
