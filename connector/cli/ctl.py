@@ -147,7 +147,7 @@ def list_subscriptions(
     from connector.control.rules import watchlist_of
 
     with client(settings) as control:
-        carried = control.subscriptions()
+        carried = control.subscribed().carried
     rows = [
         {"slot": slot, **record.model_dump(mode="json")}
         for slot, record in carried.values()

@@ -179,7 +179,7 @@ def _claimed(settings: Settings, names: TopicNames, watchlist: str) -> set[int]:
     from connector.control.client import ControlClient
 
     with ControlClient(settings.kafka, names, name=settings.name) as client:
-        carried = client.subscriptions()
+        carried = client.subscribed().carried
     claims = {token: one.subscription.claims for token, one in carried.items()}
     found = {token for token, claimants in claims.items() if watchlist in claimants}
     if found:

@@ -146,6 +146,7 @@ class ControlClient:
         if payload is None or last is None:
             return reply
         watchlists, limits = dict(payload.watchlists), dict(payload.limits)
+        # each page is a command of its own, since a reply has to fit into a message
         while last is not None and last.after is not None:
             command = Status(id=new_id(), type="status", after=last.after)
             last = self.send(command, timeout_seconds).payload
@@ -156,14 +157,6 @@ class ControlClient:
             update={"watchlists": watchlists, "limits": limits, "after": None}
         )
         return reply.model_copy(update={"payload": whole})
-
-    def subscriptions(self) -> dict[int, Carried]:
-        """What the cluster is to stream at this moment, by token.
-
-        Raises:
-            BrokerUnreachableError, TopicError: as `subscribed`.
-        """
-        return self.subscribed().carried
 
     def subscribed(self) -> Subscribed:
         """What the cluster is to stream at this moment, and at which revision.
@@ -208,6 +201,7 @@ class ControlClient:
             return None
         owned: dict[int | None, str] = {}
         for member in members:
+            # one that has joined and waits for what it gets
             if member.assignment is None:
                 continue
             owner = f"{member.client_id} {member.host}".strip()
@@ -235,6 +229,7 @@ class ControlClient:
         None where the broker does not tell: without the right, or the embedded broker.
         """
         admin = AdminClient(self._properties())
+        # a group is called NAME:PREFIX
         behind = cluster_group("", self._topics.prefix)
         try:
             if is_embedded(admin.list_topics(timeout=self._broker_seconds)):
@@ -299,11 +294,13 @@ class ControlClient:
 
     def _from_the_end(self, *topics: str) -> None:
         reader = self._open()
+        # by offsets that are asked for now: "latest" is resolved when the first fetch is answered
         reader.tail_from([place for topic in topics for place in reader.ends(topic)])
 
     def _messages(self, deadline: float | None) -> Iterator[Message]:
         reader = self._open()
         while deadline is None or time.monotonic() < deadline:
+            # in short turns: librdkafka's poll does not return for a signal, such as Ctrl-C
             left = _POLL_SECONDS if deadline is None else deadline - time.monotonic()
             message = reader.next(min(_POLL_SECONDS, max(0.0, left)))
             if message is not None:

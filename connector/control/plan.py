@@ -305,9 +305,9 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
     problems: list[SettingProblem] = []
     after: set[int | str] = set(claims.settings_tokens)
     for name, one in wanted.watchlists.items():
-        held = claims.watchlists.get(name, {})
         # by the token that is meant, so that a symbol and its token are one instrument
         keys: dict[int | str, tuple[int | str, Mode]] = {}
+        held = claims.watchlists.get(name, {})
         for instrument, mode in one.modes():
             key = by_symbol.key(instrument, held)
             other = keys.setdefault(key, (instrument, mode))
@@ -315,42 +315,10 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
                 reason = f"{excerpt(str(instrument))} is named in {other[1]} and in {mode}"
                 problems.append(SettingProblem(f"watchlists.{name}", reason))
         after |= keys.keys()
-        held_rules = claims.rules.get(name, {})
         # what rules come to only the leader knows: those that stay are counted as they are now
-        if one.rules or not held_rules:
+        if one.rules or not claims.rules.get(name):
             after |= claims.rule_tokens.get(name, frozenset())
-        # the leader takes no second account for a watchlist that has instruments, so it begins anew
-        moved = bool(held) and bool(keys) and one.account != claims.accounts.get(name)
-        kept = {} if moved else held
-        deleted = bool(held or held_rules) and not (keys or one.rules)
-        limits = Limits(one.quota, one.priority)
-        # what ends, or is given up to be claimed anew, ends with its limits
-        had = USUAL if moved or deleted else claims.limits.get(name, USUAL)
-        change = WatchlistChange(
-            name,
-            added={written: mode for key, (written, mode) in keys.items() if key not in kept},
-            removed=tuple(sorted(token for token in held if token not in keys)),
-            changed={
-                key: mode
-                for key, (_, mode) in keys.items()
-                # a name that nobody knows yet is claimed by nobody
-                if isinstance(key, int) and key in kept and kept[key] is not mode
-            },
-            deleted=deleted,
-            unlisted=one.unlisted,
-            account=one.account,
-            moved=moved,
-            rules_set={
-                rule: wanted_rule
-                for rule, wanted_rule in one.rules.items()
-                if moved
-                or rule not in held_rules
-                or held_rules[rule].definition
-                != (wanted_rule.claims, wanted_rule.mode, one.account)
-            },
-            rules_ended=tuple(sorted(held_rules.keys() - one.rules.keys())),
-            limits=None if limits == had else limits,
-        )
+        change = _change(name, one, keys, claims)
         if change.something:
             changes.append(change)
     unnamed: dict[str, int] = {}
@@ -371,6 +339,56 @@ def difference(claims: Claims, wanted: WantedWatchlists, *, prune: bool = False)
     plan = Plan(tuple(changes), unnamed, len(before | claims.settings_tokens), len(after))
     _check_size(plan)
     return plan
+
+
+def _change(
+    name: str,
+    wanted: WantedClaims,
+    keys: Mapping[int | str, tuple[int | str, Mode]],
+    claims: Claims,
+) -> WatchlistChange:
+    """Return the difference in one watchlist.
+
+    Args:
+        name: of the watchlist.
+        wanted: what the file says of it.
+        keys: the instruments that it is to claim, each as the file writes it and with its mode.
+        claims: what is.
+    """
+    held, held_rules = claims.watchlists.get(name, {}), claims.rules.get(name, {})
+    # the leader takes no second account for a watchlist that has instruments, so it begins anew
+    moved = bool(held) and bool(keys) and wanted.account != claims.accounts.get(name)
+    kept = {} if moved else held
+    # a watchlist is its claims: one that is to claim nothing is no longer there
+    deleted = bool(held or held_rules) and not (keys or wanted.rules)
+    limits = Limits(wanted.quota, wanted.priority)
+    # what ends, or is given up to be claimed anew, ends with its limits
+    had = USUAL if moved or deleted else claims.limits.get(name, USUAL)
+    return WatchlistChange(
+        name,
+        added={written: mode for key, (written, mode) in keys.items() if key not in kept},
+        removed=tuple(sorted(token for token in held if token not in keys)),
+        changed={
+            key: mode
+            for key, (_, mode) in keys.items()
+            # a name that nobody knows yet is claimed by nobody
+            if isinstance(key, int) and key in kept and kept[key] is not mode
+        },
+        deleted=deleted,
+        unlisted=wanted.unlisted,
+        account=wanted.account,
+        moved=moved,
+        rules_set={
+            rule: one
+            for rule, one in wanted.rules.items()
+            # the leader's own part of a rule, its window and price, is nothing that a file says
+            if moved
+            or rule not in held_rules
+            or held_rules[rule].definition != (one.claims, one.mode, wanted.account)
+        },
+        rules_ended=tuple(sorted(held_rules.keys() - wanted.rules.keys())),
+        limits=None if limits == had else limits,
+    )
 
 
 def of_claims(claims: Claims) -> dict[str, Any]:
@@ -430,9 +448,9 @@ class _Symbols:
             return instrument
         tokens = self._exact.get(instrument) or self._upper.get(instrument.upper(), [])
         claimed = [token for token in tokens if token in held]
-        if len(claimed or tokens) == 1:
-            return (claimed or tokens)[0]
-        return instrument.upper() if not tokens else (claimed or tokens)[0]
+        meant = claimed or tokens
+        # in capitals, so that a file that writes an unknown name twice names one instrument
+        return meant[0] if meant else instrument.upper()
 
     def written(self, token: int) -> int | str:
         """Return the name of a token where it has one of its own, else the token."""

@@ -155,28 +155,12 @@ class Outside:
 
     def orders(self) -> AsyncIterator[TailRecord]:
         """Read what replicas write to the topic of order updates, from now on."""
-        return tail(
-            self.settings.kafka,
-            None,
-            self.topics,
-            [self.topics.orders],
-            # in a thread, which a stop has to wait for
-            timeout_seconds=self.try_seconds,
-            name=self.settings.name,
-        )
+        # by the shipped schema: whatever a newer replica adds to it is of no use here
+        return self._tail(self.topics.orders, registry=None)
 
     def orders_since(self, time_ms: int) -> AsyncIterator[TailRecord]:
         """Read what the topic of order updates has of a time on, UTC milliseconds, to its end."""
-        return tail(
-            self.settings.kafka,
-            self.settings.registry,
-            self.topics,
-            [self.topics.orders],
-            start=Since(time_ms=time_ms),
-            follow=False,
-            timeout_seconds=self.try_seconds,
-            name=self.settings.name,
-        )
+        return self._tail(self.topics.orders, start=Since(time_ms=time_ms), follow=False)
 
     def events_since(
         self, time_ms: int, caught_up: Callable[[], None]
@@ -187,29 +171,18 @@ class Outside:
             time_ms: where it begins.
             caught_up: called when all that was there is read.
         """
-        return tail(
-            self.settings.kafka,
-            self.settings.registry,
-            self.topics,
-            [self.topics.events],
-            start=Since(time_ms=time_ms),
-            timeout_seconds=self.try_seconds,
-            name=self.settings.name,
-            caught_up=caught_up,
-        )
+        return self._tail(self.topics.events, start=Since(time_ms=time_ms), caught_up=caught_up)
 
     def candles_since(self, time_ms: int) -> AsyncIterator[TailRecord]:
         """Read what the topic of candles has of a time on, UTC milliseconds, to its end."""
-        return tail(
-            self.settings.kafka,
-            self.settings.registry,
-            self.topics,
-            [self.topics.backfill],
-            start=Since(time_ms=time_ms),
-            follow=False,
-            timeout_seconds=self.try_seconds,
-            name=self.settings.name,
-        )
+        return self._tail(self.topics.backfill, start=Since(time_ms=time_ms), follow=False)
+
+    def _tail(self, topic: str, **how: Any) -> AsyncIterator[TailRecord]:
+        """Read a topic with the settings' registry, if `how` names no other."""
+        how = {"registry": self.settings.registry, "name": self.settings.name, **how}
+        # the time of a call in a thread, which a stop has to wait for
+        how["timeout_seconds"] = self.try_seconds
+        return tail(self.settings.kafka, names=self.topics, topics=[topic], **how)
 
     async def orders_of(self, credentials: Credentials) -> list[Any]:
         """Ask for an account's orders of the day; `KiteRest.orders` has the errors."""

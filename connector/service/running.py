@@ -60,6 +60,7 @@ class Running:
             for slot, number in slots_by_account(settings.accounts).items()
         }
         latest = None
+        # a part of its own for each topic that is not always there: who turns it off pays nothing
         if settings.topics.latest:
             latest = Latest(
                 topics.latest,
@@ -74,6 +75,7 @@ class Running:
             RecordEncoder(topics, schema_ids),
             lambda slot: Transcoder(topics.all_ticks(), schema_ids, slot, partitions),
             lambda slot: self._accounts.get(slot, ""),
+            # alone, a copy of an order update need not wait for another replica's
             owned=self._owned if clustered else None,
             announced=self._announced,
             opened=self._opened,
@@ -104,6 +106,7 @@ class Running:
         if settings.instrument_master.load:
             self.instruments = Instruments(
                 outside,
+                # the list is the same for all accounts
                 next(iter(credentials.values())),
                 producer,
                 owner,
@@ -162,6 +165,7 @@ class Running:
 
     def tell(self, kind: EventType, reason: str) -> None:
         """Write an event of the whole process, under its lowest slot."""
+        # the topic's key is a slot: without one nobody would know whose it is
         self._event_now(kind, min(self._owned(), default=0), reason)
 
     def _owned(self) -> set[int]:
@@ -222,6 +226,7 @@ class Running:
             read_events=outside.events_since,
             read_candles=outside.candles_since,
             carried=self._owner.carried,
+            # it alone knows the instruments of all slots, and there is only one
             leads=lambda: self._owner.leads,
             counts=counts,
             clock=outside.clock,

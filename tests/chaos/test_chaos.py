@@ -126,7 +126,7 @@ def compare_topic(chaos, settings, topics):
     with ControlClient(settings.kafka, topics) as client:
         there = {
             token: {name: mode.value for name, mode in carried.subscription.claims.items()}
-            for token, carried in client.subscriptions().items()
+            for token, carried in client.subscribed().carried.items()
         }
     if there != chaos.model.claims:
         differing = {

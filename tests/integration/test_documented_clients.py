@@ -53,7 +53,7 @@ class Steered:
     def carried(self):
         """Symbol → mode of what is subscribed."""
         with ControlClient(self.tree.kafka, self.topics) as client:
-            records = [each.subscription for each in client.subscriptions().values()]
+            records = [each.subscription for each in client.subscribed().carried.values()]
         return {record.symbol: record.mode.value for record in records}
 
 

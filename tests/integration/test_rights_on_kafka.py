@@ -124,7 +124,7 @@ def operate(secured):
     kafka = kafka_settings(secured.sasl(named("operator")))
     with ControlClient(kafka, TOPICS, name="kite-connector") as client:
         client.send(Status(id=new_id(), type="status"))
-        client.subscriptions()
+        client.subscribed()
         if client.owners("kite-connector") is None:
             # which leaves out why: a coordinator may also be slow
             admin = AdminClient(client_properties(kafka, log_level=0))

@@ -60,13 +60,13 @@ def test_status_is_one_reply_however_many_pages_the_leader_answers_in(client, mo
 
 
 def test_subscriptions_come_from_the_topic(client):
-    assert client.subscriptions() == {}
+    assert client.subscribed().carried == {}
     instruments = ("NSE:A", C)
     client.send(
         Subscribe(id="1", type="subscribe", watchlist="w", instruments=instruments, unlisted=True)
     )
     client.send(Subscribe(id="2", type="subscribe", instruments=(C,), mode=Mode.LTP, unlisted=True))
-    found = client.subscriptions()
+    found = client.subscribed().carried
     assert {token: (one.slot, one.subscription.symbol) for token, one in found.items()} == {
         A: (0, "NSE:A"),
         C: (1, None),
@@ -122,7 +122,7 @@ def test_without_topics_it_says_so():
 def test_without_a_broker_it_says_so(kafka):
     kafka.set_down()
     with client_of(kafka, broker_seconds=0.3) as client:
-        for use in (client.subscriptions, lambda: client.send(Status(id="7", type="status"))):
+        for use in (client.subscribed, lambda: client.send(Status(id="7", type="status"))):
             with pytest.raises(BrokerUnreachableError):
                 use()
 
@@ -130,4 +130,4 @@ def test_without_a_broker_it_says_so(kafka):
 def test_a_closed_client_is_of_no_use(kafka):
     client = client_of(kafka)
     with pytest.raises(KafkaError, match="not open"):
-        client.subscriptions()
+        client.subscribed()

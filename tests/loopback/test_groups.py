@@ -59,7 +59,7 @@ async def test_the_name_of_the_settings_is_the_prefix(groups, monkeypatch):
         def read():
             read_latest(settings.kafka, TOPICS.instruments, threading.Event(), hash, name="trading")
             with ControlClient(settings.kafka, TOPICS, name="trading") as client:
-                client.subscriptions()
+                client.subscribed()
 
         await asyncio.to_thread(read)
         monkeypatch.setenv("KITE_NAME", "trading")
