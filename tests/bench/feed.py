@@ -34,6 +34,18 @@ def tokens_of(slot: int, instruments: int) -> list[int]:
     return [(1000 + slot * 3000 + i) << 8 | 1 for i in range(instruments)]
 
 
+def subject_arguments(description: str | None, *, kafka: bool = True) -> argparse.Namespace:
+    """What a program that is measured is told; `tokens` are those of each socket."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--bootstrap-servers", required=kafka)
+    parser.add_argument("--instruments", type=int, required=True, help="of each socket")
+    parser.add_argument("--ticks", type=int, required=True)
+    chosen = parser.parse_args()
+    chosen.tokens = [tokens_of(slot, chosen.instruments) for slot in range(SLOTS)]
+    return chosen
+
+
 def age_us(stamp: int) -> int:
     """Microseconds since a packet with this `volume_traded` was sent."""
     return (time.time_ns() // 1000 - stamp) & 0xFFFFFFFF

@@ -6,7 +6,6 @@ come becomes a frame with every column. Prints its figures as one line of JSON.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -16,7 +15,7 @@ import polars as pl
 import uvloop
 
 from connector import FrameMessage, KiteTickerManager, Mode, ticks_to_arrow
-from tests.bench.feed import SLOTS, tokens_of
+from tests.bench.feed import subject_arguments
 from tests.bench.peer import cpu_seconds
 
 SECONDS_A_FRAME = 1.0
@@ -65,13 +64,8 @@ async def measure(url: str, tokens: list[list[int]], expected: int) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--instruments", type=int, required=True, help="of each socket")
-    parser.add_argument("--ticks", type=int, required=True)
-    chosen = parser.parse_args()
-    tokens = [tokens_of(slot, chosen.instruments) for slot in range(SLOTS)]
-    print(json.dumps(uvloop.run(measure(chosen.url, tokens, chosen.ticks))), flush=True)
+    chosen = subject_arguments(__doc__, kafka=False)
+    print(json.dumps(uvloop.run(measure(chosen.url, chosen.tokens, chosen.ticks))), flush=True)
 
 
 if __name__ == "__main__":

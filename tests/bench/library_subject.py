@@ -6,14 +6,13 @@ taken when its task has read the price of its last tick. Prints its figures as o
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 
 import uvloop
 
 from connector import KiteTickerManager, Mode, TickMessage
-from tests.bench.feed import SLOTS, age_us, tokens_of
+from tests.bench.feed import age_us, subject_arguments
 from tests.bench.peer import cpu_seconds
 
 SILENCE_SECONDS = 3.0
@@ -57,14 +56,8 @@ async def measure(url: str, tokens: list[list[int]], expected: int) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--bootstrap-servers", help="not used")
-    parser.add_argument("--instruments", type=int, required=True, help="of each socket")
-    parser.add_argument("--ticks", type=int, required=True)
-    chosen = parser.parse_args()
-    tokens = [tokens_of(slot, chosen.instruments) for slot in range(SLOTS)]
-    print(json.dumps(uvloop.run(measure(chosen.url, tokens, chosen.ticks))), flush=True)
+    chosen = subject_arguments(__doc__, kafka=False)
+    print(json.dumps(uvloop.run(measure(chosen.url, chosen.tokens, chosen.ticks))), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ exchange, keyed by token, from an idempotent producer. Prints its figures as one
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import logging
@@ -22,7 +21,7 @@ from twisted.internet import reactor
 
 from connector.kite.wire.models import Exchange
 from connector.schemas import load
-from tests.bench.feed import SLOTS, age_us, tokens_of
+from tests.bench.feed import age_us, subject_arguments
 
 PREFIX = struct.pack(">BI", 0, 1)
 
@@ -121,18 +120,12 @@ def cpu_seconds() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--bootstrap-servers", required=True)
-    parser.add_argument("--instruments", type=int, required=True, help="of each socket")
-    parser.add_argument("--ticks", type=int, required=True)
-    chosen = parser.parse_args()
-    tokens = [tokens_of(slot, chosen.instruments) for slot in range(SLOTS)]
+    chosen = subject_arguments(__doc__)
     logging.getLogger("kiteconnect").setLevel(logging.CRITICAL)  # that the feed ends is no error
     peer = Peer(
         chosen.url,
         chosen.bootstrap_servers,
-        tokens,
+        chosen.tokens,
         chosen.ticks,
     )
     print(json.dumps(peer.run()), flush=True)

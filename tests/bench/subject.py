@@ -6,7 +6,6 @@ time after each frame. Prints its figures as one line of JSON.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import json
@@ -27,7 +26,7 @@ from connector.kite.wire.models import Mode
 from connector.service.pipeline import Pipeline, SlotPipeline
 from connector.service.process import GC_THRESHOLD
 from connector.settings.models import KafkaSettings, SpoolSettings
-from tests.bench.feed import SLOTS, VOLUME_OFFSET, age_us, tokens_of
+from tests.bench.feed import VOLUME_OFFSET, age_us, subject_arguments
 from tests.bench.peer import cpu_seconds
 
 
@@ -84,20 +83,14 @@ async def measure(url: str, servers: str, tokens: list[list[int]], ticks: int) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--bootstrap-servers", required=True)
-    parser.add_argument("--instruments", type=int, required=True, help="of each socket")
-    parser.add_argument("--ticks", type=int, required=True)
-    chosen = parser.parse_args()
-    tokens = [tokens_of(slot, chosen.instruments) for slot in range(SLOTS)]
+    chosen = subject_arguments(__doc__)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     gc.set_threshold(GC_THRESHOLD)  # as the service does
     figures = uvloop.run(
         measure(
             chosen.url,
             chosen.bootstrap_servers,
-            tokens,
+            chosen.tokens,
             chosen.ticks,
         )
     )

@@ -59,6 +59,16 @@ class Feed:
         self.producer.produce_all(records, TIME_MS)
         balanced(self.producer)
 
+    async def trickle(self, times):
+        """At a pace at which the client hears of errors meanwhile."""
+        for _ in range(times):
+            self.send(20)
+            await asyncio.sleep(0.002)
+
+    async def all_delivered(self, seconds=20):
+        assert await self.producer.flush(seconds)
+        assert self.producer.counts.delivered == self.made
+
 
 async def check(broker, made, *, repeats=False):
     """Every record is there, each key's in order; `repeats`: some perhaps more than once."""
@@ -88,6 +98,14 @@ async def start(broker, tmp_path):
     yield start
     for producer in started:
         await producer.close(0)
+
+
+async def feeding(start, **options):
+    """A feed whose first records are with the broker."""
+    feed = Feed(await start(**options))
+    feed.send(100)
+    await feed.all_delivered()
+    return feed
 
 
 async def test_records_arrive_and_are_counted(broker, start):
@@ -153,10 +171,8 @@ async def test_a_client_that_is_outdated_makes_way_and_nothing_is_lost_or_repeat
 
 
 async def test_a_broker_that_is_away_for_long_loses_nothing(broker, start):
-    producer = await start()
-    feed = Feed(producer)
-    feed.send(100)
-    assert await producer.flush(20)
+    feed = await feeding(start)
+    producer = feed.producer
     broker.set_down()
     while feed.made < 4000:
         feed.send(50)
@@ -168,22 +184,15 @@ async def test_a_broker_that_is_away_for_long_loses_nothing(broker, start):
         feed.send(5)
         await asyncio.sleep(0.005)
     feed.send(50)
-    assert await producer.flush(20)
-    assert producer.counts.delivered == feed.made
+    await feed.all_delivered()
     await check(broker, feed.made)
 
 
 async def test_a_fatal_error_loses_nothing(broker, start):
-    producer = await start()
-    feed = Feed(producer)
-    feed.send(100)
-    assert await producer.flush(20)
+    feed = await feeding(start)
     broker.push_errors(PRODUCE, *[Code.OUT_OF_ORDER_SEQUENCE_NUMBER] * 2)
-    for _ in range(40):
-        feed.send(20)
-        await asyncio.sleep(0.002)
-    assert await producer.flush(20)
-    assert producer.counts.delivered == feed.made
+    await feed.trickle(40)
+    await feed.all_delivered()
     await check(broker, feed.made, repeats=True)
 
 
@@ -197,11 +206,8 @@ async def test_errors_that_pass_lose_nothing(broker, start):
         Code._TRANSPORT,
         Code.NOT_ENOUGH_REPLICAS,
     )
-    for _ in range(20):
-        feed.send(20)
-        await asyncio.sleep(0.002)
-    assert await producer.flush(20)
-    assert producer.counts.delivered == feed.made
+    await feed.trickle(20)
+    await feed.all_delivered()
     assert not producer.counts.failed
     await check(broker, feed.made, repeats=True)
 
@@ -214,11 +220,8 @@ async def test_a_success_without_an_offset_is_sent_again(broker, start):
     broker.push_errors(
         PRODUCE, Code.NOT_LEADER_FOR_PARTITION, *[Code.DUPLICATE_SEQUENCE_NUMBER] * 2
     )
-    for _ in range(20):
-        feed.send(20)
-        await asyncio.sleep(0.002)
-    assert await producer.flush(20)
-    assert producer.counts.delivered == feed.made
+    await feed.trickle(20)
+    await feed.all_delivered()
     assert not producer.counts.failed
     assert not producer.refusals
     # what was accepted meanwhile was written before it, so that the order is not kept here
@@ -259,17 +262,12 @@ async def test_a_record_that_the_broker_refuses_alone_is_told(broker, start):
 )
 async def test_a_refused_batch_is_written_in_order_once_it_is_accepted(broker, start, code):
     failed = []
-    producer = await start(on_failed=failed.append)
-    feed = Feed(producer)
-    feed.send(100)
-    assert await producer.flush(20)
+    feed = await feeding(start, on_failed=failed.append)
+    producer = feed.producer
     broker.push_errors(PRODUCE, code)
-    for _ in range(40):
-        feed.send(20)
-        await asyncio.sleep(0.002)
-    assert await producer.flush(60)
+    await feed.trickle(40)
+    await feed.all_delivered(60)
     assert not failed
-    assert producer.counts.delivered == feed.made
     assert sum(producer.refusals.values()) > 0
     await check(broker, feed.made, repeats=True)
 
@@ -283,10 +281,8 @@ async def test_a_record_too_large_for_kafka_is_told(broker, start):
 
 
 async def test_closed_while_the_broker_is_away_and_started_again(broker, start, tmp_path):
-    producer = await start()
-    feed = Feed(producer)
-    feed.send(100)
-    assert await producer.flush(20)
+    feed = await feeding(start)
+    producer = feed.producer
     broker.set_down()
     feed.send(1500)
     producer.poll()
