@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from connector.simulator.faults import FaultSpec
 
 
+DurationOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1, help="End after so many seconds. [default: at Ctrl-C]", show_default=False
+    ),
+]
+
+
 def demo(
-    duration: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, help="End after so many seconds. [default: at Ctrl-C]", show_default=False
-        ),
-    ] = None,
+    duration: DurationOption = None,
     replicas: Annotated[
         int,
         typer.Option(
@@ -149,12 +152,7 @@ def record(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The capture to write; gzipped if named *.gz.")
     ],
-    duration: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, help="End after so many seconds. [default: at Ctrl-C]", show_default=False
-        ),
-    ] = None,
+    duration: DurationOption = None,
     text: Annotated[
         bool, typer.Option(help="Record text frames, and with them order updates.")
     ] = True,

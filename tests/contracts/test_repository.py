@@ -68,6 +68,17 @@ def test_the_list_of_exceptions_is_current():
     assert all((ROOT / name).exists() for name in TESTED_ELSEWHERE)
 
 
+def test_the_design_names_modules_that_there_are():
+    text = (ROOT / "docs/design.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.pyx?)`|`([a-z_]+(?:/[a-z_]+)+)`", text))
+    there = {f"/{path.relative_to(ROOT)}" for path in tracked()}
+    there |= {str(Path(path).with_suffix("")) for path in there}
+    there |= {str(folder) for path in there for folder in Path(path).parents}
+    missing = [one for one in map("".join, named) if not any(p.endswith(f"/{one}") for p in there)]
+    assert len(named) > 50
+    assert not missing
+
+
 def test_modules_stay_short():
     long = {
         str(path.relative_to(ROOT)): lines
