@@ -67,8 +67,8 @@ class SlotFrames:
         # the times and notes that were written last, by slot: only what differs is written again
         self._kept: dict[int, int] = {}
         self._noted: dict[int, Mapping[str, Any]] = {}
-        # nothing is written before this, in the clock's monotonic seconds
-        self._keep_after = 0.0
+        # nothing is written, or looked for, before this, in the clock's monotonic seconds
+        self._keep_after = self._look_after = 0.0
         # what their owners before have left is not known: a note must not take its place
         self._unread: set[int] = set()
         # what they have left, where it was read
@@ -150,6 +150,23 @@ class SlotFrames:
         }
         self._commit(consumer, changed, notes, **{_MEMBER: member})
         self._signed.update(dict.fromkeys(changed, member))
+
+    def signed_by_others(self, consumer: Consumer, slots: Collection[int]) -> set[int]:
+        """Return which of these slots another member has signed since this one did.
+
+        Asks once a `KEEP_SECONDS`, and blocks up to `READ_SECONDS`; without an answer none.
+        """
+        now, known = self._clock.monotonic(), self._signed.keys() & set(slots)
+        if now < self._look_after or not known:
+            return set()
+        self._look_after = now + KEEP_SECONDS
+        places = [TopicPartition(self._topic, slot) for slot in known]
+        try:
+            found = consumer.committed(places, timeout=READ_SECONDS)
+        except (KafkaException, ValueError):
+            return set()
+        words = {one.partition: member_of(one.metadata) for one in found}
+        return {slot for slot in known if words[slot] not in (None, self._signed[slot])}
 
     def hand_over(self, consumer: Consumer, last_frames_us: Mapping[int, int]) -> None:
         """Write the final times of slots that are about to be given up; never waits.

@@ -134,6 +134,8 @@ class Membership:
         self._refused_until = 0.0
         # topics that were not there: the client tells once of each
         self._missing: set[str] = set()
+        # slots that are held, which others may own
+        self._held_slots: set[int] = set()
         # slots of the present assignment, as the thread knows them
         self._owned: set[int] = set()
         # what the brokers know this process by, over its restarts; of the classic protocol alone:
@@ -338,6 +340,10 @@ class Membership:
         if self._clock.monotonic() >= self._progress_after:
             self._progress_after = self._clock.monotonic() + KEEP_SECONDS
             self._keep_progress(consumer)
+        if self._rejoining and (taken := self._frames.signed_by_others(consumer, self._held_slots)):
+            self._held_slots -= taken
+            self._log.warning("held_slots_taken", slots=sorted(taken))
+            self._call_async(self._member.revoked(sorted(taken), leads=False))
         joins = not self.joined or self.error is not None
         waits = self._topic_gone and bool(self._missing)
         rejoins = self._held and not self._rejoining and not waits
@@ -431,6 +437,7 @@ class Membership:
         if self._held and self._topics.subscriptions not in self._missing:
             # what is not among these, others own or are about to
             self._held = self._rejoining = self._topic_gone = False
+            self._held_slots.clear()
             self._call_async(self._member.not_reassigned(0))
 
     def _assigned(self, slots: list[int], leads: bool, last_frames_us: dict[int, int]) -> None:
@@ -494,6 +501,7 @@ class Membership:
         """Give the partitions up while their slots' sockets stay open: nobody else has them."""
         slots, leads = self._split(partitions)
         self._held = True
+        self._held_slots.update(slots)
         self._call(partial(self._member.held, slots, topic_gone=self._topic_gone))
         if for_seconds is not None:
             self._call_async(self._member.not_reassigned(for_seconds))

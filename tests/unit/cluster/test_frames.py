@@ -223,3 +223,17 @@ def test_what_could_not_be_read_is_read_again_so_that_a_quiet_slot_is_signed():
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
 def test_what_another_program_left_names_no_member(metadata):
     assert member_of(metadata) is None
+
+
+def test_a_slot_that_another_member_has_signed_is_told_of():
+    group, clock = Group(), FakeClock()
+    frames = SlotFrames("s", clock)
+    group.offsets["s", 2] = (0, '{"member": "m-0"}')
+    frames.keep(group, lambda: {0: 5, 1: 5}, {0, 1})
+    group.member = "m-1 again"
+    assert frames.signed_by_others(group, {0, 1, 2}) == set()
+    SlotFrames("s", clock).keep(group, lambda: {1: 6}, {1})
+    # its owner before this member was another one too, and this one has never signed it
+    assert frames.signed_by_others(group, {0, 1, 2}) == set(), "once a second"
+    clock.now += KEEP_SECONDS
+    assert frames.signed_by_others(group, {0, 1, 2}) == {1}

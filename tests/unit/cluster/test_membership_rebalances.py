@@ -2,8 +2,10 @@
 
 import pytest
 
+from connector.cluster.frames import KEEP_SECONDS
 from connector.settings.models import ClusterSettings
-from tests.support.group_script import TOPICS, assign, end, revoke
+from connector.testing import FakeClock
+from tests.support.group_script import NOTHING, TOPICS, assign, end, lose, revoke
 
 
 async def test_a_slot_is_closed_before_its_partition_is_given_up(run):
@@ -59,3 +61,25 @@ async def test_a_leader_ends_before_it_is_given_up_although_its_slots_are_handed
         ("closed", [], True),
         ("unassign", [(TOPICS.control, 0), (TOPICS.subscriptions, 0)]),
     ]
+
+
+async def test_a_held_slot_is_closed_as_soon_as_another_member_has_signed_it(run):
+    """Under KIP-848 a member that is assigned nothing is told nothing."""
+    clock = FakeClock()
+
+    def away(consumer):
+        consumer.member_id = ""
+
+    def back(consumer):
+        consumer.member_id = "m"
+        consumer.left = '{"last_frame_us": 9, "member": "another"}'
+
+    def later(_consumer):
+        clock.now += KEEP_SECONDS
+
+    _, said, _ = await run(
+        assign(0), NOTHING, away, lose(0), NOTHING, back, NOTHING, later, NOTHING, later, NOTHING,
+        coordinator=False, clock=clock, frames_us={0: 5},
+    )  # fmt: skip
+    assert said.index(("held", [0])) < said.index(("closing", [0], False))
+    assert said.count(("closing", [0], False)) == 1
