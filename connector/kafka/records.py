@@ -244,6 +244,8 @@ class Decoded:
 
 ASK_AGAIN_SECONDS: Final = 10.0
 """The registry is asked again so long after it has not answered, or not known an id."""
+MAX_SCHEMAS: Final = 1000
+"""So many schemas of a registry are kept parsed; one more, and all are parsed anew when needed."""
 MAX_UNKNOWN_IDS: Final = 1000
 """So many ids are known to be none."""
 MAX_REFUSED_IDS: Final = 1000
@@ -340,6 +342,8 @@ class RecordDecoder:
                 self._no_schema_until[schema_id] = self._monotonic() + ASK_AGAIN_SECONDS
                 raise ValueError(_no_schema(topic, schema_id)) from exc
             else:
+                if len(self._parsed) >= MAX_SCHEMAS:
+                    self._parsed = {}
                 self._parsed[schema_id] = parsed
                 return parsed, "registry"
         name = self._shipped[topic]

@@ -6,11 +6,12 @@ too, and to the error stream: standard output belongs to what a command prints a
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import sys
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -18,6 +19,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from connector.redaction import MASK, Redactor, printable
 from connector.settings.models import LogFormat, LogLevel
 
+MAX_LATER_SECRETS: Final = 20
+"""So many tokens of an account that came after the start are taken out of log lines, the newest:
+each takes some 16 KiB, and time of every line."""
 # the query of the feed's URL, and the REST API's header: where a token would show up in a log
 _QUERY = re.compile(r"\b((?:access_token|api_key|request_token|checksum)=)[^&\s\"']+")
 _HEADER = re.compile(r"\b(token )[^\s:\"']+:[^\s\"',}]+", re.IGNORECASE)
@@ -32,11 +36,24 @@ class SecretMask:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._redactor = Redactor(*secrets)
+        self._fixed = tuple(secrets)
+        # what came later, by where from, the oldest first: of a file that is replaced again and
+        # again each token
+        self._later: dict[str, list[str]] = {}
+        self._redactor = Redactor(*self._fixed)
 
-    def hide(self, *secrets: str) -> None:
-        """Mask these secrets too, from now on."""
-        self._redactor.hide(*secrets)
+    def hide(self, secret: str, *, source: str = "") -> None:
+        """Mask this secret too, from now on; of those of one source the newest."""
+        later = self._later.setdefault(source, [])
+        if secret in later:
+            return
+        later.append(secret)
+        if len(later) <= MAX_LATER_SECRETS:
+            self._redactor.hide(secret)
+            return
+        # by halves, since all that is looked for is made anew
+        del later[: len(later) // 2]
+        self._redactor = Redactor(*self._fixed, *itertools.chain(*self._later.values()))
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Mask an event; structlog's interface of a processor."""

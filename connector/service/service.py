@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
+from pydantic import SecretStr
 
 from connector.cluster.cluster import Cluster
 from connector.cluster.layout import slots_by_account
@@ -63,6 +65,10 @@ def this_host(url: str) -> str:
     return socket.gethostname() if port == usual else f"{socket.gethostname()}:{port}"
 
 
+def _hide(mask: SecretMask, account: str, token: SecretStr) -> None:
+    mask.hide(token.get_secret_value(), source=account)
+
+
 def _nobody(_secret: str) -> None:
     """Hide a secret from no log: there is none."""
 
@@ -92,8 +98,8 @@ class Service:
         self.credentials = {account.name: credentials_of(account) for account in settings.accounts}
         # before anything can log: a token that a file brings later is hidden the moment it is known
         if mask is not None:
-            for credentials in self.credentials.values():
-                credentials.add_listener(lambda token: mask.hide(token.get_secret_value()))
+            for name, credentials in self.credentials.items():
+                credentials.add_listener(partial(_hide, mask, name))
         kind = Cluster if settings.cluster.enabled else StaticSlots
         self.owner = owner or kind(settings, self.credentials, clock=outside.clock)
         # added up from the first record on, and written as events once there is a pipeline

@@ -253,6 +253,22 @@ def test_ids_that_are_none_are_remembered_within_a_bound(encoder, monkeypatch):
     assert asked[5:] == [2]
 
 
+def test_schemas_are_kept_within_a_bound(encoder, monkeypatch):
+    monkeypatch.setattr(records, "MAX_SCHEMAS", 2)
+    asked = []
+
+    def schema_by_id(number):
+        asked.append(number)
+        return text("connection_event")
+
+    decoder = RecordDecoder(TOPICS, schema_by_id)
+    body = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))[5:]
+    for number in (1, 2, 1, 2, 3, 3, 1):
+        value = b"\0" + number.to_bytes(4, "big") + body
+        assert decoder.decode(TOPICS.events, value).source == "registry"
+    assert asked == [1, 2, 3, 1]
+
+
 def test_what_is_no_schema_is_refused_once_within_a_bound(encoder, monkeypatch):
     monkeypatch.setattr(records, "MAX_REFUSED_IDS", 2)
     asked, clock = [], FakeClock()

@@ -5,6 +5,8 @@ import logging
 import pytest
 import structlog
 
+from connector.redaction import MASK
+from connector.service import logs
 from connector.service.logs import SecretMask, configure
 
 
@@ -137,6 +139,20 @@ def test_more_can_be_hidden_later(stream):
     mask.hide("todays-token")
     structlog.get_logger().info("todays-token")
     assert "todays" not in stream.getvalue()
+
+
+def test_of_secrets_that_come_later_the_newest_are_hidden(monkeypatch):
+    """A file that is replaced again and again must not take memory, or time of each line."""
+    monkeypatch.setattr(logs, "MAX_LATER_SECRETS", 4)
+    mask = SecretMask(["fixed-secret-0"])
+    tokens = [f"{n}" * 5 for n in range(100, 109)]
+    for token in tokens:
+        mask.hide(token, source="flaps")
+        mask.hide("token-of-the-other", source="quiet")
+        assert mask.clean(f"{token} fixed-secret-0").split() == [MASK, MASK]
+    assert mask.clean(tokens[0]) == tokens[0]
+    assert mask.clean("token-of-the-other") == MASK
+    assert [mask.clean(token) for token in tokens[-2:]] == [MASK, MASK]
 
 
 def test_words_are_left_alone():
