@@ -111,28 +111,31 @@ def print_reply(
         if len(reply.matched) > MOST_MATCHED:
             typer.echo(f"  and {len(reply.matched) - MOST_MATCHED} more (--json has all)")
     if reply.payload is not None:
-        payload = reply.payload
-        halted = any(slot.halt for slot in payload.slots)
-        typer.echo(f"{payload.instruments} of {payload.capacity} instruments")
-        if payload.unplaced:
-            typer.echo(f"{payload.unplaced} wait for room")
-        if None in owners:
-            typer.echo(f"leader: {printable(owners[None])}")
-        table(
-            ("slot", "instruments", "capacity", "owner", *(["halt"] if halted else [])),
-            [
-                (
-                    slot.slot,
-                    slot.instruments,
-                    slot.capacity,
-                    owners.get(slot.slot, "-"),
-                    *([_halt(slot)] if halted else []),
-                )
-                for slot in payload.slots
-            ],
-        )
-        _print_watchlists(payload)
-        _print_rules(payload.rules)
+        _print_status(reply.payload, owners)
+
+
+def _print_status(payload: StatusPayload, owners: Mapping[int | None, str]) -> None:
+    halted = any(slot.halt for slot in payload.slots)
+    typer.echo(f"{payload.instruments} of {payload.capacity} instruments")
+    if payload.unplaced:
+        typer.echo(f"{payload.unplaced} wait for room")
+    if None in owners:
+        typer.echo(f"leader: {printable(owners[None])}")
+    table(
+        ("slot", "instruments", "capacity", "owner", *(["halt"] if halted else [])),
+        [
+            (
+                slot.slot,
+                slot.instruments,
+                slot.capacity,
+                owners.get(slot.slot, "-"),
+                *([_halt(slot)] if halted else []),
+            )
+            for slot in payload.slots
+        ],
+    )
+    _print_watchlists(payload)
+    _print_rules(payload.rules)
 
 
 def _print_watchlists(payload: StatusPayload) -> None:

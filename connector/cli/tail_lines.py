@@ -58,10 +58,6 @@ class JsonLines:
 class CsvLines:
     """Columns of one kind of record, under a header; parts of a record are `ohlc.open`.
 
-    Args:
-        topics: what is read.
-        names: tells their kinds.
-
     Raises:
         SettingsError: the topics have not the same columns.
     """

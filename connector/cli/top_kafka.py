@@ -58,12 +58,7 @@ class SlotRow:
 
 
 def rows_of(seen: Seen, now_us: int) -> list[SlotRow]:
-    """Return a row for each slot of which anything is known.
-
-    Args:
-        seen: what was read.
-        now_us: UTC microseconds.
-    """
+    """Return a row for each slot of which anything is known."""
     return [
         _row(slot, seen.slots.get(slot, {}), seen, now_us)
         for slot in sorted({*seen.slots, *seen.halts, *(s for s, n in seen.carried.items() if n)})

@@ -141,13 +141,7 @@ class ForeignMembers:
 
 
 class GroupReader:
-    """Asks the group's coordinator who owns what.
-
-    Args:
-        kafka: how brokers are reached.
-        topics: the topics' names.
-        name: the connector's.
-    """
+    """Asks the group's coordinator who owns what."""
 
     def __init__(self, kafka: KafkaSettings, topics: TopicNames, name: str) -> None:
         self._kafka = kafka

@@ -37,13 +37,7 @@ _PRICE: Final = COLUMNS.index("last_price")
 
 
 class SpotReader:
-    """Asked from one thread, the leader's.
-
-    Args:
-        kafka: how brokers are reached.
-        topics: the topics' names.
-        name: the connector's.
-    """
+    """Asked from one thread, the leader's."""
 
     def __init__(self, kafka: KafkaSettings, topics: TopicNames, name: str) -> None:
         self.problem: str | None = None

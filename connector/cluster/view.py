@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaException, TopicPartition
 from pydantic_core import from_json
@@ -27,6 +27,7 @@ from connector.control.held_rules import HeldRule
 from connector.control.parsing import Rejected, parse
 from connector.control.records import (
     HALT_KEY,
+    OWN,
     REPLY_PREFIX,
     RULE_PREFIX,
     Halted,
@@ -44,6 +45,9 @@ from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.redaction import cut, printable
 from connector.settings.models import Settings
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 IDLE_SECONDS: Final = 60.0
 """The reading ends so long after the last look."""
@@ -344,34 +348,25 @@ class Notebook:
     def _record(self, partition: int, key: str, value: bytes | None) -> None:
         if key.startswith(REPLY_PREFIX):
             command_id = key.removeprefix(REPLY_PREFIX)
-            self._replies.pop(command_id, None)
-            if value is not None:
-                self._replies[command_id] = _shown_reply(Remembered.decode(value).reply)
-                while len(self._replies) > REMEMBERED_COMMANDS:
-                    self._replies.popitem(last=False)
-            return
-        if key == HALT_KEY:
-            self._halts.pop(partition, None)
-            if value is not None:
-                self._halts[partition] = Halted.decode(value)
-            return
-        if key.startswith(RULE_PREFIX):
-            claimant = key.removeprefix(RULE_PREFIX)
-            self._rules.pop(claimant, None)
-            if value is not None:
-                self._rules[claimant] = HeldRule.decode(value)
-            return
-        if key.startswith("@"):
-            return
-        token = token_of(key)
+            _put(self._replies, command_id, value, _shown_reply)
+            while len(self._replies) > REMEMBERED_COMMANDS:
+                self._replies.popitem(last=False)
+        elif key == HALT_KEY:
+            _put(self._halts, partition, value, Halted.decode)
+        elif key.startswith(RULE_PREFIX):
+            _put(self._rules, key.removeprefix(RULE_PREFIX), value, HeldRule.decode)
+        elif not key.startswith(OWN):
+            self._carry(partition, token_of(key), value)
+
+    def _carry(self, slot: int, token: int, value: bytes | None) -> None:
         known = self._subscriptions.get(token)
         if value is None:
             # the tombstone of the slot that it left says nothing of the slot that has it
-            if known is not None and known.slot == partition:
+            if known is not None and known.slot == slot:
                 del self._subscriptions[token]
                 self._count(known, -1)
             return
-        subscription = Subscription.decode(partition, value)
+        subscription = Subscription.decode(slot, value)
         if known is not None:
             # partitions are read in any order: of a move the later place counts
             if known.revision > subscription.revision:
@@ -413,6 +408,16 @@ class Notebook:
             self._losses.add(shown)
         if self._oldest_ms is None or shown["time_ms"] < self._oldest_ms:
             self._oldest_ms = shown["time_ms"]
+
+
+def _put(
+    entries: MutableMapping[_K, _V], key: _K, value: bytes | None, decode: Callable[[bytes], _V]
+) -> None:
+    """Put what a record says behind all others; a tombstone takes it away."""
+    # before it is decoded: what stood there is replaced, though nobody can read by what
+    entries.pop(key, None)
+    if value is not None:
+        entries[key] = decode(value)
 
 
 def watchlists_of(command: Any) -> list[str]:
@@ -460,8 +465,8 @@ def shown_event(event: Mapping[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _shown_reply(data: bytes) -> Mapping[str, Any]:
-    reply = from_json(data)
+def _shown_reply(value: bytes) -> Mapping[str, Any]:
+    reply = from_json(Remembered.decode(value).reply)
     refused = reply.get("refused") or []
     errors = reply.get("errors") or []
     return {

@@ -11,11 +11,7 @@ from connector.kite.wire.models import ConnectionEvent
 
 
 class Batch:
-    """The records of one transaction, and the state after it.
-
-    Args:
-        state: the state before.
-    """
+    """The records of one transaction, and the state after it."""
 
     def __init__(self, state: State) -> None:
         # after all that was added so far; what is written next is applied on top of it

@@ -182,9 +182,6 @@ class ControlClient:
 
         Asked of the group's coordinator, so it is true at this moment.
 
-        Args:
-            name: the connector's.
-
         Returns:
             Members as client id and address; None where the broker does not tell: without the
             right to describe the group, or the embedded broker.

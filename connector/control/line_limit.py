@@ -13,12 +13,7 @@ SECONDS: Final = 10.0
 
 
 class LineLimit:
-    """Writes at most `lines` lines of each event in `seconds`, then how many it left out.
-
-    Args:
-        log: a structlog logger.
-        clock: for its seconds.
-    """
+    """Writes at most `lines` lines of each event in `seconds`, then how many it left out."""
 
     def __init__(
         self,

@@ -73,11 +73,7 @@ class PersistentMap(_Buckets[K, V]):
 
 
 class MapDraft(_Buckets[K, V], MutableMapping[K, V]):
-    """A `PersistentMap` while it is being changed: copies each bucket before its first change.
-
-    Args:
-        base: what it begins as.
-    """
+    """A `PersistentMap` while it is being changed: copies each bucket before its first change."""
 
     __slots__ = ("_base", "_own")
 

@@ -106,11 +106,7 @@ class Subscriptions(_Indexed):
 
 
 class SubscriptionsDraft(_Indexed):
-    """`Subscriptions` while a command changes them.
-
-    Args:
-        base: what they begin as.
-    """
+    """`Subscriptions` while a command changes them."""
 
     _by_token: MapDraft[int, Subscription]
     _by_symbol: MapDraft[str, tuple[int, ...]]

@@ -24,12 +24,7 @@ PROGRESS_SECONDS = 1.0
 
 
 class Recorders:
-    """Gives each slot's connection a handler that records.
-
-    Args:
-        writer: of the file.
-        text: record text frames, too.
-    """
+    """Gives each slot's connection a handler that records."""
 
     def __init__(self, writer: CaptureWriter, *, text: bool) -> None:
         self._writer = writer
