@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
@@ -30,10 +29,11 @@ from confluent_kafka import KafkaError as Code
 
 from connector.cluster.frames import KEEP_SECONDS, SlotFrames
 from connector.cluster.items import CaughtUp, Item, Member, item_of
+from connector.cluster.member_client import METADATA_REFRESH_MS, member_properties
 from connector.cluster.probe import PROBE_SECONDS, coordinator_answers, topics_gone
 from connector.cluster.refusals import fenced, refusal
 from connector.errors import ConnectorError
-from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.config import ClientLog
 from connector.kafka.groups import cluster_group
 from connector.kafka.logins import Borrowed, follow
 from connector.kafka.renewals import standing
@@ -43,8 +43,6 @@ from connector.settings.models import ClusterSettings, KafkaSettings
 
 POLL_SECONDS: Final = 0.2
 """So often confluent-kafka (2.16) wakes a thread that polls, however long it is to wait."""
-HEARTBEAT_MS: Final = 250
-"""A member hears so soon that another one leaves or comes: it is most of what a hand-over takes."""
 REJOIN_SECONDS: Final = 5.0
 """A member joins again so long after an error that the client cannot mend by itself."""
 JOIN_SECONDS: Final = 10.0
@@ -66,11 +64,6 @@ REFUSED_SECONDS: Final = 15.0
 """How long a refusal counts: the client asks again at least as often, and is refused again."""
 # other members wait for the slots while this one leaves, so it looks often
 _LEAVE_POLL_SECONDS: Final = 0.02
-_FETCH_WAIT_MS: Final = 100
-"""A slot that is new to this replica is read when the fetch under way has been answered."""
-# librdkafka's own is five minutes
-_METADATA_REFRESH_MS: Final = 10_000
-
 
 _ONE_PARTITION: Final = (
     "only commands in partition 0 are read: stop all replicas and delete the topic; the start "
@@ -174,39 +167,9 @@ class Membership:
 
     def properties(self) -> dict[str, Any]:
         """The properties of the member's consumer, as librdkafka has them."""
-        timeout_ms = round(self._cluster.session_timeout_seconds * 1000)
-        own: dict[str, Any] = {
-            "group.id": cluster_group(self._name, self._topics.prefix),
-            # a broker's member ids begin with it, and assignors sort by them: so after an outage,
-            # when nobody owns anything, slots tend to come back to where they were
-            "client.id": _client_id(self._name, socket.gethostname()),
-            "group.protocol": self._cluster.group_protocol,
-            # a commit of librdkafka's own would replace the metadata that `SlotFrames` keeps in the
-            # offsets
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            # counts where a position is out of range, as in a topic that was made anew
-            "auto.offset.reset": "earliest",
-            # a transaction that a leader aborts was never commanded
-            "isolation.level": "read_committed",
-            # the end of a partition is what makes `CaughtUp`
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": self._kafka.client.get("fetch.wait.max.ms", _FETCH_WAIT_MS),
-            # librdkafka's 500 ms would delay commands whenever a partition changes its broker
-            "fetch.error.backoff.ms": 100,
-            # how soon the partitions of a new api_key are seen
-            "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MS,
-        }
-        # under KIP-848 brokers set all three, and librdkafka (2.16) makes no client that names them
-        if self._cluster.group_protocol == "classic":
-            # KIP-429: only what moves is revoked; an eager assignor revokes everything in each
-            # rebalance, which would close every socket
-            own["partition.assignment.strategy"] = "cooperative-sticky"
-            own["session.timeout.ms"] = timeout_ms
-            own["heartbeat.interval.ms"] = HEARTBEAT_MS
-        if self._instance is not None:
-            own["group.instance.id"] = self._instance
-        return client_properties(self._kafka, **own)
+        return member_properties(
+            self._kafka, self._cluster, self._topics.prefix, self._name, self._instance
+        )
 
     # in the thread
 
@@ -311,6 +274,22 @@ class Membership:
             self._done.set_result(None)
 
     def _poll(self, consumer: Consumer) -> None:
+        if items := self._received(consumer):
+            self._call(self._member.apply, items)
+        self._frames.keep(
+            consumer, self._member.last_frames_us, self._owned, self._member.slot_notes()
+        )
+        if self._clock.monotonic() >= self._progress_after:
+            self._progress_after = self._clock.monotonic() + KEEP_SECONDS
+            self._keep_progress(consumer)
+        if self._rejoining and (taken := self._frames.signed_by_others(consumer, self._held_slots)):
+            self._held_slots -= taken
+            self._log.warning("held_slots_taken", slots=sorted(taken))
+            self._call_async(self._member.revoked(sorted(taken), leads=False))
+        self._check_joined(consumer)
+
+    def _received(self, consumer: Consumer) -> list[Item]:
+        """Return what has come, after a wait for the first of it."""
         items: list[Item] = []
         message = consumer.poll(POLL_SECONDS)
         while message is not None:
@@ -332,18 +311,10 @@ class Membership:
             if len(items) >= _MAX_BATCH:
                 break
             message = consumer.poll(0)
-        if items:
-            self._call(self._member.apply, items)
-        self._frames.keep(
-            consumer, self._member.last_frames_us, self._owned, self._member.slot_notes()
-        )
-        if self._clock.monotonic() >= self._progress_after:
-            self._progress_after = self._clock.monotonic() + KEEP_SECONDS
-            self._keep_progress(consumer)
-        if self._rejoining and (taken := self._frames.signed_by_others(consumer, self._held_slots)):
-            self._held_slots -= taken
-            self._log.warning("held_slots_taken", slots=sorted(taken))
-            self._call_async(self._member.revoked(sorted(taken), leads=False))
+        return items
+
+    def _check_joined(self, consumer: Consumer) -> None:
+        """See whether the group knows the member, and has given it what it holds."""
         joins = not self.joined or self.error is not None
         waits = self._topic_gone and bool(self._missing)
         rejoins = self._held and not self._rejoining and not waits
@@ -362,7 +333,7 @@ class Membership:
             self._rejoining = True
             patience = self._cluster.session_timeout_seconds + REASSIGN_SECONDS
             if self._topic_gone:  # so long the client needs to see it again
-                patience += _METADATA_REFRESH_MS / 1000
+                patience += METADATA_REFRESH_MS / 1000
                 self._topic_gone = False
             self._call_async(self._member.not_reassigned(patience))
 
@@ -589,8 +560,3 @@ class Membership:
         else:
             return result
         return None
-
-
-def _client_id(name: str, host: str) -> str:
-    """Name a member to people; a pod's host is named after the connector already."""
-    return host if host.startswith(f"{name}-") else f"{name}-{host}"

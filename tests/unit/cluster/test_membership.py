@@ -383,25 +383,14 @@ async def test_a_loop_that_has_ended_stops_nobody():
     joined._wait(FakeMember().revoked([], leads=True))
 
 
-def test_properties_of_both_protocols():
+def test_only_the_classic_protocol_has_a_use_for_its_name():
     def properties(**cluster):
-        return Membership(
-            KafkaSettings(), ClusterSettings(**cluster), TOPICS, "group", FakeMember()
-        ).properties()
+        settings = ClusterSettings(**cluster)
+        return Membership(KafkaSettings(), settings, TOPICS, "group", FakeMember()).properties()
 
-    classic = properties(session_timeout_seconds=8)
-    assert classic["session.timeout.ms"] == 8000
-    assert classic["partition.assignment.strategy"] == "cooperative-sticky"
-    assert classic["isolation.level"] == "read_committed"
-    assert classic["enable.auto.commit"] is False
-    consumer = properties(group_protocol="consumer")
-    assert consumer["group.protocol"] == "consumer"
-    # librdkafka refuses to start with any of these
-    assert not consumer.keys() & {
-        "session.timeout.ms",
-        "heartbeat.interval.ms",
-        "partition.assignment.strategy",
-    }
+    assert properties(instance="pod-7")["group.instance.id"] == "pod-7"
+    assert "group.instance.id" not in properties()
+    assert "group.instance.id" not in properties(instance="pod-7", group_protocol="consumer")
 
 
 NAMED = ClusterSettings(instance="pod-7")
@@ -420,16 +409,6 @@ async def test_it_says_whose_frames_it_leaves(run):
     _, _, joined = await run(assign(0), frames_us={0: 5}, cluster=NAMED)
     commits = [entry[1][0][2] for entry in joined.journal if entry[0] == "commit"]
     assert commits[-1] == '{"last_frame_us": 5, "instance": "pod-7", "free": true}'
-
-
-def test_only_the_classic_protocol_has_a_use_for_its_name():
-    def properties(**cluster):
-        settings = ClusterSettings(**cluster)
-        return Membership(KafkaSettings(), settings, TOPICS, "group", FakeMember()).properties()
-
-    assert properties(instance="pod-7")["group.instance.id"] == "pod-7"
-    assert "group.instance.id" not in properties()
-    assert "group.instance.id" not in properties(instance="pod-7", group_protocol="consumer")
 
 
 async def test_a_named_member_gives_all_up_before_it_closes(run):
@@ -465,16 +444,6 @@ async def test_one_whose_name_was_taken_closes_its_slots_and_goes_on_without_it(
     assert ("closed", [0], True) in said
     assert [line["instance"] for line in log if line["event"] == "instance_taken"] == ["pod-7"]
     assert "cluster.instance" in joined.error
-
-
-@pytest.mark.parametrize(
-    ("host", "shown"),
-    [("kite-0", "kite-0"), ("node7", "kite-node7"), ("kitesurf", "kite-kitesurf")],
-)
-def test_a_host_that_is_named_after_the_connector_is_shown_once(monkeypatch, host, shown):
-    monkeypatch.setattr(membership.socket, "gethostname", lambda: host)
-    member = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "kite", FakeMember())
-    assert member.properties()["client.id"] == shown
 
 
 def renewed(consumer):
