@@ -112,9 +112,7 @@ async def tail(
         await asyncio.to_thread(decoding.close)
 
 
-async def written_records(
-    kafka: KafkaSettings, topics: Sequence[str], *, timeout_seconds: float = 10.0
-) -> dict[str, int]:
+async def written_records(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int]:
     """How many records were ever written to each topic, kept or not: the sum of its end offsets.
 
     Raises:
@@ -123,7 +121,7 @@ async def written_records(
     """
 
     def count() -> dict[str, int]:
-        with Reader(kafka, DEFAULT_NAME, "tail", timeout_seconds=timeout_seconds) as reader:
+        with Reader(kafka, DEFAULT_NAME, "tail") as reader:
             return {topic: sum(end.offset for end in reader.ends(topic)) for topic in topics}
 
     return await asyncio.to_thread(count)

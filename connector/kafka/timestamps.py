@@ -28,14 +28,11 @@ TRY_AGAIN_MS: Final = 60_000
 
 
 class Restamping:
-    """Searches for a shift of this machine's clock that brokers accept, and applies it.
+    """Searches for a shift of this machine's clock that brokers accept, and applies it."""
 
-    Args:
-        after_max_ms: `message.timestamp.after.max.ms` of the topic.
-    """
-
-    def __init__(self, after_max_ms: int = AFTER_MAX_MS) -> None:
-        self.after_max_ms = after_max_ms
+    def __init__(self) -> None:
+        self.after_max_ms = AFTER_MAX_MS
+        """`message.timestamp.after.max.ms` of the topic."""
         self.shift_ms: int | None = None
         """What is added to this machine's clock; None: records keep their own times."""
         self.ahead_ms: int | None = None

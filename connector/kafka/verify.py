@@ -24,6 +24,7 @@ from connector.settings.models import KafkaSettings
 
 _POLL_SECONDS: Final = 0.2  # of one wait for a record
 _PROGRESS_EVERY: Final = 5000
+_SILENT_SECONDS: Final = 30.0  # without a word from the brokers, reading has failed
 
 
 @dataclass(slots=True)
@@ -52,9 +53,7 @@ class Verifier:
         ticks: the tick topics to read; all of them when not given.
         since_ms: what was received before, UTC milliseconds, is not judged.
         wait_seconds: so long without a tick that is missing, and it is taken for missing.
-        silent_seconds: without a word from the brokers, reading has failed.
         progress: called now and then with how many records were read, and how many there are.
-        now_ms: the present time.
     """
 
     def __init__(
@@ -66,9 +65,7 @@ class Verifier:
         ticks: Collection[str] | None = None,
         since_ms: int | None = None,
         wait_seconds: float = 5.0,
-        silent_seconds: float = 30.0,
         progress: Callable[[int, int], None] | None = None,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._reader = reader
         self._kafka = kafka
@@ -79,9 +76,7 @@ class Verifier:
         self._whole = set(self._topics) == set(every)
         self._since_ms = since_ms
         self._wait_seconds = wait_seconds
-        self._silent_seconds = silent_seconds
         self._progress = progress
-        self._now_ms = now_ms
         self._found = Verification()
 
     def run(self) -> Verification:
@@ -109,7 +104,7 @@ class Verifier:
         for message in self._records(self._names.deadletter, since_ms):
             self._dead_letter(known, message)
         self._ticks(known, places)
-        self._found.sessions = list(known.report(self._now_ms()))
+        self._found.sessions = list(known.report(time.time_ns() // 1_000_000))
         self._found.unreadable = known.unreadable
         return self._found
 
@@ -169,7 +164,7 @@ class Verifier:
                 heard = time.monotonic()
             elif self._reader.at_end:  # of one partition: others may still be read
                 heard = time.monotonic()
-            elif time.monotonic() - heard > self._silent_seconds:
+            elif time.monotonic() - heard > _SILENT_SECONDS:
                 raise BrokerUnreachableError(
                     self._kafka.bootstrap_servers, "the topics could not be read to their ends"
                 )

@@ -36,7 +36,6 @@ class TopicChecks:
         leads: whether this process is the one that looks.
         tell: writes an event.
         check_seconds: between two looks.
-        sleep: waits; tests have their own.
         monotonic: seconds.
     """
 
@@ -47,14 +46,12 @@ class TopicChecks:
         tell: Callable[[EventType, str], None],
         *,
         check_seconds: float = CHECK_SECONDS,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._look = look
         self._leads = leads
         self._tell = tell
         self._check_seconds = check_seconds
-        self._sleep = sleep
         self._monotonic = monotonic
         self._due = 0.0
         self._report: TopicsReport | None = None
@@ -85,7 +82,7 @@ class TopicChecks:
     async def run(self) -> None:
         """Look for as long as this runs."""
         while True:
-            await self._sleep(min(TURN_SECONDS, self._check_seconds))
+            await asyncio.sleep(min(TURN_SECONDS, self._check_seconds))
             await self.turn()
 
     async def turn(self) -> None:
