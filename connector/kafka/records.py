@@ -310,46 +310,52 @@ class RecordDecoder:
         return Decoded(body, schema_id, source)
 
     def _schema(self, topic: str, schema_id: int) -> tuple[Any, Literal["registry", "shipped"]]:
-        parsed = self._parsed.get(schema_id)
-        if parsed is not None:
+        if (parsed := self._parsed.get(schema_id)) is not None:
             return parsed, "registry"
-        now = self._monotonic()
-        if now < self._no_schema_until.get(schema_id, -math.inf):
+        if self._monotonic() < self._no_schema_until.get(schema_id, -math.inf):
             raise ValueError(_no_schema(topic, schema_id))
-        if self._schema_by_id is not None and now >= max(
-            self._ask_at, self._ask_for_at.get(schema_id, -math.inf)
-        ):
-            try:
-                parsed = fastavro.parse_schema(json.loads(self._schema_by_id(schema_id)))
-                check_shape(parsed)
-            except RegistryError as exc:  # decoding goes on, by the schema that came along
-                # each record would wait for a registry that is away
-                again = self._monotonic() + ASK_AGAIN_SECONDS
-                if exc.retryable:
-                    self._ask_at = again
-                elif len(self._ask_for_at) < MAX_UNKNOWN_IDS:
-                    self._ask_for_at[schema_id] = again
-                else:
-                    self._ask_for_at = {schema_id: again}  # bounded: ids are others' words
-                if not self._warned:
-                    self._warned = True
-                    structlog.get_logger("connector.kafka").warning(
-                        "shipped_schemas_used", reason=str(exc)
-                    )
-            except _NOT_AVRO as exc:
-                if len(self._no_schema_until) >= MAX_REFUSED_IDS:
-                    self._no_schema_until = {}
-                self._no_schema_until[schema_id] = self._monotonic() + ASK_AGAIN_SECONDS
-                raise ValueError(_no_schema(topic, schema_id)) from exc
-            else:
-                if len(self._parsed) >= MAX_SCHEMAS:
-                    self._parsed = {}
-                self._parsed[schema_id] = parsed
-                return parsed, "registry"
+        try:
+            parsed = self._registered(schema_id)
+        except _NOT_AVRO as exc:
+            if len(self._no_schema_until) >= MAX_REFUSED_IDS:
+                self._no_schema_until = {}
+            self._no_schema_until[schema_id] = self._monotonic() + ASK_AGAIN_SECONDS
+            raise ValueError(_no_schema(topic, schema_id)) from exc
+        if parsed is not None:
+            if len(self._parsed) >= MAX_SCHEMAS:
+                self._parsed = {}
+            self._parsed[schema_id] = parsed
+            return parsed, "registry"
         name = self._shipped[topic]
         if name not in self._parsed:
             self._parsed[name] = fastavro.parse_schema(schemas.load(name))
         return self._parsed[name], "shipped"
+
+    def _registered(self, schema_id: int) -> Any:
+        """Ask the registry; None where it is not asked now, or does not answer with a schema."""
+        ask_at = max(self._ask_at, self._ask_for_at.get(schema_id, -math.inf))
+        if self._schema_by_id is None or self._monotonic() < ask_at:
+            return None
+        try:
+            text = self._schema_by_id(schema_id)
+        except RegistryError as exc:  # decoding goes on, by the schema that came along
+            # each record would wait for a registry that is away
+            again = self._monotonic() + ASK_AGAIN_SECONDS
+            if exc.retryable:
+                self._ask_at = again
+            elif len(self._ask_for_at) < MAX_UNKNOWN_IDS:
+                self._ask_for_at[schema_id] = again
+            else:
+                self._ask_for_at = {schema_id: again}  # bounded: ids are others' words
+            if not self._warned:
+                self._warned = True
+                structlog.get_logger("connector.kafka").warning(
+                    "shipped_schemas_used", reason=str(exc)
+                )
+            return None
+        parsed = fastavro.parse_schema(json.loads(text))
+        check_shape(parsed)
+        return parsed
 
 
 def _no_schema(topic: str, schema_id: int) -> str:
