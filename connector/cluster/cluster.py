@@ -8,9 +8,7 @@ who owns what: the consumer group does.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Protocol
@@ -22,6 +20,7 @@ from connector.cluster.handover_register import HandoverRegister
 from connector.cluster.handovers import Handovers
 from connector.cluster.items import Item
 from connector.cluster.layout import layout, partitions, slots_by_account
+from connector.cluster.leadership import LEADER_STOP_SECONDS, Leadership
 from connector.cluster.leaving import HAND_OVER_SECONDS, LeavingSlots
 from connector.cluster.membership import Membership
 from connector.cluster.slots import FeedConnection, Slot, SlotPhase
@@ -45,8 +44,6 @@ from connector.kite.web.list_check import Claim
 from connector.kite.wire.models import ConnectionEvent, ConnectionState, EventType
 from connector.settings.models import Settings
 
-LEADER_STOP_SECONDS: Final = 5.0
-"""A leader gets so many seconds to finish its transaction; then the next leader fences it."""
 # commands that wait for the list are refused after so long, and not left without an answer
 REFRESH_SECONDS: Final = 60.0
 # with the second that a socket has to close, well below the `CLOSE_SECONDS` that the member grants
@@ -146,12 +143,8 @@ class Cluster:
         # asked by the leader's thread; outlives a leadership, and has no thread of its own without
         # rules
         self._spots = SpotReader(settings.kafka, self._topics, settings.name)
-        # the present leadership, None where another replica leads; each has an object of its own
-        self._leader: Leader | None = None
-        self._led: Leader | None = None  # the present one, or the last
-        self._memory = Memory()  # of all of them
-        # resolved in the loop when the leader's thread has ended
-        self._leader_done: asyncio.Future[None] | None = None
+        self._leadership = Leadership(self._make_leader)
+        self._memory = Memory()  # of all leaders of this process
         # where the leader's thread hands over what belongs to the loop; set by `start`
         self._loop: asyncio.AbstractEventLoop | None = None
         # set once, at the end: slots that are assigned after it are not opened
@@ -411,7 +404,8 @@ class Cluster:
                 on_let_go=functools.partial(self._let_go, number),
             )
         if leads:
-            self._start_leader()
+            self._leadership.start()
+            self._let_lead()
 
     def apply(self, items: Sequence[Item]) -> None:
         """Give each slot the records of its partition."""
@@ -422,6 +416,7 @@ class Cluster:
             slot = self._slots.get(number)
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
                 slot.apply(own)
+        self._let_lead()
 
     def _let_go(self, slot: int, tokens: Collection[int], why: str) -> None:
         told, now_ms = tuple(sorted(tokens)), self._clock.time_us() // 1000
@@ -441,7 +436,7 @@ class Cluster:
     async def revoked(self, slots: Sequence[int], *, leads: bool) -> dict[int, int]:
         """Close these slots' sockets and end a leadership, all at the same time."""
         given_up = [slot for number in slots if (slot := self._slots.get(number)) is not None]
-        ends = [self._close(slots), *([self._stop_leader()] if leads else [])]
+        ends = [self._close(slots), *([self._leadership.stop()] if leads else [])]
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(outcome, Exception):
                 self._log.error("close_failed", exc_info=outcome)
@@ -458,7 +453,8 @@ class Cluster:
 
     def applied_offset(self) -> int | None:
         """The offset of `kite.control` that the present or the last leader of here has come to."""
-        return None if self._led is None else self._led.applied_offset
+        last = self._leadership.last
+        return None if last is None else last.applied_offset
 
     def held(self, slots: Sequence[int], *, topic_gone: bool = False) -> None:
         """Keep streaming: nobody can take these slots over while there is no group or no topic."""
@@ -522,14 +518,21 @@ class Cluster:
 
     # leadership
 
-    def _start_leader(self) -> None:
-        assert self._loop is not None  # noqa: S101 - start() comes first
-        loop, settings = self._loop, self._settings
+    @property
+    def _leader(self) -> Leader | None:
+        return self._leadership.leader
+
+    def _let_lead(self) -> None:
+        """Let a new leader begin as soon as the slots are read: they stream first."""
+        if not any(slot.phase is SlotPhase.LOADING for slot in self._slots.values()):
+            self._leadership.begin()
+
+    def _make_leader(self) -> Leader:
+        settings = self._settings
         wanted: dict[Group, list[int | str]] = {}
         for group in settings.instruments:
             wanted.setdefault(Group(group.mode, group.account), []).extend(group.instruments)
-        # an earlier one that hangs is fenced by this one, as another replica's would be
-        leader = Leader(
+        return Leader(
             self._open_log,
             layout(settings),
             lambda: self._names,
@@ -544,37 +547,6 @@ class Cluster:
             # alone
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,
         )
-        done: asyncio.Future[None] = loop.create_future()
-
-        def ended() -> None:
-            if not done.done():
-                done.set_result(None)
-
-        def run() -> None:
-            try:
-                leader.run()
-            finally:
-                with contextlib.suppress(RuntimeError):  # the loop has ended before
-                    loop.call_soon_threadsafe(ended)
-
-        self._leader, self._leader_done = leader, done
-        self._led = leader
-        # a daemon: one that hangs in a call of librdkafka does not keep the process from ending
-        threading.Thread(target=run, name="leader", daemon=True).start()
-
-    async def _stop_leader(self) -> None:
-        leader, done = self._leader, self._leader_done
-        if leader is None or done is None:
-            return
-        self._leader = self._leader_done = None
-        leader.stop()
-        finished, _ = await asyncio.wait([done], timeout=LEADER_STOP_SECONDS)
-        if not finished:
-            self._log.warning(
-                "leader_not_stopped",
-                seconds=LEADER_STOP_SECONDS,
-                consequence="the next leader fences it",
-            )
 
     def _open_log(self) -> Log:
         return ControlLog(self._settings.kafka, self._topics, self._settings.name)

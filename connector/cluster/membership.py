@@ -36,6 +36,7 @@ from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog
 from connector.kafka.groups import cluster_group
 from connector.kafka.logins import Borrowed, follow
+from connector.kafka.reader import fetched
 from connector.kafka.renewals import standing
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
@@ -56,8 +57,6 @@ CLOSE_SECONDS: Final = 10.0
 REASSIGN_SECONDS: Final = 5.0
 """How long slots that were held wait for an assignment once a coordinator has answered, on top of
 the session timeout: so long it may wait for the members that it knew before the outage."""
-# the event loop applies a batch in one turn, in which no frame is read
-_MAX_BATCH: Final = 1000
 MISSING_SECONDS: Final = 2.0
 """So often a missing topic is looked for."""
 REFUSED_SECONDS: Final = 15.0
@@ -291,8 +290,7 @@ class Membership:
     def _received(self, consumer: Consumer) -> list[Item]:
         """Return what has come, after a wait for the first of it."""
         items: list[Item] = []
-        message = consumer.poll(POLL_SECONDS)
-        while message is not None:
+        for message in fetched(consumer, POLL_SECONDS):
             error = message.error()
             self._frames.reached(message)
             if error is None:
@@ -308,9 +306,7 @@ class Membership:
                 raise KafkaException(error)
             elif not self._refused(error, message.topic()):
                 self._log.debug("consumer_error", reason=error.str())
-            if len(items) >= _MAX_BATCH:
-                break
-            message = consumer.poll(0)
+        # all in one turn of the event loop, in which no frame is read: `AT_ONCE` at the most
         return items
 
     def _check_joined(self, consumer: Consumer) -> None:

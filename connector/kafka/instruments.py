@@ -28,6 +28,7 @@ ROWS: Final = 50
 PAUSE_SECONDS: Final = 0.005
 """The pause between two goes: 117 000 rows take 13 s."""
 POLL_SECONDS: Final = 1.0  # between looks whether there is a list, the lead, or room
+TAKE_OVER_SECONDS: Final = 5.0  # before a new leader begins
 RETRY_SECONDS: Final = 30.0  # after a try that failed: it reads some 15 MB
 
 Change: TypeAlias = tuple[bytes, bytes | None]
@@ -140,6 +141,8 @@ class InstrumentPublisher:
         self._wanted: Collection[Instrument] | None = None  # set last; None before the first list
         # whole in the topic, written or seen there by this process while it led without a break
         self._published: Collection[Instrument] | None = None
+        # whether it has led for a moment
+        self._took_over = False
 
     def set_instruments(self, instruments: Collection[Instrument]) -> None:
         """Publish this list, and no longer another one; an empty one is taken for a mishap."""
@@ -157,7 +160,10 @@ class InstrumentPublisher:
             pause_seconds = POLL_SECONDS
             if not self._leads():
                 # another process may write a newer list meanwhile
-                self._published = None
+                self._published, self._took_over = None, False
+            elif not self._took_over:
+                # a new leader has more urgent work: its slots, and commands
+                self._took_over, pause_seconds = True, TAKE_OVER_SECONDS
             elif self._wanted is not None and not self.done:
                 try:
                     await self._publish(self._wanted)

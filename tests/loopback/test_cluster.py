@@ -4,8 +4,9 @@ import asyncio
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
-from connector.cluster import membership
+from connector.cluster import leadership, membership
 from connector.cluster.handovers import Handovers
 from connector.cluster.slots import SlotPhase
 from connector.kite.wire.models import ConnectionState
@@ -75,6 +76,25 @@ async def test_a_replica_that_leaves_hands_everything_over(kafka, feed, steering
         await until(lambda: second.cluster.status()["watchlists"] == {"w": 5})
         await second.stop()
     assert feed.max_open_sockets(KEY) == 3
+
+
+async def test_slots_that_nobody_streams_come_before_what_a_leader_has_to_do(
+    kafka, feed, steering, monkeypatch
+):
+    # longer than any machine needs
+    monkeypatch.setattr(leadership, "SLOTS_FIRST_SECONDS", 300.0)
+    async with replicas(tree(kafka, feed), 1) as (first,):
+        await settled([first], [0, 1, 2])
+        await steering.send("subscribe", instruments=[A, B, C, D])
+    with capture_logs() as logs:
+        async with replicas(tree(kafka, feed), 1) as (second,):
+            await settled([second], [0, 1, 2])
+            await until(lambda: len(feed.subscriptions()) == 4)
+            await until(lambda: any(line["event"] == "leader_elected" for line in logs))
+    words = [line["event"] for line in logs]
+    assert words.count("slot_opened") == 3
+    assert words.index("leader_elected") > words.index("slot_opened")
+    assert "slot_opened" not in words[words.index("leader_elected") :]
 
 
 async def test_a_repeated_id_has_one_effect_even_with_another_leader(kafka, feed, steering):

@@ -104,6 +104,30 @@ def test_one_that_is_outdated_reads_on_where_it_was(broker):
     assert sorted(seen) == ["a", "b", "c"]
 
 
+def test_one_that_is_outdated_in_the_midst_of_many_returns_each_once(broker, reader):
+    values = [f"v{number}" for number in range(2000)]
+    write(broker, *values)
+    reading = reader.read_to_end(TOPIC)
+    seen = [bytes_of(next(reading).value()).decode() for _ in range(700)]
+    first = reader.consumer
+    assert outdate(KafkaSettings(bootstrap_servers=broker.bootstrap_servers)) == 1
+    seen += [bytes_of(message.value()).decode() for message in reading]
+    assert reader.consumer is not first
+    assert sorted(seen) == sorted(values)
+
+
+def test_a_place_that_is_read_from_anew_gives_nothing_of_before(broker, reader):
+    write(broker, "a", "b", "c")
+    reader.tail_from(reader.every(TOPIC, BEGINNING))
+    while reader.next(1.0) is None:
+        pass
+    reader.tail_from(reader.ends(TOPIC))
+    write(broker, "d")
+    while (message := reader.next(1.0)) is None:
+        pass
+    assert bytes_of(message.value()) == b"d"
+
+
 def test_one_that_is_outdated_at_the_end_misses_nothing(broker):
     settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     write(broker, "before")

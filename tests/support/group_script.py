@@ -83,6 +83,14 @@ class FakeConsumer:
             step(self)
         return NOTHING
 
+    def consume(self, num_messages, timeout):
+        assert timeout == 0
+        messages = []
+        while self.script and self.script[0] is not NOTHING and not callable(self.script[0]):
+            messages.append(self.script.pop(0))
+        assert len(messages) <= num_messages
+        return messages
+
     def incremental_assign(self, partitions):
         self.owned += partitions
         self.calls.append(("assign", [(p.topic, p.partition, p.offset) for p in partitions]))

@@ -9,6 +9,7 @@ from connector.kafka.instruments import (
     PAUSE_SECONDS,
     POLL_SECONDS,
     RETRY_SECONDS,
+    TAKE_OVER_SECONDS,
     InstrumentPublisher,
     differences,
 )
@@ -75,6 +76,8 @@ class Kafka:
         self.produced = []
         self.reads = 0
         self.sleeps = []
+        self.took_over = 0
+        """How often it paused since it was new."""
         self.leads = True
         self.fails = []
         self.counts = Backlog(produced=0, in_flight=0, spooled=0)
@@ -100,6 +103,9 @@ class Kafka:
                 self.topic[key] = hash(value)
 
     async def sleep(self, seconds):
+        if seconds == TAKE_OVER_SECONDS:
+            self.took_over += 1
+            return
         self.sleeps.append(seconds)
         if self.during_sleep:
             self.during_sleep.pop(0)()
@@ -202,6 +208,19 @@ async def test_only_the_leader_writes(kafka):
     await kafka.run(lose, another_writes_and_leadership_comes_back)
     assert kafka.topic == held(A)
     assert kafka.reads == 2
+
+
+async def test_a_new_leader_does_what_is_more_urgent_first(kafka):
+    def lose():
+        assert kafka.took_over == 1
+        kafka.leads = False
+
+    def lead():
+        kafka.leads = True
+
+    kafka.publisher.set_instruments([A])
+    await kafka.run(lose, nothing, lead)
+    assert kafka.took_over == 2
 
 
 async def test_lost_leadership_ends_it_at_once(kafka):
