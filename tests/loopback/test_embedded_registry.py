@@ -6,16 +6,8 @@ import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from connector.embedded.registry import EmbeddedRegistry
-
 FIRST = '{"type": "record", "name": "A", "fields": []}'
 SECOND = '{"type": "record", "name": "B", "fields": []}'
-
-
-@pytest.fixture
-async def registry():
-    async with EmbeddedRegistry() as registry:
-        yield registry
 
 
 @pytest.fixture

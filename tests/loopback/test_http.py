@@ -1,4 +1,3 @@
-import aiohttp
 import pytest
 
 from connector.errors import PortInUseError, SettingsError
@@ -7,17 +6,6 @@ from connector.settings.models import HttpSettings
 from tests.support.status import service_status
 
 ANY_PORT = HttpSettings(port=0)
-
-
-@pytest.fixture
-async def get():
-    async with aiohttp.ClientSession() as session:
-
-        async def ask(url, **headers):
-            async with session.get(url, headers=headers) as response:
-                return response.status, await response.text(), response.content_type
-
-        yield ask
 
 
 async def test_alive_and_ready(get):

@@ -22,17 +22,6 @@ from tests.support.status import service_status
 ANY_PORT = HttpSettings(port=0)
 
 
-@pytest.fixture
-async def get():
-    async with aiohttp.ClientSession() as session:
-
-        async def ask(url, **headers):
-            async with session.get(url, headers=headers) as response:
-                return response.status, await response.text(), response.content_type
-
-        yield ask
-
-
 def address(server):
     host, _, port = server.url.removeprefix("http://").rpartition(":")
     return host, int(port)

@@ -7,7 +7,6 @@ import pytest
 from aiohttp import web
 
 from connector import schemas
-from connector.embedded.registry import EmbeddedRegistry
 from connector.errors import (
     RegistryError,
     RegistryUnreachableError,
@@ -26,31 +25,6 @@ from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings, TopicSettings
 
 NAMES = TopicNames("kite")
-
-
-@pytest.fixture
-async def registry():
-    async with EmbeddedRegistry() as registry:
-        yield registry
-
-
-@pytest.fixture
-async def answering():
-    """A server that answers each request by a function of it."""
-    runners = []
-
-    async def answering(handler):
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", handler)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        runners.append(runner)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
-
-    yield answering
-    for runner in runners:
-        await runner.cleanup()
 
 
 def test_every_avro_topic_has_a_schema():

@@ -30,9 +30,8 @@ PAIR = base64.b64encode(f"registrar:{PASSWORD}".encode()).decode()
 
 
 @pytest.fixture
-async def registry():
+def registry(answering):
     """A server that answers each request by a function of it; gives its settings."""
-    runners = []
 
     async def start(handler, **settings):
         if not callable(handler):
@@ -42,18 +41,9 @@ async def registry():
                 status, body, headers = (*fixed, {})[:3]
                 return web.Response(status=status, body=body, headers=headers)
 
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", handler)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        runners.append(runner)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return RegistrySettings(url=url, **settings)
+        return RegistrySettings(url=await answering(handler), **settings)
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
+    return start
 
 
 async def refused(settings, method="register_schema", arguments=("s-value", '"int"'), **details):
