@@ -14,7 +14,7 @@ from connector.kafka.topics import TopicNames, ensure_topics
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.settings.models import KafkaSettings, RegistrySettings, SpoolSettings, TopicSettings
 from connector.testing import until
-from tests.support.producers import balanced
+from tests.support.producers import balanced, producers
 from tests.support.reading import by_key, read_topic
 
 pytestmark = pytest.mark.integration
@@ -39,19 +39,14 @@ def topics():
 
 @pytest.fixture
 async def start(tmp_path):
-    started = []
+    async with producers() as started:
 
-    async def start(kafka, **options):
-        producer = RecordProducer(
-            kafka, SpoolSettings(directory=tmp_path), client_id="it", **options
-        )
-        await producer.start()
-        started.append(producer)
-        return producer
+        async def start(kafka, **options):
+            return await started(
+                RecordProducer(kafka, SpoolSettings(directory=tmp_path), client_id="it", **options)
+            )
 
-    yield start
-    for producer in started:
-        await producer.close(0)
+        yield start
 
 
 class Feed:

@@ -13,7 +13,7 @@ from connector.kafka.producer import ProducerState, RecordProducer
 from connector.kafka.renewals import outdate
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import until
-from tests.support.producers import balanced
+from tests.support.producers import balanced, producers
 from tests.support.reading import by_key, read_topic
 
 TIME_MS = 1_700_000_000_000
@@ -82,22 +82,19 @@ async def check(broker, made, *, repeats=False):
 
 @pytest.fixture
 async def start(broker, tmp_path):
-    started = []
+    async with producers() as started:
 
-    async def start(spool=None, **options):
-        producer = RecordProducer(
-            options.pop("kafka", kafka(broker)),
-            spool or SpoolSettings(directory=tmp_path),
-            client_id="test",
-            **options,
-        )
-        await producer.start()
-        started.append(producer)
-        return producer
+        async def start(spool=None, **options):
+            return await started(
+                RecordProducer(
+                    options.pop("kafka", kafka(broker)),
+                    spool or SpoolSettings(directory=tmp_path),
+                    client_id="test",
+                    **options,
+                )
+            )
 
-    yield start
-    for producer in started:
-        await producer.close(0)
+        yield start
 
 
 async def feeding(start, **options):

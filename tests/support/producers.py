@@ -1,5 +1,22 @@
 """A producer over a broker that is worked by hand."""
 
+import contextlib
+
+
+@contextlib.asynccontextmanager
+async def producers():
+    """Starts producers, and closes each at the end, whatever it still has."""
+    started = []
+
+    async def start(producer):
+        await producer.start()
+        started.append(producer)
+        return producer
+
+    yield start
+    for producer in started:
+        await producer.close(0)
+
 
 def balanced(producer):
     """The counts of a producer, of which every record is somewhere; dead letters too, if any."""

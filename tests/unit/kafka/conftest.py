@@ -4,6 +4,7 @@ from connector.kafka.producer import RecordProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import FakeClock
 from tests.support.kafka_client import WAYS, FakeCluster
+from tests.support.producers import producers
 from tests.support.spooling import Bench
 
 
@@ -40,23 +41,20 @@ def cluster(monkeypatch, way):
 
 @pytest.fixture
 async def start(clock, cluster, tmp_path):
-    started = []
+    async with producers() as started:
 
-    async def start(spool=None, **options):
-        producer = RecordProducer(
-            KafkaSettings(queue_max_messages=1000),
-            spool or SpoolSettings(directory=tmp_path),
-            client_id="test",
-            clock=lambda: 1_700_000_000.25,
-            monotonic=clock,
-            **options,
-        )
-        await producer.start()
-        started.append(producer)
-        return producer
+        async def start(spool=None, **options):
+            return await started(
+                RecordProducer(
+                    KafkaSettings(queue_max_messages=1000),
+                    spool or SpoolSettings(directory=tmp_path),
+                    client_id="test",
+                    clock=lambda: 1_700_000_000.25,
+                    monotonic=clock,
+                    **options,
+                )
+            )
 
-    yield start
-    for producer in started:
+        yield start
         for client in cluster.clients:
             client.acknowledge(10_000)
-        await producer.close(0)

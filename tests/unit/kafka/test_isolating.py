@@ -17,7 +17,7 @@ from connector.kafka.topic_producer import APART_SECONDS, TopicProducer
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.testing import FakeClock
 from tests.support.kafka_client import WAYS, FakeCluster
-from tests.support.producers import balanced
+from tests.support.producers import balanced, producers
 
 TOPICS = ("a", "b", "c")
 DEAD = "dead"
@@ -50,17 +50,12 @@ def new(directory, monotonic, max_mib=512, ephemeral=False, **more):
 
 @pytest.fixture
 async def start(clock, cluster, tmp_path):
-    started = []
+    async with producers() as started:
 
-    async def start(**more):
-        producer = new(tmp_path, clock, **more)
-        await producer.start()
-        started.append(producer)
-        return producer
+        async def start(**more):
+            return await started(new(tmp_path, clock, **more))
 
-    yield start
-    for producer in started:
-        await producer.close(0)
+        yield start
 
 
 def send(producer, topic, numbers, key=b"k"):
