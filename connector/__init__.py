@@ -7,6 +7,7 @@ module is imported when the name is first used: `import connector` alone costs n
 import typing
 
 if typing.TYPE_CHECKING:
+    from connector.codec.rows.tables import values_to_arrow
     from connector.errors import (
         CapacityError,
         ConnectionClosedError,
@@ -130,9 +131,11 @@ __all__ = [
     "packet_dtype",
     "parse_frame",
     "ticks_to_arrow",
+    "values_to_arrow",
 ]
 
 _HOMES: typing.Final = {
+    "connector.codec.rows.tables": "values_to_arrow",
     "connector.errors": (
         "CapacityError ConnectionClosedError ConnectorError FeedError "
         "FeedUnreachableError HandshakeError InstrumentFormatError "

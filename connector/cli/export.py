@@ -49,9 +49,10 @@ def export(
     Reads without a consumer group. The file gets its name when it is whole: after an error or
     Ctrl-C there is none, or the one from before. Needs kite-connector[arrow].
     """
-    from connector.kafka.archive import ArchiveWriter, archive_schema
+    from connector.codec.rows.tables import value_schema
+    from connector.kafka.archive import ArchiveWriter
 
-    archive_schema()  # first of all: pyarrow may not be there
+    value_schema()  # first of all: pyarrow may not be there
     between, read = time_range(begin, end), source_topics(settings, exchanges, topics)
     with (
         interrupt.asks_to_stop() as stop,

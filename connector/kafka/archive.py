@@ -14,16 +14,18 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
 
-from connector.codec.rows import COLUMNS, Row, body_of, row_of
+from connector.codec.rows import COLUMNS, Columns, body_of
+from connector.codec.rows.tables import BATCH_ROWS, batch_of, value_schema
 from connector.errors import ArchiveError
 from connector.files import UnusableFileError, check_file
 from connector.kite.wire.models import Exchange
-from connector.kite.wire.tables import arrow_modules, tick_schema
+from connector.kite.wire.rows import BEST
+from connector.kite.wire.tables import arrow_modules
 
 ROW_GROUP_ROWS: Final = 65_536
 """So many rows are held until they are written, together: some 500 bytes each."""
-_BATCH_ROWS: Final = 2048
-"""So many ticks are Python's at a time: some 2 KB each."""
+_READ_ROWS: Final = 2048
+"""So many ticks are Python's at a time when a file is read: some 2 KB each."""
 _TIMES: Final = ("event_time", "last_trade_time", "exchange_timestamp")
 _RECEIVED: Final = COLUMNS.index("receive_time_us")
 _TOKEN: Final = COLUMNS.index("instrument_token")
@@ -36,20 +38,6 @@ class ArchivedTick(NamedTuple):
     instrument_token: int
     body: bytes
     """The Avro body, by this version's schema; without Confluent's framing."""
-
-
-@functools.cache
-def archive_schema() -> Any:
-    """The `pyarrow.Schema` of a file.
-
-    Raises:
-        MissingExtraError: numpy or pyarrow is not installed.
-    """
-    _, arrow = arrow_modules()
-    ticks = tick_schema()
-    kinds = (arrow.int32(), arrow.int64(), arrow.int64(), arrow.bool_())
-    stream = zip(COLUMNS[len(ticks) :], kinds, strict=True)
-    return arrow.schema([*ticks, *(arrow.field(*each) for each in stream)])
 
 
 class ArchiveWriter:
@@ -67,9 +55,9 @@ class ArchiveWriter:
         from pyarrow import parquet
 
         self.ticks = 0
-        self._schema = archive_schema()
+        self._schema = value_schema()
         self._writer: Any = parquet.ParquetWriter(file, self._schema, compression="zstd")
-        self._rows: list[Row] = []  # Python's, fewer than _BATCH_ROWS
+        self._columns = Columns(BATCH_ROWS)  # the ticks of the batch that is being filled
         self._batches: list[Any] = []  # Arrow's, of the row group that is being filled
 
     def __enter__(self) -> Self:
@@ -91,31 +79,31 @@ class ArchiveWriter:
         Raises:
             ValueError: it is not the value of a tick.
         """
-        self._rows.append(row_of(value))
+        self._columns.add(value)
         self.ticks += 1
-        if len(self._rows) == _BATCH_ROWS:
-            self._make_batch()
-            if len(self._batches) * _BATCH_ROWS == ROW_GROUP_ROWS:
+        if len(self._columns) == BATCH_ROWS:
+            self._batches.append(batch_of(self._columns))
+            if len(self._batches) * BATCH_ROWS == ROW_GROUP_ROWS:
                 self._write()
-
-    def _make_batch(self) -> None:
-        _, arrow = arrow_modules()
-        columns = zip(*self._rows, strict=True)
-        arrays = [
-            arrow.array(column, field.type)
-            for column, field in zip(columns, self._schema, strict=True)
-        ]
-        self._batches.append(arrow.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self._rows.clear()
 
     def _write(self) -> None:
         _, arrow = arrow_modules()
-        if self._rows:
-            self._make_batch()
+        if len(self._columns):
+            self._batches.append(batch_of(self._columns))
         table = arrow.Table.from_batches(self._batches, self._schema)
         self._batches.clear()
         if table.num_rows:
-            self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            self._writer.write_table(_filled(table), row_group_size=ROW_GROUP_ROWS)
+
+
+def _filled(table: Any) -> Any:
+    """The best bid and ask out of the depth: ticks of the first version have them there alone."""
+    from pyarrow import compute
+
+    for best, first in BEST.items():
+        column = compute.coalesce(table[best], table[first])
+        table = table.set_column(table.schema.get_field_index(best), best, column)
+    return table
 
 
 class ArchiveReader:
@@ -141,7 +129,7 @@ class ArchiveReader:
         to_ms: int | None = None,
     ) -> None:
         self._path = path
-        self._schema = archive_schema()
+        self._schema = value_schema()
         self._wanted = _wanted(exchanges, from_ms, to_ms)  # a filter of rows; None: all
         with contextlib.ExitStack() as opened:
             with self._readable():
@@ -188,7 +176,7 @@ class ArchiveReader:
         _, arrow = arrow_modules()
         names = self._schema.names
         with self._readable():
-            batches = self._file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
+            batches = self._file.iter_batches(batch_size=_READ_ROWS, columns=names)
             while (batch := next(batches, None)) is not None:
                 # cast to our types: other writers have other widths of integers and plain text
                 table = arrow.Table.from_batches([batch]).select(names).cast(self._schema)

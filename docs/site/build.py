@@ -37,7 +37,7 @@ REFERENCE = {
         "Tickers and managers",
         ("connector.kite.client", "connector.kite.config", "connector.kite.feed"),
     ),
-    "messages": ("Ticks and messages", ("connector.kite.wire",)),
+    "messages": ("Ticks and messages", ("connector.kite.wire", "connector.codec")),
     "instruments": ("Instruments", ("connector.kite.web",)),
     "errors": ("Errors", ("connector.errors",)),
 }

@@ -31,11 +31,11 @@ CREATE TABLE IF NOT EXISTS `ticks_queue` (
   `best_ask_quantity` Nullable(Int64)
 ) ENGINE = Kafka
 SETTINGS
-  kafka_broker_list = 'localhost:9092',
+  kafka_broker_list = 'localhost:9094',
   kafka_topic_list = 'kite.ticks.nse,kite.ticks.nfo,kite.ticks.cds,kite.ticks.bse,kite.ticks.bfo,kite.ticks.bcd,kite.ticks.mcx,kite.ticks.mcxsx,kite.ticks.indices,kite.ticks.nco',
   kafka_group_name = 'clickhouse-kite-ticks',
   kafka_format = 'AvroConfluent',
-  format_avro_schema_registry_url = 'http://localhost:8081',
+  format_avro_schema_registry_url = 'http://localhost:8081/apis/ccompat/v7',
   input_format_avro_allow_missing_fields = 1;
 
 CREATE TABLE IF NOT EXISTS `ticks` (
@@ -121,11 +121,11 @@ CREATE TABLE IF NOT EXISTS `orders_queue` (
   `source` Nullable(String)
 ) ENGINE = Kafka
 SETTINGS
-  kafka_broker_list = 'localhost:9092',
+  kafka_broker_list = 'localhost:9094',
   kafka_topic_list = 'kite.orders',
   kafka_group_name = 'clickhouse-kite-orders',
   kafka_format = 'AvroConfluent',
-  format_avro_schema_registry_url = 'http://localhost:8081',
+  format_avro_schema_registry_url = 'http://localhost:8081/apis/ccompat/v7',
   input_format_avro_allow_missing_fields = 1;
 
 CREATE TABLE IF NOT EXISTS `orders` (
@@ -195,11 +195,11 @@ CREATE TABLE IF NOT EXISTS `connection_events_queue` (
   `count` Nullable(Tuple(`first_sequence` Int64, `last_sequence` Int64, `session_ended` Bool, `partitions` Array(Tuple(`exchange` String, `partition` Int32, `ticks` Int64))))
 ) ENGINE = Kafka
 SETTINGS
-  kafka_broker_list = 'localhost:9092',
+  kafka_broker_list = 'localhost:9094',
   kafka_topic_list = 'kite.events',
   kafka_group_name = 'clickhouse-kite-connection_events',
   kafka_format = 'AvroConfluent',
-  format_avro_schema_registry_url = 'http://localhost:8081',
+  format_avro_schema_registry_url = 'http://localhost:8081/apis/ccompat/v7',
   input_format_avro_allow_missing_fields = 1;
 
 CREATE TABLE IF NOT EXISTS `connection_events` (
@@ -243,11 +243,11 @@ CREATE TABLE IF NOT EXISTS `instruments_queue` (
   `exchange` String
 ) ENGINE = Kafka
 SETTINGS
-  kafka_broker_list = 'localhost:9092',
+  kafka_broker_list = 'localhost:9094',
   kafka_topic_list = 'kite.instruments',
   kafka_group_name = 'clickhouse-kite-instruments',
   kafka_format = 'AvroConfluent',
-  format_avro_schema_registry_url = 'http://localhost:8081',
+  format_avro_schema_registry_url = 'http://localhost:8081/apis/ccompat/v7',
   input_format_avro_allow_missing_fields = 1;
 
 CREATE TABLE IF NOT EXISTS `instruments` (
@@ -295,11 +295,11 @@ CREATE TABLE IF NOT EXISTS `candles_queue` (
   `source` String
 ) ENGINE = Kafka
 SETTINGS
-  kafka_broker_list = 'localhost:9092',
+  kafka_broker_list = 'localhost:9094',
   kafka_topic_list = 'kite.backfill.1m',
   kafka_group_name = 'clickhouse-kite-candles',
   kafka_format = 'AvroConfluent',
-  format_avro_schema_registry_url = 'http://localhost:8081',
+  format_avro_schema_registry_url = 'http://localhost:8081/apis/ccompat/v7',
   input_format_avro_allow_missing_fields = 1;
 
 CREATE TABLE IF NOT EXISTS `candles` (

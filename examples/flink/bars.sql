@@ -34,7 +34,7 @@ CREATE TABLE bars (
   'connector' = 'kafka',
   -- not below kite.ticks.: the pattern of the ticks must not match it
   'topic' = 'kite.bars.1m',
-  'properties.bootstrap.servers' = 'localhost:9092',
+  'properties.bootstrap.servers' = 'localhost:9094',
   'key.format' = 'raw',
   'key.fields' = 'bar_key',
   'value.format' = 'json',

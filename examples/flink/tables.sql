@@ -34,13 +34,13 @@ CREATE TABLE `ticks` (
 ) WITH (
   'connector' = 'kafka',
   'topic-pattern' = 'kite\.ticks\..*',
-  'properties.bootstrap.servers' = 'localhost:9092',
+  'properties.bootstrap.servers' = 'localhost:9094',
   'scan.startup.mode' = 'earliest-offset',
   'scan.watermark.idle-timeout' = '10 s',
   'key.format' = 'raw',
   'key.fields' = 'token_key',
   'value.format' = 'avro-confluent',
-  'value.avro-confluent.url' = 'http://localhost:8081',
+  'value.avro-confluent.url' = 'http://localhost:8081/apis/ccompat/v7',
   'value.fields-include' = 'EXCEPT_KEY'
 );
 
@@ -88,13 +88,13 @@ CREATE TABLE `orders` (
 ) WITH (
   'connector' = 'kafka',
   'topic-pattern' = 'kite\.orders',
-  'properties.bootstrap.servers' = 'localhost:9092',
+  'properties.bootstrap.servers' = 'localhost:9094',
   'scan.startup.mode' = 'earliest-offset',
   'scan.watermark.idle-timeout' = '10 s',
   'key.format' = 'raw',
   'key.fields' = 'order_key',
   'value.format' = 'avro-confluent',
-  'value.avro-confluent.url' = 'http://localhost:8081',
+  'value.avro-confluent.url' = 'http://localhost:8081/apis/ccompat/v7',
   'value.fields-include' = 'EXCEPT_KEY'
 );
 
@@ -116,13 +116,13 @@ CREATE TABLE `connection_events` (
 ) WITH (
   'connector' = 'kafka',
   'topic-pattern' = 'kite\.events',
-  'properties.bootstrap.servers' = 'localhost:9092',
+  'properties.bootstrap.servers' = 'localhost:9094',
   'scan.startup.mode' = 'earliest-offset',
   'scan.watermark.idle-timeout' = '10 s',
   'key.format' = 'raw',
   'key.fields' = 'slot_key',
   'value.format' = 'avro-confluent',
-  'value.avro-confluent.url' = 'http://localhost:8081',
+  'value.avro-confluent.url' = 'http://localhost:8081/apis/ccompat/v7',
   'value.fields-include' = 'EXCEPT_KEY'
 );
 
@@ -146,10 +146,10 @@ CREATE TABLE `instruments` (
 ) WITH (
   'connector' = 'upsert-kafka',
   'topic-pattern' = 'kite\.instruments',
-  'properties.bootstrap.servers' = 'localhost:9092',
+  'properties.bootstrap.servers' = 'localhost:9094',
   'key.format' = 'raw',
   'value.format' = 'avro-confluent',
-  'value.avro-confluent.url' = 'http://localhost:8081',
+  'value.avro-confluent.url' = 'http://localhost:8081/apis/ccompat/v7',
   'value.fields-include' = 'EXCEPT_KEY'
 );
 
@@ -176,12 +176,12 @@ CREATE TABLE `candles` (
 ) WITH (
   'connector' = 'kafka',
   'topic-pattern' = 'kite\.backfill\.1m',
-  'properties.bootstrap.servers' = 'localhost:9092',
+  'properties.bootstrap.servers' = 'localhost:9094',
   'scan.startup.mode' = 'earliest-offset',
   'scan.watermark.idle-timeout' = '10 s',
   'key.format' = 'raw',
   'key.fields' = 'token_key',
   'value.format' = 'avro-confluent',
-  'value.avro-confluent.url' = 'http://localhost:8081',
+  'value.avro-confluent.url' = 'http://localhost:8081/apis/ccompat/v7',
   'value.fields-include' = 'EXCEPT_KEY'
 );

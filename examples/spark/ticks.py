@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.avro.functions import from_avro
 
-BOOTSTRAP_SERVERS = "localhost:9092"
-REGISTRY_URL = "http://localhost:8081"
+BOOTSTRAP_SERVERS = "localhost:9094"
+REGISTRY_URL = "http://localhost:8081/apis/ccompat/v7"
 TOPIC_PATTERN = "kite\\.ticks\\..*"
 SCHEMA = r"""{"type": "record", "name": "Tick", "namespace": "kite", "fields": [
   {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}},

@@ -11,8 +11,8 @@ from connector.cli.clickhouse import clickhouse_tables
 from connector.cli.downstream import flink_tables, spark_reader, topic_pattern
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-BOOTSTRAP_SERVERS = "localhost:9092"
-REGISTRY_URL = "http://localhost:8081"
+BOOTSTRAP_SERVERS = "localhost:9094"
+REGISTRY_URL = "http://localhost:8081/apis/ccompat/v7"
 
 GENERATED = {
     "flink/tables.sql": flink_tables(BOOTSTRAP_SERVERS, REGISTRY_URL),

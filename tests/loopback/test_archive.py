@@ -11,9 +11,10 @@ import pytest
 from pyarrow import parquet
 
 from connector.cli.program import run
+from connector.codec.rows.tables import value_schema
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import ArchiveError, MissingExtraError, SettingsError, TopicError
-from connector.kafka.archive import ArchiveWriter, archive_schema
+from connector.kafka.archive import ArchiveWriter
 from connector.kafka.tail import written_records
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
@@ -174,7 +175,7 @@ def test_what_cannot_be_done_is_said_and_leaves_no_file(
 
 
 def test_without_pyarrow_the_extra_is_named(program, tmp_path, monkeypatch):
-    archive_schema.cache_clear()
+    value_schema.cache_clear()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"kite-connector\[arrow\]"):
         program("export", "-o", tmp_path / "ticks.parquet")

@@ -2,18 +2,18 @@
 
 import asyncio
 import contextlib
-import io
 import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import fastavro
+import pyarrow as pa
 import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, Producer, TopicPartition
 
 from connector import schemas
+from connector.cli.clickhouse import columns_of
 from connector.embedded.broker import EmbeddedBroker
 from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames
@@ -34,7 +34,6 @@ PARTITIONS = 3
 class Served:
     bootstrap_servers: str
     registry_url: str
-    writers: dict[int, dict]
     records: int
 
     def committed(self, group):
@@ -54,12 +53,16 @@ class Served:
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(program), *arguments,
             "--bootstrap-servers", self.bootstrap_servers,
-            "--registry-url", self.registry_url, "--topic-pattern", r"tape\.ticks\..*",
+            "--topic-pattern", r"tape\.ticks\..*",
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with ended(process):
             printed, said = await process.communicate()
         return process.returncode, printed.decode(), said.decode()
+
+
+def _declared():
+    return ["\t".join(column) for column in columns_of(schemas.load("tick")).items()]
 
 
 @dataclass
@@ -68,16 +71,27 @@ class Inserts:
 
     url: str
     refusal: str = ""
+    columns: list[str] = field(default_factory=_declared)
     taken: list[tuple[dict, bytes]] = field(default_factory=list)
 
-    def ticks(self, writers):
-        """The values, which stand one behind the other in each batch."""
+    def ticks(self):
+        """The rows of the tables of Arrow, as the schema nests them."""
         for _, batch in self.taken:
-            values = io.BytesIO(batch)
-            while values.tell() < len(batch):
-                assert values.read(1) == b"\x00"
-                schema = writers[int.from_bytes(values.read(4), "big")]
-                yield fastavro.schemaless_reader(values, schema, None)
+            for row in pa.ipc.open_stream(batch).read_all().to_pylist():
+                has_ohlc, has_depth = row["ohlc_open"] is not None, row["depth_buy_1_price"]
+                yield row | {
+                    "ohlc": {"open": row["ohlc_open"]} if has_ohlc else None,
+                    "depth": {side: _levels(row, side) for side in ("buy", "sell")}
+                    if has_depth is not None
+                    else None,
+                }
+
+
+def _levels(row, side):
+    return [
+        {what: row[f"depth_{side}_{level}_{what}"] for what in ("quantity", "price", "orders")}
+        for level in range(1, 6)
+    ]
 
 
 @contextlib.contextmanager
@@ -85,9 +99,12 @@ def inserts():
     class Inserting(Handler):
         def answer(self):
             batch = self.body()
-            if not into.refusal:
-                into.taken.append((parse_qs(urlsplit(self.path).query), batch))
-            self.reply(500 if into.refusal else 200, into.refusal.encode())
+            asked = parse_qs(urlsplit(self.path).query)
+            is_question = "system.columns" in asked["query"][0]
+            said = "\n".join(into.columns) if is_question else into.refusal
+            if not said and not is_question:
+                into.taken.append((asked, batch))
+            self.reply(200 if is_question or not said else 500, said.encode())
 
     serving = HttpServing(Inserting)
     into = Inserts(serving.url("127.0.0.1"))
@@ -115,20 +132,20 @@ async def tape():
             for record in records:
                 producer.produce(record.topic, record.value, record.key)
             assert producer.flush(30) == 0
-            writers = dict.fromkeys(older.values(), fastavro.parse_schema(market.older_schema()))
-            writers |= dict.fromkeys(newer.values(), fastavro.parse_schema(schemas.load("tick")))
-            yield Served(broker.bootstrap_servers, registry.url, writers, len(records))
+            yield Served(broker.bootstrap_servers, registry.url, len(records))
 
 
 async def test_the_python_consumer_makes_of_the_tape_what_all_readers_do():
     async with asyncio.timeout(180), tape() as served:
-        code, output, said = await served.run(CONSUMER, "--from-beginning", "--until-end")
+        code, output, said = await served.run(
+            CONSUMER, "--from-beginning", "--until-end", "--registry-url", served.registry_url
+        )
     assert code == 0, said
     assert checksum(map(json.loads, output.splitlines())) == agreed()
 
 
 async def test_inserts_into_clickhouse_are_the_tape_and_are_committed_where_it_took_them():
-    refusal = "Code: 60. DB::Exception: Table default.ticks does not exist"
+    refusal = "Code: 241. DB::Exception: Memory limit exceeded"
     async with asyncio.timeout(180), tape() as served:
         with inserts() as into:
             run = ("--until-end", "--rows", "7000", "--url", into.url)
@@ -136,16 +153,21 @@ async def test_inserts_into_clickhouse_are_the_tape_and_are_committed_where_it_t
             refused = await served.run(INSERTS, *run, "--group", "refused")
             into.refusal = ""
             taken = await served.run(INSERTS, *run, "--group", "taken")
+            into.columns = []
+            without = await served.run(INSERTS, *run, "--group", "without")
         assert refused == (1, "", f"ClickHouse: {refusal}\n")
         assert served.committed("refused") == 0
         assert taken == (0, "", "")
         assert len(into.taken) > 1
-        assert checksum(into.ticks(served.writers)) == agreed()
+        assert checksum(into.ticks()) == agreed()
         for asked, _ in into.taken:
-            assert asked["query"] == ["INSERT INTO ticks FORMAT AvroConfluent"]
-            assert asked["format_avro_schema_registry_url"] == [served.registry_url]
-            assert asked["input_format_avro_allow_missing_fields"] == ["1"]
+            assert asked["query"][0].startswith("INSERT INTO ticks (event_time, receive_time_us, ")
+            assert asked["query"][0].endswith(" FORMAT ArrowStream")
+            assert asked["optimize_on_insert"] == ["0"]
         assert served.committed("taken") == served.records
+        assert without[0] == 1
+        assert "no table `ticks`" in without[2]
+        assert served.committed("without") == 0
 
 
 @pytest.mark.parametrize("name", ["ticks", "volume", "nulls", "bars"])

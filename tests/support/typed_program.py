@@ -71,6 +71,7 @@ from connector import (
     packet_dtype,
     parse_frame,
     ticks_to_arrow,
+    values_to_arrow,
 )
 
 
@@ -108,7 +109,7 @@ def read(message: TickerMessage) -> Sequence[object]:
         case FrameMessage(data=data):
             array = frame_array(data)
             same: bool = array.dtype == packet_dtype(184)
-            rows: int = ticks_to_arrow([message]).num_rows
+            rows: int = ticks_to_arrow([message]).num_rows + values_to_arrow([b""]).num_rows
             return [*parse_frame(data, strict=False), same, array["last_price"].tolist(), rows]
         case ErrorMessage(text=text):
             return [text.upper()]

@@ -2,19 +2,23 @@
 # cython: initializedcheck=False, auto_pickle=False, binding=False
 """The compiled twin: behaves as `_pure` in everything."""
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from connector.codec.body cimport (
     Cursor, behind_framing, is_some, next_long, put_byte, put_double, put_long, skip_bytes,
     skip_depth, skip_to_times,
 )
-from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport (
+    INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t,
+)
+from libc.string cimport memcmp, memcpy
 
-from connector.codec.rows.columns import COLUMNS
+from connector.codec.rows.columns import COLUMNS, KINDS, NULLABLE, WORDS, Column
 
 cdef enum:
     SIDE = 15  # numbers of a side of the depth
     NUMBERS_BYTES = 1024  # more than all numbers of a body have
+    WIDTH_AT_MOST = 64  # no fewer than there are columns
     MOVED_BYTES = 64  # more than five longs can grow by
 
 cdef extern from *:
@@ -136,6 +140,194 @@ cdef char *put_bytes(char *out, bytes content) noexcept:
 
 cdef char *put_text(char *out, bytes text) noexcept:
     return put_bytes(put_long(out, PyBytes_GET_SIZE(text)), text)
+
+
+cdef dict SIZES = {"b": 1, "i": 4, "q": 8, "d": 8}
+
+
+cdef class Columns:
+    """See `_pure`."""
+
+    cdef Py_ssize_t capacity, count
+    cdef list numbers, there, words  # of each column; None where it has none
+    cdef list last  # the last word of each column that has words
+    cdef char *at[WIDTH_AT_MOST]
+    cdef char *there_at[WIDTH_AT_MOST]
+
+    def __init__(self, Py_ssize_t capacity):
+        assert WIDTH <= WIDTH_AT_MOST
+        self.capacity = capacity
+        self.begin()
+
+    def __len__(self):
+        return self.count
+
+    cdef begin(self):
+        cdef Py_ssize_t place
+        self.count = 0
+        # not set to 0 before: each row writes all of its numbers
+        self.numbers = [
+            PyByteArray_FromStringAndSize(NULL, self.capacity * SIZES[kind]) for kind in KINDS
+        ]
+        self.there = [
+            PyByteArray_FromStringAndSize(NULL, self.capacity) if nullable else None
+            for nullable in NULLABLE
+        ]
+        self.words = [{} if name in WORDS else None for name in COLUMNS]
+        self.last = [b""] * WIDTH
+        for place in range(WIDTH):
+            self.at[place] = PyByteArray_AS_STRING(self.numbers[place])
+            there = self.there[place]
+            self.there_at[place] = NULL if there is None else PyByteArray_AS_STRING(there)
+
+    cdef inline void put_long(self, int place, int64_t number) noexcept:
+        (<int64_t *>self.at[place])[self.count] = number
+
+    cdef inline void put_double(self, int place, double number) noexcept:
+        (<double *>self.at[place])[self.count] = number
+
+    cdef inline bint put_there(self, int place, bint there) noexcept:
+        self.there_at[place][self.count] = there
+        if not there:  # 0 in eight bytes is 0.0 as well
+            self.put_long(place, 0)
+        return there
+
+    cdef int put_word(self, int place, Cursor *body) except -1:
+        cdef int64_t count = next_long(body)
+        cdef const char *start = <const char *>body.at
+        cdef dict words = <dict>self.words[place]
+        skip_bytes(body, count)
+        if body.at == NULL:
+            return 0
+        cdef bytes word = <bytes>self.last[place]
+        if PyBytes_GET_SIZE(word) == count and memcmp(PyBytes_AS_STRING(word), start, count) == 0:
+            number = words.get(word)  # its hash is known: mostly it is the word of the row before
+        else:
+            word = start[:count]
+            number = words.get(word)
+            self.last[place] = word
+        if number is None:
+            try:
+                word.decode("utf-8")
+            except UnicodeDecodeError:
+                body.at = NULL
+                return 0
+            number = words[word] = len(words)
+        (<int32_t *>self.at[place])[self.count] = number
+        return 0
+
+    cdef void put_side(self, Cursor *body, int place, bint there) noexcept:
+        # the levels of a side, from their first column on
+        cdef int end = place + SIDE
+        cdef int64_t items = next_long(body) if there else 0
+        cdef int64_t quantity, orders
+        cdef double price
+        while body.at != NULL and items != 0:
+            if items < 0:
+                items = -items
+                next_long(body)
+            while body.at != NULL and items > 0:
+                quantity, price, orders = next_long(body), next_double(body), next_int(body)
+                if place < end:
+                    self.put_there(place, True)
+                    self.put_long(place, quantity)
+                    self.put_there(place + 1, True)
+                    self.put_double(place + 1, price)
+                    self.put_there(place + 2, True)
+                    self.put_long(place + 2, orders)
+                    place += 3
+                items -= 1
+            items = next_long(body)
+        while place < end:
+            self.put_there(place, False)
+            place += 1
+
+    cdef int put(self, Cursor *body) except -1:
+        cdef int place
+        cdef bint there
+        for place in range(3):  # event_time, receive_time_us, instrument_token
+            self.put_long(place, next_long(body))
+        self.put_word(3, body)
+        there = is_some(body)
+        self.there_at[4][self.count] = there
+        if there:
+            self.put_word(4, body)
+        else:
+            (<int32_t *>self.at[4])[self.count] = 0
+        self.put_word(5, body)
+        self.at[6][self.count] = next_boolean(body)
+        self.put_double(7, next_double(body))
+        for place in range(8, 13):  # last_traded_quantity to total_sell_quantity
+            if self.put_there(place, is_some(body)):
+                if place == 9:
+                    self.put_double(place, next_double(body))
+                else:
+                    self.put_long(place, next_long(body))
+        there = is_some(body)  # ohlc
+        for place in range(13, 17):
+            if self.put_there(place, there):
+                self.put_double(place, next_double(body))
+        for place in range(17, 22):  # last_trade_time to oi_day_low
+            if self.put_there(place, is_some(body)):
+                self.put_long(place, next_long(body))
+        there = is_some(body)  # depth
+        self.put_side(body, 22, there)
+        self.put_side(body, 37, there)
+        (<int32_t *>self.at[56])[self.count] = <int32_t>next_int(body)  # slot
+        self.put_long(57, next_long(body))  # session_id
+        self.put_long(58, next_long(body))  # sequence
+        self.at[59][self.count] = next_boolean(body)  # snapshot
+        there = body.at != body.end  # the first version ends here
+        for place in range(52, 56):  # the best bid, the best ask
+            if self.put_there(place, there and is_some(body)):
+                if place % 2:
+                    self.put_long(place, next_long(body))
+                else:
+                    self.put_double(place, next_double(body))
+        return 0
+
+    cdef int put_value(self, bytes value) except -1:
+        if self.count == self.capacity:
+            raise IndexError("no room for another tick")
+        cdef Cursor body = behind_framing(value)
+        cdef Py_ssize_t[3] known
+        cdef int place
+        for place in range(3):
+            known[place] = len(<dict>self.words[3 + place])
+        self.put(&body)
+        if body.at != NULL:
+            self.count += 1
+            return 0
+        # its words go too
+        for place in range(3):
+            words = <dict>self.words[3 + place]
+            while len(words) > known[place]:
+                words.popitem()
+        raise ValueError("not the value of a tick")
+
+    def add(self, bytes value not None):
+        """See `_pure`."""
+        self.put_value(value)
+
+    def add_some(self, list values not None, Py_ssize_t begin):
+        """See `_pure`."""
+        while self.count < self.capacity and begin < len(values):
+            self.put_value(<bytes?>values[begin])
+            begin += 1
+        return begin
+
+    def take(self):
+        """See `_pure`."""
+        cdef list columns = []
+        for numbers, there, words, kind in zip(self.numbers, self.there, self.words, KINDS):
+            PyByteArray_Resize(numbers, self.count * SIZES[kind])
+            if there is not None:
+                PyByteArray_Resize(there, self.count)
+            if words is not None:
+                words = [word.decode("utf-8") for word in words]
+            columns.append(Column(numbers, there, words))
+        self.begin()
+        return columns
 
 
 cdef char *put_some_long(char *out, number) except NULL:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
 from connector.codec._pure import Body, identity, long_of
-from connector.codec.rows.columns import COLUMNS, Row
+from connector.codec.rows.columns import COLUMNS, KINDS, NULLABLE, WORDS, Column, Row
 
 _NONE: Final = b"\x00"
 _SOME: Final = b"\x02"
 _DOUBLE: Final = struct.Struct("<d")
 _SIDE: Final = 5 * 3
 """Numbers of a side of the depth: quantity, price and orders of five levels."""
+_BEST: Final = COLUMNS.index("best_bid_price")
 # beyond it the microseconds of receive_time_us would not fit 64 bits
 _MAX_MS: Final = (2**63 - 1) // 1000
 _IS_PRICE: Final = (False, True, False, False, False)
@@ -85,6 +87,75 @@ def _boolean(body: Body) -> bool:
 def _double(body: Body) -> float:
     number: float = _DOUBLE.unpack(_taken(body, 8))[0]
     return number
+
+
+class Columns:
+    """Ticks gathered column by column, for Arrow: no Python object a number.
+
+    Args:
+        capacity: so many ticks fit.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._rows: list[Row] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, value: bytes) -> None:
+        """Add a tick's framed value, of any version of the schema, as `row_of` reads it.
+
+        But for the best bid and ask: a value of the first version has none.
+
+        Raises:
+            ValueError: it is not the value of a tick. It leaves no trace.
+            IndexError: they are full.
+        """
+        if len(self._rows) == self._capacity:
+            raise IndexError("no room for another tick")
+        body = Body(value)
+        try:
+            row = _row(body)
+            best = [None] * 4 if body.at == len(value) else _best(body)
+        except (IndexError, ValueError):
+            raise ValueError("not the value of a tick") from None
+        self._rows.append((*row[:_BEST], *best, *row[_BEST + 4 :]))
+
+    def add_some(self, values: list[bytes], begin: int) -> int:
+        """Add the values from a place on, as many as fit; returns the place of the next one.
+
+        Raises:
+            ValueError: one is not the value of a tick; those before it were added.
+        """
+        end = min(len(values), begin + self._capacity - len(self._rows))
+        for place in range(begin, end):
+            self.add(values[place])
+        return end
+
+    def take(self) -> list[Column]:
+        """Return what was added, a Column for each of COLUMNS, and begin anew."""
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(COLUMNS)
+        self._rows.clear()
+        return list(map(_column, COLUMNS, KINDS, NULLABLE, columns))
+
+
+def _best(body: Body) -> list[Any]:
+    return [
+        (body.long() if is_quantity else _double(body)) if body.some() else None
+        for is_quantity in (False, True, False, True)
+    ]
+
+
+def _column(name: str, kind: str, nullable: bool, values: tuple[Any, ...]) -> Column:
+    there = bytearray(value is not None for value in values) if nullable else None
+    words = None
+    if name in WORDS:
+        words = [word for word in dict.fromkeys(values) if word is not None]
+        places = {word: place for place, word in enumerate(words)}
+        values = tuple(places.get(value, 0) for value in values)
+    numbers = array(kind, [0 if value is None else value for value in values])
+    return Column(bytearray(numbers.tobytes()), there, words)
 
 
 def body_of(row: Row) -> bytes:

@@ -113,8 +113,8 @@ def consumer_module():
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--bootstrap-servers", default="localhost:9092")
-    parser.add_argument("--registry-url", default="http://localhost:8081")
+    parser.add_argument("--bootstrap-servers", default="localhost:9094")
+    parser.add_argument("--registry-url", default="http://localhost:8081/apis/ccompat/v7")
     parser.add_argument("--topic-pattern", default=r"kite\.ticks\..*")
     parser.add_argument("--parquet", type=Path, help="keep the ticks in this file")
     arguments = parser.parse_args()

@@ -157,8 +157,8 @@ func (d *Decoder) ask(id uint32) (avro.Schema, error) {
 }
 
 func main() {
-	servers := flag.String("bootstrap-servers", "localhost:9092", "")
-	registry := flag.String("registry-url", "http://localhost:8081", "")
+	servers := flag.String("bootstrap-servers", "localhost:9094", "")
+	registry := flag.String("registry-url", "http://localhost:8081/apis/ccompat/v7", "")
 	pattern := flag.String("topic-pattern", `^kite\.ticks\.`, "a regular expression")
 	untilEnd := flag.Bool("until-end", false, "stop at what the topics hold now")
 	summed := flag.Bool("sums", false, "print sums over all ticks, not the ticks")

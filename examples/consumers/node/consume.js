@@ -11,8 +11,8 @@ import avro from 'avsc'
 
 const { values: options } = parseArgs({
   options: {
-    'bootstrap-servers': { type: 'string', default: 'localhost:9092' },
-    'registry-url': { type: 'string', default: 'http://localhost:8081' },
+    'bootstrap-servers': { type: 'string', default: 'localhost:9094' },
+    'registry-url': { type: 'string', default: 'http://localhost:8081/apis/ccompat/v7' },
     'topic-pattern': { type: 'string', default: '^kite\\.ticks\\.' },
     group: { type: 'string', default: 'kite-example-node' },
     'until-end': { type: 'boolean', default: false },

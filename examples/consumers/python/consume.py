@@ -169,8 +169,8 @@ def messages(consumer: Consumer, pattern: str, *, from_beginning: bool, until_en
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--bootstrap-servers", default="localhost:9092")
-    parser.add_argument("--registry-url", default="http://localhost:8081")
+    parser.add_argument("--bootstrap-servers", default="localhost:9094")
+    parser.add_argument("--registry-url", default="http://localhost:8081/apis/ccompat/v7")
     parser.add_argument("--topic-pattern", default=r"kite\.ticks\..*")
     parser.add_argument("--group", default="kite-example")
     parser.add_argument("--from-beginning", action="store_true", help="all that the topics hold")

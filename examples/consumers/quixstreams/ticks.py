@@ -26,8 +26,8 @@ def milliseconds(value: object) -> object:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--bootstrap-servers", default="localhost:9092")
-    parser.add_argument("--registry-url", default="http://localhost:8081")
+    parser.add_argument("--bootstrap-servers", default="localhost:9094")
+    parser.add_argument("--registry-url", default="http://localhost:8081/apis/ccompat/v7")
     parser.add_argument("--prefix", default="kite")
     parser.add_argument("--group", default="kite-example-quixstreams")
     parser.add_argument(

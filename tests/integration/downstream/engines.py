@@ -139,11 +139,15 @@ def spark(
 def in_environment(
     name: str, folder: Path, lines: list[str], *, seconds: float = RUN_SECONDS
 ) -> str:
-    """The lines of the page behind the one that makes the environment, which is made once."""
+    """The lines of the page behind the one that makes the environment, which is made once.
+
+    The connector is in it as it is in this tree, compiled or not, in place of an installation.
+    """
     environment, *rest = lines
     assert f"-r requirements/{name}.txt" in environment
     python_of(name)
-    return run(["bash", "-euo", "pipefail", "-c", "\n".join(rest)], folder, seconds=seconds)
+    command = ["bash", "-euo", "pipefail", "-c", "\n".join(rest)]
+    return run(command, folder, seconds=seconds, PYTHONPATH=str(ROOT))
 
 
 def python_of(name: str) -> Path:

@@ -189,7 +189,7 @@ def clickhouse_inserts(topics: Topics, folder: Path) -> Callable[[], Sums]:
     """Into the same table by INSERTs of many records each."""
     _clickhouse_scripts(topics, folder)
     make, _ = documented("docs/downstream.md", "## ClickHouse")
-    line, _ = documented("docs/downstream.md", "An INSERT of many records")
+    _, line, _ = documented("docs/downstream.md", "An INSERT of many records")
     lines = [make, _with_addresses(line, topics)]
     return lambda: _sums_in(in_environment("clickhouse", folder, lines, seconds=LONGEST_SECONDS))
 
@@ -281,7 +281,8 @@ def _plain(section: str, more: str) -> Callable[[Topics, Path], Callable[[], Sum
         line = _with_addresses(line, topics)
         line += " " + more.format(**topics._asdict(), pattern=topics.pattern)
         if build:
-            typed(folder, build)
+            # the first time librdkafka is compiled
+            typed(folder, build, seconds=LONGEST_SECONDS)
         return lambda: _sums_in(_long_typed(folder, [line]))
 
     return prepared
@@ -289,8 +290,8 @@ def _plain(section: str, more: str) -> Callable[[Topics, Path], Callable[[], Sum
 
 def _with_addresses(line: str, topics: Topics) -> str:
     for default, ours in {
-        "localhost:9092": topics.servers,
-        "http://localhost:8081": topics.registry,
+        "localhost:9094": topics.servers,
+        "http://localhost:8081/apis/ccompat/v7": topics.registry,
         r"kite\.ticks\.": topics.prefix + r"\.ticks\.",
     }.items():
         line = line.replace(default, ours)
@@ -327,14 +328,26 @@ def _pinned(name: str, file: str) -> str:
     return found[1]
 
 
+# engines first, and last what takes longest
 READERS = {
-    "Java": Reader(
-        _plain("## Java", "until-end sums"),
-        dict.fromkeys(["kafka-clients", "avro"], POM.format("consumers/java")),
+    "ClickHouse by INSERTs": Reader(
+        clickhouse_inserts,
+        dict.fromkeys(["chdb-core", "confluent-kafka"], "requirements/clickhouse.txt"),
+    ),
+    "Flink": Reader(
+        flink, dict.fromkeys(["flink.version", "flink.kafka.version"], POM.format("flink"))
+    ),
+    "Spark": Reader(spark_batch, {"pyspark": "requirements/spark.txt"}),
+    "Kafka Streams": Reader(
+        kafka_streams, dict.fromkeys(["kafka-streams", "avro"], POM.format("kafka-streams"))
     ),
     "Go": Reader(
         _plain("## Go", "-sums"),
         dict.fromkeys(["franz-go", "hamba/avro/v2"], "examples/consumers/go/go.mod"),
+    ),
+    "Java": Reader(
+        _plain("## Java", "until-end sums"),
+        dict.fromkeys(["kafka-clients", "avro"], POM.format("consumers/java")),
     ),
     "Rust": Reader(
         _plain("## Rust", "--sums"),
@@ -344,20 +357,9 @@ READERS = {
         _plain("## Node", "--sums"),
         dict.fromkeys(["@platformatic/kafka", "avsc"], "examples/consumers/node/package.json"),
     ),
-    "Kafka Streams": Reader(
-        kafka_streams, dict.fromkeys(["kafka-streams", "avro"], POM.format("kafka-streams"))
-    ),
-    "Spark": Reader(spark_batch, {"pyspark": "requirements/spark.txt"}),
-    "Flink": Reader(
-        flink, dict.fromkeys(["flink.version", "flink.kafka.version"], POM.format("flink"))
-    ),
     "Python": Reader(
         _plain("## Python", PYTHON),
         dict.fromkeys(["confluent-kafka", "fastavro"], "requirements/run.txt"),
-    ),
-    "ClickHouse by INSERTs": Reader(
-        clickhouse_inserts,
-        dict.fromkeys(["chdb-core", "confluent-kafka"], "requirements/clickhouse.txt"),
     ),
     "ClickHouse's Kafka engine": Reader(clickhouse, {"chdb-core": "requirements/clickhouse.txt"}),
 }

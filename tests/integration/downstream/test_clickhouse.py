@@ -125,10 +125,9 @@ def inserted(downstream, folder, columns, asked):
     with (scripts / "bars.sql").open("a", encoding="utf-8") as script:
         script.write(asked)
     make, _ = documented("docs/downstream.md", "## ClickHouse")
-    line, _ = documented("docs/downstream.md", "An INSERT of many records")
+    _, line, _ = documented("docs/downstream.md", "An INSERT of many records")
     for default, ours in {
-        "localhost:9092": downstream.bootstrap_servers,
-        "http://localhost:8081": downstream.registry_url,
+        "localhost:9094": downstream.bootstrap_servers,
         r"kite\.ticks": downstream.prefix + r"\.ticks",
     }.items():
         assert default in line

@@ -72,7 +72,7 @@ def test_python_consumer_gives_each_tick_once_and_names_the_gaps(downstream, tmp
 
 def test_java_consumer_decodes_both_versions_of_the_schema(downstream, tmp_path):
     build, consume = documented("docs/downstream.md", "## Java")
-    theirs = "localhost:9092 http://localhost:8081 'kite\\.ticks\\..*'"
+    theirs = "localhost:9094 http://localhost:8081/apis/ccompat/v7 'kite\\.ticks\\..*'"
     assert consume.endswith(theirs)
     consume = consume.replace(
         theirs,

@@ -84,7 +84,7 @@ def run_bars(downstream, folder: Path, topic: str, *more: str) -> list[Bar]:
     )
     assert BARS_SQL.count("'kite.bars.1m'") == 1
     bars = BARS_SQL.replace("'kite.bars.1m'", f"'{topic}'").replace(
-        "localhost:9092", downstream.bootstrap_servers
+        "localhost:9094", downstream.bootstrap_servers
     )
     run_sql(folder, tables + EXPLAIN_SQL, "\n".join([bars, *more]))
     return sorted(bar_of(json.loads(value)) for _, value in downstream.read(topic))

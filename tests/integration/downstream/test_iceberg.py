@@ -32,8 +32,8 @@ def configured(folder, downstream):
     (port,) = free_ports(1)
     for name, ours in {
         "worker.properties": {
-            "localhost:9092": downstream.bootstrap_servers,
-            "http://localhost:8081": downstream.registry_url,
+            "localhost:9094": downstream.bootstrap_servers,
+            "http://localhost:8081/apis/ccompat/v7": downstream.registry_url,
             "127.0.0.1:8083": f"127.0.0.1:{port}",
         },
         "ticks.properties": {

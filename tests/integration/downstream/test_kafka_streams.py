@@ -11,7 +11,7 @@ from tests.integration.downstream.engines import documented, typed, user_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.downstream]
 
-THEIRS = "localhost:9092 http://localhost:8081 'kite\\.ticks\\..*' kite.bars.1m"
+THEIRS = "localhost:9094 http://localhost:8081/apis/ccompat/v7 'kite\\.ticks\\..*' kite.bars.1m"
 IDLE_SECONDS = 15
 
 

@@ -24,8 +24,8 @@ def printed(downstream, folder, page_section: str, **theirs: str) -> list[dict]:
     """What the lines of the page print, with our addresses; all but the last build the program."""
     lines = documented("docs/downstream.md", page_section)
     for default, ours in {
-        "localhost:9092": downstream.bootstrap_servers,
-        "http://localhost:8081": downstream.registry_url,
+        "localhost:9094": downstream.bootstrap_servers,
+        "http://localhost:8081/apis/ccompat/v7": downstream.registry_url,
         r"^kite\.ticks\.": "^" + downstream.prefix + r"\.ticks\.",
     }.items():
         assert default in lines[-1], f"{page_section}: the last line names {default}"
@@ -51,8 +51,8 @@ def test_polars_pandas_and_duckdb_have_the_prices_of_every_reader(written, tmp_p
     # that the three agree is asserted in the example
     make, line = documented("docs/downstream.md", "## Polars, pandas, DuckDB")
     line = (
-        line.replace("localhost:9092", written.bootstrap_servers)
-        .replace("http://localhost:8081", written.registry_url)
+        line.replace("localhost:9094", written.bootstrap_servers)
+        .replace("http://localhost:8081/apis/ccompat/v7", written.registry_url)
         .replace(r"kite\.ticks", written.prefix + r"\.ticks")
     )
     printed = in_environment("frames", user_folder(tmp_path), [make, line])
@@ -63,8 +63,8 @@ def test_polars_pandas_and_duckdb_have_the_prices_of_every_reader(written, tmp_p
 def test_quixstreams_has_the_checksum_of_every_reader(written, tmp_path):
     make, line = documented("docs/downstream.md", "## quixstreams")
     line = (
-        line.replace("localhost:9092", written.bootstrap_servers)
-        .replace("http://localhost:8081", written.registry_url)
+        line.replace("localhost:9094", written.bootstrap_servers)
+        .replace("http://localhost:8081/apis/ccompat/v7", written.registry_url)
         .replace("--prefix kite", f"--prefix {written.prefix}")
     )
     printed = in_environment("frames", user_folder(tmp_path), [make, line])

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from connector.codec.rows.tables import value_schema
 from connector.errors import ArchiveError
 from connector.kafka.archive import (
     ROW_GROUP_ROWS,
     ArchiveReader,
     ArchiveWriter,
-    archive_schema,
 )
 from connector.kite.wire.models import Exchange
 from connector.kite.wire.tables import tick_schema
@@ -61,7 +61,7 @@ def test_what_is_read_is_what_was_written_to_the_byte(tmp_path_factory, packets)
 def test_columns_are_those_of_ticks_to_arrow_and_the_streams_own(tmp_path):
     path = written(tmp_path / "ticks.parquet", recorded(PACKETS, [START_MS] * len(PACKETS)))
     table = parquet.read_table(path)
-    assert table.schema.equals(archive_schema())
+    assert table.schema.equals(value_schema())
     assert table.schema.names[:-4] == tick_schema().names
     row = table.to_pylist()[2]
     assert {name: row[name] for name in ("slot", "session_id", "sequence", "snapshot")} == {
@@ -72,6 +72,14 @@ def test_columns_are_those_of_ticks_to_arrow_and_the_streams_own(tmp_path):
     assert (row["depth_sell_5_quantity"], row["best_ask_quantity"]) == (19, 15)
     assert row["event_time"].timestamp() * 1000 == START_MS // 1000 * 1000
     assert table.to_pylist()[0]["ohlc_open"] is None
+
+
+def test_a_tick_of_the_first_version_has_its_best_bid_and_ask_out_of_the_depth(tmp_path):
+    ((key, value, time_ms),) = recorded([full(NSE, depth=DEPTH)], [START_MS])
+    first = value[: -(2 * (1 + 8) + 2 * 2)]
+    path = written(tmp_path / "ticks.parquet", [(key, first, time_ms)])
+    ((read_again,), _) = read(path)
+    assert read_again.body == value[5:]
 
 
 def test_rows_are_written_in_groups_of_a_bounded_size(tmp_path):

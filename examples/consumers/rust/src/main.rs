@@ -106,8 +106,8 @@ type Failure = Box<dyn Error>;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Failure> {
-    let servers = option("--bootstrap-servers", "localhost:9092");
-    let registry = option("--registry-url", "http://localhost:8081");
+    let servers = option("--bootstrap-servers", "localhost:9094");
+    let registry = option("--registry-url", "http://localhost:8081/apis/ccompat/v7");
     let pattern = Regex::new(&option("--topic-pattern", r"^kite\.ticks\."))?;
     let until_end = env::args().any(|argument| argument == "--until-end");
     let summed = env::args().any(|argument| argument == "--sums");
