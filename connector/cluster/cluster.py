@@ -130,6 +130,7 @@ class Cluster:
             GroupReader(settings.kafka, self._topics, settings.name).read,
             settings.name,
             self._foreign_changed,
+            self._unowned,
         )
         self._handovers = Handovers(
             lambda: HandoverRegister(settings.kafka, self._topics, settings.name), clock
@@ -179,6 +180,10 @@ class Cluster:
                 self._publish_event(
                     ConnectionEvent(EventType.FOREIGN_MEMBER, slot, now_ms, reason=reason)
                 )
+
+    def _unowned(self, slots: Collection[int], idlest: str) -> None:
+        self._log.error("slots_without_owner", slots=slots)
+        self._membership.step_back(idlest)
 
     def _speaks_of(self, held: Held) -> bool:
         """Whether this replica tells of it: the leader, or each where nobody can lead."""
@@ -401,7 +406,7 @@ class Cluster:
                 after=slot.closed if slot is not None else None,
                 last_frame_us=last_frames_us.get(number),
                 ready=functools.partial(ready, number) if ready is not None else None,
-                on_let_go=functools.partial(self._let_go, number),
+                on_event=self._publish_event,
             )
         if leads:
             self._leadership.start()
@@ -417,13 +422,6 @@ class Cluster:
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
                 slot.apply(own)
         self._let_lead()
-
-    def _let_go(self, slot: int, tokens: Collection[int], why: str) -> None:
-        told, now_ms = tuple(sorted(tokens)), self._clock.time_us() // 1000
-        kind, reason = EventType.INSTRUMENTS_LET_GO, f"{why}; subscribe them again"
-        self._publish_event(
-            ConnectionEvent(kind, slot, now_ms, reason=reason, instruments=len(told), tokens=told)
-        )
 
     async def hand_over(self, slots: Sequence[int]) -> Collection[int]:
         """Let the slots that stream go on after they were given up, until they are taken."""

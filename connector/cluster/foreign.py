@@ -1,19 +1,24 @@
-"""Other programs' consumers in the connector's group, which take slots that nobody serves then.
+"""Who owns what, and who does not: other programs' consumers, and slots that nobody was given.
 
 Nothing keeps them out but the right to read the group: by the protocol `classic` whoever has an
 assignor in common gets partitions (Java's consumers have `cooperative-sticky` by default), by
 `consumer` whoever subscribes to the topics; librdkafka knows no assignor of one's own, and has no
 call that removes a member. So they are looked for, named, and left to people.
+
+A slot without an owner is mended: by the protocol `classic` the group's leader shares out what it
+knows of, and after a topic was deleted and made again while a member left, librdkafka (2.16) can
+leave a partition out for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connector.cluster.frames import member_of
@@ -27,6 +32,8 @@ from connector.settings.models import KafkaSettings
 LOOK_SECONDS: Final = 30.0
 """So often the group is looked at."""
 ANSWER_SECONDS: Final = 5.0
+CONFIRM_SECONDS: Final = 3.0
+"""A slot that nobody owns is looked at again after so long: one that moves has an owner then."""
 MAX_NAME_CHARACTERS: Final = 100
 """A member's client.id and address are cut to so many: whoever joins chooses its own name."""
 
@@ -50,6 +57,10 @@ class Owners(NamedTuple):
     """Slot → the member that holds it; None stands for the leadership."""
     words: Mapping[int, str]
     """Slot → id of the member that wrote the metadata of its offset."""
+    unowned: frozenset[int] = frozenset()
+    """Slots that nobody owns although the group has shared everything out."""
+    idlest: str = ""
+    """The member id of whoever holds least."""
 
 
 def held_by_others(found: Owners, name: str, silent_before: Collection[str] = ()) -> Held:
@@ -106,6 +117,8 @@ class ForeignMembers:
         read: asks who owns what; None where the broker does not tell.
         name: the connector's.
         on_change: told of each change, with what is held now.
+        on_unowned: told of slots that nobody owned at two looks, and of the member that holds
+            least: when it leaves and joins, the group shares out everything anew.
         sleep: waits; tests have their own.
     """
 
@@ -114,12 +127,14 @@ class ForeignMembers:
         read: Callable[[], Awaitable[Owners | None]],
         name: str,
         on_change: Callable[[Held], None],
+        on_unowned: Callable[[Collection[int], str], None],
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._read = read
         self._name = name
         self._on_change = on_change
+        self._on_unowned = on_unowned
         self._sleep = sleep
         self.held: Held = {}
         """What they hold, as of the last look that was answered."""
@@ -128,11 +143,16 @@ class ForeignMembers:
 
     async def run(self) -> None:
         """Look for as long as this runs."""
+        unowned: frozenset[int] = frozenset()
         while True:
-            await self._sleep(LOOK_SECONDS)
+            await self._sleep(CONFIRM_SECONDS if unowned else LOOK_SECONDS)
             found = await self._read()
             if found is None:
                 continue
+            unowned, before = found.unowned, unowned
+            if still := unowned & before:
+                unowned = frozenset()
+                self._on_unowned(sorted(still), found.idlest)
             held = held_by_others(found, self._name, self._silent)
             self._silent = silent_members(found)
             if held != self.held:
@@ -155,29 +175,42 @@ class GroupReader:
 
     def _owners(self) -> Owners | None:
         group = cluster_group(self._name, self._topics.prefix)
-        own = {"client.id": f"{self._name}-group"}
+        own, subscriptions = {"client.id": f"{self._name}-group"}, self._topics.subscriptions
         try:
             admin = AdminClient(client_properties(self._kafka, **own), logger=ClientLog("group"))
             if is_embedded(admin.list_topics(self._topics.control, timeout=ANSWER_SECONDS)):
                 return None  # it would let this wait its time out
             asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
-            members = asked[group].result(ANSWER_SECONDS + 1).members
+            described = asked[group].result(ANSWER_SECONDS + 1)
+            members = described.members
             holders: dict[int | None, Owner] = {}
             for member in members:
                 name = excerpt(f"{member.client_id} {member.host}".strip(), MAX_NAME_CHARACTERS)
                 owner = Owner(name, str(member.member_id))
                 for place in member.assignment.topic_partitions if member.assignment else ():
-                    if place.topic == self._topics.subscriptions:
+                    if place.topic == subscriptions:
                         holders[place.partition] = owner
                     elif place.topic == self._topics.control and place.partition == 0:
                         holders[None] = owner
+            slots = range(
+                len(
+                    admin.list_topics(subscriptions, ANSWER_SECONDS)
+                    .topics[subscriptions]
+                    .partitions
+                )
+            )
             words = self._words(
                 {**own, "group.id": group}, [one for one in holders if one is not None]
             )
-        except (KafkaException, ConnectorError, TimeoutError, ValueError) as error:
+        except (KafkaException, ConnectorError, TimeoutError, ValueError, KeyError) as error:
             self._log.debug("group_not_described", reason=str(error))
             return None
-        return Owners(holders, words)
+        if described.state != ConsumerGroupState.STABLE:
+            return Owners(holders, words)
+        held = Counter(owner.member for owner in holders.values())
+        # all replicas see the same one
+        idlest = min((str(one.member_id) for one in members), key=lambda one: (held[one], one))
+        return Owners(holders, words, frozenset(slots) - holders.keys(), idlest)
 
     def _words(self, own: Mapping[str, str], slots: Collection[int]) -> dict[int, str]:
         """Return which member has written the metadata of each slot's offset.

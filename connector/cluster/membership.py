@@ -106,6 +106,7 @@ class Membership:
         self._log = structlog.get_logger("connector.cluster")
         # set by the event loop, looked at by the thread between polls
         self._stopping = threading.Event()
+        self._stepping_back: str | None = None  # who is to leave the group and join it anew
         # the only user of the consumer: it blocks, and calls back from within `poll`
         self._thread: threading.Thread | None = None
         # where the thread hands what it learns, since sockets belong to the loop
@@ -114,12 +115,10 @@ class Membership:
         self._done: asyncio.Future[None] | None = None
         # slots that were lost while no coordinator answered: their sockets stay open
         self._held = False
-        # its client is being replaced by one that the group takes for the same member
-        self._renewing = False
+        self._renewing = False  # by a client that the group takes for the same member
         # … or their topic was not there
         self._topic_gone = False
-        # one answers again, and the member waits for its assignment with slots held
-        self._rejoining = False
+        self._rejoining = False  # one answers again; the assignment is awaited with slots held
         # what brokers refuse this member, each logged once while it lasts, and until when the
         # last refusal counts: the client asks again for ever, and says nothing when it succeeds
         self._refusals: set[str] = set()
@@ -163,6 +162,10 @@ class Membership:
         self._stopping.set()
         if self._done is not None:
             await self._done
+
+    def step_back(self, member_id: str) -> None:
+        """Leave the group and join it again, where this is the member; slots stream on."""
+        self._stepping_back = member_id
 
     def properties(self) -> dict[str, Any]:
         """The properties of the member's consumer, as librdkafka has them."""
@@ -220,12 +223,13 @@ class Membership:
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
             )
-            while not (self._stopping.is_set() or made.outdated):
+            while not (self._stopping.is_set() or made.outdated or self._steps_back(consumer)):
                 self._poll(consumer)
             # only by its instance id does the group take the next client for this member; without
             # one the slots are revoked, as in any rebalance
-            self._renewing = not self._stopping.is_set() and self._instance is not None
-            if self._instance is not None and not self._renewing:
+            named = self._instance is not None
+            self._renewing = named and made.outdated and not self._stopping.is_set()
+            if named and not self._renewing:
                 self._leave(consumer)
         finally:
             # first: no login may reach a client that is being closed
@@ -233,6 +237,10 @@ class Membership:
             # revokes what is owned, through the same callback
             consumer.close()
             self._renewing = False
+
+    def _steps_back(self, consumer: Consumer) -> bool:
+        named, self._stepping_back = self._stepping_back, None
+        return named is not None and consumer.memberid() == named
 
     def _leave(self, consumer: Consumer) -> None:
         """Give everything up before the end.
@@ -294,13 +302,11 @@ class Membership:
             error = message.error()
             self._frames.reached(message)
             if error is None:
-                item = item_of(message, self._topics)
-                if item is not None:
+                if (item := item_of(message, self._topics)) is not None:
                     items.append(item)
             elif error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
                 if message.topic() == self._topics.subscriptions:
-                    never_written = message.offset() == 0
-                    items.append(CaughtUp(message.partition() or 0, never_written))
+                    items.append(CaughtUp(message.partition() or 0, message.offset() == 0))
             # this client does nothing any more: `_run` makes another
             elif error.fatal() or error.code() == Code._FATAL:  # noqa: SLF001
                 raise KafkaException(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -14,7 +14,7 @@ from connector.cluster.items import CaughtUp, Halting, Item, Reconnect, SlotReco
 from connector.control.records import Halt
 from connector.errors import CapacityError
 from connector.kite.clock import Clock, Timer
-from connector.kite.wire.models import ConnectionState, Mode
+from connector.kite.wire.models import ConnectionEvent, ConnectionState, EventType, Mode
 
 RECONNECT_SECONDS: Final = 10.0
 """Reconnects by command are at least so far apart: each is a gap, and the feed bears few. So are
@@ -96,7 +96,7 @@ class Slot:
         ready: awaited when the partition was read, and returns when the owner before, which may
             be streaming still, has closed its socket: with the time of its last frame, UTC
             microseconds, where it said so.
-        on_let_go: told of kept instruments whose stream ends, and why.
+        on_event: told of kept instruments whose stream ends, and why.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Slot:
         after: asyncio.Event | None = None,
         last_frame_us: int | None = None,
         ready: Callable[[], Awaitable[int | None]] | None = None,
-        on_let_go: Callable[[Collection[int], str], None] | None = None,
+        on_event: Callable[[ConnectionEvent], None] | None = None,
     ) -> None:
         self.number = number
         self.phase = SlotPhase.LOADING
@@ -143,7 +143,7 @@ class Slot:
         self._after = after
         # of the connections before the present one, here or at the owner before
         self._last_frame_us = last_frame_us
-        self._on_let_go = on_let_go
+        self._on_event = on_event
         # asked once: after that the slot is this process's alone
         self._ready = ready
         self._taking_over: asyncio.Task[None] | None = None
@@ -383,8 +383,17 @@ class Slot:
         kept, self.kept = self.kept, set()
         if kept:
             self._log.error("instruments_let_go", instruments=len(kept), reason=why)
-            if self._on_let_go is not None:
-                self._on_let_go(kept, why)
+            if self._on_event is not None:
+                self._on_event(
+                    ConnectionEvent(
+                        EventType.INSTRUMENTS_LET_GO,
+                        self.number,
+                        self._clock.time_us() // 1000,
+                        reason=f"{why}; subscribe them again",
+                        instruments=len(kept),
+                        tokens=tuple(sorted(kept)),
+                    )
+                )
         return kept
 
     def _let_all_go(self) -> None:

@@ -44,6 +44,7 @@ def run(monkeypatch):
         consumer.left, consumer.member = left, member
         cluster = cluster or ClusterSettings()
         joined = Membership(KafkaSettings(), cluster, TOPICS, "group", member, **options)
+        consumer.joined = joined
         joined.waited = []
         if waited is not None:
             joined._stopping.wait = joined.waited.append

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from connector.cluster.foreign import (
+    CONFIRM_SECONDS,
+    LOOK_SECONDS,
     ForeignMembers,
     GroupReader,
     Owner,
@@ -71,7 +73,7 @@ async def test_it_is_named_at_the_second_look():
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await ForeignMembers(read, "kite-connector", told.append, sleep=sleep).run()
+        await ForeignMembers(read, "kite-connector", told.append, None, sleep=sleep).run()
     assert looks == [[], [], [{0: OURS}]]
 
 
@@ -96,7 +98,7 @@ async def test_changes_are_told_once_and_no_answer_changes_nothing():
         if not answers:
             raise asyncio.CancelledError
 
-    members = ForeignMembers(read, "kite-connector", told.append, sleep=sleep)
+    members = ForeignMembers(read, "kite-connector", told.append, None, sleep=sleep)
     with pytest.raises(asyncio.CancelledError):
         await members.run()
     assert (told, members.held) == ([{0: JAVA}, {}], {})
@@ -106,3 +108,36 @@ async def test_brokers_that_tell_nothing_accuse_nobody():
     with broker() as kafka:
         settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, client=kafka.client)
         assert await GroupReader(settings, TopicNames(), "kite-connector").read() is None
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ([{1}, {1}, set()], [[1]]),
+        # it moves; it is another one; a moment without an answer is no look
+        ([{1}, set(), {1}], []),
+        ([{1}, {2}, {2}], [[2]]),
+        ([{1}, None, {1}], [[1]]),
+        # asked for once, not with each look
+        ([{1}, {1}, {1}, {1}], [[1], [1]]),
+    ],
+)
+async def test_a_slot_that_nobody_owns_at_two_looks_is_told_of(looks, told):
+    answers, said, slept = list(looks), [], []
+
+    async def read():
+        answer = answers.pop(0)
+        return None if answer is None else owners({0: OURS})._replace(unowned=frozenset(answer))
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        if not answers:
+            raise asyncio.CancelledError
+
+    members = ForeignMembers(
+        read, "kite-connector", None, lambda slots, _: said.append(slots), sleep=sleep
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await members.run()
+    assert said == told
+    assert slept[:2] == [LOOK_SECONDS, CONFIRM_SECONDS]

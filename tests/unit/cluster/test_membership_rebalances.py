@@ -83,3 +83,14 @@ async def test_a_held_slot_is_closed_as_soon_as_another_member_has_signed_it(run
     )  # fmt: skip
     assert said.index(("held", [0])) < said.index(("closing", [0], False))
     assert said.count(("closing", [0], False)) == 1
+
+
+@pytest.mark.parametrize(("named", "joins"), [("m", 2), ("another", 1)])
+async def test_a_member_steps_back_so_that_everything_is_shared_out_anew(run, named, joins):
+    """It leaves, with a hand-over of its slots, and joins again at once."""
+    consumer, _, joined = await run(
+        hands_over, assign(0), lambda consumer: consumer.joined.step_back(named), NOTHING, NOTHING
+    )
+    assert [one[0] for one in consumer.calls].count("subscribe") == joins
+    announced = [entry for entry in joined.journal if entry[0] == "announced"]
+    assert announced == [("announced", [0])]

@@ -69,7 +69,7 @@ def let_go():
 
 @pytest.fixture
 def slot(clock, connection, let_go):
-    return Slot(4, lambda: connection, 3, clock, on_let_go=lambda *told: let_go.append(told))
+    return Slot(4, lambda: connection, 3, clock, on_event=let_go.append)
 
 
 def wanted(token, mode=Mode.QUOTE, revision=1, symbol=None):
@@ -257,7 +257,9 @@ def test_what_no_claim_is_known_of_gives_its_room_to_what_is_claimed(slot, conne
     slot.apply([wanted(C), wanted(1025)])
     assert connection.wanted.keys() == {A, C, 1025}
     assert slot.kept == set()
-    assert let_go == [({B}, "others need their room")]
+    assert [(one.tokens, one.reason) for one in let_go] == [
+        ((B,), "others need their room; subscribe them again")
+    ]
 
 
 async def test_a_reconnect_lets_go_of_what_no_claim_is_known_of(slot, connection):
@@ -276,7 +278,9 @@ async def test_a_halt_in_a_topic_made_anew_holds_for_all(slot, connection, let_g
     assert slot.kept == set()
     assert slot.connection is None or connection.wanted == {}
     await slot.close()
-    assert let_go == [({B}, f"the slot was {halt}")]
+    assert [(one.tokens, one.reason) for one in let_go] == [
+        ((B,), f"the slot was {halt}; subscribe them again")
+    ]
 
 
 @pytest.mark.parametrize("written", [[wanted(A)], [wanted(A), wanted(B)]])
@@ -285,7 +289,7 @@ async def test_what_is_kept_does_not_end_unsaid_when_the_slot_is_given_up(slot, 
     reassigned(slot)
     slot.apply([*written, END])
     await slot.close()
-    assert [tokens for tokens, _ in let_go] == ([{B}] if len(written) == 1 else [])
+    assert [one.tokens for one in let_go] == ([(B,)] if len(written) == 1 else [])
 
 
 async def test_close_ends_the_connection_and_what_lingers(slot, connection, clock):
