@@ -132,6 +132,7 @@ class Service:
             self._troubles,
             self._progress,
             self._checks,
+            clock=outside.clock,
         )
         self.status: Callable[[], ServiceStatus] = self._reporter.status
         """How everything is at this moment."""
