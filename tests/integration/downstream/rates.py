@@ -318,7 +318,10 @@ class Reader(NamedTuple):
     @property
     def versions(self) -> str:
         """Of its libraries, as pinned."""
-        return ", ".join(f"{name} {_pinned(name, file)}" for name, file in self.libraries.items())
+        return ", ".join(
+            f"{name.removesuffix('.version')} {_pinned(name, file)}"
+            for name, file in self.libraries.items()
+        )
 
 
 def _pinned(name: str, file: str) -> str:
