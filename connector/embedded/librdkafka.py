@@ -14,22 +14,22 @@ MAPS: Final = Path("/proc/self/maps")
 
 
 def candidates() -> list[Path]:
-    """Where librdkafka may be, best first: loaded already, in the wheel, in the system."""
-    found: list[Path] = []
-    # it loads the library: the file that it has loaded is then found among the process's own
+    """Where librdkafka may be, best first: in the wheel, loaded already, in the system."""
+    # it loads the library: the wheel's where there is one, else one that is then found among the
+    # files of the process, beside any that other programs' modules have loaded
     importlib.import_module("confluent_kafka.cimpl")
+    files = importlib.metadata.files("confluent-kafka") or []
+    found = [
+        Path(str(file.locate()))
+        for file in files
+        if re.match(r"librdkafka.*(\.so|\.dylib|\.dll)", file.name)
+    ]
     if MAPS.exists():
         found += [
             Path(line.split(maxsplit=5)[5])
             for line in MAPS.read_text().splitlines()
             if re.search(r"/librdkafka[^/]*\.so[^/]*$", line)
         ]
-    files = importlib.metadata.files("confluent-kafka") or []
-    found += [
-        Path(str(file.locate()))
-        for file in files
-        if re.match(r"librdkafka.*(\.so|\.dylib|\.dll)", file.name)
-    ]
     system = ctypes.util.find_library("rdkafka")
     if system:
         found.append(Path(system))
