@@ -83,6 +83,8 @@ class HandoverRegister:
         # whose members share the slots, and the one that has the entries
         self._cluster = cluster_group(name, topics.prefix)
         self._group = handover_group(name, topics.prefix)
+        # that the account may not read the group, from when it is told until something is read
+        self._lacking: Any = None
         own = {"client.id": f"{name}-handover"}
         # it joins nothing: the group is that whose offsets it reads
         reads = {**own, "group.id": self._group, "enable.auto.commit": False}
@@ -99,7 +101,7 @@ class HandoverRegister:
             KafkaError: the brokers refuse it, or do not answer.
         """
         places = [TopicPartition(self._topic, slot) for slot in slots]
-        found = self._asked(lambda seconds: self._consumer.committed(places, timeout=seconds))
+        found = self._asked(lambda seconds: self._committed(places, seconds))
         entries = {place.partition: entry_of(place.metadata) for place in found}
         return {slot: entry for slot, entry in entries.items() if entry is not None}
 
@@ -132,6 +134,22 @@ class HandoverRegister:
             return len(_answer(asked, self._cluster, COUNT_SECONDS).members)
         except KafkaException as error:
             raise self._refused(error.args[0]) from error
+
+    def _committed(self, places: list[TopicPartition], seconds: float) -> list[TopicPartition]:
+        try:
+            found = self._consumer.committed(places, timeout=seconds)
+        except KafkaException as error:
+            # without the right it only waits for a coordinator in vain: why comes as a message,
+            # and once
+            message = self._consumer.poll(0)
+            why = message.error() if message is not None else None
+            if why is not None and why.code() == Code.GROUP_AUTHORIZATION_FAILED:
+                self._lacking = why
+            if self._lacking is not None:
+                raise KafkaException(self._lacking) from error
+            raise
+        self._lacking = None
+        return found
 
     def _asked(self, ask: Callable[[float], list[TopicPartition]]) -> list[TopicPartition]:
         """Ask about places, and again while another broker becomes the group's coordinator."""

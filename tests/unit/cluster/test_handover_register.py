@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError as Code
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.cluster import handover_register
 from connector.cluster.handover_register import (
     MAX_ID_CHARACTERS,
     Entry,
@@ -21,9 +22,10 @@ from connector.errors import KafkaError
 from connector.kafka.groups import handover_group
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
+from connector.testing import wait_until
 
 TOPICS = TopicNames()
-OFFSET_COMMIT, OFFSET_FETCH = 8, 9
+OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 8, 9, 10
 """Numbers of Kafka's requests."""
 ENTRIES = st.builds(
     Entry,
@@ -134,6 +136,28 @@ def test_a_right_that_lacks_is_an_error_that_says_what_helps(embedded, kafka, re
     embedded.push_errors(request_kind, Code.GROUP_AUTHORIZATION_FAILED)
     with pytest.raises(KafkaError, match="grant this account Read on the group refused:kite-"):
         ask(own)
+
+
+def test_a_right_that_lacks_to_find_the_coordinator_is_told_each_time_until_it_is_there(
+    monkeypatch,
+):
+    """Brokers refuse it there; the consumer only waits for a coordinator then."""
+    monkeypatch.setattr(handover_register, "ANSWER_SECONDS", 1.0)
+    with EmbeddedBroker({TOPICS.subscriptions: 3}) as broker:
+        own = register(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), "hidden")
+        broker.push_errors(FIND_COORDINATOR, *[Code.GROUP_AUTHORIZATION_FAILED] * 1000)
+        for _ in range(2):
+            with pytest.raises(KafkaError, match="grant this account Read on the group hidden:"):
+                own.read([0])
+        broker.clear_errors(FIND_COORDINATOR)
+        wait_until(lambda: reads(own))
+
+
+def reads(own):
+    try:
+        return own.read([0]) == {}
+    except KafkaError:
+        return False
 
 
 def test_brokers_that_do_not_answer_are_an_error_within_a_bound():
