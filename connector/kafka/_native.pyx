@@ -71,7 +71,9 @@ cdef struct Sink:
 
 
 cdef str text_of(const char *text):
-    return "" if text == NULL else (<bytes>text).decode("utf-8", "replace")
+    # NUL: a refused record's text was seen to change while it was copied (librdkafka 2.16), and
+    # KafkaError, which takes no NUL, raised an error that took the record with it
+    return "" if text == NULL else (<bytes>text).decode("utf-8", "replace").replace("\0", "")
 
 
 cdef object exception(int code, str text, bint fatal=False):
