@@ -133,7 +133,7 @@ class HandoverRegister:
         try:
             return len(_answer(asked, self._cluster, COUNT_SECONDS).members)
         except KafkaException as error:
-            raise self._refused(error.args[0]) from error
+            raise _refused(error.args[0], self._cluster) from error
 
     def _committed(self, places: list[TopicPartition], seconds: float) -> list[TopicPartition]:
         try:
@@ -160,15 +160,16 @@ class HandoverRegister:
             except KafkaException as error:
                 code = error.args[0].code()
                 if code not in _COORDINATOR_MOVES or time.monotonic() >= end:
-                    raise self._refused(error.args[0]) from error
+                    raise _refused(error.args[0], self._group) from error
             except ValueError as error:
                 raise KafkaError("another program wrote what is no text") from error
             time.sleep(ASK_AGAIN_SECONDS)
 
-    def _refused(self, error: Any) -> KafkaError:
-        advice = f": grant this account Read on the group {self._group}"
-        lacks = error.code() == Code.GROUP_AUTHORIZATION_FAILED
-        return KafkaError(f"{error.str()}{advice if lacks else ''}")
+
+def _refused(error: Any, group: str) -> KafkaError:
+    advice = f": grant this account Read on the group {group}"
+    lacks = error.code() == Code.GROUP_AUTHORIZATION_FAILED
+    return KafkaError(f"{error.str()}{advice if lacks else ''}")
 
 
 def _accepted(places: list[TopicPartition]) -> list[TopicPartition]:

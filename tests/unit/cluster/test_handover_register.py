@@ -144,8 +144,9 @@ def test_a_right_that_lacks_to_find_the_coordinator_is_told_each_time_until_it_i
     """Brokers refuse it there; the consumer only waits for a coordinator then."""
     monkeypatch.setattr(handover_register, "ANSWER_SECONDS", 1.0)
     with EmbeddedBroker({TOPICS.subscriptions: 3}) as broker:
-        own = register(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), "hidden")
+        # first: a consumer looks for the coordinator as soon as it is made
         broker.push_errors(FIND_COORDINATOR, *[Code.GROUP_AUTHORIZATION_FAILED] * 1000)
+        own = register(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), "hidden")
         for _ in range(2):
             with pytest.raises(KafkaError, match="grant this account Read on the group hidden:"):
                 own.read([0])
