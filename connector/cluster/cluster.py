@@ -23,7 +23,7 @@ from connector.cluster.layout import layout, partitions, slots_by_account
 from connector.cluster.leadership import LEADER_STOP_SECONDS, Leadership
 from connector.cluster.leaving import HAND_OVER_SECONDS, LeavingSlots
 from connector.cluster.membership import Membership
-from connector.cluster.slots import FeedConnection, Slot, SlotPhase
+from connector.cluster.slot import FeedConnection, Slot, SlotPhase
 from connector.cluster.spots import SpotReader
 from connector.control.leader import Leader, Log
 from connector.control.memory import Memory
@@ -82,7 +82,7 @@ class Intake(Handlers, Protocol):
 
 
 class Cluster:
-    """One replica: a `connector.service.slots.SlotOwner`.
+    """One replica: a `connector.service.slot_owner.SlotOwner`.
 
     Everything belongs to the event loop, but for the threads it holds.
 

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from connector.cluster.handovers import Handovers
-from connector.cluster.slots import Slot, SlotPhase
+from connector.cluster.slot import Slot, SlotPhase
 from connector.kite.wire.models import ConnectionState
 
 HAND_OVER_SECONDS: Final = 8.0

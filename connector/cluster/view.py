@@ -38,9 +38,9 @@ from connector.control.records import (
 from connector.control.replies import REMEMBERED_COMMANDS
 from connector.control.rules import told, watchlist_of
 from connector.errors import ConnectorError, TopicError
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.groups import cluster_group
 from connector.kafka.reader import BEGINNING, Reader, bytes_of, text_of
-from connector.kafka.records import RecordDecoder
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.redaction import cut, printable

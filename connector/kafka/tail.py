@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from confluent_kafka import Message, TopicPartition
 
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.reader import BEGINNING, END, Reader
-from connector.kafka.records import RecordDecoder
 from connector.kafka.registry import schema_by_id
 from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames

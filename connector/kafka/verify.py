@@ -16,9 +16,9 @@ from confluent_kafka import Message, TopicPartition
 
 from connector.codec import identity_of
 from connector.errors import BrokerUnreachableError
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.completeness import Completeness, Place, SessionReport, Verdict
 from connector.kafka.reader import BEGINNING, END, Reader
-from connector.kafka.records import RecordDecoder
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 

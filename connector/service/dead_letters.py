@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.producer_state import FailedRecord
-from connector.kafka.records import RecordDecoder
 
 Headers = Sequence[tuple[str, bytes | None]]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from connector.kafka.avro_records import InstrumentEncoder
 from connector.kafka.instruments import InstrumentPublisher
 from connector.kafka.isolating import IsolatingProducer
-from connector.kafka.records import InstrumentEncoder
 from connector.kite.feed.credentials import Credentials
 from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import EventType
 from connector.service.instrument_list import InstrumentListLoader
 from connector.service.outside import Outside
 from connector.service.pipeline import Pipeline
-from connector.service.slots import SlotOwner
+from connector.service.slot_owner import SlotOwner
 
 
 class Instruments:

@@ -48,7 +48,8 @@ from connector.service.operator_commands import (
     json_answer,
 )
 from connector.service.readiness import Progress
-from connector.service.slots import SETTINGS_WATCHLIST, SlotOwner
+from connector.service.slot_owner import SlotOwner
+from connector.service.static_slots import SETTINGS_WATCHLIST
 from connector.service.status import ConnectionStatus, ServiceStatus
 from connector.settings.models import Settings
 

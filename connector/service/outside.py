@@ -14,12 +14,12 @@ import structlog
 
 from connector.cluster.layout import partitions
 from connector.kafka.acknowledgements import SILENT_SECONDS
+from connector.kafka.avro_records import InstrumentDecoder
 from connector.kafka.instruments import read_latest
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.last_words import send_last
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.reader import in_thread
-from connector.kafka.records import InstrumentDecoder
 from connector.kafka.registry import register_schemas, unused_topics
 from connector.kafka.retry import retry_forever
 from connector.kafka.spool import Dropped, Record

@@ -14,9 +14,9 @@ import structlog
 
 from connector.cluster.event_log import EventLog, own_event
 from connector.codec import Twin
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.isolating import IsolatingProducer
-from connector.kafka.records import RecordEncoder
 from connector.kafka.spool import Record
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock

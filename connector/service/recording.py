@@ -15,9 +15,10 @@ from connector.kite.client.channel_handler import ConfirmingHandler
 from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.feed.capture import CaptureWriter, RecordingHandler
 from connector.kite.wire.models import ConnectionState
+from connector.service.credentials import credentials_of
 from connector.service.instrument_list import InstrumentListLoader
 from connector.service.outside import Outside
-from connector.service.slots import StaticSlots, credentials_of
+from connector.service.static_slots import StaticSlots
 from connector.settings.models import Settings
 
 PROGRESS_SECONDS = 1.0

@@ -8,9 +8,9 @@ from typing import Any
 
 from connector.cluster.layout import slots_by_account
 from connector.codec import Transcoder
+from connector.kafka.avro_records import CandleEncoder, InstrumentEncoder, RecordEncoder
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import all_written
-from connector.kafka.records import CandleEncoder, InstrumentEncoder, RecordEncoder
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import Handler
@@ -24,7 +24,7 @@ from connector.service.order_deduplicator import OrdersTopic
 from connector.service.order_reconciler import OrderReconciler
 from connector.service.outside import Outside
 from connector.service.pipeline import ORDER_WITHOUT_ID, Pipeline
-from connector.service.slots import SlotOwner
+from connector.service.slot_owner import SlotOwner
 
 DRAIN_POLL_SECONDS = 0.01
 

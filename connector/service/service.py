@@ -27,12 +27,13 @@ from connector.cluster.layout import slots_by_account
 from connector.cluster.view import ClusterView
 from connector.codec import IMPLEMENTATION
 from connector.kafka.acknowledgements import Acknowledgements
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.producer_state import FailedRecord
-from connector.kafka.records import RecordDecoder
 from connector.kafka.renewals import Renewals, wanted
 from connector.kite.clock import IST
 from connector.kite.wire.models import EventType
 from connector.service.backlog import Backlog, backlog
+from connector.service.credentials import credentials_of
 from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.logs import SecretMask
@@ -42,9 +43,10 @@ from connector.service.operator_page import OperatorPage
 from connector.service.outside import Outside
 from connector.service.readiness import Phase, Progress
 from connector.service.running import Running
-from connector.service.slots import SlotOwner, StaticSlots, credentials_of
+from connector.service.slot_owner import SlotOwner
+from connector.service.static_slots import StaticSlots
 from connector.service.status import VERSION, ServiceStatus
-from connector.service.status_builder import Reporter
+from connector.service.status_builder import StatusBuilder
 from connector.service.summary import Summary
 from connector.service.topic_checks import TopicChecks
 from connector.service.topic_troubles import TopicTroubles, heed_limits
@@ -124,7 +126,7 @@ class Service:
             self._tell,
             check_seconds=outside.topic_check_seconds,
         )
-        self._reporter = Reporter(
+        self._reporter = StatusBuilder(
             settings,
             self.producer,
             self.owner,

@@ -21,7 +21,7 @@ from connector.service.looplag import LoopLag
 from connector.service.pipeline import Pipeline
 from connector.service.rates import RateHistory, Rates
 from connector.service.readiness import Progress, Snapshot, not_ready
-from connector.service.slots import SlotOwner
+from connector.service.slot_owner import SlotOwner
 from connector.service.status import (
     MAX_UNSERVED_SHOWN,
     VERSION,
@@ -43,7 +43,7 @@ MAX_TROUBLE_CHARS: Final = 120
 """A longer reason is cut there too."""
 
 
-class Reporter:
+class StatusBuilder:
     """Knows where everything is counted; looking changes nothing and logs nothing.
 
     Args:

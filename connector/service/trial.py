@@ -16,8 +16,9 @@ from connector.kafka.registry import check_schemas, unused_topics
 from connector.kafka.topics import ensure_topics
 from connector.kite.feed.credentials import Credentials
 from connector.kite.web.instruments import InstrumentMaster
+from connector.service.credentials import credentials_of
 from connector.service.outside import Outside
-from connector.service.slots import credentials_of, resolve
+from connector.service.static_slots import resolve
 from connector.settings.models import Settings
 
 TRY_SECONDS: Final = 10.0

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from connector.kite.access_token import usable_token
+from connector.kite.access_token_syntax import usable_token
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY, ConnectionConfig, Seconds
 from connector.kite.wire.models import SEGMENTS, Exchange, Mode
 from connector.redaction import quoted

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from connector.kafka.records import CandleEncoder
+from connector.kafka.avro_records import CandleEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SystemClock
 from connector.kite.web.pace import INTERVAL_SECONDS, Pace

@@ -14,8 +14,8 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from connector.codec import Transcoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.producer import RecordProducer
-from connector.kafka.records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.service.latest import Latest
 from connector.service.pipeline import Pipeline

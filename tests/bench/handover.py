@@ -18,8 +18,8 @@ import structlog
 import uvloop
 
 from connector.codec import Transcoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.producer import RecordProducer
-from connector.kafka.records import RecordEncoder
 from connector.kafka.topics import TopicNames
 
 try:  # where 899a1f6 has them

@@ -16,8 +16,8 @@ import structlog
 import uvloop
 
 from connector.codec import Transcoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.producer import RecordProducer
-from connector.kafka.records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.connection import Connection

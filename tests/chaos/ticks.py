@@ -11,8 +11,8 @@ from typing import Any
 import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.completeness import Completeness, Verdict
-from connector.kafka.records import RecordDecoder
 from connector.schemas import load
 
 _SCHEMA = fastavro.parse_schema(load("tick"))

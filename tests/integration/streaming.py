@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.embedded.registry import EmbeddedRegistry
-from connector.kafka.records import RecordDecoder
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.topics import TopicNames
 from connector.simulator import SimulatorConfig, SimulatorServer
 from tests.chaos.feed_watch import FeedWatch

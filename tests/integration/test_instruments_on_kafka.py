@@ -8,9 +8,9 @@ from datetime import date
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from connector.kafka.avro_records import InstrumentEncoder
 from connector.kafka.instruments import InstrumentPublisher, read_latest
 from connector.kafka.producer import RecordProducer
-from connector.kafka.records import InstrumentEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.web.instruments import InstrumentMaster
 from connector.settings.models import KafkaSettings, SpoolSettings

@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.producer import RecordProducer
-from connector.kafka.records import RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, ensure_topics

@@ -16,8 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
     ResourceType,
 )
 
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.isolating import IsolatingProducer
-from connector.kafka.records import RecordDecoder
 from connector.kafka.topics import TopicNames, ensure_topics
 from connector.kite.wire.models import Exchange
 from connector.service.dead_letters import DeadLetters

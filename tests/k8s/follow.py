@@ -11,7 +11,7 @@ import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from connector.kafka.records import RecordDecoder
+from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.topics import TopicNames
 
 names = TopicNames("kite")

@@ -9,7 +9,7 @@ from connector.cli import app
 from connector.embedded.broker import EmbeddedBroker
 from connector.embedded.registry import EmbeddedRegistry
 from connector.errors import BrokerUnreachableError, SettingsError, TopicError
-from connector.kafka.records import RecordEncoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.tail import Since, tail
 from connector.kafka.topics import TopicNames

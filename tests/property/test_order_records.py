@@ -6,7 +6,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka.records import RecordDecoder, RecordEncoder
+from connector.kafka.avro_records import RecordDecoder, RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.messages import parse_message
 from connector.kite.wire.models import OrderMessage

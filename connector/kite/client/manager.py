@@ -26,7 +26,7 @@ from connector.kite.feed.handler import Handler
 from connector.kite.feed.log import edge_log
 from connector.kite.web.instrument_list import InstrumentList
 from connector.kite.wire.models import Exchange, Mode, OrderMessage
-from connector.kite.wire.orders import OrderDeduplicator
+from connector.kite.wire.orders import SeenUpdates
 
 HandlerFactory = Callable[[int], Handler]
 """Makes the handler of a slot, for those who want frames elsewhere than in channels."""
@@ -86,7 +86,7 @@ class KiteTickerManager:
         self._slots: dict[int, int] = {}
         # never BLOCK: one that nobody reads would hold the sockets, whose ticks are wanted
         self._orders = Channel(self.config.channel_size, ChannelPolicy.DROP_OLDEST)
-        self._deduplicator = OrderDeduplicator()  # each socket of an account brings a copy
+        self._deduplicator = SeenUpdates()  # each socket of an account brings a copy
         self._health = HealthStatus.HEALTHY  # as it was logged last
         self._health_timer: Timer | None = None
         self._running = False  # connections that are added begin at once

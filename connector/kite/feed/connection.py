@@ -28,7 +28,7 @@ from connector.errors import (
 from connector.kite.clock import SYSTEM_CLOCK, Clock, Timer
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.backoff import backoff_seconds, slot_seconds, token_seconds
-from connector.kite.feed.connection_events import Reporter
+from connector.kite.feed.connection_events import EventReporter
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import FlowControlled, Handler, Watching
 from connector.kite.feed.session import Notice, Session, Step
@@ -76,7 +76,7 @@ class Connection:
         self._random = random  # spreads pauses: replicas lose a restarted feed together
         self._opener = opener
         # state, session_id, events and log: nobody else writes them
-        self._report = Reporter(slot, credentials.name, handler, clock)
+        self._report = EventReporter(slot, credentials.name, handler, clock)
         # over all sockets: what is wanted survives them, what is asked for and seen does not
         self._session = Session(
             capacity=config.max_symbols_per_connection,

@@ -15,7 +15,7 @@ _CALM = {EventType.CONNECTED, EventType.CLOSED, EventType.TICKS_RESUMED, EventTy
 _UNLOGGED = {EventType.CONNECTING, EventType.RESUBSCRIBED, EventType.GAP}
 
 
-class Reporter:
+class EventReporter:
     """The present state of one connection, and everybody who is to know of its changes.
 
     An exception out of the handler is logged and counted; it never reaches the connection.

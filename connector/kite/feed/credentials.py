@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from watchfiles import awatch
 
 from connector.files import UnusableFileError, read_bounded
-from connector.kite.access_token import MAX_TOKEN_FILE_BYTES, usable_token
+from connector.kite.access_token_syntax import MAX_TOKEN_FILE_BYTES, usable_token
 
 # a mounted volume or a network file system may not tell of changes: look by ourselves as well
 POLL_SECONDS = 5.0

@@ -59,7 +59,7 @@ def parse_order(payload: Mapping[str, Any]) -> Order:
     )
 
 
-class OrderDeduplicator:
+class SeenUpdates:
     """Knows which updates were there already: order updates come once on each socket.
 
     An update has no sequence number, so what tells two of the same order apart is their content.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connector.cli.clickhouse import clickhouse_tables
-from connector.kafka.records import CandleEncoder
+from connector.kafka.avro_records import CandleEncoder
 from connector.kite.wire.candles import Candle, Gap
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.cli.downstream import flink_ddl, flink_tables, topic_pattern
-from connector.kafka.records import InstrumentEncoder
+from connector.kafka.avro_records import InstrumentEncoder
 from connector.kite.web.instrument_csv import Instrument
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from connector.cluster.leaving import LeavingSlots
-from connector.cluster.slots import SlotPhase
+from connector.cluster.slot import SlotPhase
 from connector.kite.wire.models import ConnectionState
 from connector.testing import until
 

@@ -28,7 +28,7 @@ from connector.control.records import (
     Subscription,
 )
 from connector.control.rules import RULE
-from connector.kafka.records import RecordEncoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode, TickCount
 from connector.settings.models import Settings

@@ -1,5 +1,5 @@
+from connector.kafka.avro_records import RecordDecoder, RecordEncoder
 from connector.kafka.producer_state import FailedRecord
-from connector.kafka.records import RecordDecoder, RecordEncoder
 from connector.kafka.spool import Record
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.service.dead_letters import DeadLetters

@@ -17,7 +17,7 @@ from connector.service.outside import Outside
 from connector.service.readiness import Phase
 from connector.service.running import Running
 from connector.service.service import END_SECONDS, Service
-from connector.service.slots import StaticSlots
+from connector.service.static_slots import StaticSlots
 from connector.settings.models import Settings
 from connector.testing import until
 from tests.support.producing import SCHEMA_IDS, TOPICS, PlainEncoder, RecordingProducer

@@ -15,7 +15,7 @@ from connector.kite.wire.models import ConnectionState
 from connector.service.dead_letters import DeadLetters
 from connector.service.readiness import Phase, Progress
 from connector.service.status import MAX_UNSERVED_SHOWN, UnservedInstrument
-from connector.service.status_builder import Reporter, balance
+from connector.service.status_builder import StatusBuilder, balance
 from connector.settings.models import Settings
 from connector.simulator.wire import encode_frame, quote_packet
 from connector.testing import RecordingProducer
@@ -124,7 +124,7 @@ def reporter_of(settings, owner):
     troubles = SimpleNamespace(reasons=list)
     progress = Progress(files_refused="the key is not the certificate's")
     checks = SimpleNamespace(faults=[], status=lambda: None)
-    return Reporter(settings, producer, owner, dead_letters, troubles, progress, checks)
+    return StatusBuilder(settings, producer, owner, dead_letters, troubles, progress, checks)
 
 
 @pytest.fixture

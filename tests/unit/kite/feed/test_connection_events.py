@@ -2,7 +2,7 @@ import pytest
 import structlog
 
 from connector import ConnectionState, EventType
-from connector.kite.feed.connection_events import Reporter
+from connector.kite.feed.connection_events import EventReporter
 from connector.testing import FakeClock, RecordingHandler
 
 
@@ -14,7 +14,7 @@ def handler():
 @pytest.fixture
 def reporter(handler):
     # made inside the capture of each test's log: structlog binds its processors late
-    return Reporter(3, "main", handler, FakeClock(time_us=5_000_000))
+    return EventReporter(3, "main", handler, FakeClock(time_us=5_000_000))
 
 
 def test_a_change_of_state_is_an_event(reporter, handler):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connector import OrderStatus, OrderTransactionType, OrderValidity
-from connector.kite.wire.orders import OrderDeduplicator, parse_order
+from connector.kite.wire.orders import SeenUpdates, parse_order
 
 PAYLOAD = {
     "user_id": "AB1234", "unfilled_quantity": 0, "app_id": 1234, "checksum": "", "placed_by":
@@ -91,7 +91,7 @@ def frame(**changes):
 
 class TestDeduplicator:
     def test_copies_are_seen_and_updates_are_not(self):
-        orders = OrderDeduplicator()
+        orders = SeenUpdates()
         assert not orders.seen(frame(status="UPDATE", filled_quantity=0))
         assert orders.seen(frame(status="UPDATE", filled_quantity=0))
         assert not orders.seen(frame(status="UPDATE", filled_quantity=1))
@@ -100,17 +100,17 @@ class TestDeduplicator:
         assert orders.duplicates == 2
 
     def test_the_frame_and_its_payload_are_one_update(self):
-        orders = OrderDeduplicator()
+        orders = SeenUpdates()
         assert not orders.seen(frame())
         assert orders.seen(json.dumps(PAYLOAD))
 
     def test_the_order_of_keys_is_no_difference(self):
-        orders = OrderDeduplicator()
+        orders = SeenUpdates()
         assert not orders.seen('{"order_id": "1", "status": "UPDATE"}')
         assert orders.seen('{"status":"UPDATE","order_id":"1"}')
 
     def test_memory_is_bounded_and_the_oldest_are_forgotten(self):
-        orders = OrderDeduplicator(capacity=2)
+        orders = SeenUpdates(capacity=2)
         for order_id in "123":
             assert not orders.seen(frame(order_id=order_id))
         assert orders.seen(frame(order_id="3"))
@@ -118,6 +118,6 @@ class TestDeduplicator:
 
     @pytest.mark.parametrize("text", ["", "no json", "[1]", "null", '{"data": 1}', "\ud800"])
     def test_anything_is_taken(self, text):
-        orders = OrderDeduplicator()
+        orders = SeenUpdates()
         assert not orders.seen(text)
         assert orders.seen(text)

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from connector.cluster.items import CaughtUp, Halting, Reconnect, SlotRecord
-from connector.cluster.slots import LINGER_SECONDS, RECONNECT_SECONDS, Slot, SlotPhase
+from connector.cluster.slot import LINGER_SECONDS, RECONNECT_SECONDS, Slot, SlotPhase
 from connector.control.records import Halt
 from connector.errors import CapacityError
 from connector.kite.wire.models import ConnectionState, Mode

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kite.access_token import MAX_TOKEN_FILE_BYTES, usable_token
+from connector.kite.access_token_syntax import MAX_TOKEN_FILE_BYTES, usable_token
 from tests.support.unusable_tokens import UNUSABLE
 
 SPACE = st.text(" \t\r\n", max_size=5).map(str.encode)

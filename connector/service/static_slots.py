@@ -1,19 +1,15 @@
-"""Which slots are open in this process and what they carry: all of them, and the settings' list.
-
-The service asks `SlotOwner` alone, so that a cluster, in which slots are shared among replicas and
-the list comes over the control topic, is another implementation of it and changes nothing else.
-"""
+"""The slots of a process without a cluster: all of them, carrying the settings' instruments."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
-from connector.cluster.cluster import Handlers, Intake
+from connector.cluster.cluster import Handlers
 from connector.cluster.layout import slots_by_account
 from connector.control.records import NO_ACCOUNTS, Subscription
 from connector.control.state import Names, NoNames
@@ -21,98 +17,16 @@ from connector.errors import CapacityError
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.feed.allocation import place
 from connector.kite.feed.connection import Connection
-from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
+from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.web.list_check import Claim
 from connector.kite.wire.models import ConnectionState, Mode
-from connector.settings.models import AccountSettings, InstrumentSettings, Settings
+from connector.settings.models import InstrumentSettings, Settings
 
-_log = structlog.get_logger("connector.service.slots")
+_log = structlog.get_logger("connector.service.static_slots")
 
 SETTINGS_WATCHLIST: Final = "@settings"
 """What claims the settings' instruments."""
-
-
-class SlotOwner(Protocol):
-    """Decides which slots this process opens, and what each carries."""
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process does what only one of them may."""
-
-    async def start(self, intake: Intake) -> None:
-        """Open what is to be open; returns without waiting for the sockets.
-
-        Args:
-            intake: what the slots' connections are for.
-        """
-
-    async def watch(self) -> None:
-        """Look for what others do to the slots, for as long as this runs; it may end at once."""
-
-    async def stop_intake(self, hurry: asyncio.Event) -> None:
-        """Close every socket: nothing is received after it.
-
-        Args:
-            hurry: set when nobody waits any longer for other replicas to take the slots.
-        """
-
-    async def release(self) -> None:
-        """Give the slots up, once what they received is with Kafka or on disk."""
-
-    def set_master(self, master: Names) -> None:
-        """Use today's names: these tokens have them."""
-
-    def stats(self) -> Sequence[ConnectionStats]:
-        """Return the connections of this process, by slot."""
-
-    def not_ready(self) -> Sequence[str]:
-        """Explain why not everything streams; empty when it does."""
-
-    def claims(self) -> Sequence[Claim]:
-        """Return what is subscribed, as far as this process knows; one object until it changes."""
-
-    def unresolved(self) -> Sequence[str]:
-        """Return instruments that are asked for and have no slot, each with the reason."""
-
-    def missing_topics(self) -> Collection[str]:
-        """Return topics of the control plane that were found missing."""
-
-    def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Let other replicas know how the slots are, each in a few words."""
-
-    def names(self) -> Names:
-        """Return today's names of instruments."""
-
-    def subscriptions(self) -> Mapping[int, Subscription] | None:
-        """Return what is subscribed, by token; None where `kite.subscriptions` tells."""
-
-    def carried(self, slot: int) -> Sequence[int] | None:
-        """Return the instruments of a slot; None where only a leader knows them, and not yet."""
-
-    def silent_tokens(self, slot: int) -> Collection[int] | None:
-        """Return who has sent no packet on a slot's socket; None where it is not this process's."""
-
-    def unserved(self) -> Sequence[tuple[int, int, float]]:
-        """Return who has sent nothing in market hours although asked again, of this process.
-
-        Each as (slot, token, seconds since it was asked for first).
-        """
-
-    def status(self) -> Mapping[str, Any] | None:
-        """Return more for the status page; None where there is nothing to say."""
-
-
-def credentials_of(account: AccountSettings) -> Credentials:
-    """Return an account's credentials, from wherever the settings say."""
-    if account.access_token_file is not None:
-        return FileCredentials(
-            account.api_key,
-            account.access_token_file,
-            account.name,
-            api_key_file=account.api_key_file,
-        )
-    return StaticCredentials(account.api_key, account.access_token, account.name)
 
 
 def resolve(

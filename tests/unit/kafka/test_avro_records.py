@@ -7,8 +7,8 @@ import fastavro
 import pytest
 
 from connector.errors import RegistryError, RegistryUnreachableError
-from connector.kafka import records
-from connector.kafka.records import (
+from connector.kafka import avro_records
+from connector.kafka.avro_records import (
     CandleEncoder,
     InstrumentEncoder,
     RecordDecoder,
@@ -224,12 +224,12 @@ def test_without_an_answer_the_shipped_schema_serves(encoder):
     for _ in range(3):
         assert decoder.decode(TOPICS.events, value).source == "shipped"
     assert len(answers) == 1
-    clock.now += records.ASK_AGAIN_SECONDS
+    clock.now += avro_records.ASK_AGAIN_SECONDS
     assert decoder.decode(TOPICS.events, value).source == "registry"
 
 
 def test_ids_that_are_none_are_remembered_within_a_bound(encoder, monkeypatch):
-    monkeypatch.setattr(records, "MAX_UNKNOWN_IDS", 2)
+    monkeypatch.setattr(avro_records, "MAX_UNKNOWN_IDS", 2)
     asked, clock = [], FakeClock()
 
     def schema_by_id(number):
@@ -248,13 +248,13 @@ def test_ids_that_are_none_are_remembered_within_a_bound(encoder, monkeypatch):
     assert asked == [2, 3, 1]
     assert [source(one) for one in (4, 4, 2)] == ["shipped"] * 3
     assert asked == [2, 3, 1, 4, 2]
-    clock.now += records.ASK_AGAIN_SECONDS
+    clock.now += avro_records.ASK_AGAIN_SECONDS
     source(2)
     assert asked[5:] == [2]
 
 
 def test_schemas_are_kept_within_a_bound(encoder, monkeypatch):
-    monkeypatch.setattr(records, "MAX_SCHEMAS", 2)
+    monkeypatch.setattr(avro_records, "MAX_SCHEMAS", 2)
     asked = []
 
     def schema_by_id(number):
@@ -270,7 +270,7 @@ def test_schemas_are_kept_within_a_bound(encoder, monkeypatch):
 
 
 def test_what_is_no_schema_is_refused_once_within_a_bound(encoder, monkeypatch):
-    monkeypatch.setattr(records, "MAX_REFUSED_IDS", 2)
+    monkeypatch.setattr(avro_records, "MAX_REFUSED_IDS", 2)
     asked, clock = [], FakeClock()
 
     def schema_by_id(number):
@@ -290,7 +290,7 @@ def test_what_is_no_schema_is_refused_once_within_a_bound(encoder, monkeypatch):
     refused(4)
     refused(2)
     assert asked == [2, 3, 4, 2]
-    clock.now += records.ASK_AGAIN_SECONDS
+    clock.now += avro_records.ASK_AGAIN_SECONDS
     refused(2)
     assert asked[4:] == [2]
     value = b"\0" + (1).to_bytes(4, "big") + body

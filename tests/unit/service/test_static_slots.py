@@ -4,10 +4,10 @@ from datetime import date
 import pytest
 from structlog.testing import capture_logs
 
-from connector.kite.feed.credentials import FileCredentials, StaticCredentials
 from connector.kite.wire.models import ConnectionState, Mode
-from connector.service.slots import StaticSlots, credentials_of, resolve
-from connector.settings.models import AccountSettings, Settings
+from connector.service.credentials import credentials_of
+from connector.service.static_slots import StaticSlots, resolve
+from connector.settings.models import Settings
 from connector.testing import FakeClock
 from tests.support.masters import FakeMaster
 from tests.support.producing import pipeline
@@ -62,15 +62,6 @@ def test_without_a_master_no_name_has_a_token():
         {SBIN: Mode.FULL},
         ["NSE:INFY"],
     )
-
-
-def test_credentials_are_where_the_settings_say(tmp_path):
-    given = AccountSettings(name="a", api_key="k", access_token="t")
-    assert isinstance(credentials_of(given), StaticCredentials)
-    given = AccountSettings(name="b", api_key="k", access_token_file=tmp_path / "token")
-    credentials = credentials_of(given)
-    assert isinstance(credentials, FileCredentials)
-    assert credentials.name == "b"
 
 
 async def test_all_slots_share_the_list(open_slots):
