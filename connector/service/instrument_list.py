@@ -48,6 +48,7 @@ class InstrumentListLoader:
         settings: when, and where it is cached.
         open_rest: makes a client of Kite's REST API, to be entered for one request.
         on_master: called with each good list, from the event loop.
+        root: URL of that API; a list that was cached from another one is not used.
         claims: what is subscribed, as far as this process knows; the same object while nothing
             changes.
         published: the list that `kite.instruments` holds, None where it holds none: what a new one
@@ -66,6 +67,7 @@ class InstrumentListLoader:
         open_rest: Callable[[], KiteRest],
         on_master: Callable[[InstrumentMaster], None],
         *,
+        root: str,
         claims: Callable[[], Sequence[Claim]] = lambda: (),
         published: Callable[[], Awaitable[InstrumentMaster | None]] | None = None,
         on_held_back: Callable[[str | None], None] | None = None,
@@ -108,7 +110,7 @@ class InstrumentListLoader:
         self._tried_ms = 0
         # one load at a time, whoever asks
         self._loading = asyncio.Lock()
-        self._cache = InstrumentCache(settings.cache_file) if settings.cache_file else None
+        self._cache = InstrumentCache(settings.cache_file, root) if settings.cache_file else None
 
     @property
     def loaded(self) -> int | None:

@@ -48,6 +48,7 @@ class Instruments:
             settings.instrument_master,
             lambda: outside.rest(credentials),
             self._use,
+            root=settings.feed.rest,
             claims=owner.claims,
             published=outside.published_instruments,
             on_held_back=self._held_back,

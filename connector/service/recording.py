@@ -79,7 +79,10 @@ async def record(
             if settings.instrument_master.load:
                 account = next(iter(credentials.values()))
                 keeper = InstrumentListLoader(
-                    settings.instrument_master, lambda: outside.rest(account), slots.set_master
+                    settings.instrument_master,
+                    lambda: outside.rest(account),
+                    slots.set_master,
+                    root=settings.feed.rest,
                 )
                 task = asyncio.create_task(keeper.run())
                 stack.callback(task.cancel)

@@ -188,8 +188,8 @@ class Market:
             # of its own: what others are asked for must not change its walk
             rng = random.Random(self._seed << 32 | token)
             quote = self._quotes[token] = Quote(listing, self._opened, rng)
-            # a book and a first trade, so that a snapshot is a whole packet
-            quote.advance(self._rows[token % _TABLE_SIZE], self._opened)
+            # a book and a first trade at the opening price, so that a snapshot is a whole packet
+            quote.advance((0, *self._rows[token % _TABLE_SIZE][1:]), self._opened)
             quote.candles = Candles(self._candle_minutes)
             if not self.open:
                 quote.shut()

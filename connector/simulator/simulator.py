@@ -359,7 +359,13 @@ class SimulatorServer:
         return reached
 
     async def post_order(self, order: Mapping[str, Any], *, api_key: str | None = None) -> int:
-        """Send an order update to all sockets of the account's user; returns how many."""
+        """Send an order update to all sockets of the account's user; returns how many.
+
+        Args:
+            order: fields of Kite's postback, such as `order_id`, `status`, `filled_quantity`; those
+                that are left out are not in the update.
+            api_key: of the account; None: of the first one.
+        """
         reached = self.feed.post_order(self.access.entry(api_key).account.user_id, order)
         await asyncio.sleep(0)
         return reached

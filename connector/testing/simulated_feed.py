@@ -9,8 +9,10 @@ from connector.kite.client.manager import KiteTickerManager
 from connector.kite.client.ticker import KiteTickerAsync
 from connector.kite.config import ConnectionConfig, KiteManagerConfig
 from connector.kite.feed.credentials import StaticCredentials
+from connector.kite.web.instrument_list import InstrumentList
 from connector.kite.wire.models import Mode
 from connector.simulator.config import SimulatorConfig
+from connector.simulator.rest import instruments_csv
 from connector.simulator.simulator import SimulatorServer
 from connector.simulator.universe import chosen
 
@@ -25,7 +27,7 @@ class SimulatedFeed(SimulatorServer):
     """A Kite on the wire for one test, with WebSocket and REST ports of its own.
 
         async with SimulatedFeed({"NSE:INFY": 1500.0}) as feed, feed.ticker() as ticker:
-            subscriber = ticker.subscribe([feed.token("NSE:INFY")], Mode.FULL)
+            subscriber = ticker.subscribe(["NSE:INFY"], Mode.FULL)
             await feed.trade_at("NSE:INFY", 1512.5)
 
     It is a `SimulatorServer` and can do all that one can: `inject` faults, `expire_token`,
@@ -40,6 +42,10 @@ class SimulatedFeed(SimulatorServer):
     def __init__(self, prices: Mapping[str, float] | None = None, **config: Any) -> None:
         options = {"stepped": True, "connect_messages": False, **config}
         super().__init__(SimulatorConfig(**options), listings=chosen(prices or {}))
+
+    def instruments(self) -> InstrumentList:
+        """Return the list of the market's instruments, as its REST side serves it."""
+        return InstrumentList.from_csv(instruments_csv(self.universe.listings))
 
     def token(self, symbol: str) -> int:
         """Return the instrument_token of EXCHANGE:TRADINGSYMBOL.
@@ -76,17 +82,20 @@ class SimulatedFeed(SimulatorServer):
     def ticker(self, config: ConnectionConfig | None = None, **options: Any) -> KiteTickerAsync:
         """Return a ticker of this feed, to be entered with `async with`.
 
-        It reconnects within a tenth of a second, unless `config` says otherwise; `options` are
-        those of `KiteTickerAsync`.
+        It knows the feed's names, and reconnects within a tenth of a second, unless `config` says
+        otherwise; `options` are those of `KiteTickerAsync`.
         """
-        options = {"config": config or ConnectionConfig(**_QUICK), "root": self.ws_url, **options}
+        options = {"config": config or ConnectionConfig(**_QUICK), **self._around(), **options}
         return KiteTickerAsync(self._credentials(), **options)
 
     def manager(self, config: KiteManagerConfig | None = None, **options: Any) -> KiteTickerManager:
         """Return a manager of this feed, to be entered with `async with`; as `ticker` does."""
         config = config or KiteManagerConfig(**_QUICK)
-        options = {"accounts": [self._credentials()], "root": self.ws_url, **options}
+        options = {"accounts": [self._credentials()], **self._around(), **options}
         return KiteTickerManager(config=config, **options)
+
+    def _around(self) -> dict[str, Any]:
+        return {"root": self.ws_url, "instruments": self.instruments()}
 
     def _credentials(self) -> StaticCredentials:
         account = self.config.accounts[0]

@@ -18,12 +18,14 @@ async def feed():
         yield server
 
 
-async def test_it_is_asked_for_once_a_day(feed, tmp_path):
+async def test_it_is_asked_for_once_a_day(tmp_path):
     file = tmp_path / "kept"
-    first = await InstrumentList.load(cache_file=file, root=feed.rest_url)
+    async with SimulatorServer(CONFIG) as feed:
+        root = feed.rest_url
+        first = await InstrumentList.load(cache_file=file, root=root)
     assert first["NSE:INFY"].instrument_token == 408065
     assert first.fetched_ms is not None
-    again = await InstrumentList.load(cache_file=file, root=NOWHERE, max_age_seconds=3600)
+    again = await InstrumentList.load(cache_file=file, root=root, max_age_seconds=3600)
     assert list(again) == list(first)
     assert again.fetched_ms == first.fetched_ms
 
@@ -39,23 +41,37 @@ async def test_a_user_without_a_home_keeps_none(feed, monkeypatch):
 
 async def test_its_own_place_is_in_the_users_cache(feed, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("connector.kite.web.instrument_list.ROOT", feed.rest_url)
     await InstrumentList.load(root=feed.rest_url)
     assert (tmp_path / "kite-connector" / "instruments.gz").exists()
 
 
-async def test_an_old_one_is_better_than_none(feed, tmp_path, monkeypatch, caplog):
+async def test_the_users_cache_is_for_kites_own_list(feed, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    await InstrumentList.load(root=feed.rest_url)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_kept_list_of_another_api_is_not_used(feed, tmp_path, monkeypatch):
+    monkeypatch.setattr("connector.kite.web.rest.stamina.retry_context", once)
+    await InstrumentList.load(cache_file=tmp_path / "kept", root=feed.rest_url)
+    with pytest.raises(FeedUnreachableError):
+        await InstrumentList.load(cache_file=tmp_path / "kept", root=NOWHERE)
+
+
+async def test_an_old_one_is_better_than_none(tmp_path, monkeypatch):
     file = tmp_path / "kept"
     monkeypatch.setattr("connector.kite.web.rest.stamina.retry_context", once)
-    with pytest.raises(FeedUnreachableError):
-        await InstrumentList.load(cache_file=file, root=NOWHERE)
-    await InstrumentList.load(cache_file=file, root=feed.rest_url)
-    old = await InstrumentList.load(cache_file=file, root=NOWHERE, max_age_seconds=0)
+    async with SimulatorServer(CONFIG) as feed:
+        root = feed.rest_url
+        await InstrumentList.load(cache_file=file, root=root)
+    old = await InstrumentList.load(cache_file=file, root=root, max_age_seconds=0)
     assert "NSE:INFY" in old
 
 
 async def test_a_damaged_file_is_loaded_anew(feed, tmp_path):
     file = tmp_path / "kept"
-    InstrumentCache(file).save("no list at all\n", fetched_ms=1)
+    InstrumentCache(file, feed.rest_url).save("no list at all\n", fetched_ms=1)
     loaded = await InstrumentList.load(cache_file=file, root=feed.rest_url, max_age_seconds=1e12)
     assert "NSE:INFY" in loaded
 

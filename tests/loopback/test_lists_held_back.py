@@ -158,16 +158,16 @@ async def test_a_start_with_a_bad_list_goes_on_with_the_cached_one(around):
     async with service(around, ready=False) as running:
         await until(lambda: running.status().ready)
     around.file.write_text(LINES[0])
-    cache = around.settings.instrument_master.cache_file
+    cache = InstrumentCache(around.settings.instrument_master.cache_file, around.settings.feed.rest)
     # of yesterday
-    InstrumentCache(cache).save(FULL, fetched_ms=1)
+    cache.save(FULL, fetched_ms=1)
     async with service(around, ready=False) as running:
         of_settings = {one.instrument_token for one in CLAIMED[:2]}
         await until(lambda: set(around.simulator.subscriptions()) == of_settings)
         status = running.status()
         assert "it has no rows" in status.instrument_list.held_back
         assert (status.instrument_list.origin, status.instrument_list.instruments) == ("cache", 300)
-        assert InstrumentCache(cache).load().fetched_ms == 1
+        assert cache.load().fetched_ms == 1
 
 
 async def test_a_start_without_a_cache_compares_with_what_is_published(around):

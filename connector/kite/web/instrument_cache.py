@@ -28,11 +28,16 @@ class InstrumentCache:
     """Keeps the list between starts, so that a start does not depend on the REST API.
 
     One gzipped file: a line of JSON about the list, then the list. It is replaced in one step, and
-    whatever is not whole is as if it were not there.
+    whatever is not whole, or came from another API, is as if it were not there.
+
+    Args:
+        path: the file.
+        root: URL of the API that the list comes from: a simulator's tokens are not Kite's.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, root: str) -> None:
         self.path = path
+        self._root = root
 
     def save(self, csv_text: str, *, fetched_ms: int, etag: str | None = None) -> None:
         """Replace the kept list.
@@ -42,6 +47,7 @@ class InstrumentCache:
         """
         about = {
             "format": _CACHE_FORMAT,
+            "root": self._root,
             "fetched_ms": fetched_ms,
             "etag": etag,
             "characters": len(csv_text),
@@ -59,11 +65,13 @@ class InstrumentCache:
             Path(file.name).replace(self.path.resolve())
 
     def load(self) -> CachedInstruments | None:
-        """The kept list; None where there is none, or it is damaged, too long or another file."""
+        """The kept list; None where there is none, or it is damaged, too long or another API's."""
         try:
             head, _, csv_text = self._unpacked().decode().partition("\n")
             about = json.loads(head)
-            if about["format"] != _CACHE_FORMAT or about["characters"] != len(csv_text):
+            if (about["format"], about["root"]) != (_CACHE_FORMAT, self._root):
+                return None
+            if about["characters"] != len(csv_text):
                 return None
             etag = usable_etag(about["etag"])
             return CachedInstruments(csv_text, int(about["fetched_ms"]), etag)

@@ -105,7 +105,7 @@ class InstrumentList(InstrumentMaster):
 
         Args:
             cache_file: where it is kept, some 2 MiB; None: a file of the user's cache directory, or
-                nowhere for a user without a home.
+                nowhere for a user without a home and for the list of another API than Kite's.
             max_age_seconds: a kept list may be so old; None: it is good until the next 08:30 IST,
                 when Kite makes a new one.
             root: of another REST API, such as the simulator's.
@@ -117,8 +117,8 @@ class InstrumentList(InstrumentMaster):
         # here: whoever has no list to load need not import an HTTP client
         from connector.kite.web.rest import KiteRest
 
-        path = Path(cache_file) if cache_file else _cache_file()
-        cache = None if path is None else InstrumentCache(path)
+        path = Path(cache_file) if cache_file else _cache_file() if root == ROOT else None
+        cache = None if path is None else InstrumentCache(path, root)
         kept = None if cache is None else cache.load()
         now_ms = time.time_ns() // 1_000_000
         if kept is not None and is_fresh(kept.fetched_ms, now_ms, max_age_seconds):

@@ -21,6 +21,7 @@ from connector.service.instrument_list import (
 from connector.settings.models import InstrumentMasterSettings
 from connector.testing import settle
 
+ROOT = "https://api.kite.trade"
 HEAD = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,"
     "strike,tick_size,lot_size,instrument_type,segment,exchange\n"
@@ -83,6 +84,7 @@ class Kite:
             InstrumentMasterSettings(**settings),
             lambda: self,
             self.masters.append,
+            root=ROOT,
             on_rows_kept=on_rows_kept,
             clock=self,
             sleep=self.sleep,
@@ -162,7 +164,7 @@ async def test_a_list_that_lacks_much_is_held_back_and_asked_for_again(kite, tmp
     # the next morning, then with growing pauses, and always beside the last good one
     assert kite.sleeps == [24 * 3600 - 55 * 60, 5, 10, 20, 24 * 3600 - 35]
     assert kite.etags == [None, *["one"] * 4]
-    assert InstrumentCache(cache).load().etag == "two"
+    assert InstrumentCache(cache, ROOT).load().etag == "two"
     assert len(told) == 2
     assert told[0]
     assert told[1] is None
@@ -178,16 +180,16 @@ async def test_what_is_held_back_is_shown_and_the_cache_keeps_the_good_list(kite
     assert "it lacks 20 of the 40 instruments of NSE" in status.held_back
     assert "refresh-instruments --accept-list" in status.held_back
     assert (status.instruments, status.origin, status.confirmed_ms) == (40, "Kite", NOW_MS)
-    assert InstrumentCache(cache).load().csv == MANY
+    assert InstrumentCache(cache, ROOT).load().csv == MANY
 
 
 async def test_the_first_list_after_a_start_is_compared_with_the_cache(kite, tmp_path):
     cache = tmp_path / "list"
-    InstrumentCache(cache).save(MANY, fetched_ms=NOW_MS - 25 * HOUR_MS, etag="one")
+    InstrumentCache(cache, ROOT).save(MANY, fetched_ms=NOW_MS - 25 * HOUR_MS, etag="one")
     keeper = await kite.keep(InstrumentDump(HALF, "bad"), cache_file=cache)
     assert loaded(kite) == [40]
     assert keeper.held_back
-    assert InstrumentCache(cache).load().etag == "one"
+    assert InstrumentCache(cache, ROOT).load().etag == "one"
 
 
 async def test_the_first_list_without_a_cache_is_compared_with_what_is_published(kite):
@@ -242,7 +244,7 @@ async def test_an_operator_can_accept_what_is_held_back(kite, tmp_path):
     await keeper.refresh(accept=True)
     assert (keeper.held_back, keeper.error, loaded(kite)) == (None, None, [40, 20])
     assert kite.etags[-2:] == ["one", None]
-    assert InstrumentCache(cache).load().etag == "two"
+    assert InstrumentCache(cache, ROOT).load().etag == "two"
     # what cannot be read nobody can accept
     kite.answers = [InstrumentDump(HEAD, "three")]
     with pytest.raises(InstrumentFormatError):
@@ -262,7 +264,7 @@ async def test_nothing_that_goes_wrong_with_a_list_ends_the_loader(kite):
 
 async def test_a_cached_list_of_a_time_to_come_is_not_todays(kite, tmp_path):
     cache = tmp_path / "list"
-    InstrumentCache(cache).save(MANY, fetched_ms=NOW_MS + 100 * HOUR_MS, etag="one")
+    InstrumentCache(cache, ROOT).save(MANY, fetched_ms=NOW_MS + 100 * HOUR_MS, etag="one")
     await kite.keep(InstrumentDump(MANY, "two"), cache_file=cache)
     assert kite.etags == ["one"]
 
@@ -288,7 +290,7 @@ async def test_faults_of_the_list_in_use_are_counted(kite):
 
 async def test_a_list_of_today_is_taken_from_the_cache_alone(kite, tmp_path):
     cache = tmp_path / "list"
-    InstrumentCache(cache).save(INFY, fetched_ms=NOW_MS - HOUR_MS // 2, etag="one")
+    InstrumentCache(cache, ROOT).save(INFY, fetched_ms=NOW_MS - HOUR_MS // 2, etag="one")
     await kite.keep(cache_file=cache)
     assert len(kite.masters) == 1
     assert kite.etags == []
@@ -296,12 +298,12 @@ async def test_a_list_of_today_is_taken_from_the_cache_alone(kite, tmp_path):
 
 async def test_an_old_list_serves_until_there_is_a_new_one(kite, tmp_path):
     cache = tmp_path / "list"
-    InstrumentCache(cache).save(INFY, fetched_ms=NOW_MS - HOUR_MS, etag="one")
+    InstrumentCache(cache, ROOT).save(INFY, fetched_ms=NOW_MS - HOUR_MS, etag="one")
     refused = FeedUnreachableError("http://127.0.0.1:9", "connection refused")
     await kite.keep(refused, InstrumentDump(BOTH, "two"), cache_file=cache)
     assert [len(master) for master in kite.masters] == [1, 2]
     assert kite.etags == ["one", "one"]
-    kept = InstrumentCache(cache).load()
+    kept = InstrumentCache(cache, ROOT).load()
     assert (kept.csv, kept.etag) == (BOTH, "two")
 
 
@@ -313,7 +315,7 @@ async def test_a_cache_that_cannot_be_written_is_no_fault_of_the_list(kite, tmp_
 
 async def test_a_cache_of_something_else(kite, tmp_path):
     cache = tmp_path / "list"
-    InstrumentCache(cache).save("no list", fetched_ms=NOW_MS, etag="one")
+    InstrumentCache(cache, ROOT).save("no list", fetched_ms=NOW_MS, etag="one")
     await kite.keep(InstrumentDump(INFY, None), cache_file=cache)
     assert len(kite.masters) == 1
 
@@ -403,10 +405,10 @@ async def test_damaged_rows_are_as_before_told_once_and_never_in_the_cache(kite,
     assert told == ["damaged rows: 1, the first NFO:NIFTY26FEB7CE (2026-02-24)"]
     assert (loader.status().rows_kept, loader.held_back) == (1, None)
     assert kite.masters[-1].named("NFO:NIFTY26FEB7CE").expiry.isoformat() == "2026-02-24"
-    assert InstrumentCache(cache).load().csv == HEAD + chain
+    assert InstrumentCache(cache, ROOT).load().csv == HEAD + chain
     # an operator may say that it is right
     kite.answers = [InstrumentDump(HEAD + damaged, None)]
     await loader.refresh(accept=True)
     assert kite.masters[-1].named("NFO:NIFTY26FEB7CE").expiry.isoformat() == "2026-02-28"
     assert loader.status().rows_kept == 0
-    assert InstrumentCache(cache).load().csv == HEAD + damaged
+    assert InstrumentCache(cache, ROOT).load().csv == HEAD + damaged

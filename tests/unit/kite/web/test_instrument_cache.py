@@ -7,17 +7,19 @@ import pytest
 from connector.kite.web.instrument_cache import InstrumentCache
 from tests.support.instruments import INFY, NIFTY, lines
 
+ROOT = "https://api.kite.trade"
+
 
 @pytest.fixture
 def cache(tmp_path):
-    return InstrumentCache(tmp_path / "made" / "instruments.csv.gz")
+    return InstrumentCache(tmp_path / "made" / "instruments.csv.gz", ROOT)
 
 
 def test_the_kept_list_is_for_its_owner_alone(tmp_path):
     path = tmp_path / "above" / "instruments.csv"
     before = os.umask(0)
     try:
-        InstrumentCache(path).save("text", fetched_ms=1)
+        InstrumentCache(path, ROOT).save("text", fetched_ms=1)
     finally:
         os.umask(before)
     assert [stat.S_IMODE(each.stat().st_mode) for each in (path.parent, path)] == [0o700, 0o600]
@@ -29,6 +31,12 @@ def test_the_cache_gives_back_what_it_was_given(cache):
     cache.save(lines(INFY), fetched_ms=7, etag='W/"1"')
     assert cache.load() == (lines(INFY), 7, 'W/"1"')
     assert list(cache.path.parent.iterdir()) == [cache.path]
+
+
+def test_a_list_of_another_api_is_none(cache):
+    cache.save(lines(INFY), fetched_ms=7)
+    assert InstrumentCache(cache.path, "http://127.0.0.1:8766").load() is None
+    assert cache.load() is not None
 
 
 def test_a_damaged_cache_is_none(cache):
