@@ -35,7 +35,7 @@ def calendar(
         Path | None,
         typer.Option(
             "--file",
-            help="Add the days of this file, which is of the form of --print-file.",
+            help="Add the days of this file, written as those of --print-file are.",
             show_default=False,
         ),
     ] = None,
@@ -45,7 +45,7 @@ def calendar(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Show the sessions of each exchange on a day, why, and the source of it.
+    """Show when each exchange trades on a day, and where that is known from.
 
     Times are India's. Holidays, Muhurat trading and weekend sessions are listed for some years
     only; a day beyond them is marked, since only its weekday is known.

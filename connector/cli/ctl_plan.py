@@ -95,7 +95,7 @@ def apply(
     timeout: TimeoutOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the watchlists as the file says, in full or not at all; again, it does nothing."""
+    """Make the watchlists what the file says, in full or not at all; again, it changes nothing."""
     wanted = _read(file)
     with client(settings) as control:
         found = _Difference.of(control, wanted, timeout, prune=prune)

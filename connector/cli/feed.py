@@ -127,7 +127,7 @@ def simulate(
     """Run a simulated Kite: WebSocket and REST, until Ctrl-C. Needs no account.
 
     Anything that speaks Kite's protocol can connect, with the api_key `simulated_key` and the
-    access_token `simulated_token` where nothing else is said.
+    access_token `simulated_token` unless others are given.
     """
     import asyncio
 

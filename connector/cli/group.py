@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, cast, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from connector.cli.options import load_reference
+
+_VALUES: Final = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "FILE", datetime: "DATE"}
+_SECONDS: Final = ("seconds", "timeout", "duration", "every")
+"""Ends of the names of options that are seconds."""
 
 Target = Callable[..., None] | typer.Typer
 """The target of a command's name: a function, or the typer application of a group."""
@@ -81,7 +87,38 @@ class Commands(Mapping[str, Any]):
             add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
         )
         alone.command(name, cls=_Single)(target)
-        return typer.main.get_command(alone)
+        command = typer.main.get_command(alone)
+        _name_values(command, target)
+        return command
+
+
+def _name_values(command: Any, target: Callable[..., None]) -> None:
+    """Name the value of each option in words, where it has no name of its own.
+
+    Typer's own names are Python's: `<list[str]>`, `<float range>`.
+    """
+    types = target.__annotations__
+    if inspect.isfunction(target):
+        types = get_type_hints(target, include_extras=True)
+    for parameter in command.params:
+        kind = _bare(types.get(parameter.name))
+        if kind not in _VALUES:
+            continue
+        if parameter.param_type_name == "argument":
+            parameter.metavar = parameter.metavar or parameter.name.upper()
+            # its place says what it is: no type behind the name
+            parameter.display_type_rich = lambda **_: None
+        elif parameter.metavar is None:
+            seconds = kind is float and parameter.name.endswith(_SECONDS)
+            parameter.metavar = "SECONDS" if seconds else _VALUES[kind]
+
+
+def _bare(annotation: Any) -> Any:
+    """The type of one value: of `list[int] | None`, int."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return _bare(kinds[0]) if len(kinds) == 1 else annotation
 
 
 class CommandGroup(_LightHelp, TyperGroup):

@@ -27,7 +27,7 @@ def login(
         str | None,
         typer.Argument(
             help="The request_token of the redirect, or its whole address; - reads it from "
-            "standard input, as does nothing at all where that is no terminal.",
+            "standard input, as leaving it out does where that is no terminal.",
             show_default=False,
         ),
     ] = None,

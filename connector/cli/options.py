@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 _Model = TypeVar("_Model", bound="BaseModel")
 _Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _SIMPLE = (bool, int, float, str, Path)
+_LAST = (
+    "dry_run", "id", "by", "expires_at", "expected_revision", "timeout", "as_json", "config",
+    "bootstrap", "registry", "prefix", "name", "log_format", "log_level",
+)  # fmt: skip
+"""Options of many commands, in the order in which help has them: behind a command's own."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -95,8 +100,7 @@ class _Command:
     def __signature__(self) -> inspect.Signature:
         made = self._made()
         parameters = [*_own(self._function, without={"settings", "mask", *made}), *made.values()]
-        # arguments in the order of their places, and one that takes all the rest last
-        parameters.sort(key=lambda each: _place(each.annotation))
+        parameters.sort(key=_place)
         return inspect.Signature(parameters)
 
     @property
@@ -262,12 +266,13 @@ def _own(function: Callable[..., None], without: Collection[str]) -> list[inspec
     ]
 
 
-def _place(annotation: Any) -> int:
-    """Order parameters: arguments before options, and a list of them last of all."""
+def _place(parameter: inspect.Parameter) -> tuple[int, int]:
+    """Order parameters: arguments, of which one that takes all the rest is last, then options."""
+    annotation, name = parameter.annotation, parameter.name
     kind, *more = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     if not any(isinstance(each, typer.models.ArgumentInfo) for each in more):
-        return 2
-    return 1 if any(get_origin(each) is list for each in (kind, *get_args(kind))) else 0
+        return (2, _LAST.index(name) + 1 if name in _LAST else 0)
+    return (1 if any(get_origin(each) is list for each in (kind, *get_args(kind))) else 0, 0)
 
 
 def _option_parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
@@ -308,10 +313,11 @@ def _parameter(
     if info.is_required() and not optional:
         argument = typer.Argument(metavar=name.upper(), help=text, show_default=False)
         return _option_parameter(name, Annotated[kind, argument], inspect.Parameter.empty)
-    if info.default not in (None, PydanticUndefined, ()):
+    # a flag that is off by itself needs no word of it, and no way to turn it off
+    if info.default is not False and info.default not in (None, PydanticUndefined, ()):
         # told, not given: what the user leaves out must not be in `given`
         text = f"{text} [default: {_text(info.default)}]".lstrip()
-    if kind is bool:
+    if info.default is True:
         flag = f"{flag}/--no-{flag[2:]}"
     option = typer.Option(flag, *([short] if short else ()), help=text, show_default=False)
     return _option_parameter(name, Annotated[_optional(kind), option])

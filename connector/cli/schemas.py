@@ -109,7 +109,8 @@ def clickhouse_tables(
         typer.Option(
             "--columns",
             metavar="NAME,NAME",
-            help="Of ticks, besides those that the bars need: ClickHouse's price goes by columns. "
+            help="Only these columns of the ticks, and those that the bars need: each costs "
+            "ClickHouse time. "
             "[default: all]",
             show_default=False,
         ),

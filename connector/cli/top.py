@@ -80,7 +80,7 @@ def top(
 ) -> None:
     """Show what replicas do, live: connections, exchanges, accounting.
 
-    On a terminal the view is drawn anew; otherwise there is a line a look. Exit code 1: no replica
+    On a terminal the view is drawn anew; otherwise each look is one line. Exit code 1: no replica
     answered the last time. The settings, and the options for them, count with --kafka alone.
     """
     addresses = [status_url(url) for url in urls or [DEFAULT_URL]]

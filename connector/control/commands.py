@@ -211,7 +211,7 @@ class DeleteRuleStep(ChangeBase):
 
 
 class SetLimitsStep(ChangeBase):
-    """Set how much a watchlist may claim, and how it stands to others when there is no room."""
+    """Set how many instruments a watchlist may claim, and its priority where there is no room."""
 
     type: Literal["set-limits"]
     watchlist: Claimant
@@ -247,7 +247,7 @@ class DeleteRule(CommandBase, DeleteRuleStep):
 
 
 class SetLimits(CommandBase, SetLimitsStep):
-    """Set how much a watchlist may claim, and how it stands to others when there is no room."""
+    """Set how many instruments a watchlist may claim, and its priority where there is no room."""
 
 
 class Delete(CommandBase, DeleteStep):

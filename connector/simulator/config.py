@@ -84,20 +84,20 @@ class SimulatorConfig(BaseModel):
     period_seconds: Positive = Field(
         default=0.02,
         le=1,
-        description="Send updates out at this distance; a smaller one is smoother and costs more.",
+        description="Seconds between batches of updates; fewer are smoother and cost more.",
     )
     burst_factor: Positive = Field(
         default=1.0, description="A burst is so many times faster; 1 means no bursts."
     )
     burst_every_seconds: Positive = Field(
-        default=10.0, description="Bursts begin at this distance."
+        default=10.0, description="Seconds from the beginning of one burst to that of the next."
     )
     burst_seconds: Positive = Field(default=1.0, description="A burst lasts so long.")
     packets_per_frame: int = Field(
         default=50, ge=1, le=5_000, description="A frame has at most so many packets."
     )
     heartbeat_seconds: Positive = Field(
-        default=1.0, description="Heartbeats, frames of one byte, go out at this distance."
+        default=1.0, description="Seconds from one heartbeat, a frame of one byte, to the next."
     )
     connect_messages: bool = Field(
         default=True, description="Send the undocumented instruments_meta and app_code at connect."

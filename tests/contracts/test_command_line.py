@@ -61,6 +61,8 @@ def test_help_fits_eighty_columns_and_nothing_is_cut(words):
     text = help_of(words)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
+    # a value is named in words: FILE, SECONDS, or the choices there are
+    assert not re.search(r"<(?:list|str|int|float|path|datetime|%)", text), text
     # click writes three dots for what may be repeated, and for what it has cut
     assert not re.search(r"\.\.\.$", text.replace("]...\n", "]\n"), re.MULTILINE), text
 

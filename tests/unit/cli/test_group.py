@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Annotated, Literal
+
 import typer
 from typer.testing import CliRunner
 
@@ -19,7 +22,15 @@ class Numbers(CommandGroup):
         return {"light": light, "lazy": "tests.unit.cli.test_group:lazy", "deep": deep}
 
 
-def lazy(number: int = 1) -> None:
+def lazy(
+    words: Annotated[list[str] | None, typer.Argument(help="Some words.")] = None,
+    number: int = 1,
+    wait_seconds: float = 0.0,
+    each: Annotated[list[Path] | None, typer.Option(help="Files.")] = None,
+    kind: Literal["a", "b"] = "a",
+    url: Annotated[str, typer.Option(metavar="URL")] = "",
+    loud: bool = False,
+) -> None:
     """Print a number."""
     typer.echo(number)
 
@@ -49,6 +60,16 @@ def test_the_list_makes_no_command_and_cuts_no_sentence():
     assert "Print a number." in text
     assert "Have commands of its own." in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_values_are_named_in_words():
+    text = run("lazy", "--help").output
+    assert "[WORDS]..." in text
+    for line in (
+        "WORDS ", "--number NUMBER", "--wait-seconds SECONDS", "--each FILE", "--kind <a|b>",
+        "--url URL", "--loud / --no-loud ",
+    ):  # fmt: skip
+        assert f"  {line}" in text
 
 
 def test_a_command_named_by_its_place_runs():

@@ -13,6 +13,8 @@ from connector.errors import SettingsError
 class Model(BaseModel):
     size: int = Field(5, ge=1, description="how large")
     loud: bool = Field(False, description="or quiet")
+    plain: bool = Field(True, description="or coloured")
+    port: int = Field(0, description="0 takes any")
     where: Path | None = Field(None, description="a file")
     kind: Literal["a", "b"] = "a"
     several: tuple[int, ...] = ()
@@ -47,13 +49,17 @@ def test_what_is_not_given_is_not_passed(run):
 def test_what_is_given_has_its_type(run):
     _, seen = run("--size", "7", "--loud", "--where", "f", "--kind", "b", "--name", "y")
     assert seen == ("y", {"size": 7, "loud": True, "where": Path("f"), "kind": "b"})
-    assert run("--no-loud")[1][1] == {"loud": False}
+    assert run("--no-plain")[1][1] == {"plain": False}
 
 
 def test_help_has_the_fields_own_words(run):
     text = run("--help")[0].output
     assert "how large [default: 5]" in text
-    assert "or quiet [default: false]" in text
+    assert "or coloured [default: true]" in text
+    assert "0 takes any [default: 0]" in text
+    # what is off by itself needs no word of it, and no option to turn it off
+    assert "or quiet\n" in text
+    assert "--no-loud" not in text
     assert "Do it." in text
     for absent in ("--several", "--nested", "--hidden"):
         assert absent not in text
@@ -150,3 +156,23 @@ def test_an_option_of_a_setting_has_the_settings_words(settings):
     assert "[default: kafka.bootstrap_servers of the settings]" in text
     for absent in ("--settings", "--mask", "--registry"):
         assert absent not in text
+
+
+def test_what_many_commands_have_stands_behind_a_commands_own():
+    app = typer.Typer(rich_markup_mode=None)
+
+    class Marked(BaseModel):
+        id: str | None = None
+        dry_run: bool = False
+        colour: str = "red"
+
+    @app.command()
+    @with_settings("name")
+    @with_options(Marked)
+    def command(*, settings, timeout: float = 1.0, size: int = 1, **given):
+        """Do it."""
+
+    text = CliRunner().invoke(app, ["--help"]).output
+    order = ["--size", "--colour", "--dry-run", "--id", "--timeout", "--config", "--name"]
+    places = [text.index(flag) for flag in order]
+    assert places == sorted(places)
