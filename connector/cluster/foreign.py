@@ -18,13 +18,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 import structlog
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from connector.cluster.frames import member_of
 from connector.control.bounds import excerpt
 from connector.errors import ConnectorError
-from connector.kafka.config import ClientLog, client_properties, is_embedded
+from connector.kafka.config import ClientLog, client_properties
+from connector.kafka.group_members import read_group
 from connector.kafka.groups import cluster_group
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
@@ -170,63 +170,51 @@ class GroupReader:
         self._log = structlog.get_logger("connector.cluster")
 
     async def read(self) -> Owners | None:
-        """Return who holds what; None without an answer, and from the embedded broker."""
+        """Return who holds what; None without an answer, as from the embedded broker."""
         return await asyncio.to_thread(self._owners)
 
     def _owners(self) -> Owners | None:
         group = cluster_group(self._name, self._topics.prefix)
         own, subscriptions = {"client.id": f"{self._name}-group"}, self._topics.subscriptions
         try:
-            admin = AdminClient(client_properties(self._kafka, **own), logger=ClientLog("group"))
-            if is_embedded(admin.list_topics(self._topics.control, timeout=ANSWER_SECONDS)):
-                return None  # it would let this wait its time out
-            asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
-            described = asked[group].result(ANSWER_SECONDS + 1)
-            members = described.members
+            properties = client_properties(self._kafka, **own)
+            found = read_group(properties, group, ANSWER_SECONDS, logger=ClientLog("group"))
             holders: dict[int | None, Owner] = {}
-            for member in members:
+            for member in found.members:
                 name = excerpt(f"{member.client_id} {member.host}".strip(), MAX_NAME_CHARACTERS)
-                owner = Owner(name, str(member.member_id))
-                for place in member.assignment.topic_partitions if member.assignment else ():
-                    if place.topic == subscriptions:
-                        holders[place.partition] = owner
-                    elif place.topic == self._topics.control and place.partition == 0:
+                owner = Owner(name, member.member_id)
+                for topic, partition in member.partitions:
+                    if topic == subscriptions:
+                        holders[partition] = owner
+                    elif topic == self._topics.control and partition == 0:
                         holders[None] = owner
-            slots = range(
-                len(
-                    admin.list_topics(subscriptions, ANSWER_SECONDS)
-                    .topics[subscriptions]
-                    .partitions
-                )
-            )
-            words = self._words(
-                {**own, "group.id": group}, [one for one in holders if one is not None]
-            )
-        except (KafkaException, ConnectorError, TimeoutError, ValueError, KeyError) as error:
+            words, slots = self._words({**own, "group.id": group}, holders)
+        except (KafkaException, ConnectorError, ValueError, KeyError) as error:
             self._log.debug("group_not_described", reason=str(error))
             return None
-        if described.state != ConsumerGroupState.STABLE:
+        if not found.settled or not found.members:
             return Owners(holders, words)
         held = Counter(owner.member for owner in holders.values())
         # all replicas see the same one
-        idlest = min((str(one.member_id) for one in members), key=lambda one: (held[one], one))
-        return Owners(holders, words, frozenset(slots) - holders.keys(), idlest)
+        idlest = min((one.member_id for one in found.members), key=lambda one: (held[one], one))
+        return Owners(holders, words, slots - holders.keys(), idlest)
 
-    def _words(self, own: Mapping[str, str], slots: Collection[int]) -> dict[int, str]:
-        """Return which member has written the metadata of each slot's offset.
+    def _words(
+        self, own: Mapping[str, str], held: Collection[int | None]
+    ) -> tuple[dict[int, str], frozenset[int]]:
+        """Return who has written the metadata of each held slot's offset, and all slots.
 
         A consumer asks, which joins nothing: an admin client that does so can end the process
-        (`connector.cluster.handover_register`).
+        (`connector.kafka.group_members`).
         """
-        if not slots:
-            return {}
         consumer = Consumer(client_properties(self._kafka, **own), logger=ClientLog("group"))
+        topic = self._topics.subscriptions
         try:
-            found = consumer.committed(
-                [TopicPartition(self._topics.subscriptions, slot) for slot in slots],
-                timeout=ANSWER_SECONDS,
-            )
+            partitions = consumer.list_topics(topic, ANSWER_SECONDS).topics[topic].partitions
+            places = [TopicPartition(topic, slot) for slot in held if slot is not None]
+            found = consumer.committed(places, timeout=ANSWER_SECONDS) if places else []
         finally:
             consumer.close()
         words = {one.partition: member_of(one.metadata) for one in found}
-        return {slot: member for slot, member in words.items() if member is not None}
+        written = {slot: member for slot, member in words.items() if member is not None}
+        return written, frozenset(partitions)

@@ -8,19 +8,21 @@ written or read for it: an answer takes some milliseconds.
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as Code
-from confluent_kafka.admin import AdminClient
 
 from connector.errors import KafkaError
 from connector.kafka.config import ClientLog, client_properties, refused_properties
+from connector.kafka.group_members import read_group
 from connector.kafka.groups import cluster_group, handover_group
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
@@ -30,10 +32,13 @@ ANSWER_SECONDS: Final = 3.0
 slot streams meanwhile, and a node on which replicas start answers late."""
 COUNT_SECONDS: Final = 1.0
 """So long for the number of members, which a stop waits for: brokers may be away."""
+POLL_SECONDS: Final = 0.05
+"""The client is asked so long at a time what the brokers said."""
 ASK_AGAIN_SECONDS: Final = 0.1
 """So long after the group's coordinator was found to be another broker, or still reading."""
 MAX_ID_CHARACTERS: Final = 64
 """An entry with a longer id is none of ours."""
+Answer = TypeVar("Answer")
 _COORDINATOR_MOVES: Final = (
     Code.COORDINATOR_LOAD_IN_PROGRESS,
     Code.COORDINATOR_NOT_AVAILABLE,
@@ -62,12 +67,18 @@ class Entry(NamedTuple):
     """When the owner before received its last frame, UTC microseconds; None where none came."""
 
 
+@dataclass(slots=True)
+class _Told:
+    """What the brokers have said of a commit."""
+
+    answered: bool = False
+    refused: Any = None
+
+
 class HandoverRegister:
     """Reads and writes entries; blocks, within these bounds. Any thread may call.
 
-    A consumer reads: an admin client that does, and is told that the coordinator is another broker
-    now, ends the process (librdkafka 2.16). An admin client writes: a consumer that is let go waits
-    three quarters of a minute for a commit that no broker answers.
+    A consumer does both: an admin client can end the process (`connector.kafka.group_members`).
 
     Args:
         kafka: how brokers are reached.
@@ -79,20 +90,37 @@ class HandoverRegister:
     """
 
     def __init__(self, kafka: KafkaSettings, topics: TopicNames, name: str) -> None:
+        self._kafka = kafka
         self._topic = topics.subscriptions
         # whose members share the slots, and the one that has the entries
         self._cluster = cluster_group(name, topics.prefix)
         self._group = handover_group(name, topics.prefix)
+        self._own = {"client.id": f"{name}-handover"}
         # that the account may not read the group, from when it is told until something is read
         self._lacking: Any = None
-        own = {"client.id": f"{name}-handover"}
+        # a commit's number is the offset that it commits, which means nothing else
+        self._numbers = itertools.count(1)
+        # what the brokers have said so far of each commit that is waited for
+        self._told: dict[int, _Told] = {}
         # it joins nothing: the group is that whose offsets it reads
-        reads = {**own, "group.id": self._group, "enable.auto.commit": False}
+        reads = {
+            **self._own,
+            "group.id": self._group,
+            "enable.auto.commit": False,
+            "on_commit": self._committed,
+        }
         with refused_properties(kafka):
-            self._admin = AdminClient(client_properties(kafka, **own), logger=ClientLog("handover"))
             self._consumer = Consumer(
                 client_properties(kafka, **reads), logger=ClientLog("handover")
             )
+
+    def close(self) -> None:
+        """Let the client go, behind the caller's back.
+
+        A consumer that is let go waits three quarters of a minute, or more, for a commit that no
+        broker answers: neither the event loop nor the end of the process waits for that.
+        """
+        threading.Thread(target=self._consumer.close, name="handover-close", daemon=True).start()
 
     def read(self, slots: Sequence[int]) -> dict[int, Entry]:
         """Return the entries of these slots; one that has none, or none of ours, is left out.
@@ -101,7 +129,7 @@ class HandoverRegister:
             KafkaError: the brokers refuse it, or do not answer.
         """
         places = [TopicPartition(self._topic, slot) for slot in slots]
-        found = self._asked(lambda seconds: self._committed(places, seconds))
+        found = self._asked(lambda seconds: self._fetch(places, seconds))
         entries = {place.partition: entry_of(place.metadata) for place in found}
         return {slot: entry for slot, entry in entries.items() if entry is not None}
 
@@ -111,17 +139,8 @@ class HandoverRegister:
         Raises:
             KafkaError: the brokers refuse it, or do not answer.
         """
-        offsets = [
-            TopicPartition(self._topic, slot, 0, metadata=encoded(entry))
-            for slot, entry in entries.items()
-        ]
-        given = [ConsumerGroupTopicPartitions(self._group, offsets)]
-
-        def commit(seconds: float) -> list[TopicPartition]:
-            asked = self._admin.alter_consumer_group_offsets(given, request_timeout=seconds)
-            return _answer(asked, self._group, seconds).topic_partitions or []
-
-        self._asked(commit)
+        texts = {slot: encoded(entry) for slot, entry in entries.items()}
+        self._asked(lambda seconds: self._commit(texts, seconds))
 
     def members(self) -> int:
         """Return how many members the cluster's group has.
@@ -129,34 +148,68 @@ class HandoverRegister:
         Raises:
             KafkaError: the brokers refuse it, do not answer, or cannot tell, as the embedded one.
         """
-        asked = self._admin.describe_consumer_groups([self._cluster], request_timeout=COUNT_SECONDS)
-        try:
-            return len(_answer(asked, self._cluster, COUNT_SECONDS).members)
-        except KafkaException as error:
-            raise _refused(error.args[0], self._cluster) from error
+        properties = client_properties(self._kafka, **self._own)
+        log = ClientLog("handover")
+        return len(read_group(properties, self._cluster, COUNT_SECONDS, logger=log).members)
 
-    def _committed(self, places: list[TopicPartition], seconds: float) -> list[TopicPartition]:
+    def _commit(self, texts: Mapping[int, str], seconds: float) -> None:
+        """Commit, and wait for the answer: a commit that waits by itself has no bound."""
+        number, end = next(self._numbers), time.monotonic() + seconds
+        offsets = [
+            TopicPartition(self._topic, slot, number, metadata=text) for slot, text in texts.items()
+        ]
+        told = self._told[number] = _Told()
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+            while not told.answered:
+                if time.monotonic() >= end:
+                    if self._lacking is not None:
+                        raise KafkaException(self._lacking)
+                    raise KafkaError(f"no broker answered within {ANSWER_SECONDS:g} s")
+                self._poll(POLL_SECONDS)
+        finally:
+            del self._told[number]
+        if told.refused is not None:
+            raise KafkaException(told.refused)
+        self._lacking = None
+
+    def _committed(self, error: Any, places: Sequence[TopicPartition]) -> None:
+        """Keep what the brokers said; librdkafka calls it within a `poll`, of whichever thread."""
+        for place in places:
+            # its time may be over, and nobody waits for it any more
+            if (told := self._told.get(place.offset)) is not None:
+                told.refused = told.refused or place.error or error
+                told.answered = True
+
+    def _fetch(self, places: list[TopicPartition], seconds: float) -> list[TopicPartition]:
         try:
             found = self._consumer.committed(places, timeout=seconds)
         except KafkaException as error:
             # without the right it only waits for a coordinator in vain: why comes as a message,
             # and once
-            message = self._consumer.poll(0)
-            why = message.error() if message is not None else None
-            if why is not None and why.code() == Code.GROUP_AUTHORIZATION_FAILED:
-                self._lacking = why
+            self._poll(0)
             if self._lacking is not None:
                 raise KafkaException(self._lacking) from error
             raise
+        for place in found:
+            if place.error is not None:
+                raise KafkaException(place.error)
         self._lacking = None
         return found
 
-    def _asked(self, ask: Callable[[float], list[TopicPartition]]) -> list[TopicPartition]:
-        """Ask about places, and again while another broker becomes the group's coordinator."""
+    def _poll(self, seconds: float) -> None:
+        """Hear what the client has to say."""
+        message = self._consumer.poll(seconds)
+        why = message.error() if message is not None else None
+        if why is not None and why.code() == Code.GROUP_AUTHORIZATION_FAILED:
+            self._lacking = why
+
+    def _asked(self, ask: Callable[[float], Answer]) -> Answer:
+        """Ask, and again while another broker becomes the group's coordinator."""
         end = time.monotonic() + ANSWER_SECONDS
         while True:
             try:
-                return _accepted(ask(max(end - time.monotonic(), ASK_AGAIN_SECONDS)))
+                return ask(max(end - time.monotonic(), ASK_AGAIN_SECONDS))
             except KafkaException as error:
                 code = error.args[0].code()
                 if code not in _COORDINATOR_MOVES or time.monotonic() >= end:
@@ -170,20 +223,6 @@ def _refused(error: Any, group: str) -> KafkaError:
     advice = f": grant this account Read on the group {group}"
     lacks = error.code() == Code.GROUP_AUTHORIZATION_FAILED
     return KafkaError(f"{error.str()}{advice if lacks else ''}")
-
-
-def _accepted(places: list[TopicPartition]) -> list[TopicPartition]:
-    for place in places:
-        if place.error is not None:
-            raise KafkaException(place.error)
-    return places
-
-
-def _answer(asked: Mapping[str, Future[Any]], group: str, seconds: float) -> Any:
-    try:
-        return asked[group].result(seconds)
-    except TimeoutError as error:
-        raise KafkaError(f"no broker answered within {seconds:g} s") from error
 
 
 def encoded(entry: Entry) -> str:

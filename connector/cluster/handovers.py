@@ -50,6 +50,9 @@ class Register(Protocol):
     def members(self) -> int:
         """Return how many members the cluster's group has."""
 
+    def close(self) -> None:
+        """Let it go; waits for nothing."""
+
 
 class Word(NamedTuple):
     """What somebody who waited was told."""
@@ -248,7 +251,8 @@ class Handovers:
             yield self._register
         finally:
             self._users -= 1
-            if not self._users:
+            if not self._users and self._register is not None:
+                self._register.close()
                 self._register = None
 
     async def _members(self) -> int | None:

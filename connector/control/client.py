@@ -21,6 +21,7 @@ from connector.control.records import Subscription, SubscriptionRecord, token_of
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError
 from connector.kafka.config import client_properties, is_embedded, refused_properties
+from connector.kafka.group_members import read_group
 from connector.kafka.groups import cluster_group
 from connector.kafka.reader import Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
@@ -186,26 +187,18 @@ class ControlClient:
             Members as client id and address; None where the broker does not tell: without the
             right to describe the group, or the embedded broker.
         """
-        admin = AdminClient(self._properties())
         group = cluster_group(name, self._topics.prefix)
         try:
-            metadata = admin.list_topics(timeout=self._broker_seconds)
-            if is_embedded(metadata):
-                return None  # it would wait its time out
-            answer = admin.describe_consumer_groups([group], request_timeout=self._broker_seconds)
-            members = answer[group].result(self._broker_seconds).members
-        except (KafkaException, TimeoutError):
+            members = read_group(self._properties(), group, self._broker_seconds).members
+        except KafkaError:
             return None
         owned: dict[int | None, str] = {}
         for member in members:
-            # one that has joined and waits for what it gets
-            if member.assignment is None:
-                continue
             owner = f"{member.client_id} {member.host}".strip()
-            for partition in member.assignment.topic_partitions:
-                if partition.topic == self._topics.subscriptions:
-                    owned[partition.partition] = owner
-                elif partition.topic == self._topics.control:
+            for topic, partition in member.partitions:
+                if topic == self._topics.subscriptions:
+                    owned[partition] = owner
+                elif topic == self._topics.control:
                     owned[None] = owner
         return owned
 

@@ -80,6 +80,17 @@ def test_the_design_names_modules_that_there_are():
     assert not missing
 
 
+def test_no_admin_client_asks_a_groups_coordinator_in_the_service():
+    """librdkafka may end the process meanwhile (connector/kafka/group_members.py)."""
+    asks = re.compile(r"\.(\w+_consumer_groups?_offsets|(?:describe|delete)_consumer_groups)\(")
+    found = {
+        str(module.relative_to(ROOT))
+        for module in tracked("connector/*.py", "connector/**/*.py", "connector/**/*.pyx")
+        if asks.search(module.read_text())
+    }
+    assert found == {"connector/kafka/describe_group.py"}
+
+
 def test_modules_stay_short():
     long = {
         str(path.relative_to(ROOT)): lines

@@ -1,6 +1,8 @@
 """The register over the embedded broker."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -170,6 +172,38 @@ def test_brokers_that_do_not_answer_are_an_error_within_a_bound():
         with pytest.raises(KafkaError, match=r"answer|Timed out"):
             own.read([0])
         broker.set_up()
+
+
+def test_it_is_let_go_without_a_wait_while_a_commit_is_unanswered(monkeypatch):
+    monkeypatch.setattr(handover_register, "ANSWER_SECONDS", 0.5)
+    with EmbeddedBroker({TOPICS.subscriptions: 3}) as broker:
+        own = register(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), "let-go")
+        broker.set_down()
+        with pytest.raises(KafkaError, match="no broker answered"):
+            own.write({0: Entry("a", Stage.LEAVING)})
+        own.close()
+        (closing,) = [one for one in threading.enumerate() if one.name == "handover-close"]
+        assert closing.daemon
+        broker.set_up()
+        closing.join(60)
+        assert not closing.is_alive()
+
+
+def test_answers_of_several_writers_are_not_mixed_up(embedded, kafka):
+    own = register(kafka, "several")
+    embedded.push_errors(OFFSET_COMMIT, Code.GROUP_AUTHORIZATION_FAILED)
+
+    def write(slot):
+        try:
+            own.write({slot: Entry("a", Stage.LEAVING)})
+        except KafkaError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(3) as threads:
+        refused = [one for one in threads.map(write, range(3)) if one is not None]
+    assert len(refused) == 1
+    assert len(own.read([0, 1, 2])) == 2
 
 
 def test_the_embedded_broker_cannot_count_members(kafka):

@@ -23,7 +23,7 @@ class Shelf:
         self.group = 2
         self.down = False
         self.written = []
-        self.made = 0
+        self.made = self.closed = 0
         self.reads = []
 
     def register(self):
@@ -50,6 +50,9 @@ class Shelf:
     def members(self):
         self._answer()
         return self.group
+
+    def close(self):
+        self.closed += 1
 
 
 @pytest.fixture
