@@ -108,11 +108,6 @@ class IsolatingProducer(RecordProducer):
         return Counts() if self._dead_letters is None else self._dead_letters.counts
 
     @property
-    def held_topics(self) -> list[str]:
-        """The topics that are held apart, whether they are in trouble or not any more."""
-        return sorted(self._held)
-
-    @property
     def troubles(self) -> list[Trouble]:
         """The topics that accept nothing, each refused for what is not a record's fault."""
         apart = (trouble for child in self._apart() for trouble in child.troubles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Self
 
@@ -76,8 +77,10 @@ class SimulatorServer:
         """How often each subscribed instrument moves; may be changed while it runs."""
         self.late_updates = 0
         """Updates that were due but left out, since the simulator itself could not keep up."""
-        self.replayed: list[ReplayResult] = []
-        """What became of each round of `config.replay`."""
+        self.replays = 0
+        """How many rounds of `config.replay` have ended."""
+        self.last_replay: ReplayResult | None = None
+        """What became of the last of them."""
         self._injector = Injector(self.feed, self.access, self.historical)
         self._acceptor = Acceptor(self.config, self.access, self.feed, self._notify)
         self._rest: web.AppRunner | None = None  # None: not open
@@ -206,9 +209,11 @@ class SimulatorServer:
             except (CaptureError, OSError) as error:
                 log.error("replay_failed", reason=str(error))  # noqa: TRY400 - the reason says it
                 return
-            self.replayed.append(result)
+            self.replays += 1
+            self.last_replay = result
             self._notify()
             if not config.replay_loop:
+                log.info("replay_ended", **asdict(result))
                 return
 
     # what tests and other processes use
@@ -265,6 +270,8 @@ class SimulatorServer:
             "market_open": self.market.open,
             "updates_per_second": self.updates_per_second,
             "late_updates": self.late_updates,
+            "replays": self.replays,
+            "last_replay": None if self.last_replay is None else asdict(self.last_replay),
         }
 
     def set_token(self, access_token: str, *, api_key: str | None = None) -> None:

@@ -211,8 +211,10 @@ async def test_a_capture_is_replayed_to_its_slots(tmp_path):
         first, second = await receive(one, 10), await receive(two, 10)
         prices = [round(tick.last_price * 100) - 157315 for tick in ticks(*first, *second)]
         assert prices == [*range(0, 20, 2), *range(1, 20, 2)]
-        await server.until(lambda: server.replayed)
-        assert server.replayed[0].unrouted == 0
+        await server.until(lambda: server.replays)
+        assert server.state()["last_replay"] == {
+            "records": 20, "frames": 20, "packets": 20, "unrouted": 0, "truncated": False,
+        }  # fmt: skip
 
 
 async def test_a_replay_begins_with_the_first_subscription_and_may_loop(tmp_path):
@@ -232,7 +234,8 @@ async def test_a_bad_capture_is_told_and_ends_the_replay_alone(tmp_path):
     async with SimulatorServer(config) as server, client(server) as ws:
         await server.heartbeat()
         assert await ws.recv() == b"\0"
-        assert server.replayed == []
+        assert server.replays == 0
+        assert server.state()["last_replay"] is None
 
 
 async def test_running_until_told_to_stop():

@@ -110,14 +110,14 @@ async def test_a_topic_that_is_well_for_a_while_comes_back_in_order(start, clust
     producer = await start()
     cluster.poison[b"a 3"] = KafkaError.INVALID_RECORD
     numbers = itertools.count()
-    while not producer.held_topics:
+    while not producer._held:
         send(producer, "a", itertools.islice(numbers, 3))
         go_on(producer, cluster, clock, 1)
     end = clock.now + APART_SECONDS + 20
     while clock.now < end:
         send(producer, "a", itertools.islice(numbers, 3))
         go_on(producer, cluster, clock, 1)
-    assert producer.held_topics == []
+    assert not producer._held
     send(producer, "a", itertools.islice(numbers, 3))
     go_on(producer, cluster, clock)
     made = next(numbers)
@@ -207,7 +207,7 @@ async def test_what_cannot_be_read_of_an_earlier_process_is_told_until_the_next_
     cluster.poison[b"a 21"] = KafkaError.INVALID_RECORD
     send(second, "a", range(20, 30))
     go_on(second, cluster, clock, 5)
-    assert second.held_topics == ["a"]
+    assert list(second._held) == ["a"]
     go_on(second, cluster, clock, 200)
     assert second.spool_problem.startswith(f"what waits in {tmp_path}/held/a cannot be read")
     assert await second.close(0)
@@ -279,7 +279,7 @@ async def test_a_clock_that_is_ahead_loses_and_stops_nothing(start, cluster, clo
     assert producer.troubles == []
     stream(20)
     go_on(producer, cluster, clock, 200)
-    assert producer.held_topics == []
+    assert not producer._held
     # its own, of 100 s ago
     assert abs(cluster.log[-1][3] - wall() * 1000) <= 100_000
 
@@ -305,7 +305,7 @@ async def test_brokers_whose_clock_was_set_get_the_records_own_times_again(start
     assert written(cluster, "a") == list(range(30))
     assert cluster.log[-1][3] >= now_ms
     stream(30)
-    assert producer.held_topics == []
+    assert not producer._held
 
 
 async def test_a_topic_without_records_is_in_no_trouble_for_its_clock_for_long(
@@ -353,14 +353,14 @@ async def test_a_topic_that_cannot_be_held_apart_loses_nothing(
         for topic in TOPICS:
             send(producer, topic, range(10))
         go_on(producer, cluster, clock, 30)
-        assert producer.held_topics == []
+        assert not producer._held
         counts = balanced(producer)
         assert (counts.delivered, counts.spooled) == (len(cluster.log), 30 - len(cluster.log))
         assert [trouble.topic for trouble in producer.troubles] == ["a"]
         assert producer.waiting("a") == counts.spooled > 0
     # as soon as it can be, it is: the others go on
     go_on(producer, cluster, clock, 30)
-    assert producer.held_topics == ["a"]
+    assert list(producer._held) == ["a"]
     assert written(cluster, "b") == written(cluster, "c") == list(range(10))
     cluster.faults.clear()
     go_on(producer, cluster, clock)
@@ -437,7 +437,7 @@ async def test_what_is_lost_while_a_topic_comes_back_is_told(start, cluster, clo
         client.failures.clear()
     assert producer.state is ProducerState.DIRECT
     producer.poll()
-    assert producer.held_topics == []
+    assert not producer._held
     assert balanced(producer).dropped == {"spool_unreadable": 3}
     assert dropped == [("spool_unreadable", 3)]
 
@@ -450,7 +450,7 @@ async def test_a_steady_topic_held_apart_keeps_nobody_from_going_straight_again(
     cluster.faults["a"] = KafkaError.TOPIC_AUTHORIZATION_FAILED
     send(producer, "a", range(5))
     go_on(producer, cluster, clock, 10)
-    assert producer.held_topics == ["a"]
+    assert list(producer._held) == ["a"]
     cluster.faults.clear()
     go_on(producer, cluster, clock, 40)
     numbers = itertools.count(5)
@@ -469,7 +469,7 @@ async def test_a_steady_topic_held_apart_keeps_nobody_from_going_straight_again(
         balanced(producer)
         states.append(producer.state)
     assert states[100:] == [ProducerState.DIRECT] * 900
-    assert producer.held_topics == []
+    assert not producer._held
     go_on(producer, cluster, clock)
     assert written(cluster, "a") == list(range(next(numbers)))
 
@@ -554,7 +554,7 @@ def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(ste
                 await producer.start()
             clock.now += 0.5
             balanced(producer)
-            if producer.held_topics:
+            if producer._held:
                 event("a topic was held apart")
             if producer.troubles:
                 event("a topic was in trouble")

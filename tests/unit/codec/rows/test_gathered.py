@@ -1,6 +1,5 @@
 """Columns of many ticks say what their rows say: both twins, in every version of the schema."""
 
-import importlib
 from array import array
 
 import pytest
@@ -16,14 +15,6 @@ from tests.support.ticks import SCHEMA_IDS, TOPICS, decode
 
 BEST = slice(COLUMNS.index("best_bid_price"), COLUMNS.index("best_ask_quantity") + 1)
 BEST_BYTES = 2 * (1 + 8) + 2 * 2
-
-
-@pytest.fixture(params=["native", "pure"], scope="module")
-def module(request):
-    try:
-        return importlib.import_module(f"connector.codec.rows._{request.param}")
-    except ImportError:
-        pytest.skip("the compiled codec is not built")
 
 
 def rows(columns):

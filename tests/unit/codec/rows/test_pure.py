@@ -1,6 +1,5 @@
 """Rows of ticks, and ticks at another time: both twins, in every version of the schema."""
 
-import importlib
 from datetime import timedelta
 
 import pytest
@@ -24,14 +23,6 @@ PACKETS = [
 ]
 DEPTH = tuple(Level(10 + n, 157_000 + n, n) for n in range(10))
 TIMES = ("event_time", "last_trade_time", "exchange_timestamp")
-
-
-@pytest.fixture(params=["native", "pure"], scope="module")
-def module(request):
-    try:
-        return importlib.import_module(f"connector.codec.rows._{request.param}")
-    except ImportError:
-        pytest.skip("the compiled codec is not built")
 
 
 @pytest.fixture(scope="module")
