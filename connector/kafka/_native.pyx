@@ -71,9 +71,7 @@ cdef struct Sink:
 
 
 cdef str text_of(const char *text):
-    # NUL: a refused record's text was seen to change while it was copied (librdkafka 2.16), and
-    # KafkaError, which takes no NUL, raised an error that took the record with it
-    return "" if text == NULL else (<bytes>text).decode("utf-8", "replace").replace("\0", "")
+    return "" if text == NULL else (<bytes>text).decode("utf-8", "replace")
 
 
 cdef object exception(int code, str text, bint fatal=False):
@@ -397,7 +395,6 @@ cdef class Client:
     cdef int note_failure(self, rd_kafka_message_t *message) except -1:
         cdef int code = message.err
         cdef int64_t timestamp_ms
-        cdef const char *reason = rdkafka.message_produce_errstr(message)
         # librdkafka tells the time of records alone that have not failed
         message.err = NO_ERROR
         timestamp_ms = rdkafka.message_timestamp(message, NULL)
@@ -409,12 +406,11 @@ cdef class Client:
             timestamp_ms,
             headers_in(message),
         )
-        if reason == NULL:
-            error = self.errors.get(code)
-            if error is None:
-                error = self.errors[code] = KafkaError(code, text_of(rdkafka.err2str(code)))
-        else:
-            error = KafkaError(code, text_of(reason))
+        # not the broker's own words: `rd_kafka_message_produce_errstr` points into an answer that
+        # is freed before it is told of (librdkafka 2.16), and whatever took its place was read
+        error = self.errors.get(code)
+        if error is None:
+            error = self.errors[code] = KafkaError(code, text_of(rdkafka.err2str(code)))
         sequence = <uint64_t>message._private
         self.notes.append((self.failed, (record, sequence, message.partition, error)))
         self.noted_failures += 1

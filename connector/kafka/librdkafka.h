@@ -89,7 +89,6 @@ typedef struct {
     int (*outq_len)(rd_kafka_t *);
     int64_t (*message_timestamp)(const rd_kafka_message_t *, int *);
     int (*message_headers)(const rd_kafka_message_t *, rd_kafka_headers_t **);
-    const char *(*message_produce_errstr)(const rd_kafka_message_t *);
     rd_kafka_headers_t *(*headers_new)(size_t);
     void (*headers_destroy)(rd_kafka_headers_t *);
     int (*header_add)(rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t);
@@ -125,7 +124,7 @@ static const char *load_symbols(const char *path, functions *found) {
     SYMBOL(topic_new); SYMBOL(topic_destroy); SYMBOL(topic_name); SYMBOL(produceva);
     SYMBOL(error_code); SYMBOL(error_string); SYMBOL(error_is_fatal); SYMBOL(error_destroy);
     SYMBOL(poll); SYMBOL(purge); SYMBOL(sasl_set_credentials); SYMBOL(outq_len); SYMBOL(message_timestamp);
-    SYMBOL(message_headers); SYMBOL(message_produce_errstr); SYMBOL(headers_new);
+    SYMBOL(message_headers); SYMBOL(headers_new);
     SYMBOL(headers_destroy); SYMBOL(header_add); SYMBOL(header_get_all); SYMBOL(headers_copy);
     SYMBOL(conf_interceptor_add_on_new); SYMBOL(interceptor_add_on_acknowledgement);
 #undef SYMBOL

@@ -93,7 +93,6 @@ cdef extern from "librdkafka.h":
         int (*outq_len)(rd_kafka_t *) noexcept nogil
         int64_t (*message_timestamp)(const rd_kafka_message_t *, int *) noexcept nogil
         int (*message_headers)(const rd_kafka_message_t *, rd_kafka_headers_t **) noexcept nogil
-        const char *(*message_produce_errstr)(const rd_kafka_message_t *) noexcept nogil
         rd_kafka_headers_t *(*headers_new)(size_t) noexcept nogil
         void (*headers_destroy)(rd_kafka_headers_t *) noexcept nogil
         int (*header_add)(
