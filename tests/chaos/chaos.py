@@ -471,6 +471,7 @@ class Chaos:
     async def _abort(self, action):
         numbers = self.chosen(action)
         self.disturb(action.kind, str(numbers))
+        self.watch.reset(numbers)
         await self.server.inject("abort", sockets=tuple(numbers))
 
     async def _close(self, action):
@@ -500,6 +501,7 @@ class Chaos:
         excuse = self.excuses.begin(Kind.TOKEN)
         token = f"token-{next(self._tokens)}"
         self.server.set_token(token)
+        self.watch.reset(socket.number for socket in self.watch.open())
         await self.server.inject("abort")
         await self.pace(action.seconds)
         fresh = self.token_file.with_suffix(".new")

@@ -24,6 +24,8 @@ class SeenSocket:
     ever: set = field(default_factory=set)
     blind: bool = False
     """Open over here, but nobody reads it, or nothing is sent."""
+    was_reset: bool = False
+    """By the test: what the client has not read then is lost, also where its close was answered."""
     closed_ms: int | None = None
     polite: bool = False
     """The client closed it, with a close frame that was answered."""
@@ -96,7 +98,8 @@ class FeedWatch:
             seen.closed_ms = time.time_ns() // 1_000_000
             connection = socket.connection
             seen.polite = (
-                connection.protocol.close_rcvd_then_sent is True
+                not seen.was_reset
+                and connection.protocol.close_rcvd_then_sent is True
                 and connection.connection_exc is None
             )
             seen.packets = socket.packets
@@ -107,6 +110,11 @@ class FeedWatch:
         self._detach(socket)
 
     # what the test tells
+
+    def reset(self, numbers):
+        """These are about to be reset."""
+        for number in numbers:
+            self.sockets[number].was_reset = True
 
     def blind(self, sockets):
         """Nothing comes through these any more, although they are open."""

@@ -18,7 +18,7 @@ import docker
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from testcontainers.core.container import DockerContainer
 
 from tests.support.ports import free_ports
@@ -26,6 +26,7 @@ from tests.support.ports import free_ports
 KAFKA_IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.4.0")
 REGISTRY_IMAGE = os.environ.get("REGISTRY_IMAGE", "apicurio/apicurio-registry:3.3.3")
 START_SECONDS = 240.0
+PAUSE_TRIES = 5
 
 
 def unavailable(reason: str) -> None:
@@ -113,7 +114,13 @@ class KafkaContainer:
     def paused(self) -> Iterator[None]:
         """Connections stay open meanwhile, and nobody answers."""
         container = self._container.get_wrapped_container()
-        container.pause()
+        for left in reversed(range(PAUSE_TRIES)):
+            try:
+                container.pause()
+                break
+            except APIError:  # a busy kernel did not freeze all of it in time
+                if not left:
+                    raise
         try:
             yield
         finally:
