@@ -37,7 +37,7 @@ from connector.settings.models import Settings
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
 
 if TYPE_CHECKING:
-    from connector.simulator.universe import Listing
+    from connector.simulator.universe import ListedInstrument
 
 REFRESH_SECONDS = 0.25
 LINE_SECONDS = 1.0
@@ -340,11 +340,11 @@ async def run_demo(
     return 0 if summary["received"] == summary["delivered"] + summary["deadlettered"] else 3
 
 
-def _known(listings: Sequence[Listing]) -> list[Listing]:
+def _known(listings: Sequence[ListedInstrument]) -> list[ListedInstrument]:
     """Return the instruments whose prices are shown, as far as the market has them."""
     by_name = {(listing.exchange, listing.tradingsymbol): listing for listing in listings}
     found = [by_name[name] for name in _KNOWN if name in by_name]
-    futures: dict[str, Listing] = {}
+    futures: dict[str, ListedInstrument] = {}
     for listing in listings:
         if listing.instrument_type == "FUT":
             futures.setdefault(f"{listing.exchange} {listing.name}", listing)

@@ -63,7 +63,7 @@ def demo(
     # the view has the screen for itself: it shows the last warning
     notices: deque[str] = deque(maxlen=20)
     if sys.stdout.isatty():
-        configure("warning", "console", stream=Lines(notices))
+        configure("warning", "console", stream=KeptLines(notices))
     else:
         configure("warning")
     options = DemoOptions(
@@ -81,7 +81,7 @@ def demo(
         raise typer.Exit(runner.run(show()))
 
 
-class Lines(io.StringIO):
+class KeptLines(io.StringIO):
     """A stream that only keeps the lines written to it."""
 
     def __init__(self, lines: deque[str]) -> None:

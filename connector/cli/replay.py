@@ -26,7 +26,7 @@ from connector.errors import SettingProblem, SettingsError
 
 if TYPE_CHECKING:
     from connector.kafka.archive import ArchiveReader
-    from connector.kafka.replay import Replay, ReplayedTick
+    from connector.kafka.replay import ReplayedTick, TickReplay
     from connector.kafka.time_order import TimeOrder
     from connector.kafka.topics import TopicNames
     from connector.settings.models import Settings
@@ -88,7 +88,7 @@ def replay(
 
     from connector.cli.progress import TimeBar
     from connector.kafka.archive import ArchiveReader
-    from connector.kafka.replay import Replay, from_archive, from_topics
+    from connector.kafka.replay import TickReplay, from_archive, from_topics
     from connector.kafka.topics import TopicNames
 
     factor, target = _factor(speed), _target(settings, into)
@@ -111,7 +111,7 @@ def replay(
             if isinstance(source, ArchiveReader)
             else from_topics(source)
         )
-        run = Replay(
+        run = TickReplay(
             settings.kafka,
             f"{settings.name}-replay",
             names,
@@ -229,7 +229,7 @@ def _watched(
         yield tick
 
 
-def _say(run: Replay, names: TopicNames) -> None:
+def _say(run: TickReplay, names: TopicNames) -> None:
     """Say what was written, and how far it came."""
     from connector.cli.moments import text_of
 

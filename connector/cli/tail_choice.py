@@ -82,7 +82,7 @@ class Pattern(NamedTuple):
         return ours and self.symbol.fullmatch(symbol.upper()) is not None
 
 
-class About(NamedTuple):
+class AboutInstrument(NamedTuple):
     """The instrument that a record is about, as far as it says."""
 
     token: int | None
@@ -160,7 +160,7 @@ class Choice:
                 self._unwanted.add((record.topic, record.key.encode()))
         return False
 
-    def _wants(self, about: About) -> bool:
+    def _wants(self, about: AboutInstrument) -> bool:
         if self._exchanges and about.exchange not in self._exchanges:
             return False
         if self._watchlist is not None and about.token not in self._watchlist:
@@ -218,7 +218,7 @@ class Choice:
         )
 
 
-def _about(record: TailRecord) -> Iterator[About]:
+def _about(record: TailRecord) -> Iterator[AboutInstrument]:
     """Yield the instruments that a record is about."""
     value = record.value
     if not isinstance(value, dict):
@@ -236,7 +236,7 @@ def _about(record: TailRecord) -> Iterator[About]:
     yield _named(token, exchange or None, symbol or None)
 
 
-def _named(token: Any, exchange: Any, symbol: Any) -> About:
+def _named(token: Any, exchange: Any, symbol: Any) -> AboutInstrument:
     if not isinstance(token, int):
         token = None
     # another program's record may have anything there
@@ -244,7 +244,7 @@ def _named(token: Any, exchange: Any, symbol: Any) -> About:
     symbol = symbol if isinstance(symbol, str) else None
     if exchange is None and token is not None:
         exchange = _exchange_of(token)
-    return About(token, exchange, symbol)
+    return AboutInstrument(token, exchange, symbol)
 
 
 def _token_of(key: bytes) -> int | None:

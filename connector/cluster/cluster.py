@@ -28,7 +28,7 @@ from connector.cluster.spots import SpotReader
 from connector.control.leader import Leader, Log
 from connector.control.memory import Memory
 from connector.control.records import Halt
-from connector.control.settings_claims import Group
+from connector.control.settings_claims import InstrumentGroup
 from connector.control.state import Names, NoNames
 from connector.control.status import rule_statuses, status
 from connector.control.transactions import ControlLog
@@ -40,7 +40,7 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
-from connector.kite.web.list_check import Claim
+from connector.kite.web.list_check import SubscribedInstrument
 from connector.kite.wire.models import ConnectionEvent, ConnectionState, EventType
 from connector.settings.models import Settings
 
@@ -154,7 +154,7 @@ class Cluster:
         # reads it
         self._notes: Mapping[int, Mapping[str, Any]] = {}
         # what the leader's state says, made once a revision
-        self._claims: tuple[Claim, ...] = ()
+        self._claims: tuple[SubscribedInstrument, ...] = ()
         self._claims_of: tuple[Leader | None, int] = (None, 0)
 
     # life
@@ -280,7 +280,7 @@ class Cluster:
         leader = self._leader
         return self._membership.missing.union(leader.missing if leader is not None else ())
 
-    def claims(self) -> Sequence[Claim]:
+    def claims(self) -> Sequence[SubscribedInstrument]:
         """The instruments that are subscribed; only a leader knows them."""
         leader = self._leader
         state = leader.state if leader is not None else None
@@ -289,7 +289,7 @@ class Cluster:
         if (revision := (leader, state.revision)) != self._claims_of:
             self._claims_of = revision
             self._claims = tuple(
-                Claim(token, subscription.symbol, subscription.expiry)
+                SubscribedInstrument(token, subscription.symbol, subscription.expiry)
                 for token, subscription in list(state.subscriptions.items())
             )
         return self._claims
@@ -527,9 +527,11 @@ class Cluster:
 
     def _make_leader(self) -> Leader:
         settings = self._settings
-        wanted: dict[Group, list[int | str]] = {}
+        wanted: dict[InstrumentGroup, list[int | str]] = {}
         for group in settings.instruments:
-            wanted.setdefault(Group(group.mode, group.account), []).extend(group.instruments)
+            wanted.setdefault(InstrumentGroup(group.mode, group.account), []).extend(
+                group.instruments
+            )
         return Leader(
             self._open_log,
             layout(settings),

@@ -37,7 +37,7 @@ class SlotRecord(NamedTuple):
     revision: int = 0
 
 
-class Reconnect(NamedTuple):
+class ReconnectSlot(NamedTuple):
     """A command to a slot's owner to open a new socket."""
 
     slot: int
@@ -59,10 +59,10 @@ class CaughtUp(NamedTuple):
     """Whether nothing was ever written to the partition: its topic was made just now."""
 
 
-Item = SlotRecord | Reconnect | Halting | CaughtUp
+Item = SlotRecord | ReconnectSlot | Halting | CaughtUp
 
 
-class Member(Protocol):
+class Assignee(Protocol):
     """The owner of what the group assigns; every method is called from the event loop."""
 
     def assigned(
@@ -123,7 +123,7 @@ def item_of(message: Message, topics: TopicNames) -> Item | None:
     try:
         text = key.decode() if isinstance(key, bytes) else key
         if text == RECONNECT_KEY:
-            return Reconnect(slot, str(json.loads(value)["id"])) if value else None
+            return ReconnectSlot(slot, str(json.loads(value)["id"])) if value else None
         if text == HALT_KEY:
             return Halting(slot, Halted.decode(value).halt if value else None)
         if text.startswith("@"):

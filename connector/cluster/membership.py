@@ -28,7 +28,7 @@ from confluent_kafka import (
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster.frames import KEEP_SECONDS, SlotFrames
-from connector.cluster.items import CaughtUp, Item, Member, item_of
+from connector.cluster.items import Assignee, CaughtUp, Item, item_of
 from connector.cluster.member_client import METADATA_REFRESH_MS, member_properties
 from connector.cluster.probe import PROBE_SECONDS, coordinator_answers, topics_gone
 from connector.cluster.refusals import fenced, refusal
@@ -91,7 +91,7 @@ class Membership:
         cluster: ClusterSettings,
         topics: TopicNames,
         name: str,
-        member: Member,
+        member: Assignee,
         *,
         slots: int = 0,
         clock: Clock = SYSTEM_CLOCK,

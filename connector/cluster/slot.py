@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from connector.cluster.items import CaughtUp, Halting, Item, Reconnect, SlotRecord
+from connector.cluster.items import CaughtUp, Halting, Item, ReconnectSlot, SlotRecord
 from connector.control.records import Halt
 from connector.errors import CapacityError
 from connector.kite.clock import Clock, Timer
@@ -211,7 +211,7 @@ class Slot:
                         # are part of it
                         changes.clear()
                         self._caught_up(item)
-                case Reconnect():
+                case ReconnectSlot():
                     # one that was there before this process owned the slot has been done
                     if self.phase is SlotPhase.STREAMING:
                         self._reconnect(item.command_id)

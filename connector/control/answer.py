@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from connector.control.commands import Displaced, Refusal, StatusPayload
-from connector.control.records import Record
+from connector.control.records import StateRecord
 from connector.kite.wire.models import ConnectionEvent
 
 
@@ -17,7 +17,7 @@ class Answer(NamedTuple):
     refused: Sequence[Refusal] = ()
     errors: tuple[str, ...] = ()
     payload: StatusPayload | None = None
-    extra: tuple[Record, ...] = ()
+    extra: tuple[StateRecord, ...] = ()
     events: tuple[ConnectionEvent, ...] = ()
     displaced: tuple[Displaced, ...] = ()
     waits: str | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from connector.control.bounds import TRANSACTION_BYTES, TRANSACTION_RECORDS
-from connector.control.records import Record
+from connector.control.records import StateRecord
 from connector.control.state import State
-from connector.control.transactions import DeadLetter, Step
+from connector.control.transactions import DeadLetter, TransactionStep
 from connector.control.work import Applied, Work
 from connector.kite.wire.models import ConnectionEvent
 
@@ -23,7 +23,7 @@ class Batch:
         self.messages = 0
         self.rejected = 0
         self.dead_letters: list[DeadLetter] = []
-        self._records: list[Record] = []
+        self._records: list[StateRecord] = []
         self._replies: list[tuple[str, bytes]] = []
         # behind the last message; None: only commands that had waited, whose messages are passed
         # already
@@ -53,9 +53,9 @@ class Batch:
             self.messages += 1
             self._next_offset = work.next_offset
 
-    def finish(self) -> tuple[State, Step]:
+    def finish(self) -> tuple[State, TransactionStep]:
         """Return the state and the records to be written for it, `@leader` last."""
         progress = self.state.progress
         offset = progress.offset if self._next_offset is None else self._next_offset
         state, leader = self.state.applied(offset)
-        return state, Step((*self._records, leader), self._replies, self.dead_letters)
+        return state, TransactionStep((*self._records, leader), self._replies, self.dead_letters)

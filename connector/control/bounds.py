@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from connector.control.records import Record
+from connector.control.records import StateRecord
 
 MAX_INSTRUMENTS: Final = 50_000
 """One command may name at most so many instruments."""
@@ -80,7 +80,7 @@ def bounded(errors: tuple[str, ...]) -> tuple[str, ...]:
     return (*lines, f"and {more} more") if more else lines
 
 
-def oversize(records: tuple[Record, ...], reply: bytes | None) -> str | None:
+def oversize(records: tuple[StateRecord, ...], reply: bytes | None) -> str | None:
     """Name what of a command's outcome no message can hold; None where all of it fits."""
     for record in records:
         size = len(record.key.encode()) + len(record.value or b"")

@@ -45,7 +45,7 @@ from connector.control.placement import even_moves, loads, no_room, waiting_move
 from connector.control.records import (
     OWN,
     RECONNECT_KEY,
-    Record,
+    StateRecord,
     Subscription,
     reconnect_value,
 )
@@ -219,21 +219,21 @@ class Draft:
         self.halted = halting.halted
         return Answer(len(halting.slots), errors=halting.errors, events=halting.events)
 
-    def finish(self) -> tuple[State, tuple[Record, ...]]:
+    def finish(self) -> tuple[State, tuple[StateRecord, ...]]:
         """Place the instruments that wait for room, then return the difference."""
         # whatever a command was: it may have made the room that others wait for
         self._move(waiting_moves(self.subscriptions, self.layout))
         touched = self.subscriptions.changed
-        records: list[Record] = []
-        gone: list[Record] = []
-        moved: list[Record] = []
+        records: list[StateRecord] = []
+        gone: list[StateRecord] = []
+        moved: list[StateRecord] = []
         same: dict[int, Subscription] = {}
         for (token, old), new in zip(
             touched.items(), self.subscriptions.get_all(touched), strict=True
         ):
             if new is None:
                 if old is not None:
-                    gone.append(Record(old.slot, str(token), None))
+                    gone.append(StateRecord(old.slot, str(token), None))
                 continue
             if old is not None:
                 # changed to and fro within the command: neither a record nor a new revision
@@ -241,8 +241,8 @@ class Draft:
                     same[token] = old
                     continue
                 if new.slot != old.slot:
-                    moved.append(Record(old.slot, str(token), None, new.slot))
-            records.append(Record(new.slot, str(token), new.encoded(token)))
+                    moved.append(StateRecord(old.slot, str(token), None, new.slot))
+            records.append(StateRecord(new.slot, str(token), new.encoded(token)))
         rules, redefined = rule_records(self.before.rules, self.rules)
         limits = limits_records(self.before.limits, self.limits)
         others = (*rules, *limits, *halt_records(self.before.halted, self.halted))
@@ -531,7 +531,7 @@ class Draft:
             slots = ", ".join(map(str, self.layout.slots))
             return Answer(errors=(f"slot: there is no slot {command.slot}; there are {slots}",))
         value = reconnect_value(command.id, self.now_ms)
-        return Answer(1, extra=(Record(command.slot, RECONNECT_KEY, value),))
+        return Answer(1, extra=(StateRecord(command.slot, RECONNECT_KEY, value),))
 
     def _rebalance(self) -> Answer:
         self._move(waiting_moves(self.subscriptions, self.layout))

@@ -68,7 +68,7 @@ class Listing(Protocol):
         """Return how many instruments it has; 0 where it is not loaded."""
 
 
-class Window(NamedTuple):
+class StrikeWindow(NamedTuple):
     """Which strikes of a chain are claimed, and between which prices that stays so."""
 
     expiry: date
@@ -90,7 +90,7 @@ class Expansion(NamedTuple):
     tokens: tuple[int, ...] = ()
     spot: int | None = None
     """The instrument whose price a chain follows, which is one of the tokens."""
-    window: Window | None = None
+    window: StrikeWindow | None = None
     """None: no chain, or one for which there is no price yet; then `spot` is the only token."""
     problem: str | None = None
 
@@ -100,7 +100,7 @@ def expand(
     listing: Listing,
     today: date,
     prices: Mapping[int, float] = NO_PRICES,
-    before: Window | None = None,
+    before: StrikeWindow | None = None,
 ) -> Expansion:
     """Return the instruments of a rule.
 
@@ -218,7 +218,7 @@ def _chain(
     listing: Listing,
     today: date,
     prices: Mapping[int, float],
-    before: Window | None,
+    before: StrikeWindow | None,
 ) -> Expansion:
     exchange, options = _options(rule, listing, today)
     if not options:
@@ -290,8 +290,8 @@ def _spot(rule: ChainRule, exchange: str, listing: Listing, day: date) -> Instru
 
 
 def _window(
-    strikes: Sequence[float], day: date, price: float | None, before: Window | None
-) -> Window | None:
+    strikes: Sequence[float], day: date, price: float | None, before: StrikeWindow | None
+) -> StrikeWindow | None:
     """Return the window at a price; None where there is no price to go by, and never was."""
     if before is not None and (before.expiry != day or before.middle not in strikes):
         # other strikes: the middle of the old ones is as near as can be told without a price
@@ -312,11 +312,11 @@ def _nearest(strikes: Sequence[float], price: float) -> int:
     return at if strikes[at] - price < price - strikes[at - 1] else at - 1
 
 
-def _around(strikes: Sequence[float], at: int, day: date) -> Window:
+def _around(strikes: Sequence[float], at: int, day: date) -> StrikeWindow:
     middle, past_half = strikes[at], 0.5 + HYSTERESIS
     low = None if at == 0 else middle - past_half * (middle - strikes[at - 1])
     high = None if at + 1 == len(strikes) else middle + past_half * (strikes[at + 1] - middle)
-    return Window(day, middle, low, high)
+    return StrikeWindow(day, middle, low, high)
 
 
 def _expiring(rows: Iterable[Instrument], expiry: str) -> list[Instrument]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from connector.control.commands import Pause, Resume, Stop
-from connector.control.records import HALT_KEY, Halt, Halted, Record
+from connector.control.records import HALT_KEY, Halt, Halted, StateRecord
 from connector.control.state import Layout
 from connector.kite.wire.models import ConnectionEvent, EventType
 
@@ -17,7 +17,7 @@ _EVENTS: Final = {
 }
 
 
-class Halting(NamedTuple):
+class HaltChange(NamedTuple):
     """What a command makes of the slots; with errors, nothing."""
 
     halted: Mapping[int, Halted]
@@ -30,7 +30,7 @@ class Halting(NamedTuple):
 
 def apply_halt(
     layout: Layout, halted: Mapping[int, Halted], command: Pause | Stop | Resume, now_ms: int
-) -> Halting:
+) -> HaltChange:
     """Pause, stop or resume what a command names.
 
     Args:
@@ -41,7 +41,7 @@ def apply_halt(
     """
     slots = _named(layout, command)
     if isinstance(slots, str):
-        return Halting(halted, errors=(slots,))
+        return HaltChange(halted, errors=(slots,))
     halt = {"pause": Halt.PAUSED, "stop": Halt.STOPPED, "resume": None}[command.type]
     after = dict(halted)
     events = []
@@ -55,13 +55,15 @@ def apply_halt(
             after[slot] = Halted(halt, command.by, now_ms)
         reason = f"by {command.by}" if command.by is not None else ""
         events.append(ConnectionEvent(_EVENTS[halt], slot, now_ms, reason=reason))
-    return Halting(after, slots, tuple(events))
+    return HaltChange(after, slots, tuple(events))
 
 
-def halt_records(before: Mapping[int, Halted], after: Mapping[int, Halted]) -> tuple[Record, ...]:
+def halt_records(
+    before: Mapping[int, Halted], after: Mapping[int, Halted]
+) -> tuple[StateRecord, ...]:
     """Return the records that say the difference, each in its slot's partition."""
     return tuple(
-        Record(slot, HALT_KEY, after[slot].encoded() if slot in after else None)
+        StateRecord(slot, HALT_KEY, after[slot].encoded() if slot in after else None)
         for slot in sorted(before.keys() | after.keys())
         if before.get(slot) != after.get(slot)
     )

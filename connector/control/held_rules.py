@@ -9,8 +9,14 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from pydantic_core import from_json, to_json
 
 from connector.control.commands import CommandBase
-from connector.control.expansion import Window
-from connector.control.records import LEADER_PARTITION, RULE_PREFIX, Record, count_of, symbol_of
+from connector.control.expansion import StrikeWindow
+from connector.control.records import (
+    LEADER_PARTITION,
+    RULE_PREFIX,
+    StateRecord,
+    count_of,
+    symbol_of,
+)
 from connector.control.rules import RULE, ChainRule, FuturesRule, PatternRule
 from connector.kite.wire.models import Mode
 
@@ -27,7 +33,7 @@ class HeldRule(NamedTuple):
     rule: PatternRule | ChainRule | FuturesRule
     mode: Mode
     account: str | None = None
-    window: Window | None = None
+    window: StrikeWindow | None = None
     spot: int | None = None
     """The instrument whose price a chain follows."""
     problem: str | None = None
@@ -103,9 +109,9 @@ def without(entries: Mapping[str, V], names: Collection[str]) -> Mapping[str, V]
 
 def rule_records(
     before: Mapping[str, HeldRule], after: Mapping[str, HeldRule]
-) -> tuple[tuple[Record, ...], bool]:
+) -> tuple[tuple[StateRecord, ...], bool]:
     """Return the records that say the difference, and whether a definition is among it."""
-    records: list[Record] = []
+    records: list[StateRecord] = []
     redefined = False
     if after is before:
         return (), False
@@ -114,14 +120,14 @@ def rule_records(
         if old is new or old == new:
             continue
         value = None if new is None else new.encoded()
-        records.append(Record(LEADER_PARTITION, RULE_PREFIX + claimant, value))
+        records.append(StateRecord(LEADER_PARTITION, RULE_PREFIX + claimant, value))
         redefined |= old is None or new is None or old.definition != new.definition
     return tuple(records), redefined
 
 
-def _window(raw: Mapping[str, Any]) -> Window:
+def _window(raw: Mapping[str, Any]) -> StrikeWindow:
     low, high = raw["low"], raw["high"]
-    return Window(
+    return StrikeWindow(
         date.fromisoformat(raw["expiry"]),
         float(raw["middle"]),
         None if low is None else float(low),

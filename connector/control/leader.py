@@ -27,12 +27,12 @@ from connector.control.commands import Command, RefreshInstruments, Replace, Rep
 from connector.control.loading import Loading
 from connector.control.memory import Memory, all_records
 from connector.control.placement import first_waiting, waiting_for_room
-from connector.control.records import Progress, Record
+from connector.control.records import LeaderProgress, StateRecord
 from connector.control.reducer import reduce, settle
 from connector.control.rule_keeper import Prices, RuleKeeper, no_prices
-from connector.control.settings_claims import Group, settings_claims
+from connector.control.settings_claims import InstrumentGroup, settings_claims
 from connector.control.state import Layout, Names, State
-from connector.control.transactions import NO_TOPIC_IDS, ControlMessage, Step, TopicIds
+from connector.control.transactions import NO_TOPIC_IDS, ControlMessage, TopicIds, TransactionStep
 from connector.control.work import Desk, MessageWork, WaitingWork, Work, accepts_list
 from connector.errors import (
     ConnectorError,
@@ -92,7 +92,7 @@ class Log(Protocol):
     def poll(self, timeout_seconds: float) -> list[ControlMessage]:
         """Return the next messages of `kite.control`."""
 
-    def write(self, step: Step) -> None:
+    def write(self, step: TransactionStep) -> None:
         """Write a step in one transaction."""
 
 
@@ -121,7 +121,7 @@ class Leader:
         layout: Layout,
         names: Callable[[], Names],
         *,
-        wanted: Mapping[Group, Sequence[int | str]],
+        wanted: Mapping[InstrumentGroup, Sequence[int | str]],
         max_bytes: int,
         clock: Clock = SYSTEM_CLOCK,
         refresh: Callable[[bool], Future[None]] | None = None,
@@ -282,7 +282,7 @@ class Leader:
         if unexpected:
             self._log.warning("unexpected_records_removed", count=len(unexpected))
         # nothing was ever written there, although leaders have applied commands
-        forgotten = log.progress_kept() if state.progress == Progress() else 0
+        forgotten = log.progress_kept() if state.progress == LeaderProgress() else 0
         lost = self._memory.lost_to(self._topics.subscriptions, state)
         if lost is not None:
             state, records = all_records(lost, layout, partitions)
@@ -526,11 +526,11 @@ class Leader:
                 self._desk.lines.write(level, event.type.value, reason=event.reason)
             self._publish(outcome.events)
 
-    def _commit(self, log: Log, state: State, records: Sequence[Record]) -> State:
+    def _commit(self, log: Log, state: State, records: Sequence[StateRecord]) -> State:
         """Write records that no message asked for; without records there is no transaction."""
         if records:
             state, leader = state.applied(state.progress.offset)
-            self._write(log, Step((*records, leader)))
+            self._write(log, TransactionStep((*records, leader)))
         return state
 
     def _keep(self, state: State) -> None:
@@ -538,7 +538,7 @@ class Leader:
         self.state = self._memory.state = state
         self.applied_offset = state.progress.offset
 
-    def _write(self, log: Log, step: Step) -> None:
+    def _write(self, log: Log, step: TransactionStep) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             self._comes_round()
             try:

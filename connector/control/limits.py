@@ -21,7 +21,7 @@ from connector.control.records import (
     LEADER_PARTITION,
     LIMITS_PREFIX,
     OWN,
-    Record,
+    StateRecord,
     Subscription,
     count_of,
 )
@@ -66,12 +66,14 @@ class Limits(NamedTuple):
 USUAL: Final = Limits()
 
 
-def limits_records(before: Mapping[str, Limits], after: Mapping[str, Limits]) -> tuple[Record, ...]:
+def limits_records(
+    before: Mapping[str, Limits], after: Mapping[str, Limits]
+) -> tuple[StateRecord, ...]:
     """Return the records that say the difference."""
     if after is before:
         return ()
     return tuple(
-        Record(
+        StateRecord(
             LEADER_PARTITION, LIMITS_PREFIX + name, after[name].encoded() if name in after else None
         )
         for name in dict.fromkeys((*before, *after))

@@ -19,8 +19,8 @@ from connector.control.records import (
     LEADER_PARTITION,
     REPLY_PREFIX,
     WAITING_PREFIX,
-    Progress,
-    Record,
+    LeaderProgress,
+    StateRecord,
 )
 from connector.control.state import Layout, NoNames, State
 
@@ -44,11 +44,13 @@ class Memory:
         if self.state is None or None in (topic_id, self.topic_id) or topic_id == self.topic_id:
             return None
         # what was committed before this leader knew of it stands in the new topic already
-        begun = found.progress not in (Progress(), self.state.progress)
+        begun = found.progress not in (LeaderProgress(), self.state.progress)
         return None if begun else self.state
 
 
-def all_records(state: State, layout: Layout, partitions: int) -> tuple[State, tuple[Record, ...]]:
+def all_records(
+    state: State, layout: Layout, partitions: int
+) -> tuple[State, tuple[StateRecord, ...]]:
     """Return a state in a topic of its own: with this layout, and all records that say it.
 
     Each partition of a slot gets a record at least, by which the slot's owner knows that the state
@@ -73,19 +75,19 @@ def all_records(state: State, layout: Layout, partitions: int) -> tuple[State, t
     rules, _ = rule_records({}, state.rules)
     return state, (
         *(
-            Record(one.slot, str(token), one.encoded(token))
+            StateRecord(one.slot, str(token), one.encoded(token))
             for token, one in state.subscriptions.items()
         ),
         *(
-            Record(LEADER_PARTITION, REPLY_PREFIX + command_id, one.encoded())
+            StateRecord(LEADER_PARTITION, REPLY_PREFIX + command_id, one.encoded())
             for command_id, one in state.replies.items()
         ),
         *(
-            Record(LEADER_PARTITION, WAITING_PREFIX + command_id, value)
+            StateRecord(LEADER_PARTITION, WAITING_PREFIX + command_id, value)
             for command_id, value in state.waiting.items()
         ),
         *rules,
         *limits_records({}, state.limits),
         *halt_records({}, state.halted),
-        *(Record(slot, HALT_KEY, None) for slot in layout.slots if slot not in state.halted),
+        *(StateRecord(slot, HALT_KEY, None) for slot in layout.slots if slot not in state.halted),
     )

@@ -94,7 +94,7 @@ def symbol_of(value: object) -> str | None:
     return value
 
 
-class Record(NamedTuple):
+class StateRecord(NamedTuple):
     """A record that is to be written to `kite.subscriptions`; `value` None is a tombstone."""
 
     partition: int
@@ -235,7 +235,7 @@ class SubscriptionRecord(BaseModel):
         )
 
 
-class Progress(NamedTuple):
+class LeaderProgress(NamedTuple):
     """The record `@leader`, from which a new leader goes on."""
 
     offset: int = 0
@@ -252,7 +252,7 @@ class Progress(NamedTuple):
         return _COMPACT(self._asdict()).encode()
 
     @classmethod
-    def decode(cls, value: bytes) -> Progress:
+    def decode(cls, value: bytes) -> LeaderProgress:
         """Read the record.
 
         Raises:

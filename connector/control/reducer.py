@@ -31,8 +31,8 @@ from connector.control.records import (
     OWN,
     REPLY_PREFIX,
     WAITING_PREFIX,
-    Record,
     Remembered,
+    StateRecord,
 )
 from connector.control.state import Names, NoNames, State
 from connector.kite.wire.models import ConnectionEvent
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
     """What a command led to; `state` is the one before where nothing is to be written."""
 
     state: State
-    records: tuple[Record, ...]
+    records: tuple[StateRecord, ...]
     """The records in the order in which they are written: removals, so that no slot is ever too
     full on the way; then what is wanted; then the tombstones of what moved, so that its new place
     comes first."""
@@ -106,7 +106,7 @@ def wait(state: State, command: Command | KeepRule, now_ms: int) -> Outcome:
         full = f"{MAX_REFRESHES} commands wait for the list of instruments already"
         return Outcome(state, (), rejection(state, command.id, (full,), about=About.of(command)))
     value = written(command)
-    record = Record(LEADER_PARTITION, WAITING_PREFIX + command.id, value)
+    record = StateRecord(LEADER_PARTITION, WAITING_PREFIX + command.id, value)
     waiting = {**state.waiting, command.id: value}
     return Outcome(replace(state, waiting=waiting), (record,), None)
 
@@ -116,7 +116,7 @@ def give_up(
 ) -> Outcome:
     """Reject a command that waited; the same id may be tried again."""
     waiting = {one: value for one, value in state.waiting.items() if one != command_id}
-    record = Record(LEADER_PARTITION, WAITING_PREFIX + command_id, None)
+    record = StateRecord(LEADER_PARTITION, WAITING_PREFIX + command_id, None)
     after = replace(state, waiting=waiting)
     return Outcome(after, (record,), rejection(state, command_id, errors, about=about))
 
@@ -214,7 +214,7 @@ def _remember(
     after: State,
     command: Command | KeepRule,
     reply: bytes,
-    records: tuple[Record, ...],
+    records: tuple[StateRecord, ...],
     before: State | None = None,
     events: tuple[ConnectionEvent, ...] = (),
 ) -> Outcome:
@@ -228,13 +228,13 @@ def _remember(
     sequence = after.progress.sequence + 1
     entry = Remembered(sequence, digest(command), reply)
     replies, forgotten = after.replies.remember(command.id, entry)
-    writes = [*records, Record(LEADER_PARTITION, REPLY_PREFIX + command.id, entry.encoded())]
+    writes = [*records, StateRecord(LEADER_PARTITION, REPLY_PREFIX + command.id, entry.encoded())]
     # tombstones: by these alone compaction ends what is not remembered any more
-    writes += [Record(LEADER_PARTITION, REPLY_PREFIX + oldest, None) for oldest in forgotten]
+    writes += [StateRecord(LEADER_PARTITION, REPLY_PREFIX + oldest, None) for oldest in forgotten]
     waiting = after.waiting
     if command.id in waiting:
         waiting = {one: value for one, value in waiting.items() if one != command.id}
-        writes.append(Record(LEADER_PARTITION, WAITING_PREFIX + command.id, None))
+        writes.append(StateRecord(LEADER_PARTITION, WAITING_PREFIX + command.id, None))
     progress = after.progress._replace(sequence=sequence)
     state = replace(after, replies=replies, progress=progress, waiting=waiting)
     return Outcome(state, tuple(writes), reply, events)

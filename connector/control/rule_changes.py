@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from connector.control.answer import Answer
 from connector.control.bounds import MAX_RULES, excerpt
 from connector.control.commands import DeleteRuleStep, Refusal, SetRuleStep, SubscribeStep
-from connector.control.expansion import NO_PRICES, Expansion, Window, expand, is_whole
+from connector.control.expansion import NO_PRICES, Expansion, StrikeWindow, expand, is_whole
 from connector.control.held_rules import HeldRule, without
 from connector.control.rules import RULE_MARK, ChainRule, claimant_of
 from connector.kite.wire.models import ConnectionEvent, EventType
@@ -136,7 +136,7 @@ def _claim(
     return answer._replace(refused=[*answer.refused, *errors])
 
 
-def _window_for(rule: object, before: HeldRule | None) -> Window | None:
+def _window_for(rule: object, before: HeldRule | None) -> StrikeWindow | None:
     """Return the window that a rule begins with: that of the chain of the same options before."""
     if before is None or not (isinstance(rule, ChainRule) and isinstance(before.rule, ChainRule)):
         return None

@@ -19,7 +19,7 @@ PART_INSTRUMENTS: Final = 10_000
 """One transaction claims so many instruments: about 1.5 MB of records."""
 
 
-class Group(NamedTuple):
+class InstrumentGroup(NamedTuple):
     """How a group of the settings' instruments is to be subscribed."""
 
     mode: Mode
@@ -34,7 +34,7 @@ class Group(NamedTuple):
 
 
 def settings_claims(
-    wanted: Mapping[Group, Sequence[int | str]], held: Iterable[str] = ()
+    wanted: Mapping[InstrumentGroup, Sequence[int | str]], held: Iterable[str] = ()
 ) -> list[Subscribe | Replace]:
     """Commands after which the settings' watchlists hold exactly what the settings name.
 
@@ -57,22 +57,24 @@ def settings_claims(
                 Subscribe.model_construct(type="subscribe", **_fields(name, group, part))
             )
     # each mode also where the settings name nothing for it: what they named before is given up so
-    groups = dict.fromkeys((*map(Group, (Mode.LTP, Mode.QUOTE, Mode.FULL)), *wanted))
+    groups = dict.fromkeys((*map(InstrumentGroup, (Mode.LTP, Mode.QUOTE, Mode.FULL)), *wanted))
     commands += [_replace(group.watchlist, group, tuple(wanted.get(group, ()))) for group in groups]
     known = {command.watchlist for command in commands}
     commands += [
-        _replace(name, Group(Mode.LTP), ())
+        _replace(name, InstrumentGroup(Mode.LTP), ())
         for name in sorted(held)
         if name.startswith(SETTINGS_WATCHLIST) and name not in known
     ]
     return commands
 
 
-def _replace(name: str, group: Group, instruments: tuple[int | str, ...]) -> Replace:
+def _replace(name: str, group: InstrumentGroup, instruments: tuple[int | str, ...]) -> Replace:
     return Replace.model_construct(type="replace", **_fields(name, group, instruments))
 
 
-def _fields(name: str, group: Group, instruments: tuple[int | str, ...]) -> dict[str, Any]:
+def _fields(
+    name: str, group: InstrumentGroup, instruments: tuple[int | str, ...]
+) -> dict[str, Any]:
     """Not to be validated: the settings were, and a message's limits are not theirs."""
     return {
         "id": name,

@@ -18,9 +18,9 @@ from connector.control.records import (
     RULE_PREFIX,
     WAITING_PREFIX,
     Halted,
-    Progress,
-    Record,
+    LeaderProgress,
     Remembered,
+    StateRecord,
     Subscription,
     token_of,
 )
@@ -124,7 +124,7 @@ class State:
     layout: Layout
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
     replies: Replies = field(default_factory=Replies)
-    progress: Progress = field(default_factory=Progress)
+    progress: LeaderProgress = field(default_factory=LeaderProgress)
     waiting: Mapping[str, bytes] = field(default_factory=dict)
     """The commands that wait for the list of instruments: id to JSON, in the order they came."""
 
@@ -145,7 +145,7 @@ class State:
     @classmethod
     def replay(
         cls, layout: Layout, records: Iterable[tuple[int, str, bytes | None]]
-    ) -> tuple[State, tuple[Record, ...]]:
+    ) -> tuple[State, tuple[StateRecord, ...]]:
         """Build the state from the topic, read from its beginning or after compaction.
 
         Args:
@@ -165,18 +165,18 @@ class State:
             if value is not None:
                 latest[partition, key] = value
 
-        progress = Progress()
+        progress = LeaderProgress()
         replies: dict[str, Remembered] = {}
         waiting: dict[str, bytes] = {}
         halted: dict[int, Halted] = {}
         rules: dict[str, HeldRule] = {}
         limits: dict[str, Limits] = {}
         found: list[tuple[int, Subscription]] = []
-        unexpected: list[Record] = []
+        unexpected: list[StateRecord] = []
         for (partition, key), value in latest.items():
             try:
                 if key == LEADER_KEY:
-                    progress = Progress.decode(value)
+                    progress = LeaderProgress.decode(value)
                 elif key.startswith(REPLY_PREFIX):
                     replies[key.removeprefix(REPLY_PREFIX)] = Remembered.decode(value)
                 elif key.startswith(WAITING_PREFIX):
@@ -195,14 +195,14 @@ class State:
                     found.append((token_of(key), Subscription.decode(partition, value)))
             except (ValueError, RecursionError):
                 # a value that nobody can read is ended, else each leader would meet it again
-                unexpected.append(Record(partition, key, None))
+                unexpected.append(StateRecord(partition, key, None))
 
         # the newest place of an instrument is the true one
         found.sort(key=lambda item: item[1].revision)
         subscriptions: dict[int, Subscription] = {}
         for token, subscription in found:
             if (older := subscriptions.pop(token, None)) is not None:
-                unexpected.append(Record(older.slot, str(token), None))
+                unexpected.append(StateRecord(older.slot, str(token), None))
             subscriptions[token] = subscription
         state = cls(
             layout,
@@ -216,7 +216,7 @@ class State:
         )
         return state, tuple(unexpected)
 
-    def applied(self, offset: int) -> tuple[State, Record]:
+    def applied(self, offset: int) -> tuple[State, StateRecord]:
         """The state after all messages of `kite.control` below `offset`, and its `@leader`."""
         after = replace(self, progress=self.progress._replace(offset=offset))
-        return after, Record(LEADER_PARTITION, LEADER_KEY, after.progress.encoded())
+        return after, StateRecord(LEADER_PARTITION, LEADER_KEY, after.progress.encoded())

@@ -30,7 +30,7 @@ from connector.control.bounds import (
     DEAD_LETTER_BYTES,
     bounded,
 )
-from connector.control.records import MOVED_TO, Record
+from connector.control.records import MOVED_TO, StateRecord
 from connector.errors import (
     BrokerUnreachableError,
     FencedError,
@@ -89,10 +89,10 @@ class DeadLetter(NamedTuple):
         )
 
 
-class Step(NamedTuple):
+class TransactionStep(NamedTuple):
     """The records and replies that one transaction writes."""
 
-    records: Sequence[Record]
+    records: Sequence[StateRecord]
     replies: Sequence[tuple[str, bytes]] = ()
     """The replies, each as (command id, JSON)."""
     dead_letters: Sequence[DeadLetter] = ()
@@ -334,7 +334,7 @@ class ControlLog:
             message = reader.next()
         return messages
 
-    def write(self, step: Step) -> None:
+    def write(self, step: TransactionStep) -> None:
         """Write a step: all of it counts, or nothing.
 
         Raises:

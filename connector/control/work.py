@@ -25,7 +25,7 @@ from connector.control.commands import COMMAND, About, Command, RefreshInstrumen
 from connector.control.expansion import NO_PRICES
 from connector.control.line_limit import LineLimit
 from connector.control.parsing import Rejected, parse
-from connector.control.records import Record
+from connector.control.records import StateRecord
 from connector.control.reducer import Outcome, give_up, reduce, rejection, wait
 from connector.control.state import Names, State
 from connector.control.transactions import ControlMessage, DeadLetter
@@ -39,7 +39,7 @@ class Applied(NamedTuple):
     """What is to be written for a piece of work, and the state after it."""
 
     state: State
-    records: tuple[Record, ...] = ()
+    records: tuple[StateRecord, ...] = ()
     reply: tuple[str, bytes] | None = None
     """The reply as (command id, JSON); None where nobody can be answered."""
     dead_letter: DeadLetter | None = None

@@ -32,7 +32,7 @@ _ROUNDING: Final = 1.02
 """librdkafka's percentiles have two digits, so the last one may lie a little below the maximum."""
 
 
-class Window(NamedTuple):
+class LatencyWindow(NamedTuple):
     """A quantity within a second: (share, value in µs) points with rising shares, from 0 to 1."""
 
     values: int
@@ -49,7 +49,7 @@ class Window(NamedTuple):
         return _between(self.points, share)
 
 
-def window(statistics: Mapping[str, Any]) -> Window | None:
+def window(statistics: Mapping[str, Any]) -> LatencyWindow | None:
     """One of librdkafka's windows; None where nothing happened in it, or it does not tell."""
     count = int(statistics.get("cnt", 0))
     if count <= 0 or not statistics.keys() >= _NEEDED:
@@ -69,7 +69,7 @@ def window(statistics: Mapping[str, Any]) -> Window | None:
             for share, name in _PERCENTILES
         ]
     points.append((1.0, highest))
-    return Window(count, float(statistics["sum"]), tuple(points))
+    return LatencyWindow(count, float(statistics["sum"]), tuple(points))
 
 
 class AckLatency:
@@ -78,7 +78,7 @@ class AckLatency:
     def __init__(self) -> None:
         self.histogram = Histogram(BOUNDS)
         # broker → seconds whose records have had no answer yet, oldest first
-        self._pending: dict[str, deque[Window]] = {}
+        self._pending: dict[str, deque[LatencyWindow]] = {}
 
     def observe(self, brokers: Mapping[str, Mapping[str, Any]]) -> None:
         """Observe one second's statistics.
@@ -105,7 +105,7 @@ class AckLatency:
             while pending:
                 self._add(pending.popleft(), later)
 
-    def _add(self, waited: Window, later: Sequence[Window]) -> None:
+    def _add(self, waited: LatencyWindow, later: Sequence[LatencyWindow]) -> None:
         # the same share of each: so slow requests count as those of the records that waited
         # longest, which is the most that their sum can spread
         windows = (waited, *later)

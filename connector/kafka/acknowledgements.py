@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connector.kafka.producer_state import Counts
+from connector.kafka.producer_state import RecordCounts
 
 SILENT_SECONDS = 5.0
 """Leaders that change hold records up for less; a broker that dies holds up all of them until the
@@ -30,7 +30,7 @@ class Acknowledgements:
         self._since: float | None = None  # monotonic seconds of that look; None before the first
         self._told = False  # the edge was logged
 
-    def check(self, now: float, counts: Counts) -> str | None:
+    def check(self, now: float, counts: RecordCounts) -> str | None:
         """Look once, about each second; logs the edges, so it is not for whoever only asks.
 
         Args:

@@ -30,7 +30,7 @@ _CONFLUENTS: Final = frozenset(
 """Properties that confluent-kafka does something for, before or after librdkafka."""
 
 
-class Handlers(NamedTuple):
+class ClientCallbacks(NamedTuple):
     """Whom a client calls, from its `poll` alone."""
 
     failed: Callable[[Record, int, int, Any], None]
@@ -140,7 +140,7 @@ def _load() -> Any:
     raise OSError("; ".join(tried) or "librdkafka's shared library is not found")
 
 
-def new_client(properties: dict[str, Any], handlers: Handlers, wake: int = -1) -> Client:
+def new_client(properties: dict[str, Any], handlers: ClientCallbacks, wake: int = -1) -> Client:
     """A client with these properties.
 
     Args:

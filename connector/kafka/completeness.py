@@ -32,7 +32,7 @@ MAX_EXPLANATIONS: Final = 10_000
 """So many gaps and losses are remembered as reasons; later ones are only counted."""
 
 
-class Verdict(StrEnum):
+class SessionVerdict(StrEnum):
     """What is known of a session."""
 
     COMPLETE = "complete"
@@ -67,7 +67,7 @@ class SessionReport:
 
     slot: int
     session_id: int
-    verdict: Verdict
+    verdict: SessionVerdict
     ended: bool
     """Whether its last count was read."""
     ticks: int
@@ -317,11 +317,11 @@ class Completeness:
         ]
         if self._whole:
             missing += self._uncounted(slot, session_id, session)
-        verdict, explained = Verdict.COMPLETE, []
+        verdict, explained = SessionVerdict.COMPLETE, []
         if missing:
-            verdict = Verdict.MISSING
+            verdict = SessionVerdict.MISSING
         elif not self._proven(slot, session_id, session, now_ms):
-            verdict = Verdict.UNPROVEN
+            verdict = SessionVerdict.UNPROVEN
             explained = self._said_after(slot, session_id)
         return SessionReport(
             slot,

@@ -16,7 +16,7 @@ from connector.kafka.logins import Borrowed
 from connector.kafka.spool_format import Headers, Record
 
 if TYPE_CHECKING:
-    from connector.kafka.clients import Handlers
+    from connector.kafka.clients import ClientCallbacks
 
 _POLL_RECORDS: Final = 1_000
 """In a flood it polls after so many: what was acknowledged keeps its memory until then, and in the
@@ -28,7 +28,9 @@ class ConfluentClient:
 
     wakes: ClassVar[bool] = False
 
-    def __init__(self, properties: dict[str, Any], handlers: Handlers, reason: str = "") -> None:
+    def __init__(
+        self, properties: dict[str, Any], handlers: ClientCallbacks, reason: str = ""
+    ) -> None:
         self.way = f"confluent: {reason}"
         self._failed = handlers.failed  # of records
         self._error = handlers.error  # of the client

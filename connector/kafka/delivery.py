@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from connector.kafka.clients import Client, Handlers, new_client
+from connector.kafka.clients import Client, ClientCallbacks, new_client
 from connector.kafka.config import client_properties, overridden, refused_properties
 from connector.kafka.logins import follow
 from connector.settings.models import KafkaSettings
@@ -21,7 +21,7 @@ acknowledgement (`TAKE_BACK_SECONDS`), and it would never say that a topic was d
 def new_producer(
     kafka: KafkaSettings,
     client_id: str,
-    handlers: Handlers,
+    handlers: ClientCallbacks,
     *,
     wake: int = -1,
     batch_bytes: int | None = None,

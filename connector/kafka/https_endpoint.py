@@ -22,7 +22,7 @@ from connector.kite.web.http import BodyError, failure_reason, read_body
 from connector.redaction import one_line
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """What a server sent back, whatever its status."""
 
     status: int
@@ -67,7 +67,7 @@ class HttpsEndpoint:
         body: bytes | None = None,
         max_bytes: int,
         timeout_seconds: float,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send a request and read the whole of its answer, whatever its status.
 
         Args:
@@ -107,7 +107,7 @@ class HttpsEndpoint:
         except (aiohttp.ClientError, BodyError, ProxyError, ValueError) as exc:
             reason = failure_reason(exc) + self._certificate_advice(exc)
             raise NoAnswerError(f"HTTP {status}: {reason}" if status else reason) from exc
-        return Answer(status, data, location)
+        return HttpAnswer(status, data, location)
 
     def _certificate_advice(self, error: Exception) -> str:
         """What to do where the server's certificate was refused; nothing for all else."""

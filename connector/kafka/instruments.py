@@ -17,7 +17,7 @@ from typing import Final, NoReturn, TypeAlias, TypeVar
 import structlog
 
 from connector.errors import ConnectorError
-from connector.kafka.producer_state import Counts, all_written
+from connector.kafka.producer_state import RecordCounts, all_written
 from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, in_thread
 from connector.kite.web.instrument_csv import Instrument
 from connector.settings.models import DEFAULT_NAME, KafkaSettings
@@ -119,7 +119,7 @@ class InstrumentPublisher:
         encode: Callable[[Instrument], bytes],
         read_held: Callable[[threading.Event], Held],
         produce: Callable[[Sequence[Change]], None],
-        backlog: Callable[[], Counts],
+        backlog: Callable[[], RecordCounts],
         leads: Callable[[], bool],
         *,
         room: int,

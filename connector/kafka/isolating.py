@@ -21,8 +21,8 @@ from typing import Any
 
 from connector.errors import SpoolError
 from connector.kafka.producer import POLL_SECONDS, RecordProducer
-from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
-from connector.kafka.refusals import Trouble
+from connector.kafka.producer_state import FailedRecord, ProducerState, RecordCounts
+from connector.kafka.refusals import TopicTrouble
 from connector.kafka.spool import Dropped, Record
 from connector.kafka.spooling import MIB
 from connector.kafka.timestamps import AFTER_MAX_MS
@@ -71,7 +71,7 @@ class IsolatingProducer(RecordProducer):
         # topic → the producer that all of its records go through; empty in steady state
         self._held: dict[str, TopicProducer] = {}
         self._dead_letters: TopicProducer | None = None  # made with the first of them, and kept
-        self._past = Counts()  # of topics that came back
+        self._past = RecordCounts()  # of topics that came back
         self._closing = False  # dead letters are accepted until all other producers are closed
         self.after_max_ms: Mapping[str, int] = {}
         """Topic → its message.timestamp.after.max.ms, where it is known."""
@@ -98,17 +98,17 @@ class IsolatingProducer(RecordProducer):
         produce(topic, value, key, timestamp_ms, headers)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> RecordCounts:
         """Where all records are at this moment, but dead letters."""
         return sum((child.counts for child in self._held.values()), super().counts + self._past)
 
     @property
-    def dead_letters(self) -> Counts:
+    def dead_letters(self) -> RecordCounts:
         """Where all dead letters are; those that Kafka refuses for good are dropped."""
-        return Counts() if self._dead_letters is None else self._dead_letters.counts
+        return RecordCounts() if self._dead_letters is None else self._dead_letters.counts
 
     @property
-    def troubles(self) -> list[Trouble]:
+    def troubles(self) -> list[TopicTrouble]:
         """The topics that accept nothing, each refused for what is not a record's fault."""
         apart = (trouble for child in self._apart() for trouble in child.troubles)
         return [*super().troubles, *apart]

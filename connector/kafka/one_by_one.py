@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connector.kafka.refusals import UNCLEAR_SECONDS, Fault, Trouble, fault_of
+from connector.kafka.refusals import UNCLEAR_SECONDS, Fault, TopicTrouble, fault_of
 from connector.kafka.spool import Record
 
 _BACKOFF_SECONDS = 0.1
@@ -22,7 +22,7 @@ class OneByOne:
         """So many records are sent alone from now on."""
         self.tried: Record | None = None
         """The one under way; it stays the spool's first until it is acknowledged or at fault."""
-        self.trouble: Trouble | None = None
+        self.trouble: TopicTrouble | None = None
         """Why records wait, where it is not a record's fault."""
         self.retry_at = 0.0
         """Seconds of the monotonic clock; nothing is sent before."""
@@ -34,7 +34,7 @@ class OneByOne:
         # not the sum: the same records may come back more than once before all were tried
         self.remaining = max(self.remaining, records)
 
-    def again_at_once(self, trouble: Trouble) -> None:
+    def again_at_once(self, trouble: TopicTrouble) -> None:
         """The one under way was refused for what its next try changes.
 
         Args:
@@ -44,7 +44,7 @@ class OneByOne:
         self.trouble = self.trouble or trouble
         self.remaining = 1
 
-    def accepted(self) -> Trouble | None:
+    def accepted(self) -> TopicTrouble | None:
         """Note that the record under way was acknowledged; returns the trouble that ended."""
         trouble, self.trouble = self.trouble, None
         self._next()
@@ -73,7 +73,7 @@ class OneByOne:
             return True
         # the time of the first one stays: how long a topic has been held back is told by it
         if self.trouble is None or self.trouble.code != error.name():
-            self.trouble = Trouble(topic, error.name(), error.str(), now)
+            self.trouble = TopicTrouble(topic, error.name(), error.str(), now)
         self.retry_at = now + min(_BACKOFF_SECONDS * 2**self._tries, _MAX_BACKOFF_SECONDS)
         self._tries = min(self._tries + 1, 16)  # 2**16 is long beyond the greatest pause
         # those behind it were refused with it, for the same reason

@@ -26,8 +26,8 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from connector.kafka.producer_state import Counts, FailedRecord, ProducerState
-from connector.kafka.refusals import Fault, Trouble, fault_of, reason_of
+from connector.kafka.producer_state import FailedRecord, ProducerState, RecordCounts
+from connector.kafka.refusals import Fault, TopicTrouble, fault_of, reason_of
 from connector.kafka.spool import Dropped, Headers, Record
 from connector.kafka.spool_files import SpoolFiles
 from connector.kafka.spooling import BUSY_POLL_SECONDS, SpoolingClient
@@ -236,10 +236,10 @@ class RecordProducer(SpoolingClient):
     # -- counts ----------------------------------------------------------------------------------
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> RecordCounts:
         """Where all records are at this moment."""
         self._count_delivered()
-        return Counts(
+        return RecordCounts(
             produced=self._produced,
             delivered=self._delivered,
             in_flight=self._gone() - self._delivered,
@@ -262,7 +262,7 @@ class RecordProducer(SpoolingClient):
         self._delivered = max(self._delivered, self._gone() - held)
 
     @property
-    def troubles(self) -> list[Trouble]:
+    def troubles(self) -> list[TopicTrouble]:
         """The topics that accept nothing, each refused for what is not a record's fault."""
         trouble = self._alone.trouble
         return [] if trouble is None else [trouble]

@@ -27,7 +27,7 @@ class ProducerState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RecordCounts:
     """Where all records are.
 
     Always produced == delivered + in_flight + spooled + sum(failed) + sum(dropped).
@@ -53,9 +53,9 @@ class Counts:
         """How many records Kafka has not acknowledged yet and may still get."""
         return self.in_flight + self.spooled
 
-    def __add__(self, other: Counts) -> Counts:
+    def __add__(self, other: RecordCounts) -> RecordCounts:
         """Return the sum of both counts."""
-        return Counts(
+        return RecordCounts(
             produced=self.produced + other.produced,
             delivered=self.delivered + other.delivered,
             in_flight=self.in_flight + other.in_flight,
@@ -76,7 +76,7 @@ class FailedRecord:
 
 
 async def all_written(
-    counts: Callable[[], Counts],
+    counts: Callable[[], RecordCounts],
     poll_seconds: float,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:

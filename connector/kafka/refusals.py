@@ -158,7 +158,7 @@ def reason_of(error: Any) -> str:
 
 
 @dataclass(slots=True)
-class Trouble:
+class TopicTrouble:
     """A topic that is held back, and why."""
 
     topic: str

@@ -19,7 +19,7 @@ import aiohttp
 
 from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
 from connector.kafka.bearer_tokens import BearerTokens, NoTokenError
-from connector.kafka.https_endpoint import Answer, HttpsEndpoint, NoAnswerError, session
+from connector.kafka.https_endpoint import HttpAnswer, HttpsEndpoint, NoAnswerError, session
 from connector.redaction import Redactor, cut
 from connector.settings.models import RegistrySettings
 from connector.settings.secret_files import fresh
@@ -249,7 +249,7 @@ class RegistryClient:
 
     async def _exchange(
         self, http: aiohttp.ClientSession, method: str, path: str, body: Any
-    ) -> Answer:
+    ) -> HttpAnswer:
         headers = self._headers
         if self._tokens is not None:
             token = await self._tokens.get(http, timeout_seconds=self._timeout_seconds)

@@ -94,7 +94,7 @@ def shift_ms(first_ms: int, end_ms: int, speed: float, now_ms: int) -> int:
     return math.floor((now_ms - first_ms - ahead_ms) / 1000) * 1000
 
 
-class Replay:
+class TickReplay:
     """One replay; blocks. `run` it once.
 
     Args:

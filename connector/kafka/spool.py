@@ -40,7 +40,7 @@ from connector.kafka.spool_format import (
     frame,
 )
 from connector.kafka.spool_reader import SegmentReader, examples_in
-from connector.kafka.spool_trouble import Pace, Trouble
+from connector.kafka.spool_trouble import DiskPace, DiskTrouble
 
 __all__ = ["Dropped", "Headers", "Record", "Spool"]
 
@@ -91,9 +91,9 @@ class Spool:
         self._files = files or SpoolFiles()
         self._monotonic = monotonic
         self._log = structlog.get_logger("connector.kafka")
-        self._writing = Trouble("spool_write_failed", "spool_writable", self._log, monotonic)
-        self._pace = Pace(monotonic)  # one for reading and writing: the disk is one
-        self._reading = Trouble("spool_read_failed", "spool_readable", self._log, monotonic)
+        self._writing = DiskTrouble("spool_write_failed", "spool_writable", self._log, monotonic)
+        self._pace = DiskPace(monotonic)  # one for reading and writing: the disk is one
+        self._reading = DiskTrouble("spool_read_failed", "spool_readable", self._log, monotonic)
         self._directory = SpoolDirectory(directory, max_bytes, self._files, self._log)
         self._reader = SegmentReader(self._files)
         self._head: deque[Record] = deque()  # given back, and older than all files
@@ -592,6 +592,6 @@ class Spool:
         self._reader.close()
         self._chunk, self._chunk_sizes = [], []
 
-    def _may(self, trouble: Trouble) -> bool:
+    def _may(self, trouble: DiskTrouble) -> bool:
         """Whether the disk may be asked: it does not rest, and has not just failed."""
         return self._pace.may() and trouble.may_try()

@@ -15,7 +15,7 @@ _REST = 4  # times as long: a slow disk has at most a fifth of the event loop's 
 _MAX_REST_SECONDS = 5.0  # a volume that hung for minutes is asked again soon all the same
 
 
-class Trouble:
+class DiskTrouble:
     """One kind of access to the disk. Each edge is logged once, however often it fails between.
 
     Args:
@@ -84,7 +84,7 @@ class Trouble:
         return self._monotonic() - self._streak_began if self._failures else 0.0
 
 
-class Pace:
+class DiskPace:
     """Lets a slow disk rest after an access: the event loop has sockets to serve."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

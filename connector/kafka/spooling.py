@@ -17,13 +17,13 @@ from typing import Any
 import structlog
 
 from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.clients import Client, Handlers
+from connector.kafka.clients import Client, ClientCallbacks
 from connector.kafka.config import ClientLog
 from connector.kafka.delivery import new_producer
 from connector.kafka.one_by_one import OneByOne
 from connector.kafka.producer_state import ProducerState
 from connector.kafka.purged import PurgedRecords
-from connector.kafka.refusals import CLOCK, Trouble
+from connector.kafka.refusals import CLOCK, TopicTrouble
 from connector.kafka.renewals import standing
 from connector.kafka.spool import Dropped, Record, Spool
 from connector.kafka.spool_files import SpoolFiles
@@ -84,7 +84,7 @@ class SpoolingClient(ABC):
         self.queue_peak = 0
         """The most records that librdkafka's queue was seen to hold."""
         self.health = BrokerHealth(self._log, monotonic)
-        self._handlers = Handlers(
+        self._handlers = ClientCallbacks(
             failed=self._report,
             error=self._on_error,
             statistics=self.health.statistics,
@@ -350,7 +350,7 @@ class SpoolingClient(ABC):
         assert record is not None  # noqa: S101 - the callers saw to it
         now = self._monotonic()
         if error.name() == CLOCK and self._restamping.refused():
-            alone.again_at_once(Trouble(record.topic, CLOCK, error.str(), now))
+            alone.again_at_once(TopicTrouble(record.topic, CLOCK, error.str(), now))
             return
         if alone.refused(record.topic, error, now):
             self._advance(record)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from connector.kafka.producer import RecordProducer
 from connector.kafka.producer_state import FailedRecord, ProducerState
-from connector.kafka.refusals import CLOCK, Trouble
+from connector.kafka.refusals import CLOCK, TopicTrouble
 from connector.kafka.spool import Dropped, Record
 
 APART_SECONDS: Final = 60.0
@@ -49,12 +49,12 @@ class TopicProducer(RecordProducer):
         return self._volatile and self._client is not None and len(self._client) > 0
 
     @property
-    def troubles(self) -> list[Trouble]:
+    def troubles(self) -> list[TopicTrouble]:
         """The topic's trouble; also a wrong clock, although records have another one's time."""
         ahead_ms = self._restamping.ahead_ms
         if ahead_ms is None or self._alone.trouble is not None:
             return super().troubles
-        return [Trouble(self._topic, CLOCK, "", self._refused_at, ahead_ms)]
+        return [TopicTrouble(self._topic, CLOCK, "", self._refused_at, ahead_ms)]
 
     def accept(self, record: Record) -> None:
         """Accept a record that another producer was given."""

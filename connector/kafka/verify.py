@@ -17,7 +17,7 @@ from confluent_kafka import Message, TopicPartition
 from connector.codec import identity_of
 from connector.errors import BrokerUnreachableError
 from connector.kafka.avro_records import RecordDecoder
-from connector.kafka.completeness import Completeness, Place, SessionReport, Verdict
+from connector.kafka.completeness import Completeness, Place, SessionReport, SessionVerdict
 from connector.kafka.reader import BEGINNING, END, Reader
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
@@ -40,7 +40,7 @@ class Verification:
     @property
     def complete(self) -> bool:
         """Whether every session is."""
-        return all(session.verdict is Verdict.COMPLETE for session in self.sessions)
+        return all(session.verdict is SessionVerdict.COMPLETE for session in self.sessions)
 
 
 class Verifier:

@@ -18,7 +18,7 @@ from connector.errors import ConnectorError, reason_of
 from connector.kafka.tail import TailRecord
 from connector.kite.clock import Clock
 from connector.kite.wire.candles import MINUTE_MS, Gap
-from connector.service.gap_mender import Counts, GapMender, Lack
+from connector.service.gap_mender import GapCounts, GapMender, Lack
 from connector.service.gaps import Gaps, milliseconds
 from connector.service.status import BackfillStatus
 from connector.settings.topics import BackfillSettings
@@ -61,7 +61,7 @@ class Backfill:
         read_candles: Candles,
         carried: Callable[[int], Sequence[int] | None],
         leads: Callable[[], bool],
-        counts: Counts,
+        counts: GapCounts,
         clock: Clock,
         poll_seconds: float = POLL_SECONDS,
         retry_seconds: float = RETRY_SECONDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from connector.kafka.producer_state import Counts
+from connector.kafka.producer_state import RecordCounts
 from connector.service.readiness import Phase
 
 
@@ -17,7 +17,7 @@ class Backlog(NamedTuple):
 
 
 def backlog(
-    phase: Phase, counts: Counts, *, broker_reachable: bool, rows_left: int
+    phase: Phase, counts: RecordCounts, *, broker_reachable: bool, rows_left: int
 ) -> Backlog | None:
     """Return what takes long just now; None where there is nothing of the kind.
 

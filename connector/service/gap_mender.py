@@ -73,7 +73,7 @@ class _Failure(NamedTuple):
 _Answer = list[Candle] | _Failure
 
 
-class Counts:
+class GapCounts:
     """What became of all gaps so far."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class GapMender:
         write: Callable[[Gap, int, Sequence[Candle]], None],
         settled: Callable[[], Awaitable[None]],
         tell: Callable[[ConnectionEvent], None],
-        counts: Counts,
+        counts: GapCounts,
         clock: Clock,
         pause_seconds: Sequence[float] = PAUSE_SECONDS,
         again_seconds: float = AGAIN_SECONDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from connector.errors import not_listening
-from connector.kite.web.http_server import Answer, HttpServer, Request, Stream
+from connector.kite.web.http_server import EventStream, HttpRequest, HttpServer, Response
 from connector.service.operator_commands import PATH
 from connector.service.operator_page import OperatorPage
 from connector.service.pages import Pages, Readiness
@@ -36,13 +36,13 @@ class StatusServer(HttpServer):
         super().__init__(http.host, http.port, self._answer_to, posts=posts)
         self._settings = http
 
-    def _answer_to(self, request: Request) -> Answer | Stream | Awaitable[Answer]:
+    def _answer_to(self, request: HttpRequest) -> Response | EventStream | Awaitable[Response]:
         answer = self.pages.guarded(request.path, lambda: self._of_page(request))
         if isinstance(answer, Awaitable):
             return self.pages.guarded_later(request.path, answer)
         return answer or self.pages.answer(request.path, request.accept)
 
-    def _of_page(self, request: Request) -> Answer | Stream | Awaitable[Answer] | None:
+    def _of_page(self, request: HttpRequest) -> Response | EventStream | Awaitable[Response] | None:
         return self._page.answer(request) if self._page is not None else None
 
     async def start(self) -> None:

@@ -24,7 +24,7 @@ from connector.kafka.retry import retry_forever
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.web.instrument_cache import InstrumentCache
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.web.list_check import Claim, Judged, is_listed, judge
+from connector.kite.web.list_check import Judged, SubscribedInstrument, is_listed, judge
 from connector.kite.web.rest import InstrumentDump, KiteRest
 from connector.service.status import InstrumentListStatus
 from connector.settings.models import InstrumentMasterSettings
@@ -68,7 +68,7 @@ class InstrumentListLoader:
         on_master: Callable[[InstrumentMaster], None],
         *,
         root: str,
-        claims: Callable[[], Sequence[Claim]] = lambda: (),
+        claims: Callable[[], Sequence[SubscribedInstrument]] = lambda: (),
         published: Callable[[], Awaitable[InstrumentMaster | None]] | None = None,
         on_held_back: Callable[[str | None], None] | None = None,
         on_rows_kept: Callable[[str], None] | None = None,

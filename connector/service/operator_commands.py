@@ -30,7 +30,7 @@ from connector.errors import (
 )
 from connector.files import UnusableFileError, read_bounded
 from connector.kafka.topics import TopicNames
-from connector.kite.web.http_server import Answer, Request
+from connector.kite.web.http_server import HttpRequest, Response
 from connector.settings.models import Settings
 
 SENDER: Final = "page"
@@ -92,18 +92,18 @@ class OperatorCommands:
                 [SettingProblem(_SETTING, f"needs {MIN_TOKEN_CHARS} characters at least")]
             )
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: HttpRequest) -> Response:
         """Try or send the command in a request's body; never raises."""
         if (refusal := self._refusal(request)) is not None:
             return refusal
         command = self._command(request.body)
-        if isinstance(command, Answer):
+        if isinstance(command, Response):
             return command
         if self._busy:
             return json_answer(503, {"error": "another command is under way: try again"})
         return await self._sent(command)
 
-    def _refusal(self, request: Request) -> Answer | None:
+    def _refusal(self, request: HttpRequest) -> Response | None:
         headers = request.headers
         if request.method != "POST":
             return json_answer(405, {"error": "POST a command"})
@@ -134,7 +134,7 @@ class OperatorCommands:
         equal = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token)
         return equal and len(token) >= MIN_TOKEN_CHARS
 
-    def _command(self, body: bytes) -> Command | Answer:
+    def _command(self, body: bytes) -> Command | Response:
         try:
             fields, twice = json.loads(body), repeated_key(body)
         except (ValueError, RecursionError):
@@ -155,7 +155,7 @@ class OperatorCommands:
             )
         return command
 
-    async def _sent(self, command: Command) -> Answer:
+    async def _sent(self, command: Command) -> Response:
         self._busy = True
         sending = asyncio.ensure_future(asyncio.to_thread(self._tried, command))
         # also where whoever asked is gone: a thread cannot be told to end
@@ -204,7 +204,7 @@ def _token(file: Path) -> bytes:
     return read_bounded(file, MAX_TOKEN_BYTES).strip()
 
 
-def json_answer(status: int, document: dict[str, Any]) -> Answer:
+def json_answer(status: int, document: dict[str, Any]) -> Response:
     """Return a document as what a path of the page answers."""
     body = json.dumps(document, default=str).encode()
-    return Answer(status, "application/json; charset=utf-8", body, ANSWER_HEADERS)
+    return Response(status, "application/json; charset=utf-8", body, ANSWER_HEADERS)

@@ -27,7 +27,7 @@ from connector.cluster.layout import slots_by_account
 from connector.cluster.view import ClusterView, Seen
 from connector.control.records import Subscription
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock, midnight_ms
-from connector.kite.web.http_server import Answer, Connection, Request, Stream
+from connector.kite.web.http_server import EventStream, HttpRequest, Response, ServerConnection
 from connector.kite.wire.models import Exchange
 from connector.redaction import printable
 from connector.service import page_files
@@ -47,7 +47,7 @@ from connector.service.operator_commands import (
     OperatorCommands,
     json_answer,
 )
-from connector.service.readiness import Progress
+from connector.service.readiness import ServiceProgress
 from connector.service.slot_owner import SlotOwner
 from connector.service.static_slots import SETTINGS_WATCHLIST
 from connector.service.status import ConnectionStatus, ServiceStatus
@@ -73,7 +73,7 @@ SHOWN_UNRESOLVED: Final = 50
 SHOWN_UNSERVED: Final = 20
 # without a cluster they are made of the settings, and change with the list of instruments alone
 _SUBSCRIPTIONS_SECONDS: Final = 5.0
-_Question = Callable[[Mapping[str, str]], Answer]
+_Question = Callable[[Mapping[str, str]], Response]
 
 
 class OperatorPage:
@@ -97,7 +97,7 @@ class OperatorPage:
         status: Callable[[], ServiceStatus],
         history: Callable[[int], list[int]],
         owner: SlotOwner,
-        progress: Progress,
+        progress: ServiceProgress,
         view: ClusterView,
         host: str,
         *,
@@ -120,7 +120,7 @@ class OperatorPage:
             for slot, number in slots_by_account(settings.accounts).items()
         }
         # each with the number of the view that it has
-        self._viewers: dict[Connection, int] = {}
+        self._viewers: dict[ServerConnection, int] = {}
         # there is one only while somebody looks
         self._timer: asyncio.TimerHandle | None = None
         # when the snapshot was made, monotonic seconds: one serves all viewers and questions of a
@@ -167,7 +167,7 @@ class OperatorPage:
         self._inspector.close()
         self._view.close()
 
-    def answer(self, request: Request) -> Answer | Stream | Awaitable[Answer] | None:
+    def answer(self, request: HttpRequest) -> Response | EventStream | Awaitable[Response] | None:
         """Return what the page asks for; None for what is not the page's."""
         if (file := page_files.answer(request.path)) is not None:
             return file
@@ -183,7 +183,7 @@ class OperatorPage:
         if request.path == "/page/stream":
             if len(self._viewers) >= MAX_VIEWERS:
                 return json_answer(503, {"error": f"{MAX_VIEWERS} pages are open already"})
-            return Stream("text/event-stream; charset=utf-8", self._open, ANSWER_HEADERS)
+            return EventStream("text/event-stream; charset=utf-8", self._open, ANSWER_HEADERS)
         question = self._questions.get(request.path)
         if question is None:
             return None
@@ -196,7 +196,9 @@ class OperatorPage:
         self._waiting += 1
         return self._when_rested(question, asked, wait_ms)
 
-    async def _when_rested(self, question: _Question, asked: Mapping[str, str], ms: int) -> Answer:
+    async def _when_rested(
+        self, question: _Question, asked: Mapping[str, str], ms: int
+    ) -> Response:
         """Answer a question as soon as one may be, where that is soon."""
         latest = self._clock.monotonic() + WAIT_SECONDS
         try:
@@ -214,7 +216,7 @@ class OperatorPage:
         finally:
             self._waiting -= 1
 
-    def _answered(self, question: _Question, asked: Mapping[str, str]) -> Answer:
+    def _answered(self, question: _Question, asked: Mapping[str, str]) -> Response:
         began = self._clock.monotonic()
         try:
             return question(asked)
@@ -224,7 +226,7 @@ class OperatorPage:
 
     # the stream
 
-    def _open(self, viewer: Connection) -> Callable[[], None]:
+    def _open(self, viewer: ServerConnection) -> Callable[[], None]:
         if self._clock.monotonic() - self._made_at >= SNAPSHOT_SECONDS or not self._viewers:
             self._make()
         self._viewers[viewer] = 0
@@ -249,7 +251,7 @@ class OperatorPage:
             if not viewer.push(self._news(viewer)):
                 self._viewers[viewer] = number
 
-    def _news(self, viewer: Connection) -> bytes:
+    def _news(self, viewer: ServerConnection) -> bytes:
         """Return the snapshot, with the view where the viewer has an older one."""
         if self._viewers[viewer] == self._shown_number:
             return self._snapshot
@@ -376,17 +378,17 @@ class OperatorPage:
 
     # questions
 
-    def _instruments(self, asked: Mapping[str, str]) -> Answer:
+    def _instruments(self, asked: Mapping[str, str]) -> Response:
         return json_answer(200, {"found": self._find(asked.get("q", ""))})
 
-    def _members(self, asked: Mapping[str, str]) -> Answer:
+    def _members(self, asked: Mapping[str, str]) -> Response:
         start = asked.get("start", "0")
         if not _is_count(start):
             return json_answer(400, {"error": "start=… must be a number from 0 on"})
         subscriptions = self._subscriptions(self._view.look())
         return json_answer(200, members(asked.get("name", ""), subscriptions, int(start)))
 
-    def _events(self, asked: Mapping[str, str]) -> Answer:
+    def _events(self, asked: Mapping[str, str]) -> Response:
         slot = asked.get("slot", "")
         if not _is_count(slot):
             return json_answer(400, {"error": "slot=… must be a number from 0 on"})
@@ -412,7 +414,7 @@ class OperatorPage:
             listed = [token]
         return find(text, self._subscriptions(self._view.look()), listed)
 
-    def _instrument(self, asked: Mapping[str, str]) -> Answer:
+    def _instrument(self, asked: Mapping[str, str]) -> Response:
         token = _token(asked.get("token", ""))
         if token is None:
             return json_answer(
@@ -503,7 +505,7 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 6
 
 
-def _too_many(retry_ms: int) -> Answer:
+def _too_many(retry_ms: int) -> Response:
     error = "too many questions: ask again in a second"
     return json_answer(429, {"error": error, "retry_ms": retry_ms})
 

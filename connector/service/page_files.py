@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from connector.kite.web.http_server import Answer
+from connector.kite.web.http_server import Response
 
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
@@ -46,17 +46,17 @@ INDEX: Final = "index.html"
 
 
 @cache
-def _answers() -> dict[str, Answer]:
+def _answers() -> dict[str, Response]:
     """Return the answer of each path; read once."""
     answers = {}
     for file in (files("connector.service") / _FOLDER).iterdir():
         kind = _TYPES.get(file.name.rpartition(".")[2])
         if kind is not None:
             path = "/" if file.name == INDEX else f"/page/{file.name}"
-            answers[path] = Answer(200, kind, file.read_bytes(), HEADERS)
+            answers[path] = Response(200, kind, file.read_bytes(), HEADERS)
     return answers
 
 
-def answer(path: str) -> Answer | None:
+def answer(path: str) -> Response | None:
     """Return the file of a path; None where there is none."""
     return _answers().get(path)

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.kite.web.http_server import Answer
+from connector.kite.web.http_server import Response
 from connector.service.accept import prefers_openmetrics
 from connector.service.metrics import Metrics
 from connector.service.status import ServiceStatus
@@ -54,10 +54,10 @@ class Pages:
         self._metrics = Metrics(status)
         self._clock = clock
         # name of the page → (when it was made, the page)
-        self._kept: dict[str, tuple[float, Answer]] = {}
+        self._kept: dict[str, tuple[float, Response]] = {}
         self._defect_logged = False
 
-    def answer(self, path: str, accept: str = "") -> Answer:
+    def answer(self, path: str, accept: str = "") -> Response:
         """The page of a path; nothing that a request may hold raises.
 
         Args:
@@ -66,27 +66,27 @@ class Pages:
         """
         return self.guarded(path, lambda: self._page(path, accept))
 
-    def guarded(self, path: str, make: Callable[[], _Made]) -> _Made | Answer:
+    def guarded(self, path: str, make: Callable[[], _Made]) -> _Made | Response:
         """Make an answer; where that cannot be, it is 500, and the log has the reason once."""
         try:
             return make()
         except Exception:  # noqa: BLE001 - a defect of ours: logged, and answered
             return self._defect(path)
 
-    async def guarded_later(self, path: str, answer: Awaitable[Answer]) -> Answer:
+    async def guarded_later(self, path: str, answer: Awaitable[Response]) -> Response:
         """Wait for an answer, as `guarded`."""
         try:
             return await answer
         except Exception:  # noqa: BLE001 - as above
             return self._defect(path)
 
-    def _defect(self, path: str) -> Answer:
+    def _defect(self, path: str) -> Response:
         if not self._defect_logged:  # it may come on each request: one line is enough
             self._defect_logged = True
             _log.exception("status_page_failed", page=path[:20])
         return _json(500, {"error": "this page cannot be made; the log says why"})
 
-    def _page(self, path: str, accept: str) -> Answer:
+    def _page(self, path: str, accept: str) -> Response:
         match path:
             case "/live":
                 return _json(200, {"live": True})
@@ -107,7 +107,7 @@ class Pages:
             404, {"error": "no such page", "see": ["/live", "/ready", "/metrics", "/status"]}
         )
 
-    def _recent(self, name: str, make: Callable[[], Answer]) -> Answer:
+    def _recent(self, name: str, make: Callable[[], Response]) -> Response:
         now = self._clock.monotonic()
         kept = self._kept.get(name)
         if kept is not None and now - kept[0] < PAGE_SECONDS:
@@ -116,11 +116,11 @@ class Pages:
         self._kept[name] = (now, answer)
         return answer
 
-    def _exposed(self, *, openmetrics: bool) -> Answer:
+    def _exposed(self, *, openmetrics: bool) -> Response:
         page, content_type = self._metrics.expose(openmetrics=openmetrics)
-        return Answer(200, content_type, page)
+        return Response(200, content_type, page)
 
-    def _shown(self) -> Answer:
+    def _shown(self) -> Response:
         return _json(200, self._status().as_json(), indent=2)
 
     def _readiness_of_status(self) -> tuple[str, Sequence[str]]:
@@ -128,7 +128,7 @@ class Pages:
         return status.phase, status.not_ready
 
 
-def _json(status: int, document: Any, *, indent: int | None = None) -> Answer:
+def _json(status: int, document: Any, *, indent: int | None = None) -> Response:
     text = json.dumps(document, indent=indent, default=str)
     body = f"{text}\n" if indent else text
-    return Answer(status, "application/json; charset=utf-8", body.encode())
+    return Response(status, "application/json; charset=utf-8", body.encode())

@@ -25,7 +25,7 @@ class Phase(StrEnum):
 
 
 @dataclass
-class Progress:
+class ServiceProgress:
     """How far the service has come: the service writes it, whoever reports it only reads."""
 
     phase: Phase = Phase.STARTING

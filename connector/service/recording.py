@@ -13,7 +13,7 @@ from pathlib import Path
 
 from connector.kite.client.channel_handler import ConfirmingHandler
 from connector.kite.clock import SYSTEM_CLOCK
-from connector.kite.feed.capture import CaptureWriter, RecordingHandler
+from connector.kite.feed.capture import CaptureWriter, CapturingHandler
 from connector.kite.wire.models import ConnectionState
 from connector.service.credentials import credentials_of
 from connector.service.instrument_list import InstrumentListLoader
@@ -30,13 +30,13 @@ class Recorders:
     def __init__(self, writer: CaptureWriter, *, text: bool) -> None:
         self._writer = writer
         self._text = text
-        self.all: list[RecordingHandler] = []
+        self.all: list[CapturingHandler] = []
         """Those that were given; one has an error once the file cannot be written."""
 
-    def handler(self, slot: int) -> RecordingHandler:
+    def handler(self, slot: int) -> CapturingHandler:
         """Make the handler of a slot."""
         self.all.append(
-            RecordingHandler(
+            CapturingHandler(
                 slot,
                 ConfirmingHandler(),
                 self._writer,

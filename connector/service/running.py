@@ -17,7 +17,7 @@ from connector.kite.feed.handler import Handler
 from connector.kite.wire.candles import Candle, Gap
 from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.service.backfill import Backfill
-from connector.service.gap_mender import Counts, GapMender
+from connector.service.gap_mender import GapCounts, GapMender
 from connector.service.instruments import Instruments
 from connector.service.latest import Latest
 from connector.service.order_deduplicator import OrdersTopic
@@ -191,7 +191,7 @@ class Running:
         credentials: Mapping[str, Credentials],
         schema_ids: Mapping[str, int],
     ) -> Backfill:
-        settings, counts = outside.settings.backfill, Counts()
+        settings, counts = outside.settings.backfill, GapCounts()
         encoder = CandleEncoder(outside.topics, schema_ids)
 
         def write(gap: Gap, token: int, candles: Sequence[Candle]) -> None:

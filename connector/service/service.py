@@ -41,7 +41,7 @@ from connector.service.losses import Losses
 from connector.service.operator_commands import OperatorCommands
 from connector.service.operator_page import OperatorPage
 from connector.service.outside import Outside
-from connector.service.readiness import Phase, Progress
+from connector.service.readiness import Phase, ServiceProgress
 from connector.service.running import Running
 from connector.service.slot_owner import SlotOwner
 from connector.service.static_slots import StaticSlots
@@ -96,7 +96,7 @@ class Service:
         self.settings = settings
         self._outside = outside = outside or Outside(settings)
         # how far this has come: written here alone, read by whoever reports it
-        self._progress = Progress()
+        self._progress = ServiceProgress()
         self.credentials = {account.name: credentials_of(account) for account in settings.accounts}
         # before anything can log: a token that a file brings later is hidden the moment it is known
         if mask is not None:

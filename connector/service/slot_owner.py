@@ -15,7 +15,7 @@ from connector.cluster.cluster import Intake
 from connector.control.records import Subscription
 from connector.control.state import Names
 from connector.kite.feed.stats import ConnectionStats
-from connector.kite.web.list_check import Claim
+from connector.kite.web.list_check import SubscribedInstrument
 
 
 class SlotOwner(Protocol):
@@ -54,7 +54,7 @@ class SlotOwner(Protocol):
     def not_ready(self) -> Sequence[str]:
         """Explain why not everything streams; empty when it does."""
 
-    def claims(self) -> Sequence[Claim]:
+    def claims(self) -> Sequence[SubscribedInstrument]:
         """Return what is subscribed, as far as this process knows; one object until it changes."""
 
     def unresolved(self) -> Sequence[str]:

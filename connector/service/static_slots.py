@@ -19,7 +19,7 @@ from connector.kite.feed.allocation import place
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.stats import ConnectionStats
-from connector.kite.web.list_check import Claim
+from connector.kite.web.list_check import SubscribedInstrument
 from connector.kite.wire.models import ConnectionState, Mode
 from connector.settings.models import InstrumentSettings, Settings
 
@@ -94,7 +94,7 @@ class StaticSlots:
         # last trading day of each name, as a list said last: a later one may lack the name
         self._expiries: dict[str, date | None] = {}
         # replaced only where it changes: `InstrumentListLoader` compares by identity
-        self._claims: tuple[Claim, ...] = ()
+        self._claims: tuple[SubscribedInstrument, ...] = ()
         self._unknown: list[str] = []
         self._refused: dict[int, str | None] = {}
         """What found no room, with the account that it belongs on."""
@@ -144,7 +144,8 @@ class StaticSlots:
                 if isinstance(name, str):
                     self._resolve(name, master)
         self._claims = tuple(
-            Claim(token, name, self._expiries.get(name)) for name, token in self._names.items()
+            SubscribedInstrument(token, name, self._expiries.get(name))
+            for name, token in self._names.items()
         )
         if self._connections:
             self._apply()
@@ -166,7 +167,7 @@ class StaticSlots:
                 reasons.append(f"{where}: {stats.trouble}")
         return reasons
 
-    def claims(self) -> Sequence[Claim]:
+    def claims(self) -> Sequence[SubscribedInstrument]:
         """Return the settings' names that have a token."""
         return self._claims
 

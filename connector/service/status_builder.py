@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from connector.codec import IMPLEMENTATION
 from connector.kafka.isolating import IsolatingProducer
-from connector.kafka.producer_state import Counts
+from connector.kafka.producer_state import RecordCounts
 from connector.kite import market_hours
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.wire.models import Exchange
@@ -20,7 +20,7 @@ from connector.service.dead_letters import DeadLetters
 from connector.service.looplag import LoopLag
 from connector.service.pipeline import Pipeline
 from connector.service.rates import RateHistory, Rates
-from connector.service.readiness import Progress, Snapshot, not_ready
+from connector.service.readiness import ServiceProgress, Snapshot, not_ready
 from connector.service.slot_owner import SlotOwner
 from connector.service.status import (
     MAX_UNSERVED_SHOWN,
@@ -64,7 +64,7 @@ class StatusBuilder:
         owner: SlotOwner,
         dead_letters: DeadLetters,
         troubles: TopicTroubles,
-        progress: Progress,
+        progress: ServiceProgress,
         checks: TopicChecks,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -274,7 +274,9 @@ class StatusBuilder:
         )
 
 
-def balance(counts: Counts, dead: Counts, *, received: int, redirected: int) -> Accounting:
+def balance(
+    counts: RecordCounts, dead: RecordCounts, *, received: int, redirected: int
+) -> Accounting:
     """The balance, from the producer's counts.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from connector.kite.wire.models import Exchange, Mode
 from connector.simulator.candles import Candles
-from connector.simulator.universe import Listing, Universe
+from connector.simulator.universe import ListedInstrument, Universe
 from connector.simulator.wire import DEPTH, FIELDS, FULL_BYTES, INDEX, INDEX_FULL_BYTES, MAX_UINT32
 
 _NO_DEPTH = bytes(120)
@@ -34,7 +34,7 @@ class Quote:
         "_turnover", "_volume", "candles", "index", "listing", "token", "updates",
     )  # fmt: skip
 
-    def __init__(self, listing: Listing, now: int, rng: random.Random) -> None:
+    def __init__(self, listing: ListedInstrument, now: int, rng: random.Random) -> None:
         exchange = listing.feed_exchange
         self.listing = listing
         self.token = listing.instrument_token

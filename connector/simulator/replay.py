@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from connector.kite.feed.capture import CaptureReader, PayloadKind, Record
+from connector.kite.feed.capture import CapturedMessage, CaptureReader, PayloadKind
 from connector.simulator.feed import Feed
 from connector.simulator.sockets import SimulatedSocket
 from connector.simulator.wire import (
@@ -45,7 +45,7 @@ class ReplayResult:
     """Whether the capture ends in the middle of a record."""
 
 
-class Replay:
+class CaptureReplay:
     """The packets last played, by token: what a subscription gets as its snapshot."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Replay:
         result.truncated = reader.truncated
         return result
 
-    def _deliver(self, feed: Feed, record: Record, route: Route) -> bool:
+    def _deliver(self, feed: Feed, record: CapturedMessage, route: Route) -> bool:
         sockets = list(feed.sockets.values())
         owner = sockets[record.slot] if record.slot < len(sockets) else None
         if record.kind is PayloadKind.TEXT:

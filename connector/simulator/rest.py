@@ -17,7 +17,7 @@ from connector.kite.clock import IST
 from connector.kite.web.instrument_csv import COLUMNS
 from connector.simulator.access import RefusedError
 from connector.simulator.config import SimulatedAccount
-from connector.simulator.universe import Listing
+from connector.simulator.universe import ListedInstrument
 
 if TYPE_CHECKING:
     from connector.simulator.simulator import SimulatorServer
@@ -173,7 +173,7 @@ def _only(exchange: str, text: str) -> str:
     return only.getvalue()
 
 
-def instruments_csv(listings: Iterable[Listing]) -> str:
+def instruments_csv(listings: Iterable[ListedInstrument]) -> str:
     """Return Kite's list with the documented columns."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -27,10 +27,10 @@ from connector.simulator.injector import Injector
 from connector.simulator.market import Market
 from connector.simulator.orders import OrderBook
 from connector.simulator.remote import RemoteControl
-from connector.simulator.replay import Replay, ReplayResult
+from connector.simulator.replay import CaptureReplay, ReplayResult
 from connector.simulator.rest import KiteRestApi, kite_errors
 from connector.simulator.sockets import SimulatedSocket
-from connector.simulator.universe import Listing, Universe
+from connector.simulator.universe import ListedInstrument, Universe
 
 _REST_SHUTDOWN_SECONDS = 1.0  # for requests under way; aiohttp's 60 would hold each test's end
 
@@ -51,7 +51,7 @@ class SimulatorServer:
         config: SimulatorConfig | None = None,
         *,
         clock: Callable[[], float] = time.time,
-        listings: Iterable[Listing] = (),
+        listings: Iterable[ListedInstrument] = (),
     ) -> None:
         self.config = config or SimulatorConfig()
         self.clock = clock
@@ -188,7 +188,7 @@ class SimulatorServer:
 
     async def _run_replay(self, reader: CaptureReader) -> None:
         config = self.config
-        replay = self.feed.source = Replay()
+        replay = self.feed.source = CaptureReplay()
 
         def ready() -> bool:
             sockets = self.sockets

@@ -103,7 +103,7 @@ _TUESDAY, _THURSDAY, _FRIDAY = 1, 3, 4
 
 
 @dataclass(slots=True, frozen=True)
-class Listing:
+class ListedInstrument:
     """An instrument as the exchange lists it; prices in rupees, the columns' names are Kite's."""
 
     instrument_token: int
@@ -133,23 +133,23 @@ class Universe:
         listings: these instruments in place of the simulator's own.
     """
 
-    def __init__(self, size: int, today: date, listings: Iterable[Listing] = ()) -> None:
+    def __init__(self, size: int, today: date, listings: Iterable[ListedInstrument] = ()) -> None:
         self.today = today
         self.listings = tuple(listings) or tuple(islice(_mixed(today), size))
         self.by_token = {listing.instrument_token: listing for listing in self.listings}
-        self._by_name: dict[tuple[str, str], Listing] = {}  # made with the first look-up
+        self._by_name: dict[tuple[str, str], ListedInstrument] = {}  # made with the first look-up
 
     def __len__(self) -> int:
         return len(self.listings)
 
-    def named(self, exchange: str, tradingsymbol: str) -> Listing | None:
+    def named(self, exchange: str, tradingsymbol: str) -> ListedInstrument | None:
         """Return the listing of EXCHANGE:TRADINGSYMBOL, None where there is none."""
         if not self._by_name:
             self._by_name = {(one.exchange, one.tradingsymbol): one for one in self.listings}
         return self._by_name.get((exchange, tradingsymbol))
 
 
-def chosen(prices: Mapping[str, float]) -> Iterator[Listing]:
+def chosen(prices: Mapping[str, float]) -> Iterator[ListedInstrument]:
     """Yield a listing for each EXCHANGE:TRADINGSYMBOL, at a price in rupees.
 
     Well-known instruments have Kite's own tokens; the others are equities, or what their segment
@@ -170,7 +170,7 @@ def chosen(prices: Mapping[str, float]) -> Iterator[Listing]:
             yield replace(known[symbol], price=price)
         else:
             token = _token(Exchange[exchange], _CHOSEN_FROM + number)
-            yield Listing(token, name, name, exchange, exchange, "EQ", 0.05, 1, price)
+            yield ListedInstrument(token, name, name, exchange, exchange, "EQ", 0.05, 1, price)
 
 
 def expiries(today: date, weekday: int, months: int) -> list[date]:
@@ -187,7 +187,7 @@ def expiries(today: date, weekday: int, months: int) -> list[date]:
     return found
 
 
-def _mixed(today: date) -> Iterator[Listing]:
+def _mixed(today: date) -> Iterator[ListedInstrument]:
     """Yield every family in turn, so that a small market has each exchange too."""
     families = [
         (1, _indices()),
@@ -213,33 +213,33 @@ def _token(exchange: Exchange, exchange_token: int) -> int:
     return exchange_token << 8 | int(exchange.value)
 
 
-def _indices() -> Iterator[Listing]:
+def _indices() -> Iterator[ListedInstrument]:
     for exchange, name, token, price in _INDICES:
-        yield Listing(token, name, name, exchange, "INDICES", "EQ", 0.05, 0, price)
+        yield ListedInstrument(token, name, name, exchange, "INDICES", "EQ", 0.05, 0, price)
 
 
-def _nse() -> Iterator[Listing]:
+def _nse() -> Iterator[ListedInstrument]:
     for symbol, name, token, _, price in _STOCKS:
-        yield Listing(token, symbol, name, "NSE", "NSE", "EQ", 0.05, 1, price)
+        yield ListedInstrument(token, symbol, name, "NSE", "NSE", "EQ", 0.05, 1, price)
     for number in range(30_000):
         token = _token(Exchange.NSE, 30_001 + number)
         yield _invented("NSE", token, number)
 
 
-def _bse() -> Iterator[Listing]:
+def _bse() -> Iterator[ListedInstrument]:
     for symbol, name, _, code, price in _STOCKS:
         token = _token(Exchange.BSE, code)
-        yield Listing(token, symbol, name, "BSE", "BSE", "EQ", 0.05, 1, price)
+        yield ListedInstrument(token, symbol, name, "BSE", "BSE", "EQ", 0.05, 1, price)
     for number in range(30_000):
         yield _invented("BSE", _token(Exchange.BSE, 600_001 + number), number)
 
 
-def _invented(exchange: str, token: int, number: int) -> Listing:
+def _invented(exchange: str, token: int, number: int) -> ListedInstrument:
     """A small company that does not exist; prices spread evenly over 20 to 5000 rupees."""
     letters = "".join(chr(ord("A") + number // 26**place % 26) for place in (3, 2, 1, 0))
     # the golden ratio spreads any number of them evenly, on a logarithmic scale
     price = round(20 * 250 ** ((number * 0.618034) % 1), 1)
-    return Listing(
+    return ListedInstrument(
         token, f"SIM{letters}", f"SIMULATED {letters}", exchange, exchange, "EQ", 0.05, 1, price
     )
 
@@ -252,8 +252,8 @@ def _future(
     price: float,
     tick_size: float,
     lot_size: int,
-) -> Listing:
-    return Listing(
+) -> ListedInstrument:
+    return ListedInstrument(
         _token(exchange, number),
         f"{underlying}{expiry:%y}{_MONTHS[expiry.month - 1]}FUT",
         underlying,
@@ -278,7 +278,7 @@ def _options(
     lot_size: int,
     *,
     weekly: bool = False,
-) -> Iterator[Listing]:
+) -> Iterator[ListedInstrument]:
     """A call and a put for each strike, priced by intrinsic value and a bell of time value."""
     month = (
         _WEEKLY_MONTHS[expiry.month - 1] + f"{expiry:%d}" if weekly else _MONTHS[expiry.month - 1]
@@ -287,7 +287,7 @@ def _options(
         time_value = spot * 0.02 * math.exp(-abs(strike - spot) / (spot * 0.03))
         for kind, intrinsic in (("CE", spot - strike), ("PE", strike - spot)):
             price = max(intrinsic, 0.0) + time_value
-            yield Listing(
+            yield ListedInstrument(
                 _token(exchange, next(numbers)),
                 f"{underlying}{expiry:%y}{month}{strike:.15g}{kind}",
                 underlying,
@@ -311,7 +311,7 @@ def _around(spot: float, step: float, number: int) -> list[float]:
 
 def _derivatives(
     exchange: Exchange, today: date, weekday: int, table: tuple[tuple[str, float, int, int], ...]
-) -> Iterator[Listing]:
+) -> Iterator[ListedInstrument]:
     numbers = count(35_001 if exchange is Exchange.NFO else 800_001)
     months = expiries(today, weekday, 12)
     for underlying, spot, _, lot in table:
@@ -331,7 +331,7 @@ def _derivatives(
             yield from _options(exchange, numbers, underlying, expiry, spot, strikes, 0.05, lot)
 
 
-def _mcx(today: date) -> Iterator[Listing]:
+def _mcx(today: date) -> Iterator[ListedInstrument]:
     numbers = count(440_001)
     for position, expiry in enumerate(expiries(today, _FRIDAY, 6)):
         for underlying, spot, _, lot, tick in _MCX:
@@ -344,7 +344,7 @@ def _mcx(today: date) -> Iterator[Listing]:
             yield from _options(Exchange.MCX, numbers, underlying, expiry, spot, strikes, 0.05, lot)
 
 
-def _currencies(exchange: Exchange, today: date) -> Iterator[Listing]:
+def _currencies(exchange: Exchange, today: date) -> Iterator[ListedInstrument]:
     numbers = count(1_001 if exchange is Exchange.CDS else 1_160_001)
     months = expiries(today, _FRIDAY, 12)
     for expiry in months:
@@ -356,7 +356,7 @@ def _currencies(exchange: Exchange, today: date) -> Iterator[Listing]:
             yield from _options(exchange, numbers, underlying, expiry, spot, strikes, 0.0025, 1)
 
 
-def _nco(today: date) -> Iterator[Listing]:
+def _nco(today: date) -> Iterator[ListedInstrument]:
     numbers = count(_ALUMINI_TOKEN >> 8)
     for expiry in expiries(today, _FRIDAY, 6):
         for underlying, spot, tick in _NCO:

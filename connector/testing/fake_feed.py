@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from connector.kite.client.manager import KiteTickerManager
-from connector.kite.client.outside import Outside, made_with
+from connector.kite.client.outside import Surroundings, made_with
 from connector.kite.client.ticker import KiteTickerAsync
 from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION, ConnectionConfig, KiteManagerConfig
 from connector.kite.feed.connection import Connection
@@ -265,8 +265,8 @@ class FakeFeed:
             self.socket.heartbeat()
             await self.clock.advance(1)
 
-    def _outside(self) -> Outside:
-        return Outside(self.clock, lambda: self.random, self)
+    def _outside(self) -> Surroundings:
+        return Surroundings(self.clock, lambda: self.random, self)
 
 
 class RecordingHandler:

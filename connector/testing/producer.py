@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.producer_state import Counts
-from connector.kafka.refusals import Trouble
+from connector.kafka.producer_state import RecordCounts
+from connector.kafka.refusals import TopicTrouble
 
 
 class ProducedRecord(NamedTuple):
@@ -36,12 +36,15 @@ class RecordingProducer:
     """
 
     def __init__(
-        self, *troubles: Trouble, counts: Counts | None = None, health: BrokerHealth | None = None
+        self,
+        *troubles: TopicTrouble,
+        counts: RecordCounts | None = None,
+        health: BrokerHealth | None = None,
     ) -> None:
         self.records: list[ProducedRecord] = []
         self.calls: list[object] = []
         """The names of the calls that open, bound, flush and close, in order."""
-        self.troubles: Sequence[Trouble] = troubles
+        self.troubles: Sequence[TopicTrouble] = troubles
         self.health = health or BrokerHealth(None)
         self.in_flight = 0
         self.waiting_of: dict[str, int] = {}
@@ -51,7 +54,7 @@ class RecordingProducer:
         self.way = "native"
         self.broker_reachable = True
         self.last_error: str | None = None
-        self.dead_letters = Counts()
+        self.dead_letters = RecordCounts()
         self.refusals: Counter[tuple[str, str]] = Counter()
         self.spool_problem: str | None = None
         self.spool_bytes = self.spool_peak_bytes = self.spool_limit_bytes = self.queue_peak = 0
@@ -63,10 +66,10 @@ class RecordingProducer:
         self._counts = counts
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> RecordCounts:
         """Where all records are."""
         produced = len(self.records)
-        return self._counts or Counts(produced, produced - self.in_flight, self.in_flight)
+        return self._counts or RecordCounts(produced, produced - self.in_flight, self.in_flight)
 
     def produce_all(self, records: Iterable[tuple[str, bytes, bytes]], timestamp_ms: int) -> None:
         """Keep (topic, key, value) of each record; all have the same timestamp."""

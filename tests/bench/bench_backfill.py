@@ -20,7 +20,7 @@ from connector.kite.clock import SystemClock
 from connector.kite.web.pace import INTERVAL_SECONDS, Pace
 from connector.kite.web.rest import KiteRest
 from connector.kite.wire.candles import Gap
-from connector.service.gap_mender import Counts, GapMender
+from connector.service.gap_mender import GapCounts, GapMender
 from connector.settings.topics import BackfillSettings
 from tests.bench.peer import cpu_seconds
 
@@ -49,8 +49,8 @@ def run() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-async def _mend(root: str, instruments: int, interval: float) -> tuple[float, Counts, float]:
-    counts, pace = Counts(), Pace(interval)
+async def _mend(root: str, instruments: int, interval: float) -> tuple[float, GapCounts, float]:
+    counts, pace = GapCounts(), Pace(interval)
     encoder = CandleEncoder(NAMES, {NAMES.backfill: 1})
     tokens = [(number << 8) | 1 for number in range(1, instruments + 1)]
     gap = Gap(0, 1, FIRST * 60_000, (FIRST + MINUTES) * 60_000, "gap")

@@ -15,7 +15,7 @@ from connector.control.records import Halt, Halted, Subscription
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode
 from connector.service.http import StatusServer
 from connector.service.operator_page import WAIT_SECONDS, OperatorPage
-from connector.service.readiness import Progress
+from connector.service.readiness import ServiceProgress
 from connector.service.status import ConnectionStatus, UnservedInstrument
 from connector.settings.models import Settings
 from connector.simulator import SimulatorConfig
@@ -84,8 +84,8 @@ async def shown(**changes):
     )
     view = View()
     page = OperatorPage(
-        settings, lambda: source["status"], lambda _slot: [3, 5, 4], Owner(), Progress(), view,
-        "pod-1",
+        settings, lambda: source["status"], lambda _slot: [3, 5, 4], Owner(), ServiceProgress(),
+        view, "pod-1",
     )  # fmt: skip
     async with StatusServer(settings.http, lambda: source["status"], page=page) as server:
         yield source, view, page, server.url

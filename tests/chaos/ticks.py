@@ -12,7 +12,7 @@ import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from connector.kafka.avro_records import RecordDecoder
-from connector.kafka.completeness import Completeness, Verdict
+from connector.kafka.completeness import Completeness, SessionVerdict
 from connector.schemas import load
 
 _SCHEMA = fastavro.parse_schema(load("tick"))
@@ -272,7 +272,7 @@ def second_audit(reader, topics, found, killed, lossy, now_ms):
             faults.append(f"verify: {where} misses {missing}, and {found.missing[where]} are")
         if owner is None or owner in killed:
             continue
-        if owner not in lossy and session.verdict is not Verdict.COMPLETE:
+        if owner not in lossy and session.verdict is not SessionVerdict.COMPLETE:
             faults.append(f"verify: {where} of {owner} is {session.verdict}: {session.missing}")
         elif any(not one.explained_by for one in session.missing):
             faults.append(f"verify: {where} misses {missing}, and no event says why")

@@ -148,3 +148,12 @@ def test_a_log_event_is_a_name_that_can_be_searched_for(path):
         ):
             wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {event.value!r}")
     assert not wrong, "no snake_case names:\n" + "\n".join(wrong)
+
+
+def test_a_class_has_its_name_alone():
+    places = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

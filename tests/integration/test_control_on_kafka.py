@@ -14,8 +14,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from connector.control.client import ControlClient
-from connector.control.records import Record
-from connector.control.transactions import ControlLog, Step
+from connector.control.records import StateRecord
+from connector.control.transactions import ControlLog, TransactionStep
 from connector.errors import FencedError
 from connector.kafka.groups import cluster_group, leader_transactional_id
 from connector.kafka.topics import TopicNames, ensure_topics
@@ -92,12 +92,12 @@ def steering(kafka):
 def test_a_second_leader_fences_the_first(one_kafka):
     first, second = one_kafka.log(), one_kafka.log()
     first.open()
-    first.write(Step([Record(0, "257", b"1")]))
+    first.write(TransactionStep([StateRecord(0, "257", b"1")]))
     second.open()
     with pytest.raises(FencedError):
-        first.write(Step([Record(0, "257", b"2")]))
+        first.write(TransactionStep([StateRecord(0, "257", b"2")]))
     first.close()
-    second.write(Step([Record(1, "513", b"3")]))
+    second.write(TransactionStep([StateRecord(1, "513", b"3")]))
     assert sorted(second.read()) == [(0, "257", b"1"), (1, "513", b"3")]
     second.close()
 
@@ -117,7 +117,7 @@ def test_what_an_aborted_transaction_wrote_is_never_seen(one_kafka):
     log = one_kafka.log()
     log.open()
     assert log.read() == []
-    log.write(Step([Record(0, "257", b"good")]))
+    log.write(TransactionStep([StateRecord(0, "257", b"good")]))
     assert log.read() == [(0, "257", b"good")]
     log.close()
 
@@ -187,7 +187,7 @@ async def test_a_compacted_topic_gives_the_same_state(bootstrap_servers, feed):
 
     async def compacted():
         # only writing rolls a segment, and only then is the one before it compacted
-        log.write(Step([Record(n, "@nothing", b"") for n in range(3)]))
+        log.write(TransactionStep([StateRecord(n, "@nothing", b"") for n in range(3)]))
         keys = [key for partition, key, _ in await asyncio.to_thread(log.read) if partition == 1]
         return keys.count(str(TOKENS[1])) <= 1
 

@@ -105,7 +105,7 @@ def test_a_new_password_in_its_file_is_taken_by_clients_that_live(
     files = {"sasl_username_file": username, "sasl_password_file": password}
     kafka = kafka_settings(variables).model_copy(update=files)
     said, hidden = [], []
-    handlers = clients.Handlers(
+    handlers = clients.ClientCallbacks(
         failed=lambda *report: said.append(report),
         error=lambda error: said.append(error.name()),
         statistics=lambda _: None,

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from connector.kite.web import http_server as status_http
-from connector.kite.web.http_server import Answer, HttpServer, Stream
+from connector.kite.web.http_server import EventStream, HttpServer, Response
 from connector.service.http import StatusServer
 from connector.settings.models import HttpSettings
 from connector.testing import until
@@ -219,14 +219,14 @@ class Streaming(HttpServer):
     def answer_to(self, request):
         self.asked.append(request)
         if request.path == "/stream":
-            return Stream("text/event-stream", self.opened)
+            return EventStream("text/event-stream", self.opened)
         if request.path == "/late":
             return self.work()
-        return Answer(200, "text/plain", request.body or b"none")
+        return Response(200, "text/plain", request.body or b"none")
 
     async def work(self):
         await asyncio.sleep(0)
-        return Answer(200, "text/plain", b"done")
+        return Response(200, "text/plain", b"done")
 
     def opened(self, connection):
         self.streams.append(connection)

@@ -22,7 +22,7 @@ from connector import (
     TooManyConnectionsError,
     parse_frame,
 )
-from connector.kite.client.outside import Outside
+from connector.kite.client.outside import Surroundings
 from connector.simulator import FaultKind, FaultSpec, SimulatorConfig, SimulatorServer
 from connector.testing import until
 from tests.support.clock import TradingClock
@@ -40,7 +40,7 @@ QUICK = ConnectionConfig(
 class TradingTicker(KiteTickerAsync):
     """One whose clock is always within market hours."""
 
-    _outside = Outside(clock=TradingClock())
+    _outside = Surroundings(clock=TradingClock())
 
 
 @contextlib.asynccontextmanager

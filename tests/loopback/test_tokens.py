@@ -37,7 +37,7 @@ def kafka(url, **oauth):
 async def test_a_client_fetches_a_token_with_its_id_secret_and_scope(endpoint, monkeypatch, way):
     monkeypatch.setenv(clients.VARIABLE, way)
     said = []
-    handlers = clients.Handlers(
+    handlers = clients.ClientCallbacks(
         failed=print,
         error=lambda error: said.append(error.str()),
         statistics=lambda _: None,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from connector.cli import top, top_kafka
-from connector.kite.web.http_server import Answer, HttpServer
+from connector.kite.web.http_server import HttpServer, Response
 from connector.service.http import StatusServer
 from connector.settings.models import HttpSettings
 from connector.simulator import SimulatorConfig
@@ -28,10 +28,10 @@ async def test_what_flows_is_a_line_a_look(capsys):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(200, "application/json", b"{}"), "not the status of a kite-connector"),
-        (Answer(200, "application/json", b"[" * 100_000), "not the status of a kite-connector"),
-        (Answer(404, "text/plain", b"?"), "HTTP 404"),
-        (Answer(200, "application/json", b" " * 2000), "an answer of more than 1000 bytes"),
+        (Response(200, "application/json", b"{}"), "not the status of a kite-connector"),
+        (Response(200, "application/json", b"[" * 100_000), "not the status of a kite-connector"),
+        (Response(404, "text/plain", b"?"), "HTTP 404"),
+        (Response(200, "application/json", b" " * 2000), "an answer of more than 1000 bytes"),
     ],
 )
 async def test_what_is_no_status_is_said(capsys, monkeypatch, answer, words):
@@ -43,7 +43,7 @@ async def test_what_is_no_status_is_said(capsys, monkeypatch, answer, words):
 
 
 async def test_nobody_there(capsys, monkeypatch):
-    async with HttpServer("127.0.0.1", 0, lambda request: Answer(200, "", b"")) as server:
+    async with HttpServer("127.0.0.1", 0, lambda request: Response(200, "", b"")) as server:
         url = server.url
     answered, line = await looked(capsys, url)
     assert not answered

@@ -11,13 +11,13 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka import KafkaError as Code
 
-from connector.control.records import Record
+from connector.control.records import StateRecord
 from connector.control.transactions import (
     NO_TOPIC_IDS,
     ControlLog,
     ControlMessage,
     DeadLetter,
-    Step,
+    TransactionStep,
 )
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import (
@@ -67,8 +67,16 @@ def poll_for(log, seconds):
 def test_what_is_written_is_read_in_order(log):
     assert log.read() == []
     assert log.partitions() == 3
-    log.write(Step([Record(0, "257", b"1"), Record(1, "513", b"2"), Record(0, "257", None, 1)]))
-    log.write(Step([Record(0, "@leader", b"{}")]))
+    log.write(
+        TransactionStep(
+            [
+                StateRecord(0, "257", b"1"),
+                StateRecord(1, "513", b"2"),
+                StateRecord(0, "257", None, 1),
+            ]
+        )
+    )
+    log.write(TransactionStep([StateRecord(0, "@leader", b"{}")]))
     records = log.read()
     assert [record for record in records if record[0] == 0] == [
         (0, "257", b"1"),
@@ -79,7 +87,9 @@ def test_what_is_written_is_read_in_order(log):
 
 
 def test_a_tombstone_says_where_its_instrument_went(kafka, log):
-    log.write(Step([Record(0, "257", b"1"), Record(0, "257", None, moved_to=2)]))
+    log.write(
+        TransactionStep([StateRecord(0, "257", b"1"), StateRecord(0, "257", None, moved_to=2)])
+    )
     messages = everything(kafka, TOPICS.subscriptions)
     assert [m.headers() for m in messages] == [None, [("moved-to", b"2")]]
 
@@ -87,7 +97,7 @@ def test_a_tombstone_says_where_its_instrument_went(kafka, log):
 def test_replies_and_dead_letters(kafka, log):
     message = ControlMessage(41, b"\xff")
     letter = DeadLetter.of(message, ("not JSON", "x"), 1_767_585_600_000)
-    log.write(Step([], [("é 1", b'{"id":"1"}')], [letter]))
+    log.write(TransactionStep([], [("é 1", b'{"id":"1"}')], [letter]))
     (reply,) = everything(kafka, TOPICS.replies)
     assert (reply.key().decode(), json.loads(reply.value())) == ("é 1", {"id": "1"})
     (dead,) = everything(kafka, TOPICS.deadletter)
@@ -132,7 +142,7 @@ def test_a_leader_that_is_fenced_is_told(kafka, log, code):
     # the mock broker does not compare epochs by itself
     kafka.push_errors(END_TXN, code)
     with pytest.raises(FencedError):
-        log.write(Step([Record(0, "257", b"2")]))
+        log.write(TransactionStep([StateRecord(0, "257", b"2")]))
 
 
 def test_without_its_topic_it_says_so():
@@ -154,13 +164,13 @@ def test_without_a_broker_it_can_be_tried_again(kafka):
     kafka.set_up()
     again = control_log(kafka)
     again.open()
-    again.write(Step([Record(0, "257", b"1")]))
+    again.write(TransactionStep([StateRecord(0, "257", b"1")]))
     again.close()
 
 
 def test_a_closed_log_is_of_no_use(kafka):
     log = control_log(kafka)
-    for use in (log.read, lambda: log.write(Step([])), lambda: log.poll(0)):
+    for use in (log.read, lambda: log.write(TransactionStep([])), lambda: log.poll(0)):
         with pytest.raises(KafkaError, match="not open"):
             use()
 
@@ -189,10 +199,10 @@ ADD_PARTITIONS_TO_TXN, PRODUCE = 24, 0
 def test_a_producer_that_the_broker_forgot_says_so_and_another_writes(kafka, log):
     kafka.push_errors(ADD_PARTITIONS_TO_TXN, Code.INVALID_PRODUCER_ID_MAPPING)
     with pytest.raises(ProducerExpiredError):
-        log.write(Step([Record(0, "257", b"1")]))
+        log.write(TransactionStep([StateRecord(0, "257", b"1")]))
     again = control_log(kafka)
     again.open()
-    again.write(Step([Record(0, "257", b"2")]))
+    again.write(TransactionStep([StateRecord(0, "257", b"2")]))
     assert again.read()[-1] == (0, "257", b"2")
     again.close()
 
@@ -203,22 +213,22 @@ def test_a_record_that_can_never_be_written_is_told_from_a_cluster_that_cannot_w
 ):
     kafka.push_errors(PRODUCE, code)
     with pytest.raises(RecordRefusedError, match=r"kite\.subscriptions: "):
-        log.write(Step([Record(0, "257", b"1")]))
+        log.write(TransactionStep([StateRecord(0, "257", b"1")]))
     again = control_log(kafka)
     again.open()
     kafka.push_errors(PRODUCE, Code.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(TransactionAbortedError) as caught:
-        again.write(Step([Record(0, "257", b"1")]))
+        again.write(TransactionStep([StateRecord(0, "257", b"1")]))
     assert not isinstance(caught.value, RecordRefusedError)
     again.close()
 
 
 def test_a_record_that_outgrows_the_producer_is_refused_and_the_next_is_written(log):
     with pytest.raises(RecordRefusedError, match="size too large"):
-        log.write(Step([Record(0, "257", b"x" * 1_100_000)]))
+        log.write(TransactionStep([StateRecord(0, "257", b"x" * 1_100_000)]))
     with pytest.raises(RecordRefusedError, match="surrogates"):
-        log.write(Step([Record(0, "\ud800", b"1")]))
-    log.write(Step([Record(0, "257", b"2")]))
+        log.write(TransactionStep([StateRecord(0, "\ud800", b"1")]))
+    log.write(TransactionStep([StateRecord(0, "257", b"2")]))
 
 
 def test_a_broker_without_ids_of_topics_has_none(log):

@@ -8,7 +8,7 @@ import h11
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.kite.web.http_server import MAX_HEAD_BYTES, Connection
+from connector.kite.web.http_server import MAX_HEAD_BYTES, ServerConnection
 from connector.service.pages import Pages
 from tests.support.status import service_status
 
@@ -56,7 +56,7 @@ def answered(data, cuts=()):
 
     async def feed():
         transport = Transport()
-        connection = Connection(lambda asked: PAGES.answer(asked.path, asked.accept), "peer")
+        connection = ServerConnection(lambda asked: PAGES.answer(asked.path, asked.accept), "peer")
         connection.connection_made(transport)
         edges = sorted({0, *(cut % (len(data) + 1) for cut in cuts), len(data)})
         for start, end in itertools.pairwise(edges):

@@ -14,7 +14,7 @@ from connector.kite.client.channel import Channel
 from connector.kite.client.channel_handler import ChannelHandler, OnEvent
 from connector.kite.client.health import ConnectionHealth, HealthStatus, HealthSummary, judge
 from connector.kite.client.merged import MergedChannel
-from connector.kite.client.outside import Outside
+from connector.kite.client.outside import Surroundings
 from connector.kite.client.stats import ChannelId, ManagerStats, of_account
 from connector.kite.client.symbols import Symbols
 from connector.kite.clock import Timer
@@ -56,7 +56,7 @@ class KiteTickerManager:
         raw: channels have frames as `FrameMessage`, and nothing is parsed.
     """
 
-    _outside = Outside()
+    _outside = Surroundings()
 
     def __init__(
         self,

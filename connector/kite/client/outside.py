@@ -13,7 +13,7 @@ from connector.kite.feed.socket import open_socket
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class Surroundings:
     """Time, chance and the network; by default the real ones."""
 
     clock: Clock = SYSTEM_CLOCK
@@ -22,14 +22,14 @@ class Outside:
 
 
 class _HasOutside(Protocol):
-    _outside: Outside
+    _outside: Surroundings
 
 
 _Made = TypeVar("_Made", bound=_HasOutside)
 
 
-def made_with(outside: Outside, kind: type[_Made], *arguments: Any, **options: Any) -> _Made:
-    """Return an object whose constructor finds another `Outside` than its class has.
+def made_with(outside: Surroundings, kind: type[_Made], *arguments: Any, **options: Any) -> _Made:
+    """Return an object whose constructor finds another `Surroundings` than its class has.
 
     Args:
         outside: what it reaches in place of the real world.

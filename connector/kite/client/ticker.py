@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from connector.errors import ConnectionClosedError
 from connector.kite.client.channel import Channel
 from connector.kite.client.channel_handler import ConfirmingHandler, DropWatch, OnEvent
-from connector.kite.client.outside import Outside
+from connector.kite.client.outside import Surroundings
 from connector.kite.client.subscriber import KiteTickerSubscriber
 from connector.kite.client.symbols import Symbols
 from connector.kite.config import ChannelPolicy, ConnectionConfig
@@ -57,7 +57,7 @@ class KiteTickerAsync:
         instruments: the day's list: names may then stand wherever tokens may.
     """
 
-    _outside = Outside()
+    _outside = Surroundings()
 
     def __init__(
         self,

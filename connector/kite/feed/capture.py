@@ -56,7 +56,7 @@ class PayloadKind(IntEnum):
 _KINDS = frozenset(PayloadKind)
 
 
-class Record(NamedTuple):
+class CapturedMessage(NamedTuple):
     """One message as it was received; `payload` of a text message is its UTF-8."""
 
     receive_time_us: int
@@ -146,7 +146,7 @@ class CaptureReader:
         self.truncated = False
         """Whether the last iteration ended in the middle of a record."""
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[CapturedMessage]:
         self.truncated = False
         with _open(self.path) as file:
             self._read_header(file)
@@ -169,7 +169,7 @@ class CaptureReader:
         if not isinstance(header, dict):
             raise CaptureError(str(self.path), "its header is not an object")
 
-    def _read_records(self, file: BinaryIO) -> Iterator[Record]:
+    def _read_records(self, file: BinaryIO) -> Iterator[CapturedMessage]:
         while head := file.read(_HEAD.size):
             # a recorder that was killed: all before it is whole
             if len(head) < _HEAD.size:
@@ -182,10 +182,10 @@ class CaptureReader:
             if len(payload) < length:
                 self.truncated = True
                 return
-            yield Record(receive_time_us, slot, PayloadKind(kind), payload)
+            yield CapturedMessage(receive_time_us, slot, PayloadKind(kind), payload)
 
 
-class RecordingHandler:
+class CapturingHandler:
     """A `Handler` that records what its connection receives and hands everything on.
 
     When recording fails, `error` says why, and the feed goes on without it.

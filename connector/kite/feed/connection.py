@@ -31,12 +31,12 @@ from connector.kite.feed.backoff import backoff_seconds, slot_seconds, token_sec
 from connector.kite.feed.connection_events import EventReporter
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.handler import FlowControlled, Handler, Watching
-from connector.kite.feed.session import Notice, Session, Step
+from connector.kite.feed.session import Notice, Session, SessionStep
 from connector.kite.feed.socket import FeedSocket, SocketListener, check_root, open_socket
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.feed.stream import Stream
 from connector.kite.feed.wait import Wait
-from connector.kite.feed.watchdog import Verdict, Watchdog
+from connector.kite.feed.watchdog import SocketVerdict, Watchdog
 from connector.kite.wire.messages import TOO_LONG, parse_message
 from connector.kite.wire.models import ConnectionState, EventType, Mode, TextMessage
 
@@ -482,11 +482,11 @@ class Connection:
             unserved=stream.unserved > 0,
         ):
             match verdict:
-                case Verdict.PING:
+                case SocketVerdict.PING:
                     socket.ping()
-                case Verdict.PROBE:
+                case SocketVerdict.PROBE:
                     self._apply(self._session.probe())
-                case Verdict.STALLED:
+                case SocketVerdict.STALLED:
                     self._report.emit(
                         EventType.STALLED,
                         f"frames, but no ticks for {self._watchdog.quiet_seconds(now):g} s",
@@ -494,9 +494,9 @@ class Connection:
                     )
                     # the feed may have lost the requests: once more, before the socket goes
                     self._apply(self._session.ask_all())
-                case Verdict.TICKS_RESUMED:
+                case SocketVerdict.TICKS_RESUMED:
                     self._report.emit(EventType.TICKS_RESUMED)
-                case Verdict.RENEW:
+                case SocketVerdict.RENEW:
                     stream.judge(self._watchdog, now)
                     if self._config.max_reconnect_attempts != 0:  # else this is the last one
                         if self._watchdog.stalled:
@@ -504,7 +504,7 @@ class Connection:
                             self._last_frame_us = self._last_tick_us
                         self._end_socket(None, stream.renewed(self._watchdog, now))
                         return
-                case Verdict.DEAD:
+                case SocketVerdict.DEAD:
                     error = SilentConnectionError(self._watchdog.silent_seconds(now))
                     self._end_socket(None, str(error))
                     return
@@ -565,7 +565,7 @@ class Connection:
             self._refusals = 0  # of the token before
         self._attempts = 0  # it was no fault of the network
 
-    def _apply(self, step: Step) -> None:
+    def _apply(self, step: SessionStep) -> None:
         # the handler first: the answer to a request may be the next frame
         if step.forget:
             self._report.call(self._handler.forget, step.forget)

@@ -50,7 +50,7 @@ class Notice(NamedTuple):
 
 
 @dataclass(slots=True)
-class Step:
+class SessionStep:
     """What to do next, in this order: tell the handler, send the requests, report the notices."""
 
     forget: list[int] = field(default_factory=list)
@@ -164,12 +164,12 @@ class Session:
         """Instruments asked for on this socket that have sent no packet at all."""
         return [token for token in self._asked if token not in self._seen]
 
-    def update(self, changes: Mapping[int, Mode | None], now: float) -> Step:
+    def update(self, changes: Mapping[int, Mode | None], now: float) -> SessionStep:
         """Want instruments (in a mode) or no longer (None); the rest stays as it is.
 
         Tokens beyond the capacity come back in `refused` and change nothing.
         """
-        step = Step()
+        step = SessionStep()
         # what goes first: its room counts for what comes with the same changes
         for token, mode in changes.items():
             if mode is None and self.desired.pop(token, None) is not None:
@@ -190,13 +190,13 @@ class Session:
             self._ask(wanted, step, now)
         return step
 
-    def opened(self, now: float) -> Step:
+    def opened(self, now: float) -> SessionStep:
         """Ask for everything that is wanted: the socket is new."""
         self.closed()
         self.is_open = True
         self._rhythm.opened()
         self._round_began = now
-        step = Step()
+        step = SessionStep()
         self._ask(self.desired, step, now)
         self._replaying = set(self.desired)
         self._replayed = len(self.desired)
@@ -236,9 +236,9 @@ class Session:
                 self._pending[token] = _Ask(now, now + self._confirm_timeout)
         return self._replay_done()
 
-    def check(self, now: float) -> Step:
+    def check(self, now: float) -> SessionStep:
         """Time has passed: ask again for what is silent, more slowly for what was given up."""
-        step = Step()
+        step = SessionStep()
         silent: list[int] = []
         other_mode: list[int] = []
         given_up: list[int] = []
@@ -275,13 +275,13 @@ class Session:
                 )
         return step
 
-    def probe(self) -> Step:
+    def probe(self) -> SessionStep:
         """Subscribe anew to a few instruments that have sent a packet, each time to others.
 
         The feed then sends a snapshot, also of an instrument that nobody trades: a proof that it
         serves the socket. What is known of the instruments stays as it is.
         """
-        step = Step()
+        step = SessionStep()
         seen = list(self._seen)
         if not seen:
             return step
@@ -296,7 +296,9 @@ class Session:
         self._request_modes(tokens, step)
         return step
 
-    def roll_call(self, segments: Collection[int], now: float, *, paused: bool = False) -> Step:
+    def roll_call(
+        self, segments: Collection[int], now: float, *, paused: bool = False
+    ) -> SessionStep:
         """Once in a round: subscribe anew to what has fallen silent while others go on.
 
         Args:
@@ -304,7 +306,7 @@ class Session:
             now: monotonic seconds.
             paused: reading is paused by our own side, so that silence proves nothing.
         """
-        step = Step()
+        step = SessionStep()
         lasted = now - self._round_began
         if paused or lasted >= max(1.5 * self._round_seconds, self._round_seconds + LATE_SECONDS):
             # what came meanwhile may lie unread: this round says nothing
@@ -329,16 +331,16 @@ class Session:
         self._request_modes(overdue, step)
         return step
 
-    def ask_all(self) -> Step:
+    def ask_all(self) -> SessionStep:
         """Ask for everything once more: the socket is silent."""
-        step = Step()
+        step = SessionStep()
         tokens = list(self._asked)
         step.expect += tokens
         self._request("subscribe", tokens, step)
         self._request_modes(tokens, step)
         return step
 
-    def _ask(self, wanted: Iterable[int], step: Step, now: float) -> None:
+    def _ask(self, wanted: Iterable[int], step: SessionStep, now: float) -> None:
         """Return the fewest requests from what was asked to what is desired."""
         # unsubscribe first: the feed must never count more than it allows
         gone = [token for token in step.forget if self._asked.pop(token, None) is not None]
@@ -380,10 +382,10 @@ class Session:
         replayed, self._replayed = self._replayed, 0
         return [Notice(EventType.SNAPSHOT_DONE, replayed)]
 
-    def _request(self, action: str, tokens: Sequence[int], step: Step) -> None:
+    def _request(self, action: str, tokens: Sequence[int], step: SessionStep) -> None:
         step.requests += [Request(action, part) for part in self._chunks(tokens)]
 
-    def _request_modes(self, tokens: Sequence[int], step: Step) -> None:
+    def _request_modes(self, tokens: Sequence[int], step: SessionStep) -> None:
         for mode in Mode:
             of_mode = [token for token in tokens if self.desired[token] is mode]
             step.requests += [Request.set_mode(mode, part) for part in self._chunks(of_mode)]

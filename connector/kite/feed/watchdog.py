@@ -22,7 +22,7 @@ HALF_SERVED_MAX_SECONDS: Final = 3600.0
 """The longest life of a half-served socket: the others of its instruments stream."""
 
 
-class Verdict(Enum):
+class SocketVerdict(Enum):
     """The outcome of a look at the connection."""
 
     PING = auto()
@@ -85,7 +85,7 @@ class Watchdog:
         paused: bool,
         expecting: bool,
         unserved: bool = False,
-    ) -> list[Verdict]:
+    ) -> list[SocketVerdict]:
         """Compare the counts with those of the last look.
 
         Args:
@@ -107,19 +107,19 @@ class Watchdog:
             self._frames, self._alive_at = frames, now
         # heartbeats come about each second, and answers to our pings: silence is no quiet market
         if now - self._alive_at > config.liveness_threshold_seconds:
-            return [Verdict.DEAD]
+            return [SocketVerdict.DEAD]
         verdicts = self._stream(now, ticks, waits=paused or not expecting)
         unserved = unserved and expecting and not paused
         if self._renew(now, unserved=unserved):
             self._renewals += 1
-            return [*verdicts, Verdict.RENEW]
+            return [*verdicts, SocketVerdict.RENEW]
         # our own, since a peer that is cut off by the network leaves TCP open for minutes
         if now - self._pinged_at >= config.ping_interval_seconds:
             self._pinged_at = now
-            verdicts.append(Verdict.PING)
+            verdicts.append(SocketVerdict.PING)
         return verdicts
 
-    def _stream(self, now: float, ticks: int, *, waits: bool) -> list[Verdict]:
+    def _stream(self, now: float, ticks: int, *, waits: bool) -> list[SocketVerdict]:
         """Judge whether ticks come, and what to do where they do not."""
         half = self._config.stall_threshold_seconds / 2
         if ticks != self._ticks or waits:
@@ -130,17 +130,17 @@ class Watchdog:
             self._ticks, self._ticked_at = ticks, now
             if self.stalled:
                 self.stalled = False
-                return [Verdict.TICKS_RESUMED]
+                return [SocketVerdict.TICKS_RESUMED]
             return []
         quiet = now - self._ticked_at
         verdicts = []
         if not self._probed and quiet >= self._probe_after:
             self._probed = True
-            verdicts.append(Verdict.PROBE)
+            verdicts.append(SocketVerdict.PROBE)
         # half of the threshold for the question, half for its answer
         if not self.stalled and quiet > self._probe_after + half:
             self.stalled = True
-            verdicts.append(Verdict.STALLED)
+            verdicts.append(SocketVerdict.STALLED)
         return verdicts
 
     def _renew(self, now: float, *, unserved: bool) -> bool:

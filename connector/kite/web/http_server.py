@@ -52,7 +52,7 @@ _ODD_ANSWERS = {
 }
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     """The parts of a request that a page may look at."""
 
     path: str
@@ -66,7 +66,7 @@ class Request(NamedTuple):
     body: bytes = b""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """The answer to a request: one page."""
 
     status: int
@@ -75,16 +75,16 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
 
 
-class Stream(NamedTuple):
+class EventStream(NamedTuple):
     """An answer without an end: whatever is pushed to the connection, until one side closes it."""
 
     content_type: str
-    opened: Callable[[Connection], Callable[[], None]]
+    opened: Callable[[ServerConnection], Callable[[], None]]
     """Called once the head is sent; returns what to call when the connection is lost."""
     headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
 
 
-Answering = Callable[[Request], Answer | Stream | Awaitable[Answer]]
+Answering = Callable[[HttpRequest], Response | EventStream | Awaitable[Response]]
 """Makes the answers; neither it nor what it returns may raise."""
 
 
@@ -107,7 +107,7 @@ class HttpServer:
         self._port = port
         self._listening: list[socket.socket] = []  # one for each address of the host
         # in the order of their coming; those that are being cut as well, until they are gone
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[ServerConnection, None] = {}
         # accepted, and not a Connection yet: each has a descriptor too
         self._entering: set[asyncio.Task[None]] = set()
         self.max_connections = MAX_CONNECTIONS
@@ -200,7 +200,8 @@ class HttpServer:
     async def _enter(self, accepted: socket.socket, peer: str) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Connection(self._answer, peer, self._connections, self._posts), accepted
+                lambda: ServerConnection(self._answer, peer, self._connections, self._posts),
+                accepted,
             )
         except (OSError, asyncio.CancelledError):
             accepted.close()
@@ -225,7 +226,7 @@ class HttpServer:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One client: reads a request, answers it, and waits for the next one.
 
     Args:
@@ -239,7 +240,7 @@ class Connection(asyncio.Protocol):
         self,
         answer: Answering,
         peer: str,
-        among: dict[Connection, None] | None = None,
+        among: dict[ServerConnection, None] | None = None,
         posts: Collection[str] = (),
     ) -> None:
         self.peer = peer
@@ -394,18 +395,20 @@ class Connection(asyncio.Protocol):
         body = bytes(self._body)
         self._body.clear()
         answer = self._make(
-            Request(path, query, accept.decode("latin-1"), request.method.decode(), headers, body)
+            HttpRequest(
+                path, query, accept.decode("latin-1"), request.method.decode(), headers, body
+            )
         )
-        if isinstance(answer, Answer):
+        if isinstance(answer, Response):
             self._send(answer)
-        elif isinstance(answer, Stream):
+        elif isinstance(answer, EventStream):
             self._stream(answer)
         else:
             self.answering = True
             self._expect(WORK_SECONDS)
             self._work = asyncio.get_running_loop().create_task(self._send_later(answer))
 
-    async def _send_later(self, answer: Awaitable[Answer]) -> None:
+    async def _send_later(self, answer: Awaitable[Response]) -> None:
         self._send(await answer)
 
     def _refuse(self, status: int) -> None:
@@ -414,10 +417,10 @@ class Connection(asyncio.Protocol):
             self.cut()  # an answer is under way: another one would be read as a part of it
             return
         reason = _ODD_ANSWERS.get(status, _ODD_ANSWERS[400])
-        answer = Answer(status, "text/plain; charset=utf-8", f"{reason}\n".encode())
-        self._send(answer, ("Connection", "close"), ("Allow", "GET, HEAD"))
+        answer = Response(status, "text/plain; charset=utf-8", f"{reason}\n".encode())
+        self._send(answer, ("ServerConnection", "close"), ("Allow", "GET, HEAD"))
 
-    def _send(self, answer: Answer, *more: tuple[str, str]) -> None:
+    def _send(self, answer: Response, *more: tuple[str, str]) -> None:
         transport = self._transport
         if transport is None:
             return
@@ -437,12 +440,12 @@ class Connection(asyncio.Protocol):
         if transport.get_write_buffer_size() == 0:
             self._answered()
 
-    def _stream(self, stream: Stream) -> None:
+    def _stream(self, stream: EventStream) -> None:
         transport = self._transport
         if transport is None:
             return
         if self._head_only:
-            self._send(Answer(200, stream.content_type, b"", stream.headers))
+            self._send(Response(200, stream.content_type, b"", stream.headers))
             return
         headers = [("Content-Type", stream.content_type), *stream.headers]
         if self._timer is not None:

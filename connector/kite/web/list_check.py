@@ -49,7 +49,7 @@ MAX_EXCHANGE_CHARACTERS: Final = 20
 _CHANGED = "token, name or expiry"
 
 
-class Claim(NamedTuple):
+class SubscribedInstrument(NamedTuple):
     """An instrument that somebody has subscribed."""
 
     token: int
@@ -82,7 +82,7 @@ class Judged(NamedTuple):
 def judge(
     new: InstrumentMaster,
     last: InstrumentMaster | None,
-    claims: Iterable[Claim],
+    claims: Iterable[SubscribedInstrument],
     today: date,
 ) -> Judged:
     """Compare a list with the last good one.
@@ -120,7 +120,7 @@ def judge(
     return Judged(shown, {**lone, **contracts.kept}, contracts.moved)
 
 
-def _of_claims(new: InstrumentMaster, claims: Iterable[Claim]) -> InstrumentMaster:
+def _of_claims(new: InstrumentMaster, claims: Iterable[SubscribedInstrument]) -> InstrumentMaster:
     """Return the rows of what is subscribed, with the days that its records have."""
     return InstrumentMaster(
         row._replace(expiry=claim.expiry)
@@ -196,7 +196,10 @@ def _named_alike(one: Instrument, other: Instrument) -> bool:
 
 
 def _against_claims(
-    new: InstrumentMaster, last: InstrumentMaster | None, claims: Iterable[Claim], today: date
+    new: InstrumentMaster,
+    last: InstrumentMaster | None,
+    claims: Iterable[SubscribedInstrument],
+    today: date,
 ) -> list[str]:
     """What is missed of the claims; one that the last list lacked too is no news."""
     known = lost = 0
@@ -212,6 +215,6 @@ def _against_claims(
     return []
 
 
-def is_listed(master: InstrumentMaster, claim: Claim) -> bool:
+def is_listed(master: InstrumentMaster, claim: SubscribedInstrument) -> bool:
     """Whether a list has a claimed instrument, by its token or by its name."""
     return claim.token in master or bool(claim.symbol and master.listed(claim.symbol))

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from connector.errors import LoginError, PortInUseError, RestTokenError
 from connector.files import beside
-from connector.kite.web.http_server import Answer, HttpServer, Request
+from connector.kite.web.http_server import HttpRequest, HttpServer, Response
 from connector.kite.web.rest import LOGIN_ROOT, KiteRest, KiteSession, login_url
 
 LOOPBACK: Final = "127.0.0.1"
@@ -199,18 +199,18 @@ class LoginReceiver:
             raise LoginError(f"nobody logged in within {timeout_seconds:g} s") from None
         return _of_query(query)
 
-    def _redirected(self, request: Request) -> Answer:
+    def _redirected(self, request: HttpRequest) -> Response:
         """Any path: Kite adds its parameters to whatever address the app has."""
         query = _parameters(request.query)
         # in constant time, as secrets are compared
         if not hmac.compare_digest(query.get(_STATE, "").encode(), self._state.encode()):
-            return Answer(404, _TEXT, b"Not the redirect that is waited for.\n")
+            return Response(404, _TEXT, b"Not the redirect that is waited for.\n")
         if not self._redirect.done():
             self._redirect.set_result(query)
         text = b"Back to the terminal: the login goes on there. This page may be closed.\n"
         # neither kept by the browser nor sent on to any other site
         headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
-        return Answer(200, _TEXT, text, headers)
+        return Response(200, _TEXT, text, headers)
 
 
 def _parameters(query: str) -> dict[str, str]:

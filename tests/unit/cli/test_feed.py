@@ -4,13 +4,13 @@ import pytest
 from typer.testing import CliRunner
 
 from connector.cli import app
-from connector.cli.feed import Lines
+from connector.cli.feed import KeptLines
 from connector.errors import SettingsError
 
 
 def test_lines_are_remembered():
     lines = deque(maxlen=2)
-    stream = Lines(lines)
+    stream = KeptLines(lines)
     assert stream.write("one\n\ntwo\nthree\n") == 15
     assert list(lines) == ["two", "three"]
 

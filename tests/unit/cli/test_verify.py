@@ -1,14 +1,14 @@
 import pytest
 
 from connector.cli.verify import as_document, lines
-from connector.kafka.completeness import Missing, SessionReport, Verdict
+from connector.kafka.completeness import Missing, SessionReport, SessionVerdict
 from connector.kafka.verify import Verification
 
 SESSION = 1_767_585_600_000  # 09:30 in India
 PLACE = ("kite.ticks.nse", 3)
 
 
-def session(verdict=Verdict.COMPLETE, **more):
+def session(verdict=SessionVerdict.COMPLETE, **more):
     given = {
         "slot": 1, "session_id": SESSION, "verdict": verdict, "ended": True, "ticks": 1200,
         "repeats": 2, "counted_to": 1200, "partitions": {PLACE: 1202}, "missing": [],
@@ -55,20 +55,20 @@ def test_a_complete_session_is_one_line():
     ],
 )  # fmt: skip
 def test_what_is_missing_is_said_with_place_time_and_reason(changes, said):
-    found = Verification([session(Verdict.MISSING, missing=[missing(**changes)])])
+    found = Verification([session(SessionVerdict.MISSING, missing=[missing(**changes)])])
     assert lines(found)[1] == said
     assert not found.complete
 
 
 def test_many_missing_parts_are_cut():
-    text = lines(Verification([session(Verdict.MISSING, missing=[missing()] * 25)]))
+    text = lines(Verification([session(SessionVerdict.MISSING, missing=[missing()] * 25)]))
     assert len(text) == 1 + 20 + 1 + 1
     assert text[-2] == "  and 5 more such parts (--json has them)"
 
 
 def test_an_end_that_nobody_counted_is_said_with_the_gap_after_it():
     found = Verification(
-        [session(Verdict.UNPROVEN, ended=False, explained_by=["gap: nothing"])], unreadable=1
+        [session(SessionVerdict.UNPROVEN, ended=False, explained_by=["gap: nothing"])], unreadable=1
     )
     text = lines(found)
     assert "unproven: every tick up to 1,200 is there, but its end was not counted;" in text[0]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from connector.cluster.items import Halting, Reconnect, SlotRecord, item_of
+from connector.cluster.items import Halting, ReconnectSlot, SlotRecord, item_of
 from connector.control.records import Halt, Halted, Subscription
 from connector.kite.wire.models import Mode
 from tests.support.group_script import TOPICS, Message, record
@@ -22,7 +22,7 @@ from tests.support.group_script import TOPICS, Message, record
         (record(2, "513", None), SlotRecord(2, 513, None)),
         (
             record(1, "@reconnect", json.dumps({"id": "c1", "time_ms": 1}).encode()),
-            Reconnect(1, "c1"),
+            ReconnectSlot(1, "c1"),
         ),
         (record(1, "@halt", Halted(Halt.STOPPED, "asha", 1).encoded()), Halting(1, Halt.STOPPED)),
         (record(1, "@halt", None), Halting(1, None)),

@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 from confluent_kafka import KafkaError as Code
 
 from connector.cluster import membership
-from connector.cluster.items import CaughtUp, Halting, Reconnect, SlotRecord
+from connector.cluster.items import CaughtUp, Halting, ReconnectSlot, SlotRecord
 from connector.cluster.membership import Membership
 from connector.control.records import Halt, Halted, Subscription
 from connector.kite.wire.models import Mode
@@ -105,7 +105,7 @@ async def test_records_arrive_in_order(run):
         SlotRecord(1, 257, None, moved_to=2),
         SlotRecord(1, 513, None),
         CaughtUp(1),
-        Reconnect(1, "c1"),
+        ReconnectSlot(1, "c1"),
         Halting(1, Halt.STOPPED),
         Halting(1, None),
     ]

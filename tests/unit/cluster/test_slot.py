@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from connector.cluster.items import CaughtUp, Halting, Reconnect, SlotRecord
+from connector.cluster.items import CaughtUp, Halting, ReconnectSlot, SlotRecord
 from connector.cluster.slot import LINGER_SECONDS, RECONNECT_SECONDS, Slot, SlotPhase
 from connector.control.records import Halt
 from connector.errors import CapacityError
@@ -150,10 +150,10 @@ def test_moves_that_happened_before_are_history(slot, connection):
 
 
 async def test_reconnect_is_done_once_and_not_again_by_the_next_owner(slot, connection):
-    slot.apply([Reconnect(4, "old"), END])
+    slot.apply([ReconnectSlot(4, "old"), END])
     await asyncio.sleep(0)
     assert connection.reconnects == 0
-    slot.apply([Reconnect(4, "new")])
+    slot.apply([ReconnectSlot(4, "new")])
     await asyncio.sleep(0)
     assert connection.reconnects == 1
     await slot.close()
@@ -162,7 +162,7 @@ async def test_reconnect_is_done_once_and_not_again_by_the_next_owner(slot, conn
 async def test_reconnects_in_a_loop_are_few(slot, connection, clock):
     slot.apply([END])
     for number in range(40):
-        slot.apply([Reconnect(4, f"{number}")])
+        slot.apply([ReconnectSlot(4, f"{number}")])
         await asyncio.sleep(0)
     assert connection.reconnects == 1
     # the others are one, when its time has come
@@ -172,10 +172,10 @@ async def test_reconnects_in_a_loop_are_few(slot, connection, clock):
     await clock.advance(RECONNECT_SECONDS)
     await asyncio.sleep(0)
     assert connection.reconnects == 2
-    slot.apply([Reconnect(4, "later")])
+    slot.apply([ReconnectSlot(4, "later")])
     await asyncio.sleep(0)
     assert connection.reconnects == 3
-    slot.apply([Reconnect(4, "waits")])
+    slot.apply([ReconnectSlot(4, "waits")])
     await slot.close()
     await clock.advance(RECONNECT_SECONDS)
     await asyncio.sleep(0)
@@ -186,7 +186,7 @@ def test_a_slot_without_an_api_key_has_no_connection(clock):
     slot = Slot(4, None, 3, clock)
     slot.apply([wanted(A), END])
     assert (slot.phase, slot.connection) == (SlotPhase.IDLE, None)
-    slot.apply([gone(A), Reconnect(4, "x")])
+    slot.apply([gone(A), ReconnectSlot(4, "x")])
     assert slot.desired == {}
 
 
@@ -265,7 +265,7 @@ def test_what_no_claim_is_known_of_gives_its_room_to_what_is_claimed(slot, conne
 async def test_a_reconnect_lets_go_of_what_no_claim_is_known_of(slot, connection):
     reassigned(slot)
     slot.apply([wanted(A), END])
-    slot.apply([Reconnect(4, "r")])
+    slot.apply([ReconnectSlot(4, "r")])
     await until(lambda: connection.reconnects == 1)
     assert (slot.kept, connection.wanted.keys()) == (set(), {A})
     await slot.close()
@@ -521,8 +521,8 @@ async def test_a_slot_that_comes_back_asks_nobody_a_second_time(clock, connectio
 
 async def test_a_slot_that_was_given_up_streams_on_and_keeps_its_socket(slot, clock, connection):
     slot.apply([wanted(A), END])
-    slot.apply([Reconnect(4, "c1")])
-    slot.apply([Reconnect(4, "c2")])
+    slot.apply([ReconnectSlot(4, "c1")])
+    slot.apply([ReconnectSlot(4, "c2")])
     slot.leave()
     await clock.advance(RECONNECT_SECONDS)
     assert connection.reconnects <= 1

@@ -17,7 +17,7 @@ from connector.cluster.view import (
     watchlists_of,
 )
 from connector.control.commands import COMMAND
-from connector.control.expansion import Window
+from connector.control.expansion import StrikeWindow
 from connector.control.held_rules import HeldRule
 from connector.control.records import (
     HALT_KEY,
@@ -269,7 +269,7 @@ def test_a_command_of_one_instrument_or_none():
 
 def test_a_rule_is_shown_with_what_it_claims_and_what_is_wrong(notes):
     claims = RULE.validate_python({"type": "option-chain", "underlying": "NIFTY"})
-    held = HeldRule(claims, Mode.FULL, window=Window(date(2026, 12, 1), 25_000.0, None, None))
+    held = HeldRule(claims, Mode.FULL, window=StrikeWindow(date(2026, 12, 1), 25_000.0, None, None))
     subscribed(notes, 257, 0, 1, **{"w": Mode.LTP, "w#chain": Mode.FULL})
     notes.add(TOPICS.subscriptions, 0, 0, "@rule:w#chain", held.encoded())
     waits = HeldRule(claims, Mode.FULL, problem="no price")

@@ -1,10 +1,10 @@
 from connector.control import batch as batch_module
 from connector.control.batch import Batch
-from connector.control.records import Progress, Record
+from connector.control.records import LeaderProgress, StateRecord
 from connector.control.state import Layout, State
 from connector.control.work import Applied
 
-STATE = State(Layout((0,), 2), progress=Progress(offset=7))
+STATE = State(Layout((0,), 2), progress=LeaderProgress(offset=7))
 
 
 class Piece:
@@ -20,11 +20,11 @@ def test_an_empty_batch_keeps_the_offset_and_commits_none():
 
 def test_the_last_message_gives_the_offset():
     batch = Batch(STATE)
-    batch.add(Piece(8), Applied(STATE, (Record(0, "257", b"1"),), ("a", b"{}")))
+    batch.add(Piece(8), Applied(STATE, (StateRecord(0, "257", b"1"),), ("a", b"{}")))
     batch.add(Piece(), Applied(STATE, reply=("b", b"{}")))
     batch.add(Piece(9), Applied(STATE, rejected=True))
     state, step = batch.finish()
-    assert state.progress.offset == Progress.decode(step.records[-1].value).offset == 9
+    assert state.progress.offset == LeaderProgress.decode(step.records[-1].value).offset == 9
     assert [record.key for record in step.records] == ["257", "@leader"]
     assert [key for key, _ in step.replies] == ["a", "b"]
     assert (batch.messages, batch.rejected) == (2, 1)

@@ -10,7 +10,7 @@ from connector.control.bounds import (
     excerpt,
     oversize,
 )
-from connector.control.records import Record
+from connector.control.records import StateRecord
 
 
 @given(st.text(st.characters()), st.integers(0, 20))
@@ -45,8 +45,8 @@ def test_errors_are_counted_where_they_are_not_listed(errors):
 
 
 def test_what_no_message_holds():
-    fits = Record(0, "257", b"x" * (MAX_RECORD_BYTES - 3))
-    assert oversize((fits, Record(0, "257", None)), b"x" * MAX_RECORD_BYTES) is None
-    long = oversize((fits, Record(0, "@reply:a", b"x" * MAX_RECORD_BYTES)), None)
+    fits = StateRecord(0, "257", b"x" * (MAX_RECORD_BYTES - 3))
+    assert oversize((fits, StateRecord(0, "257", None)), b"x" * MAX_RECORD_BYTES) is None
+    long = oversize((fits, StateRecord(0, "@reply:a", b"x" * MAX_RECORD_BYTES)), None)
     assert long == f"the record @reply:a would have {MAX_RECORD_BYTES + 8} bytes"
     assert oversize((), b"x" * (MAX_RECORD_BYTES + 1)) == "the reply would have 950001 bytes"

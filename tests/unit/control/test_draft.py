@@ -3,7 +3,7 @@
 import json
 
 from connector.control.commands import COMMAND
-from connector.control.records import Record, Subscription
+from connector.control.records import StateRecord, Subscription
 from connector.control.reducer import reduce
 from connector.control.state import Layout, NoNames
 from connector.kite.wire.models import Mode
@@ -31,8 +31,8 @@ def test_records_go_to_the_slots_partition():
     run = Run()
     run.send("subscribe", watchlist="w", instruments=[A, "NSE:B"])
     assert writes(run.outcome) == [
-        Record(0, str(A), Subscription(0, {"w": Mode.QUOTE}, "NSE:A", 1).encoded(A)),
-        Record(1, str(B), Subscription(1, {"w": Mode.QUOTE}, "NSE:B", 1).encoded(B)),
+        StateRecord(0, str(A), Subscription(0, {"w": Mode.QUOTE}, "NSE:A", 1).encoded(A)),
+        StateRecord(1, str(B), Subscription(1, {"w": Mode.QUOTE}, "NSE:B", 1).encoded(B)),
     ]
 
 
@@ -73,7 +73,7 @@ def test_the_highest_claim_wins_and_no_one_takes_it_from_another():
     assert run.modes() == {A: "ltp"}
     run.send("unsubscribe", watchlist="x", instruments=["NSE:A"])
     assert run.modes() == {}
-    assert writes(run.outcome) == [Record(0, str(A), None)]
+    assert writes(run.outcome) == [StateRecord(0, str(A), None)]
 
 
 def test_subscribe_again_changes_the_watchlists_own_mode():
@@ -190,7 +190,7 @@ def test_rebalance_moves_as_few_as_it_must():
     assert run.slots() == {A: 0, E: 1}
     new, old = writes(run.outcome)
     assert (new.partition, new.key, new.moved_to) == (1, str(E), None)
-    assert old == Record(0, str(E), None, moved_to=1)
+    assert old == StateRecord(0, str(E), None, moved_to=1)
     assert run.send("rebalance")["accepted"] == 0
 
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from connector.control.bounds import MAX_RULE_INSTRUMENTS
-from connector.control.expansion import Expansion, Window, expand, expiry_days, usable_price
+from connector.control.expansion import Expansion, StrikeWindow, expand, expiry_days, usable_price
 from connector.control.rules import RULE
 from connector.control.state import NoNames
 from tests.support.contracts_list import (
@@ -69,7 +69,7 @@ def test_a_chain_lies_around_the_strike_that_is_nearest_to_the_price():
     assert strikes(found) == [24_900, 24_950, 25_000, 25_050, 25_100]
     assert found.tokens[0] == found.spot == NIFTY_50
     assert len(found.tokens) == 1 + 5 * 2
-    assert found.window == Window(WEEKLY, 25_000, 24_962.5, 25_037.5)
+    assert found.window == StrikeWindow(WEEKLY, 25_000, 24_962.5, 25_037.5)
 
 
 def test_without_a_price_a_chain_is_the_instrument_that_will_tell_it():

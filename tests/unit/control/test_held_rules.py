@@ -3,15 +3,15 @@
 import pytest
 
 from connector.control.commands import COMMAND
-from connector.control.expansion import Window
+from connector.control.expansion import StrikeWindow
 from connector.control.held_rules import MOVE_MS, HeldRule, KeepRule, rule_records
-from connector.control.records import Record
+from connector.control.records import StateRecord
 from connector.control.rules import RULE
 from connector.kite.wire.models import Mode
 from tests.support.contracts_list import NIFTY_50, WEEKLY
 
 CHAIN = RULE.validate_python({"type": "option-chain", "underlying": "NIFTY"})
-WINDOW = Window(WEEKLY, 25_000.0, 24_962.5, None)
+WINDOW = StrikeWindow(WEEKLY, 25_000.0, 24_962.5, None)
 HELD = HeldRule(CHAIN, Mode.FULL, "main", WINDOW, NIFTY_50, "why", 7_000)
 
 
@@ -40,10 +40,10 @@ def test_what_is_no_record_is_an_error(value):
 def test_only_a_change_of_the_definition_counts_as_one():
     after = HELD._replace(problem=None, moved_ms=8_000)
     assert rule_records({"w#a": HELD}, {"w#a": HELD}) == ((), False)
-    record = Record(0, "@rule:w#a", after.encoded())
+    record = StateRecord(0, "@rule:w#a", after.encoded())
     assert rule_records({"w#a": HELD}, {"w#a": after}) == ((record,), False)
     assert rule_records({"w#a": HELD}, {"w#a": HELD._replace(mode=Mode.LTP)})[1]
-    assert rule_records({"w#a": HELD}, {}) == ((Record(0, "@rule:w#a", None),), True)
+    assert rule_records({"w#a": HELD}, {}) == ((StateRecord(0, "@rule:w#a", None),), True)
 
 
 def test_a_price_outgrows_a_window_that_may_move():

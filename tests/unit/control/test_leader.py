@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from connector.control import work as work_module
 from connector.control.leader import ATTEMPTS, Leader
-from connector.control.records import Progress, Record, Subscription
-from connector.control.settings_claims import Group
+from connector.control.records import LeaderProgress, StateRecord, Subscription
+from connector.control.settings_claims import InstrumentGroup
 from connector.control.state import Layout, NoNames
 from connector.control.transactions import ControlMessage, TopicIds
 from connector.errors import (
@@ -102,7 +102,7 @@ class FakeLog:
         self.messages.append(ControlMessage(len(self.messages), value))
 
     def applied_offset(self, step=None):
-        return Progress.decode((step or self.steps[-1]).records[-1].value).offset
+        return LeaderProgress.decode((step or self.steps[-1]).records[-1].value).offset
 
     def subscriptions(self):
         latest = {}
@@ -155,7 +155,7 @@ def test_a_command_is_one_transaction(log):
     leader = lead(log)
     (step,) = log.steps
     assert [record.key for record in step.records] == [str(A), str(B), "@reply:1", "@leader"]
-    assert Progress.decode(step.records[-1].value) == Progress(1, 1, 1)
+    assert LeaderProgress.decode(step.records[-1].value) == LeaderProgress(1, 1, 1)
     assert log.replies == [
         (
             "1",
@@ -331,7 +331,7 @@ def test_a_fenced_leader_that_is_stopped_does_not_come_back(log):
 
 
 def test_the_settings_instruments_are_watchlists_of_their_own(log):
-    wanted = {Group(Mode.QUOTE): ["NSE:A", C], Group(Mode.FULL): [C]}
+    wanted = {InstrumentGroup(Mode.QUOTE): ["NSE:A", C], InstrumentGroup(Mode.FULL): [C]}
     lead(log, wanted=wanted)
     assert {token: s.claims for token, s in log.subscriptions().items()} == {
         A: {"@settings:quote": Mode.QUOTE},
@@ -343,9 +343,9 @@ def test_the_settings_instruments_are_watchlists_of_their_own(log):
 
 
 def test_an_instrument_that_changes_its_group_in_the_settings_stays_in_place(log):
-    lead(log, wanted={Group(Mode.QUOTE): [A, B, C]})
+    lead(log, wanted={InstrumentGroup(Mode.QUOTE): [A, B, C]})
     before = {token: s.slot for token, s in log.subscriptions().items()}
-    lead(log, wanted={Group(Mode.FULL): [C, B, A]})
+    lead(log, wanted={InstrumentGroup(Mode.FULL): [C, B, A]})
     assert {token: s.slot for token, s in log.subscriptions().items()} == before
     assert {s.mode for s in log.subscriptions().values()} == {Mode.FULL}
     lead(log)
@@ -353,7 +353,9 @@ def test_an_instrument_that_changes_its_group_in_the_settings_stays_in_place(log
 
 
 def test_settings_that_cannot_be_had_are_named(log):
-    leader = lead(log, wanted={Group(Mode.QUOTE): ["NSE:X", *range(257, 257 + 7 * 256, 256)]})
+    leader = lead(
+        log, wanted={InstrumentGroup(Mode.QUOTE): ["NSE:X", *range(257, 257 + 7 * 256, 256)]}
+    )
     assert leader.unresolved == (
         "NSE:X: not in the instrument master",
         "1793: no room: 3 slots carry 2 each",
@@ -366,7 +368,7 @@ def test_a_claim_of_the_settings_whose_account_is_full_is_told_of_until_there_is
     log.command(id="2", type="subscribe", watchlist="x", instruments=[B, C], account="b")
     log.slots = 4
     lead(log, layout=layout)
-    wanted = {Group(Mode.FULL, "b"): [A]}
+    wanted = {InstrumentGroup(Mode.FULL, "b"): [A]}
     with capture_logs() as lines:
         leader = lead(log, layout=layout, wanted=wanted)  # it waits for its turn: a came first
         assert leader.waiting_for_room == {}
@@ -393,7 +395,7 @@ def test_that_room_was_found_is_told_by_who_told_of_the_lack(log):
             account=account,
         )  # fmt: skip
     lead(log, layout=layout)
-    wanted = {Group(Mode.FULL, "b"): [A]}
+    wanted = {InstrumentGroup(Mode.FULL, "b"): [A]}
     lead(log, layout=layout, wanted=wanted)
     log.command(id="3", type="delete", watchlist="w")
 
@@ -415,7 +417,7 @@ def test_names_that_a_later_master_knows(log):
         lambda: log,
         Layout((0, 1, 2), 2),
         lambda: master,
-        wanted={Group(Mode.QUOTE): ["NSE:A"]},
+        wanted={InstrumentGroup(Mode.QUOTE): ["NSE:A"]},
         max_bytes=1000,
         clock=FakeClock(NOW_MS * 1000),
     )
@@ -498,7 +500,7 @@ def test_what_does_not_belong_is_taken_away(log):
     value = Subscription(0, {"a": Mode.LTP}, None, 1).encoded(A)
     log.stored = [(0, str(A), value), (1, str(B), b"garbage")]
     lead(log)
-    assert log.steps[0].records[0] == Record(1, str(B), None)
+    assert log.steps[0].records[0] == StateRecord(1, str(B), None)
     assert log.subscriptions().keys() == {A}
 
 

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from connector.control.leader import LOOK_SECONDS
 from connector.control.memory import Memory
-from connector.control.records import HALT_KEY, Progress
+from connector.control.records import HALT_KEY, LeaderProgress
 from tests.support.clock import SteppedClock
 from tests.unit.control.test_leader import NOW_MS, A, B, C, FakeLog, lead
 
@@ -62,8 +62,8 @@ def test_a_topic_that_is_made_anew_gets_the_whole_state_in_one_transaction(log):
     keys = [(record.partition, record.key) for record in step.records]
     assert {slot for slot, key in keys if key == HALT_KEY} == {0, 1, 2}
     assert keys.count((0, "@reply:1")) == 1
-    progress = Progress.decode(step.records[-1].value)
-    assert progress == Progress.decode(before.records[-1].value)
+    progress = LeaderProgress.decode(step.records[-1].value)
+    assert progress == LeaderProgress.decode(before.records[-1].value)
     assert (memory.state.progress, memory.state.halted.keys()) == (progress, {2})
     assert "subscriptions_restored" in [line["event"] for line in lines]
     assert [(one.type, one.instruments) for one in events[-1:]] == [("subscriptions_restored", 2)]

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import pytest
 
 from connector.control.leader import HANGS_SECONDS, Leader
-from connector.control.records import Progress
+from connector.control.records import LeaderProgress
 from connector.control.state import Layout, NoNames
 from connector.errors import (
     BrokerUnreachableError,
@@ -133,7 +133,7 @@ def test_of_another_control_topic_no_offset_counts(log):
     lead(log)
     assert [key for key, _ in log.replies] == ["a0", "a1", "a2", "b0", "b1"]
     assert log.subscriptions().keys() == {A, B, C}
-    assert Progress.decode(log.steps[-1].records[-1].value).topic_id == "second"
+    assert LeaderProgress.decode(log.steps[-1].records[-1].value).topic_id == "second"
     lead(log)
     assert len(log.replies) == 5
 

@@ -5,7 +5,7 @@ import pytest
 from connector.control import draft
 from connector.control.commands import Displaced
 from connector.control.limits import MAX_TOLD, Limits, limits_records, priority_of, together
-from connector.control.records import Record
+from connector.control.records import StateRecord
 from connector.control.state import Layout
 from connector.kite.wire.models import EventType
 from tests.support.contracts_list import NIFTY_50, usual
@@ -27,13 +27,13 @@ def test_limits_are_set_told_and_ended():
     run = Run()
     reply = run.send("set-limits", watchlist="w", quota=2, priority=-5, by="asha")
     assert (reply["status"], reply["accepted"], reply["revision"]) == ("APPLIED", 0, 1)
-    assert writes(run.outcome) == [Record(0, "@limits:w", b'{"quota":2,"priority":-5}')]
+    assert writes(run.outcome) == [StateRecord(0, "@limits:w", b'{"quota":2,"priority":-5}')]
     payload = run.send("status")["payload"]
     assert (payload["limits"], payload["watchlists"]) == (
         {"w": {"quota": 2, "priority": -5}}, {"w": 0}
     )  # fmt: skip
     assert run.send("set-limits", watchlist="w")["revision"] == 2
-    assert writes(run.outcome) == [Record(0, "@limits:w", None)]
+    assert writes(run.outcome) == [StateRecord(0, "@limits:w", None)]
     assert run.state.limits == {}
     assert run.send("set-limits", watchlist="w")["revision"] == 2
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from connector.control.memory import Memory, all_records
 from connector.control.parsing import parse
-from connector.control.records import HALT_KEY, Progress
+from connector.control.records import HALT_KEY, LeaderProgress
 from connector.control.reducer import reduce, wait
 from connector.control.state import Layout, NoNames, State
 
@@ -88,20 +88,20 @@ def test_what_waits_for_room_in_a_partition_that_is_no_more_is_not_lost():
     assert found.subscriptions.keys() == state.subscriptions.keys()
 
 
-STATE = replace(State(LAYOUT), progress=Progress(7, 3, 2, "control"))
+STATE = replace(State(LAYOUT), progress=LeaderProgress(7, 3, 2, "control"))
 
 
 @pytest.mark.parametrize(
     ("known", "now", "found", "lost"),
     [
-        ("old", "new", Progress(), True),
+        ("old", "new", LeaderProgress(), True),
         # written by this process before it looked
         ("old", "new", STATE.progress, True),
         # another leader has begun anew
-        ("old", "new", Progress(1, 1, 1, "control"), False),
-        ("old", "old", Progress(), False),
-        (None, "new", Progress(), False),
-        ("old", None, Progress(), False),
+        ("old", "new", LeaderProgress(1, 1, 1, "control"), False),
+        ("old", "old", LeaderProgress(), False),
+        (None, "new", LeaderProgress(), False),
+        ("old", None, LeaderProgress(), False),
     ],
 )
 def test_a_state_is_lost_to_a_topic_made_anew_in_which_nobody_has_begun(known, now, found, lost):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from connector.control.records import (
-    Progress,
+    LeaderProgress,
     Remembered,
     Subscription,
     SubscriptionRecord,
@@ -66,8 +66,8 @@ def test_what_is_no_subscription_says_so(value):
 
 
 def test_progress():
-    progress = Progress(offset=12, revision=3, sequence=9)
-    assert Progress.decode(progress.encoded()) == progress
+    progress = LeaderProgress(offset=12, revision=3, sequence=9)
+    assert LeaderProgress.decode(progress.encoded()) == progress
     for value in (
         b"{}",
         b"[]",
@@ -77,7 +77,7 @@ def test_progress():
         b'{"offset": -5, "revision": 1, "sequence": 1}',
     ):
         with pytest.raises(ValueError, match=r"."):
-            Progress.decode(value)
+            LeaderProgress.decode(value)
 
 
 def test_remembered_replies_are_kept_to_the_byte():

@@ -4,7 +4,7 @@ import pytest
 
 from connector.control import replies
 from connector.control.commands import COMMAND
-from connector.control.records import Record
+from connector.control.records import StateRecord
 from connector.control.reducer import is_internal, reduce, settle
 from connector.control.state import Layout, State
 from connector.kite.wire.models import Mode
@@ -51,7 +51,7 @@ def test_ids_are_forgotten_in_order(monkeypatch):
     for token in (A, B, C):
         run.send("subscribe", instruments=[token])
     assert list(run.state.replies) == ["c2", "c3"]
-    assert run.outcome.records[-1] == Record(0, "@reply:c1", None)
+    assert run.outcome.records[-1] == StateRecord(0, "@reply:c1", None)
 
 
 def test_what_is_remembered_is_bounded_in_bytes_too(monkeypatch):
@@ -107,7 +107,7 @@ def test_a_removed_slot_is_drained():
     assert run.send("status")["payload"]["unplaced"] == 2
     run.send("unsubscribe", instruments=[A])
     assert run.slots() == {D: 0, B: 0, C: 2}
-    assert Record(1, str(B), None, moved_to=0) in run.outcome.records
+    assert StateRecord(1, str(B), None, moved_to=0) in run.outcome.records
 
 
 def test_an_added_slot_takes_new_instruments_and_moves_none():

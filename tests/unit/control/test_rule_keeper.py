@@ -1,6 +1,6 @@
 """When the leader looks at which rule again."""
 
-from connector.control.expansion import Window
+from connector.control.expansion import StrikeWindow
 from connector.control.held_rules import MOVE_MS, HeldRule
 from connector.control.rule_keeper import (
     LOOK_SECONDS,
@@ -20,7 +20,7 @@ FUTURES = HeldRule(RULE.validate_python({"type": "futures", "exchange": "NFO"}),
 CHAIN = HeldRule(
     RULE.validate_python({"type": "option-chain", "underlying": "NIFTY"}),
     Mode.LTP,
-    window=Window(WEEKLY, 25_000.0, 24_962.5, 25_037.5),
+    window=StrikeWindow(WEEKLY, 25_000.0, 24_962.5, 25_037.5),
     spot=NIFTY_50,
 )
 

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from connector.control.commands import COMMAND, MAX_INSTRUMENTS, Replace
 from connector.control.reducer import reduce
-from connector.control.settings_claims import PART_INSTRUMENTS, Group, settings_claims
+from connector.control.settings_claims import PART_INSTRUMENTS, InstrumentGroup, settings_claims
 from connector.control.state import Layout, NoNames, State
 from connector.kite.wire.models import Mode
 
@@ -26,14 +26,14 @@ def carried(state):
 def test_the_whole_market_in_one_mode_is_claimed_in_parts():
     tokens = [n << 8 | 1 for n in range(1, 117_001)]
     assert len(tokens) > 2 * MAX_INSTRUMENTS
-    state, most = applied(State(SLOTS), {Group(Mode.FULL): tokens})
+    state, most = applied(State(SLOTS), {InstrumentGroup(Mode.FULL): tokens})
     assert carried(state) == dict.fromkeys(tokens, Mode.FULL)
     assert most <= PART_INSTRUMENTS
     # a new leader finds everything as it should be, and writes nothing
-    assert applied(state, {Group(Mode.FULL): tokens}) == (state, 0)
+    assert applied(state, {InstrumentGroup(Mode.FULL): tokens}) == (state, 0)
 
 
-groups = st.builds(Group, st.sampled_from(Mode), st.none())
+groups = st.builds(InstrumentGroup, st.sampled_from(Mode), st.none())
 tokens = st.lists(st.integers(1, 60).map(lambda n: n << 8 | 1), max_size=40)
 
 
@@ -50,14 +50,14 @@ def test_what_is_claimed_is_what_the_settings_say_whatever_they_said_before(befo
 
 def test_an_instrument_that_changes_its_group_stays_in_its_slot():
     some = [n << 8 | 1 for n in range(1, 10)]
-    state, _ = applied(State(SLOTS), {Group(Mode.FULL): some})
+    state, _ = applied(State(SLOTS), {InstrumentGroup(Mode.FULL): some})
     places = {token: one.slot for token, one in state.subscriptions.items()}
-    state, _ = applied(state, {Group(Mode.LTP): some})
+    state, _ = applied(state, {InstrumentGroup(Mode.LTP): some})
     assert {token: one.slot for token, one in state.subscriptions.items()} == places
 
 
 def test_no_message_can_have_their_ids():
-    commands = settings_claims({Group(Mode.FULL): [257]})
+    commands = settings_claims({InstrumentGroup(Mode.FULL): [257]})
     assert {command.id[:1] for command in commands} == {"@"}
     assert [command.watchlist for command in commands if isinstance(command, Replace)] == [
         "@settings:ltp", "@settings:quote", "@settings:full",
@@ -73,9 +73,11 @@ def places(state):
 
 def test_a_group_on_an_account_is_carried_there_and_moves_with_the_settings():
     some = [n << 8 | 1 for n in range(1, 10)]
-    state, _ = applied(State(ON_TWO), {Group(Mode.FULL, "b"): some})
+    state, _ = applied(State(ON_TWO), {InstrumentGroup(Mode.FULL, "b"): some})
     assert {one.slot for one in state.subscriptions.values()} == {3, 4, 5}
-    state, _ = applied(state, {Group(Mode.QUOTE, "a"): some[:5], Group(Mode.FULL): some[5:]})
+    state, _ = applied(
+        state, {InstrumentGroup(Mode.QUOTE, "a"): some[:5], InstrumentGroup(Mode.FULL): some[5:]}
+    )
     assert places(state) == {**dict.fromkeys(some[:5], "a"), **dict.fromkeys(some[5:])}
     assert {state.subscriptions[token].slot for token in some[:5]} <= {0, 1, 2}
     assert set(state.subscriptions.watchlists) == {"@settings:quote:a", "@settings:full"}
@@ -89,7 +91,7 @@ def test_the_settings_wait_for_what_a_watchlist_placed_elsewhere_first():
         {"id": "1", "type": "subscribe", "watchlist": "w", "instruments": [257], "account": "a"}
     )
     state = reduce(State(ON_TWO), command, 0, NoNames()).state
-    state, _ = applied(state, {Group(Mode.FULL, "b"): [257]})
+    state, _ = applied(state, {InstrumentGroup(Mode.FULL, "b"): [257]})
     assert (places(state), carried(state)) == ({257: "a"}, {257: Mode.FULL})
     ended = COMMAND.validate_python({"id": "2", "type": "delete", "watchlist": "w"})
     state = reduce(state, ended, 0, NoNames()).state

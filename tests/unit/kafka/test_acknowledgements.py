@@ -3,13 +3,13 @@ import structlog
 from structlog.testing import capture_logs
 
 from connector.kafka.acknowledgements import SILENT_SECONDS, Acknowledgements
-from connector.kafka.producer_state import Counts
+from connector.kafka.producer_state import RecordCounts
 
 TAKES_NOTHING, TAKES_AGAIN = "kafka_acknowledges_nothing", "kafka_acknowledges_again"
 
 
 def counts(delivered, in_flight=0, spooled=0):
-    return Counts(delivered + in_flight + spooled, delivered, in_flight, spooled, {}, {}, 0)
+    return RecordCounts(delivered + in_flight + spooled, delivered, in_flight, spooled, {}, {}, 0)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from connector.errors import SettingsError
 from connector.kafka import clients
-from connector.kafka.clients import VARIABLE, Handlers, chosen, new_client
+from connector.kafka.clients import VARIABLE, ClientCallbacks, chosen, new_client
 from connector.kafka.config import ClientLog
 
 native = pytest.importorskip("connector.kafka._native", reason="the extension is not built")
@@ -21,7 +21,7 @@ def unchosen():
 
 
 def made(**properties):
-    handlers = Handlers(*[lambda *_: None] * 4, log=ClientLog("test"))
+    handlers = ClientCallbacks(*[lambda *_: None] * 4, log=ClientLog("test"))
     client = new_client({"log_level": 0, **properties}, handlers)
     client.close()
     return client.way

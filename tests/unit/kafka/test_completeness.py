@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from connector.errors import KafkaError
 from connector.kafka import completeness
-from connector.kafka.completeness import MAX_TICKS_IN_A_PART, SILENT_MS, Completeness, Verdict
+from connector.kafka.completeness import (
+    MAX_TICKS_IN_A_PART,
+    SILENT_MS,
+    Completeness,
+    SessionVerdict,
+)
 from connector.kafka.topics import TopicNames
 
 NAMES = TopicNames("kite")
@@ -80,7 +85,7 @@ def test_a_tick_that_comes_again_is_no_other_tick():
     made = known(ENDED)
     ticks(made, (NSE, 0), 1, 1, 3, 3)
     ticks(made, (NFO, 2), 2, 4)
-    assert only(made).verdict is Verdict.MISSING
+    assert only(made).verdict is SessionVerdict.MISSING
     ticks(made, (NSE, 0), 5, 5, 1)
     found = only(made)
     assert (found.verdict, found.ticks, found.repeats) == ("complete", 5, 4)
@@ -131,15 +136,15 @@ def test_a_killed_process_leaves_a_session_unproven_and_the_gap_says_why():
     )  # fmt: skip
     (words,) = killed.explained_by
     assert words.startswith("gap: nothing was received from 2026-01-05T04:01:00.000+00:00 to")
-    assert new.verdict is Verdict.COMPLETE
+    assert new.verdict is SessionVerdict.COMPLETE
 
 
 def test_a_session_goes_on_while_there_is_a_count_each_minute():
     made = known(count(1, 1, {("NSE", 0): 1}))
     ticks(made, (NSE, 0), 1)
     counted_ms = SESSION + MINUTE
-    assert only(made, counted_ms + SILENT_MS).verdict is Verdict.COMPLETE
-    assert only(made, counted_ms + SILENT_MS + 1).verdict is Verdict.UNPROVEN
+    assert only(made, counted_ms + SILENT_MS).verdict is SessionVerdict.COMPLETE
+    assert only(made, counted_ms + SILENT_MS + 1).verdict is SessionVerdict.UNPROVEN
 
 
 def test_behind_the_last_count_the_numbers_themselves_tell():
@@ -152,7 +157,7 @@ def test_behind_the_last_count_the_numbers_themselves_tell():
     )  # fmt: skip
     assert found.repeats == 1
     ticks(made, (NFO, 1), 3)
-    assert only(made).verdict is Verdict.COMPLETE
+    assert only(made).verdict is SessionVerdict.COMPLETE
 
 
 def test_where_a_count_is_lost_the_numbers_tell():
@@ -163,14 +168,14 @@ def test_where_a_count_is_lost_the_numbers_tell():
         None, 1, 2, 3,
     )  # fmt: skip
     ticks(made, (NSE, 1), 3)
-    assert only(made).verdict is Verdict.COMPLETE
+    assert only(made).verdict is SessionVerdict.COMPLETE
 
 
 def test_a_count_that_was_written_twice_is_one():
     made = known(ENDED, ENDED)
     ticks(made, (NSE, 0), 1, 3, 5)
     ticks(made, (NFO, 2), 2, 4)
-    assert only(made).verdict is Verdict.COMPLETE
+    assert only(made).verdict is SessionVerdict.COMPLETE
 
 
 def test_one_partition_is_proven_by_whoever_reads_it_alone():
@@ -179,7 +184,7 @@ def test_one_partition_is_proven_by_whoever_reads_it_alone():
     (missing,) = only(made).missing
     assert (missing.topic, missing.ticks) == (NSE, 1)
     ticks(made, (NSE, 0), 3)
-    assert only(made).verdict is Verdict.COMPLETE
+    assert only(made).verdict is SessionVerdict.COMPLETE
 
 
 @pytest.mark.parametrize(("kept_from", "judged"), [(MINUTE, True), (MINUTE + 1, False)])
@@ -203,7 +208,7 @@ def test_a_session_whose_beginning_is_not_read_is_judged_from_its_second_count()
         kept_from=kept,
     )
     ticks(made, (NSE, 0), 105, 111, 112)
-    assert only(made).verdict is Verdict.COMPLETE
+    assert only(made).verdict is SessionVerdict.COMPLETE
 
 
 def test_a_topic_that_was_given_more_partitions_misses_nothing():
@@ -211,7 +216,7 @@ def test_a_topic_that_was_given_more_partitions_misses_nothing():
     ticks(made, (NSE, 0), 1)
     ticks(made, (NSE, 5), 3, 5)
     ticks(made, (NFO, 2), 2, 4)
-    assert only(made).verdict is Verdict.COMPLETE
+    assert only(made).verdict is SessionVerdict.COMPLETE
 
 
 @pytest.mark.parametrize(
@@ -277,7 +282,7 @@ def test_in_whatever_order_ticks_are_read_just_the_missing_ones_are_missing(part
         ticks(made, (NSE, number), sequence)
     lost = [number for number, sequence in sent if (number, sequence) not in written]
     found = only(made)
-    assert (found.verdict is Verdict.COMPLETE) is (not lost)
+    assert (found.verdict is SessionVerdict.COMPLETE) is (not lost)
     assert made.wanted == len(lost) == sum(one.ticks for one in found.missing)
     for number in range(3):
         told = sum(one.ticks for one in found.missing if one.partition == number)

@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from connector.kafka import confluent_client
-from connector.kafka.clients import Handlers
+from connector.kafka.clients import ClientCallbacks
 from connector.kafka.config import ClientLog
 from connector.kafka.confluent_client import ConfluentClient
 from connector.kafka.spool import Record
@@ -26,7 +26,7 @@ def cluster():
 @pytest.fixture
 def client(monkeypatch, cluster, told):
     monkeypatch.setattr(confluent_client, "Producer", cluster.confluent_client)
-    handlers = Handlers(
+    handlers = ClientCallbacks(
         failed=lambda *report: told.append(report),
         error=lambda error: told.append(error.name()),
         statistics=None,
@@ -75,7 +75,7 @@ def test_a_flood_is_polled_now_and_then(client, cluster, told):
 
 
 def test_a_live_client_takes_another_login_and_a_closed_one_none():
-    handlers = Handlers(print, print, print, print, ClientLog("test"))
+    handlers = ClientCallbacks(print, print, print, print, ClientLog("test"))
     client = ConfluentClient({"bootstrap.servers": "localhost:1", "log_level": 0}, handlers)
     client.set_sasl_credentials("kite", "second")
     client.close()

@@ -3,7 +3,7 @@ from structlog.testing import capture_logs
 
 from connector.errors import SettingsError
 from connector.kafka import delivery
-from connector.kafka.clients import VARIABLE, Handlers
+from connector.kafka.clients import VARIABLE, ClientCallbacks
 from connector.kafka.config import ClientLog
 from connector.kafka.delivery import new_producer
 from connector.kafka.spooling import TAKE_BACK_SECONDS
@@ -14,7 +14,7 @@ def made(*, one_by_one=False, batch_bytes=None, **client):
     return new_producer(
         KafkaSettings(bootstrap_servers="127.0.0.1:1", client=client),
         "test",
-        Handlers(*[lambda *_: None] * 4, log=ClientLog("test")),
+        ClientCallbacks(*[lambda *_: None] * 4, log=ClientLog("test")),
         one_by_one=one_by_one,
         batch_bytes=batch_bytes,
     )

@@ -36,7 +36,7 @@ class Told:
             def log(self, level, pattern, *arguments):
                 told.lines.append((level, pattern % arguments))
 
-        return clients.Handlers(
+        return clients.ClientCallbacks(
             failed=lambda *report: self.failed.append(report),
             error=self.errors.append,
             statistics=self.statistics.append,

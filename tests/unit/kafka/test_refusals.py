@@ -3,7 +3,7 @@ from confluent_kafka import KafkaError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka.refusals import Fault, Trouble, fault_of, reason_of
+from connector.kafka.refusals import Fault, TopicTrouble, fault_of, reason_of
 from connector.settings.models import KafkaSettings
 
 NAMES = sorted(
@@ -73,7 +73,7 @@ def test_only_what_no_waiting_can_mend_is_a_records_fault(name):
 @given(st.sampled_from(NAMES))
 def test_every_trouble_names_the_topic_and_what_to_do(name):
     said = error(name)
-    text = Trouble("kite.ticks.nse", said.name(), said.str(), 0.0).explain(
+    text = TopicTrouble("kite.ticks.nse", said.name(), said.str(), 0.0).explain(
         KafkaSettings(bootstrap_servers="broker-1:9092")
     )
     about_all = ("UNSUPPORTED_VERSION", "UNSUPPORTED_COMPRESSION_TYPE", "SASL_AUTHENTICATION")
@@ -99,7 +99,7 @@ def test_every_trouble_names_the_topic_and_what_to_do(name):
     ],
 )
 def test_a_missing_right_is_told_with_the_command_that_grants_it(kafka, principal):
-    text = Trouble("t", "TOPIC_AUTHORIZATION_FAILED", "", 0.0).explain(kafka)
+    text = TopicTrouble("t", "TOPIC_AUTHORIZATION_FAILED", "", 0.0).explain(kafka)
     assert "kafka-acls.sh --bootstrap-server localhost:9092 --add" in text
     assert principal in text
     assert "--operation Write" in text
@@ -107,6 +107,6 @@ def test_a_missing_right_is_told_with_the_command_that_grants_it(kafka, principa
 
 
 def test_a_topic_that_is_missing_may_be_made_again():
-    assert Trouble("t", "UNKNOWN_TOPIC_OR_PART", "", 0.0).missing
-    assert Trouble("t", "_UNKNOWN_TOPIC", "", 0.0).missing
-    assert not Trouble("t", "TOPIC_AUTHORIZATION_FAILED", "", 0.0).missing
+    assert TopicTrouble("t", "UNKNOWN_TOPIC_OR_PART", "", 0.0).missing
+    assert TopicTrouble("t", "_UNKNOWN_TOPIC", "", 0.0).missing
+    assert not TopicTrouble("t", "TOPIC_AUTHORIZATION_FAILED", "", 0.0).missing

@@ -11,8 +11,8 @@ from connector.errors import BrokerUnreachableError, TopicError
 from connector.kafka.archive import ArchivedTick
 from connector.kafka.reader import Reader, bytes_of
 from connector.kafka.replay import (
-    Replay,
     ReplayedTick,
+    TickReplay,
     due_seconds,
     from_archive,
     shift_ms,
@@ -77,7 +77,7 @@ def broker():
 
 def replay(broker, ticks, *, speed=1.0, end_ms=None, stop=lambda: False, now_ms=START_MS):
     clock = Clock()
-    run = Replay(
+    run = TickReplay(
         KafkaSettings(bootstrap_servers=broker.bootstrap_servers), "t", INTO,
         speed=speed, end_ms=end_ms, stop=stop, monotonic=clock.monotonic,
         now_ms=lambda: now_ms, sleep=clock.sleep,
@@ -176,7 +176,7 @@ def test_brokers_that_acknowledge_nothing_end_it(monkeypatch):
 def test_the_queue_is_bounded_and_waited_for(broker):
     kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, queue_max_messages=1000)
     ((key, value, _),) = recorded([ltp(NSE)], [START_MS])
-    run = Replay(kafka, "t", INTO, speed=math.inf, end_ms=None, stop=lambda: False)
+    run = TickReplay(kafka, "t", INTO, speed=math.inf, end_ms=None, stop=lambda: False)
     run.run(ReplayedTick(START_MS, key, value) for _ in range(5000))
     assert run.written == 5000
 

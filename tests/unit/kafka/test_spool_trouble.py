@@ -3,12 +3,12 @@ import errno
 import structlog
 from structlog.testing import capture_logs
 
-from connector.kafka.spool_trouble import CALM_SECONDS, MAX_BACKOFF_SECONDS, Pace, Trouble
+from connector.kafka.spool_trouble import CALM_SECONDS, MAX_BACKOFF_SECONDS, DiskPace, DiskTrouble
 from connector.testing import FakeClock
 
 
 def trouble(clock):
-    return Trouble("failed", "ended", structlog.get_logger(), clock.monotonic)
+    return DiskTrouble("failed", "ended", structlog.get_logger(), clock.monotonic)
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -70,7 +70,7 @@ def test_how_long_nothing_but_failures_was_seen():
 
 def test_a_quick_disk_needs_no_rest_and_a_slow_one_a_long_one():
     clock = FakeClock()
-    pace = Pace(clock.monotonic)
+    pace = DiskPace(clock.monotonic)
     with pace.timed():
         clock.now += 0.01
     assert pace.may()

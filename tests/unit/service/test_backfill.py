@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from connector.errors import BrokerUnreachableError
 from connector.kite.wire.candles import MINUTE_MS, Gap
 from connector.service.backfill import Backfill
-from connector.service.gap_mender import Counts, Lack
+from connector.service.gap_mender import GapCounts, Lack
 from connector.settings.topics import BackfillSettings
 from connector.testing import FakeClock, until
 
@@ -66,7 +66,7 @@ class Kit:
         self.leads, self.known = True, True
         self.since = []
         self.clock = FakeClock(NOW_US)
-        self.counts = Counts()
+        self.counts = GapCounts()
         self.first, self.second = Mender(), Mender()
         self.backfill = Backfill(
             BackfillSettings(**{"settle_seconds": 0, **settings}),

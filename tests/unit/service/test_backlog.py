@@ -2,13 +2,13 @@
 
 import pytest
 
-from connector.kafka.producer_state import Counts
+from connector.kafka.producer_state import RecordCounts
 from connector.service.backlog import Backlog, backlog
 from connector.service.readiness import Phase
 
 
 def told(phase, *, in_flight=0, spooled=0, reachable=True, rows_left=0):
-    counts = Counts(
+    counts = RecordCounts(
         produced=99, delivered=0, in_flight=in_flight, spooled=spooled, found=0, failed={},
         dropped={},
     )  # fmt: skip

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from connector.errors import FeedUnreachableError, RestError, RestTokenError, TokenMissingError
 from connector.kite.clock import IST
 from connector.kite.wire.candles import MINUTE_MS, Gap
-from connector.service.gap_mender import MAX_NAMED, Counts, GapMender, Lack
+from connector.service.gap_mender import MAX_NAMED, GapCounts, GapMender, Lack
 from connector.settings.topics import BackfillSettings
 from connector.testing import FakeClock
 
@@ -64,7 +64,7 @@ class Kit:
         self.settled = 0
         self.may_write = True
         self.written, self.events, self.slept = [], [], []
-        self.counts = Counts()
+        self.counts = GapCounts()
         self.mender = GapMender(
             BackfillSettings(**settings), lambda: self.kite,
             may_write=lambda: self.may_write, write=self.write, settled=self.settle,

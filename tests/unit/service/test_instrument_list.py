@@ -11,7 +11,7 @@ from connector.errors import (
 )
 from connector.kite.web.instrument_cache import InstrumentCache
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.web.list_check import Claim
+from connector.kite.web.list_check import SubscribedInstrument
 from connector.kite.web.rest import InstrumentDump
 from connector.service.instrument_list import (
     CLOCK_SECONDS,
@@ -222,7 +222,7 @@ async def test_what_is_published_serves_while_the_rest_api_gives_nothing(kite):
 async def test_a_list_is_compared_with_what_is_subscribed(kite):
     keeper = kite.keeper()
     keeper._claims = lambda: claims
-    claims = [Claim(n << 8 | 1, f"NSE:S{n}", None) for n in (1, 2)]
+    claims = [SubscribedInstrument(n << 8 | 1, f"NSE:S{n}", None) for n in (1, 2)]
     late = HEAD + "".join(MANY.splitlines(keepends=True)[3:])
     await kite.run(keeper, InstrumentDump(MANY, "one"), InstrumentDump(late, "two"))
     assert "it lacks 2 of the 2 instruments that are subscribed" in keeper.held_back

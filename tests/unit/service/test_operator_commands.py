@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from connector.control.commands import Reply, ReplyStatus, Status
 from connector.errors import BrokerUnreachableError, NoReplyError, SettingsError
 from connector.kafka.topics import TopicNames
-from connector.kite.web.http_server import Request
+from connector.kite.web.http_server import HttpRequest
 from connector.service.operator_commands import (
     MAX_TOKEN_BYTES,
     MIN_TOKEN_CHARS,
@@ -73,7 +73,7 @@ def post(fields=None, token=TOKEN, body=None, **headers):
         "authorization": f"Bearer {token}",
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    return Request(PATH, "", "", "POST", given, body or json.dumps(fields or DELETE).encode())
+    return HttpRequest(PATH, "", "", "POST", given, body or json.dumps(fields or DELETE).encode())
 
 
 async def answered(commands, request):

@@ -7,7 +7,7 @@ import pytest
 from connector.cluster.event_log import own_event
 from connector.cluster.view import Seen
 from connector.control.records import Halt, Halted, Subscription
-from connector.kite.web.http_server import Answer, Request, Stream
+from connector.kite.web.http_server import EventStream, HttpRequest, Response
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode
 from connector.service.operator_page import (
     MAX_QUERY_CHARS,
@@ -20,7 +20,7 @@ from connector.service.operator_page import (
     SNAPSHOT_SECONDS,
     OperatorPage,
 )
-from connector.service.readiness import Progress
+from connector.service.readiness import ServiceProgress
 from connector.service.status import ConnectionStatus, UnservedInstrument
 from connector.settings.models import Settings
 from connector.testing import FakeClock
@@ -66,7 +66,7 @@ class Kit:
             {"accounts": [{"name": "main", "api_key": "k", "access_token": "t"}], **settings}
         )
         self.clock = FakeClock()
-        self.view, self.owner, self.progress = View(), Owner(), Progress()
+        self.view, self.owner, self.progress = View(), Owner(), ServiceProgress()
         self.status = service_status()
         self.snapshots = 0
         self.page = OperatorPage(
@@ -79,7 +79,7 @@ class Kit:
         return self.status
 
     def ask(self, path, query=""):
-        return self.page.answer(Request(path, query))
+        return self.page.answer(HttpRequest(path, query))
 
     def json(self, path, query=""):
         answer = self.ask(path, query)
@@ -111,7 +111,7 @@ def test_what_is_not_the_pages_is_left_to_others():
     kit = Kit()
     assert kit.ask("/live") is None
     assert kit.ask("/page/nothing") is None
-    assert isinstance(kit.ask("/"), Answer)
+    assert isinstance(kit.ask("/"), Response)
     assert kit.snapshots == kit.view.looks == 0, "nobody looks"
 
 
@@ -149,7 +149,7 @@ async def test_so_many_viewers_and_no_more(kit):
     viewers = [kit.open() for _ in range(MAX_VIEWERS)]
     assert kit.json("/page/stream")[0] == 503
     viewers[0].lost()
-    assert isinstance(kit.ask("/page/stream"), Stream)
+    assert isinstance(kit.ask("/page/stream"), EventStream)
 
 
 async def test_nothing_is_made_once_the_last_viewer_is_gone(kit):
@@ -182,7 +182,7 @@ async def test_questions_that_take_long_are_few(kit):
     kit.page._find = slow
     assert kit.json("/page/instruments", "q=INFY")[0] == 200
     (waiting,) = kit.wait_for("/page/instruments", "q=INFY", 1)
-    assert isinstance(kit.ask("/page/stream"), Stream)
+    assert isinstance(kit.ask("/page/stream"), EventStream)
     await kit.clock.advance(0.9 * 0.1 / QUESTIONS_SHARE)
     assert not waiting.done()
     await kit.clock.advance(0.2 * 0.1 / QUESTIONS_SHARE)

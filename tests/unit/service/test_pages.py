@@ -4,7 +4,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from connector.kite.web.http_server import Answer
+from connector.kite.web.http_server import Response
 from connector.service.pages import PAGE_SECONDS, Pages
 from connector.testing import FakeClock
 from tests.support.status import service_status
@@ -93,7 +93,7 @@ async def test_an_answer_that_fails_later_is_500_and_one_line():
         raise ZeroDivisionError
 
     async def works():
-        return Answer(200, "text/plain", b"x")
+        return Response(200, "text/plain", b"x")
 
     pages = Pages(service_status)
     with capture_logs() as logs:

@@ -7,8 +7,8 @@ from structlog.testing import capture_logs
 from connector.cluster.cluster import Cluster
 from connector.control.state import NoNames
 from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, TopicError
-from connector.kafka.producer_state import Counts, FailedRecord
-from connector.kafka.refusals import Trouble
+from connector.kafka.producer_state import FailedRecord, RecordCounts
+from connector.kafka.refusals import TopicTrouble
 from connector.kafka.spool import Record
 from connector.kafka.topics import TopicsReport
 from connector.kite.feed.credentials import StaticCredentials
@@ -310,7 +310,7 @@ async def test_a_topic_in_trouble_is_not_ready_and_says_what_helps(service):
     async with service:
         await until(lambda: service.phase is Phase.RUNNING)
         service.producer.troubles = [
-            Trouble("kite.ticks.nse", "TOPIC_AUTHORIZATION_FAILED", "refused", 0.0)
+            TopicTrouble("kite.ticks.nse", "TOPIC_AUTHORIZATION_FAILED", "refused", 0.0)
         ]
         (reason,) = service.status().not_ready
         assert "kite.ticks.nse" in reason
@@ -322,7 +322,7 @@ async def test_a_topic_in_trouble_is_not_ready_and_says_what_helps(service):
 async def test_what_was_lost_at_any_time_makes_the_end_lossy(service):
     running = asyncio.create_task(service.run())
     await until(lambda: service.phase is Phase.RUNNING)
-    service.producer.dead_letters = Counts(produced=1, dropped={"dead_letter_refused": 1})
+    service.producer.dead_letters = RecordCounts(produced=1, dropped={"dead_letter_refused": 1})
     service.stop()
     assert not await running
 

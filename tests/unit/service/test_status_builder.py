@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.control.state import NoNames
-from connector.kafka.producer_state import Counts
-from connector.kafka.refusals import Trouble
+from connector.kafka.producer_state import RecordCounts
+from connector.kafka.refusals import TopicTrouble
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import ConnectionState
 from connector.service.dead_letters import DeadLetters
-from connector.service.readiness import Phase, Progress
+from connector.service.readiness import Phase, ServiceProgress
 from connector.service.status import MAX_UNSERVED_SHOWN, UnservedInstrument
 from connector.service.status_builder import StatusBuilder, balance
 from connector.settings.models import Settings
@@ -26,7 +26,7 @@ numbers = st.integers(0, 50)
 
 def counts(**values):
     names = ("produced", "delivered", "in_flight", "spooled", "found")
-    return Counts(
+    return RecordCounts(
         **{name: values.get(name, 0) for name in names},
         failed=values.get("failed", {}),
         dropped=values.get("dropped", {}),
@@ -80,7 +80,7 @@ def test_a_record_that_is_missing_shows():
 
 def recording_producer():
     producer = RecordingProducer(
-        Trouble("kite.ticks.nse", "INVALID_TIMESTAMP", "", 0.0),
+        TopicTrouble("kite.ticks.nse", "INVALID_TIMESTAMP", "", 0.0),
         counts=counts(delivered=2, found=1),
     )
     producer.spool_bytes, producer.spool_peak_bytes, producer.spool_limit_bytes = 7, 70, 900
@@ -122,7 +122,7 @@ def reporter_of(settings, owner):
     dead_letters = DeadLetters(None, "kite.deadletter", None)
     producer = recording_producer()
     troubles = SimpleNamespace(reasons=list)
-    progress = Progress(files_refused="the key is not the certificate's")
+    progress = ServiceProgress(files_refused="the key is not the certificate's")
     checks = SimpleNamespace(faults=[], status=lambda: None)
     return StatusBuilder(settings, producer, owner, dead_letters, troubles, progress, checks)
 

@@ -5,14 +5,14 @@ from structlog.testing import capture_logs
 
 from connector.errors import TopicError
 from connector.kafka.broker_health import BrokerHealth
-from connector.kafka.producer_state import Counts
-from connector.kafka.refusals import Trouble
+from connector.kafka.producer_state import RecordCounts
+from connector.kafka.refusals import TopicTrouble
 from connector.kafka.topics import TopicsReport
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import KafkaSettings
 from connector.testing import RecordingProducer, until
 
-MISSING = Trouble("kite.ticks.nse", "UNKNOWN_TOPIC_OR_PART", "Unknown topic", 0.0)
+MISSING = TopicTrouble("kite.ticks.nse", "UNKNOWN_TOPIC_OR_PART", "Unknown topic", 0.0)
 
 
 async def at_once(_seconds):
@@ -35,7 +35,7 @@ class Producer(RecordingProducer):
     def __init__(self, *troubles):
         self.now = 0.0
         health = BrokerHealth(Log(), lambda: self.now)
-        super().__init__(*troubles, counts=Counts(in_flight=3, spooled=4), health=health)
+        super().__init__(*troubles, counts=RecordCounts(in_flight=3, spooled=4), health=health)
         self.waiting_of = {"kite.ticks.nse": 7}
 
 
@@ -94,7 +94,7 @@ async def test_whatever_making_a_topic_fails_with_it_is_told_and_tried_again():
 
 
 async def test_a_missing_topic_is_made_again():
-    producer = Producer(MISSING, Trouble("kite.orders", "TOPIC_AUTHORIZATION_FAILED", "", 0.0))
+    producer = Producer(MISSING, TopicTrouble("kite.orders", "TOPIC_AUTHORIZATION_FAILED", "", 0.0))
     made = []
     answers = [TopicError("kite.ticks.nse", "no"), TopicError("kite.ticks.nse", "no"), None]
 

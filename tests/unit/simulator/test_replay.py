@@ -10,7 +10,7 @@ from connector.simulator import wire
 from connector.simulator.config import SimulatorConfig
 from connector.simulator.feed import Feed
 from connector.simulator.market import Market
-from connector.simulator.replay import Replay
+from connector.simulator.replay import CaptureReplay
 from connector.simulator.universe import Universe
 from tests.support.simulated import fake_socket, messages
 
@@ -35,7 +35,7 @@ def capture(tmp_path):
 def feed():
     market = Market(Universe(50, date(2026, 9, 1)), 1, 1_788_252_000)
     feed = Feed(SimulatorConfig(connect_messages=False), market, lambda: 1_788_252_000.0)
-    feed.source = Replay()
+    feed.source = CaptureReplay()
     for number in range(2):
         feed.attach(fake_socket(number))
     return feed

@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from connector.kafka.isolating import IsolatingProducer
-from connector.kafka.producer_state import Counts
+from connector.kafka.producer_state import RecordCounts
 from connector.testing import ProducedRecord, RecordingProducer
 
 
@@ -17,8 +17,8 @@ def test_every_record_is_kept_as_it_was_produced():
         ProducedRecord("u", None, b"k", 0, [("h", b"1")]),
     ]
     producer.in_flight = 1
-    assert producer.counts == Counts(produced=3, delivered=2, in_flight=1)
-    assert RecordingProducer(counts=Counts(spooled=4)).counts == Counts(spooled=4)
+    assert producer.counts == RecordCounts(produced=3, delivered=2, in_flight=1)
+    assert RecordingProducer(counts=RecordCounts(spooled=4)).counts == RecordCounts(spooled=4)
 
 
 async def test_a_flush_waits_until_a_test_says_that_it_may_end():

@@ -161,11 +161,11 @@ async def test_a_socket_is_read_again_when_neither_of_its_channels_is_full(feed)
 
 async def test_a_raw_manager_parses_nothing():
     from connector.kite.client.manager import KiteTickerManager
-    from connector.kite.client.outside import Outside, made_with
+    from connector.kite.client.outside import Surroundings, made_with
 
     feed = FakeFeed()
     manager = made_with(
-        Outside(feed.clock, lambda: 0.5, feed), KiteTickerManager, "k", "t", raw=True
+        Surroundings(feed.clock, lambda: 0.5, feed), KiteTickerManager, "k", "t", raw=True
     )
     await feed.start(manager)
     deliver(feed, 0, 257)

@@ -9,19 +9,19 @@ from connector.errors import CaptureError
 from connector.kite.feed.capture import (
     MAGIC,
     MAX_HEADER_BYTES,
+    CapturedMessage,
     CaptureReader,
     CaptureWriter,
+    CapturingHandler,
     PayloadKind,
-    Record,
-    RecordingHandler,
 )
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode, TextMessage
 from connector.testing import FakeClock
 
 RECORDS = [
-    Record(1_788_252_000_000_000, 0, PayloadKind.BINARY, b"\x00\x01\x00\x08abcdefgh"),
-    Record(1_788_252_000_000_007, 2, PayloadKind.TEXT, '{"type":"ä"}'.encode()),
-    Record(1_788_252_001_000_000, 65535, PayloadKind.BINARY, b""),
+    CapturedMessage(1_788_252_000_000_000, 0, PayloadKind.BINARY, b"\x00\x01\x00\x08abcdefgh"),
+    CapturedMessage(1_788_252_000_000_007, 2, PayloadKind.TEXT, '{"type":"ä"}'.encode()),
+    CapturedMessage(1_788_252_001_000_000, 65535, PayloadKind.BINARY, b""),
 ]
 
 
@@ -189,7 +189,7 @@ def drive(handler):
 def test_a_recording_handler_hands_everything_on(tmp_path):
     inner = HoldingInner()
     with CaptureWriter(tmp_path / "a.cap", created_us=0) as writer:
-        handler = RecordingHandler(3, inner, writer, clock=FakeClock(11))
+        handler = CapturingHandler(3, inner, writer, clock=FakeClock(11))
         handler.flow("flow")
         event = drive(handler)
     assert inner.calls == [
@@ -202,14 +202,14 @@ def test_a_recording_handler_hands_everything_on(tmp_path):
         ("event", event),
     ]
     assert list(CaptureReader(tmp_path / "a.cap")) == [
-        Record(10, 3, PayloadKind.BINARY, b"frame"),
-        Record(11, 3, PayloadKind.TEXT, b'{"type":"x"}'),
+        CapturedMessage(10, 3, PayloadKind.BINARY, b"frame"),
+        CapturedMessage(11, 3, PayloadKind.TEXT, b'{"type":"x"}'),
     ]
 
 
 def test_text_may_be_left_out(tmp_path):
     with CaptureWriter(tmp_path / "a.cap", created_us=0) as writer:
-        handler = RecordingHandler(0, Inner(), writer, clock=FakeClock(11), text=False)
+        handler = CapturingHandler(0, Inner(), writer, clock=FakeClock(11), text=False)
         handler.flow("an inner handler that holds nothing is not given it")
         drive(handler)
     assert [record.kind for record in CaptureReader(tmp_path / "a.cap")] == [PayloadKind.BINARY]
@@ -221,7 +221,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_feed(tmp_path):
             raise OSError(28, "No space left on device")
 
     inner = Inner()
-    handler = RecordingHandler(0, inner, Full(), clock=FakeClock(11))
+    handler = CapturingHandler(0, inner, Full(), clock=FakeClock(11))
     drive(handler)
     assert handler.error.errno == 28
     assert len(inner.calls) == 6

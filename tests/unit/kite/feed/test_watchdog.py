@@ -7,7 +7,7 @@ from connector.kite.feed.watchdog import (
     HALF_SERVED_MAX_SECONDS,
     MUTE_MAX_SECONDS,
     PROBE_MAX_SECONDS,
-    Verdict,
+    SocketVerdict,
     Watchdog,
 )
 
@@ -35,38 +35,38 @@ def test_the_interval_is_fine_enough_for_the_thresholds():
 
 def test_pings_come_at_their_interval(watchdog):
     times = [100 + step for step in range(1, 9)]
-    pinged = [now for now in times if Verdict.PING in look(watchdog, now, frames=now)]
+    pinged = [now for now in times if SocketVerdict.PING in look(watchdog, now, frames=now)]
     assert pinged == [103, 106]
 
 
 def test_silence_beyond_the_threshold_is_death(watchdog):
     for second in range(101, 107):
-        assert Verdict.DEAD not in look(watchdog, second)
-    assert look(watchdog, 106.1) == [Verdict.DEAD]
+        assert SocketVerdict.DEAD not in look(watchdog, second)
+    assert look(watchdog, 106.1) == [SocketVerdict.DEAD]
     assert watchdog.silent_seconds(106.1) == pytest.approx(6.1)
 
 
 def test_time_in_which_nobody_looked_does_not_count(watchdog):
     """The loop was held up: what came meanwhile is not read yet."""
-    assert Verdict.DEAD not in look(watchdog, 160.0)
+    assert SocketVerdict.DEAD not in look(watchdog, 160.0)
     assert not watchdog.stalled
     for second in range(161, 165):
-        assert Verdict.DEAD not in look(watchdog, second)
+        assert SocketVerdict.DEAD not in look(watchdog, second)
     # but silence goes on counting
-    assert look(watchdog, 166.0) == [Verdict.DEAD]
+    assert look(watchdog, 166.0) == [SocketVerdict.DEAD]
 
 
 def test_any_frame_is_life(watchdog):
     for second in range(1, 30):
-        assert Verdict.DEAD not in look(watchdog, 100 + second, frames=second)
+        assert SocketVerdict.DEAD not in look(watchdog, 100 + second, frames=second)
 
 
 def test_while_we_hold_reading_silence_proves_nothing(watchdog):
     for second in range(101, 200):
-        assert Verdict.DEAD not in look(watchdog, second, paused=True)
+        assert SocketVerdict.DEAD not in look(watchdog, second, paused=True)
     for second in range(200, 206):
-        assert Verdict.DEAD not in look(watchdog, second)
-    assert look(watchdog, 206.0) == [Verdict.DEAD]
+        assert SocketVerdict.DEAD not in look(watchdog, second)
+    assert look(watchdog, 206.0) == [SocketVerdict.DEAD]
 
 
 def test_heartbeats_without_ticks_are_a_stall_said_once(watchdog):
@@ -74,18 +74,18 @@ def test_heartbeats_without_ticks_are_a_stall_said_once(watchdog):
         verdict
         for second in range(1, 200)
         for verdict in look(watchdog, 100 + second, frames=second)
-        if verdict not in {Verdict.PING, Verdict.RENEW}
+        if verdict not in {SocketVerdict.PING, SocketVerdict.RENEW}
     ]
-    assert verdicts == [Verdict.PROBE, Verdict.STALLED]
+    assert verdicts == [SocketVerdict.PROBE, SocketVerdict.STALLED]
     assert watchdog.stalled
 
-    assert Verdict.TICKS_RESUMED in look(watchdog, 301, frames=500, ticks=1)
+    assert SocketVerdict.TICKS_RESUMED in look(watchdog, 301, frames=500, ticks=1)
     assert not watchdog.stalled
 
 
 def test_nothing_to_expect_is_no_stall(watchdog):
     for second in range(1, 200):
-        assert Verdict.STALLED not in look(watchdog, 100 + second, second, expecting=False)
+        assert SocketVerdict.STALLED not in look(watchdog, 100 + second, second, expecting=False)
 
 
 def test_a_new_socket_begins_anew(watchdog):
@@ -93,8 +93,8 @@ def test_a_new_socket_begins_anew(watchdog):
         look(watchdog, 100 + second, frames=second)
     watchdog.open(200.0, 99, 0)
     assert not watchdog.stalled
-    assert Verdict.STALLED not in look(watchdog, 201.0, frames=100)
-    assert Verdict.DEAD not in look(watchdog, 206.0, frames=100)
+    assert SocketVerdict.STALLED not in look(watchdog, 201.0, frames=100)
+    assert SocketVerdict.DEAD not in look(watchdog, 206.0, frames=100)
 
 
 class Life:
@@ -114,10 +114,10 @@ class Life:
             self.ticks += bool(ticks(self.now))
             verdicts = look(self.watchdog, self.now, self.frames, self.ticks,
                             expecting=expecting, unserved=unserved)  # fmt: skip
-            self.said += [(self.now, v) for v in verdicts if v is not Verdict.PING]
-            if Verdict.PROBE in verdicts and answers:
+            self.said += [(self.now, v) for v in verdicts if v is not SocketVerdict.PING]
+            if SocketVerdict.PROBE in verdicts and answers:
                 self.ticks += 1
-            if Verdict.RENEW in verdicts:
+            if SocketVerdict.RENEW in verdicts:
                 self.watchdog.open(self.now, self.frames, self.ticks)
 
     def times(self, verdict):
@@ -131,9 +131,9 @@ def gaps(times):
 def test_a_mute_socket_is_asked_told_and_replaced_with_growing_pauses():
     life = Life()
     life.run(3000, answers=False)
-    assert life.times(Verdict.PROBE)[0] == 30
-    assert life.times(Verdict.STALLED)[0] == 61
-    renewed = life.times(Verdict.RENEW)
+    assert life.times(SocketVerdict.PROBE)[0] == 30
+    assert life.times(SocketVerdict.STALLED)[0] == 61
+    renewed = life.times(SocketVerdict.RENEW)
     assert renewed[0] == 66
     pauses = gaps(renewed)
     assert pauses == sorted(pauses)
@@ -144,9 +144,9 @@ def test_a_mute_socket_is_asked_told_and_replaced_with_growing_pauses():
 def test_a_socket_that_is_quiet_and_answers_is_neither_told_nor_replaced():
     life = Life()
     life.run(6 * 3600)
-    assert {verdict for _, verdict in life.said} == {Verdict.PROBE}
+    assert {verdict for _, verdict in life.said} == {SocketVerdict.PROBE}
     # and is asked ever more seldom
-    pauses = gaps(life.times(Verdict.PROBE))
+    pauses = gaps(life.times(SocketVerdict.PROBE))
     assert pauses == sorted(pauses)
     assert pauses[-1] >= PROBE_MAX_SECONDS
 
@@ -155,7 +155,7 @@ def test_a_socket_that_is_quiet_and_answers_is_neither_told_nor_replaced():
 def test_a_thinly_traded_socket_is_no_fault(every):
     life = Life()
     life.run(3 * 3600, ticks=lambda now: now % every == 0)
-    assert {verdict for _, verdict in life.said} <= {Verdict.PROBE}
+    assert {verdict for _, verdict in life.said} <= {SocketVerdict.PROBE}
 
 
 def test_when_nothing_is_expected_nothing_is_asked_or_replaced():
@@ -164,13 +164,13 @@ def test_when_nothing_is_expected_nothing_is_asked_or_replaced():
     assert life.said == []
     # and what was missing before the opening does not count
     life.run(60, answers=False)
-    assert Verdict.STALLED not in dict.fromkeys(verdict for _, verdict in life.said)
+    assert SocketVerdict.STALLED not in dict.fromkeys(verdict for _, verdict in life.said)
 
 
 def test_a_half_served_socket_is_replaced_with_growing_pauses():
     life = Life()
     life.run(40_000, ticks=lambda _: True, unserved=True)
-    renewed = life.times(Verdict.RENEW)
+    renewed = life.times(SocketVerdict.RENEW)
     assert renewed[0] == 61
     assert gaps(renewed)[:3] == [120, 240, 480]
     assert gaps(renewed)[-1] == HALF_SERVED_MAX_SECONDS
@@ -179,11 +179,11 @@ def test_a_half_served_socket_is_replaced_with_growing_pauses():
 def test_a_socket_that_streams_for_as_long_as_the_last_pause_begins_anew():
     life = Life()
     life.run(500, answers=False)
-    assert len(life.times(Verdict.RENEW)) == 3
+    assert len(life.times(SocketVerdict.RENEW)) == 3
     life.run(600, ticks=lambda _: True)
     life.said.clear()
     life.run(70, answers=False)
-    assert len(life.times(Verdict.RENEW)) == 1
+    assert len(life.times(SocketVerdict.RENEW)) == 1
 
 
 def test_a_socket_that_answers_only_at_first_does_not_begin_anew():
@@ -191,9 +191,9 @@ def test_a_socket_that_answers_only_at_first_does_not_begin_anew():
     life = Life()
     for _ in range(5):
         life.run(1, ticks=lambda _: True)
-        before = len(life.times(Verdict.RENEW))
-        while len(life.times(Verdict.RENEW)) == before:
+        before = len(life.times(SocketVerdict.RENEW))
+        while len(life.times(SocketVerdict.RENEW)) == before:
             life.run(1, answers=False)
-    pauses = gaps(life.times(Verdict.RENEW))
+    pauses = gaps(life.times(SocketVerdict.RENEW))
     assert pauses == sorted(pauses)
     assert pauses[-1] >= 240

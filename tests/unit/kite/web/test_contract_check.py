@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from connector.control.expansion import expiry_days
 from connector.kite.web.contract_check import compare_contracts, lone_days, one_day
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.web.list_check import Claim, judge
+from connector.kite.web.list_check import SubscribedInstrument, judge
 from tests.support.contracts_list import MONTHLY, NEXT_MONTHLY, NEXT_WEEKLY, TODAY, usual
 
 ROWS = usual().rows
@@ -140,7 +140,9 @@ def test_without_a_last_list_contracts_that_all_end_on_one_day_are_not_believed(
 
 
 def test_without_a_last_list_the_days_of_what_is_subscribed_count():
-    claims = [Claim(row.instrument_token, row.symbol, row.expiry) for row in CONTRACTS[:60]]
+    claims = [
+        SubscribedInstrument(row.instrument_token, row.symbol, row.expiry) for row in CONTRACTS[:60]
+    ]
     one_off = with_day(TODAY + timedelta(days=2), claims[0].symbol)
     new = used(one_off, None, claims)
     assert new.get(claims[0].token).expiry == claims[0].expiry

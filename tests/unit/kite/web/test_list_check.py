@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from connector.kite.web.instrument_csv import Instrument
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.web.list_check import MAX_REASONS, Claim
+from connector.kite.web.list_check import MAX_REASONS, SubscribedInstrument
 from connector.kite.web.list_check import judge as judged
 
 TODAY = date(2026, 1, 29)
@@ -128,7 +128,7 @@ def test_some_new_tokens_are_the_usual_day(count):
 
 
 def claim(row):
-    return Claim(row.instrument_token, row.symbol, row.expiry)
+    return SubscribedInstrument(row.instrument_token, row.symbol, row.expiry)
 
 
 @pytest.mark.parametrize(
