@@ -34,6 +34,11 @@ PAUSE_SECONDS: Final = (30.0, 60.0, 120.0, 300.0)
 opening asks again. Each is a handful of requests at most, of 10 a second that a key may send."""
 MAX_REJECTED: Final = 64
 """So many rows of a list that are no orders are kept as dead letters; an event counts more."""
+APART_SECONDS: Final = 3600.0
+"""The topic is read from so long before the first change of an order in the list: whoever wrote it
+has another clock, and so has Kite."""
+OLDEST_SECONDS: Final = 7 * 86_400.0
+"""An order that changed longer ago decides nothing about where reading begins: its time is wild."""
 _ROWS_A_TURN = 50
 _ENDS: Final = {OrderStatus.COMPLETE, OrderStatus.CANCELLED, OrderStatus.REJECTED}
 _LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
@@ -82,20 +87,35 @@ def missing(orders: Iterable[Order], written: Mapping[str, Written], asked_us: i
     Args:
         orders: Kite's list.
         written: order_id → the newest update in the topic, which was read after the list.
-        asked_us: when the list was asked for, UTC microseconds: what a socket brought since is
-            newer than the list.
+        asked_us: when the list was asked for, UTC microseconds: of two changes in one second that
+            which a socket brought since is the newer one.
     """
 
     def unknown(order: Order) -> bool:
         known = written.get(order.order_id)
-        return known is None or (
-            known.receive_time_us < asked_us
-            # never what is older than the topic has
-            and known.updated <= updated(order)
-            and known.state != state_of(order)
+        if known is None:
+            return True
+        # never what is older than the topic has. Kite's times decide where they can: the receive
+        # time is that of another replica's clock, which may be minutes ahead of this one
+        newer = known.updated < updated(order) or (
+            known.updated == updated(order) and known.receive_time_us < asked_us
         )
+        return newer and known.state != state_of(order)
 
     return sorted(filter(unknown, orders), key=updated)
+
+
+def read_from_ms(orders: Iterable[Order], asked_us: int) -> int:
+    """Return from when on the topic has what is known of these orders, UTC milliseconds.
+
+    Kite's list outlives midnight: it begins anew some hours later, and a clock that is ahead has
+    the next day before Kite has. Read from midnight on, the topic would know nothing of them.
+    """
+    midnight = midnight_ms(asked_us)
+    oldest = midnight - round(OLDEST_SECONDS * 1000)
+    changes = (round(updated(order).timestamp() * 1000) for order in orders)
+    first = min((change for change in changes if change > oldest), default=midnight)
+    return min(midnight, first) - round(APART_SECONDS * 1000)
 
 
 class OrderReconciler:
@@ -197,8 +217,7 @@ class OrderReconciler:
         await self._settled()
         ids = {order.order_id for order in orders}
         written = {}
-        # Kite's list begins anew with each day
-        async for record in self._read(midnight_ms(asked_us)):
+        async for record in self._read(read_from_ms(orders, asked_us)):
             known = _written(record.value) if record.key in ids else None
             if known is not None:
                 written[str(record.key)] = known

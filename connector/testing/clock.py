@@ -80,6 +80,10 @@ class FakeClock:
         self._set(end)
         await settle()
 
+    def step(self, seconds: float) -> None:
+        """Set the time of day forward or, by less than 0, back; monotonic time stays as it is."""
+        self._time_us += round(seconds * 1e6)
+
     def _set(self, now: float) -> None:
         self._time_us += round((now - self.now) * 1e6)
         self.now = now

@@ -126,6 +126,8 @@ class Connection:
         self._connects = 0
         # whose ticks are missed too where they are given up before the next socket
         self._desired_when_lost: tuple[int, ...] = ()
+        # when that one ended, in the clock's monotonic seconds
+        self._lost_at = 0.0
         self._failures = 0
         self._last_error = ""
         # how to see that an instrument still ticks; None where the handler cannot
@@ -424,7 +426,7 @@ class Connection:
         self._socket = socket
         now = self._clock.monotonic()
         now_ms = self._clock.time_us() // 1000
-        gap_from_ms = self._gap_from_ms()
+        gap_from_ms = self._gap_from_ms(now, now_ms)
         # two sockets of a slot never share a session, not even when the clock is set back
         self._report.session_id = max(now_ms, self._report.session_id + 1)
         self._connects += 1
@@ -454,16 +456,19 @@ class Connection:
             self._pulse_timer.cancel()
             self._socket = None
             self._desired_when_lost = tuple(self._session.desired)
+            self._lost_at = self._clock.monotonic()
             self._session.closed()
             socket.abort()  # harmless to one that is gone; this task may have been cancelled
 
-    def _gap_from_ms(self) -> int | None:
+    def _gap_from_ms(self, now: float, now_ms: int) -> int | None:
         """When the last frame before a new socket came; None where another process knows it."""
         if self._connects == 0:
             known_us = self._predecessor_frame_us
             return None if known_us is None else known_us // 1000
         # a socket that never sent a frame was still there to receive from its connect on
-        return max(self._last_frame_us // 1000, self._report.session_id)
+        last_ms = max(self._last_frame_us // 1000, self._report.session_id)
+        # a clock that was set back since then must not hide how long there was no socket
+        return min(last_ms, now_ms - round((now - self._lost_at) * 1000))
 
     def _pulse(self) -> None:
         """Look at the connection, about each second."""

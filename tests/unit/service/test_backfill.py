@@ -125,10 +125,10 @@ async def test_a_gap_waits_until_its_last_minute_has_ended_and_settled():
     async with Kit(gap(1), settle_seconds=90).running() as kit:
         await until(lambda: kit.backfill.status().gaps_waiting == 1)
         # it ends now, and its last minute with it
-        kit.clock._time_us += 89_000_000
+        kit.clock.step(89)
         await asyncio.sleep(0.02)
         assert not kit.first.mended
-        kit.clock._time_us += 1_000_000
+        kit.clock.step(1)
         await until(lambda: kit.first.mended)
 
 

@@ -15,6 +15,7 @@ from connector.service.order_reconciler import (
     OrderReconciler,
     Written,
     missing,
+    read_from_ms,
     state_of,
     updated,
 )
@@ -63,6 +64,39 @@ def test_a_list_that_is_older_than_the_topic_takes_nothing_back():
     assert missing([old], {"1": written(filled)}, ASKED_US) == []
     same_second = row(status="COMPLETE", filled=10, second=5)
     assert missing([old], {"1": written(same_second, ASKED_US)}, ASKED_US) == []
+
+
+def test_a_replica_whose_clock_is_ahead_hides_no_change_that_no_socket_brought():
+    filled = parse_order(row(status="COMPLETE", filled=10, second=9))
+    in_five_minutes = ASKED_US + 300_000_000
+    assert missing([filled], {"1": written(row(second=5), in_five_minutes)}, ASKED_US) == [filled]
+
+
+HOUR_MS = 3_600_000
+# 00:00 of 30 January in India, and half an hour later: Kite still has the list of the day before
+MIDNIGHT_MS = round(DAY.timestamp() * 1000) - 11 * HOUR_MS // 2
+AT_NIGHT_US = (MIDNIGHT_MS + HOUR_MS // 2) * 1000
+
+
+@pytest.mark.parametrize(
+    ("changed_ms", "read_from"),
+    [
+        pytest.param([], MIDNIGHT_MS, id="no-order"),
+        pytest.param([MIDNIGHT_MS + HOUR_MS], MIDNIGHT_MS, id="of-today"),
+        pytest.param(
+            [MIDNIGHT_MS - 14 * HOUR_MS, MIDNIGHT_MS - HOUR_MS],
+            MIDNIGHT_MS - 14 * HOUR_MS,
+            id="of-the-day-before",
+        ),
+        pytest.param([0, MIDNIGHT_MS - HOUR_MS], MIDNIGHT_MS - HOUR_MS, id="one-is-of-1970"),
+    ],
+)
+def test_the_topic_is_read_from_the_first_change_on_though_the_day_has_changed(
+    changed_ms, read_from
+):
+    orders = [parse_order(row(second=(one - DAY.timestamp() * 1000) / 1000)) for one in changed_ms]
+    # an hour more, since clocks differ
+    assert read_from_ms(orders, AT_NIGHT_US) == read_from - HOUR_MS
 
 
 @given(
@@ -152,8 +186,8 @@ async def test_what_no_socket_brought_is_written_in_the_order_of_its_time():
     assert (first.order.order_id, second.order.order_id) == ("2", "1")
     assert (first.slot, first.session_id, first.source) == (3, 77, "reconciled")
     assert json.loads(first.raw) == early
-    begun = datetime.fromtimestamp(kit.since_ms / 1000, UTC) + timedelta(hours=5, minutes=30)
-    assert (begun.hour, begun.minute, begun.second) == (0, 0, 0)
+    orders = [parse_order(raw) for raw in (late, early, known)]
+    assert kit.since_ms == read_from_ms(orders, kit.clock.time_us())
 
 
 async def test_a_row_that_is_no_order_is_kept_as_a_dead_letter():

@@ -337,10 +337,37 @@ class TestReconnecting:
         feed, connection = make()
         await feed.open(connection)
         first = connection.stats.session_id
-        feed.clock._time_us -= 3_600_000_000
+        feed.clock.step(-3600)
         await connection.reconnect()
         await settle()
         assert connection.stats.session_id == first + 1
+
+    @pytest.mark.parametrize("set_while", ["open", "away"])
+    async def test_a_clock_that_is_set_back_does_not_hide_a_gap(self, make, set_while):
+        feed, connection = make(None, UNREACHABLE, random=0.5)
+        socket = await feed.open(connection)
+        if set_while == "open":
+            feed.clock.step(-3600)
+            socket.heartbeat()
+        socket.drop(1006, "gone")
+        await settle()
+        if set_while == "away":
+            feed.clock.step(-3600)
+        await feed.clock.advance(3)
+        (gap,) = [one for one in feed.handler.events if one.type is EventType.GAP]
+        assert gap.gap_to_ms == gap.time_ms
+        # half of the first delay, and half of the second
+        assert gap.gap_to_ms - gap.gap_from_ms == 750
+
+    async def test_a_clock_that_is_set_forward_makes_a_gap_longer_and_never_shorter(self, make):
+        feed, connection = make(random=0.5)
+        socket = await feed.open(connection)
+        socket.drop(1006, "gone")
+        await settle()
+        feed.clock.step(60)
+        await feed.clock.advance(0.25)
+        (gap,) = [one for one in feed.handler.events if one.type is EventType.GAP]
+        assert gap.gap_to_ms - gap.gap_from_ms == 60_250
 
     async def test_an_unforeseen_error_is_a_failed_try(self, make):
         feed, connection = make(RuntimeError("wss://feed?access_token=SECRET"))
