@@ -18,10 +18,10 @@ from rich.text import Text
 
 from connector.cli.ctl_shown import client
 from connector.cli.top import Look, live
-from connector.cluster.view import ClusterView, Seen
+from connector.cluster.view import ClusterView, Seen, frame_age_seconds
 from connector.errors import SettingProblem, SettingsError
 from connector.kafka.topics import TopicNames
-from connector.kite.clock import IST, SYSTEM_CLOCK
+from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.redaction import printable
 from connector.settings.models import Settings
 
@@ -57,17 +57,16 @@ class SlotRow:
         return self.age_seconds is None or self.age_seconds > LATE_SECONDS
 
 
-def rows_of(seen: Seen, now_us: int) -> list[SlotRow]:
+def rows_of(seen: Seen, clock: Clock = SYSTEM_CLOCK) -> list[SlotRow]:
     """Return a row for each slot of which anything is known."""
     return [
-        _row(slot, seen.slots.get(slot, {}), seen, now_us)
+        _row(slot, seen.slots.get(slot, {}), seen, clock)
         for slot in sorted({*seen.slots, *seen.halts, *(s for s, n in seen.carried.items() if n)})
     ]
 
 
-def _row(slot: int, note: Mapping[str, Any], seen: Seen, now_us: int) -> SlotRow:
-    last_us = note.get("last_frame_us")
-    age = max(0.0, (now_us - last_us) / 1e6) if last_us else None
+def _row(slot: int, note: Mapping[str, Any], seen: Seen, clock: Clock) -> SlotRow:
+    age = frame_age_seconds(note, clock)
     halted = seen.halts.get(slot)
     state = halted.halt.value if halted is not None else str(note.get("state") or "not told")
     wrong = str(note.get("trouble") or "")
@@ -170,7 +169,7 @@ async def watch(
                 break
             except TimeoutError:
                 seen = view.look()
-        rows = rows_of(seen, SYSTEM_CLOCK.time_us())
+        rows = rows_of(seen)
         return Look(view_of(settings.name, rows, seen), line_of(rows, seen), seen.loaded)
 
     try:

@@ -68,6 +68,8 @@ _WATCHLISTS_OF_COMMAND: Final = 20
 _RETRY_SECONDS: Final = 5.0
 # owners write once a second
 _OWNERS_SECONDS: Final = 2.0
+# an owner's time that is older than that when it is seen first is of a clock that is behind
+_APART_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.25
 _BATCH: Final = 1000
 _ANSWER_SECONDS: Final = 5.0
@@ -93,7 +95,8 @@ class Seen:
     watchlist_count: int = 0
     revision: int = 0
     slots: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    """How each slot is, as its owner wrote it, with `last_frame_us`."""
+    """How each slot is, as its owner wrote it, with `last_frame_us` and `moved_at`: when that was
+    seen to change last, monotonic seconds, None where it was not yet."""
     carried: Mapping[int, int] = field(default_factory=dict)
     """How many instruments each slot is to stream."""
     halts: Mapping[int, Halted] = field(default_factory=dict)
@@ -184,7 +187,7 @@ class ClusterView:
             now = self._clock.monotonic()
             if notes.slots_told and now - asked_at >= _OWNERS_SECONDS:
                 asked_at = now
-                notes.read_owners(reader)
+                notes.read_owners(reader, now)
             message = reader.next(_POLL_SECONDS)
             count = 0
             while message is not None:
@@ -271,8 +274,13 @@ class Notebook:
             ]
         return places
 
-    def read_owners(self, reader: Reader) -> None:
-        """Ask the group what each slot's owner has left; what is not answered stays."""
+    def read_owners(self, reader: Reader, now: float) -> None:
+        """Ask the group what each slot's owner has left; what is not answered stays.
+
+        Args:
+            reader: asks.
+            now: monotonic seconds.
+        """
         topic = self._topics.subscriptions
         slots = range(self._slot_count)
         try:
@@ -284,7 +292,13 @@ class Notebook:
         for one in left:
             last_frame_us, note = note_of(one.metadata)
             if note or last_frame_us:
-                self._slots[one.partition] = {**note, "last_frame_us": last_frame_us}
+                known = self._slots.get(one.partition)
+                moved = known is not None and known["last_frame_us"] != last_frame_us
+                self._slots[one.partition] = {
+                    **note,
+                    "last_frame_us": last_frame_us,
+                    "moved_at": now if moved else known and known["moved_at"],
+                }
         self.changed = True
 
     def add(self, topic: str, partition: int, time_ms: int, key: str, value: bytes | None) -> None:
@@ -408,6 +422,27 @@ class Notebook:
             self._losses.add(shown)
         if self._oldest_ms is None or shown["time_ms"] < self._oldest_ms:
             self._oldest_ms = shown["time_ms"]
+
+
+def frame_age_seconds(note: Mapping[str, Any], clock: Clock) -> float | None:
+    """Say how old a slot's last frame is, whatever its owner's clock says.
+
+    Args:
+        note: of `Seen.slots`.
+        clock: of this machine.
+
+    Returns:
+        None where nobody knows of a frame. By the owner's time where that agrees with when it was
+        seen to change; by that alone where the clocks are apart.
+    """
+    last_us, moved_at = note.get("last_frame_us"), note.get("moved_at")
+    if not last_us:
+        return None
+    age: float = max(0.0, (clock.time_us() - last_us) / 1e6)
+    if moved_at is None:
+        return age
+    seen_before: float = clock.monotonic() - moved_at
+    return age if seen_before <= age <= seen_before + _APART_SECONDS else seen_before
 
 
 def _put(

@@ -149,7 +149,11 @@ class Completeness:
         self._kept_from = kept_from
         self._whole = whole
         self._sessions: dict[tuple[int, int], _Session] = {}  # by (slot, session_id)
-        self._newest: dict[int, int] = {}  # slot → session_id
+        # slot → the session_id of its newest session: by its number, which is a time, and by where
+        # its first count stands. They differ where the owners' clocks do, or where an owner was cut
+        # off from Kafka and its counts came later
+        self._newest: dict[int, int] = {}
+        self._last_counted: dict[int, int] = {}
         # slot → (from_ms, to_ms, session_id, words)
         self._losses: defaultdict[int, list[tuple[int, int, int | None, str]]] = defaultdict(list)
         self._gaps: dict[tuple[int, int], str] = {}  # of the session that came after it
@@ -210,6 +214,8 @@ class Completeness:
             raise ValueError("a count that does not add up")
         if last - first >= MAX_TICKS_IN_A_PART:
             raise ValueError("a count of too much")
+        if (slot, session_id) not in self._sessions:
+            self._last_counted[slot] = session_id
         session = self._session(slot, session_id)
         begin_ms = session.last_count_ms
         if begin_ms is None and first == 1:
@@ -346,8 +352,8 @@ class Completeness:
             return True
         said_ms = session_id if session.last_count_ms is None else session.last_count_ms
         # three counts in a row may be late: then it has ended
-        goes_on = self._newest[slot] == session_id and now_ms - said_ms <= SILENT_MS
-        return goes_on and (bool(session.parts) or self._whole)
+        goes_on = session_id in (self._newest[slot], self._last_counted.get(slot))
+        return goes_on and now_ms - said_ms <= SILENT_MS and (bool(session.parts) or self._whole)
 
     def _missing(self, slot: int, session_id: int, part: _Part) -> Iterator[Missing]:
         explained = self._said(slot, session_id, part.begin_ms, part.end_ms)

@@ -125,8 +125,10 @@ class Gaps:
         if not isinstance(slot, int) or not isinstance(session_id, int | None):
             return None
         if kind == EventType.GAP and from_ms is None:
-            # who received before is not known, but until when its ticks were counted
-            from_ms = self._counted.get(slot)
+            # who received before is not known, but until when its ticks were counted: by its own
+            # clock, which may be ahead
+            counted = self._counted.get(slot)
+            from_ms = None if counted is None or to_ms is None else min(counted, to_ms)
         if kind not in (EventType.GAP, EventType.DROPPED, EventType.GAP_BACKFILLED):
             return None
         if from_ms is None or to_ms is None or to_ms < from_ms:

@@ -38,18 +38,19 @@ _LATE_SECONDS: Final = 60.0
 class _Watched:
     slot: int
     pattern: bytes
-    since_us: int
-    until_us: int
+    since: float
+    """When it was looked at first, as the next two in the clock's monotonic seconds."""
+    until: float
     packets: int = 0
     last: bytes = b""
-    last_us: int = 0
+    last_at: float = 0.0
 
 
 class Inspector:
     """Watches instruments for whoever looks; belongs to the event loop.
 
     Args:
-        clock: for the receive times, and when to end.
+        clock: for its seconds.
     """
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -67,8 +68,8 @@ class Inspector:
             slot: carries it, in this process.
         """
         self._pipeline = pipeline
-        now_us = self._clock.time_us()
-        self._expire(now_us)
+        now = self._clock.monotonic()
+        self._expire(now)
         if token in self._watched and self._watched[token].slot != slot:
             self._forget(token)
         # the order is that of the last looks
@@ -77,14 +78,14 @@ class Inspector:
             if len(self._watched) >= MAX_INSPECTED:
                 self._forget(next(iter(self._watched)))
             # big-endian, as it stands at the beginning of a packet
-            watched = _Watched(slot, token.to_bytes(4), now_us, 0)
+            watched = _Watched(slot, token.to_bytes(4), now, 0)
             pipeline.tap(slot, self._frame(slot))
-        watched.until_us = now_us + int(LOOK_SECONDS * 1e6)
+        watched.until = now + LOOK_SECONDS
         self._watched[token] = watched
         return {
             "packets": watched.packets,
-            "watched_seconds": round((now_us - watched.since_us) / 1e6, 1),
-            "age_seconds": (now_us - watched.last_us) / 1e6 if watched.last_us else None,
+            "watched_seconds": round(now - watched.since, 1),
+            "age_seconds": now - watched.last_at if watched.last else None,
             "tick": _shown(watched.last) if watched.last else None,
         }
 
@@ -93,9 +94,9 @@ class Inspector:
         for token in list(self._watched):
             self._forget(token)
 
-    def _expire(self, now_us: int) -> None:
+    def _expire(self, now: float) -> None:
         for token, watched in list(self._watched.items()):
-            if watched.until_us < now_us:
+            if watched.until < now:
                 self._forget(token)
 
     def _forget(self, token: int) -> None:
@@ -105,12 +106,12 @@ class Inspector:
             self._pipeline.tap(slot, None)
 
     def _frame(self, slot: int) -> Any:
-        def tap(data: bytes, receive_time_us: int) -> None:
-            over = False
+        def tap(data: bytes, _: int) -> None:
+            now, over = self._clock.monotonic(), False
             for watched in self._watched.values():
                 if watched.slot != slot:
                     continue
-                if watched.until_us < receive_time_us:
+                if watched.until < now:
                     over = True
                 # a search for four bytes is cheap; only where it finds them the packets are gone
                 # through, since they may be another's price
@@ -118,9 +119,9 @@ class Inspector:
                     packet := newest_packet(data, watched.pattern)
                 ):
                     watched.packets += 1
-                    watched.last, watched.last_us = packet, receive_time_us
+                    watched.last, watched.last_at = packet, now
             if over:
-                self._expire(receive_time_us)
+                self._expire(now)
 
         return tap
 

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs
 
 from connector.cluster.event_log import shared
 from connector.cluster.layout import slots_by_account
-from connector.cluster.view import ClusterView, Seen
+from connector.cluster.view import ClusterView, Seen, frame_age_seconds
 from connector.control.records import Subscription
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock, midnight_ms
 from connector.kite.web.http_server import EventStream, HttpRequest, Response, ServerConnection
@@ -283,13 +283,12 @@ class OperatorPage:
             connection["last_error"] = _printable(connection["last_error"])
             points = self._history(connection["slot"])
             connection["packets_last_second"] = points[-1] if points else None
-        now_us = self._clock.time_us()
         return {
-            "now_ms": now_us // 1000,
+            "now_ms": self._clock.time_us() // 1000,
             "host": self.host,
             "commands": self.takes_commands,
             "status": document,
-            "slots": self._slots(status.connections, seen, now_us),
+            "slots": self._slots(status.connections, seen),
             "leader": self._leader(seen),
         }
 
@@ -327,9 +326,7 @@ class OperatorPage:
             return []
         return running.pipeline.recent_events.rows()
 
-    def _slots(
-        self, connections: Sequence[ConnectionStatus], seen: Seen, now_us: int
-    ) -> list[dict[str, Any]]:
+    def _slots(self, connections: Sequence[ConnectionStatus], seen: Seen) -> list[dict[str, Any]]:
         own = {one.slot: one for one in connections}
         shown = []
         for slot, account in self._accounts.items():
@@ -357,14 +354,13 @@ class OperatorPage:
                     "trouble": _printable(connection.present_trouble),
                 }
             else:
-                last_us = note.get("last_frame_us")
                 row |= {
                     "owner": _printable(note.get("owner")),
                     "state": _printable(note.get("state")),
                     "desired": seen.carried.get(slot, note.get("desired")),
                     "confirmed": note.get("confirmed"),
                     "rate": note.get("rate"),
-                    "age_seconds": max(0, (now_us - last_us) / 1e6) if last_us else None,
+                    "age_seconds": frame_age_seconds(note, self._clock),
                     "trouble": _printable(note.get("trouble")),
                 }
             shown.append(row)
@@ -420,7 +416,7 @@ class OperatorPage:
             return json_answer(
                 400, {"error": "token=… must be an instrument token, 1 to 4294967295"}
             )
-        seen, names, now_us = self._view.look(), self._owner.names(), self._clock.time_us()
+        seen, names = self._view.look(), self._owner.names()
         subscription = self._subscriptions(seen).get(token)
         exchange = _exchange(token)
         document: dict[str, Any] = {
@@ -437,7 +433,7 @@ class OperatorPage:
             self._make()
         status = self._last_status or self._status()
         if subscription is not None:
-            rows = self._slots(status.connections, seen, now_us)
+            rows = self._slots(status.connections, seen)
             slot = next((row for row in rows if row["slot"] == subscription.slot), {})
             document |= {
                 "mode": subscription.mode.value,

@@ -12,6 +12,7 @@ from connector.cluster.view import Seen
 from connector.control.records import Halt, Halted
 from connector.errors import SettingsError
 from connector.settings.models import Settings
+from connector.testing import FakeClock
 
 NOW_US = 1_767_585_600_000_000
 ESCAPE = "\x1b[2J"
@@ -40,20 +41,20 @@ SEEN = Seen(
 
 def shown(seen, width=140):
     out = io.StringIO()
-    view = view_of("kite-connector", rows_of(seen, NOW_US), seen)
+    view = view_of("kite-connector", rows_of(seen, FakeClock(NOW_US)), seen)
     Console(file=out, width=width, height=40, force_terminal=False).print(view)
     return out.getvalue()
 
 
 def test_a_slot_is_as_its_owner_wrote_it_and_what_it_carries_as_the_topic_has_it():
-    (row, *_) = rows_of(SEEN, NOW_US)
+    (row, *_) = rows_of(SEEN, FakeClock(NOW_US))
     assert (row.slot, row.owner, row.state, row.streams) == (0, "pod-1", "connected", True)
     assert (row.desired, row.confirmed, row.ticks_per_second) == (3, 2, 7)
     assert row.age_seconds == 0.5
 
 
 def test_what_is_wrong_is_said_of_each_slot():
-    wrong = {row.slot: row.wrong for row in rows_of(SEEN, NOW_US)}
+    wrong = {row.slot: row.wrong for row in rows_of(SEEN, FakeClock(NOW_US))}
     assert wrong == {
         0: "",
         1: "HTTP 503",
@@ -64,7 +65,7 @@ def test_what_is_wrong_is_said_of_each_slot():
 
 
 def test_a_line_counts_what_streams_by_what_was_told_of_late():
-    assert line_of(rows_of(SEEN, NOW_US), SEEN) == (
+    assert line_of(rows_of(SEEN, FakeClock(NOW_US)), SEEN) == (
         "1 of 5 slots stream, of 1 replica, 14 instruments, 7 ticks/s"
     )
     silent = Seen(problems={"kafka": "no broker answers"})
@@ -91,7 +92,7 @@ def test_words_of_others_do_not_steer_the_terminal():
         events=[{"time_ms": 1, "type": ESCAPE, "slot": 0, "reason": "", "account": ""}],
         halts={1: Halted(Halt.STOPPED, ESCAPE, 1)},
     )
-    assert "\x1b" not in shown(seen) + line_of(rows_of(seen, NOW_US), seen)
+    assert "\x1b" not in shown(seen) + line_of(rows_of(seen, FakeClock(NOW_US)), seen)
 
 
 async def test_without_a_cluster_kafka_tells_nothing():

@@ -14,6 +14,7 @@ from connector.cluster.view import (
     SHOWN_REFUSALS,
     Notebook,
     described,
+    frame_age_seconds,
     watchlists_of,
 )
 from connector.control.commands import COMMAND
@@ -32,6 +33,7 @@ from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import ConnectionEvent, EventType, Mode, TickCount
 from connector.settings.models import Settings
+from connector.testing import FakeClock
 
 TOPICS = TopicNames()
 SETTINGS = Settings.model_validate(
@@ -74,6 +76,7 @@ class FakeReader:
 
     def __init__(self):
         self.consumer = self
+        self.last_frame_us = 5
 
     def ends(self, topic):
         return [TopicPartition(topic, 0, 7)]
@@ -82,16 +85,43 @@ class FakeReader:
         return [TopicPartition(topic, number, offset) for number in range(6)]
 
     def committed(self, places, timeout):
-        left = '{"last_frame_us": 5, "note": {"owner": "pod-1"}}'
+        left = json.dumps({"last_frame_us": self.last_frame_us, "note": {"owner": "pod-1"}})
         return [TopicPartition(one.topic, one.partition, 1, metadata=left) for one in places]
 
 
 def test_whoever_has_no_accounts_is_told_of_all_slots(notes):
     reader = FakeReader()
     notes.places(reader)
-    notes.read_owners(reader)
+    notes.read_owners(reader, 0.0)
     assert set(notes.seen().slots) == set(range(6))
-    assert notes.seen().slots[5] == {"owner": "pod-1", "last_frame_us": 5}
+    assert notes.seen().slots[5] == {"owner": "pod-1", "last_frame_us": 5, "moved_at": None}
+
+
+@pytest.mark.parametrize("ahead_seconds", [0, 1, 300, -300, 86_400])
+def test_a_slot_is_as_old_as_its_frames_are_whatever_its_owners_clock_says(notes, ahead_seconds):
+    reader, clock = FakeReader(), FakeClock()
+    notes.places(reader)
+    for _ in range(4):
+        reader.last_frame_us = clock.time_us() + ahead_seconds * 1_000_000
+        notes.read_owners(reader, clock.monotonic())
+        clock.now += 2
+        clock.step(2)
+    # it has fallen silent since the last of these looks
+    for seconds in (2, 12, 62):
+        assert frame_age_seconds(notes.seen().slots[5], clock) == seconds
+        clock.now += 10 if seconds == 2 else 50
+        clock.step(10 if seconds == 2 else 50)
+        notes.read_owners(reader, clock.monotonic())
+
+
+def test_a_slot_that_was_silent_before_anybody_looked_is_as_old_as_its_owner_said(notes):
+    reader, clock = FakeReader(), FakeClock()
+    notes.places(reader)
+    reader.last_frame_us = clock.time_us() - 90_000_000
+    for _ in range(2):
+        notes.read_owners(reader, clock.monotonic())
+        assert frame_age_seconds(notes.seen().slots[5], clock) == 90
+    assert frame_age_seconds({}, clock) is None
 
 
 def test_a_halt_holds_until_its_tombstone(notes):

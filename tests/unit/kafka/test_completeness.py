@@ -147,6 +147,29 @@ def test_a_session_goes_on_while_there_is_a_count_each_minute():
     assert only(made, counted_ms + SILENT_MS + 1).verdict is SessionVerdict.UNPROVEN
 
 
+def test_a_session_goes_on_though_the_owner_before_had_a_clock_that_is_ahead():
+    ahead = SESSION + 5 * MINUTE
+    made = known(
+        count(1, 1, {("NSE", 0): 1}, session=ahead, ended=True),
+        count(1, 1, {("NSE", 0): 1}),
+    )
+    ticks(made, (NSE, 0), 1)
+    ticks(made, (NSE, 0), 1, session=ahead)
+    verdicts = {one.session_id: one.verdict for one in made.report(SESSION + 2 * MINUTE)}
+    assert verdicts == {SESSION: Verdict.COMPLETE, ahead: Verdict.COMPLETE}
+
+
+def test_a_session_goes_on_though_the_counts_of_the_owner_before_came_out_of_its_spool_later():
+    after = SESSION + MINUTE
+    made = known(
+        count(1, 1, {("NSE", 0): 1}, session=after),
+        count(1, 1, {("NSE", 0): 1}, ended=True),
+    )
+    ticks(made, (NSE, 0), 1)
+    ticks(made, (NSE, 0), 1, session=after)
+    assert {one.verdict for one in made.report(after + MINUTE)} == {Verdict.COMPLETE}
+
+
 def test_behind_the_last_count_the_numbers_themselves_tell():
     made = known(count(1, 1, {("NSE", 0): 1}))
     ticks(made, (NSE, 0), 1, 2, 4, 4)

@@ -59,6 +59,14 @@ def test_a_gap_without_a_beginning_begins_with_the_last_count_of_its_slot():
     assert (gap.from_ms, gap.to_ms) == (ms(5), ms(9))
 
 
+def test_a_gap_behind_an_owner_whose_clock_is_ahead_is_the_minute_of_its_end():
+    gaps = Gaps(10)
+    gaps.read(event("count", 0, time=ms(30)))
+    gaps.read(event("gap", 0, None, ms(9, 30)))
+    (gap,) = gaps
+    assert (gap.first_minute, gap.last_minute) == (ms(9) // MINUTE_MS, ms(9) // MINUTE_MS)
+
+
 @pytest.mark.parametrize(
     "wild",
     [

@@ -82,6 +82,25 @@ class TestWatching:
         receive(kite, clock, packets.ltp(INFY))
         assert kite.handler(0).tap is None
 
+    @pytest.mark.parametrize("seconds", [-3600, 3600])
+    async def test_a_clock_that_is_set_ends_nothing_and_keeps_nothing_on(
+        self, kite, clock, seconds
+    ):
+        inspector = Inspector(clock)
+        inspector.look(kite, INFY, 0)
+        clock.step(seconds)
+        receive(kite, clock, packets.ltp(INFY))
+        await clock.advance(0.5)
+        looked = inspector.look(kite, INFY, 0)
+        assert (looked["packets"], looked["age_seconds"], looked["watched_seconds"]) == (
+            1,
+            0.5,
+            0.5,
+        )
+        await clock.advance(LOOK_SECONDS + 1)
+        receive(kite, clock, packets.ltp(INFY))
+        assert kite.handler(0).tap is None
+
     def test_as_many_are_watched_as_there_is_room_for(self, kite, clock):
         inspector = Inspector(clock)
         tokens = [(5000 + number) << 8 | 1 for number in range(MAX_INSPECTED + 1)]
