@@ -33,7 +33,7 @@ from connector.control.rule_keeper import Prices, RuleKeeper, no_prices
 from connector.control.settings_claims import InstrumentGroup, settings_claims
 from connector.control.state import Layout, Names, State
 from connector.control.transactions import NO_TOPIC_IDS, ControlMessage, TopicIds, TransactionStep
-from connector.control.work import Desk, MessageWork, WaitingWork, Work, accepts_list
+from connector.control.work import Applied, Desk, MessageWork, WaitingWork, Work, accepts_list
 from connector.errors import (
     ConnectorError,
     FencedError,
@@ -448,26 +448,34 @@ class Leader:
     def _apply_alone(self, log: Log, work: Work) -> None:
         """Do a piece of work in a transaction of its own; answer, or pass, what cannot be written.
 
+        A reply that is too long for its topic is cut before the command is refused: so a command
+        has its one reply as long as the topic takes its id.
+
         Raises:
             RecordRefusedError: not even the progress can be written, so it is not about the work.
         """
-        batch = Batch(self._present())
-        batch.add(work, work.apply(batch.state))
-        try:
+        reason = self._write_alone(log, work, work.apply(self._present()))
+        if reason is not None:
+            reason = self._write_alone(log, work, work.refuse(self._present(), reason))
+        if reason is not None:
+            batch = Batch(self._present())
+            batch.add(work, work.skip(batch.state))
             self._write_batch(log, batch)
-            return
-        except RecordRefusedError as error:
-            reason = self._refused(error)
-        batch = Batch(self._present())
-        batch.add(work, work.refuse(batch.state, reason))
-        try:
-            self._write_batch(log, batch)
-            return
-        except RecordRefusedError as error:
-            self._refused(error)
-        batch = Batch(self._present())
-        batch.add(work, work.skip(batch.state))
-        self._write_batch(log, batch)
+
+    def _write_alone(self, log: Log, work: Work, applied: Applied) -> str | None:
+        """Write what a piece of work comes to, else with shorter replies; why not, None: it is."""
+        reason = None
+        for one in (applied, *applied.shorter()):
+            batch = Batch(self._present())
+            batch.add(work, one)
+            try:
+                self._write_batch(log, batch)
+            except RecordRefusedError as error:
+                # the first says most: what follows is only shorter
+                reason = reason or self._refused(error)
+            else:
+                return None
+        return reason
 
     def _refused(self, error: RecordRefusedError) -> str:
         self.refused += 1

@@ -48,13 +48,26 @@ def test_what_can_never_be_written_is_answered_and_its_neighbours_are_applied(lo
     leader = lead(log)
     assert [(key, reply["status"]) for key, reply in log.replies] == [
         ("1", "APPLIED"),
-        ("2", "REJECTED"),
+        ("2", "APPLIED"),
         ("3", "APPLIED"),
     ]
-    assert "Kafka refuses what it leads to: kite.control.replies" in log.replies[1][1]["errors"][0]
-    assert log.subscriptions().keys() == {A, C}
+    cut = log.replies[1][1]
+    assert (cut["accepted"], cut["errors"]) == (
+        1,
+        ["the rest is left out: Kafka refuses a longer reply"],
+    )
+    assert log.subscriptions().keys() == {A, B, C}
     assert (log.opened, leader.error) == (1, None)
     assert leader.refused == 2  # the three together, and the one alone
+
+
+def test_an_answer_that_is_all_that_was_asked_for_is_refused_and_not_cut(log):
+    log.command(id="2", type="status")
+    refuse(log, lambda step: longest(step) > 300)
+    lead(log)
+    ((_, reply),) = log.replies
+    assert reply["status"] == "REJECTED"
+    assert "Kafka refuses what it leads to: kite.control.replies" in reply["errors"][0]
 
 
 def test_what_cannot_even_be_answered_is_passed(log):
