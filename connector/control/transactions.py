@@ -408,7 +408,7 @@ class ControlLog:
             producer.abort_transaction(self._timeout_seconds)
         except KafkaException as second:
             return self._translated(second)
-        said = "; ".join(f"{topic}: {why.str()}" for topic, why in self._refused.items())
+        said = "; ".join(f"{topic}: {_explained(why)}" for topic, why in self._refused.items())
         if any(why.code() in _FAULTS_OF_RECORDS for why in self._refused.values()):
             return RecordRefusedError(said)
         return TransactionAbortedError(said or code.str())
@@ -458,8 +458,16 @@ _FAULTS_OF_RECORDS = {
     Code.INVALID_RECORD,
 }
 """The reasons that lie in the record and not in the cluster: a retry is refused again."""
+_CLOCK_ADVICE: Final = (
+    "set this machine's clock by NTP, or the topic's message.timestamp.type to LogAppendTime"
+)
 _NO_TOPIC_IDS = {Code._UNSUPPORTED_FEATURE, Code.UNSUPPORTED_VERSION}  # noqa: SLF001
 # sixteen zero bytes in base64: Kafka's way to say that a topic has no id
 _ZERO_UUID = "AAAAAAAAAAAAAAAAAAAAAA"
 # an abort purges whatever of the transaction was not acknowledged yet
 _TAKEN_BACK = {Code._PURGE_QUEUE, Code._PURGE_INFLIGHT}  # noqa: SLF001
+
+
+def _explained(error: Code) -> str:
+    said = str(error.str())
+    return f"{said}: {_CLOCK_ADVICE}" if error.code() == Code.INVALID_TIMESTAMP else said

@@ -79,7 +79,12 @@ def _losses(spec: TopicSpec, there: Mapping[str, str | None]) -> list[tuple[str,
         found.append((name, kept, "records are deleted before their time"))
     name, kind = "message.timestamp.type", there.get("message.timestamp.type")
     if kind is not None and kind != spec.config.get(name, kind):
-        found.append((name, kind, "records have the time of the broker as their timestamp"))
+        loss = "records have the time of the broker as their timestamp"
+        if kind == "CreateTime":
+            loss = (
+                "nothing is written there by a machine whose clock is an hour ahead of the brokers'"
+            )
+        found.append((name, kind, loss))
     return found
 
 

@@ -42,6 +42,7 @@ from connector.settings.topics import TopicSettings
 USUAL_REPLICATION = 3
 """Replicas of a topic where the settings name no number and there are brokers enough."""
 _IN_SYNC = "min.insync.replicas"
+_TIMESTAMP_TYPE = "message.timestamp.type"
 _HOUR_MS = 3_600_000
 _VISIBLE_SECONDS = 0.1  # between looks whether brokers know what was made just now
 # of kite.control, which many may write to
@@ -153,7 +154,10 @@ def topic_specs(
     # one less than there are: a broker may be away and acks=all still means two of three
     in_sync = topics.min_insync_replicas or max(1, replication(topics, brokers) - 1)
     # CreateTime: the record's time is that of the tick's receipt; LogAppendTime would replace it
-    common = {_IN_SYNC: str(in_sync), "message.timestamp.type": "CreateTime"}
+    common = {_IN_SYNC: str(in_sync), _TIMESTAMP_TYPE: "CreateTime"}
+    # of what leaders write in transactions, and whoever sends commands: brokers refuse a record
+    # whose own time is an hour ahead of their clock, and a leader has no other time to try
+    at_brokers_time = {_TIMESTAMP_TYPE: "LogAppendTime"}
 
     def kept(hours: float) -> dict[str, str]:
         return {**common, "cleanup.policy": "delete", "retention.ms": str(round(hours * _HOUR_MS))}
@@ -168,7 +172,7 @@ def topic_specs(
         # a reader that was away for less than a day sees what was deleted meanwhile
         "delete.retention.ms": str(24 * _HOUR_MS),
     }
-    control = kept(topics.control_retention_hours)
+    control = {**kept(topics.control_retention_hours), **at_brokers_time}
     # an option that has expired is not to stay for ever: nobody writes a tombstone for it
     latest = {
         **compacted,
@@ -197,13 +201,19 @@ def topic_specs(
         TopicSpec(names.replies, 1, control),
         # partition k is slot k: with fewer, some slots would have no owner
         TopicSpec(
-            names.subscriptions, slots, compacted, partitions_are="at_least", cleanup_is="exact"
+            names.subscriptions,
+            slots,
+            {**compacted, **at_brokers_time},
+            partitions_are="at_least",
+            cleanup_is="exact",
         ),
         # as many as the ticks: the same token is in the same partition of both, for joins
         TopicSpec(names.instruments, topics.tick_partitions, compacted, cleanup_is="exact"),
         *([TopicSpec(names.latest, topics.tick_partitions, latest)] if topics.latest else []),
         *([TopicSpec(names.backfill, topics.tick_partitions, backfill)] if topics.backfill else []),
-        TopicSpec(names.deadletter, 1, kept(topics.deadletter_retention_hours)),
+        TopicSpec(
+            names.deadletter, 1, {**kept(topics.deadletter_retention_hours), **at_brokers_time}
+        ),
     ]
 
 

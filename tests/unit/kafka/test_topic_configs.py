@@ -86,6 +86,7 @@ def test_commands_without_a_bound_are_refused_with_the_command_that_helps(name, 
     [
         ("kite.events", "retention.ms", "1000", "deleted before their time"),
         ("kite.ticks.nse", "message.timestamp.type", "LogAppendTime", "the time of the broker"),
+        ("kite.control.replies", "message.timestamp.type", "CreateTime", "an hour ahead of the"),
         ("kite.orders", "cleanup.policy", "compact,delete", "the key of a later one are deleted"),
     ],
 )
