@@ -156,7 +156,7 @@ def test_a_session_goes_on_though_the_owner_before_had_a_clock_that_is_ahead():
     ticks(made, (NSE, 0), 1)
     ticks(made, (NSE, 0), 1, session=ahead)
     verdicts = {one.session_id: one.verdict for one in made.report(SESSION + 2 * MINUTE)}
-    assert verdicts == {SESSION: Verdict.COMPLETE, ahead: Verdict.COMPLETE}
+    assert verdicts == {SESSION: SessionVerdict.COMPLETE, ahead: SessionVerdict.COMPLETE}
 
 
 def test_a_session_goes_on_though_the_counts_of_the_owner_before_came_out_of_its_spool_later():
@@ -167,7 +167,7 @@ def test_a_session_goes_on_though_the_counts_of_the_owner_before_came_out_of_its
     )
     ticks(made, (NSE, 0), 1)
     ticks(made, (NSE, 0), 1, session=after)
-    assert {one.verdict for one in made.report(after + MINUTE)} == {Verdict.COMPLETE}
+    assert {one.verdict for one in made.report(after + MINUTE)} == {SessionVerdict.COMPLETE}
 
 
 def test_behind_the_last_count_the_numbers_themselves_tell():
