@@ -79,7 +79,7 @@ def login(
         raise SettingsError([SettingProblem("--listen", "waits for the token that is given")])
     path = _token_file(number, chosen, token_file)
     if chosen.api_secret is None:
-        from connector.settings.source import variable_of
+        from connector.settings.paths import variable_of
 
         raise SettingsError(
             [

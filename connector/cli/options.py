@@ -174,7 +174,7 @@ def with_settings(
         given = {name: arguments.pop(name, None) for name in names}
         settings = _load(arguments.pop("config", None), given, accounts_required=accounts_required)
         from connector.service.logs import SecretMask, configure
-        from connector.settings.source import secrets_of
+        from connector.settings.paths import secrets_of
 
         level: Any = log_level or settings.logging.level
         mask = SecretMask(secrets_of(settings))
@@ -192,7 +192,8 @@ def _load(config: Path | None, given: Mapping[str, Any], *, accounts_required: b
     Raises:
         SettingsError: a wrong value's origin is the option that gave it.
     """
-    from connector.settings.source import load, variable_of
+    from connector.settings.paths import variable_of
+    from connector.settings.source import load
 
     variables = {
         variable_of(_SETTINGS[name].path): (_SETTINGS[name].flags[0], str(value))
@@ -283,7 +284,7 @@ def _option_parameter(name: str, annotation: Any, default: Any = None) -> inspec
 
 def _setting_parameter(name: str) -> inspect.Parameter:
     from connector.settings.models import Settings
-    from connector.settings.source import model_of
+    from connector.settings.paths import model_of
 
     setting = _SETTINGS[name]
     model: Any = Settings

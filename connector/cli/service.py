@@ -102,7 +102,7 @@ def _try(settings: Settings) -> None:
     from connector.redaction import printable
     from connector.service.logs import SecretMask, configure
     from connector.service.trial import trial
-    from connector.settings.source import secrets_of
+    from connector.settings.paths import secrets_of
 
     mask = SecretMask(secrets_of(settings))
     configure("error", settings.logging.format, mask=mask)

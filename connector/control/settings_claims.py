@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from connector.control.commands import Replace, Subscribe
 from connector.kite.wire.models import Mode
 
-SETTINGS_WATCHLIST: Final = "@settings:"
+SETTINGS_PREFIX: Final = "@settings:"
 """The prefix of the watchlists that the settings fill, one for each mode and account; no message
 may name them."""
 PART_INSTRUMENTS: Final = 10_000
@@ -30,7 +30,7 @@ class InstrumentGroup(NamedTuple):
     def watchlist(self) -> str:
         """The watchlist that claims the group."""
         on = "" if self.account is None else f":{self.account}"
-        return f"{SETTINGS_WATCHLIST}{self.mode}{on}"
+        return f"{SETTINGS_PREFIX}{self.mode}{on}"
 
 
 def settings_claims(
@@ -63,7 +63,7 @@ def settings_claims(
     commands += [
         _replace(name, InstrumentGroup(Mode.LTP), ())
         for name in sorted(held)
-        if name.startswith(SETTINGS_WATCHLIST) and name not in known
+        if name.startswith(SETTINGS_PREFIX) and name not in known
     ]
     return commands
 

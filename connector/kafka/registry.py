@@ -56,8 +56,8 @@ class SchemaStatus:
     subject: str
     schema: str
     state: Literal["registered", "missing", "compatible", "incompatible"]
-    """The state of a subject: missing, without a schema yet; compatible, or incompatible, with
-    others only."""
+    """Missing: the subject has no schema yet. Compatible and incompatible: it has others only, and
+    this one may follow them or not."""
     schema_id: int | None = None
     version: int | None = None
     versions: tuple[int, ...] = ()
@@ -104,7 +104,11 @@ async def check_schemas(
 ) -> list[SchemaStatus]:
     """Compare the shipped schemas with the registry's, and change nothing.
 
-    `without` are topics that are left out, since the settings have none of them.
+    Args:
+        settings: of the registry.
+        names: of the topics.
+        without: topics that are left out, since the settings have none of them.
+        timeout_seconds: of each request.
 
     Raises:
         RegistryUnreachableError: no answer in time, or a server error; trying again may help.

@@ -161,7 +161,7 @@ class OrdersTopic:
     """Tells a deduplicator what the replicas write, and how time passes.
 
     Args:
-        desk: the deduplicator.
+        deduplicator: is told.
         read: reads the topic of order updates from now on.
         reachable: whether a broker is connected.
         retry_seconds: between a reading that failed and the next one.
@@ -169,13 +169,13 @@ class OrdersTopic:
 
     def __init__(
         self,
-        desk: OrderDeduplicator,
+        deduplicator: OrderDeduplicator,
         read: Callable[[], AsyncIterator[TailRecord]],
         reachable: Callable[[], bool],
         *,
         retry_seconds: float,
     ) -> None:
-        self._desk = desk
+        self._deduplicator = deduplicator
         self._read = read
         self._reachable = reachable
         self._retry_seconds = retry_seconds
@@ -187,8 +187,8 @@ class OrdersTopic:
         reading = asyncio.create_task(self.read_on(), name="orders-topic")
         try:
             while True:
-                self._desk.pass_time(topic_seen=self._reachable() and self._readable)
-                await self._desk.holding.wait()
+                self._deduplicator.pass_time(topic_seen=self._reachable() and self._readable)
+                await self._deduplicator.holding.wait()
                 # a copy that nobody else wrote is so late at most
                 await asyncio.sleep(HOLD_SECONDS / 4)
         finally:
@@ -202,7 +202,7 @@ class OrdersTopic:
                 async for record in self._read():
                     self._readable = True
                     if isinstance(record.value, dict):
-                        self._desk.written(record.value["payload"])
+                        self._deduplicator.written(record.value["payload"])
             except Exception as exc:  # noqa: BLE001 - whatever it was, the topic is read again
                 _log.warning("orders_topic_unreadable", reason=reason_of(exc))
                 self._readable = False

@@ -26,7 +26,7 @@ class Summary:
             status: how everything is now; `ticks`, `received`, `delivered` and `dropped` are what
                 came to the counters since the last line, all else is as it is.
         """
-        books = status.accounting
+        accounting = status.accounting
         ticks = sum(exchange.ticks for exchange in status.exchanges)
         seconds = status.uptime_seconds - self._uptime_seconds
         connected = [
@@ -40,13 +40,13 @@ class Summary:
             "confirmed": sum(one.confirmed for one in status.connections),
             "ticks": ticks - self._ticks,
             "ticks_per_second": round((ticks - self._ticks) / seconds, 1) if seconds > 0 else 0.0,
-            "received": books.received - self._received,
-            "delivered": books.delivered - self._delivered,
-            "in_flight": books.in_flight,
-            "spooled": books.spooled,
-            "dropped": books.total_dropped - self._dropped,
+            "received": accounting.received - self._received,
+            "delivered": accounting.delivered - self._delivered,
+            "in_flight": accounting.in_flight,
+            "spooled": accounting.spooled,
+            "dropped": accounting.total_dropped - self._dropped,
         }
         self._uptime_seconds, self._ticks = status.uptime_seconds, ticks
-        self._received, self._delivered = books.received, books.delivered
-        self._dropped = books.total_dropped
+        self._received, self._delivered = accounting.received, accounting.delivered
+        self._dropped = accounting.total_dropped
         return keys

@@ -14,8 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from connector.settings.models import Settings
-from connector.settings.source import (
-    Loaded,
+from connector.settings.paths import (
     SettingPath,
     is_secret,
     is_secret_property,
@@ -24,6 +23,7 @@ from connector.settings.source import (
     model_of,
     name_of,
 )
+from connector.settings.source import Loaded
 
 MASK = "**********"
 # more items than anybody writes by hand

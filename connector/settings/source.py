@@ -13,23 +13,36 @@ import difflib
 import gc
 import os
 import re
-import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from connector.errors import SettingProblem, SettingsError
 from connector.files import UnusableFileError, read_bounded
 from connector.redaction import Redactor, cut, one_line, quoted
 from connector.settings.clear_text import clear_text
 from connector.settings.models import Settings
+from connector.settings.paths import (
+    ENV_PREFIX,
+    MAX_NAME_CHARS,
+    SettingPath,
+    annotation_of,
+    is_scalar,
+    is_secret,
+    is_secret_name,
+    item_of,
+    leaves,
+    members_of,
+    model_of,
+    name_of,
+    variable_of,
+)
 from connector.settings.secret_files import read_setting
 from connector.settings.yaml_text import YamlTextError, read_yaml
 
-ENV_PREFIX = "KITE_"
 CONFIG_VARIABLE = "KITE_CONNECTOR_CONFIG"
 """The variable that names the settings file where no --config is given."""
 SWITCHES = {
@@ -50,17 +63,12 @@ MAX_FILE_BYTES = 16 * 2**20
 """A settings file is read up to so many bytes; one with all instruments has 3 MiB."""
 MAX_VARIABLE_CHARS = 128 * 1024
 """A variable's value has at most so many characters: what Linux allows."""
-MAX_NAME_CHARS = 60
-"""An unknown name is cut to so many characters in the error about it: it may be anything."""
 
 MAX_PROBLEMS = 100
 """So many problems are told; the others are counted."""
 
 # of a list: not what Python takes for digits besides (², ٣), nor more of them than it reads
 _PLACE = re.compile(r"[0-9]{1,9}", re.ASCII)
-# misspelt ones too
-_SECRET_NAME = re.compile(r"(pass|pas*wo?r?d|pwd|secret|token|key|credential)", re.IGNORECASE)
-_SECRET_PROPERTY = re.compile(r"password|secret|token|key\.pem|jaas|oauthbearer|user\.info")
 
 
 @contextlib.contextmanager
@@ -73,10 +81,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-SettingPath = tuple[str | int, ...]
-"""Where a setting stands in the tree: ("accounts", 0, "api_key")."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def load(
     problems += [
         SettingProblem(name_of(path), _NOT_A_NUMBER, origin_of(path, origins))
         for path in _booleans(tree, ())
-        if (annotation := _annotation(path)) and {int, float} & {*members_of(annotation)}
+        if (annotation := annotation_of(path)) and {int, float} & {*members_of(annotation)}
     ]
     # also where there are problems already, so that all are told at once
     settings = _validate(tree, origins, problems)
@@ -163,16 +167,6 @@ def _secrets_in(tree: Any, path: SettingPath) -> Iterator[str]:
             yield from _secrets_in(value, (*path, number))
     elif isinstance(tree, str) and path and is_secret_name(str(path[-1])):
         yield tree
-
-
-def name_of(path: SettingPath) -> str:
-    """The name as users write it, accounts.0.api_key; a key that is none is cut."""
-    return ".".join(cut(one_line(str(part)), MAX_NAME_CHARS) for part in path)
-
-
-def variable_of(path: SettingPath) -> str:
-    """Return a setting's name in the environment: KITE_ACCOUNTS__0__API_KEY."""
-    return ENV_PREFIX + "__".join(map(str, path)).upper()
 
 
 def origin_of(path: SettingPath, origins: Mapping[SettingPath, str]) -> str:
@@ -234,7 +228,7 @@ def _read_environment(
             continue
         parts = variable.removeprefix(ENV_PREFIX).lower().split("__")
         path = tuple(int(part) if _PLACE.fullmatch(part) else part for part in parts)
-        annotation = _annotation(path)
+        annotation = annotation_of(path)
         if annotation is None:
             if not _from_kubernetes(variable, text):
                 near = _near(variable, [*SWITCHES, *map(variable_of, leaves(Settings))])
@@ -245,7 +239,7 @@ def _read_environment(
             # in other letters, or with another 0 before a place: which one counts?
             problems.append(SettingProblem(name_of(path), f"is given by {other} too", variable))
             continue
-        if not _is_scalar(annotation):
+        if not is_scalar(annotation):
             try:
                 # JSON is YAML, and YAML forgives a missing quote
                 document = read_yaml(text)
@@ -350,104 +344,6 @@ def _read_setting_file(section: dict[str, Any], setting: str, file: Any) -> str:
     return ""
 
 
-def members_of(annotation: Any) -> list[Any]:
-    """What an annotation can be, without None and without Annotated's wrapping."""
-    if get_origin(annotation) is Annotated:
-        return members_of(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [
-            member
-            for choice in get_args(annotation)
-            if choice is not type(None)
-            for member in members_of(choice)
-        ]
-    return [annotation]
-
-
-def model_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the model among what an annotation can be, if there is one."""
-    for member in members_of(annotation):
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            return member
-    return None
-
-
-def item_of(annotation: Any) -> Any:
-    """Return X of a `tuple[X, ...]`; None for anything else."""
-    for member in members_of(annotation):
-        if get_origin(member) is tuple:
-            return get_args(member)[0]
-    return None
-
-
-def _is_scalar(annotation: Any) -> bool:
-    return all(
-        get_origin(member) not in (tuple, dict)
-        and not (isinstance(member, type) and issubclass(member, BaseModel))
-        for member in members_of(annotation)
-    )
-
-
-def _annotation(path: SettingPath) -> Any:
-    """Return the type of a setting; None where there is no such setting."""
-    annotation: Any = Settings
-    for part in path:
-        if isinstance(part, int):
-            annotation = item_of(annotation)
-        else:
-            model = model_of(annotation)
-            info = model.model_fields.get(part) if model else None
-            annotation = info.annotation if info else None
-        if annotation is None:
-            return None
-    return annotation
-
-
-def leaves(model: type[BaseModel], above: SettingPath = ()) -> Iterator[SettingPath]:
-    """The path of every single setting; the first item stands for all in a list of models."""
-    for name, info in model.model_fields.items():
-        path = (*above, name)
-        if inner := model_of(info.annotation):
-            yield from leaves(inner, path)
-        elif (item := item_of(info.annotation)) and (inner := model_of(item)):
-            yield from leaves(inner, (*path, 0))
-        else:
-            yield path
-
-
-def secrets_of(model: BaseModel) -> Iterator[str]:
-    """Return every secret's text, so that a log can be kept free of it."""
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, SecretStr):
-                yield item.get_secret_value()
-            elif isinstance(item, dict):
-                yield from (str(text) for key, text in item.items() if is_secret_property(key))
-            elif isinstance(item, BaseModel):
-                yield from secrets_of(item)
-
-
-def is_secret_property(name: str) -> bool:
-    """Whether a librdkafka property (kafka.client) may hold a secret."""
-    return _SECRET_PROPERTY.search(name) is not None
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether what stands under a name may be a secret, even if it is no setting's.
-
-    The path of a file with a secret is none.
-    """
-    if name.endswith("_file"):
-        return False
-    return _SECRET_NAME.search(name) is not None or is_secret_property(name)
-
-
-def is_secret(path: SettingPath) -> bool:
-    """Whether a setting's value must never be shown."""
-    return SecretStr in members_of(_annotation(path))
-
-
 def _near(wrong: str, known: list[str]) -> str:
     close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
@@ -481,7 +377,7 @@ def _settled(loc: SettingPath, *, unknown: bool) -> SettingPath:
     # pydantic puts the branch of a union, or a validator's name, behind the path: the longest
     # beginning that is a setting is the place
     length = len(loc)
-    while length and _annotation(loc[:length]) is None:
+    while length and annotation_of(loc[:length]) is None:
         length -= 1
     return loc[:length]
 
@@ -531,7 +427,7 @@ def _in_words(path: SettingPath, kind: str) -> str | None:
 
 def _reason(path: SettingPath, kind: str, message: str, given: Any) -> str:
     if kind == "extra_forbidden":
-        model = model_of(_annotation(path[:-1]) if len(path) > 1 else Settings)
+        model = model_of(annotation_of(path[:-1]) if len(path) > 1 else Settings)
         return f"no such setting{_near(str(path[-1]), list(model.model_fields) if model else [])}"
     if path == ("accounts",) and kind in {"missing", "too_short"}:
         return f"at least one is required; set {variable_of(('accounts', 0, 'api_key'))}"

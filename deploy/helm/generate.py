@@ -20,7 +20,7 @@ import yaml
 
 from connector.control.plan import WantedWatchlists
 from connector.settings.models import Settings
-from connector.settings.source import is_secret, leaves, variable_of
+from connector.settings.paths import is_secret, leaves, variable_of
 
 HERE = Path(__file__).parent
 CHART = HERE / "kite-connector"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from connector.settings.models import Settings
-from connector.settings.source import item_of, model_of
+from connector.settings.paths import item_of, model_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/security.md"

@@ -1,8 +1,9 @@
 import yaml
 
 from connector.settings.models import Settings
+from connector.settings.paths import leaves
 from connector.settings.reference import awaited, effective, markdown
-from connector.settings.source import leaves, load
+from connector.settings.source import load
 
 SECRET = "sesame-sesame"
 ENVIRONMENT = {

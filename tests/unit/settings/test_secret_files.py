@@ -3,8 +3,9 @@ import pytest
 from connector.errors import SettingsError
 from connector.files import UnusableFileError
 from connector.settings.models import Settings
+from connector.settings.paths import leaves
 from connector.settings.secret_files import MAX_SETTING_FILE_BYTES, fresh, read_setting
-from connector.settings.source import leaves, load
+from connector.settings.source import load
 
 
 def test_space_around_the_text_does_not_count(tmp_path):

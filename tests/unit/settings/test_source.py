@@ -8,18 +8,9 @@ from pydantic import BaseModel
 from connector.errors import SettingsError
 from connector.settings import source
 from connector.settings.models import Settings
+from connector.settings.paths import item_of, model_of
 from connector.settings.reference import effective
-from connector.settings.source import (
-    FORMS,
-    MAX_PROBLEMS,
-    is_secret,
-    item_of,
-    leaves,
-    load,
-    model_of,
-    name_of,
-    variable_of,
-)
+from connector.settings.source import FORMS, MAX_PROBLEMS, load
 from tests.support.echoes import longest_in_common
 
 KEY = {"KITE_ACCOUNTS__0__API_KEY": "k"}
@@ -187,23 +178,6 @@ def test_bytes_are_no_settings(tmp_path):
 def test_something_in_a_scalar(file):
     (text,) = problems(file("kafka: 5\n"), {**KEY, "KITE_KAFKA__LINGER_MS": "5"})[:1]
     assert "kafka cannot hold it" in text
-
-
-def test_every_setting_has_one_name():
-    names = [variable_of(path) for path in leaves(Settings)]
-    assert len(set(names)) == len(names)
-    assert "KITE_ACCOUNTS__0__API_KEY" in names
-    assert "KITE_CONNECTION__PING_INTERVAL_SECONDS" in names
-    assert {name_of(path) for path in leaves(Settings) if is_secret(path)} == {
-        "accounts.0.api_key",
-        "accounts.0.api_secret",
-        "accounts.0.access_token",
-        "kafka.oauth.client_secret",
-        "kafka.sasl_password",
-        "kafka.ssl_key_password",
-        "registry.oauth.client_secret",
-        "registry.password",
-    }
 
 
 def test_a_time_of_day_needs_no_quotes(file):
