@@ -34,6 +34,7 @@ if typing.TYPE_CHECKING:
     from connector.kite.client.ticker import KiteTickerAsync
     from connector.kite.config import ChannelPolicy, ConnectionConfig, KiteManagerConfig
     from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
+    from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
     from connector.kite.feed.handler import Handler
     from connector.kite.feed.stats import ConnectionStats
     from connector.kite.web.instrument_csv import Instrument
@@ -42,12 +43,9 @@ if typing.TYPE_CHECKING:
     from connector.kite.wire.models import (
         OHLC,
         ClosingMessage,
-        ConnectionEvent,
-        ConnectionState,
         Depth,
         DepthItem,
         ErrorMessage,
-        EventType,
         Exchange,
         FrameMessage,
         Mode,
@@ -152,15 +150,16 @@ _HOMES: typing.Final = {
     "connector.kite.client.ticker": "KiteTickerAsync",
     "connector.kite.config": "ChannelPolicy ConnectionConfig KiteManagerConfig",
     "connector.kite.feed.credentials": "Credentials FileCredentials StaticCredentials",
+    "connector.kite.feed.events": "ConnectionEvent ConnectionState EventType",
     "connector.kite.feed.handler": "Handler",
     "connector.kite.feed.stats": "ConnectionStats",
     "connector.kite.web.instrument_list": "InstrumentList OptionChain OptionStrike",
     "connector.kite.web.instrument_csv": "Instrument",
     "connector.kite.wire.arrays": "frame_array packet_dtype",
     "connector.kite.wire.models": (
-        "OHLC ClosingMessage ConnectionEvent ConnectionState Depth DepthItem ErrorMessage "
-        "EventType Exchange FrameMessage Mode Order OrderMessage OrderStatus "
-        "OrderTransactionType OrderValidity Request TextMessage TickerMessage TickMessage"
+        "OHLC ClosingMessage Depth DepthItem ErrorMessage Exchange "
+        "FrameMessage Mode Order OrderMessage OrderStatus OrderTransactionType "
+        "OrderValidity Request TextMessage TickerMessage TickMessage"
     ),
     "connector.kite.wire.packets": "Tick parse_frame",
     "connector.kite.wire.tables": "ticks_to_arrow",

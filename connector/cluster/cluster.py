@@ -38,10 +38,10 @@ from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.web.list_check import SubscribedInstrument
-from connector.kite.wire.models import ConnectionEvent, ConnectionState, EventType
 from connector.settings.models import Settings
 
 # commands that wait for the list are refused after so long, and not left without an answer

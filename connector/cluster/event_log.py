@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.redaction import cut, printable
 
 MAX_REASON_CHARS: Final = 200

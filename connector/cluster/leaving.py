@@ -10,7 +10,7 @@ import structlog
 
 from connector.cluster.handovers import Handovers
 from connector.cluster.slot import Slot, SlotPhase
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 
 HAND_OVER_SECONDS: Final = 8.0
 """A slot that was given up streams on for at most so long until its next owner is ready. Under

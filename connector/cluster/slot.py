@@ -14,7 +14,8 @@ from connector.cluster.items import CaughtUp, Halting, Item, ReconnectSlot, Slot
 from connector.control.records import Halt
 from connector.errors import CapacityError
 from connector.kite.clock import Clock, Timer
-from connector.kite.wire.models import ConnectionEvent, ConnectionState, EventType, Mode
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
+from connector.kite.wire.models import Mode
 
 RECONNECT_SECONDS: Final = 10.0
 """Reconnects by command are at least so far apart: each is a gap, and the feed bears few. So are

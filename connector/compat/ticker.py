@@ -26,15 +26,11 @@ from connector.compat.ticks import FULL, LTP, QUOTE, TickDict, tick_dicts
 from connector.errors import CapacityError
 from connector.kite.client.channel_handler import ConfirmingHandler
 from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION, ConnectionConfig
-from connector.kite.feed.connection import ROOT, Connection
+from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
-from connector.kite.wire.models import (
-    ConnectionEvent,
-    ConnectionState,
-    EventType,
-    Mode,
-    TickerMessage,
-)
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
+from connector.kite.feed.opening import ROOT
+from connector.kite.wire.models import Mode, TickerMessage
 
 CLEAN: Final = 1000
 """Close code of a connection that ended as it should (RFC 6455, 7.4.1)."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from connector.control.commands import Displaced, Refusal, StatusPayload
 from connector.control.records import StateRecord
-from connector.kite.wire.models import ConnectionEvent
+from connector.kite.feed.events import ConnectionEvent
 
 
 class Answer(NamedTuple):

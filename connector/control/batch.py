@@ -7,7 +7,7 @@ from connector.control.records import StateRecord
 from connector.control.state import State
 from connector.control.transactions import DeadLetter, TransactionStep
 from connector.control.work import Applied, Work
-from connector.kite.wire.models import ConnectionEvent
+from connector.kite.feed.events import ConnectionEvent
 
 
 class Batch:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from connector.control.commands import Pause, Resume, Stop
 from connector.control.records import HALT_KEY, Halt, Halted, StateRecord
 from connector.control.state import Layout
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 
 _EVENTS: Final = {
     None: EventType.SLOT_RESUMED,

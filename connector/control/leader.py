@@ -43,7 +43,7 @@ from connector.errors import (
     TransactionAbortedError,
 )
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 
 POLL_SECONDS: Final = 0.2
 """A stop, or a request of the leader's own process, waits at most so long."""

@@ -26,7 +26,7 @@ from connector.control.records import (
     count_of,
 )
 from connector.control.rules import is_rule, watchlist_of
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 
 if TYPE_CHECKING:
     from connector.control.draft import Draft

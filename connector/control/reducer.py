@@ -35,7 +35,7 @@ from connector.control.records import (
     StateRecord,
 )
 from connector.control.state import Names, NoNames, State
-from connector.kite.wire.models import ConnectionEvent
+from connector.kite.feed.events import ConnectionEvent
 
 _OTHER_COMMAND: Final = (
     "id: another command had this id; nothing was done: each command needs an id of its own"

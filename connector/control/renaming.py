@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from connector.control.answer import Answer
 from connector.control.commands import Refusal
 from connector.control.records import Subscription
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 
 if TYPE_CHECKING:
     from connector.control.draft import Draft

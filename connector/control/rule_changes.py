@@ -15,7 +15,7 @@ from connector.control.commands import DeleteRuleStep, Refusal, SetRuleStep, Sub
 from connector.control.expansion import NO_PRICES, Expansion, StrikeWindow, expand, is_whole
 from connector.control.held_rules import HeldRule, without
 from connector.control.rules import RULE_MARK, ChainRule, claimant_of
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 
 if TYPE_CHECKING:
     from connector.control.draft import Draft

@@ -30,7 +30,7 @@ from connector.control.reducer import Outcome, give_up, reduce, rejection, wait
 from connector.control.state import Names, State
 from connector.control.transactions import ControlMessage, DeadLetter
 from connector.kite.clock import Clock
-from connector.kite.wire.models import ConnectionEvent
+from connector.kite.feed.events import ConnectionEvent
 
 _LOGGED_ERRORS: Final = 3
 _LEFT_OUT: Final = "the rest is left out: Kafka refuses a longer reply"

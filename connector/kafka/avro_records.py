@@ -27,10 +27,11 @@ from connector.errors import RegistryError
 from connector.kafka.registry import topic_schemas
 from connector.kafka.schema_shape import check_shape
 from connector.kafka.topics import TopicNames
+from connector.kite.feed.events import ConnectionEvent, TickCount
 from connector.kite.web.instrument_csv import Instrument
 from connector.kite.wire.candles import MINUTE_MS, Candle, Gap
 from connector.kite.wire.event_time import plausible
-from connector.kite.wire.models import ConnectionEvent, Exchange, Order, TickCount
+from connector.kite.wire.models import Exchange, Order
 
 
 class _Encoder:

@@ -18,9 +18,10 @@ import structlog
 from connector.errors import ConnectorError, RestError, RestTokenError, reason_of
 from connector.kite import market_hours
 from connector.kite.clock import Clock
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.kite.web.rest import KiteRest
 from connector.kite.wire.candles import Candle, Gap, parse_candles
-from connector.kite.wire.models import ConnectionEvent, EventType, Exchange
+from connector.kite.wire.models import Exchange
 from connector.service.gaps import minutes_of
 from connector.settings.topics import BackfillSettings
 

@@ -11,9 +11,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from connector.kite.clock import IST
+from connector.kite.feed.events import EventType
 from connector.kite.market_hours import MarketHours
 from connector.kite.wire.candles import Gap
-from connector.kite.wire.models import SEGMENTS, EventType, Exchange
+from connector.kite.wire.models import SEGMENTS, Exchange
 
 MAX_DAYS: Final = 60
 """Kite gives so many days of minutes in an answer; what of a gap is older is left out."""

@@ -9,8 +9,8 @@ from connector.kafka.avro_records import InstrumentEncoder
 from connector.kafka.instruments import InstrumentPublisher
 from connector.kafka.isolating import IsolatingProducer
 from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.events import EventType
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.wire.models import EventType
 from connector.service.instrument_list import InstrumentListLoader
 from connector.service.outside import Outside
 from connector.service.pipeline import Pipeline

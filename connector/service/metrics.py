@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from connector.control.records import Halt
 from connector.kafka.histogram import Histogram
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 from connector.service.status import (
     BackfillStatus,
     ConnectionStatus,

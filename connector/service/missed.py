@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from connector.kite.wire.models import EventType
+from connector.kite.feed.events import EventType
 
 SHOWN_DROPS: Final = 20
 SHOWN_GAPS: Final = 20

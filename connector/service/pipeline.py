@@ -21,17 +21,14 @@ from connector.kafka.spool import Record
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType, TickCount
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import (
-    ConnectionEvent,
-    ConnectionState,
     ErrorMessage,
-    EventType,
     Exchange,
     Mode,
     OrderMessage,
     TextMessage,
-    TickCount,
     TickerMessage,
 )
 from connector.redaction import cut, one_line

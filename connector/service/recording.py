@@ -14,7 +14,7 @@ from pathlib import Path
 from connector.kite.client.channel_handler import ConfirmingHandler
 from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.feed.capture import CaptureWriter, CapturingHandler
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 from connector.service.credentials import credentials_of
 from connector.service.instrument_list import InstrumentListLoader
 from connector.service.outside import Outside

@@ -13,9 +13,9 @@ from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import all_written
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
 from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.kite.feed.handler import Handler
 from connector.kite.wire.candles import Candle, Gap
-from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.service.backfill import Backfill
 from connector.service.gap_mender import GapCounts, GapMender
 from connector.service.instruments import Instruments

@@ -31,7 +31,7 @@ from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.renewals import Renewals, wanted
 from connector.kite.clock import IST
-from connector.kite.wire.models import EventType
+from connector.kite.feed.events import EventType
 from connector.service.backlog import Backlog, backlog
 from connector.service.credentials import credentials_of
 from connector.service.dead_letters import DeadLetters

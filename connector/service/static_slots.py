@@ -18,9 +18,10 @@ from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.feed.allocation import place
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.events import ConnectionState
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.web.list_check import SubscribedInstrument
-from connector.kite.wire.models import ConnectionState, Mode
+from connector.kite.wire.models import Mode
 from connector.settings.models import InstrumentSettings, Settings
 
 _log = structlog.get_logger("connector.service.static_slots")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import connector
 from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 
 VERSION: Final = connector.__version__
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 from connector.service.status import ServiceStatus
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from connector.errors import reason_of
 from connector.kafka.topics import TopicsReport
-from connector.kite.wire.models import EventType
+from connector.kite.feed.events import EventType
 from connector.service.status import TopicsStatus
 
 _log = structlog.get_logger("connector.service")

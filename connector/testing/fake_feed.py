@@ -19,10 +19,11 @@ from connector.kite.client.ticker import KiteTickerAsync
 from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION, ConnectionConfig, KiteManagerConfig
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
+from connector.kite.feed.events import ConnectionEvent
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.socket import SocketListener
 from connector.kite.web.instrument_list import InstrumentList
-from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
+from connector.kite.wire.models import Mode, TickerMessage
 from connector.simulator.wire import (
     encode_frame,
     full_packet,

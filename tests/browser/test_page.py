@@ -12,7 +12,8 @@ from connector.cluster.event_log import EventLog, own_event
 from connector.control.client import ControlClient, new_id
 from connector.control.commands import COMMAND
 from connector.control.records import Halt, Halted, Subscription
-from connector.kite.wire.models import ConnectionEvent, EventType, Mode
+from connector.kite.feed.events import ConnectionEvent, EventType
+from connector.kite.wire.models import Mode
 from connector.service.http import StatusServer
 from connector.service.operator_page import WAIT_SECONDS, OperatorPage
 from connector.service.readiness import ServiceProgress

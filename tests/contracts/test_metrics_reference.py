@@ -6,7 +6,8 @@ The table is written anew with `python -m tests.contracts.test_metrics_reference
 import re
 from pathlib import Path
 
-from connector.kite.wire.models import ConnectionState, Exchange
+from connector.kite.feed.events import ConnectionState
+from connector.kite.wire.models import Exchange
 from connector.service.metrics import PREFIX, StatusCollector
 from tests.support.status import CLUSTER, service_status
 

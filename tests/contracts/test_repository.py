@@ -23,6 +23,7 @@ TESTED_ELSEWHERE = {
     "connector/kite/wire/twins.py": "tests/unit/codec/test_choice.py",
     "connector/kafka/topic_producer.py": "tests/unit/kafka/test_isolating.py",
     "connector/kafka/producer_state.py": "data without code; tests/unit/kafka/test_producer.py",
+    "connector/kite/feed/events.py": "data without code; test_event_reporter.py",
     "connector/service/slot_owner.py": "a protocol; test_static_slots.py has one",
     "connector/service/outside.py": "tests/loopback/test_service.py: calls, no logic of its own",
     "connector/control/parsing.py": "tests/unit/control/test_commands.py",

@@ -11,7 +11,7 @@ from connector.kafka.producer import RecordProducer
 from connector.kafka.registry import register_schemas
 from connector.kafka.tail import tail
 from connector.kafka.topics import TopicNames, ensure_topics
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.settings.models import KafkaSettings, RegistrySettings, SpoolSettings, TopicSettings
 from connector.testing import until
 from tests.support.producers import balanced, producers

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from connector.cluster import leadership, membership
 from connector.cluster.handovers import Handovers
 from connector.cluster.slot import SlotPhase
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 from connector.simulator import SimulatorConfig, SimulatorServer
 from connector.testing import until
 from tests.support.masters import FakeMaster

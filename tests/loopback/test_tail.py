@@ -13,7 +13,7 @@ from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.registry import register_schemas
 from connector.kafka.tail import Since, tail
 from connector.kafka.topics import TopicNames
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.settings.models import KafkaSettings, RegistrySettings
 
 NAMES = TopicNames("kite")

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kite.wire.models import ConnectionEvent, EventType, Exchange, OrderMessage
+from connector.kite.feed.events import ConnectionEvent, EventType
+from connector.kite.wire.models import Exchange, OrderMessage
 from connector.kite.wire.orders import parse_order
 from connector.simulator.wire import encode_frame
 from tests.support.producing import TIME_US, pipeline

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from connector.control.expansion import expand
 from connector.control.held_rules import MOVE_MS
 from connector.control.state import Layout, State
+from connector.kite.feed.events import EventType
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.wire.models import EventType
 from tests.support.contracts_list import NIFTY_50, TODAY, usual
 from tests.support.reduction import Run
 

@@ -2,7 +2,7 @@
 
 from connector.kafka.ack_latency import BOUNDS as ACK_BOUNDS
 from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 from connector.service.status import (
     Accounting,
     BackfillStatus,

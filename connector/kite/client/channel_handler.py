@@ -7,12 +7,11 @@ from functools import partial
 
 from connector.kite.client.channel import Channel
 from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.kite.feed.handler import Flow
 from connector.kite.feed.log import edge_log
 from connector.kite.wire.models import (
     ClosingMessage,
-    ConnectionEvent,
-    EventType,
     FrameMessage,
     Mode,
     OrderMessage,

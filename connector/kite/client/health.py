@@ -8,9 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from connector.kite.client.stats import ChannelId
+from connector.kite.feed.events import ConnectionState
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.market_hours import ticks_expected
-from connector.kite.wire.models import ConnectionState, Exchange
+from connector.kite.wire.models import Exchange
 
 
 class HealthStatus(StrEnum):

@@ -20,10 +20,11 @@ from connector.kite.client.symbols import Symbols
 from connector.kite.clock import Timer
 from connector.kite.config import ChannelPolicy, KiteManagerConfig
 from connector.kite.feed.allocation import place, rebalance
-from connector.kite.feed.connection import ROOT, Connection
+from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.log import edge_log
+from connector.kite.feed.opening import ROOT
 from connector.kite.web.instrument_list import InstrumentList
 from connector.kite.wire.models import Exchange, Mode, OrderMessage
 from connector.kite.wire.orders import SeenUpdates

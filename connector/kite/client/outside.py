@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.kite.feed.connection import Opener
+from connector.kite.feed.opening import Opener
 from connector.kite.feed.socket import open_socket
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NewType
 
 from connector.kite.client.channel import ChannelStats
+from connector.kite.feed.events import ConnectionState
 from connector.kite.feed.stats import ConnectionStats
-from connector.kite.wire.models import ConnectionState
 
 ChannelId = NewType("ChannelId", int)
 ChannelId.__doc__ = "The number of a manager's connection, 0, 1, …, and of its channel; an int."

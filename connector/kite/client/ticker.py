@@ -14,16 +14,15 @@ from connector.kite.client.outside import Surroundings
 from connector.kite.client.subscriber import KiteTickerSubscriber
 from connector.kite.client.symbols import Symbols
 from connector.kite.config import ChannelPolicy, ConnectionConfig
-from connector.kite.feed.connection import ROOT, Connection
+from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.feed.handler import Flow
+from connector.kite.feed.opening import ROOT
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.web.instrument_list import InstrumentList
 from connector.kite.wire.models import (
     ClosingMessage,
-    ConnectionEvent,
-    ConnectionState,
-    EventType,
     FrameMessage,
     Mode,
     TickerMessage,

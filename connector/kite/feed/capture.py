@@ -33,8 +33,9 @@ from typing import BinaryIO, NamedTuple, Self, cast
 from connector.errors import CaptureError
 from connector.files import UnusableFileError, check_file, open_private
 from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite.feed.events import ConnectionEvent
 from connector.kite.feed.handler import Flow, FlowControlled, Handler, Watching
-from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
+from connector.kite.wire.models import Mode, TickerMessage
 
 MAGIC = b"KITECAP1\n"
 # four times a frame of the feed's at most; a length beyond it is damage, not a record to wait for

@@ -1,25 +1,22 @@
 """One supervised connection: opens a socket, keeps it, and opens the next one when it is gone.
 
 The session decides what to ask for, the watchdog when the socket is dead, the handler what becomes
-of frames; this module owns the socket, the timers and the state. Frames go from the socket to the
-handler in one call, without a task or a queue between.
+of frames, and `opening` opens sockets; this module owns the one that is open, the timers and the
+state. Frames go from the socket to the handler in one call, without a task or a queue between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random as random_module
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Self
-
-from pydantic import SecretStr
 
 from connector.errors import (
     CapacityError,
     ConnectionClosedError,
     FeedError,
-    FeedUnreachableError,
     SilentConnectionError,
     TokenMissingError,
     TokenRejectedError,
@@ -28,23 +25,19 @@ from connector.errors import (
 from connector.kite.clock import SYSTEM_CLOCK, Clock, Timer
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.backoff import backoff_seconds, slot_seconds, token_seconds
-from connector.kite.feed.connection_events import EventReporter
 from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.event_reporter import EventReporter
+from connector.kite.feed.events import ConnectionState, EventType
 from connector.kite.feed.handler import FlowControlled, Handler, Watching
+from connector.kite.feed.opening import ROOT, Opener, Opening
 from connector.kite.feed.session import Notice, Session, SessionStep
-from connector.kite.feed.socket import FeedSocket, SocketListener, check_root, open_socket
+from connector.kite.feed.socket import FeedSocket, open_socket
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.feed.stream import Stream
 from connector.kite.feed.wait import Wait
 from connector.kite.feed.watchdog import SocketVerdict, Watchdog
 from connector.kite.wire.messages import TOO_LONG, parse_message
-from connector.kite.wire.models import ConnectionState, EventType, Mode, TextMessage
-
-ROOT = "wss://ws.kite.trade"
-"""The WebSocket root of Kite's feed."""
-
-Opener = Callable[[str, SecretStr, SecretStr, SocketListener, float], Awaitable[FeedSocket]]
-"""Opens a socket: root, api_key, access_token, listener, seconds that it may take."""
+from connector.kite.wire.models import Mode, TextMessage
 
 
 class Connection:
@@ -66,17 +59,17 @@ class Connection:
         random: Callable[[], float] = random_module.random,
         opener: Opener = open_socket,
     ) -> None:
-        check_root(root)
         self.slot = slot
         self.credentials = credentials
         self._config = config  # shared by all connections, and frozen
         self._handler = handler  # what becomes of frames, texts and events
-        self._root = root
         self._clock = clock
         self._random = random  # spreads pauses: replicas lose a restarted feed together
-        self._opener = opener
         # state, session_id, events and log: nobody else writes them
         self._report = EventReporter(slot, credentials.name, handler, clock)
+        self._opening = Opening(
+            root, credentials, opener, config.connection_timeout_seconds, self._report
+        )
         # over all sockets: what is wanted survives them, what is asked for and seen does not
         self._session = Session(
             capacity=config.max_symbols_per_connection,
@@ -96,8 +89,6 @@ class Connection:
         self._waiting = Wait(clock)  # of the supervisor, between sockets
         # what the first try since `start` came to; resolved once, whatever follows
         self._outcome: asyncio.Future[FeedError | None] | None = None
-        # of the credentials, as of the last try: a change since then may mean a good token
-        self._token_version = 0
         self._reconnect_now = False  # it was asked for: the next try waits for nothing
         self._closing = False  # for good: no socket is opened any more
         self._paused = False  # the handler holds reading: silence proves nothing
@@ -353,9 +344,9 @@ class Connection:
     async def _supervise(self) -> None:
         while True:
             try:
-                token = self._token()
+                token = self._opening.token()
                 self._report.enter(ConnectionState.CONNECTING, EventType.CONNECTING)
-                socket = await self._connect(token)
+                socket = await self._opening.socket(token, self)
             except (TokenRejectedError, TokenMissingError) as error:
                 # the token is looked at when a socket connects, and ends each morning: a human
                 # has to log in, so that to try on as before would be in vain
@@ -391,34 +382,6 @@ class Connection:
                     )
                 elif not await self._back_off(EventType.DISCONNECTED, self._last_error, code=code):
                     return
-
-    def _token(self) -> SecretStr:
-        try:
-            token = self.credentials.access_token()
-        except Exception as error:  # noqa: BLE001 -- a vault that is away, say: it may come back
-            self._report.defect("access_token_read_failed", error)
-            raise FeedUnreachableError("the access_token's source", type(error).__name__) from None
-        # after the token, since looking may be what notices a change
-        self._token_version = self.credentials.version
-        if token is None:
-            raise TokenMissingError(self.credentials.problem)
-        return token
-
-    async def _connect(self, token: SecretStr) -> FeedSocket:
-        try:
-            return await self._opener(
-                self._root,
-                self.credentials.api_key,
-                token,
-                self,
-                self._config.connection_timeout_seconds,
-            )
-        except FeedError:
-            raise
-        except Exception as error:  # noqa: BLE001
-            # unforeseen, but no reason to leave the slot without a connection for ever
-            self._report.defect("socket_open_failed", error)
-            raise FeedUnreachableError(self._root, type(error).__name__) from None
 
     async def _serve(self, socket: FeedSocket) -> tuple[int | None, str]:
         """Use a socket until it ends; returns the close code and the reason."""
@@ -560,7 +523,7 @@ class Connection:
         self._report.enter(
             ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, reason, seconds=seconds
         )
-        version = self._token_version
+        version = self._opening.token_version
         await self._waiting.for_change(
             self.credentials.changed(version),
             seconds,

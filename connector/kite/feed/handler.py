@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
-from connector.kite.wire.models import ConnectionEvent, Mode, TickerMessage
+from connector.kite.feed.events import ConnectionEvent
+from connector.kite.wire.models import Mode, TickerMessage
 
 
 class Handler(Protocol):

@@ -20,8 +20,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from connector.kite.feed.events import EventType
 from connector.kite.feed.rhythm import Rhythm
-from connector.kite.wire.models import EventType, Mode, Request
+from connector.kite.wire.models import Mode, Request
 
 # Tokens of one request. All 3000 could go in one, but nothing says what length the feed accepts,
 # and a request that it drops is dropped whole: 500 tokens are 5 kB, the size of ordinary use, and

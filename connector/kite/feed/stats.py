@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cluster.event_log import MAX_REASON_CHARS, EventLog, own_event, shared
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 
 REFUSED = "connection refused"
 

@@ -8,7 +8,7 @@ import structlog
 
 from connector.cluster.leaving import LeavingSlots
 from connector.cluster.slot import SlotPhase
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 from connector.testing import until
 
 SECONDS = 8.0

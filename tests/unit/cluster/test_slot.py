@@ -6,7 +6,8 @@ from connector.cluster.items import CaughtUp, Halting, ReconnectSlot, SlotRecord
 from connector.cluster.slot import LINGER_SECONDS, RECONNECT_SECONDS, Slot, SlotPhase
 from connector.control.records import Halt
 from connector.errors import CapacityError
-from connector.kite.wire.models import ConnectionState, Mode
+from connector.kite.feed.events import ConnectionState
+from connector.kite.wire.models import Mode
 from connector.testing import FakeClock, until
 
 A, B, C = 257, 513, 769

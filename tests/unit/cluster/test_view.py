@@ -31,7 +31,8 @@ from connector.control.records import (
 from connector.control.rules import RULE
 from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.topics import TopicNames
-from connector.kite.wire.models import ConnectionEvent, EventType, Mode, TickCount
+from connector.kite.feed.events import ConnectionEvent, EventType, TickCount
+from connector.kite.wire.models import Mode
 from connector.settings.models import Settings
 from connector.testing import FakeClock
 

@@ -1,6 +1,6 @@
 from connector.control.answer import Answer
 from connector.control.commands import Refusal
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 
 
 def test_a_failed_answer_is_an_error_or_nothing_but_refusals():

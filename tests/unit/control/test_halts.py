@@ -4,7 +4,7 @@ import pytest
 
 from connector.control.records import Halt, Halted
 from connector.control.state import Layout
-from connector.kite.wire.models import EventType
+from connector.kite.feed.events import EventType
 from tests.support.reduction import A, Run, writes
 
 ACCOUNTS = Layout((0, 1, 3), 2, None, (("main", (0, 1)), ("second", (3,))))

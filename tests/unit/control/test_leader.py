@@ -20,8 +20,9 @@ from connector.errors import (
     RecordRefusedError,
     TransactionAbortedError,
 )
+from connector.kite.feed.events import EventType
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.wire.models import EventType, Mode
+from connector.kite.wire.models import Mode
 from connector.testing import FakeClock
 from tests.support.clock import SteppedClock
 from tests.support.contracts_list import NIFTY_50, usual

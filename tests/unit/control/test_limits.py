@@ -7,7 +7,7 @@ from connector.control.commands import Displaced
 from connector.control.limits import MAX_TOLD, Limits, limits_records, priority_of, together
 from connector.control.records import StateRecord
 from connector.control.state import Layout
-from connector.kite.wire.models import EventType
+from connector.kite.feed.events import EventType
 from tests.support.contracts_list import NIFTY_50, usual
 from tests.support.reduction import A, B, C, D, E, F, G, Run, writes
 

@@ -3,7 +3,8 @@
 from datetime import date
 
 from connector.control.state import Layout, NoNames
-from connector.kite.wire.models import EventType, Mode
+from connector.kite.feed.events import EventType
+from connector.kite.wire.models import Mode
 from tests.support.masters import FakeMaster
 from tests.support.reduction import A, B, C, D, E, Run
 

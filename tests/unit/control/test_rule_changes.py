@@ -8,8 +8,9 @@ import pytest
 from connector.control import rule_changes
 from connector.control.held_rules import MOVE_MS, HeldRule
 from connector.control.state import Layout
+from connector.kite.feed.events import EventType
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.wire.models import EventType, Mode
+from connector.kite.wire.models import Mode
 from tests.support.contracts_list import NIFTY_50, TODAY, symbols, usual
 from tests.support.reduction import Run
 

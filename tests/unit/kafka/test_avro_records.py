@@ -15,12 +15,10 @@ from connector.kafka.avro_records import (
     RecordEncoder,
 )
 from connector.kafka.topics import TopicNames
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.web.instrument_csv import Instrument
 from connector.kite.wire.candles import Candle, Gap
 from connector.kite.wire.models import (
-    ConnectionEvent,
-    ConnectionState,
-    EventType,
     Exchange,
     Order,
     OrderStatus,

@@ -1,7 +1,7 @@
 from connector.kafka.avro_records import RecordDecoder, RecordEncoder
 from connector.kafka.producer_state import FailedRecord
 from connector.kafka.spool import Record
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.service.dead_letters import DeadLetters
 from tests.support.producing import SCHEMA_IDS, TOPICS, RecordingProducer
 

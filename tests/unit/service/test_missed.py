@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cluster.event_log import own_event
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.kite.wire.candles import MINUTE_MS, Gap
-from connector.kite.wire.models import ConnectionEvent, EventType
 from connector.service.missed import SHOWN_DROPS, SHOWN_GAPS, Backfilled, missed
 
 

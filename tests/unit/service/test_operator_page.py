@@ -7,8 +7,9 @@ import pytest
 from connector.cluster.event_log import own_event
 from connector.cluster.view import Seen
 from connector.control.records import Halt, Halted, Subscription
+from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.kite.web.http_server import EventStream, HttpRequest, Response
-from connector.kite.wire.models import ConnectionEvent, EventType, Mode
+from connector.kite.wire.models import Mode
 from connector.service.operator_page import (
     MAX_QUERY_CHARS,
     MAX_QUESTIONS_A_SECOND,

@@ -3,16 +3,9 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType, TickCount
 from connector.kite.wire.messages import parse_message
-from connector.kite.wire.models import (
-    ConnectionEvent,
-    ConnectionState,
-    EventType,
-    Exchange,
-    Mode,
-    TextMessage,
-    TickCount,
-)
+from connector.kite.wire.models import Exchange, Mode, TextMessage
 from connector.service.pipeline import (
     MAX_DEAD_LETTER_BYTES,
     MINUTE_US,

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from connector.kite.wire.models import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, EventType
 from tests.unit.service.test_service import new_service, receiving
 
 

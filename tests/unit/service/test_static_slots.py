@@ -4,7 +4,8 @@ from datetime import date
 import pytest
 from structlog.testing import capture_logs
 
-from connector.kite.wire.models import ConnectionState, Mode
+from connector.kite.feed.events import ConnectionState
+from connector.kite.wire.models import Mode
 from connector.service.credentials import credentials_of
 from connector.service.static_slots import StaticSlots, resolve
 from connector.settings.models import Settings

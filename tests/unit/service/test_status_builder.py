@@ -11,7 +11,7 @@ from connector.kafka.refusals import TopicTrouble
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
-from connector.kite.wire.models import ConnectionState
+from connector.kite.feed.events import ConnectionState
 from connector.service.dead_letters import DeadLetters
 from connector.service.readiness import Phase, ServiceProgress
 from connector.service.status import MAX_UNSERVED_SHOWN, UnservedInstrument

@@ -15,7 +15,8 @@ from connector.kite.feed.capture import (
     CapturingHandler,
     PayloadKind,
 )
-from connector.kite.wire.models import ConnectionEvent, EventType, Mode, TextMessage
+from connector.kite.feed.events import ConnectionEvent, EventType
+from connector.kite.wire.models import Mode, TextMessage
 from connector.testing import FakeClock
 
 RECORDS = [

@@ -2,7 +2,7 @@ import pytest
 import structlog
 
 from connector import ConnectionState, EventType
-from connector.kite.feed.connection_events import EventReporter
+from connector.kite.feed.event_reporter import EventReporter
 from connector.testing import FakeClock, RecordingHandler
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from connector.kite.clock import Clock
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.log import edge_log
-from connector.kite.wire.models import ConnectionEvent, ConnectionState, EventType
 
 _CALM = {EventType.CONNECTED, EventType.CLOSED, EventType.TICKS_RESUMED, EventType.SNAPSHOT_DONE}
 # events that a log need not have: the state says it, or the handler's owner does
