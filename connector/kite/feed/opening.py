@@ -69,7 +69,7 @@ class Opening:
         return token
 
     async def socket(self, token: SecretStr, listener: SocketListener) -> FeedSocket:
-        """Open a socket.
+        """Open a socket with a token, for a listener.
 
         Raises:
             FeedError: it did not open, for whatever reason.
