@@ -43,7 +43,7 @@ class Opening:
     ) -> None:
         check_root(root)
         self.token_version = 0
-        """Of the credentials, as of the last try: a change since then may mean a good token."""
+        """The credentials' version at the last try: a change since then may mean a good token."""
         self._root = root
         self._credentials = credentials
         self._opener = opener
