@@ -36,10 +36,10 @@ from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog
 from connector.kafka.groups import cluster_group
 from connector.kafka.logins import Borrowed, follow
-from connector.kafka.reader import fetched
+from connector.kafka.reader import LOOK_SECONDS, fetched
 from connector.kafka.renewals import standing
 from connector.kafka.topics import TopicNames
-from connector.kite.clock import SYSTEM_CLOCK, Clock
+from connector.kite.clock import SYSTEM_CLOCK, Clock, ClockWatch
 from connector.settings.models import ClusterSettings, KafkaSettings
 
 POLL_SECONDS: Final = 0.2
@@ -99,6 +99,7 @@ class Membership:
         self._kafka = kafka
         self._slots = slots
         self._clock = clock
+        self._watch = ClockWatch(lambda: clock.time_us() / 1e6, clock.monotonic)
         self._cluster = cluster
         self._topics = topics
         self._name = name
@@ -281,6 +282,10 @@ class Membership:
             self._done.set_result(None)
 
     def _poll(self, consumer: Consumer) -> None:
+        if self._watch.was_set_back():
+            self._log.warning("clock_set_back")
+            # asks librdkafka's main thread, whose heartbeats would wait for the time that it was
+            consumer.memberid()
         if items := self._received(consumer):
             self._call(self._member.apply, items)
         self._frames.keep(
@@ -298,7 +303,7 @@ class Membership:
     def _received(self, consumer: Consumer) -> list[Item]:
         """Return what has come, after a wait for the first of it."""
         items: list[Item] = []
-        for message in fetched(consumer, POLL_SECONDS):
+        for message in fetched(consumer, POLL_SECONDS, LOOK_SECONDS):
             error = message.error()
             self._frames.reached(message)
             if error is None:

@@ -166,7 +166,7 @@ class ClusterView:
 
     def _reader(self) -> Reader:
         settings = self._settings
-        own = {}
+        own: dict[str, Any] = {}
         if settings.cluster.enabled:
             # not to join it: what its members have left is asked of it
             own["group.id"] = cluster_group(settings.name, settings.topics.prefix)

@@ -34,6 +34,8 @@ _T = TypeVar("_T")
 
 TIMEOUT_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2  # until it is looked at whether somebody wants the reading to stop
+LOOK_SECONDS: Final = 0.02
+"""A thread that may not wait in librdkafka looks so often whether there is a message."""
 AT_ONCE: Final = 500
 """So many messages are taken from librdkafka by one call: each call lets go of the interpreter's
 lock, which other threads want, and 20 000 records took 0.8 s one by one, 0.57 s so."""
@@ -55,6 +57,7 @@ class Reader:
         name: the connector's, with which the group begins that librdkafka wants of everybody.
         purpose: who reads: tail, ctl, instruments, leader; the end of its name in brokers' logs.
         timeout_seconds: for each answer of the brokers, and without a word from them.
+        look_seconds: see `fetched`.
         own: librdkafka properties of this reader.
 
     Raises:
@@ -68,6 +71,7 @@ class Reader:
         purpose: str,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        look_seconds: float | None = None,
         **own: Any,
     ) -> None:
         self.at_end = False
@@ -76,6 +80,7 @@ class Reader:
         """(topic, partition) of those assigned whose end was not reached yet."""
         self._kafka = kafka
         self._timeout_seconds = timeout_seconds
+        self._look_seconds = look_seconds
         self._complaints = Complaints(kafka)
         self._purpose = purpose
         self._own: dict[str, Any] = {
@@ -261,7 +266,7 @@ class Reader:
 
     def _message(self, timeout_seconds: float) -> Message | None:
         if not self._taken:
-            self._taken.extend(fetched(self.consumer, timeout_seconds))
+            self._taken.extend(fetched(self.consumer, timeout_seconds, self._look_seconds))
         return self._taken.popleft() if self._taken else None
 
     def read_to_end(self, topic: str, stop: threading.Event | None = None) -> Iterator[Message]:
@@ -294,9 +299,25 @@ class Reader:
                 )
 
 
-def fetched(consumer: Consumer, timeout_seconds: float) -> list[Message]:
-    """Wait for a message, and take with it what is there already, up to `AT_ONCE`."""
-    first = consumer.poll(timeout_seconds)
+def fetched(
+    consumer: Consumer, timeout_seconds: float, look_seconds: float | None = None
+) -> list[Message]:
+    """Wait for a message, and take with it what is there already, up to `AT_ONCE`.
+
+    librdkafka (2.16) waits until a time of day: were the clock set back by an hour meanwhile, it
+    would come back an hour later, or with the next message.
+
+    Args:
+        consumer: of this thread.
+        timeout_seconds: for the first message.
+        look_seconds: wait here and not in librdkafka, and look so often; for threads that have
+            more to do than to hand on messages.
+    """
+    first = consumer.poll(timeout_seconds if look_seconds is None else 0)
+    end = time.monotonic() + timeout_seconds
+    while look_seconds is not None and first is None and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, look_seconds))
+        first = consumer.poll(0)
     # `consume` alone would wait for all of them, or for the end of the time
     return [] if first is None else [first, *consumer.consume(AT_ONCE - 1, 0)]
 

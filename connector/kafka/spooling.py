@@ -29,6 +29,7 @@ from connector.kafka.spool import Dropped, Record, Spool
 from connector.kafka.spool_files import SpoolFiles
 from connector.kafka.timestamps import Restamping
 from connector.kafka.wake import Wake
+from connector.kite.clock import ClockWatch
 from connector.settings.models import KafkaSettings, SpoolSettings
 
 MIB = 1024 * 1024
@@ -78,6 +79,7 @@ class SpoolingClient(ABC):
         self._ephemeral = spool.ephemeral  # what waits at a stop goes with the pod: it is lost
         self._clock = clock
         self._monotonic = monotonic
+        self._watch = ClockWatch(clock, monotonic)
         self._log = structlog.get_logger("connector.kafka").bind(client=client_id)
 
         self.state = ProducerState.NEW
@@ -332,6 +334,9 @@ class SpoolingClient(ABC):
 
     def _look_at_clocks(self) -> None:
         """See whether records may have their own times again; the next one is tried alone."""
+        if self._watch.was_set_back():
+            # its threads may wait for a time of day that comes hours later; a new one's do not
+            self._start_recovery("the clock was set back", planned=True)
         now_ms = self._monotonic() * 1000
         self._restamping.look(self._clock() * 1000, now_ms)
         if not self._spool.waiting:

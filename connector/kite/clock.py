@@ -41,6 +41,31 @@ class Clock(Protocol):
         """Call once, from the event loop, after a delay."""
 
 
+SET_BACK_SECONDS: Final = 2.0
+"""A clock that goes back by less than that was adjusted, and matters to nobody."""
+
+
+class ClockWatch:
+    """Notices that the time of day was set back.
+
+    librdkafka (2.16) waits until times of day: a wait that was under way ends so much later.
+
+    Args:
+        time_of_day: seconds since some time, as the system's clock has them.
+        monotonic: seconds.
+    """
+
+    def __init__(self, time_of_day: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._time_of_day = time_of_day
+        self._monotonic = monotonic
+        self._ahead = time_of_day() - monotonic()
+
+    def was_set_back(self) -> bool:
+        """Whether it was since the last time that this was asked."""
+        before, self._ahead = self._ahead, self._time_of_day() - self._monotonic()
+        return self._ahead < before - SET_BACK_SECONDS
+
+
 class SystemClock:
     """The machine's own clock and the running event loop's timers."""
 

@@ -115,8 +115,8 @@ class Fleet:
     def spool(self, place):
         return self.disk(place) / "spool"
 
-    async def start(self, place, instance=None):
-        """Start one in a place; `instance` names it to the group."""
+    async def start(self, place, instance=None, clock=None):
+        """Start one in a place; `instance` names it to the group, `clock` is its own."""
         process = Process(f"r{len(self.all) + 1}", place, self.directory)
         self.all.append(process)
         environment = {name: value for name, value in os.environ.items() if name[:5] != "KITE_"}
@@ -124,6 +124,7 @@ class Fleet:
         environment["KITE_SPOOL__DIRECTORY"] = str(self.spool(place))
         if instance is not None:
             environment["KITE_CLUSTER__INSTANCE"] = instance
+        environment |= {} if clock is None else clock.environment
         # where native code crashes in a thread of Python's own, the log has its stack
         environment["PYTHONFAULTHANDLER"] = "1"
         with process.log_path.open("wb") as log:

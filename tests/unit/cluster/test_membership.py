@@ -485,3 +485,12 @@ async def test_slots_that_were_held_for_a_client_that_fails_are_closed_in_time(r
     assert "membership_failed" in [line["event"] for line in log]
     # half the session: the group gives them to nobody else meanwhile
     assert said.index(("held", [0])) < said.index(("not_reassigned", 5.0))
+
+
+async def test_librdkafka_is_woken_where_the_clock_was_set_back(run):
+    """Its heartbeats would go on an hour later: no other replica is to get the slots meanwhile."""
+    clock = FakeClock()
+    steps = [NOTHING, lambda _: clock.step(-3600), *[NOTHING] * 3]
+    consumer, _, joined = await run(assign(), *steps, clock=clock)
+    assert joined.joined
+    assert consumer.asked_for_its_id == 2

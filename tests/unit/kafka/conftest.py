@@ -49,9 +49,8 @@ async def start(clock, cluster, tmp_path):
                     KafkaSettings(queue_max_messages=1000),
                     spool or SpoolSettings(directory=tmp_path),
                     client_id="test",
-                    clock=lambda: 1_700_000_000.25,
                     monotonic=clock,
-                    **options,
+                    **{"clock": lambda: 1_700_000_000.25 + clock.now - 1000, **options},
                 )
             )
 

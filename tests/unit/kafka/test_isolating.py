@@ -43,7 +43,7 @@ def new(directory, monotonic, max_mib=512, ephemeral=False, **more):
             client_id="test",
             dead_letter_topic=DEAD,
             monotonic=monotonic,
-            **more,
+            **{"clock": lambda: 1_767_585_600 + monotonic(), **more},
         )
     )
 

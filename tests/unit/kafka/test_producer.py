@@ -184,6 +184,26 @@ async def test_a_broken_client_is_replaced_and_nothing_is_lost(start, cluster, c
     assert producer.state is ProducerState.DIRECT
 
 
+async def test_a_clock_that_is_set_back_gets_another_client_and_nothing_is_written_twice(
+    start, cluster, clock
+):
+    """librdkafka's threads may wait for a time of day that comes an hour later."""
+    ahead = [0]
+    producer = await start(clock=lambda: 1_700_000_000.25 + clock.now + ahead[0])
+    send(producer, range(100))
+    clock.now += 1
+    producer.poll()
+    ahead[0] = -3600
+    clock.now += 1
+    producer.poll()
+    assert producer.state is ProducerState.RECOVERING
+    send(producer, range(100, 200))
+    await settle(producer, cluster, clock)
+    assert len(cluster.clients) == 2
+    assert [value for _, _, value, _, _ in cluster.log] == [b"%d" % n for n in range(200)]
+    assert balanced(producer).delivered == 200
+
+
 async def test_a_client_that_breaks_again_is_replaced_less_often(start, cluster, clock):
     producer = await start()
     send(producer, range(5))
