@@ -11,6 +11,7 @@ and directories 0700, whatever the umask is.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import stat
@@ -133,8 +134,12 @@ def beside(path: Path) -> Iterator[IO[bytes]]:
     """A new file next to where `path` leads, mode 0600; gone afterwards, unless it was renamed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or what stands at `path` is no file that it could replace.
     """
+    with contextlib.suppress(FileNotFoundError):
+        # root may rename a file over /dev/null, and the machine has none from then on
+        if not stat.S_ISREG(mode := path.stat().st_mode):
+            raise OSError(errno.EINVAL, f"it is {_kind(mode)}, not a file", str(path))
     # beside where a symbolic link leads: a rename works within one file system alone, and must
     # replace the file and not the link
     target = path.resolve()

@@ -169,6 +169,18 @@ def test_a_file_that_replaces_nothing_is_gone(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_a_file_is_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("/dev/null")
+    before = sorted(tmp_path.iterdir())
+    for name, kind in [("pipe", "a pipe"), ("folder", "a directory"), ("link", "a device")]:
+        path = tmp_path / name
+        with pytest.raises(OSError, match=f"it is {kind}, not a file"), beside(path):
+            pytest.fail("it was made")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_pipe_keeps_its_mode(tmp_path):
     os.mkfifo(tmp_path / "pipe", 0o644)
     (tmp_path / "pipe").chmod(0o644)

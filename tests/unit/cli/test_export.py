@@ -46,7 +46,7 @@ def test_a_file_that_cannot_be_made_is_a_wrong_option_and_a_full_disk_is_not(tmp
     (tmp_path / "folder").mkdir()
     for path, reason in [
         (tmp_path / "no" / "x", "No such file or directory"),
-        (tmp_path / "folder", "Is a directory"),
+        (tmp_path / "folder", "it is a directory, not a file"),
     ]:
         with pytest.raises(SettingsError, match=reason) as caught, _whole_file(path):
             pass

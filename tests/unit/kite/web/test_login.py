@@ -98,7 +98,7 @@ def test_a_replaced_file_keeps_its_owner(tmp_path, monkeypatch):
     status = file.stat()
 
     class Others:
-        st_uid, st_gid = status.st_uid + 1, status.st_gid + 1
+        st_uid, st_gid, st_mode = status.st_uid + 1, status.st_gid + 1, status.st_mode
 
     monkeypatch.setattr("connector.kite.web.login.Path.stat", lambda *_, **__: Others)
     check_writable(file)
