@@ -61,6 +61,17 @@ def moment_ms(text: str, option: str, now: datetime | None = None) -> int:
     return max(0, round(time.timestamp() * 1000))
 
 
+def check_past(at_ms: int, text: str, option: str, now: datetime) -> None:
+    """See that a time that an option was given, UTC milliseconds, has come.
+
+    Raises:
+        SettingsError: it is to come; names the option.
+    """
+    if at_ms > now.timestamp() * 1000:
+        clock = f"{now.astimezone(IST):%H:%M:%S}"
+        raise SettingsError([SettingProblem(option, f"{text} is to come: it is {clock} in India")])
+
+
 def text_of(at_ms: int) -> str:
     """Return a time in UTC milliseconds as India's, in a form that `time_of` reads."""
     return datetime.fromtimestamp(at_ms / 1000, IST).isoformat(timespec="milliseconds")

@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from connector.cli.moments import time_of
+from connector.cli.moments import check_past, time_of
 from connector.errors import SettingProblem, SettingsError
 from connector.kafka.tail import Since, TailRecord
 from connector.kafka.topics import TopicNames
-from connector.kite.clock import IST
 from connector.kite.wire.models import Exchange
 
 OTHER_TOPICS: Final = (
@@ -44,11 +43,11 @@ def parse_since(text: str, now: datetime) -> Since:
     time = time_of(text, now)
     if time is None:
         raise _wrong("--since", f"{text!r} {_SINCE_WORDS}")
-    if time > now:
-        raise _wrong("--since", f"{text} is to come: it is {now.astimezone(IST):%H:%M:%S} in India")
+    time_ms = round(time.timestamp() * 1000)
+    check_past(time_ms, text, "--since", now)
     if now - time > timedelta(days=_DAYS):
         raise _wrong("--since", f"{text} is more than {_DAYS} days ago, the most that is allowed")
-    return Since(time_ms=round(time.timestamp() * 1000))
+    return Since(time_ms=time_ms)
 
 
 class Pattern(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -56,7 +56,6 @@ def verify(
     Reads the topics once, without a consumer group. Exit code 0 when everything is there, 3 when
     ticks are missing or a session's end was not counted.
     """
-    from connector.cli.moments import moment_ms
     from connector.cli.tail_choice import exchange_topics
     from connector.kafka.reader import Reader
     from connector.kafka.topics import TopicNames
@@ -65,7 +64,7 @@ def verify(
     interrupt.is_the_end()
     names = TopicNames(settings.topics.prefix)
     topics = exchange_topics(exchanges or (), names)
-    since_ms = None if since is None else moment_ms(since, "--since")
+    since_ms = None if since is None else _since_ms(since)
     with Reader(settings.kafka, settings.name, "verify") as reader:
         found = Verifier(
             reader,
@@ -86,6 +85,20 @@ def verify(
             typer.echo(line)
     if not found.complete:
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _since_ms(text: str) -> int:
+    """Return what `--since` means; of a time to come, no tick would be counted and all missing.
+
+    Raises:
+        SettingsError: it is no time, or to come.
+    """
+    from connector.cli.moments import check_past, moment_ms
+
+    now = datetime.now(UTC)
+    since_ms = moment_ms(text, "--since", now)
+    check_past(since_ms, text, "--since", now)
+    return since_ms
 
 
 def _progress(read: int, total: int) -> None:

@@ -112,7 +112,10 @@ def output(arguments):
     return code, written.getvalue()
 
 
-@pytest.mark.parametrize("words", [["lse"], ["--since", "yesterday"], ["--since", "99999999d"]])
+@pytest.mark.parametrize(
+    "words",
+    [["lse"], *(["--since", time] for time in ("yesterday", "99999999d", "2999-01-01T09:15"))],
+)
 def test_what_is_no_exchange_and_what_is_no_time_is_refused_by_name(words):
     with pytest.raises(SettingsError) as caught:
         run(["verify", *words])
