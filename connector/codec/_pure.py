@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from struct import Struct
 
-from connector.codec.framing import FRAMING_BYTES, framing
+from connector.codec.framing import FRAMING_BYTES, framing, schema_id_of
 from connector.codec.interface import MAX_STRAYS, NO_PARTITIONS, Record, Tally, Transcoded
 from connector.codec.partitioning import partition_of
 from connector.kite.wire.event_time import plausible
@@ -362,6 +362,8 @@ class Body:
     """Reads the body of a framed value; IndexError or ValueError where it is none."""
 
     def __init__(self, value: bytes) -> None:
+        if schema_id_of(value) is None:  # JSON, say, or another framing
+            raise ValueError("not the value of a tick")
         self.value = value
         self.at = FRAMING_BYTES
         """The place that is read next."""

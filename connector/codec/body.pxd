@@ -213,6 +213,8 @@ cdef inline Cursor behind_framing(bytes value):
     body.at = <const uint8_t *>PyBytes_AS_STRING(value)
     body.end = body.at + PyBytes_GET_SIZE(value)
     skip_bytes(&body, FRAMING_BYTES)
+    if PyBytes_AS_STRING(value)[0] != 0:  # JSON, say, or another framing
+        body.at = NULL
     return body
 
 

@@ -120,6 +120,7 @@ def test_what_is_no_tick_has_no_row(module):
         b"\xff" * 60,
         bytes(8) + b"\x01" + bytes(60),
         value.replace(b"NSE", b"N\xffE"),
+        b"{" + value[1:],
     ]:
         with pytest.raises(ValueError, match="not the value of a tick"):
             module.row_of(wrong)
