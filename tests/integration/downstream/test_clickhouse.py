@@ -1,6 +1,10 @@
 """ClickHouse over the tape, by chdb: the same result as every other reader's."""
 
+import contextlib
 import json
+import threading
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -60,6 +64,24 @@ def _time(minute):
     return f"{datetime.fromtimestamp(minute * 60, UTC):%Y-%m-%d %H:%M:%S}"
 
 
+@contextlib.contextmanager
+def writing_on(downstream):
+    """Write a tick of the tape again and again, each with the present time."""
+    last, ended = downstream.written[-1], threading.Event()
+
+    def write():
+        while not ended.wait(0.05):
+            downstream.produce([replace(last, timestamp_ms=time.time_ns() // 1_000_000)])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+
+
 def found(bars, counts):
     made = [
         Bar(
@@ -93,9 +115,11 @@ def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path)
     with (scripts / "bars.sql").open("a", encoding="utf-8") as script:
         script.write((scripts / "mended.sql").read_text("utf-8"))
         script.write(f"\nSELECT {COUNTS} FROM ticks FINAL;\n")
-    printed = in_environment(
-        "clickhouse", folder, documented("docs/downstream.md", "## ClickHouse")
-    )
+    typed_lines = documented("docs/downstream.md", "## ClickHouse")
+    printed = in_environment("clickhouse", folder, typed_lines)
+    # the same again while a connector writes: repeats, which change nothing that is found
+    with writing_on(downstream):
+        assert in_environment("clickhouse", folder, typed_lines) == printed
     *rows, counts = [json.loads(line) for line in printed.splitlines()]
     bars = [row for row in rows if "source" not in row]
     mended = [row for row in rows if "source" in row]
