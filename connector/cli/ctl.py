@@ -228,7 +228,7 @@ def send_fields(
 ) -> None:
     """Write a command, show its reply, end with its exit code."""
     from connector.control.client import new_id
-    from connector.control.commands import ReplyStatus
+    from connector.control.reply import ReplyStatus
 
     # checked here as the leader does: what is wrong is told without a broker
     command = _command({"id": new_id(), "by": os_user(), **fields})

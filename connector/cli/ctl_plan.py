@@ -29,8 +29,8 @@ from connector.redaction import printable
 
 if TYPE_CHECKING:
     from connector.control.client import ControlClient, Subscribed
-    from connector.control.commands import Reply
     from connector.control.plan import Claims, Plan, WantedWatchlists, WatchlistChange
+    from connector.control.reply import Reply
     from connector.settings.models import Settings
 
 EXIT_DIFFERENT: Final = 2

@@ -17,7 +17,7 @@ from connector.redaction import printable, printable_json
 
 if TYPE_CHECKING:
     from connector.control.client import ControlClient
-    from connector.control.commands import RuleStatus, StatusPayload
+    from connector.control.reply import RuleStatus, StatusPayload
     from connector.settings.models import Settings
 
 EXIT_REJECTED: Final = 4

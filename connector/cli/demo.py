@@ -25,7 +25,8 @@ from rich.live import Live
 from connector.cli.terminal_view import Hint, Price, View, accounting_line, total_accounting
 from connector.cluster.layout import partitions
 from connector.control.client import ControlClient, new_id
-from connector.control.commands import COMMAND, Reply
+from connector.control.commands import COMMAND
+from connector.control.reply import Reply
 from connector.embedded.broker import EmbeddedBroker
 from connector.embedded.registry import EmbeddedRegistry
 from connector.errors import ConnectorError

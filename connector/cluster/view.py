@@ -35,7 +35,7 @@ from connector.control.records import (
     Subscription,
     token_of,
 )
-from connector.control.replies import REMEMBERED_COMMANDS
+from connector.control.remembered_replies import REMEMBERED_COMMANDS
 from connector.control.rules import told, watchlist_of
 from connector.errors import ConnectorError, TopicError
 from connector.kafka.avro_records import RecordDecoder

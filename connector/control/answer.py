@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from connector.control.commands import Displaced, Refusal, StatusPayload
 from connector.control.records import StateRecord
+from connector.control.reply import Displaced, Refusal, StatusPayload
 from connector.kite.feed.events import ConnectionEvent
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from connector.control.commands import Refusal
 from connector.control.records import NO_ACCOUNTS, OWN, Subscription
+from connector.control.reply import Refusal
 from connector.kite.wire.models import Mode
 
 

@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple, Self
 from confluent_kafka import ConsumerGroupState, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from connector.control.commands import Command, Reply, Status
+from connector.control.commands import Command, Status
 from connector.control.held_rules import HeldRule
 from connector.control.limits import Limits
 from connector.control.records import Subscription, SubscriptionRecord, token_of
+from connector.control.reply import Reply
 from connector.control.state import Layout, State
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError
 from connector.kafka.config import client_properties, is_embedded, refused_properties

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from connector.control.commands import COMMAND, Reply
+from connector.control.commands import COMMAND
 from connector.control.plan import WantedWatchlists
 from connector.control.records import SubscriptionRecord
+from connector.control.reply import Reply
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

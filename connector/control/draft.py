@@ -25,7 +25,6 @@ from connector.control.commands import (
     Rebalance,
     Reconnect,
     RefreshInstruments,
-    Refusal,
     Replace,
     Resume,
     SetLimitsStep,
@@ -50,6 +49,7 @@ from connector.control.records import (
     reconnect_value,
 )
 from connector.control.renaming import ambiguous, learn, refresh
+from connector.control.reply import Refusal
 from connector.control.rule_changes import delete_rule, keep_rule, set_rule
 from connector.control.rules import watchlist_of
 from connector.control.state import Names, State

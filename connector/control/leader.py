@@ -23,12 +23,13 @@ import structlog
 
 from connector.control.batch import Batch
 from connector.control.bounds import ERROR_CHARACTERS, excerpt
-from connector.control.commands import Command, RefreshInstruments, Replace, Reply
+from connector.control.commands import Command, RefreshInstruments, Replace
 from connector.control.loading import Loading
 from connector.control.memory import Memory, all_records
 from connector.control.placement import first_waiting, waiting_for_room
 from connector.control.records import LeaderProgress, StateRecord
 from connector.control.reducer import reduce, settle
+from connector.control.reply import Reply
 from connector.control.rule_keeper import Prices, RuleKeeper, no_prices
 from connector.control.settings_claims import InstrumentGroup, settings_claims
 from connector.control.state import Layout, Names, State

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pydantic_core import from_json, to_json
 
 from connector.control.bounds import MAX_PRIORITY
-from connector.control.commands import Displaced
 from connector.control.records import (
     LEADER_PARTITION,
     LIMITS_PREFIX,
@@ -25,6 +24,7 @@ from connector.control.records import (
     Subscription,
     count_of,
 )
+from connector.control.reply import Displaced
 from connector.control.rules import is_rule, watchlist_of
 from connector.kite.feed.events import ConnectionEvent, EventType
 

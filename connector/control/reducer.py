@@ -13,16 +13,7 @@ from typing import Final, NamedTuple
 
 from connector.control.answer import Answer
 from connector.control.bounds import MAX_REFRESHES, bounded
-from connector.control.commands import (
-    About,
-    Command,
-    RefusedInstrument,
-    Reply,
-    ReplyStatus,
-    Status,
-    digest,
-    written,
-)
+from connector.control.commands import Command, Status, digest, written
 from connector.control.draft import Draft
 from connector.control.expansion import NO_PRICES
 from connector.control.held_rules import KeepRule
@@ -34,6 +25,7 @@ from connector.control.records import (
     Remembered,
     StateRecord,
 )
+from connector.control.reply import About, RefusedInstrument, Reply, ReplyStatus
 from connector.control.state import Names, NoNames, State
 from connector.kite.feed.events import ConnectionEvent
 

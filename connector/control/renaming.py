@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from connector.control.answer import Answer
-from connector.control.commands import Refusal
 from connector.control.records import Subscription
+from connector.control.reply import Refusal
 from connector.kite.feed.events import ConnectionEvent, EventType
 
 if TYPE_CHECKING:

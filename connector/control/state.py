@@ -24,7 +24,7 @@ from connector.control.records import (
     Subscription,
     token_of,
 )
-from connector.control.replies import Replies
+from connector.control.remembered_replies import Replies
 from connector.control.subscriptions import Subscriptions
 from connector.kite.web.instrument_csv import Instrument
 

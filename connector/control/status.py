@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 
 from connector.control.bounds import STATUS_WATCHLISTS
-from connector.control.commands import LimitsStatus, RuleStatus, SlotStatus, StatusPayload
 from connector.control.placement import waiting_for_room
+from connector.control.reply import LimitsStatus, RuleStatus, SlotStatus, StatusPayload
 from connector.control.rules import RULE_MARK, watchlist_of
 from connector.control.state import State
 

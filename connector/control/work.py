@@ -21,12 +21,13 @@ from connector.control.bounds import (
     excerpt,
     oversize,
 )
-from connector.control.commands import COMMAND, About, Command, RefreshInstruments
+from connector.control.commands import COMMAND, Command, RefreshInstruments
 from connector.control.expansion import NO_PRICES
 from connector.control.line_limit import LineLimit
 from connector.control.parsing import Rejected, parse
 from connector.control.records import StateRecord
 from connector.control.reducer import Outcome, give_up, reduce, rejection, wait
+from connector.control.reply import About
 from connector.control.state import Names, State
 from connector.control.transactions import ControlMessage, DeadLetter
 from connector.kite.clock import Clock

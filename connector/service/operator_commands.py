@@ -19,8 +19,9 @@ import structlog
 
 from connector.control.bounds import excerpt
 from connector.control.client import ControlClient, new_id
-from connector.control.commands import Command, Reply, Status
+from connector.control.commands import Command, Status
 from connector.control.parsing import Rejected, parse, repeated_key
+from connector.control.reply import Reply
 from connector.errors import (
     BrokerUnreachableError,
     ConnectorError,

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from connector.control.commands import COMMAND, Reply
+from connector.control.commands import COMMAND
 from connector.control.parsing import Rejected, parse
 from connector.control.plan import parse_watchlists
 from connector.control.records import SubscriptionRecord
+from connector.control.reply import Reply
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "control.md").read_text()

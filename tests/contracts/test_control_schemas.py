@@ -6,10 +6,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from connector.control.commands import COMMAND, Reply, ReplyStatus
+from connector.control.commands import COMMAND
 from connector.control.contract import json_schemas
 from connector.control.parsing import Rejected, parse
 from connector.control.records import Subscription
+from connector.control.reply import Reply, ReplyStatus
 from connector.kite.wire.models import Mode
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

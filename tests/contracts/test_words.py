@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from connector.control.commands import CommandBase, Reply, SlotStatus, StatusPayload
+from connector.control.commands import CommandBase
 from connector.control.records import SubscriptionRecord
+from connector.control.reply import Reply, SlotStatus, StatusPayload
 from connector.kite.config import ConnectionConfig, KiteManagerConfig
 from connector.service import metrics
 from connector.settings.section import Section

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from connector.control.client import ControlClient, new_id
-from connector.control.commands import Delete, ReplyStatus, Status, Subscribe
+from connector.control.commands import Delete, Status, Subscribe
+from connector.control.reply import ReplyStatus
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
 from connector.kite.wire.models import Mode

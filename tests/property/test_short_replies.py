@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.control.commands import Reply
+from connector.control.reply import Reply
 from connector.errors import RecordRefusedError
 from tests.unit.control.test_leader import B, C, FakeLog, lead
 

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from connector.cli.ctl_shown import os_user, print_reply, table
-from connector.control.commands import RefusedInstrument, Reply, ReplyStatus
+from connector.control.reply import RefusedInstrument, Reply, ReplyStatus
 
 
 def test_the_sender_is_the_user_of_the_system(monkeypatch):

@@ -1,5 +1,5 @@
 from connector.control.answer import Answer
-from connector.control.commands import Refusal
+from connector.control.reply import Refusal
 from connector.kite.feed.events import ConnectionEvent, EventType
 
 

@@ -3,15 +3,7 @@ import json
 import pytest
 
 from connector.control.bounds import MAX_ERRORS
-from connector.control.commands import (
-    COMMAND,
-    Replace,
-    Reply,
-    ReplyStatus,
-    SetMode,
-    Status,
-    Subscribe,
-)
+from connector.control.commands import COMMAND, Replace, SetMode, Status, Subscribe
 from connector.control.parsing import Rejected, parse
 from connector.kite.wire.models import Mode
 
@@ -191,35 +183,6 @@ def test_commands_are_frozen_and_made_from_python_too():
     assert parse(command.model_dump_json().encode(), 1000) == command
     later = SetMode(id="1", type="set-mode", mode=Mode.LTP, expires_at=5)
     assert parse(later.model_dump_json().encode(), 1000) == later
-
-
-def test_a_reply_leaves_out_what_is_not_there():
-    reply = Reply(id="1", status=ReplyStatus.APPLIED, revision=3, accepted=2)
-    assert json.loads(reply.encoded()) == {
-        "id": "1",
-        "status": "APPLIED",
-        "revision": 3,
-        "accepted": 2,
-        "refused": [],
-        "errors": [],
-        "dry_run": False,
-    }
-
-
-def test_a_reply_names_nine_thousand_refusals():
-    refused = [{"instrument": 2**31 + n, "reason": "no room: 3 slots"} for n in range(9000)]
-    reply = Reply(id="1", status=ReplyStatus.REJECTED, revision=3, refused=refused)
-    assert len(json.loads(reply.encoded())["refused"]) == 9000
-
-
-def test_a_reply_fits_into_a_message_whatever_it_refuses():
-    refused = [{"instrument": f"NFO:{n:059}", "reason": "x"} for n in range(50_000)]
-    reply = Reply(id="1", status=ReplyStatus.REJECTED, revision=3, refused=refused)
-    data = reply.encoded()
-    assert len(data) <= Reply.MAX_BYTES
-    told = Reply.model_validate_json(data)
-    left_out = 50_000 - len(told.refused)
-    assert told.errors == (f"{left_out} more were refused, left out for length",)
 
 
 @pytest.mark.parametrize(

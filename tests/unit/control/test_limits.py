@@ -3,9 +3,9 @@
 import pytest
 
 from connector.control import draft
-from connector.control.commands import Displaced
 from connector.control.limits import MAX_TOLD, Limits, limits_records, priority_of, together
 from connector.control.records import StateRecord
+from connector.control.reply import Displaced
 from connector.control.state import Layout
 from connector.kite.feed.events import EventType
 from tests.support.contracts_list import NIFTY_50, usual

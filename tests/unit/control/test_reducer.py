@@ -2,7 +2,7 @@
 
 import pytest
 
-from connector.control import replies
+from connector.control import remembered_replies
 from connector.control.commands import COMMAND
 from connector.control.records import StateRecord
 from connector.control.reducer import is_internal, reduce, settle
@@ -46,7 +46,7 @@ def test_a_dry_run_under_a_known_id_is_another_command():
 
 
 def test_ids_are_forgotten_in_order(monkeypatch):
-    monkeypatch.setattr(replies, "REMEMBERED_COMMANDS", 2)
+    monkeypatch.setattr(remembered_replies, "REMEMBERED_COMMANDS", 2)
     run = Run()
     for token in (A, B, C):
         run.send("subscribe", instruments=[token])
@@ -55,7 +55,7 @@ def test_ids_are_forgotten_in_order(monkeypatch):
 
 
 def test_what_is_remembered_is_bounded_in_bytes_too(monkeypatch):
-    monkeypatch.setattr(replies, "REMEMBERED_BYTES", 300)
+    monkeypatch.setattr(remembered_replies, "REMEMBERED_BYTES", 300)
     run = Run()
     for token in (A, B, C, D):
         run.send("subscribe", instruments=[token])

@@ -5,7 +5,8 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
-from connector.control.commands import Reply, ReplyStatus, Status
+from connector.control.commands import Status
+from connector.control.reply import Reply, ReplyStatus
 from connector.errors import BrokerUnreachableError, NoReplyError, SettingsError
 from connector.kafka.topics import TopicNames
 from connector.kite.web.http_server import HttpRequest

@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.control import replies as replies_module
+from connector.control import remembered_replies as replies_module
 from connector.control.records import Remembered
-from connector.control.replies import Replies
+from connector.control.remembered_replies import Replies
 
 
 @given(st.lists(st.integers(0, 30), max_size=40))
