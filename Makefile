@@ -52,7 +52,7 @@ test: $(DEV) ## unit, property, loopback and a little chaos, over both twins of 
 
 chaos: $(DEV) ## replicas killed, frozen, cut off by a seed for minutes (SEED=7 CHAOS_SECONDS=300)
 	@CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) \
-	  $(BIN)/pytest tests/chaos -m chaos -s $(ARGS)
+	  $(BIN)/pytest tests/chaos -m chaos -s -o faulthandler_timeout=$$(($(or $(CHAOS_SECONDS),180) + 900)) $(ARGS)
 
 check: $(DEV) ## lint, types, import contracts, generated files, the site
 	@$(BIN)/ruff check .
