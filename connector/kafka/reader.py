@@ -35,7 +35,10 @@ _T = TypeVar("_T")
 TIMEOUT_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2  # until it is looked at whether somebody wants the reading to stop
 LOOK_SECONDS: Final = 0.02
-"""A thread that may not wait in librdkafka looks so often whether there is a message."""
+"""A thread that may not wait in librdkafka looks first after so long whether there is a message,
+then each time after twice as long, up to this:"""
+LOOK_LESS_SECONDS: Final = 0.1
+"""Fifty looks a second of each such thread would be most of what wakes an idle service."""
 AT_ONCE: Final = 500
 """So many messages are taken from librdkafka by one call: each call lets go of the interpreter's
 lock, which other threads want, and 20 000 records took 0.8 s one by one, 0.57 s so."""
@@ -310,13 +313,14 @@ def fetched(
     Args:
         consumer: of this thread.
         timeout_seconds: for the first message.
-        look_seconds: wait here and not in librdkafka, and look so often; for threads that have
-            more to do than to hand on messages.
+        look_seconds: wait here and not in librdkafka, and look first after so long; for threads
+            that have more to do than to hand on messages.
     """
     first = consumer.poll(timeout_seconds if look_seconds is None else 0)
     end = time.monotonic() + timeout_seconds
     while look_seconds is not None and first is None and (left := end - time.monotonic()) > 0:
         time.sleep(min(left, look_seconds))
+        look_seconds = min(2 * look_seconds, LOOK_LESS_SECONDS)
         first = consumer.poll(0)
     # `consume` alone would wait for all of them, or for the end of the time
     return [] if first is None else [first, *consumer.consume(AT_ONCE - 1, 0)]

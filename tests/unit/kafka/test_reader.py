@@ -1,5 +1,8 @@
 """What of reading needs no broker; the rest is in tests/loopback/test_reader.py."""
 
+import pytest
+
+from connector.kafka import reader
 from connector.kafka.reader import fetched
 
 
@@ -41,3 +44,12 @@ def test_who_only_hands_messages_on_lets_librdkafka_wait():
     consumer = FakeConsumer(0, "a")
     assert fetched(consumer, 0.5) == ["a"]
     assert consumer.waits == [0.5, 0]
+
+
+def test_looks_become_rare_while_nothing_comes(monkeypatch):
+    """An idle service is woken by little else."""
+    slept = []
+    monkeypatch.setattr(reader.time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr(reader.time, "sleep", slept.append)
+    assert fetched(FakeConsumer(0), 0.5, 0.02) == []
+    assert slept == pytest.approx([0.02, 0.04, 0.08, 0.1, 0.1, 0.1, 0.06])
