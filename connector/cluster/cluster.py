@@ -11,13 +11,14 @@ import asyncio
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
 from connector.cluster.foreign import ForeignMembers, GroupReader, Held, reasons
 from connector.cluster.handover_register import HandoverRegister
 from connector.cluster.handovers import Handovers
+from connector.cluster.intake import Intake
 from connector.cluster.items import Item
 from connector.cluster.layout import layout, partitions, slots_by_account
 from connector.cluster.leadership import LEADER_STOP_SECONDS, Leadership
@@ -39,7 +40,6 @@ from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
-from connector.kite.feed.handler import Handler
 from connector.kite.feed.stats import ConnectionStats
 from connector.kite.web.list_check import SubscribedInstrument
 from connector.settings.models import Settings
@@ -48,37 +48,6 @@ from connector.settings.models import Settings
 REFRESH_SECONDS: Final = 60.0
 # with the second that a socket has to close, well below the `CLOSE_SECONDS` that the member grants
 DRAIN_SECONDS: Final = 4.0
-
-
-class Handlers(Protocol):
-    """Gives each slot's connection its handler."""
-
-    def handler(self, slot: int) -> Handler:
-        """Return the handler of a slot's connection; the same one each time."""
-
-
-class Intake(Handlers, Protocol):
-    """What the slots' connections are for. Everything is called from the event loop."""
-
-    def event(self, event: ConnectionEvent) -> None:
-        """Take note of an instrument that expired or changed its token."""
-
-    async def drained(self, slot: int) -> None:
-        """Wait until Kafka has what a slot received, which is closed by now.
-
-        Only then is the slot given up, and another replica writes its first ticks.
-        """
-
-    @property
-    def can_refresh(self) -> bool:
-        """Whether there is a list of instruments to load."""
-
-    async def refresh(self, accept_list: bool) -> None:
-        """Load the list of instruments anew and hand it to `set_master`, for a command.
-
-        Args:
-            accept_list: accept one that would be held back.
-        """
 
 
 class Cluster:

@@ -30,7 +30,7 @@ DRAIN_POLL_SECONDS = 0.01
 
 
 class Running:
-    """Implements `connector.cluster.cluster.Intake` for the owner of the slots.
+    """Implements `connector.cluster.intake.Intake` for the owner of the slots.
 
     Args:
         outside: brokers and REST API.

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from connector.cluster.cluster import Intake
+from connector.cluster.intake import Intake
 from connector.control.records import Subscription
 from connector.control.state import Names
 from connector.kite.feed.stats import ConnectionStats

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 
-from connector.cluster.cluster import Handlers
+from connector.cluster.intake import Handlers
 from connector.cluster.layout import slots_by_account
 from connector.control.records import NO_ACCOUNTS, Subscription
 from connector.control.state import Names, NoNames

@@ -24,6 +24,7 @@ TESTED_ELSEWHERE = {
     "connector/kafka/topic_producer.py": "tests/unit/kafka/test_isolating.py",
     "connector/kafka/producer_state.py": "data without code; tests/unit/kafka/test_producer.py",
     "connector/kite/feed/events.py": "data without code; test_event_reporter.py",
+    "connector/cluster/intake.py": "a protocol; tests/loopback/test_cluster.py has one",
     "connector/service/slot_owner.py": "a protocol; test_static_slots.py has one",
     "connector/service/outside.py": "tests/loopback/test_service.py: calls, no logic of its own",
     "connector/control/parsing.py": "tests/unit/control/test_commands.py",
