@@ -21,7 +21,7 @@ from connector.service.status import TopicsStatus
 _log = structlog.get_logger("connector.service")
 
 CHECK_SECONDS: Final = 300.0
-"""So often all topics are looked at: two requests for all of them."""
+"""So often all topics are looked at, and at each turn while one is missing: two requests."""
 TURN_SECONDS: Final = 5.0
 """So soon a new leader looks."""
 MAX_TOLD: Final = 20
@@ -103,7 +103,8 @@ class TopicChecks:
             self._problem = None
             before, self._report = self._report or TopicsReport(), report
             self._compare(before, report)
-        self._due = self._monotonic() + self._check_seconds
+        # what is missing is made again within seconds, and `/ready` goes by this look
+        self._due = self._monotonic() + (0.0 if self.missing else self._check_seconds)
 
     def _compare(self, before: TopicsReport, now: TopicsReport) -> None:
         """Log what is new, and what is over; what breaks a promise is an event too."""

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from connector.errors import BrokerUnreachableError
 from connector.kafka.topics import TopicsReport
-from connector.service.topic_checks import CHECK_SECONDS, MAX_TOLD, TopicChecks
+from connector.service.topic_checks import CHECK_SECONDS, MAX_TOLD, TURN_SECONDS, TopicChecks
 
 FAULT = "topic kite.subscriptions: cleanup.policy is delete and must be compact"
 LOSS = "topic kite.events: retention.ms is 1000 and must be 604800000"
@@ -65,6 +65,17 @@ async def test_only_the_leader_looks_and_a_new_one_at_once(around):
     around.leads = False
     await around.turn(TopicsReport())
     assert (around.checks.faults, around.checks.missing) == ([], [])
+
+
+async def test_what_is_missing_is_looked_for_at_each_turn_until_it_is_there(around):
+    """It is made again within seconds: nobody is to be told of it for five minutes."""
+    await around.turn(TopicsReport(missing=["kite.ticks.nse"]))
+    await around.turn(TopicsReport(missing=["kite.ticks.nse"]), after=TURN_SECONDS)
+    assert around.checks.missing == ["kite.ticks.nse"]
+    await around.turn(TopicsReport(), after=TURN_SECONDS)
+    assert (around.checks.missing, around.looks) == ([], 3)
+    await around.turn(TopicsReport(), after=TURN_SECONDS)
+    assert around.looks == 3
 
 
 async def test_a_look_that_fails_leaves_what_is_known_and_is_said_once(around):
