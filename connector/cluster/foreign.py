@@ -55,8 +55,8 @@ class Owners(NamedTuple):
 
     holders: Mapping[int | None, Owner]
     """Slot → the member that holds it; None stands for the leadership."""
-    words: Mapping[int, str]
-    """Slot → id of the member that wrote the metadata of its offset."""
+    words: Mapping[int | None, str]
+    """Slot, or None for the leadership → id of the member that wrote the metadata of its offset."""
     unowned: frozenset[int] = frozenset()
     """Slots that nobody owns although the group has shared everything out."""
     idlest: str = ""
@@ -67,8 +67,8 @@ def held_by_others(found: Owners, name: str, silent_before: Collection[str] = ()
     """Return what members hold that are no connector.
 
     The client.id of one begins with its name. Whose does so all the same is known by its silence: a
-    connector writes its word for each slot within a second (`connector.cluster.frames`), so who has
-    written none at two looks is another program.
+    connector writes its word for each slot, and for the leadership, within a second
+    (`connector.cluster.frames`), so who has written none at two looks is another program.
 
     Args:
         found: who holds what.
@@ -84,10 +84,10 @@ def held_by_others(found: Owners, name: str, silent_before: Collection[str] = ()
 
 
 def silent_members(found: Owners) -> set[str]:
-    """Return the members that hold slots and have written a word for none of them."""
-    slots = {slot: one.member for slot, one in found.holders.items() if slot is not None}
-    spoken = {member for slot, member in slots.items() if found.words.get(slot) == member}
-    return set(slots.values()) - spoken
+    """Return the members that hold something and have written a word for nothing of it."""
+    held = {one: owner.member for one, owner in found.holders.items()}
+    spoken = {member for one, member in held.items() if found.words.get(one) == member}
+    return set(held.values()) - spoken
 
 
 def reasons(held: Held, group: str) -> list[str]:
@@ -201,20 +201,26 @@ class GroupReader:
 
     def _words(
         self, own: Mapping[str, str], held: Collection[int | None]
-    ) -> tuple[dict[int, str], frozenset[int]]:
-        """Return who has written the metadata of each held slot's offset, and all slots.
+    ) -> tuple[dict[int | None, str], frozenset[int]]:
+        """Return who has written the metadata of the offset of what is held, and all slots.
 
         A consumer asks, which joins nothing: an admin client that does so can end the process
         (`connector.kafka.group_members`).
         """
         consumer = Consumer(client_properties(self._kafka, **own), logger=ClientLog("group"))
-        topic = self._topics.subscriptions
+        topic, control = self._topics.subscriptions, self._topics.control
         try:
             partitions = consumer.list_topics(topic, ANSWER_SECONDS).topics[topic].partitions
-            places = [TopicPartition(topic, slot) for slot in held if slot is not None]
+            places = [
+                TopicPartition(control, 0) if one is None else TopicPartition(topic, one)
+                for one in held
+            ]
             found = consumer.committed(places, timeout=ANSWER_SECONDS) if places else []
         finally:
             consumer.close()
-        words = {one.partition: member_of(one.metadata) for one in found}
-        written = {slot: member for slot, member in words.items() if member is not None}
+        words = {
+            None if one.topic == control else one.partition: member_of(one.metadata)
+            for one in found
+        }
+        written = {one: member for one, member in words.items() if member is not None}
         return written, frozenset(partitions)

@@ -221,6 +221,11 @@ def _encoded(time_us: int | None, more: Mapping[str, Any], note: Mapping[str, An
     return json.dumps(fields)
 
 
+def signed(member: str) -> str:
+    """Return the metadata of the leadership's offset: which member writes it."""
+    return json.dumps({_MEMBER: member})
+
+
 def member_of(metadata: str | None) -> str | None:
     """Read which member wrote a slot's metadata; None where none did, or another program."""
     member = _fields(metadata).get(_MEMBER)

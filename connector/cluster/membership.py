@@ -27,7 +27,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import KafkaError as Code
 
-from connector.cluster.frames import KEEP_SECONDS, SlotFrames
+from connector.cluster.frames import KEEP_SECONDS, READ_SECONDS, SlotFrames, signed
 from connector.cluster.items import Assignee, CaughtUp, Item, item_of
 from connector.cluster.member_client import METADATA_REFRESH_MS, member_properties
 from connector.cluster.probe import PROBE_SECONDS, coordinator_answers, topics_gone
@@ -347,16 +347,22 @@ class Membership:
     def _keep_progress(self, consumer: Consumer) -> None:
         """Commit how far `kite.control` is applied, for whoever monitors the group's lag.
 
-        Nothing depends on it: a leader goes by its own record of the state. So what is refused,
-        as in a rebalance, is left to the next time.
+        A leader goes by its own record of the state, not by this. What others need of it is who
+        has written it: another program's member writes none (`connector.cluster.foreign`). So one
+        that cannot lead yet signs what stands there. What is refused, as in a rebalance, is left
+        to the next time.
         """
-        offset = self._member.applied_offset() if self._leads else None
-        if offset is None:
+        if not self._leads:
             return
-        with contextlib.suppress(KafkaException):
-            consumer.commit(
-                offsets=[TopicPartition(self._topics.control, 0, offset)], asynchronous=True
-            )
+        place = TopicPartition(self._topics.control, 0)
+        with contextlib.suppress(KafkaException, ValueError):
+            offset = self._member.applied_offset()
+            if offset is None:
+                (found,) = consumer.committed([place], timeout=READ_SECONDS)
+                offset = max(found.offset, 0)
+            word = signed(consumer.memberid() or "")
+            place = TopicPartition(self._topics.control, 0, offset, word)
+            consumer.commit(offsets=[place], asynchronous=True)
 
     def _refused(self, error: Any, topic: str | None) -> bool:
         """Whether a broker refuses the member, which asks again for ever: somebody has to act."""
@@ -450,7 +456,8 @@ class Membership:
             # while the group still knows this member as their owner
             self._frames.hand_over(consumer, last_frames_us or {})
         if leads:
-            self._keep_progress(consumer)
+            if self._member.applied_offset() is not None:
+                self._keep_progress(consumer)
             self._leads = False
         self._owned.difference_update(slots)
         self._incremental(consumer.incremental_unassign, partitions)

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.integration
 
 
 class Foreigner:
-    """Consumes `kite.subscriptions` with the connector's group.id, as any program may."""
+    """Consumes a topic of the connector's with its group.id, as any program may."""
 
-    def __init__(self, kafka, protocol, client_id):
+    def __init__(self, kafka, protocol, client_id, topic):
         properties = {
             "bootstrap.servers": kafka.bootstrap_servers,
             "group.id": cluster_group(kafka.name, kafka.topics.prefix),
@@ -30,7 +30,7 @@ class Foreigner:
             properties["partition.assignment.strategy"] = "cooperative-sticky"
             properties["session.timeout.ms"] = 6000
         self._consumer = Consumer(properties)
-        self._consumer.subscribe([kafka.topics.subscriptions])
+        self._consumer.subscribe([topic])
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -45,10 +45,17 @@ class Foreigner:
         self._thread.join()
 
 
-@pytest.mark.parametrize("client_id", ["somebody", "{name}-copy"])
+@pytest.mark.parametrize(
+    ("client_id", "taken"),
+    [
+        ("somebody", "subscriptions"),
+        ("{name}-copy", "subscriptions"),
+        ("{name}-copy", "control"),
+    ],
+)
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-async def test_a_consumer_of_another_program_that_takes_slots_is_named(
-    bootstrap_servers, protocol, client_id, monkeypatch
+async def test_a_consumer_of_another_program_that_takes_slots_or_the_leadership_is_named(
+    bootstrap_servers, protocol, client_id, taken, monkeypatch
 ):
     # what has the connector's name is known by its silence: replicas speak within a second
     monkeypatch.setattr(foreign, "LOOK_SECONDS", 0.2 if client_id == "somebody" else 3.0)
@@ -62,7 +69,7 @@ async def test_a_consumer_of_another_program_that_takes_slots_is_named(
             watching = asyncio.create_task(cluster.watch())
             await settled(members, range(3))
             client_id = client_id.format(name=kafka.name)
-            foreigner = Foreigner(kafka, protocol, client_id)
+            foreigner = Foreigner(kafka, protocol, client_id, getattr(kafka.topics, taken))
             try:
                 await until(lambda: any(f"{client_id} /" in one for one in cluster.not_ready()), 60)
                 assert cluster.status()["foreign"]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from confluent_kafka import KafkaError as Code
 from confluent_kafka import KafkaException, TopicPartition
 
+from connector.cluster.frames import member_of
 from connector.kafka.topics import TopicNames
 
 TOPICS = TopicNames()
@@ -112,6 +113,7 @@ class FakeConsumer:
         assert asynchronous
         if offsets[0].topic == TOPICS.control:
             self._journal.append(("progress", offsets[0].offset))
+            assert member_of(offsets[0].metadata) == self.member_id
             return
         self._journal.append(("commit", [(p.partition, p.offset, p.metadata) for p in offsets]))
 

@@ -13,6 +13,7 @@ from connector.cluster.foreign import (
     Owners,
     held_by_others,
     reasons,
+    silent_members,
 )
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
@@ -25,9 +26,8 @@ GROUP = "kite-connector:kite"
 
 def owners(held, words=None):
     """Members whose ids are their names; each has written a word for all that it holds."""
-    spoken = {slot: name for slot, name in held.items() if slot is not None}
     holders = {one: Owner(name, name) for one, name in held.items()}
-    return Owners(holders, spoken if words is None else words)
+    return Owners(holders, held if words is None else words)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_a_member_whose_client_id_does_not_begin_with_the_name_is_no_connector(f
         # it has had no time yet
         ({}, (), {}),
         ({1: OURS}, {OURS}, {}),
+        ({None: OURS}, {OURS}, {}),
     ],
 )
 def test_a_member_of_a_connectors_name_that_writes_nothing_is_none(words, silent_before, held):
@@ -59,6 +60,12 @@ def test_a_member_of_a_connectors_name_that_writes_nothing_is_none(words, silent
         {0: OURS, 1: OURS, None: OURS, 2: "kite-connector-1 x"}, {2: "kite-connector-1 x", **words}
     )
     assert held_by_others(found, "kite-connector", silent_before) == held
+
+
+@pytest.mark.parametrize("words", [{}, {None: "the leader before"}])
+def test_one_that_holds_the_leadership_alone_is_known_by_its_silence_too(words):
+    found = owners({None: OURS, 0: "kite-connector-1 x"}, {0: "kite-connector-1 x", **words})
+    assert held_by_others(found, "kite-connector", silent_members(found)) == {None: OURS}
 
 
 async def test_it_is_named_at_the_second_look():

@@ -82,6 +82,12 @@ async def test_the_leaders_progress_is_committed_each_second_and_at_its_end(run)
     assert ("progress", 45) not in joined.journal
 
 
+async def test_a_leader_that_has_not_begun_signs_the_progress_that_is_there(run):
+    _, _, joined = await run(assign(control=True), NOTHING, clock=FakeClock())
+    # as the fake group has it
+    assert ("progress", 0) in joined.journal
+
+
 @pytest.mark.parametrize("last", [assign(0), lose(0, control=True)])
 async def test_a_member_that_does_not_lead_commits_no_progress(run, last):
     _, _, joined = await run(last, NOTHING, applied=41)
