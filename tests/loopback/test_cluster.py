@@ -230,6 +230,7 @@ async def test_a_slot_that_is_handed_over_has_a_gap_from_the_last_frame(kafka, f
         before = first.cluster.slots
         async with replicas(tree(kafka, feed), 1) as (second,):
             await until(lambda: second.owned)
+            await settled([first, second], [0, 1, 2])
             # some slots move, the others follow when their owner ends
             await first.stop()
             await settled([second], [0, 1, 2])
