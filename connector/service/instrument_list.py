@@ -105,7 +105,8 @@ class InstrumentListLoader:
         # what the feed said last, in its undocumented `instruments_meta`
         self._announced: str | None = None
         self._looked_for: str | None = None  # the last announcement that a load was made for
-        self._announcement = asyncio.Event()
+        # another list may be there: it was announced, or the one of a command is held back
+        self._another = asyncio.Event()
         # when the last load began, UTC milliseconds
         self._tried_ms = 0
         # one load at a time, whoever asks
@@ -196,13 +197,16 @@ class InstrumentListLoader:
         """
         self._announced = etag
         if self._another_is_announced():
-            self._announcement.set()
+            self._another.set()
 
     def _another_is_announced(self) -> bool:
         return self._announced not in (None, self._etag, self._looked_for)
 
     async def _until_due(self) -> None:
-        """Sleep until the next morning, or until the feed has announced another list."""
+        """Sleep until the next morning, or until the feed has announced another list.
+
+        Also until a command has had a list that is held back: Kite is asked again then, too.
+        """
         refresh_at = self._settings.refresh_at
         last_ms = last_refresh_ms(self._now_ms(), refresh_at)
         while True:
@@ -210,18 +214,20 @@ class InstrumentListLoader:
             if last_refresh_ms(now_ms, refresh_at) != last_ms:
                 return  # another morning, or the clock was set to another day's
             due_ms = last_ms + _DAY_MS
+            tried_ms = min(self._tried_ms, now_ms)  # not in a time to come
             if self._another_is_announced():
-                tried_ms = min(self._tried_ms, now_ms)  # not in a time to come
                 due_ms = min(due_ms, tried_ms + round(self._announced_seconds * 1000))
+            if self.held_back is not None:
+                due_ms = min(due_ms, tried_ms + round(RETRY_MIN_SECONDS * 1000))
             if due_ms <= now_ms:
                 return
-            self._announcement.clear()
-            await self._sleep_or_announcement(min((due_ms - now_ms) / 1000, CLOCK_SECONDS))
+            self._another.clear()
+            await self._sleep_or_another(min((due_ms - now_ms) / 1000, CLOCK_SECONDS))
 
-    async def _sleep_or_announcement(self, seconds: float) -> None:
+    async def _sleep_or_another(self, seconds: float) -> None:
         waits = [
             asyncio.ensure_future(self._sleep(seconds)),
-            asyncio.ensure_future(self._announcement.wait()),
+            asyncio.ensure_future(self._another.wait()),
         ]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -346,6 +352,7 @@ class InstrumentListLoader:
             _log.info("instrument_list_accepted")
         else:
             _log.error("instrument_list_held_back", reason=reason)
+            self._another.set()
         if self._on_held_back is not None:
             self._on_held_back(reason)
 

@@ -171,6 +171,25 @@ async def test_a_list_that_lacks_much_is_held_back_and_asked_for_again(kite, tmp
     assert keeper.held_back is None
 
 
+async def test_the_list_of_a_command_that_is_held_back_is_asked_for_again_too(kite):
+    """Else it would be held back until the next morning, while Kite has a good one again."""
+    commands = []
+
+    def refresh(keeper):
+        commands.append(asyncio.ensure_future(keeper.refresh()))
+
+    keeper = await kite.keep(
+        InstrumentDump(MANY, "one"), refresh, InstrumentDump(HALF, "bad"),
+        FeedUnreachableError(ROOT, "away"), InstrumentDump(MANY, "two"),
+    )  # fmt: skip
+    with pytest.raises(InstrumentListHeldBackError):
+        await commands[0]
+    assert keeper.held_back is None
+    assert kite.etags == [None, *["one"] * 3]
+    # after the command, and after the failure
+    assert kite.sleeps[1:3] == [5, 5]
+
+
 async def test_what_is_held_back_is_shown_and_the_cache_keeps_the_good_list(kite, tmp_path):
     cache = tmp_path / "list"
     keeper = await kite.keep(
