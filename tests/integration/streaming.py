@@ -108,6 +108,13 @@ class Streaming:
             lambda statuses: process in statuses and wanted(statuses[process]), "a status"
         )
 
+    async def until_drained(self) -> None:
+        """Nothing waits in a spool any more: a stop would leave it to the next process."""
+        await self._until(
+            lambda statuses: not any(one["accounting"]["spooled"] for one in statuses.values()),
+            "an empty spool",
+        )
+
     async def until_delivered(self) -> None:
         """Kafka has taken records that were received after this call, from every owner."""
         received = {
@@ -178,10 +185,7 @@ class Streaming:
             Number of ticks.
         """
         # brokers that have just come back may need longer for it than a stop has
-        await self._until(
-            lambda statuses: not any(one["accounting"]["spooled"] for one in statuses.values()),
-            "an empty spool",
-        )
+        await self.until_drained()
         for process in self.fleet.alive:
             await self.stop(process)
         ticks = await asyncio.to_thread(self._ticks)

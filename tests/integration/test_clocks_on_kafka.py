@@ -150,4 +150,5 @@ async def test_what_waits_in_the_spool_over_a_clock_that_is_set_is_there_once_an
             clock.set_to(-HOUR)
         await run.until_in_charge()
         await run.until_delivered()
+        await run.until_drained()
         assert await judged(run, own_kafka.bootstrap_servers) > 2_000

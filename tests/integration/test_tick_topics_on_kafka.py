@@ -54,6 +54,7 @@ async def test_a_slot_changes_its_owner_while_a_tick_topic_is_changed(
         # within three minutes; the leader looks at all topics every five
         await run.until_in_charge()
         await run.until_delivered()
+        await run.until_drained()
         for process in run.fleet.alive:
             await run.stop(process)
         counts = await asyncio.to_thread(ticks_in_order, bootstrap_servers, run.topics)
