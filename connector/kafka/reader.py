@@ -60,7 +60,8 @@ class Reader:
         name: the connector's, with which the group begins that librdkafka wants of everybody.
         purpose: who reads: tail, ctl, instruments, leader; the end of its name in brokers' logs.
         timeout_seconds: for each answer of the brokers, and without a word from them.
-        look_seconds: see `fetched`.
+        look_seconds: see `fetched`; a reader that waited in librdkafka while the clock was set back
+            held up the end of the service until that hour was over.
         own: librdkafka properties of this reader.
 
     Raises:
@@ -74,7 +75,7 @@ class Reader:
         purpose: str,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        look_seconds: float | None = None,
+        look_seconds: float | None = LOOK_SECONDS,
         **own: Any,
     ) -> None:
         self.at_end = False

@@ -159,3 +159,9 @@ def read(reader):
     while message is None:
         message = reader.next(1.0)
     return message
+
+
+def test_a_reader_does_not_wait_in_librdkafka(broker):
+    """It waits until a time of day there, and a clock may be set back meanwhile."""
+    with reader_of(broker) as one:
+        assert one._look_seconds is not None
