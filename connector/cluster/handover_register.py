@@ -8,11 +8,12 @@ written or read for it: an answer takes some milliseconds.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeVar
@@ -32,8 +33,8 @@ ANSWER_SECONDS: Final = 3.0
 slot streams meanwhile, and a node on which replicas start answers late."""
 COUNT_SECONDS: Final = 1.0
 """So long for the number of members, which a stop waits for: brokers may be away."""
-POLL_SECONDS: Final = 0.05
-"""The client is asked so long at a time what the brokers said."""
+LOOK_SECONDS: Final = 0.005
+"""So often it is looked whether the brokers have answered a commit."""
 ASK_AGAIN_SECONDS: Final = 0.1
 """So long after the group's coordinator was found to be another broker, or still reading."""
 MAX_ID_CHARACTERS: Final = 64
@@ -102,6 +103,10 @@ class HandoverRegister:
         self._numbers = itertools.count(1)
         # what the brokers have said so far of each commit that is waited for
         self._told: dict[int, _Told] = {}
+        # how many threads use the client, which may not be closed meanwhile: a caller may have been
+        # cancelled, and its thread goes on
+        self._users = 0
+        self._used = threading.Condition()
         # it joins nothing: the group is that whose offsets it reads
         reads = {
             **self._own,
@@ -115,12 +120,28 @@ class HandoverRegister:
             )
 
     def close(self) -> None:
-        """Let the client go, behind the caller's back.
+        """Let the client go, behind the caller's back; nothing may be asked after it.
 
         A consumer that is let go waits three quarters of a minute, or more, for a commit that no
         broker answers: neither the event loop nor the end of the process waits for that.
         """
-        threading.Thread(target=self._consumer.close, name="handover-close", daemon=True).start()
+        threading.Thread(target=self._close, name="handover-close", daemon=True).start()
+
+    def _close(self) -> None:
+        with self._used:
+            self._used.wait_for(lambda: not self._users)
+        self._consumer.close()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with self._used:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._used:
+                self._users -= 1
+                self._used.notify()
 
     def read(self, slots: Sequence[int]) -> dict[int, Entry]:
         """Return the entries of these slots; one that has none, or none of ours, is left out.
@@ -166,7 +187,9 @@ class HandoverRegister:
                     if self._lacking is not None:
                         raise KafkaException(self._lacking)
                     raise KafkaError(f"no broker answered within {ANSWER_SECONDS:g} s")
-                self._poll(POLL_SECONDS)
+                # not in librdkafka, which waits until a time of day (`connector.kafka.reader`)
+                time.sleep(LOOK_SECONDS)
+                self._poll()
         finally:
             del self._told[number]
         if told.refused is not None:
@@ -187,7 +210,7 @@ class HandoverRegister:
         except KafkaException as error:
             # without the right it only waits for a coordinator in vain: why comes as a message,
             # and once
-            self._poll(0)
+            self._poll()
             if self._lacking is not None:
                 raise KafkaException(self._lacking) from error
             raise
@@ -197,9 +220,9 @@ class HandoverRegister:
         self._lacking = None
         return found
 
-    def _poll(self, seconds: float) -> None:
-        """Hear what the client has to say."""
-        message = self._consumer.poll(seconds)
+    def _poll(self) -> None:
+        """Hear what the client has to say; never waits."""
+        message = self._consumer.poll(0)
         why = message.error() if message is not None else None
         if why is not None and why.code() == Code.GROUP_AUTHORIZATION_FAILED:
             self._lacking = why
@@ -207,16 +230,17 @@ class HandoverRegister:
     def _asked(self, ask: Callable[[float], Answer]) -> Answer:
         """Ask, and again while another broker becomes the group's coordinator."""
         end = time.monotonic() + ANSWER_SECONDS
-        while True:
-            try:
-                return ask(max(end - time.monotonic(), ASK_AGAIN_SECONDS))
-            except KafkaException as error:
-                code = error.args[0].code()
-                if code not in _COORDINATOR_MOVES or time.monotonic() >= end:
-                    raise _refused(error.args[0], self._group) from error
-            except ValueError as error:
-                raise KafkaError("another program wrote what is no text") from error
-            time.sleep(ASK_AGAIN_SECONDS)
+        with self._in_use():
+            while True:
+                try:
+                    return ask(max(end - time.monotonic(), ASK_AGAIN_SECONDS))
+                except KafkaException as error:
+                    code = error.args[0].code()
+                    if code not in _COORDINATOR_MOVES or time.monotonic() >= end:
+                        raise _refused(error.args[0], self._group) from error
+                except ValueError as error:
+                    raise KafkaError("another program wrote what is no text") from error
+                time.sleep(ASK_AGAIN_SECONDS)
 
 
 def _refused(error: Any, group: str) -> KafkaError:

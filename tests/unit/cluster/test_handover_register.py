@@ -189,6 +189,23 @@ def test_it_is_let_go_without_a_wait_while_a_commit_is_unanswered(monkeypatch):
         assert not closing.is_alive()
 
 
+def test_a_question_under_way_is_ended_before_the_client_is_closed(monkeypatch):
+    """Whoever asked may have been cancelled, and its thread goes on."""
+    monkeypatch.setattr(handover_register, "ANSWER_SECONDS", 1.0)
+    with EmbeddedBroker({TOPICS.subscriptions: 3}) as broker:
+        own = register(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), "under-way")
+        broker.set_down()
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(own.read, [0])
+            wait_until(lambda: own._users)
+            own.close()
+            (closing,) = [one for one in threading.enumerate() if one.name == "handover-close"]
+            assert isinstance(asked.exception(60), KafkaError)
+        broker.set_up()
+        closing.join(60)
+        assert not closing.is_alive()
+
+
 def test_answers_of_several_writers_are_not_mixed_up(embedded, kafka):
     own = register(kafka, "several")
     embedded.push_errors(OFFSET_COMMIT, Code.GROUP_AUTHORIZATION_FAILED)
