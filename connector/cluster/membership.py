@@ -36,7 +36,7 @@ from connector.errors import ConnectorError
 from connector.kafka.config import ClientLog
 from connector.kafka.groups import cluster_group
 from connector.kafka.logins import Borrowed, follow
-from connector.kafka.reader import LOOK_SECONDS, fetched
+from connector.kafka.reader import fetched
 from connector.kafka.renewals import standing
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock, ClockWatch
@@ -303,7 +303,7 @@ class Membership:
     def _received(self, consumer: Consumer) -> list[Item]:
         """Return what has come, after a wait for the first of it."""
         items: list[Item] = []
-        for message in fetched(consumer, POLL_SECONDS, LOOK_SECONDS):
+        for message in fetched(consumer, POLL_SECONDS):
             error = message.error()
             self._frames.reached(message)
             if error is None:

@@ -43,7 +43,7 @@ from connector.kafka.config import ClientLog, client_properties, is_embedded
 from connector.kafka.diagnosis import translated
 from connector.kafka.groups import cluster_group, leader_transactional_id
 from connector.kafka.logins import Borrowed, follow
-from connector.kafka.reader import LOOK_SECONDS, TIMEOUT_SECONDS, Reader, bytes_of, text_of
+from connector.kafka.reader import TIMEOUT_SECONDS, Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
 
@@ -170,7 +170,6 @@ class ControlLog:
             self._name,
             "leader",
             timeout_seconds=self._timeout_seconds,
-            look_seconds=LOOK_SECONDS,
             **{
                 "fetch.error.backoff.ms": 100,
                 # not to join it: what its members have committed is asked for

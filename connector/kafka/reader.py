@@ -35,10 +35,10 @@ _T = TypeVar("_T")
 TIMEOUT_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2  # until it is looked at whether somebody wants the reading to stop
 LOOK_SECONDS: Final = 0.02
-"""A thread that may not wait in librdkafka looks first after so long whether there is a message,
-then each time after twice as long, up to this:"""
+"""It is looked first after so long whether there is a message, then each time after twice as long,
+up to this:"""
 LOOK_LESS_SECONDS: Final = 0.1
-"""Fifty looks a second of each such thread would be most of what wakes an idle service."""
+"""Fifty looks a second of each reader would be most of what wakes an idle service."""
 AT_ONCE: Final = 500
 """So many messages are taken from librdkafka by one call: each call lets go of the interpreter's
 lock, which other threads want, and 20 000 records took 0.8 s one by one, 0.57 s so."""
@@ -60,8 +60,6 @@ class Reader:
         name: the connector's, with which the group begins that librdkafka wants of everybody.
         purpose: who reads: tail, ctl, instruments, leader; the end of its name in brokers' logs.
         timeout_seconds: for each answer of the brokers, and without a word from them.
-        look_seconds: see `fetched`; a reader that waited in librdkafka while the clock was set back
-            held up the end of the service until that hour was over.
         own: librdkafka properties of this reader.
 
     Raises:
@@ -75,7 +73,6 @@ class Reader:
         purpose: str,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        look_seconds: float | None = LOOK_SECONDS,
         **own: Any,
     ) -> None:
         self.at_end = False
@@ -84,7 +81,6 @@ class Reader:
         """(topic, partition) of those assigned whose end was not reached yet."""
         self._kafka = kafka
         self._timeout_seconds = timeout_seconds
-        self._look_seconds = look_seconds
         self._complaints = Complaints(kafka)
         self._purpose = purpose
         self._own: dict[str, Any] = {
@@ -270,7 +266,7 @@ class Reader:
 
     def _message(self, timeout_seconds: float) -> Message | None:
         if not self._taken:
-            self._taken.extend(fetched(self.consumer, timeout_seconds, self._look_seconds))
+            self._taken.extend(fetched(self.consumer, timeout_seconds))
         return self._taken.popleft() if self._taken else None
 
     def read_to_end(self, topic: str, stop: threading.Event | None = None) -> Iterator[Message]:
@@ -304,22 +300,22 @@ class Reader:
 
 
 def fetched(
-    consumer: Consumer, timeout_seconds: float, look_seconds: float | None = None
+    consumer: Consumer, timeout_seconds: float, look_seconds: float = LOOK_SECONDS
 ) -> list[Message]:
     """Wait for a message, and take with it what is there already, up to `AT_ONCE`.
 
-    librdkafka (2.16) waits until a time of day: were the clock set back by an hour meanwhile, it
-    would come back an hour later, or with the next message.
+    The wait is here and not in librdkafka (2.16), which waits until a time of day: were the clock
+    set back by an hour meanwhile, it would come back an hour later, or with the next message, and
+    the end of the service would be held up until then.
 
     Args:
         consumer: of this thread.
         timeout_seconds: for the first message.
-        look_seconds: wait here and not in librdkafka, and look first after so long; for threads
-            that have more to do than to hand on messages.
+        look_seconds: it is looked first after so long, then less often.
     """
-    first = consumer.poll(timeout_seconds if look_seconds is None else 0)
+    first = consumer.poll(0)
     end = time.monotonic() + timeout_seconds
-    while look_seconds is not None and first is None and (left := end - time.monotonic()) > 0:
+    while first is None and (left := end - time.monotonic()) > 0:
         time.sleep(min(left, look_seconds))
         look_seconds = min(2 * look_seconds, LOOK_LESS_SECONDS)
         first = consumer.poll(0)

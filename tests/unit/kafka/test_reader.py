@@ -40,12 +40,6 @@ def test_where_nothing_comes_there_is_one_look_at_least():
     assert fetched(consumer, 0.0, 0.001) == []
 
 
-def test_who_only_hands_messages_on_lets_librdkafka_wait():
-    consumer = FakeConsumer(0, "a")
-    assert fetched(consumer, 0.5) == ["a"]
-    assert consumer.waits == [0.5, 0]
-
-
 def test_looks_become_rare_while_nothing_comes(monkeypatch):
     """An idle service is woken by little else."""
     slept = []
