@@ -181,8 +181,7 @@ class GroupReader:
             found = read_group(properties, group, ANSWER_SECONDS, logger=ClientLog("group"))
             holders: dict[int | None, Owner] = {}
             for member in found.members:
-                name = excerpt(f"{member.client_id} {member.host}".strip(), MAX_NAME_CHARACTERS)
-                owner = Owner(name, member.member_id)
+                owner = Owner(excerpt(member.name, MAX_NAME_CHARACTERS), member.member_id)
                 for topic, partition in member.partitions:
                     if topic == subscriptions:
                         holders[partition] = owner

@@ -195,12 +195,11 @@ class ControlClient:
             return None
         owned: dict[int | None, str] = {}
         for member in members:
-            owner = f"{member.client_id} {member.host}".strip()
             for topic, partition in member.partitions:
                 if topic == self._topics.subscriptions:
-                    owned[partition] = owner
+                    owned[partition] = member.name
                 elif topic == self._topics.control:
-                    owned[None] = owner
+                    owned[None] = member.name
         return owned
 
     def found(self, name: str) -> tuple[str, dict[int | None, str] | None]:

@@ -39,6 +39,11 @@ class Member(NamedTuple):
     partitions: tuple[tuple[str, int], ...] = ()
     """Topic and partition of each that the group has given it."""
 
+    @property
+    def name(self) -> str:
+        """Its client.id and address, by which people know it."""
+        return f"{self.client_id} {self.host}".strip()
+
 
 class Group(NamedTuple):
     """A group at one moment."""
