@@ -40,7 +40,7 @@ $(STAMP): requirements/dev.txt $(RUNTIME)
 	@touch $@
 
 # editable, and compiled in place: again whenever the codec or the packaging changes
-$(NATIVE): $(RUNTIME) pyproject.toml setup.py $(wildcard connector/*/*.pxd connector/*/*.h connector/*/_native.pyx connector/*/*/_native.pyx)
+$(NATIVE): $(RUNTIME) pyproject.toml setup.py $(wildcard connector/*/*.pxd connector/*/*/*.pxd connector/*/*.h connector/*/_native.pyx connector/*/*/_native.pyx)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 

@@ -25,6 +25,7 @@ setup(
                 "connector/codec/_native.pxd",
                 "connector/codec/body.pxd",
                 "connector/codec/instruments.pxd",
+                "connector/kite/wire/numbers.pxd",
                 "connector/kafka/librdkafka.pxd",
                 "connector/kafka/librdkafka.h",
             ],

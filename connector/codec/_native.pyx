@@ -17,11 +17,12 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from connector.codec.body cimport (
     FRAMING_BYTES, LONG_BYTES, Cursor, Encoded, behind_framing, encode, is_some, mode_of, next_long,
     put_best, put_byte, put_double, put_encoded, put_full, put_index, put_long, put_nulls,
-    put_quote, skip_depth, skip_to_times, uint16_at, uint32_at,
+    put_quote, skip_depth, skip_to_times,
 )
 from connector.codec.instruments cimport (
     Instrument, Table, add, clear, fill, find, free, init, keep, remove,
 )
+from connector.kite.wire.numbers cimport uint16_at, uint32_at
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 

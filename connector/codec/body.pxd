@@ -1,6 +1,7 @@
 # cython: language_level=3
 """How the parts of a packet are read, those of a tick's body written and read; Avro's encoding."""
 
+from connector.kite.wire.numbers cimport uint16_at, uint32_at
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -28,17 +29,6 @@ cdef struct Encoded:
     int64_t number
     char varint[LONG_BYTES]
     Py_ssize_t varint_bytes
-
-
-cdef inline uint32_t uint16_at(const uint8_t *place) noexcept nogil:
-    return (<uint32_t>place[0] << 8) | place[1]
-
-
-cdef inline uint32_t uint32_at(const uint8_t *place) noexcept nogil:
-    return (
-        (<uint32_t>place[0] << 24) | (<uint32_t>place[1] << 16)
-        | (<uint32_t>place[2] << 8) | place[3]
-    )
 
 
 cdef inline uint8_t mode_of(Py_ssize_t length) noexcept nogil:

@@ -18,18 +18,16 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from connector.codec import Transcoder
-from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer import RecordProducer
 from connector.kafka.topics import TopicNames
 from connector.service.latest import Latest
-from connector.service.pipeline import Pipeline
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.settings.topics import TopicSettings
 from connector.simulator.wire import encode_frame
 from tests.bench.bench_producer import bench_broker
 from tests.bench.feed import full_packet
+from tests.bench.handover import pipeline_to
 from tests.bench.peer import cpu_seconds
 
 NAMES = TopicNames("kite")
@@ -93,19 +91,10 @@ class _Path:
     def __init__(self, producer: IsolatingProducer, interval: int | None) -> None:
         self.producer = producer
         self.interval = interval
-        topics = NAMES.all_ticks()
-        ids = dict.fromkeys([*topics.values(), NAMES.orders, NAMES.events], 1)
         self.latest = (
             Latest(NAMES.latest, interval, producer.produce_all, lambda: True) if interval else None
         )
-        pipeline = Pipeline(
-            producer,
-            NAMES,
-            RecordEncoder(NAMES, ids),
-            lambda slot: Transcoder(topics, ids, slot),
-            lambda _slot: "bench",
-            latest=self.latest,
-        )
+        pipeline = pipeline_to(producer, NAMES, latest=self.latest)
         self.handlers = [pipeline.handler(slot) for slot in range(SLOTS)]
 
     @classmethod

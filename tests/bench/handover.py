@@ -13,6 +13,7 @@ import json
 import struct
 import sys
 import time
+from typing import Any
 
 import structlog
 import uvloop
@@ -44,22 +45,27 @@ def full_packet(token: int) -> bytes:
     return head + b"".join(struct.pack(">IIHxx", *level) for level in levels)
 
 
+def pipeline_to(producer: RecordProducer, names: TopicNames, **others: Any) -> Pipeline:
+    """The service's tick path up to a producer; no registry is asked for the ids of schemas."""
+    topics = names.all_ticks()
+    ids = dict.fromkeys([*topics.values(), names.orders, names.events], 1)
+    return Pipeline(
+        producer,
+        names,
+        RecordEncoder(names, ids),
+        lambda slot: Transcoder(topics, ids, slot),
+        lambda _slot: "bench",
+        **others,
+    )
+
+
 async def measure(servers: str, packets: int, ticks: int) -> dict[str, float]:
     names = TopicNames("kite")
     producer = RecordProducer(
         KafkaSettings(bootstrap_servers=servers), SpoolSettings(), client_id="bench"
     )
     await producer.start()
-    topics = names.all_ticks()
-    ids = dict.fromkeys([*topics.values(), names.orders, names.events], 1)
-    pipeline = Pipeline(
-        producer,
-        names,
-        RecordEncoder(names, ids),
-        lambda slot: Transcoder(topics, ids, slot),
-        lambda _slot: "bench",
-    )
-    handler = pipeline.handler(0)
+    handler = pipeline_to(producer, names).handler(0)
     handler.opened(1)
     tokens = [number << 8 | 1 for number in range(1000, 1000 + INSTRUMENTS)]
     handler.expect(tokens)

@@ -15,18 +15,17 @@ from collections.abc import Sequence
 import structlog
 import uvloop
 
-from connector.codec import Transcoder
-from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.producer import RecordProducer
 from connector.kafka.topics import TopicNames
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.wire.models import Mode
-from connector.service.pipeline import Pipeline, SlotPipeline
+from connector.service.pipeline import SlotPipeline
 from connector.service.process import GC_THRESHOLD
 from connector.settings.models import KafkaSettings, SpoolSettings
 from tests.bench.feed import VOLUME_OFFSET, age_us, subject_arguments
+from tests.bench.handover import pipeline_to
 from tests.bench.peer import cpu_seconds
 
 
@@ -51,15 +50,7 @@ async def measure(url: str, servers: str, tokens: list[list[int]], ticks: int) -
         KafkaSettings(bootstrap_servers=servers), SpoolSettings(), client_id="bench"
     )
     await producer.start()
-    topics = names.all_ticks()
-    ids = dict.fromkeys([*topics.values(), names.orders, names.events], 1)
-    pipeline = Pipeline(
-        producer,
-        names,
-        RecordEncoder(names, ids),
-        lambda slot: Transcoder(topics, ids, slot),
-        lambda _slot: "bench",
-    )
+    pipeline = pipeline_to(producer, names)
     ages_us: list[int] = []
     connections = []
     for slot, mine in enumerate(tokens):

@@ -325,15 +325,21 @@ async def test_a_stop_flushes_and_reports_clean():
         assert running.status().not_ready == ["stopped"]
 
 
+async def stopped_in_an_outage(around):
+    """A service that was asked to stop while 100 records or more have no broker, and its run."""
+    running = Service(around.settings)
+    task = asyncio.create_task(running.run())
+    await streaming(around, running)
+    await delivered(running)
+    around.broker.set_down()
+    await around.simulator.step(100)
+    running.stop()
+    return running, task
+
+
 async def test_a_second_stop_does_not_wait_for_a_broker_that_is_away(tmp_path):
     async with stack(spool={"directory": str(tmp_path)}, grace_seconds=3600.0) as around:
-        running = Service(around.settings)
-        task = asyncio.create_task(running.run())
-        await streaming(around, running)
-        await delivered(running)
-        around.broker.set_down()
-        await around.simulator.step(100)
-        running.stop()
+        running, task = await stopped_in_an_outage(around)
         await until(lambda: running.status().accounting.in_flight >= 100)
         running.stop()
         assert await task, "what is on disk is not lost"
@@ -350,13 +356,7 @@ async def test_a_second_stop_does_not_wait_for_a_broker_that_is_away(tmp_path):
 
 async def test_without_a_directory_the_rest_is_lost_and_said_so():
     async with stack(grace_seconds=0.01) as around:
-        running = Service(around.settings)
-        task = asyncio.create_task(running.run())
-        await streaming(around, running)
-        await delivered(running)
-        around.broker.set_down()
-        await around.simulator.step(100)
-        running.stop()
+        running, task = await stopped_in_an_outage(around)
         assert not await task
         accounting = running.status().accounting
         assert accounting.balanced

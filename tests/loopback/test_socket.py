@@ -167,23 +167,34 @@ async def test_a_certificate_nobody_vouches_for_is_refused(tmp_path):
             await open_socket(root.replace("ws:", "wss:"), KEY, TOKEN, Listener(), 10)
 
 
-async def test_over_tls(tmp_path, monkeypatch):
+async def greet(connection):
+    await connection.send(b"hello")
+    await connection.wait_closed()
+
+
+async def greeted(root):
+    """A socket to `root` has the greeting and ends politely."""
+    listener = Waiting()
+    socket = await open_socket(root, KEY, TOKEN, listener, 10)
+    socket.resume()
+    await listener.until(lambda listener: listener.received == [b"hello"])
+    await socket.close()
+    assert listener.lost == [(1000, "")]
+
+
+@contextlib.asynccontextmanager
+async def tls_feed(tmp_path, monkeypatch):
+    """A feed that greets, whose certificate the client trusts; yields its URL."""
     context = self_signed(tmp_path)
     trusting = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
     monkeypatch.setattr(socket_module, "_tls_context", lambda: trusting)
-
-    async def greet(connection):
-        await connection.send(b"hello")
-        await connection.wait_closed()
-
-    listener = Waiting()
     async with server(greet, ssl=context) as root:
-        address = root.replace("ws://127.0.0.1", "wss://localhost")
-        socket = await open_socket(address, KEY, TOKEN, listener, 10)
-        socket.resume()
-        await listener.until(lambda listener: listener.received == [b"hello"])
-        await socket.close()
-        assert listener.lost == [(1000, "")]
+        yield root.replace("ws://127.0.0.1", "wss://localhost")
+
+
+async def test_over_tls(tmp_path, monkeypatch):
+    async with tls_feed(tmp_path, monkeypatch) as root:
+        await greeted(root)
 
 
 @contextlib.asynccontextmanager
@@ -219,52 +230,27 @@ class TestProxy:
             monkeypatch.delenv(name, raising=False)
             monkeypatch.delenv(name.upper(), raising=False)
 
-    async def greeted_through(self, root):
-        listener = Waiting()
-        socket = await open_socket(root, KEY, TOKEN, listener, 10)
-        socket.resume()
-        await listener.until(lambda listener: listener.received == [b"hello"])
-        await socket.close()
-        assert listener.lost == [(1000, "")]
-
-    @contextlib.asynccontextmanager
-    async def feed(self, tmp_path, monkeypatch):
-        context = self_signed(tmp_path)
-        trusting = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
-        monkeypatch.setattr(socket_module, "_tls_context", lambda: trusting)
-
-        async def greet(connection):
-            await connection.send(b"hello")
-            await connection.wait_closed()
-
-        async with server(greet, ssl=context) as root:
-            yield root.replace("ws://127.0.0.1", "wss://localhost")
-
     async def test_the_environments_proxy_is_used(self, tmp_path, monkeypatch):
-        async with self.feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, heads):
+        async with tls_feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, heads):
             monkeypatch.setenv("https_proxy", proxy)
-            await self.greeted_through(root)
+            await greeted(root)
         (head,) = heads
         assert head.startswith(f"CONNECT {root.removeprefix('wss://')} HTTP/1.1\r\n")
         # what the proxy may know is the address alone
         assert "SECRET" not in head
 
     async def test_not_for_those_whom_no_proxy_names(self, tmp_path, monkeypatch):
-        async with self.feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, heads):
+        async with tls_feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, heads):
             monkeypatch.setenv("HTTPS_PROXY", proxy)
             monkeypatch.setenv("NO_PROXY", "localhost")
-            await self.greeted_through(root)
+            await greeted(root)
         assert heads == []
 
     async def test_not_for_an_unencrypted_socket(self, monkeypatch):
-        async def greet(connection):
-            await connection.send(b"hello")
-            await connection.wait_closed()
-
         async with server(greet) as root, proxy_server() as (proxy, heads):
             monkeypatch.setenv("https_proxy", proxy)
             monkeypatch.setenv("http_proxy", proxy)
-            await self.greeted_through(root)
+            await greeted(root)
         assert heads == []
 
     async def test_a_proxy_that_refuses_is_named(self, monkeypatch):
@@ -276,7 +262,7 @@ class TestProxy:
         assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
     async def test_a_host_whose_certificate_is_not_its_own_is_refused(self, tmp_path, monkeypatch):
-        async with self.feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, _):
+        async with tls_feed(tmp_path, monkeypatch) as root, proxy_server() as (proxy, _):
             monkeypatch.setenv("https_proxy", proxy)
             with pytest.raises(FeedUnreachableError, match="certificate"):
                 await open_socket(

@@ -7,6 +7,7 @@ has sixty numbers, and hardly anybody reads more than ten of them.
 """
 
 cimport cython
+from connector.kite.wire.numbers cimport uint16_at, uint32_at
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.datetime cimport datetime_from_timestamp, import_datetime
 from libc.stdint cimport uint8_t, uint32_t
@@ -64,17 +65,6 @@ for _exchange in Exchange:
         raise AssertionError(f"{_exchange} needs more SEGMENTS")
     EXCHANGES[_exchange.value] = _exchange
     DIVISORS[<size_t>_exchange.value] = _exchange.divisor
-
-
-cdef inline uint32_t uint16_at(const uint8_t *place) noexcept nogil:
-    return (<uint32_t>place[0] << 8) | place[1]
-
-
-cdef inline uint32_t uint32_at(const uint8_t *place) noexcept nogil:
-    return (
-        (<uint32_t>place[0] << 24) | (<uint32_t>place[1] << 16)
-        | (<uint32_t>place[2] << 8) | place[3]
-    )
 
 
 cdef inline object time_at(const uint8_t *place):

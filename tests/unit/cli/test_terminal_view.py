@@ -14,19 +14,7 @@ from connector.cli.terminal_view import (
 )
 from connector.service.status import Accounting, ConnectionStatus
 from tests.support.status import service_status
-
-TICK = {
-    "tradingsymbol": "INFY",
-    "instrument_token": 408065,
-    "exchange": "NSE",
-    "mode": "full",
-    "last_price": 1573.15,
-    "ohlc": {"open": 1.0, "high": 1.0, "low": 1.0, "close": 1567.8},
-    "volume_traded": 1175986,
-    "slot": 1,
-    "sequence": 7,
-    "snapshot": True,
-}
+from tests.unit.cli.test_tail_lines import TICK
 
 
 def shown(view, width=80, height=24):
