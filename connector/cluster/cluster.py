@@ -48,6 +48,8 @@ from connector.settings.models import Settings
 REFRESH_SECONDS: Final = 60.0
 # with the second that a socket has to close, well below the `CLOSE_SECONDS` that the member grants
 DRAIN_SECONDS: Final = 4.0
+LEAD_LOOK_SECONDS: Final = 0.05
+"""So often it is looked whether the slots stream that a new leader waits for."""
 
 
 class Cluster:
@@ -390,7 +392,6 @@ class Cluster:
             slot = self._slots.get(number)
             if slot is not None and slot.phase is not SlotPhase.CLOSED:
                 slot.apply(own)
-        self._let_lead()
 
     async def hand_over(self, slots: Sequence[int]) -> Collection[int]:
         """Let the slots that stream go on after they were given up, until they are taken."""
@@ -490,8 +491,12 @@ class Cluster:
         return self._leadership.leader
 
     def _let_lead(self) -> None:
-        """Let a new leader begin as soon as the slots are read: they stream first."""
-        if not any(slot.phase is SlotPhase.LOADING for slot in self._slots.values()):
+        """Let a new leader begin as soon as the slots stream; looks again until then."""
+        if not self._leadership.waits:
+            return
+        if any(slot.begins for slot in self._slots.values()):
+            self._clock.call_later(LEAD_LOOK_SECONDS, self._let_lead)
+        else:
             self._leadership.begin()
 
     def _make_leader(self) -> Leader:

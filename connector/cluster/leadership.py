@@ -14,8 +14,8 @@ from connector.control.leader import Leader
 
 LEADER_STOP_SECONDS: Final = 5.0
 """A leader gets so many seconds to finish its transaction; then the next leader fences it."""
-SLOTS_FIRST_SECONDS: Final = 3.0
-"""So long a leader lets the slots be read that came with its partition."""
+SLOTS_FIRST_SECONDS: Final = 5.0
+"""So long a leader lets the slots that came with its partition begin to stream."""
 
 
 class Leadership:
@@ -41,7 +41,8 @@ class Leadership:
         """Lead when `begin` is called, at the latest after `SLOTS_FIRST_SECONDS`.
 
         Whoever takes over from a dead leader mostly takes over its slots too, and nobody streams
-        these. To take over the state of a large market is seconds of work of the same process.
+        these. To take over the state of a large market is seconds of work of the same process, and
+        held up the slots' sockets and first packets by some three seconds.
         """
         loop = asyncio.get_running_loop()
         leader, begun = self._make(), threading.Event()
@@ -54,6 +55,7 @@ class Leadership:
         def run() -> None:
             try:
                 begun.wait(SLOTS_FIRST_SECONDS)
+                begun.set()  # `waits` no more, where nobody has let it begin
                 leader.run()
             finally:
                 with contextlib.suppress(RuntimeError):  # the loop has ended before
@@ -64,6 +66,11 @@ class Leadership:
         self._begun, self._done = begun, done
         # a daemon: one that hangs in a call of librdkafka does not keep the process from ending
         threading.Thread(target=run, name="leader", daemon=True).start()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is a leader that waits for the slots."""
+        return self.leader is not None and not self._begun.is_set()
 
     def begin(self) -> None:
         """Let a leader begin that has waited for the slots."""

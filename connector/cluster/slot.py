@@ -22,6 +22,8 @@ RECONNECT_SECONDS: Final = 10.0
 the resumptions of a slot."""
 _HALTS: Final = (None, Halt.PAUSED, Halt.STOPPED)
 """From the one that asks most of the feed."""
+_BEGIN: Final = (ConnectionState.IDLE, ConnectionState.CONNECTING, ConnectionState.CONNECTED)
+"""The states of a connection before its instruments have sent their first packets."""
 LINGER_SECONDS: Final = 2.0
 """An instrument that moves to another slot stays so long, until the other has subscribed."""
 
@@ -171,6 +173,17 @@ class Slot:
     def desired(self) -> Mapping[int, Mode]:
         """What the partition says: token to mode."""
         return self._desired
+
+    @property
+    def begins(self) -> bool:
+        """Whether its stream is about to begin: not where the feed has refused its socket."""
+        if self.phase is SlotPhase.LOADING:
+            return True
+        if self.connection is None or self.connection.state not in _BEGIN:
+            return False
+        stats = self.connection.stats
+        # one that was asked for again and again may never send anything
+        return bool(stats.silent > stats.unserved)
 
     @property
     def last_frame_us(self) -> int | None:

@@ -69,6 +69,8 @@ class ConnectionStatus:
     """How many instruments the connection is to carry."""
     confirmed: int = 0
     """How many of these sent a packet in the mode asked for."""
+    silent: int = 0
+    """How many of these sent no packet yet, in whatever mode."""
     unserved: int = 0
     """How many of these sent none, although asked for again."""
     trouble: str | None = None

@@ -237,6 +237,7 @@ class StatusBuilder:
                 bytes=stats.bytes,
                 heartbeats=stats.heartbeats,
                 packets=pipeline.packets(stats.slot),
+                silent=stats.silent,
                 unserved=stats.unserved,
                 trouble=stats.trouble or None,
                 connects=stats.connects,

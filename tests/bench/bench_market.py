@@ -105,10 +105,14 @@ async def leader_killed(whole: WholeMarket) -> list[Figure]:
     leader.killed = True
     leader.send_signal(signal.SIGKILL)
     took = await whole.until_all_stream(PATIENCE_SECONDS) - begun
+    confirmed = await whole.until_all_confirmed(PATIENCE_SECONDS) - begun
     return [
         {"name": "leader of two owners killed: all stream again", "value": took, "unit": "s",
          "reach": SESSION_TIMEOUT_SECONDS + 2,
-         "note": f"session timeout {SESSION_TIMEOUT_SECONDS} s"},
+         "note": f"session timeout {SESSION_TIMEOUT_SECONDS} s; each has sent its snapshot"},
+        {"name": "… all in full mode again", "value": confirmed, "unit": "s",
+         "note": f"each has sent its next update, of which it has one in "
+                 f"{1 / UPDATES_PER_SECOND:g} s"},
     ]  # fmt: skip
 
 

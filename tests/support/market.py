@@ -55,9 +55,16 @@ class WholeMarket:
         return time.monotonic()
 
     async def until_all_stream(self, seconds):
-        """Wait until all have sent a full packet, each slot has one owner, and a replica leads."""
+        """Wait until all have sent something, each slot has one owner, and a replica leads."""
+        return await self._until(self._all_stream, seconds)
+
+    async def until_all_confirmed(self, seconds):
+        """Wait until all have sent a full packet: their next update, as a snapshot is in quote."""
+        return await self._until(self._all_confirmed, seconds)
+
+    async def _until(self, done, seconds):
         end = time.monotonic() + seconds
-        while not await self._all_stream():
+        while not await done():
             dead = [process.name for process in self.fleet.all if process.code not in (None, 0, -9)]
             assert not dead, f"{dead} ended"
             assert time.monotonic() < end, f"{self.asked_for()} of {self.instruments} are asked for"
@@ -68,14 +75,19 @@ class WholeMarket:
         if self.open_sockets != self.slots or self.asked_for() != self.instruments:
             return False
         statuses = await self.fleet.statuses()
-        connections = [one for status in statuses.values() for one in status["connections"]]
+        connections = connections_of(statuses)
         return (
             len(statuses) == len(self.fleet.alive)
             and sorted(one["slot"] for one in connections) == list(range(self.slots))
-            and sum(one["confirmed"] for one in connections) == self.instruments
+            and sum(one["desired"] for one in connections) == self.instruments
+            and sum(one["silent"] for one in connections) == 0
             # slots stream on while they change hands: the leader may do so just then
             and sum(status["cluster"]["leader"] for status in statuses.values()) == 1
         )
+
+    async def _all_confirmed(self):
+        connections = connections_of(await self.fleet.statuses())
+        return sum(one["confirmed"] for one in connections) == self.instruments
 
     async def leader(self):
         """The replica that leads."""
@@ -99,6 +111,11 @@ class WholeMarket:
     async def close(self):
         self._watcher.cancel()
         await asyncio.gather(self._watcher, return_exceptions=True)
+
+
+def connections_of(statuses):
+    """All connections of some replicas, as their statuses have them."""
+    return [one for status in statuses.values() for one in status["connections"]]
 
 
 @contextlib.asynccontextmanager

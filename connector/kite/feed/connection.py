@@ -246,6 +246,7 @@ class Connection:
             desired=len(self._session.desired),
             confirmed=self._session.confirmed_count,
             unconfirmed=self._session.unconfirmed_count,
+            silent=self._session.silent_count,
             given_up=self._session.given_up_count,
             unserved=self._session.unserved_count,
             frames=self._frames,

@@ -126,6 +126,11 @@ class Session:
         return len(self._pending) + len(self._given_up)
 
     @property
+    def silent_count(self) -> int:
+        """How many instruments have sent no packet on this socket, in whatever mode."""
+        return len(self.desired) - len(self._seen)
+
+    @property
     def given_up_count(self) -> int:
         """How many of the unconfirmed were asked for as often as is allowed."""
         return len(self._given_up)

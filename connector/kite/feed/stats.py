@@ -21,6 +21,7 @@ class ConnectionStats:
         unconfirmed: how many were not, yet.
         given_up: how many of the unconfirmed were asked for as often as is allowed, and more slowly
             since.
+        silent: how many of the unconfirmed have sent no packet on this socket.
         frames: how many binary frames came that are not heartbeats.
         bytes: how many bytes were in those frames.
         heartbeats: how many came.
@@ -63,6 +64,7 @@ class ConnectionStats:
     stalled: bool
     paused: bool
     last_error: str
+    silent: int = 0
     unserved: int = 0
     trouble: str = ""
     renewals: int = 0

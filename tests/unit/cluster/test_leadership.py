@@ -35,20 +35,25 @@ async def happens(event):
 
 
 @pytest.mark.usefixtures("patient")
-async def test_a_leader_begins_when_the_slots_are_read():
+async def test_a_leader_begins_when_the_slots_stream():
     leads = Leadership(FakeLeader)
+    assert not leads.waits
     leads.start()
+    assert leads.waits
     assert not leads.leader.leading.is_set()
     leads.begin()
+    assert not leads.waits
     await happens(leads.leader.leading)
     await leads.stop()
+    assert not leads.waits
 
 
-async def test_slots_that_are_not_read_do_not_keep_it_for_ever(monkeypatch):
+async def test_slots_that_do_not_stream_do_not_keep_it_for_ever(monkeypatch):
     monkeypatch.setattr(leadership, "SLOTS_FIRST_SECONDS", 0.0)
     leads = Leadership(FakeLeader)
     leads.start()
     await happens(leads.leader.leading)
+    assert not leads.waits
     await leads.stop()
 
 

@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,7 @@ class FakeConnection:
     def __init__(self, capacity=3):
         self.capacity = capacity
         self.state = ConnectionState.IDLE
-        self.stats = None
+        self.stats = SimpleNamespace(silent=0, unserved=0)
         self.wanted = {}
         self.updates = []
         self.reconnects = 0
@@ -92,6 +93,49 @@ def test_nothing_opens_before_the_partition_was_read(slot, connection):
     assert connection.wanted == {B: Mode.FULL}
     assert connection.state is ConnectionState.CONNECTED
     assert (slot.revision, slot.symbols) == (7, {B: "NSE:B"})
+
+
+def test_a_slot_begins_until_its_instruments_have_sent_something(slot, connection):
+    connection.stats.silent = 2
+    assert slot.begins
+    slot.apply([wanted(A), wanted(B), END])
+    assert slot.begins
+    connection.stats.silent = 0
+    assert not slot.begins
+    slot.reload()
+    assert slot.begins
+
+
+@pytest.mark.parametrize(
+    ("state", "begins"),
+    [
+        (ConnectionState.IDLE, True),
+        (ConnectionState.CONNECTING, True),
+        (ConnectionState.WAITING_FOR_TOKEN, False),
+        (ConnectionState.WAITING_FOR_SLOT, False),
+        (ConnectionState.BACKING_OFF, False),
+    ],
+)
+def test_nobody_waits_for_a_slot_that_the_feed_refuses(slot, connection, state, begins):
+    slot.apply([wanted(A), END])
+    connection.stats.silent, connection.state = 1, state
+    assert slot.begins is begins
+
+
+def test_nobody_waits_for_instruments_that_answer_nothing(slot, connection):
+    slot.apply([wanted(A), wanted(B), END])
+    connection.stats.silent, connection.stats.unserved = 2, 1
+    assert slot.begins
+    connection.stats.unserved = 2
+    assert not slot.begins
+
+
+def test_a_stopped_slot_and_one_without_an_api_key_do_not_begin(slot, clock):
+    slot.apply([wanted(A), Halting(4, Halt.STOPPED), END])
+    assert not slot.begins
+    keyless = Slot(4, None, 3, clock)
+    keyless.apply([wanted(A), END])
+    assert not keyless.begins
 
 
 def test_a_batch_is_one_update(slot, connection):

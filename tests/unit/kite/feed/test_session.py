@@ -156,6 +156,20 @@ class TestConfirming:
         session.closed()
         assert (session.confirmed_count, session.unconfirmed_count) == (0, 2)
 
+    def test_who_is_silent_is_counted_whatever_the_mode(self, session):
+        assert session.silent_count == 0
+        session.update({1: FULL, 2: QUOTE}, 0.0)
+        assert session.silent_count == 2
+        # in full mode nothing more may come of 1 until somebody trades it
+        session.confirm([(1, QUOTE)], 0.0)
+        assert (session.silent_count, session.unconfirmed_count) == (1, 2)
+        session.confirm([(2, QUOTE), (3, QUOTE)], 0.0)
+        assert session.silent_count == 0
+        session.update({2: None}, 0.0)
+        assert session.silent_count == 0
+        session.closed()
+        assert session.silent_count == 1
+
     def test_packets_of_strangers_confirm_nothing(self, session):
         session.update({1: QUOTE}, 0.0)
         session.confirm([(99, FULL)], 0.0)
