@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from connector.simulator.config import SimulatorConfig
-from connector.simulator.market import MODES, Market, Quote
+from connector.simulator.market import MODES, Market
+from connector.simulator.ring import Ring
 from connector.simulator.sockets import SimulatedSocket
 from connector.simulator.wire import MAX_UINT32, error_text, split_frame
 
@@ -55,9 +56,7 @@ class Feed:
         self._closed_frames = 0
         # each instrument that somebody subscribes to, with who does and in which mode: one step of
         # the market needs no search
-        self._ring: list[tuple[Quote, list[tuple[SimulatedSocket, str]]]] = []
-        self._ring_stale = False  # made anew when it is needed, not with each request
-        self._cursor = 0  # whose turn it is
+        self._ring = Ring()
 
     @property
     def total_packets(self) -> int:
@@ -85,7 +84,8 @@ class Feed:
         if self.sockets.pop(socket.number, None) is not None:
             self._closed_packets += socket.packets
             self._closed_frames += socket.frames
-            self._ring_stale = True
+            for token in socket.subscriptions:
+                self._ring.remove(token, socket)
 
     def chosen(self, numbers: Iterable[int] | None) -> list[SimulatedSocket]:
         """Return the open sockets of these numbers; None means all."""
@@ -111,8 +111,7 @@ class Feed:
         elif action == "unsubscribe" and (tokens := _tokens(value)) is not None:
             handled = True
             for token in tokens:
-                socket.subscriptions.pop(token, None)
-            self._ring_stale = True
+                self._unsubscribe(socket, token)
         elif action == "mode" and isinstance(value, list) and len(value) == 2:
             tokens = _tokens(value[1])
             if value[0] in MODES and tokens is not None:
@@ -133,8 +132,8 @@ class Feed:
             tokens = [token for token in tokens if served(token)]
         for token in tokens:
             # a new token starts in quote; one that is there keeps its mode
-            socket.subscriptions.setdefault(token, "quote")
-        self._ring_stale = True
+            if token not in socket.subscriptions:
+                self._put(socket, token, "quote")
         # the cached snapshot: always a quote packet, even where full was asked for before
         self._send_cached(socket, tokens, "quote")
 
@@ -142,18 +141,25 @@ class Feed:
         """Serve only every second instrument on a socket from now on."""
         socket.half_served = True
         for token in [token for token in socket.subscriptions if not served(token)]:
-            del socket.subscriptions[token]
-        self._ring_stale = True
+            self._unsubscribe(socket, token)
 
     def _set_mode(self, socket: SimulatedSocket, mode: str, tokens: list[int]) -> None:
         # a mode of what is not subscribed is ignored, as all that is no request
         known = [token for token in tokens if token in socket.subscriptions]
         for token in known:
-            socket.subscriptions[token] = mode
-        self._ring_stale = True
+            self._put(socket, token, mode)
         if not self.market.open:
             # no update will come to show the new mode: the cached packet does
             self._send_cached(socket, known, mode)
+
+    def _put(self, socket: SimulatedSocket, token: int, mode: str) -> None:
+        socket.subscriptions[token] = mode
+        if (quote := self.market.quote(token)) is not None:
+            self._ring.put(quote, socket, mode)
+
+    def _unsubscribe(self, socket: SimulatedSocket, token: int) -> None:
+        if socket.subscriptions.pop(token, None) is not None:
+            self._ring.remove(token, socket)
 
     def _send_cached(self, socket: SimulatedSocket, tokens: list[int], mode: str) -> None:
         # what is pending is older: it goes out before the snapshot
@@ -166,22 +172,7 @@ class Feed:
     @property
     def streaming(self) -> int:
         """Distinct instruments that at least one socket subscribes to and the market has."""
-        if self._ring_stale:
-            self._build_ring()
         return len(self._ring)
-
-    def _build_ring(self) -> None:
-        watchers: dict[int, list[tuple[SimulatedSocket, str]]] = {}
-        for socket in self.sockets.values():
-            for token, mode in socket.subscriptions.items():
-                watchers.setdefault(token, []).append((socket, mode))
-        self._ring = [
-            (quote, who)
-            for token, who in watchers.items()
-            if (quote := self.market.quote(token)) is not None
-        ]
-        self._ring_stale = False
-        self._cursor = self._cursor % len(self._ring) if self._ring else 0
 
     def emit(self, updates: int) -> list[int]:
         """Move the next instruments of the ring and send their packets.
@@ -193,17 +184,14 @@ class Feed:
         if not self.streaming or not self.market.open:
             return []
         now = int(self._clock())
-        ring, cursor, advance = self._ring, self._cursor, self.market.advance
+        advance = self.market.advance
         moved = []
-        for _ in range(updates):
-            quote, watchers = ring[cursor]
-            cursor = cursor + 1 if cursor + 1 < len(ring) else 0
+        for quote, watchers in self._ring.turns(updates):
             advance(quote, now)
             moved.append(quote.token)
             # packets wait for the end of the step, so that frames carry several, as Kite's do
-            for socket, mode in watchers:
+            for socket, mode in watchers.items():
                 socket.pending.append(quote.packet(mode))
-        self._cursor = cursor
         per_frame = self._config.packets_per_frame
         for socket in self.sockets.values():
             socket.flush(per_frame)
