@@ -32,7 +32,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
-from connector.kite.wire.models import Exchange, Mode
+from connector.kite.wire.models import SEGMENTS, Mode
 
 LEADER_KEY: Final = "@leader"
 REPLY_PREFIX: Final = "@reply:"
@@ -65,10 +65,11 @@ def token_of(key: str) -> int:
         ValueError: the key is none. Were another spelling read as the same token, the tombstone
             that ends it would have another key.
     """
-    if not _TOKEN.fullmatch(key) or not 0 < (token := int(key)) < 2**32:
-        raise ValueError("the key is no instrument token")
-    Exchange.of(token)
-    return token
+    if _TOKEN.fullmatch(key):
+        token = int(key)
+        if token < 2**32 and token & 0xFF in SEGMENTS:
+            return token
+    raise ValueError("the key is no instrument token")
 
 
 def count_of(value: object) -> int:
