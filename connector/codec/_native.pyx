@@ -15,9 +15,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from connector.codec.body cimport (
-    FRAMING_BYTES, LONG_BYTES, Cursor, Encoded, behind_framing, encode, is_some, mode_of, next_long,
-    put_best, put_byte, put_double, put_encoded, put_full, put_index, put_long, put_nulls,
-    put_quote, skip_depth, skip_to_times,
+    FRAMING_BYTES, LONG_BYTES, Cursor, Encoded, behind_framing, check_tick, encode, is_some, mode_of,
+    next_int, next_long, put_best, put_byte, put_double, put_encoded, put_full, put_index, put_long,
+    put_nulls, put_quote, skip_depth, skip_to_end, skip_to_times,
 )
 from connector.codec.instruments cimport (
     Instrument, Table, add, clear, fill, find, free, init, keep, remove,
@@ -523,14 +523,17 @@ def identity_of(bytes value not None):
     """See `connector.codec.interface.IdentityOf`."""
     cdef Cursor body = behind_framing(value)
     cdef int i
+    cdef int64_t token, slot, session_id, sequence
     next_long(&body)  # event_time
     next_long(&body)  # receive_time_us
-    skip_to_times(&body)
+    token = skip_to_times(&body)
     for i in range(5):  # last_trade_time to oi_day_low
         if is_some(&body):
             next_long(&body)
     skip_depth(&body)
-    slot, session_id, sequence = next_long(&body), next_long(&body), next_long(&body)
+    slot, session_id, sequence = next_int(&body), next_long(&body), next_long(&body)
+    skip_to_end(&body)
+    check_tick(&body, token, sequence)
     if body.at == NULL:
         raise ValueError("not the value of a tick")
     return slot, session_id, sequence

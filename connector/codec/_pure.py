@@ -35,6 +35,8 @@ _NO_BEST = _NULL * 4  # bid and ask, price and quantity
 _FIVE = b"\x0a"  # an array's only block has five items
 _END = b"\x00"  # of an array
 
+_SEGMENTS = frozenset(exchange.value for exchange in Exchange)
+
 
 # a varint has seven bits a byte, lowest first, and a mark on all but the last; it is put together
 # from two bytes at a time
@@ -385,6 +387,20 @@ class Body:
         """A time that the tick has, a long in these units."""
         return self.long()
 
+    def short(self) -> int:
+        """Avro's int: a long of no more than 32 bits."""
+        number = self.long()
+        if not -(2**31) <= number < 2**31:
+            raise ValueError("an int of Avro has 32 bits")
+        return number
+
+    def text(self) -> str:
+        """Read a string, whose bytes have to be UTF-8."""
+        length = self.long()
+        start = self.at
+        self.skip(length)
+        return self.value[start : self.at].decode()
+
     def skip(self, count: int) -> None:
         """Pass over so many bytes."""
         if not 0 <= count <= len(self.value) - self.at:
@@ -406,34 +422,43 @@ class Body:
             for _ in range(abs(items)):
                 self.long()
                 self.skip(8)
-                self.long()
+                self.short()
 
 
 def identity_of(value: bytes) -> tuple[int, int, int]:
     """Return slot, session_id and sequence; `connector.codec.interface.IdentityOf` describes it."""
-    return identity(Body(value))
+    _, slot, session_id, sequence = identity(Body(value))
+    return slot, session_id, sequence
 
 
-def identity(body: Body) -> tuple[int, int, int]:
-    """Read slot, session_id and sequence, and on the way there each time of the tick.
+def is_tick(instrument_token: int, sequence: int) -> bool:
+    """Whether what was read where a tick has these can be a tick: out of zeros, say, it cannot."""
+    return instrument_token > 0 and instrument_token & 0xFF in _SEGMENTS and sequence > 0
+
+
+def identity(body: Body) -> tuple[int, int, int, int]:
+    """Read token, slot, session_id and sequence, and on the way there each time of the tick.
 
     Raises:
         ValueError: it is not the value of a tick.
     """
     try:
-        return _identity(body)
+        token, slot, session_id, sequence = _identity(body)
     except (IndexError, ValueError):
         raise ValueError("not the value of a tick") from None
+    if not is_tick(token, sequence):
+        raise ValueError("not the value of a tick")
+    return token, slot, session_id, sequence
 
 
-def _identity(body: Body) -> tuple[int, int, int]:
+def _identity(body: Body) -> tuple[int, int, int, int]:
     body.time()  # event_time
     body.time(1000)  # receive_time_us
-    body.long()  # instrument_token
-    body.skip(body.long())  # exchange
+    token = body.long()
+    body.text()  # exchange
     if body.some():  # tradingsymbol
-        body.skip(body.long())
-    body.skip(body.long())  # mode
+        body.text()
+    body.text()  # mode
     body.skip(1 + 8)  # tradable, last_price
     for is_price in (False, True, False, False, False):  # last_traded_quantity and so on
         if body.some():
@@ -446,4 +471,10 @@ def _identity(body: Body) -> tuple[int, int, int]:
     if body.some():  # depth
         body.skip_levels()
         body.skip_levels()
-    return body.long(), body.time(), body.long()
+    slot, session_id, sequence = body.short(), body.time(), body.long()
+    body.skip(1)  # snapshot
+    if body.at != len(body.value):  # the first version ends here
+        for is_price in (True, False, True, False):  # the best bid, the best ask
+            if body.some():
+                body.skip(8) if is_price else body.long()
+    return token, slot, session_id, sequence

@@ -3,7 +3,7 @@
 
 from connector.kite.wire.numbers cimport uint16_at, uint32_at
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cdef extern from *:
@@ -22,6 +22,7 @@ cdef enum:
     LTP = 1
     QUOTE = 2
     FULL = 3
+    KNOWN_SEGMENTS = 0x13FE  # a bit each
 
 
 cdef struct Encoded:
@@ -198,6 +199,25 @@ cdef inline void skip_bytes(Cursor *body, int64_t count) noexcept nogil:
         body.at = NULL
 
 
+cdef inline int64_t next_int(Cursor *body) noexcept nogil:
+    # an int of Avro has 32 bits
+    cdef int64_t number = next_long(body)
+    if not INT32_MIN <= number <= INT32_MAX:
+        body.at = NULL
+    return number
+
+
+cdef inline void skip_text(Cursor *body) noexcept:
+    cdef int64_t count = next_long(body)
+    cdef const char *start = <const char *>body.at
+    skip_bytes(body, count)
+    if body.at != NULL:
+        try:
+            start[:count].decode("utf-8")
+        except UnicodeDecodeError:
+            body.at = NULL
+
+
 cdef inline Cursor behind_framing(bytes value):
     cdef Cursor body
     body.at = <const uint8_t *>PyBytes_AS_STRING(value)
@@ -225,19 +245,26 @@ cdef inline void skip_levels(Cursor *body) noexcept nogil:
         while body.at != NULL and items > 0:
             next_long(body)
             skip_bytes(body, 8)
-            next_long(body)
+            next_int(body)
             items -= 1
         items = next_long(body)
 
 
-cdef inline void skip_to_times(Cursor *body) noexcept nogil:
-    # all fields of a tick behind receive_time_us and before last_trade_time
+cdef inline void check_tick(Cursor *body, int64_t token, int64_t sequence) noexcept nogil:
+    # what was read where a tick has these can be a tick: out of zeros, say, it cannot
+    cdef int64_t segment = token & 0xFF
+    if token <= 0 or sequence <= 0 or segment > 15 or not (KNOWN_SEGMENTS >> segment) & 1:
+        body.at = NULL
+
+
+cdef inline int64_t skip_to_times(Cursor *body) noexcept:
+    # all fields of a tick behind receive_time_us and before last_trade_time; gives instrument_token
     cdef int i
-    next_long(body)  # instrument_token
-    skip_bytes(body, next_long(body))  # exchange
+    cdef int64_t token = next_long(body)
+    skip_text(body)  # exchange
     if is_some(body):  # tradingsymbol
-        skip_bytes(body, next_long(body))
-    skip_bytes(body, next_long(body))  # mode
+        skip_text(body)
+    skip_text(body)  # mode
     skip_bytes(body, 1 + 8)  # tradable, last_price
     for i in range(5):  # last_traded_quantity to total_sell_quantity
         if is_some(body):
@@ -247,9 +274,24 @@ cdef inline void skip_to_times(Cursor *body) noexcept nogil:
                 next_long(body)
     if is_some(body):  # ohlc
         skip_bytes(body, 4 * 8)
+    return token
 
 
 cdef inline void skip_depth(Cursor *body) noexcept nogil:
     if is_some(body):
         skip_levels(body)
         skip_levels(body)
+
+
+cdef inline void skip_to_end(Cursor *body) noexcept nogil:
+    # what stands behind sequence
+    cdef int i
+    skip_bytes(body, 1)  # snapshot
+    if body.at == body.end:  # the first version ends here
+        return
+    for i in range(4):  # the best bid, the best ask
+        if is_some(body):
+            if i % 2:
+                next_long(body)
+            else:
+                skip_bytes(body, 8)

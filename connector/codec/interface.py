@@ -160,5 +160,6 @@ class IdentityOf(Protocol):
         behind them.
 
         Raises:
-            ValueError: it is not the value of a tick.
+            ValueError: it is not the value of a tick. Nor is what reads as one with numbers that no
+                tick has, such as zeros: a token of no exchange, or a sequence below 1.
         """

@@ -12,9 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException, Message, Producer
 
-from connector.codec import identity_of
 from connector.codec.framing import framing
-from connector.codec.rows import moved
+from connector.codec.rows import moved, token_of
 from connector.errors import BrokerUnreachableError, TopicError
 from connector.kafka.archive import ArchivedTick
 from connector.kafka.config import ClientLog, client_properties, refused_properties
@@ -32,16 +31,14 @@ class ReplayedTick(NamedTuple):
 
     time_ms: int
     """The time of its record, UTC milliseconds."""
-    key: bytes | None
-    value: bytes | None
-    """Framed, as Kafka had it or is to have it."""
+    value: bytes
+    """Framed, as Kafka had it or is to have it. Its token is written as key, whatever that was."""
 
 
 def from_topics(messages: Iterable[Message]) -> Iterator[ReplayedTick]:
     """Yield records as they are; those that are no ticks are for the replay to find."""
     for message in messages:
-        key, value = bytes_of(message.key()), bytes_of(message.value())
-        yield ReplayedTick(message.timestamp()[1], key, value)
+        yield ReplayedTick(message.timestamp()[1], bytes_of(message.value()) or b"")
 
 
 def from_archive(
@@ -58,10 +55,9 @@ def from_archive(
         exchange.value: framing(schema_ids[topic]) for exchange, topic in names.all_ticks().items()
     }
     for tick in ticks:
-        token = tick.instrument_token
         # of an exchange that is not known: no framing, so that the replay finds and counts it
-        framed = framings.get(token & 0xFF, b"") + tick.body
-        yield ReplayedTick(tick.receive_time_ms, b"%d" % token, framed)
+        framed = framings.get(tick.instrument_token & 0xFF, b"") + tick.body
+        yield ReplayedTick(tick.receive_time_ms, framed)
 
 
 def due_seconds(first_ms: int, time_ms: int, speed: float) -> float:
@@ -187,22 +183,19 @@ class TickReplay:
 
     def _write(self, tick: ReplayedTick, by_ms: int) -> None:
         try:
-            topic = self._topics[int(tick.key or b"") & 0xFF]
-            value = tick.value or b""
-            if by_ms:
-                value = moved(value, by_ms)
-            else:
-                identity_of(value)
-        except (ValueError, KeyError):
+            token = token_of(tick.value)
+            value = moved(tick.value, by_ms) if by_ms else tick.value
+        except ValueError:
             self.left_out += 1
             return
+        topic = self._topics[token & 0xFF]
         while True:
             self._serve()
             try:
                 self._producer.produce(
                     topic,
                     value,
-                    tick.key,
+                    b"%d" % token,
                     timestamp=tick.time_ms + by_ms,
                     on_delivery=self._report,
                 )

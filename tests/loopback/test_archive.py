@@ -133,13 +133,15 @@ def test_records_that_are_no_ticks_are_counted_and_left_out(program, broker, tmp
     for name in TopicNames("odd").all_ticks().values():
         broker.create_topic(name, 1)
     (key, value, _) = RECORDS[0]
-    put(broker, [(key, wrong, START_MS) for wrong in (b"{}", None, value)], prefix="odd")
+    put(
+        broker, [(key, wrong, START_MS) for wrong in (b"{}", None, bytes(300), value)], prefix="odd"
+    )
     file = tmp_path / "ticks.parquet"
     assert program("export", "--prefix", "odd", "-o", file) == 0
     assert len(rows(file)) == 1
     assert program("replay", "--prefix", "odd", "--into", "moved", "--speed", "max") == 0
     said = capsys.readouterr()
-    assert said.err.count("2 records were no ticks, and are left out\n") == 2
+    assert said.err.count("3 records were no ticks, and are left out\n") == 2
     assert "1 ticks in moved.ticks.*, up to 2026-01-30T09:15:00.000+05:30\n" in said.out
     # these are kept at times that brokers delete
     assert "older than the 72 h of topics.tick_retention_hours" in said.err

@@ -91,6 +91,18 @@ async def test_the_program_says_which_tick_is_not_there():
     assert missing["first_sequence"] <= lost.value["sequence"] <= missing["last_sequence"]
 
 
+def test_zeros_are_no_tick():
+    with EmbeddedBroker(
+        dict.fromkeys(TICKS, 2) | {TOPICS.events: 1, TOPICS.deadletter: 1}
+    ) as broker:
+        producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+        producer.produce(TICKS[0], bytes(300), b"408065")
+        assert producer.flush(10) == 0
+        _, text = output(["verify", "--bootstrap", broker.bootstrap_servers, "--wait", "0"])
+    assert "1 records could not be read, or are none of a connector's" in text
+    assert "0 of 0 sessions complete" in text
+
+
 def raw(around, *topics):
     with Reader(around.settings.kafka, "k", "copy") as reader:
         return [message for topic in topics for message in reader.read_to_end(topic)]

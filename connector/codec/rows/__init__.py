@@ -14,14 +14,15 @@ from connector.kite.wire import twins
 
 __all__ = [
     "COLUMNS", "KINDS", "NULLABLE", "WORDS", "Column", "Columns", "Row", "body_of", "moved",
-    "row_of",
+    "row_of", "token_of",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from connector.codec.rows._pure import Columns, body_of, moved, row_of
+    from connector.codec.rows._pure import Columns, body_of, moved, row_of, token_of
 else:
     _, _twin = twins.load(twins.chosen(), __package__)
     Columns = _twin.Columns
     body_of = _twin.body_of
     moved = _twin.moved
     row_of = _twin.row_of
+    token_of = _twin.token_of

@@ -5,14 +5,13 @@
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from connector.codec.body cimport (
-    Cursor, behind_framing, is_some, next_long, put_byte, put_double, put_long, skip_bytes,
-    skip_depth, skip_to_times,
+    Cursor, behind_framing, check_tick, is_some, next_int, next_long, put_byte, put_double, put_long,
+    skip_bytes, skip_depth, skip_to_end, skip_to_times,
 )
-from libc.stdint cimport (
-    INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t,
-)
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from connector.codec._native import identity_of
 from connector.codec.rows.columns import COLUMNS, KINDS, NULLABLE, WORDS, Column
 
 cdef enum:
@@ -32,14 +31,6 @@ cdef extern from *:
     uint64_t from_little_endian(uint64_t bits) nogil
 
 cdef Py_ssize_t WIDTH = len(COLUMNS)
-
-
-cdef int64_t next_int(Cursor *body) noexcept:
-    # an int of Avro has 32 bits
-    cdef int64_t number = next_long(body)
-    if not INT32_MIN <= number <= INT32_MAX:
-        body.at = NULL
-    return number
 
 
 cdef double next_double(Cursor *body) noexcept:
@@ -128,6 +119,10 @@ def row_of(bytes value not None):
     row += [buy[1], buy[0], sell[1], sell[0]]
     row += [next_int(&body), next_long(&body), next_long(&body)]
     row.append(next_boolean(&body))
+    if body.at != NULL and body.at != body.end:  # of a later version: not read for this
+        body.at -= 1
+        skip_to_end(&body)
+    check_tick(&body, row[2], row[58])
     if body.at == NULL:
         raise ValueError("not the value of a tick")
     return tuple(row)
@@ -244,9 +239,12 @@ cdef class Columns:
 
     cdef int put(self, Cursor *body) except -1:
         cdef int place
+        cdef int64_t token, sequence
         cdef bint there
-        for place in range(3):  # event_time, receive_time_us, instrument_token
+        for place in range(2):  # event_time, receive_time_us
             self.put_long(place, next_long(body))
+        token = next_long(body)
+        self.put_long(2, token)
         self.put_word(3, body)
         there = is_some(body)
         self.there_at[4][self.count] = there
@@ -275,7 +273,8 @@ cdef class Columns:
         self.put_side(body, 37, there)
         (<int32_t *>self.at[56])[self.count] = <int32_t>next_int(body)  # slot
         self.put_long(57, next_long(body))  # session_id
-        self.put_long(58, next_long(body))  # sequence
+        sequence = next_long(body)
+        self.put_long(58, sequence)
         self.at[59][self.count] = next_boolean(body)  # snapshot
         there = body.at != body.end  # the first version ends here
         for place in range(52, 56):  # the best bid, the best ask
@@ -284,6 +283,7 @@ cdef class Columns:
                     self.put_long(place, next_long(body))
                 else:
                     self.put_double(place, next_double(body))
+        check_tick(body, token, sequence)
         return 0
 
     cdef int put_value(self, bytes value) except -1:
@@ -438,10 +438,11 @@ def moved(bytes value not None, by_ms):
     cdef char *start = PyBytes_AS_STRING(room)
     cdef char *out = start
     cdef Cursor body = behind_framing(value)
+    cdef int64_t token, sequence
     cdef int i
     out = shift(out, &body, &copied, by)  # event_time
     out = shift(out, &body, &copied, by * 1000)  # receive_time_us
-    skip_to_times(&body)
+    token = skip_to_times(&body)
     for i in range(5):  # last_trade_time to oi_day_low
         if is_some(&body):
             if i < 2:
@@ -449,10 +450,21 @@ def moved(bytes value not None, by_ms):
             else:
                 next_long(&body)
     skip_depth(&body)
-    next_long(&body)  # slot
+    next_int(&body)  # slot
     out = shift(out, &body, &copied, by)  # session_id
-    next_long(&body)  # sequence
+    sequence = next_long(&body)
+    skip_to_end(&body)
+    check_tick(&body, token, sequence)
     if body.at == NULL:
         raise ValueError("not the value of a tick")
     memcpy(out, copied, end - copied)
     return start[:out - start + (end - copied)]
+
+
+def token_of(bytes value not None):
+    """See `_pure`."""
+    identity_of(value)
+    cdef Cursor body = behind_framing(value)
+    next_long(&body)  # event_time
+    next_long(&body)  # receive_time_us
+    return next_long(&body)

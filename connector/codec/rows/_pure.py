@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
-from connector.codec._pure import Body, identity, long_of
+from connector.codec._pure import Body, identity, is_tick, long_of
 from connector.codec.rows.columns import COLUMNS, KINDS, NULLABLE, WORDS, Column, Row
 
 _NONE: Final = b"\x00"
@@ -16,6 +16,8 @@ _DOUBLE: Final = struct.Struct("<d")
 _SIDE: Final = 5 * 3
 """Numbers of a side of the depth: quantity, price and orders of five levels."""
 _BEST: Final = COLUMNS.index("best_bid_price")
+_TOKEN: Final = COLUMNS.index("instrument_token")
+_SEQUENCE: Final = COLUMNS.index("sequence")
 # beyond it the microseconds of receive_time_us would not fit 64 bits
 _MAX_MS: Final = (2**63 - 1) // 1000
 _IS_PRICE: Final = (False, True, False, False, False)
@@ -32,14 +34,17 @@ def row_of(value: bytes) -> Row:
     """
     body = Body(value)
     try:
-        return _row(body)
+        row = _row(body)
+        if body.at != len(value):  # of a later version: not read for this, yet to be there whole
+            _best(body)
     except (IndexError, ValueError):
         raise ValueError("not the value of a tick") from None
+    return row
 
 
 def _row(body: Body) -> Row:
-    row: list[Any] = [body.long(), body.long(), body.long(), _text(body)]
-    row += [_text(body) if body.some() else None, _text(body), _boolean(body), _double(body)]
+    row: list[Any] = [body.long(), body.long(), body.long(), body.text()]
+    row += [body.text() if body.some() else None, body.text(), _boolean(body), _double(body)]
     row += [
         (_double(body) if is_price else body.long()) if body.some() else None
         for is_price in _IS_PRICE
@@ -50,7 +55,10 @@ def _row(body: Body) -> Row:
     buy, sell = [_side(body) if has_depth else [None] * _SIDE for _ in range(2)]
     # the first version has none of the best ones
     row += [*buy, *sell, buy[1], buy[0], sell[1], sell[0]]
-    return (*row, _int(body), body.long(), body.long(), _boolean(body))
+    row += [body.short(), body.long(), body.long(), _boolean(body)]
+    if not is_tick(row[_TOKEN], row[_SEQUENCE]):
+        raise ValueError("numbers that no tick has")
+    return tuple(row)
 
 
 def _side(body: Body) -> list[Any]:
@@ -59,7 +67,7 @@ def _side(body: Body) -> list[Any]:
         if items < 0:
             body.long()
         for _ in range(abs(items)):
-            numbers += (body.long(), _double(body), _int(body))
+            numbers += (body.long(), _double(body), body.short())
     return (numbers + [None] * _SIDE)[:_SIDE]
 
 
@@ -67,17 +75,6 @@ def _taken(body: Body, count: int) -> bytes:
     start = body.at
     body.skip(count)
     return body.value[start : body.at]
-
-
-def _int(body: Body) -> int:
-    number = body.long()
-    if not -(2**31) <= number < 2**31:
-        raise ValueError("an int of Avro has 32 bits")
-    return number
-
-
-def _text(body: Body) -> str:
-    return _taken(body, body.long()).decode()
 
 
 def _boolean(body: Body) -> bool:
@@ -215,6 +212,15 @@ def _of_boolean(value: Any) -> bytes:
 
 def _of_double(number: Any) -> bytes:
     return _DOUBLE.pack(number + 0.0)
+
+
+def token_of(value: bytes) -> int:
+    """Return the instrument_token of a tick's framed value.
+
+    Raises:
+        ValueError: it is not the value of a tick.
+    """
+    return identity(Body(value))[0]
 
 
 def moved(value: bytes, by_ms: int) -> bytes:

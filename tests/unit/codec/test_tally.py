@@ -102,6 +102,7 @@ def test_what_is_no_tick_has_no_identity(transcoder, identity_of):
     for size in range(end - 1):
         with pytest.raises(ValueError, match="not the value of a tick"):
             identity_of(value[:size])
-    for odd in (b"\xff" * 60, bytes(5) + b"\xff" * 11, bytes(8) + b"\x01" + bytes(60)):
+    # the last ones read as a tick's numbers, of no token
+    for odd in (b"\xff" * 60, bytes(5) + b"\xff" * 11, bytes(8) + b"\x01" + bytes(60), bytes(300)):
         with pytest.raises(ValueError, match="not the value of a tick"):
             identity_of(odd)

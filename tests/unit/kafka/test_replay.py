@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,11 +16,12 @@ from connector.kafka.replay import (
     TickReplay,
     due_seconds,
     from_archive,
+    from_topics,
     shift_ms,
 )
 from connector.kafka.topics import TopicNames
 from connector.settings.models import KafkaSettings
-from tests.support.packets import NFO, NO_SEGMENT, NSE, ltp
+from tests.support.packets import NFO, NSE, ltp
 from tests.support.recorded import SESSION, START_MS, recorded
 from tests.support.ticks import decode
 
@@ -87,7 +89,7 @@ def replay(broker, ticks, *, speed=1.0, end_ms=None, stop=lambda: False, now_ms=
 
 
 def ticks_of(records):
-    return [ReplayedTick(time_ms, key, value) for key, value, time_ms in records]
+    return [ReplayedTick(time_ms, value) for _, value, time_ms in records]
 
 
 def newest(broker, exchange, count):
@@ -128,12 +130,30 @@ def test_moved_ticks_have_the_present_time_and_a_session_of_their_own(broker):
 
 
 def test_records_that_are_no_ticks_are_counted_and_left_out(broker):
-    ((key, value, _),) = recorded([ltp(NSE)], [START_MS])
-    wrong = [(None, value), (b"x", value), (key, None), (key, b"{}"), (b"%d" % NO_SEGMENT, value)]
-    ticks = [ReplayedTick(START_MS, *one) for one in [*wrong, (key, value)]]
+    ((_, value, _),) = recorded([ltp(NSE)], [START_MS])
+    # zeros can be read as a tick's numbers
+    wrong = [b"", b"{}", bytes(300)]
+    ticks = [ReplayedTick(START_MS, one) for one in [*wrong, value]]
     for end_ms in (None, START_MS):
         run, _ = replay(broker, ticks, end_ms=end_ms, now_ms=START_MS + 5000)
         assert (run.written, run.left_out) == (1, len(wrong))
+
+
+def test_the_key_is_the_tokens_whatever_it_was(broker):
+    records = recorded([ltp(NFO), ltp(NFO), ltp(NFO)], [START_MS] * 3)
+    keys = [None, b"x", b"%d" % NSE]
+    broker.create_topic("copied", 1)
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for key, (_, value, time_ms) in zip(keys, records, strict=True):
+        producer.produce("copied", value, key, timestamp=time_ms)
+    assert producer.flush(10) == 0
+    kafka = KafkaSettings(
+        bootstrap_servers=broker.bootstrap_servers, client=dict(EmbeddedBroker.client)
+    )
+    with Reader(kafka, "k", "t") as reader:
+        run, _ = replay(broker, from_topics(reader.read_to_end("copied")))
+    assert (run.written, run.left_out) == (3, 0)
+    assert newest(broker, "nfo", 3) == records
 
 
 def test_it_stops_where_it_is_and_has_written_what_it_says(broker):
@@ -158,10 +178,10 @@ def test_a_refused_record_ends_it_with_the_topics_name():
 
 
 def test_a_record_that_is_too_long_for_the_client_ends_it_with_the_topics_name(broker):
-    ((key, value, _),) = recorded([ltp(NSE)], [START_MS])
-    long = ReplayedTick(START_MS, key, value + bytes(1_100_000))
+    ((_, value, _),) = recorded([ltp(NSE)], [START_MS])
+    long = ReplayedTick(START_MS, value + bytes(1_100_000))
     with pytest.raises(TopicError, match=r"copy\.ticks\.nse.*[Ll]arge"):
-        replay(broker, [ReplayedTick(START_MS, key, value), long])
+        replay(broker, [ReplayedTick(START_MS, value), long])
 
 
 def test_brokers_that_acknowledge_nothing_end_it(monkeypatch):
@@ -175,9 +195,9 @@ def test_brokers_that_acknowledge_nothing_end_it(monkeypatch):
 
 def test_the_queue_is_bounded_and_waited_for(broker):
     kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, queue_max_messages=1000)
-    ((key, value, _),) = recorded([ltp(NSE)], [START_MS])
+    ((_, value, _),) = recorded([ltp(NSE)], [START_MS])
     run = TickReplay(kafka, "t", INTO, speed=math.inf, end_ms=None, stop=lambda: False)
-    run.run(ReplayedTick(START_MS, key, value) for _ in range(5000))
+    run.run(ReplayedTick(START_MS, value) for _ in range(5000))
     assert run.written == 5000
 
 
@@ -185,5 +205,4 @@ def test_ticks_of_a_file_are_framed_for_the_topics_that_they_go_to():
     ids = {topic: number for number, topic in enumerate(INTO.all_ticks().values(), 70_000)}
     ((_, value, _),) = recorded([ltp(NFO)], [START_MS])
     (tick,) = from_archive([ArchivedTick(START_MS, NFO, value[5:])], INTO, ids)
-    assert tick.key == b"%d" % NFO
     assert decode(tick.value) == (ids["copy.ticks.nfo"], decode(value)[1])

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector.codec import Transcoder, identity_of
@@ -170,3 +170,31 @@ def test_twins_agree_on_any_bytes(module, value, by_ms):
         given = prefix + value
         assert outcome(module.row_of, given) == outcome(_pure.row_of, given)
         assert outcome(module.moved, given, by_ms) == outcome(_pure.moved, given, by_ms)
+
+
+@given(st.sampled_from(PACKETS), st.integers(5, 300), st.binary(max_size=2), st.booleans())
+@example(PACKETS[0], 0, bytes(300), False)  # zeros, which can be read as the numbers of a tick
+@example(PACKETS[0], 47, b"\xff", False)  # a byte of the symbol that is no text
+@example(PACKETS[2], -1, b"", False)  # cut within the best ones
+def test_all_who_read_a_value_agree_on_whether_it_is_a_ticks(module, packet, place, other, ends):
+    ((_, value, _),) = recorded([packet], [START_MS])
+    value = value[:place] + other + (b"" if ends else value[place + len(other) :])
+    read = [
+        identity_of, module.row_of, module.token_of, module.Columns(1).add,
+        lambda same: module.moved(same, 0),
+    ]  # fmt: skip
+
+    def is_read(reading):
+        try:
+            reading(value)
+        except ValueError:
+            return False
+        return True
+
+    assert len({is_read(reading) for reading in read}) == 1
+
+
+def test_the_token_is_that_of_the_value(module):
+    for token in (NSE, 256265):
+        ((_, value, _),) = recorded([ltp(token)], [START_MS])
+        assert module.token_of(value) == token
