@@ -48,7 +48,7 @@ from connector.control.records import (
     Subscription,
     reconnect_value,
 )
-from connector.control.renaming import ambiguous, learn, refresh
+from connector.control.renaming import ambiguous, learn, no_segment, refresh
 from connector.control.reply import Refusal
 from connector.control.rule_changes import delete_rule, keep_rule, set_rule
 from connector.control.rules import watchlist_of
@@ -283,7 +283,7 @@ class Draft:
             # Kite's segment is the token's low byte: the feed has no prices of others, nor a topic
             # for them
             if token & 0xFF not in SEGMENTS:
-                refused.append(Refusal(instrument, f"no exchange has the segment {token & 0xFF}"))
+                refused.append(Refusal(instrument, no_segment(token)))
                 continue
             # named twice, by symbol and token, it is one instrument: the first spelling is answered
             tokens.setdefault(token, instrument)

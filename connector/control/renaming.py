@@ -9,6 +9,7 @@ from connector.control.answer import Answer
 from connector.control.records import Subscription
 from connector.control.reply import Refusal
 from connector.kite.feed.events import ConnectionEvent, EventType
+from connector.kite.wire.models import SEGMENTS
 
 if TYPE_CHECKING:
     from connector.control.draft import Draft
@@ -18,8 +19,8 @@ def refresh(draft: Draft, *, accept_list: bool) -> Answer:
     """Give each symbol its token of today.
 
     A claim ends only for a reason: the instrument's last trading day is over and the list has
-    it no more, or an operator accepts a list without it. What a list merely lacks is kept, and
-    found again when its name is back.
+    it no more, an operator accepts a list without it, or another claimed name has its token. What
+    a list merely lacks is kept, and found again when its name is back.
     """
     if not len(draft.names):
         return Answer(errors=("the instrument master is not loaded",))
@@ -27,6 +28,7 @@ def refresh(draft: Draft, *, accept_list: bool) -> Answer:
     kept: dict[int, Subscription] = {}
     renamed: list[tuple[int, int, Subscription]] = []
     ended: list[tuple[int, Subscription]] = []
+    missing: list[tuple[int, str, Subscription]] = []
     refused: list[Refusal] = []
     # sorted out first and changed below: the draft must not change while it is looked through
     for token, subscription in draft.subscriptions.items():
@@ -34,6 +36,8 @@ def refresh(draft: Draft, *, accept_list: bool) -> Answer:
         listed = () if symbol is None else draft.names.listed(symbol)
         if symbol is None or token in listed:
             kept[token] = subscription
+        elif len(listed) == 1 and listed[0] & 0xFF not in SEGMENTS:
+            refused.append(Refusal(symbol, f"{no_segment(listed[0])}: its claims are kept"))
         elif len(listed) == 1:
             renamed.append((token, listed[0], subscription))
         elif listed:
@@ -45,7 +49,15 @@ def refresh(draft: Draft, *, accept_list: bool) -> Answer:
             ended.append((token, subscription))
             refused.append(Refusal(symbol, "ended: not in the list that was accepted"))
         else:
-            refused.append(Refusal(symbol, "not in today's list: its claims are kept"))
+            missing.append((token, symbol, subscription))
+    taken = {token for _, token, _ in renamed}
+    for token, symbol, subscription in missing:
+        if token in taken:  # else who had it would stream the other, and this name be forgotten
+            ended.append((token, subscription))
+            reason = "ended: not in today's list, and its token is another instrument's now"
+        else:
+            reason = "not in today's list: its claims are kept"
+        refused.append(Refusal(symbol, reason))
     learnt = dict(kept)
     learn(draft, learnt, {})
     draft.subscriptions.change(
@@ -80,8 +92,10 @@ def learn(draft: Draft, wanted: dict[int, Subscription], written: Mapping[int, i
     name_of, expiry_of = draft.names.symbol, draft.names.expiry
     for token, subscription in wanted.items():
         symbol, known = subscription.symbol, subscription.expiry
+        name = written.get(token)
+        if symbol and isinstance(name, str) and _names_another(draft, token, name, symbol):
+            symbol = known = None
         if symbol is None and (symbol := name_of(token)) is None:
-            name = written.get(token)
             symbol = name if isinstance(name, str) else None
         expiry = expiry_of(token)
         if expiry is None or (known is not None and expiry < today <= known):
@@ -93,6 +107,20 @@ def learn(draft: Draft, wanted: dict[int, Subscription], written: Mapping[int, i
                 subscription.accounts,
             )
             wanted[token] = Subscription(slot, claims, symbol, draft.revision, expiry, accounts)
+
+
+def _names_another(draft: Draft, token: int, name: str, symbol: str) -> bool:
+    """Whether a command names a token as the list does, and the name that it had is in no list.
+
+    The name was changed, or the token is used again: under the old name the new claim would end
+    with that, or go where that goes.
+    """
+    return token in draft.names.listed(name) and not draft.names.listed(symbol)
+
+
+def no_segment(token: int) -> str:
+    """Say that the feed has no prices of a token, and so no topic: its low byte is no segment's."""
+    return f"no exchange has the segment {token & 0xFF}"
 
 
 def ambiguous(symbol: str, tokens: Sequence[int]) -> Refusal:

@@ -132,6 +132,58 @@ def test_refresh_joins_two_names_of_one_token():
     assert set(run.slots()) == {B}
 
 
+def test_what_a_list_lacks_is_not_joined_with_the_instrument_that_has_its_token_now():
+    run = Run()
+    run.send("subscribe", watchlist="x", instruments=["NSE:A"])
+    run.send("subscribe", watchlist="y", instruments=["NSE:B"])
+    run.master = FakeMaster({"NSE:B": A})
+    reply = run.send("refresh-instruments")
+    why = "ended: not in today's list, and its token is another instrument's now"
+    assert reply["refused"] == [{"instrument": "NSE:A", "reason": why}]
+    assert [(event.type, event.reason) for event in run.outcome.events] == [
+        (EventType.INSTRUMENT_EXPIRED, "NSE:A"),
+        (EventType.INSTRUMENT_CHANGED, "NSE:B"),
+    ]
+    assert {one.symbol: set(one.claims) for one in run.state.subscriptions.values()} == {
+        "NSE:B": {"y"}
+    }
+
+
+def test_a_name_does_not_go_to_a_token_that_the_feed_has_no_prices_of():
+    run = Run()
+    run.send("subscribe", watchlist="x", instruments=["NSE:A", "NSE:B"])
+    strange = A | 0xFF
+    run.master = FakeMaster({"NSE:A": strange, "NSE:B": B})
+    why = "no exchange has the segment 255: its claims are kept"
+    # whoever leads next could not read such a record, and the claim would be gone
+    assert run.send("refresh-instruments")["refused"] == [{"instrument": "NSE:A", "reason": why}]
+    assert set(run.slots()) == {A, B}
+
+
+def test_a_claim_of_a_token_that_is_used_again_does_not_end_with_the_name_before():
+    run = Run(master=FakeMaster({"NFO:OLD": A}, {A: date(2026, 1, 29)}))
+    run.send("subscribe", watchlist="x", instruments=["NFO:OLD"])
+    run.master = FakeMaster({"NFO:NEW": A}, {A: date(2026, 2, 26)})
+    # before the leader has looked at the list
+    run.send("subscribe", watchlist="y", instruments=["NFO:NEW"], now_ms=NEXT_DAY_MS)
+    assert run.send("refresh-instruments", now_ms=NEXT_DAY_MS)["refused"] == []
+    assert run.state.subscriptions[A].symbol == "NFO:NEW"
+    assert run.state.subscriptions[A].expiry == date(2026, 2, 26)
+    assert run.outcome.events == ()
+
+
+def test_a_name_that_was_changed_is_known_by_the_new_one_once_somebody_claims_it():
+    run = Run()
+    run.send("subscribe", watchlist="x", instruments=["NSE:A"])
+    run.master = FakeMaster({"NSE:Z": A})
+    run.send("subscribe", watchlist="y", instruments=["NSE:Z"])
+    run.master = FakeMaster({"NSE:Z": B, "NSE:A": C})
+    run.send("refresh-instruments")
+    assert {one.symbol: set(one.claims) for one in run.state.subscriptions.values()} == {
+        "NSE:Z": {"x", "y"}
+    }
+
+
 def test_refresh_needs_a_master():
     run = Run()
     run.send("subscribe", instruments=["NSE:A"])
