@@ -161,20 +161,22 @@ def _read(descriptor: int, max_bytes: int, *, pipe: bool) -> bytes:
     missing = max_bytes
     deadline = time.monotonic() + PIPE_SECONDS
     while missing:
-        try:
-            part = os.read(descriptor, min(missing, 2**20))
-        except BlockingIOError:  # a pipe, and its writer is slow
-            readable, _, _ = select.select(
-                [descriptor], [], [], max(0.0, deadline - time.monotonic())
-            )
-            if not readable:
-                raise UnusableFileError(f"nothing came for {PIPE_SECONDS:g} s") from None
-            continue
+        # before a read: a pipe that nobody has opened yet to write into reads as an empty file
+        if stat.S_ISFIFO(mode) and not _something_comes(descriptor, deadline):
+            raise UnusableFileError(f"nothing came for {PIPE_SECONDS:g} s")
+        part = os.read(descriptor, min(missing, 2**20))
         if not part:
             break
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
+
+
+def _something_comes(descriptor: int, deadline: float) -> bool:
+    """Wait until a pipe has something, or its writer has left."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
 def _said(error: Exception) -> str:

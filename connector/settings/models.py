@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -432,7 +431,7 @@ class HttpSettings(Section):
     port: int = Field(
         8090, ge=0, le=65535, description="Listen on this port; 0 takes any free one."
     )
-    operator_token_file: Path | None = Field(
+    operator_token_file: FilePath | None = Field(
         None,
         description="A file with a token of at least 24 characters: whoever has it sends commands "
         "from the page. When it is not set, the page only reads.",

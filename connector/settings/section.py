@@ -27,6 +27,9 @@ _UNFIT = {"Cc": "control character", "Cf": "invisible character", "Cs": "broken 
 # what would end or begin another part of a URL: urlsplit is lenient
 _NO_HOST = re.compile(r"[\s/@?#\\]")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+# a colon in one without brackets is a second address, or half of an IPv6 one; others separate more
+_BROKER_HOST = re.compile(r"\[[0-9a-fA-F:.]+(%[\w.-]+)?\]|[^\s/@?#\\:;|\[\]]+")
+_UNEXPANDED = re.compile(r"~|.*\$[\w{(]")
 
 
 def clean(value: object) -> object:
@@ -97,8 +100,7 @@ def _servers(value: str) -> str:
             raise ValueError("must hold no user or password: these are sasl_username and so on")
         host, _, port = server.rpartition(":")
         if (
-            not host
-            or _NO_HOST.search(host)
+            not _BROKER_HOST.fullmatch(host)
             or not _PORT.fullmatch(port)
             or not 0 < int(port) < 65536
         ):
@@ -110,6 +112,9 @@ def _named(value: object) -> object:
     # Python takes it for the folder that the process happens to be started in
     if value == "":
         raise ValueError("is empty: give a path, or null")
+    # it would make a folder of that name
+    if isinstance(value, str) and _UNEXPANDED.match(value):
+        raise ValueError("holds ~ or $, which only a shell replaces: give the whole path")
     return value
 
 

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
@@ -434,6 +435,8 @@ def _reason(path: SettingPath, kind: str, message: str, given: Any) -> str:
     if kind == "missing":
         return f"is required; set it in the file, or as {variable_of(path)}"
     message = _in_words(path, kind) or message
+    if kind == "string_type" and isinstance(given, bool | int | float | date):
+        message += ": put it in quotes"
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     # it follows the setting's name within a sentence
     message = message[:1].lower() + message[1:].partition(", unable to parse")[0]

@@ -28,6 +28,9 @@ ValuePath = tuple[str | int, ...]
 # libyaml reads ten times as fast; a build without it has the other
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+# YAML 1.1's octal numbers and those to the base of 60, which YAML 1.2 does not have: 010 would be
+# 8, a token another instrument's, and the time 10:15 the number 615
+_OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)", re.ASCII)
 _MERGE = "<<"
 _NUMBER_TAGS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _COLLECTION_TAGS = {None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
@@ -118,6 +121,8 @@ class _Scalars(SafeConstructor, Resolver):
             tag = self.resolve(yaml.ScalarNode, text, event.implicit)  # type: ignore[no-untyped-call]
         if tag in _NUMBER_TAGS and len(text) > MAX_NUMBER_CHARS:
             raise YamlTextError(f"a number of more than {MAX_NUMBER_CHARS} characters", line)
+        if tag in _NUMBER_TAGS and event.tag is None and _OLD_NUMBER.fullmatch(text):
+            return text  # a setting that is a number reads it as a decimal one, or refuses it
         try:
             return self.construct_object(yaml.ScalarNode(tag, text))
         except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError):

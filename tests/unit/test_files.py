@@ -74,7 +74,6 @@ def test_what_somebody_else_opens_is_looked_at_before(tmp_path):
 def test_a_pipe_is_read_where_it_is_asked_for(tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    assert read_bounded(path, 10, pipe=True) == b"", "nobody writes"
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     writer = os.open(path, os.O_WRONLY)
     ready = threading.Event()
@@ -92,10 +91,34 @@ def test_a_pipe_is_read_where_it_is_asked_for(tmp_path):
     os.close(reader)
 
 
+def test_a_pipe_whose_writer_comes_later_is_not_an_empty_file(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    # opens when there is a reader
+    thread = threading.Thread(target=path.write_bytes, args=(b"later",), daemon=True)
+    reading = threading.Thread(target=lambda: read.append(read_bounded(path, 10, pipe=True)))
+    read = []
+    reading.start()
+    thread.start()
+    reading.join()
+    assert read == [b"later"]
+    thread.join()
+
+
+def test_a_pipe_whose_writer_leaves_without_a_word_is_empty(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    thread = threading.Thread(target=path.write_bytes, args=(b"",), daemon=True)
+    thread.start()
+    assert read_bounded(path, 10, pipe=True) == b""
+    thread.join()
+
+
 def test_a_pipe_whose_writer_is_silent_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "PIPE_SECONDS", 0.01)
     path = tmp_path / "fifo"
     os.mkfifo(path)
+    assert fault(path, pipe=True) == "nothing came for 0.01 s"
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     writer = os.open(path, os.O_WRONLY)
     assert fault(path, pipe=True) == "nothing came for 0.01 s"

@@ -21,7 +21,13 @@ def test_text_and_secrets_lose_the_space_around_them():
         (HttpUrl, "https:///path", "names no host"),
         (BrokerList, "one:9092,two", "'two' must be host:port"),
         (BrokerList, "user@one:9092", "no user or password"),
+        (BrokerList, "one:9092;two:9092", "'one:9092;two'… must be host:port"),
+        (BrokerList, "one:9092:9093", "must be host:port"),
+        (BrokerList, "::1:9092", "must be host:port"),
         (FilePath, "", "give a path, or null"),
+        (FilePath, "~/spool", "only a shell replaces"),
+        (FilePath, "${HOME}/spool", "only a shell replaces"),
+        (FilePath, "/var/$USER", "only a shell replaces"),
     ],
 )
 def test_a_value_that_is_none_of_its_kind_is_told_what_is_wrong(kind, value, what):

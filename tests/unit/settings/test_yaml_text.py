@@ -75,6 +75,16 @@ def test_a_number_has_a_bound_in_any_notation(number):
     assert read_yaml("9" * 300).value == int("9" * 300)
 
 
+@pytest.mark.parametrize("text", ["010", "-017", "0256265", "10:15", "1:30:00", "1:30.5", "0_7"])
+def test_what_is_another_number_than_it_looks_like_is_text(text):
+    assert read_yaml(f"a: {text}\nb: [{text}]").value == {"a": text, "b": [text]}
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("-7", -7), ("0x1F", 31), ("0.5", 0.5)])
+def test_what_looks_like_its_number_is_it(text, value):
+    assert read_yaml(f"a: {text}").value == {"a": value}
+
+
 def test_a_market_of_names_has_room():
     text = "".join(f"- NSE:NAME{number}\n" for number in range(120_000))
     assert len(read_yaml(text).value) == 120_000
