@@ -240,9 +240,12 @@ class SpoolDirectory:
             segment.path = path
 
     def delete(self, segment: Segment) -> OSError | None:
-        """Delete a file; returns why it is still there, to be tried again by `clear`."""
+        """Delete a file, or set aside what is not ours; returns why it is still there, to be tried again by `clear`."""
         try:
-            self._files.remove(segment.path)
+            if segment.foreign:
+                self.set_aside(segment.path)
+            else:
+                self._files.remove(segment.path)
         except OSError as exc:  # a read-only disk, say: better sent twice than not at all
             self.undeleted.append(segment)
             return exc

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from connector.errors import SpoolError
 from connector.files import make_private_directory, open_private
-from connector.kafka.spool_format import MAGIC, seed_of, timestamp_of
+from connector.kafka.spool_format import FRAME_BYTES, MAGIC, seed_of, timestamp_of
 
 SUFFIX = ".spool"
 PARTIAL_SUFFIX = ".tmp"
@@ -35,6 +35,8 @@ NUMBERS = range(1, 1 << 48)
 """Ours begin far from both ends. A foreign one beyond would leave none for the files behind it."""
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Ours have 4 MiB, or one record that is longer: whatever has more is somebody else's."""
+MAX_FILE_RECORDS = MAX_FILE_BYTES // FRAME_BYTES
+"""More of them have no room: a foreign name that says so would be told as so many lost."""
 
 
 class SpoolFiles:
@@ -172,6 +174,8 @@ class Segment:
     """Where the first record that waits stands; None where the file has to be scanned for it."""
     salvaged: deque[tuple[int, bytes]] | None = field(default=None, repr=False)
     """The (index, body) of all that wait, of a file that had to be scanned."""
+    foreign: bool = False
+    """Nothing of ours was found in it: of another version, say. It is kept for whoever looks."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -190,6 +194,8 @@ class Segment:
         if match is None or size_bytes > MAX_FILE_BYTES:
             return None, False
         if int(match["number"], 16) not in NUMBERS:
+            return None, False
+        if int(match["begin"] or 0) + int(match["waiting"] or 0) > MAX_FILE_RECORDS:
             return None, False
         segment = cls(int(match["number"], 16), match["stem"], directory / name)
         segment.size_bytes = size_bytes

@@ -69,6 +69,7 @@ class SegmentReader:
             OSError: it cannot be read.
         """
         found, _ = scan(self.whole(segment, tolerant=tolerant), segment.seed)
+        segment.foreign = not found
         # what was handed over before it was found to be damaged is not handed over again
         left = [(index, body) for index, body in found.items() if index >= segment.begin]
         segment.salvaged = deque(left[-segment.waiting :])

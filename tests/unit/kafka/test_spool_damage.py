@@ -103,6 +103,22 @@ def test_a_file_of_something_else_is_set_aside(bench):
     assert bad == {"0000010000000001.0badf00d.bad", "my notes.bad"}
 
 
+def test_a_closed_file_of_another_version_is_counted_and_set_aside(bench):
+    spool = bench()
+    fill(spool, range(3))
+    spool.close()
+    (file,) = bench.directory.glob("*.spool")
+    content = b"KITESP99" + bytes(reversed(file.read_bytes()[8:]))
+    file.write_bytes(content)
+    spool = bench()
+    assert drained(spool) == []
+    spool.confirm()
+    assert bench.lost == {"spool_unreadable": 3}
+    (bad,) = bench.directory.glob("*.bad")
+    assert bad.read_bytes() == content
+    assert spool.size_bytes == 0
+
+
 def test_a_frame_inside_a_record_never_comes_out(bench):
     """Bytes of another spool are what a dead letter might hold."""
     (file,) = written(bench, 3)

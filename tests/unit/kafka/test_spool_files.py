@@ -54,6 +54,8 @@ def test_an_open_name_says_nothing_of_it(tmp_path):
         "0000000000000000.0badf00d.spool",
         "ffffffffffffffff.0badf00d.0.1.1.1.spool",
         f"0000010000000001.0badf00d.0.{10**30}.1.1.spool",
+        "0000010000000001.0badf00d.0.900000000.1.1.spool",
+        "0000010000000001.0badf00d.900000000.1.1.1.spool",
         f"0000010000000001.0badf00d.{10**30}.1.1.1.spool",
         f"0000010000000001.0badf00d.0.1.{10**30}.{10**30}.spool",
         "0000010000000001.0badf00d.0.\u0661.1.1.spool",
