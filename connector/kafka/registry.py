@@ -14,12 +14,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import structlog
+
 from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
 from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
 from connector.kafka.registry_client import Registered, RegistryClient, registry_client
 from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings
 from connector.settings.topics import TopicSettings
+
+_log = structlog.get_logger("connector.kafka.registry")
 
 _COMPARED_VERSIONS: Final = 20
 """So many versions of a subject are compared, the newest; each is a request."""
@@ -142,14 +146,16 @@ async def _schema_id(
 ) -> int:
     schema = schemas.text(schema_name)
     if settings.register_schemas:
-        await _set_compatibility(client, settings, subject)
         try:
+            await _set_compatibility(client, settings, subject)
             return await client.register_schema(subject, schema)
-        except SchemaIncompatibleError:
-            # or another replica has just registered it: some registries refuse the second
-            there = await client.lookup_schema(subject, schema)
+        except RegistryError as refusal:
+            # another replica has just registered it, and the registry refuses the second; or it is
+            # read-only for a while, as during a migration: what is there needs nothing of it
+            there = None if refusal.retryable else await client.lookup_schema(subject, schema)
             if there is None:
                 raise
+            _log.warning("schema_there_although_refused", subject=subject, reason=refusal.reason)
             return there.schema_id
     registered = await _registered(client, subject, schema)
     if registered is None:

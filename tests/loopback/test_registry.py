@@ -174,6 +174,23 @@ async def test_refusals(answering, status, error, retryable):
     assert asked is None or asked in caught.value.reason
 
 
+@pytest.mark.parametrize("refused", ["POST", "PUT"])
+async def test_a_registry_that_takes_nothing_new_serves_what_it_has(answering, refused):
+    """Read-only, as Confluent's is during a migration; or an account that may only read."""
+
+    async def handler(request):
+        if request.path.startswith("/config") and request.method == "GET":
+            level = "BACKWARD" if refused == "PUT" else "FULL_TRANSITIVE"
+            return web.json_response({"compatibilityLevel": level})
+        if request.method == "PUT" or request.path.endswith("/versions"):
+            told = {"error_code": 42205, "message": "Subject is in read-only mode"}
+            return web.json_response(told, status=422)
+        return web.json_response({"id": 7, "version": 1})
+
+    ids = await register_schemas(RegistrySettings(url=await answering(handler)), NAMES)
+    assert set(ids.values()) == {7}
+
+
 async def test_nobody_answers():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
