@@ -306,7 +306,9 @@ class TooManyConnectionsError(HandshakeError):
     """
 
     def __str__(self) -> str:
-        return "the feed has no free connection for this api_key yet (HTTP 429)"
+        text = "the feed has no free connection for this api_key yet (HTTP 429)"
+        # a gateway that has had enough says 429 too
+        return f"{text}; it said: {self.reason}" if self.foreign else text
 
 
 class TokenMissingError(FeedError):

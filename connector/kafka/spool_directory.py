@@ -240,7 +240,11 @@ class SpoolDirectory:
             segment.path = path
 
     def delete(self, segment: Segment) -> OSError | None:
-        """Delete a file, or set aside what is not ours; returns why it is still there, to be tried again by `clear`."""
+        """Delete a file, or set aside what is not ours.
+
+        Returns:
+            Why it is still there, to be tried again by `clear`.
+        """
         try:
             if segment.foreign:
                 self.set_aside(segment.path)

@@ -126,6 +126,22 @@ async def test_a_request_by_an_old_client_is_answered_and_closed():
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://x/live", 200),
+        ("HTTP://x:80/live?a=1", 200),
+        ("http://x/nope", 404),
+        ("ftp://x/live", 404),
+    ],
+)
+async def test_a_whole_url_as_a_proxy_sends_it_is_its_path(target, status):
+    async with StatusServer(ANY_PORT, service_status) as server, clients() as connect:
+        reader, writer = await connect(server)
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert await head(reader) == status
+
+
 async def test_a_flood_of_requests_on_one_connection_stops_nobody_else(get):
     async with StatusServer(ANY_PORT, service_status) as server, clients() as connect:
         reader, writer = await connect(server)

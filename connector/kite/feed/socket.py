@@ -33,7 +33,7 @@ from connector.errors import (
 from connector.kite.feed.frame_reader import FrameReader
 from connector.kite.feed.framing import FRAMES_PER_TURN, MAX_FRAME_BYTES, turn_cost
 from connector.kite.proxy import open_tunnel, proxy_for
-from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
+from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words, plain_body
 from connector.redaction import Redactor
 
 MAX_TEXT_BYTES = 32 * 2**10
@@ -348,14 +348,14 @@ class WebSocket(asyncio.BufferedProtocol):
             said = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
             return FeedUnreachableError(address, self._redactor.foreign(said))
         status = error.response.status_code
-        body = bytes(error.response.body or b"")
+        body = plain_body(bytes(error.response.body or b""))
         phrase = error.response.reason_phrase
         told = kite_error(body)
         page = page_words(body, phrase)
         words = f"{told.error_type}: {told.message}" if told else page or phrase
         reason = self._redactor.foreign(words)
         if status == 429:  # three sockets are open, or one has closed a moment ago
-            return TooManyConnectionsError(status, reason)
+            return TooManyConnectionsError(status, reason, foreign=told is None and bool(page))
         # Kite's own refusal; a 403 that says nothing may be one too
         rejected = status == 403 and (told is not None or not page)
         if rejected or (told is not None and told.error_type == TOKEN_EXCEPTION):

@@ -355,7 +355,7 @@ class ServerConnection(asyncio.Protocol):
         """Answer a request that has no body; of another one, read that first."""
         self._head_only = request.method == b"HEAD"
         size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
-        path = request.target.partition(b"?")[0].decode("ascii", "replace")
+        path = _origin_form(request.target).partition("?")[0]
         if size > MAX_HEAD_BYTES:  # h11 looks only at what is not there as a whole
             self._refuse(431)
         elif request.method == b"POST" and path in self._posts:
@@ -389,7 +389,7 @@ class ServerConnection(asyncio.Protocol):
             self.cut()
 
     def _answer(self, request: h11.Request) -> None:
-        path, _, query = request.target.decode("ascii", "replace").partition("?")
+        path, _, query = _origin_form(request.target).partition("?")
         accept = b",".join(value for name, value in request.headers if name == b"accept")
         headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
         body = bytes(self._body)
@@ -496,3 +496,13 @@ class ServerConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.cut)
+
+
+def _origin_form(target: bytes) -> str:
+    """Path and query of a request, also where a proxy sends the whole URL (RFC 9112, 3.2.2)."""
+    text = target.decode("ascii", "replace")
+    scheme, is_whole, rest = text.partition("://")
+    if not is_whole or scheme.lower() not in {"http", "https"}:
+        return text
+    _, _, path = rest.partition("/")
+    return f"/{path}"

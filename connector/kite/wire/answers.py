@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from typing import Final, NamedTuple
 
 TOKEN_EXCEPTION: Final = "TokenException"  # noqa: S105 -- Kite's word for a token that is no good
 MAX_READ_BYTES: Final = 8 * 2**10
 """So many bytes of a page are read; what is behind them is not looked at."""
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 # what a browser does not show; without its end it goes on to the end of what was read
 _UNSEEN = re.compile(r"(?is)<(script|style|svg)\b.*?(</\1\s*>|$)|<!--.*?(-->|$)")
@@ -39,6 +43,19 @@ def kite_error(body: bytes) -> KiteError | None:
     if not isinstance(error_type, str) or not error_type:
         return None
     return KiteError(error_type, message if isinstance(message, str) else "")
+
+
+def plain_body(body: bytes) -> bytes:
+    """A body, unpacked where it is gzip although nobody asked for that, up to `MAX_READ_BYTES`.
+
+    Of damaged gzip it says only that: its bytes tell nothing to anybody.
+    """
+    if not body.startswith(_GZIP_MAGIC):
+        return body
+    try:
+        return zlib.decompressobj(_GZIP).decompress(body, MAX_READ_BYTES)
+    except zlib.error:
+        return b"an answer in damaged gzip"
 
 
 def page_words(body: bytes, phrase: str = "") -> str:

@@ -19,6 +19,9 @@ TOO_LONG: Final = "text_too_long"
 ORDER_WITHOUT_DATA: Final = "order_without_data"
 """A text frame of type order whose data is no object."""
 
+WITHOUT_TYPE: Final = "text_without_type"
+"""A text frame whose type is missing, or no text."""
+
 MAX_NESTING: Final = 64
 """A text frame may be nested so deep; an order's payload has two or three levels."""
 
@@ -42,6 +45,8 @@ def parse_message(text: str) -> TickerMessage:
         return TextMessage("", text, TOO_DEEP)
     kind = message.get("type")
     data = message.get("data")
+    if not isinstance(kind, str) or not kind:
+        return TextMessage("", text, WITHOUT_TYPE)
     # order, error and message are documented; instruments_meta and app_code come too
     if kind == "order":
         if isinstance(data, dict):
@@ -50,7 +55,7 @@ def parse_message(text: str) -> TickerMessage:
     if kind == "error":
         # a string in Kite's own; whatever else comes is shown, not lost
         return ErrorMessage(data if isinstance(data, str) else json.dumps(data))
-    return TextMessage(kind if isinstance(kind, str) else "", data)
+    return TextMessage(kind, data)
 
 
 def _levels(value: object) -> int:

@@ -1,6 +1,7 @@
 """The socket against websockets' own server protocol, without a network between."""
 
 import asyncio
+import gzip
 import json
 import logging
 
@@ -203,6 +204,29 @@ class TestHandshake:
         assert kit.transport.aborted
         kit.socket.connection_lost(None)
         assert kit.listener.lost == []
+
+    @pytest.mark.parametrize(
+        ("body", "kind", "words"),
+        [
+            (b'{"error_type": "TokenException", "message": "bad"}', TokenRejectedError, "bad"),
+            (b"<h1>Blocked by the gateway</h1>", HandshakeError, "Blocked by the gateway"),
+        ],
+    )
+    async def test_a_refusal_in_gzip_is_read(self, kit, body, kind, words):
+        kit.take()
+        packed = gzip.compress(body)
+        kit.read(b"HTTP/1.1 403 No\r\nContent-Encoding: gzip\r\n")
+        kit.read(b"Content-Length: %d\r\n\r\n%s" % (len(packed), packed))
+        with pytest.raises(kind, match=words) as caught:
+            kit.socket.check_handshake("ws://feed")
+        assert type(caught.value) is kind
+
+    async def test_whoever_has_had_enough_of_us_is_quoted(self, kit):
+        kit.take()
+        kit.read(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 25\r\n\r\n")
+        kit.read(b"<h1>Rate limit of Gw</h1>")
+        with pytest.raises(TooManyConnectionsError, match="it said: Rate limit of Gw"):
+            kit.socket.check_handshake("ws://feed")
 
     async def test_a_refusal_without_a_body_has_the_phrase(self, kit):
         kit.take()

@@ -1,8 +1,16 @@
+import gzip
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kite.wire.answers import KiteError, kite_error, page_words
+from connector.kite.wire.answers import (
+    MAX_READ_BYTES,
+    KiteError,
+    kite_error,
+    page_words,
+    plain_body,
+)
 
 
 def test_an_error_of_kites():
@@ -44,3 +52,10 @@ def test_the_words_of_a_page(body, words):
 def test_any_page_is_read_and_printable(body):
     assert page_words(body).isprintable()
     kite_error(body)
+
+
+def test_gzip_that_nobody_asked_for_is_unpacked_within_a_bound():
+    assert plain_body(b"plain") == b"plain"
+    assert plain_body(gzip.compress(b"<p>no</p>")) == b"<p>no</p>"
+    assert plain_body(gzip.compress(bytes(10 * MAX_READ_BYTES))) == bytes(MAX_READ_BYTES)
+    assert plain_body(b"\x1f\x8bnoise of some length") == b"an answer in damaged gzip"

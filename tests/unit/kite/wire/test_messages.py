@@ -28,8 +28,8 @@ def test_an_error():
         ),
         ('{"type": "app_code", "timestamp": "x"}', TextMessage("app_code", None)),
         ('{"type": "order", "data": "no object"}', TextMessage("order", "no object")),
-        ('{"type": 7, "data": 1}', TextMessage("", 1)),
-        ("{}", TextMessage("", None)),
+        ('{"type": 7, "data": 1}', TextMessage("", '{"type": 7, "data": 1}')),
+        ("{}", TextMessage("", "{}")),
         ("[1, 2]", TextMessage("", "[1, 2]")),
         ("not json", TextMessage("", "not json")),
         ("", TextMessage("", "")),
@@ -61,8 +61,10 @@ def nested(levels, kind="list"):
         ('{"type": "order"}', "order_without_data"),
         ('{"type": "order", "data": [1]}', "order_without_data"),
         ('{"type": "surprise", "data": {"a": [1, {"b": null}]}}', ""),
-        ("{}", ""),
-        ('{"type": ["order"]}', ""),
+        ("{}", "text_without_type"),
+        ('{"type": ["order"]}', "text_without_type"),
+        ('{"type": ""}', "text_without_type"),
+        ('{"TYPE": "order", "DATA": {"order_id": "1"}}', "text_without_type"),
     ],
 )
 def test_what_cannot_be_read_has_a_fault(text, fault):
