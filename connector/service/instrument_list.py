@@ -34,6 +34,8 @@ _log = structlog.get_logger("connector.service.instrument_list")
 RETRY_MIN_SECONDS = 5.0
 RETRY_MAX_SECONDS = 300.0
 ANNOUNCED_SECONDS = 300.0
+OLD_SECONDS = 1800.0
+"""So often a list is asked for again that seems to be one of a day before."""
 CLOCK_SECONDS = 240.0
 """So often the clock is asked whether it is morning: it may be set, and a machine may sleep."""
 SHOWN_ROWS = 10
@@ -99,6 +101,8 @@ class InstrumentListLoader:
         # (claims, list, count) of the last look: 9000 names are looked up only where either is
         # another
         self._missing: tuple[object, object, int] = (None, None, 0)
+        # contracts of the list in use that had ended before its day
+        self._ended = 0
         self._rows_kept: set[int] = set()  # the tokens of the last list's damaged rows
         # of the list in use; one that is held back leaves it, so that it is asked for again
         self._etag: str | None = None
@@ -209,6 +213,7 @@ class InstrumentListLoader:
         """
         refresh_at = self._settings.refresh_at
         last_ms = last_refresh_ms(self._now_ms(), refresh_at)
+        self._look_whether_old(last_ms)
         while True:
             now_ms = self._now_ms()
             if last_refresh_ms(now_ms, refresh_at) != last_ms:
@@ -217,12 +222,26 @@ class InstrumentListLoader:
             tried_ms = min(self._tried_ms, now_ms)  # not in a time to come
             if self._another_is_announced():
                 due_ms = min(due_ms, tried_ms + round(self._announced_seconds * 1000))
+            if self._ended:
+                due_ms = min(due_ms, tried_ms + round(OLD_SECONDS * 1000))
             if self.held_back is not None:
                 due_ms = min(due_ms, tried_ms + round(RETRY_MIN_SECONDS * 1000))
             if due_ms <= now_ms:
                 return
             self._another.clear()
             await self._sleep_or_another(min((due_ms - now_ms) / 1000, CLOCK_SECONDS))
+
+    def _look_whether_old(self, due_ms: int) -> None:
+        """Count the contracts that had ended before the day of the list: it is none of that day.
+
+        Something on the way may serve the list of yesterday, under whatever etag.
+        """
+        day = datetime.fromtimestamp(due_ms / 1000, IST).date()
+        before, self._ended = self._ended, 0
+        if self._master is not None:
+            self._ended = sum(one.expiry is not None and one.expiry < day for one in self._master)
+        if self._ended and not before:
+            _log.warning("instrument_list_of_another_day", day=str(day), ended=self._ended)
 
     async def _sleep_or_another(self, seconds: float) -> None:
         waits = [

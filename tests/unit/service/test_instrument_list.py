@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from connector.errors import (
     BrokerUnreachableError,
@@ -15,6 +16,7 @@ from connector.kite.web.list_check import SubscribedInstrument
 from connector.kite.web.rest import InstrumentDump
 from connector.service.instrument_list import (
     CLOCK_SECONDS,
+    OLD_SECONDS,
     InstrumentListLoader,
     last_refresh_ms,
 )
@@ -116,6 +118,29 @@ async def test_it_is_loaded_and_loaded_again_the_next_morning(kite):
     # 08:35 is 55 minutes ago
     assert kite.sleeps == [24 * 3600 - 55 * 60, 24 * 3600]
     assert (keeper.loaded, keeper.error) == (2, None)
+
+
+ENDED = INFY + "8963330,35013,NIFTY26JAN24750CE,NIFTY,0,2026-01-04,24750,0.05,75,CE,NFO-OPT,NFO\n"
+
+
+async def test_a_list_of_yesterday_is_asked_for_again_soon(kite):
+    today = ENDED.replace("2026-01-04", "2026-01-05")
+    with capture_logs() as logs:
+        await kite.keep(
+            InstrumentDump(ENDED, "under another etag"), None, InstrumentDump(today, "of today")
+        )
+    # kept, since all the rest of it is right
+    assert [len(master) for master in kite.masters] == [2, 2]
+    assert kite.sleeps[:2] == [OLD_SECONDS, OLD_SECONDS]
+    assert kite.sleeps[2] > 20 * 3600
+    told = [log for log in logs if log["event"] == "instrument_list_of_another_day"]
+    assert [(log["day"], log["ended"]) for log in told] == [("2026-01-05", 1)]
+
+
+async def test_at_night_the_list_of_yesterday_is_that_of_the_day(kite):
+    kite.now_ms -= 8 * HOUR_MS
+    await kite.keep(InstrumentDump(ENDED, "one"))
+    assert kite.sleeps == [7 * 3600 + 5 * 60]
 
 
 async def test_what_is_still_the_same_is_not_handed_on(kite):
