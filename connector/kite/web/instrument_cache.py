@@ -13,6 +13,8 @@ from connector.kite.web.http import CHUNK_BYTES, BodyError, Gunzip, usable_etag
 
 MAX_CACHE_BYTES: Final = 26 * 2**20
 """The kept list has at most so many bytes, unpacked: as one of Kite's, with characters replaced."""
+_TIMES_MS: Final = range(10**14)
+"""Times until the year 5138."""
 _CACHE_FORMAT = "kite-connector instruments 1"
 
 
@@ -73,8 +75,11 @@ class InstrumentCache:
                 return None
             if about["characters"] != len(csv_text):
                 return None
-            etag = usable_etag(about["etag"])
-            return CachedInstruments(csv_text, int(about["fetched_ms"]), etag)
+            fetched_ms = about["fetched_ms"]
+            # nothing that any clock says: it could be shown as no time either
+            if type(fetched_ms) is not int or fetched_ms not in _TIMES_MS:
+                return None
+            return CachedInstruments(csv_text, fetched_ms, usable_etag(about["etag"]))
         except (OSError, BodyError, ValueError, KeyError, TypeError, RecursionError):
             return None
 

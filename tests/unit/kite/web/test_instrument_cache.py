@@ -51,6 +51,19 @@ def test_a_damaged_cache_is_none(cache):
 
 
 @pytest.mark.parametrize(
+    "fetched_ms", ["-1", "1e300", "Infinity", "NaN", "null", '"7"', "true", f"1{'0' * 40}"]
+)
+def test_a_cache_of_no_time_is_none(cache, fetched_ms):
+    cache.save("text", fetched_ms=7)
+    whole = gzip.decompress(cache.path.read_bytes())
+    assert cache.load().fetched_ms == 7
+    changed = whole.replace(b'"fetched_ms": 7', f'"fetched_ms": {fetched_ms}'.encode())
+    assert changed != whole
+    cache.path.write_bytes(gzip.compress(changed))
+    assert cache.load() is None
+
+
+@pytest.mark.parametrize(
     "content",
     [
         "",
