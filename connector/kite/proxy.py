@@ -65,7 +65,8 @@ def proxy_options(url: str) -> dict[str, Any]:
     headers = {}
     if proxy.authorization is not None:
         headers["Proxy-Authorization"] = f"Basic {proxy.authorization.get_secret_value()}"
-    return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
+    host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host  # an address of IPv6
+    return {"proxy": f"http://{host}:{proxy.port}", "proxy_headers": headers}
 
 
 def _variable(name: str) -> str:

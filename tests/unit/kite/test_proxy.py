@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from connector.kite.proxy import Proxy, ProxyError, _Connect, proxy_for
+from connector.kite.proxy import Proxy, ProxyError, _Connect, proxy_for, proxy_options
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,12 @@ def environment(monkeypatch):
 def test_the_environment_names_it(monkeypatch, name, address, host, port):
     monkeypatch.setenv(name, address)
     assert proxy_for("ws.kite.trade") == Proxy(host, port, None)
+
+
+@pytest.mark.parametrize("address", ["http://[2001:db8::1]:3128", "http://proxy:3128"])
+def test_requests_go_to_the_address_that_it_names(monkeypatch, address):
+    monkeypatch.setenv("https_proxy", address)
+    assert proxy_options("https://api.kite.trade")["proxy"] == address
 
 
 def test_none_is_none(monkeypatch):
