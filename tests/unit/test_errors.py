@@ -71,3 +71,9 @@ def test_settings_errors_name_everything():
 
 def test_long_lists_are_cut():
     assert "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 10 more" in str(example(errors.CapacityError))
+
+
+def test_a_gateway_that_has_had_enough_is_quoted_and_kite_is_not():
+    error = errors.TooManyConnectionsError(429, "Rate limit of the gateway", foreign=True)
+    assert str(error).endswith("it said: Rate limit of the gateway")
+    assert "said" not in str(errors.TooManyConnectionsError(429, "Too many", foreign=False))
