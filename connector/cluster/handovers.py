@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 import structlog
@@ -75,6 +75,15 @@ class _Waiter:
     told: asyncio.Future[Word]
 
 
+@dataclass(eq=False, slots=True)
+class _Batch:
+    """Entries that are written in one request."""
+
+    entries: dict[int, Entry] = field(default_factory=dict)
+    written: asyncio.Task[bool] | None = None
+    """Whether the brokers have them; None before the first entry."""
+
+
 class Handovers:
     """Both sides of every hand-over of this replica. Belongs to the event loop.
 
@@ -92,6 +101,10 @@ class Handovers:
         self._users = 0
         # one at a time makes it
         self._opening = asyncio.Lock()
+        # what is to be written next, and one request at a time: slots of one replica are ready, or
+        # closed, at about the same time, and each one's own would wait for a thread
+        self._batch = _Batch()
+        self._writing = asyncio.Lock()
         # why it could not be read last
         self._problem = ""
         # who waits for the next word of a slot
@@ -278,15 +291,26 @@ class Handovers:
                 return None
 
     async def _write(self, entries: Mapping[int, Entry]) -> bool:
-        """Write entries; whether the brokers have them."""
-        async with self._open() as register:
-            if register is None:
-                return False
-            try:
-                await asyncio.to_thread(register.write, entries)
-            except ConnectorError as error:
-                self._log.warning("handover_not_told", slots=list(entries), reason=str(error))
-                return False
+        """Write entries, with those of all who come meanwhile; whether the brokers have them."""
+        batch = self._batch
+        batch.entries |= entries
+        if batch.written is None:
+            batch.written = asyncio.create_task(self._write_in_turn(batch))
+        # the others' entries are written whatever becomes of this caller
+        return await asyncio.shield(batch.written)
+
+    async def _write_in_turn(self, batch: _Batch) -> bool:
+        async with self._writing:
+            self._batch = _Batch()
+            async with self._open() as register:
+                if register is None:
+                    return False
+                try:
+                    await asyncio.to_thread(register.write, batch.entries)
+                except ConnectorError as error:
+                    slots = list(batch.entries)
+                    self._log.warning("handover_not_told", slots=slots, reason=str(error))
+                    return False
         return True
 
 

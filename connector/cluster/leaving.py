@@ -75,10 +75,13 @@ class LeavingSlots:
                 self._log.exception("slot_wait_failed", slot=slot.number)
             await self._close([slot.number])
         finally:
-            if self._waits.get(slot.number) is asyncio.current_task():
-                del self._waits[slot.number]
-            # also where it came back: nobody has to wait for it any more
-            await self._handovers.release(slot.number, handover, slot.last_frame_us)
+            try:
+                # also where it came back: nobody has to wait for it any more
+                await self._handovers.release(slot.number, handover, slot.last_frame_us)
+            finally:
+                # not before: at a stop the process ends, and a next owner that was not told waits
+                if self._waits.get(slot.number) is asyncio.current_task():
+                    del self._waits[slot.number]
 
 
 def _streams(slot: Slot) -> bool:

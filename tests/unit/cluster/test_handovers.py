@@ -25,6 +25,7 @@ class Shelf:
         self.written = []
         self.made = self.closed = 0
         self.reads = []
+        self.writes = 0
 
     def register(self):
         if self.down == "client":
@@ -44,6 +45,7 @@ class Shelf:
 
     def write(self, entries):
         self._answer()
+        self.writes += 1
         self.entries |= entries
         self.written += entries.items()
 
@@ -95,6 +97,15 @@ async def test_slots_of_one_replica_are_waited_for_together(shelf, old, new):
     assert await asyncio.gather(*takes) == [slot + 1 for slot in said]
     # the old owner's announcement and its wait, and the new owner's
     assert shelf.made <= 4
+
+
+async def test_what_is_said_at_once_is_written_at_once_whoever_gives_up(shelf, old):
+    first, *others = [asyncio.create_task(old.release(slot, "x", slot)) for slot in range(5)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(*others)
+    assert shelf.writes == 1
+    assert shelf.entries == {slot: Entry("x", Stage.RELEASED, slot) for slot in range(5)}
 
 
 @pytest.mark.parametrize("entry", [None, Entry("x", Stage.RELEASED, 17)])

@@ -90,6 +90,26 @@ async def test_a_slot_is_closed_when_it_is_taken_and_then_released(leaving, hand
     assert sorted(closed) == [0, 1]
 
 
+async def test_a_stop_waits_until_the_next_owner_is_told(leaving, handovers, closed, monkeypatch):
+    told = asyncio.Event()
+
+    async def release(*said):
+        await told.wait()
+        handovers.released.append(said)
+
+    monkeypatch.setattr(handovers, "release", release)
+    await leaving.announce([FakeSlot(0)])
+    ends = asyncio.create_task(leaving.taken(asyncio.Event()))
+    handovers.taken[0].set_result(True)
+    await until(lambda: closed)
+    for _ in range(5):  # more turns of the event loop than an end takes
+        await asyncio.sleep(0)
+    assert not ends.done()
+    told.set()
+    await ends
+    assert handovers.released == [(0, "handover-0", 17)]
+
+
 async def test_a_slot_that_nobody_takes_is_closed_and_that_is_told(leaving, handovers, closed):
     await leaving.announce([FakeSlot(0)])
     with structlog.testing.capture_logs() as log:
