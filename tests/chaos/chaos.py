@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.chaos.model import Model
-from tests.chaos.plan import Kind
+from tests.chaos.plan import WATCHLISTS, Kind, summary
 
 REPLICAS = 3
 PLACES = 4
@@ -103,6 +103,11 @@ class Chaos:
         """The longest undisturbed one first."""
         self.pace = pace
         self._sent = asyncio.Queue()
+        self._base = None
+        """The first command, after which `base` has all that is claimed."""
+        self._anew = None
+        """The excuse of a time in which model and cluster may differ."""
+        self._anews = itertools.count(1)
         self._choosing = asyncio.Lock()
         self._keeper = None
         self._places = {}
@@ -263,6 +268,7 @@ class Chaos:
     # commands
 
     def _command(self, action):
+        self._base = self._base or action.command
         if action.command["type"] == "reconnect":
             self.disturbed.append((time.monotonic(), "reconnect"))
         for turn in range(1 + action.again):
@@ -271,7 +277,14 @@ class Chaos:
 
     async def _judge(self):
         """Hold each reply against the model, in the order of the commands."""
-        while (sent := await self._sent.get()) is not None:
+        while (sent := await self._sent.get()) is not None or self._anew:
+            if sent is None:  # the end, but for what was begun anew since
+                self._sent.put_nowait(sent)
+                continue
+            if sent is self._anew:
+                self.excuses.end(sent)
+                self._anew = None
+                continue
             command, replies = sent.command, self.steering.replies[sent.command["id"]]
 
             async def answered(replies=replies, turn=sent.turn):
@@ -290,13 +303,30 @@ class Chaos:
             if says == (expected.status, expected.revision, expected.accepted, expected.refused):
                 continue
             text = f"{command['id']} ({command['type']}): expected {expected[:4]}, answered {says}"
-            if not self.broker.transactions and self._disturbed(sent.written_at, at):
+            if not self.broker.transactions and (
+                self._anew or self._disturbed(sent.written_at, at)
+            ):
                 # a killed leader's transaction is in the embedded broker's log, commited or not
                 self.outcome.excused_replies += 1
                 self.say(f"excused: {text}")
+                if self._anew is None:
+                    self._begin_anew()
             else:
                 self.fault(text)
             self.model.revision = reply["revision"]
+
+    def _begin_anew(self):
+        """Say once more all that is wanted: from then on model and cluster are the same again."""
+        # what the model alone has may be on no socket until then
+        self._anew = self.excuses.begin(Kind.COMMAND)
+        number = next(self._anews)
+        commands = [{"type": "delete", "watchlist": name} for name in WATCHLISTS]
+        for place, command in enumerate([*commands, self._base]):
+            again = {**command, "id": f"{self._base['id']}-{number}-{place}"}
+            self.say(f"command {summary(again)}")
+            self.steering.write(again)
+            self._sent.put_nowait(Sent(again, time.monotonic(), 0))
+        self._sent.put_nowait(self._anew)
 
     async def _answer(self, sent, answered):
         """Wait for a reply; False, and a fault, where it does not come."""
