@@ -13,13 +13,19 @@ on with tokens and without symbols.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NoReturn
 
 import structlog
 
-from connector.errors import ConnectorError, InstrumentFormatError, InstrumentListHeldBackError
+from connector.errors import (
+    BrokerUnreachableError,
+    ConnectorError,
+    InstrumentFormatError,
+    InstrumentListHeldBackError,
+)
 from connector.kafka.retry import retry_forever
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.web.instrument_cache import InstrumentCache
@@ -177,7 +183,8 @@ class InstrumentListLoader:
         if self.error is None:
             _log.warning("instrument_list_not_loaded", reason=reason, loaded=self.loaded)
         self.error = reason
-        await self._use_published()
+        with contextlib.suppress(BrokerUnreachableError):
+            await self._use_published()
         self.tried.set()
 
     async def refresh(self, *, accept: bool = False) -> None:
@@ -279,13 +286,19 @@ class InstrumentListLoader:
         return last_refresh_ms(now_ms, self._settings.refresh_at) <= cached.fetched_ms <= now_ms
 
     async def _use_published(self) -> None:
-        """Use what `kite.instruments` holds, where there is nothing else yet."""
+        """Use what `kite.instruments` holds, where there is nothing else yet.
+
+        Raises:
+            BrokerUnreachableError: nobody can tell what it holds, for now.
+        """
         if self._master is not None or self._published is None:
             return
         try:
             master = await self._published()
         except ConnectorError as exc:
             _log.warning("instruments_topic_unreadable", reason=str(exc))
+            if isinstance(exc, BrokerUnreachableError):
+                raise
             return
         if master is not None:
             self._use(master, "kite.instruments")
@@ -313,7 +326,8 @@ class InstrumentListLoader:
         if unseen:
             self._rows_kept = set()
         else:
-            # something to compare with, where there is neither a list in use nor a cached one
+            # something to compare with, where there is neither a list in use nor a cached one;
+            # until the brokers answer the list waits: half a list would be taken for a whole one
             await self._use_published()
             today = datetime.fromtimestamp(self._now_ms() / 1000, IST).date()
             claims = self._claims()

@@ -10,13 +10,14 @@ import contextlib
 import os
 import time
 import uuid
-from datetime import date
+from datetime import datetime
 
 import pytest
 
 from connector.control.client import ControlClient
 from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames, topic_specs
+from connector.kite.clock import IST
 from connector.settings.models import Settings
 from connector.simulator import SimulatorConfig, SimulatorServer
 from connector.simulator.rest import instruments_csv
@@ -44,7 +45,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
     name = f"chaos-{uuid.uuid4().hex[:8]}"
     config = SimulatorConfig(
         instruments=POOL,
-        today=date(2026, 1, 5),
+        today=datetime.now(IST).date(),  # of other days the contracts would be over
         updates_per_second=0.3,
         period_seconds=0.1,
         slot_release_seconds=0,

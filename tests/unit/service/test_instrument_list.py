@@ -9,6 +9,7 @@ from connector.errors import (
     InstrumentFormatError,
     InstrumentListHeldBackError,
     RestTokenError,
+    TopicError,
 )
 from connector.kite.web.instrument_cache import InstrumentCache
 from connector.kite.web.instruments import InstrumentMaster
@@ -245,6 +246,33 @@ async def test_the_first_list_without_a_cache_is_compared_with_what_is_published
     await kite.run(keeper, InstrumentDump(HALF, "bad"))
     assert loaded(kite) == [40]
     assert (keeper.status().origin, bool(keeper.held_back)) == ("kite.instruments", True)
+
+
+async def test_the_first_list_waits_until_somebody_can_tell_what_is_published(kite):
+    """Half a list would be taken for the first one, and end what it lacks."""
+    asked = []
+
+    async def published():
+        asked.append(1)
+        if len(asked) < 3:  # once for the list, once since it was not loaded
+            raise BrokerUnreachableError("kafka:9092", "gone")
+        return InstrumentMaster.from_csv(MANY)
+
+    keeper = kite.keeper()
+    keeper._published = published
+    await kite.run(keeper, *[InstrumentDump(HALF, "bad")] * 2)
+    assert loaded(kite) == [40]
+    assert (keeper.status().origin, bool(keeper.held_back)) == ("kite.instruments", True)
+
+
+async def test_a_topic_that_may_not_be_read_keeps_no_list_back(kite):
+    async def published():
+        raise TopicError("kite.instruments", "may not be read")
+
+    keeper = kite.keeper()
+    keeper._published = published
+    await kite.run(keeper, InstrumentDump(MANY, "one"))
+    assert loaded(kite) == [40]
 
 
 async def test_what_is_published_serves_while_the_rest_api_gives_nothing(kite):
