@@ -9,16 +9,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tests.chaos.model import Model
-from tests.chaos.plan import WATCHLISTS, Kind, summary
+from tests.chaos.judge import MEMBERS, Judge
+from tests.chaos.plan import Kind
 
 REPLICAS = 3
 PLACES = 4
 EXIT_SECONDS = 90.0
-REPLY_SECONDS = 180.0
-"""While nobody is killed and nothing is away: some plans let no leader live for minutes."""
-LOST_REPLY_SECONDS = 20.0
-"""Of the embedded broker: commands after it were answered, so its own reply is lost."""
 READY_SECONDS = 120.0
 SETTLE_SECONDS = 300.0
 """A topic that gets no more records is in trouble for its clock for three minutes."""
@@ -27,12 +23,8 @@ STEADY_SECONDS = 3.0
 AFTERMATH_SECONDS = 45.0
 """After a thaw or an outage two replicas may both believe for a while that a slot is theirs: until
 the group has met again, 38 s where some twenty processes wanted two cores."""
-DISTURBANCE_SECONDS = 15.0
 
 EXIT_LOSSY = 3
-
-MEMBERS = (Kind.KILL, Kind.STOP, Kind.FREEZE, Kind.JOIN, Kind.LEAVE, Kind.BROKER)
-"""What makes the group share out its partitions anew."""
 
 
 @dataclass
@@ -62,14 +54,6 @@ class Gap(NamedTuple):
     """Of replicas, while it lasted."""
 
 
-@dataclass
-class Sent:
-    command: dict
-    written_at: float
-    turn: int
-    """How often the same id was written before."""
-
-
 class Chaos:
     """One run.
 
@@ -94,20 +78,14 @@ class Chaos:
         self.broker = broker
         self.steering = steering
         self.token_file = token_file
-        self.model = Model(9000)
         self.outcome = Outcome()
+        self.judge = Judge(self)
         self.started = time.monotonic()
         self.disturbed = []
         """(time, kind) of each disturbance's begin"""
         self.gaps = []
         """The longest undisturbed one first."""
         self.pace = pace
-        self._sent = asyncio.Queue()
-        self._base = None
-        """The first command, after which `base` has all that is claimed."""
-        self._anew = None
-        """The excuse of a time in which model and cluster may differ."""
-        self._anews = itertools.count(1)
         self._choosing = asyncio.Lock()
         self._keeper = None
         self._places = {}
@@ -161,7 +139,7 @@ class Chaos:
 
     async def run(self, plan):
         self.started = time.monotonic()
-        judge = asyncio.create_task(self._judge())
+        judge = asyncio.create_task(self.judge.run())
         try:
             async with asyncio.TaskGroup() as group:
                 for action in plan:
@@ -171,10 +149,10 @@ class Chaos:
                     self.outcome.actions[action.kind] += 1
                     self.say(str(action).split(maxsplit=1)[1])
                     if action.kind is Kind.COMMAND:
-                        self._command(action)
+                        self.judge.send(action)
                     else:
                         group.create_task(self._do(action))
-            await self._sent.put(None)
+            self.judge.end()
             await judge
         finally:
             judge.cancel()
@@ -238,7 +216,7 @@ class Chaos:
     async def unsettled(self):
         """What is not as the commands asked for; empty where all is."""
         wrong = []
-        wanted, there = self.model.modes(), self.server.subscriptions()
+        wanted, there = self.judge.model.modes(), self.server.subscriptions()
         if there != wanted:
             missing, surplus = wanted.keys() - there.keys(), there.keys() - wanted.keys()
             other = [
@@ -264,110 +242,6 @@ class Chaos:
 
     def _left_over(self, place):
         return any(self.fleet.spool(place).glob("*.spool"))
-
-    # commands
-
-    def _command(self, action):
-        self._base = self._base or action.command
-        if action.command["type"] == "reconnect":
-            self.disturbed.append((time.monotonic(), "reconnect"))
-        for turn in range(1 + action.again):
-            self.steering.write(action.command)
-            self._sent.put_nowait(Sent(action.command, time.monotonic(), turn))
-
-    async def _judge(self):
-        """Hold each reply against the model, in the order of the commands."""
-        while (sent := await self._sent.get()) is not None or self._anew:
-            if sent is None:  # the end, but for what was begun anew since
-                self._sent.put_nowait(sent)
-                continue
-            if sent is self._anew:
-                self.excuses.end(sent)
-                self._anew = None
-                continue
-            command, replies = sent.command, self.steering.replies[sent.command["id"]]
-
-            async def answered(replies=replies, turn=sent.turn):
-                return len(replies) > turn
-
-            if not await answered() and not await self._answer(sent, answered):
-                return
-            at, reply = replies[sent.turn]
-            expected = self.model.apply(command, reply["accepted"])
-            self.outcome.commands += 1
-            self.watch.unwanted(expected.removed, sent.written_at)
-            self.watch.wanted(expected.added, at)
-            says = (
-                reply["status"], reply["revision"], reply["accepted"], len(reply["refused"])
-            )  # fmt: skip
-            if says == (expected.status, expected.revision, expected.accepted, expected.refused):
-                continue
-            text = f"{command['id']} ({command['type']}): expected {expected[:4]}, answered {says}"
-            if not self.broker.transactions and (
-                self._anew or self._disturbed(sent.written_at, at)
-            ):
-                # a killed leader's transaction is in the embedded broker's log, commited or not
-                self.outcome.excused_replies += 1
-                self.say(f"excused: {text}")
-                if self._anew is None:
-                    self._begin_anew()
-            else:
-                self.fault(text)
-            self.model.revision = reply["revision"]
-
-    def _begin_anew(self):
-        """Say once more all that is wanted: from then on model and cluster are the same again."""
-        # what the model alone has may be on no socket until then
-        self._anew = self.excuses.begin(Kind.COMMAND)
-        number = next(self._anews)
-        commands = [{"type": "delete", "watchlist": name} for name in WATCHLISTS]
-        for place, command in enumerate([*commands, self._base]):
-            again = {**command, "id": f"{self._base['id']}-{number}-{place}"}
-            self.say(f"command {summary(again)}")
-            self.steering.write(again)
-            self._sent.put_nowait(Sent(again, time.monotonic(), 0))
-        self._sent.put_nowait(self._anew)
-
-    async def _answer(self, sent, answered):
-        """Wait for a reply; False, and a fault, where it does not come."""
-        begin = time.monotonic()
-        while not await answered():
-            now = time.monotonic()
-            if now > max([begin, *self._members_disturbed()]) + REPLY_SECONDS:
-                self.fault(f"no reply to {sent.command['id']} ({sent.command['type']})")
-                return False
-            if (
-                not self.broker.transactions
-                and self.steering.latest_reply > sent.written_at + LOST_REPLY_SECONDS
-                and self._disturbed(sent.written_at, now)
-            ):
-                # what the embedded broker kept of a transaction may be all but the reply: asked
-                # for again, as any program would, the same id has no second effect
-                self.outcome.excused_replies += 1
-                self.say(f"excused: no reply to {sent.command['id']}, sent again")
-                sent.written_at = now
-                self.steering.write(sent.command)
-            await asyncio.sleep(0.1)
-        return True
-
-    def _members_disturbed(self):
-        return [at for at, kind in self.disturbed if kind in MEMBERS]
-
-    def _disturbed(self, start, end):
-        return any(start - DISTURBANCE_SECONDS <= at <= end for at in self._members_disturbed())
-
-    def check_replies(self):
-        """An id that was answered twice has the same answer: it had one effect."""
-        for command_id, replies in self.steering.replies.items():
-            different = {str(reply) for _, reply in replies}
-            if len(different) == 1:
-                continue
-            text = f"{command_id} has {len(different)} different replies: {sorted(different)}"
-            if self.broker.transactions:
-                self.fault(text)
-            else:
-                self.outcome.excused_replies += 1
-                self.say(f"excused: {text}")
 
     # processes
 

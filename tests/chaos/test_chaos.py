@@ -111,7 +111,7 @@ async def test_whatever_happens_the_cluster_streams_what_it_was_told_to(tmp_path
             if not ended:
                 chaos.fault(f"unread: {await asyncio.to_thread(reader.unread)}")
             check_ticks(chaos, reader, topics)
-            chaos.check_replies()
+            chaos.judge.check_replies()
             chaos.check_feed()
             chaos.check_processes()
             chaos.check_balances()
@@ -129,11 +129,11 @@ def compare_topic(chaos, settings, topics):
             token: {name: mode.value for name, mode in carried.subscription.claims.items()}
             for token, carried in client.subscribed().carried.items()
         }
-    if there != chaos.model.claims:
+    if there != chaos.judge.model.claims:
         differing = {
             token
-            for token in there.keys() | chaos.model.claims.keys()
-            if there.get(token) != chaos.model.claims.get(token)
+            for token in there.keys() | chaos.judge.model.claims.keys()
+            if there.get(token) != chaos.judge.model.claims.get(token)
         }
         chaos.fault(f"{topics.subscriptions}: {len(differing)} instruments are not as asked for")
 
