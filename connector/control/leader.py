@@ -280,6 +280,8 @@ class Leader:
         usable = tuple(slot for slot in self._layout.slots if slot < partitions)
         layout = self._layout._replace(slots=usable)
         state, unexpected = State.replay(layout, log.read())
+        if self._stopping.is_set():
+            return  # the service ends, and would no longer take the events of what is changed here
         if unexpected:
             self._log.warning("unexpected_records_removed", count=len(unexpected))
         # nothing was ever written there, although leaders have applied commands
@@ -500,6 +502,8 @@ class Leader:
         """Apply the leader's own commands, a transaction each; there is nobody to reply to."""
         unresolved: list[str] = []
         for command in commands:
+            if self._stopping.is_set():
+                return  # the next leader applies its own
             outcome = reduce(self._present(), command, self._desk.time_ms(), self._names())
             try:
                 self._keep(self._commit(log, outcome.state, outcome.records))

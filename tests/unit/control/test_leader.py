@@ -331,6 +331,32 @@ def test_a_fenced_leader_that_is_stopped_does_not_come_back(log):
     assert log.replies == []
 
 
+@pytest.mark.parametrize("at", ["read", "write"])
+def test_a_leader_that_is_stopped_while_it_takes_over_changes_nothing_more(log, at):
+    """The events of what it would change find a producer that is closed."""
+    log.command(id="1", type="subscribe", instruments=["NSE:A"])
+    lead(log)
+    before, events = len(log.steps), []
+
+    def stops(leader):
+        does = getattr(log, at)
+
+        def stopping(*given):
+            leader.stop()
+            return does(*given)
+
+        setattr(log, at, stopping)
+
+    # of slots that went there is something to write before the list is looked at
+    layout = Layout((1, 2), 2) if at == "write" else None
+    renamed = FakeMaster({"NSE:A": C})
+    lead(log, master=renamed, layout=layout, watch=stops, on_event=events.append)
+    assert len(log.steps) == before + (at == "write")
+    assert events == []
+    assert {one.symbol for one in log.subscriptions().values()} == {"NSE:A"}
+    assert list(log.subscriptions()) == [A]
+
+
 def test_the_settings_instruments_are_watchlists_of_their_own(log):
     wanted = {InstrumentGroup(Mode.QUOTE): ["NSE:A", C], InstrumentGroup(Mode.FULL): [C]}
     lead(log, wanted=wanted)
