@@ -85,6 +85,10 @@ def check_config(
 
     loaded = load(config)
     TradingCalendar(loaded.settings).load()
+    if loaded.settings.kafka.client:
+        from connector.kafka.config import check_properties
+
+        check_properties(loaded.settings.kafka)
     for found in clear_text(loaded.settings):
         typer.echo(f"warning: {found.setting}: {found}", err=True)
     if connect:

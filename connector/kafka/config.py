@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]  # public name
 
 from connector.errors import SettingProblem, SettingsError
 from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
 from connector.kafka.logins import login_of
+from connector.redaction import MAX_QUOTED_CHARS, cut
 from connector.settings.models import KafkaSettings
 from connector.settings.oauth import OAuthSettings
 from connector.settings.secret_files import fresh
@@ -52,6 +53,10 @@ _CONSUMER_DEFAULTS: dict[str, Any] = {
 }
 _OF_CONSUMERS = ("fetch.", "queued.")
 
+# prefixes of properties that a client alone, without brokers, cannot be asked about
+_NOT_CHECKED = (
+    "ssl.", "sasl.", "security.", "bootstrap.", "metadata.broker", "plugin.", "debug", "log_level",
+)  # fmt: skip
 # librdkafka's property → our setting, of files that it opens while a client is made
 _FILES = {
     "ssl.ca.location": "ssl_ca_file",
@@ -207,8 +212,27 @@ def refused_properties(kafka: KafkaSettings) -> Iterator[None]:
         raise SettingsError([_problem(kafka, exc.args[0].str())]) from exc
 
 
+def check_properties(kafka: KafkaSettings) -> None:
+    """See that librdkafka takes the properties of `kafka.client`, without reaching any broker.
+
+    Each by itself, since the connector has its own for many; left out is what needs files or a
+    login, or does something by itself.
+
+    Raises:
+        SettingsError: an unknown property, or a value out of range.
+    """
+    for name, value in kafka.client.items():
+        if not name.startswith(_NOT_CHECKED):
+            with refused_properties(kafka):
+                Producer({name: value, "log_level": 0})
+
+
 def _problem(kafka: KafkaSettings, reason: str) -> SettingProblem:
     """The setting behind a refusal; of a file librdkafka says only in which OpenSSL call."""
+    for value in map(str, kafka.client.values()):
+        # librdkafka repeats the whole of a wrong value: it may be a secret in the wrong place
+        if len(value) > MAX_QUOTED_CHARS:
+            reason = reason.replace(value, cut(value, MAX_QUOTED_CHARS + 1))
     found = _REFUSED_FILE.search(reason)
     setting = _FILES.get(found[1]) if found else None
     path: Path | None = getattr(kafka, setting) if setting else None

@@ -111,6 +111,14 @@ def test_wrong_settings_are_explained_without_a_traceback(kite, monkeypatch, com
     )
 
 
+def test_check_config_knows_what_librdkafka_refuses(kite, monkeypatch):
+    monkeypatch.setenv("KITE_ACCOUNTS__0__API_KEY", "sesame-sesame")
+    monkeypatch.setenv("KITE_KAFKA__CLIENT", '{"no.such.property": 1}')
+    code, out, err = kite("check-config")
+    assert (code, out) == (2, "")
+    assert 'No such configuration property: "no.such.property"' in err
+
+
 def test_run_returns_what_the_service_came_to(kite, monkeypatch):
     monkeypatch.setenv("KITE_ACCOUNTS__0__API_KEY", "sesame-sesame")
     seen = []

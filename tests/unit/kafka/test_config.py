@@ -12,6 +12,7 @@ from connector.files import MAX_PEM_BYTES
 from connector.kafka.config import (
     PREFETCH_KIB,
     ClientLog,
+    check_properties,
     client_properties,
     overridden,
     refused_properties,
@@ -100,6 +101,21 @@ def test_what_librdkafka_refuses_is_a_wrong_setting(name, value, reason):
     properties = client_properties(kafka, **{name: value})
     with pytest.raises(SettingsError, match=f"kafka: .*{reason}"), refused_properties(kafka):
         Producer(properties)
+
+
+def test_of_a_wrong_value_that_may_be_a_secret_the_beginning_is_repeated():
+    kafka = KafkaSettings(client={"compression.codec": "a3Vq9Lx0Zr7Tb2Nf5Wc8"})
+    with pytest.raises(SettingsError, match='Invalid value "a3Vq9Lx0Zr7T…"'):
+        check_properties(kafka)
+
+
+def test_properties_are_checked_without_a_broker_each_by_itself():
+    for name, value in (("no.such.property", 1), ("linger.ms", 10**9)):
+        with pytest.raises(SettingsError, match="kafka: "):
+            check_properties(KafkaSettings(client={name: value}))
+    # the connector sets these two itself; the file is another machine's
+    odd = {"enable.idempotence": True, "acks": 0, "ssl.ca.location": "/none", "debug": "all"}
+    check_properties(KafkaSettings(client=odd))
 
 
 @pytest.mark.parametrize(
