@@ -67,7 +67,7 @@ def flink_ddl(
     schema: Schema | None = None,
     table: str | None = None,
     watermark_seconds: int = 5,
-    idle_timeout_seconds: int = 10,
+    idle_timeout_seconds: int = 60,
     options: Mapping[str, str | None] | None = None,
 ) -> str:
     """CREATE TABLE of Flink SQL over the topics that match.
@@ -84,7 +84,9 @@ def flink_ddl(
         table: name of the table; `ticks`, `orders`, `connection_events`, `instruments` or `candles`
             when not given.
         watermark_seconds: how far behind the newest event time of a partition its records may be.
-        idle_timeout_seconds: after it a partition without records holds the watermark no more.
+        idle_timeout_seconds: after it a partition without records holds the watermark no more. One
+            whose records only wait for their turn counts as such, too, and then they are late and
+            dropped: so longer than Flink leaves a partition alone when it has much to catch up on.
         options: further table options, over those made here; None takes one away.
 
     Raises:

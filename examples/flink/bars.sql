@@ -15,6 +15,8 @@
 -- Jobs of Kafka Streams and of Spark, and a view of ClickHouse, make the same bars.
 
 CREATE TABLE bars (
+  -- a bar's own, token@start as Spark's, so that the topic may be compacted: by the token alone
+  -- only the last bar of each instrument would be kept
   bar_key STRING,
   exchange STRING NOT NULL,
   instrument_token BIGINT NOT NULL,
@@ -88,7 +90,8 @@ JOIN closing AS c ON s.window_start = c.window_start AND s.window_end = c.window
   AND s.instrument_token = c.instrument_token;
 
 INSERT INTO bars
-SELECT CAST(instrument_token AS STRING), exchange, instrument_token, tradingsymbol,
+SELECT CONCAT(CAST(instrument_token AS STRING), '@', DATE_FORMAT(window_start, 'yyyy-MM-dd''T''HH:mm')),
+  exchange, instrument_token, tradingsymbol,
   window_start, window_end, `open`, high, low, `close`,
   last_volume - COALESCE(LAG(last_volume) OVER (
     PARTITION BY instrument_token, CAST(window_start + INTERVAL '05:30' HOUR TO MINUTE AS DATE)

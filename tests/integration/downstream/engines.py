@@ -120,7 +120,7 @@ def spark(
     seconds: float = RUN_SECONDS,
 ) -> str:
     """The same for lines that call spark-submit: with few resources, in one process."""
-    python = python_of("spark")
+    python_of("spark")
     configuration = folder / "spark-conf"
     configuration.mkdir(exist_ok=True)
     (configuration / "spark-defaults.conf").write_text(SPARK_BRIEF)
@@ -129,7 +129,6 @@ def spark(
         lines,
         jvm=jvm,
         seconds=seconds,
-        PYSPARK_PYTHON=str(python),
         SPARK_CONF_DIR=str(configuration),
         # else it listens on whatever address the host's name stands for
         SPARK_LOCAL_IP="127.0.0.1",
