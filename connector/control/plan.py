@@ -490,6 +490,15 @@ def _check_size(plan: Plan) -> None:
         )
 
 
+_FORMS: Final = {
+    **dict.fromkeys(("dict_type", "model_type"), "is to be names with values, as in `full: […]`"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "is to be a whole number"),
+    "string_type": "is to be text: put it in quotes",
+    "bool_type": "is to be true or false",
+}
+"""pydantic's kinds of errors whose own words speak of Python's types."""
+
+
 def _problem(
     location: tuple[int | str, ...], kind: str, message: str, value: Any
 ) -> tuple[str, str]:
@@ -523,7 +532,8 @@ def _problem(
         if len(location) > 2:
             return place, f"has more than {MAX_RULES} rules"
         return place, f"has more than {MAX_STEPS} watchlists"
-    return place, message.removeprefix("Value error, ")
+    said = message.removeprefix("Value error, ").replace("Input should be", "is to be", 1)
+    return place, _FORMS.get(kind, said)
 
 
 def _problem_in_rules(location: tuple[int | str, ...], kind: str, message: str) -> tuple[str, str]:

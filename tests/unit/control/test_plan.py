@@ -115,6 +115,11 @@ def test_a_watchlist_that_moves_to_an_account_is_given_up_and_claimed_as_a_whole
         ({"watchlists": {"a": {"full": "NSE:A"}}}, "a.full: is to be a list of instruments"),
         ({"watchlists": {"a": [1]}}, "watchlists.a: "),
         ({"watchlists": {str(n): {} for n in range(1001)}}, "more than 1000 watchlists"),
+        ({"watchlists": None}, "watchlists: is to be names with values"),
+        ({"watchlists": {"a": ["NSE:INFY"]}}, "watchlists.a: is to be names with values"),
+        ({"watchlists": {"a": {"quota": 0}}}, "watchlists.a.quota: is to be greater than or"),
+        ({"watchlists": {"a": {"quota": "many"}}}, "watchlists.a.quota: is to be a whole number"),
+        ({"watchlists": {"a": {"account": 5}}}, "watchlists.a.account: is to be text: put it in"),
     ],
 )
 def test_a_wrong_file_says_where_and_what_is_allowed(value, problem):
