@@ -81,8 +81,7 @@ cdef object exception(int code, str text, bint fatal=False):
 # -- librdkafka's callbacks: from its `poll` alone ---------------------------------------------
 
 cdef void on_report(
-    rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque
-) noexcept with gil:
+    rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) noexcept with gil:
     cdef PyObject *client = (<Sink *>opaque).client
     if client != NULL and message.err != NO_ERROR:
         (<Client>client).note_failure(<rd_kafka_message_t *>message)
@@ -112,8 +111,7 @@ cdef int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) no
 
 
 cdef void on_throttle(
-    rd_kafka_t *rk, const char *broker, int32_t broker_id, int milliseconds, void *opaque
-) noexcept with gil:
+    rd_kafka_t *rk, const char *broker, int32_t broker_id, int milliseconds, void *opaque) noexcept with gil:
     cdef PyObject *client = (<Sink *>opaque).client
     if client != NULL:
         event = ThrottleEvent(text_of(broker), broker_id, milliseconds / 1000)
@@ -121,8 +119,7 @@ cdef void on_throttle(
 
 
 cdef void on_log(
-    const rd_kafka_t *rk, int level, const char *facility, const char *line
-) noexcept with gil:
+    const rd_kafka_t *rk, int level, const char *facility, const char *line) noexcept with gil:
     # without a client: of the configuration, from within `conf_set` or `new`
     cdef PyObject *client = NULL
     if rk != NULL:
@@ -415,6 +412,12 @@ cdef class Client:
         self.notes.append((self.failed, (record, sequence, message.partition, error)))
         self.noted_failures += 1
         return 0
+
+    def flush(self):
+        """Have librdkafka send what is queued, whatever `linger.ms` is; waits for 1 ms at most."""
+        if self.rk != NULL:
+            with nogil:
+                rdkafka.flush(self.rk, 1)
 
     def purge(self, *, bint in_flight):
         """Have librdkafka give back what is queued, and what is under way where asked to.

@@ -83,6 +83,9 @@ class Client(Protocol):
     def poll(self) -> None:
         """Serve librdkafka without waiting, and call the handlers with what it said."""
 
+    def flush(self) -> None:
+        """Have librdkafka send what is queued, whatever `linger.ms` is; waits for 1 ms at most."""
+
     def purge(self, *, in_flight: bool) -> None:
         """Have librdkafka give back what is queued, and what is under way where asked to."""
 

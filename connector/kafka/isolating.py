@@ -166,7 +166,10 @@ class IsolatingProducer(RecordProducer):
 
     def pause_seconds(self) -> float:
         """Also on account of topics that are held apart."""
-        apart = (max(child.pause_seconds(), POLL_SECONDS) for child in self._apart())
+        apart = (
+            child.pause_seconds() if child.hurries else max(child.pause_seconds(), POLL_SECONDS)
+            for child in self._apart()
+        )
         return min([super().pause_seconds(), *apart])
 
     def _move_on(self) -> None:
@@ -220,13 +223,6 @@ class IsolatingProducer(RecordProducer):
         child.accept(record)
         return True
 
-    def _refused_alone(self, error: Any) -> None:
-        record = self._alone.tried
-        if record is not None and self._hold(record.topic):  # it could not be held apart before
-            self._alone.tried = self._alone.trouble = None
-        else:
-            super()._refused_alone(error)
-
     def _note_failure(self, failure: FailedRecord) -> None:
         record = failure.record
         if record.topic == self._dead_letter_topic:
@@ -236,7 +232,7 @@ class IsolatingProducer(RecordProducer):
             super()._note_failure(failure)
 
     def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:
-        # of a topic that cannot be held apart just now this producer sends them one by one itself
+        # of a topic that cannot be held apart just now this producer sends them in groups itself
         mine = {topic: count for topic, count in refused.items() if not self._hold(topic)}
         own: list[Record] = []
         by_topic: dict[str, list[Record]] = defaultdict(list)

@@ -84,6 +84,7 @@ typedef struct {
     int (*error_is_fatal)(const rd_kafka_error_t *);
     void (*error_destroy)(rd_kafka_error_t *);
     int (*poll)(rd_kafka_t *, int);
+    int (*flush)(rd_kafka_t *, int);
     int (*purge)(rd_kafka_t *, int);
     rd_kafka_error_t *(*sasl_set_credentials)(rd_kafka_t *, const char *, const char *);
     int (*outq_len)(rd_kafka_t *);
@@ -123,7 +124,7 @@ static const char *load_symbols(const char *path, functions *found) {
     SYMBOL(queue_get_main); SYMBOL(queue_io_event_enable); SYMBOL(queue_destroy);
     SYMBOL(topic_new); SYMBOL(topic_destroy); SYMBOL(topic_name); SYMBOL(produceva);
     SYMBOL(error_code); SYMBOL(error_string); SYMBOL(error_is_fatal); SYMBOL(error_destroy);
-    SYMBOL(poll); SYMBOL(purge); SYMBOL(sasl_set_credentials); SYMBOL(outq_len); SYMBOL(message_timestamp);
+    SYMBOL(poll); SYMBOL(flush); SYMBOL(purge); SYMBOL(sasl_set_credentials); SYMBOL(outq_len); SYMBOL(message_timestamp);
     SYMBOL(message_headers); SYMBOL(headers_new);
     SYMBOL(headers_destroy); SYMBOL(header_add); SYMBOL(header_get_all); SYMBOL(headers_copy);
     SYMBOL(conf_interceptor_add_on_new); SYMBOL(interceptor_add_on_acknowledgement);

@@ -86,6 +86,7 @@ cdef extern from "librdkafka.h":
         int (*error_is_fatal)(const rd_kafka_error_t *) noexcept nogil
         void (*error_destroy)(rd_kafka_error_t *) noexcept nogil
         int (*poll)(rd_kafka_t *, int) noexcept nogil
+        int (*flush)(rd_kafka_t *, int) noexcept nogil
         int (*purge)(rd_kafka_t *, int) noexcept nogil
         rd_kafka_error_t *(*sasl_set_credentials)(
             rd_kafka_t *, const char *, const char *

@@ -6,8 +6,8 @@ for some seconds, every newer record goes to the spool, and the spool drains bac
 record goes straight again: so the order of a key holds throughout.
 
 What Kafka refuses (see `refusals`) ends the client, since librdkafka would send what follows. All
-its records come back, and the refused ones are sent again one by one, each with nothing else under
-way: a record that is refused so is at fault itself and given to `on_failed`, or its topic is, and
+its records come back, and are sent again in ever smaller groups, with nothing else under way: a
+record that is refused alone is at fault itself and given to `on_failed`, or its topic is, and
 nothing goes on until that is mended. `IsolatingProducer` keeps this from stopping other topics.
 
 Counting costs nothing on that path: librdkafka reports failures alone, and whatever was produced
@@ -174,22 +174,19 @@ class RecordProducer(SpoolingClient):
         fault = fault_of(error)
         if fault is not Fault.CLIENT:
             self._note_refusal(record.topic, error)
-        if self._alone.tried is not None:
-            # it is still the spool's first: collected with the others it would be sent twice
-            if fault is Fault.CLIENT:
-                self._alone.tried = None
-                self._start_recovery(error.str())
-            else:
-                self._refused_alone(error)
-            return
-        if fault is not Fault.CLIENT:
             self._refused[record.topic] = self._refused.get(record.topic, 0) + 1
-            # of a batch it says nothing of the size of each record
-            if error.name() == "MSG_SIZE_TOO_LARGE":
-                self._too_large.add(record.topic)
+        if self._group:
+            # as it was, and not with the time that it was sent with
+            record = self._group[sequence - self._group_sequence]
         # all others were under way, and are older: see PurgedRecords
         queued = error.name() == "_PURGE_QUEUE"
         self._returned.add(record, sequence, partition, queued=queued)
+        if self._group and fault is not Fault.CLIENT:
+            self._refusal = error  # the others go on: see `_group_is_under_way`
+            return
+        # of a batch it says nothing of the size of each record
+        if error.name() == "MSG_SIZE_TOO_LARGE":
+            self._too_large.add(record.topic)
         self._start_recovery(error.str())
 
     def _on_error(self, error: Any) -> None:
@@ -220,17 +217,19 @@ class RecordProducer(SpoolingClient):
         fault = fault_of(error)
         if fault is not Fault.CLIENT:
             self._note_refusal(record.topic, error)
+            if self._groups.active:
+                # as one that came back
+                self._refused.setdefault(record.topic, 1)
+                self._refusal = error
+                self._returned.add(record, self._sequence, None, queued=False)
+                return True
         if fault is Fault.RECORD:
             self._fail(record, error)
             return True
-        if fault is not Fault.CLIENT and self._alone.tried is not None:
-            self._refused_alone(error)
-        else:
-            if fault is not Fault.CLIENT:
-                # nothing has come back: at least this one is to be sent alone
-                self._refused.setdefault(record.topic, 1)
-            self._alone.tried = None
-            self._start_recovery(error.str())
+        if fault is not Fault.CLIENT:
+            # nothing has come back: at least this one is to be sent again for itself
+            self._refused.setdefault(record.topic, 1)
+        self._start_recovery(error.str())
         return False
 
     # -- counts ----------------------------------------------------------------------------------
@@ -264,7 +263,7 @@ class RecordProducer(SpoolingClient):
     @property
     def troubles(self) -> list[TopicTrouble]:
         """The topics that accept nothing, each refused for what is not a record's fault."""
-        trouble = self._alone.trouble
+        trouble = self._groups.trouble
         return [] if trouble is None else [trouble]
 
     @property
@@ -453,7 +452,7 @@ class RecordProducer(SpoolingClient):
             self._wake.close()
 
     def _empty(self) -> bool:
-        return not (self._spool.waiting or self._returned or (self._client and len(self._client)))
+        return not self._spool.waiting and self._nothing_is_under_way()
 
     def _waits_in_vain(self) -> bool:
         """Whether what is left is safe on disk, and is refused for as long as nobody mends it."""

@@ -1,8 +1,8 @@
 """The one rule for what Kafka refuses: whose fault it is, and so what becomes of the records.
 
 A refusal is of a batch, and says little of each of its records. So nothing is decided by it but
-that the topic's records are sent again one by one, in order, each with nothing else under way: what
-is refused then is refused for itself. See "Durability" in docs/design.md.
+that the topic's records are sent again in ever smaller groups, in order, with nothing else under
+way: what is refused alone is refused for itself. See "Durability" in docs/design.md.
 
 Source of the codes: Kafka's `Errors.java`; librdkafka's own begin with an underscore.
 """

@@ -2,16 +2,17 @@
 
 The lower half of `RecordProducer`. Once the queue of the client is full, the client has to be
 replaced, or nothing was acknowledged for some seconds, newer records go to the spool. It drains
-into the queue in order, a topic's refused records one by one, and is empty before a record goes
+into the queue in order, what was refused in ever smaller groups, and is empty before a record goes
 straight again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -19,12 +20,12 @@ import structlog
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.clients import Client, ClientCallbacks
 from connector.kafka.config import ClientLog
-from connector.kafka.delivery import new_producer
-from connector.kafka.one_by_one import OneByOne
+from connector.kafka.delivery import BATCH_BYTES, bytes_in_a_batch, largest_group, new_producer
 from connector.kafka.producer_state import ProducerState
 from connector.kafka.purged import PurgedRecords
 from connector.kafka.refusals import CLOCK, TopicTrouble
 from connector.kafka.renewals import standing
+from connector.kafka.smaller_groups import SmallerGroups
 from connector.kafka.spool import Dropped, Record, Spool
 from connector.kafka.spool_files import SpoolFiles
 from connector.kafka.timestamps import Restamping
@@ -47,7 +48,6 @@ _PURGE_SECONDS = 5.0  # for librdkafka to give all back at a stop: a full queue 
 _DROP_LOG_SECONDS = 60.0  # between lines that tell of losses of one reason
 _ANSWER_SECONDS = 2.0  # for what is under way when a client ends: it is not sent twice then
 
-_BATCH_BYTES = 1_000_000  # librdkafka's default
 _LEAST_BATCH_BYTES = 1_000  # a batch of one record may be larger all the same
 
 # Files whose last records went straight into a queue that never empties are kept so long after the
@@ -110,8 +110,13 @@ class SpoolingClient(ABC):
         self._returned = PurgedRecords()
         self._refused: dict[str, int] = {}  # topic → so many of the returned were refused
         self._too_large: set[str] = set()  # of these, a batch was
-        # topics whose refused records are sent again one at a time, with nothing else under way
-        self._alone = OneByOne()
+        # refused records are sent again in these, with nothing else under way
+        self._groups = SmallerGroups()
+        self._group: list[Record] = []  # under way; nobody knows yet what became of them
+        self._group_sequence = 0  # of the first of them; the others' follow
+        self._refusal: Any = None  # of one of them
+        # topics whose partitions the client knows: of others it might send a group in parts
+        self._written_to: set[str] = set()
         # another time for records, while brokers refuse this machine's clock
         self._restamping = Restamping()
         # the least max.message.bytes of the topics; None until it is known
@@ -199,8 +204,9 @@ class SpoolingClient(ABC):
             self._handlers,
             wake=self._wake.descriptor,
             batch_bytes=self._batch_bytes,
-            one_by_one=self._alone.remaining > 0,
+            in_groups=self._groups.active,
         )
+        self._written_to.clear()
         # it knows nothing of its predecessor's topics, and holds no record yet
         self._renew = self._volatile = False
         self._standing = made
@@ -226,6 +232,10 @@ class SpoolingClient(ABC):
             record = record._replace(timestamp_ms=self._now_ms())
         self._unflushed = True
         self._spool.append(record)
+
+    def _nothing_is_under_way(self) -> bool:
+        """Whether no record is with librdkafka, or has come back from it."""
+        return not self._returned and not (self._client and len(self._client))
 
     def _set_state(self, state: ProducerState) -> None:
         self.state = state
@@ -264,9 +274,11 @@ class SpoolingClient(ABC):
     def _drain(self) -> None:
         """Move records from the spool into the queue, as far as there is room."""
         now = self._monotonic()
-        client = self._client
         # while Kafka is silent the queue is no better place than the disk
-        if client is None or now < self._retry_at or self._silent:
+        if self._group_is_under_way(now) or now < self._retry_at or self._silent:
+            return
+        client = self._client
+        if client is None or self.state is not ProducerState.SPOOLING:
             return
         if not len(client):
             # the only proof there is: success is not reported, but an empty queue has all of it
@@ -278,8 +290,8 @@ class SpoolingClient(ABC):
             # not for ever: one partition without a leader must not hold up all the others
             self._handed_over = 0
             self._barrier_since = None
-        if self._alone.remaining:
-            self._drain_alone(now)
+        if self._groups.active:
+            self._drain_in_groups(now)
             return
         # a peek gives what one read of a file gave, so that this may go round several times
         room = min(self._low_water - len(client), _DRAIN_RECORDS)
@@ -307,30 +319,68 @@ class SpoolingClient(ABC):
         elif not self._spool.waiting or self._spool.unconfirmed >= _CONFIRM_SEGMENTS:
             self._barrier_since = now
 
-    def _drain_alone(self, now: float) -> None:
-        """Send the spool's first record with nothing else under way, and see what becomes of it."""
-        alone, client = self._alone, self._client
+    def _drain_in_groups(self, now: float) -> None:
+        """Send the spool's first records with nothing else under way."""
+        groups, client = self._groups, self._client
         if client is None or len(client):
             return
-        if alone.tried is not None:  # and nothing was reported of it
-            self._advance(alone.tried)
-            self._restamping.accepted(self._clock() * 1000, now * 1000)
-            if trouble := alone.accepted():
-                self._log.info("topic_accepted_again", topic=trouble.topic)
-        if not self._spool.waiting:
-            if self._restamping.searching:
-                return  # with the next record that comes
-            alone.remaining = 0
-        if not alone.remaining:
-            # with idempotence, batches and the guarantee of no gap, which one by one has no use for
+        if not self._restamping.searching and groups.end_if_calm(now, self._spool.waiting):
+            # with idempotence, larger batches and the guarantee of no gap
             self._new_client()
-        elif now >= alone.retry_at and (records := self._spool.peek()):
+        elif now >= groups.retry_at and (records := self._spool.peek()):
             if self._renew:
                 self._new_client()
-            # before it is handed over: librdkafka may refuse it within the call
-            alone.tried = records[0]
-            if not self._hand_over(alone.tried):
-                alone.tried = None
+            self._group_sequence = self._sequence + 1
+            for record in self._group_of(records):
+                if not self._hand_over(record):
+                    break
+                self._group.append(record)
+                # refused within the call: what follows might not be
+                if self._returned:
+                    break
+            groups.sent(len(self._group))
+            self._spool.advance(len(self._group))
+            client = self._client  # another one by now, perhaps
+            if client is not None:
+                client.flush()
+
+    def _group_of(self, records: Sequence[Record]) -> Iterator[Record]:
+        """The first of these that may go together: each partition's have to fit into one batch."""
+        topic = records[0].topic
+        # what becomes of the first decides about the time of all that follow
+        one = topic not in self._written_to or self._restamping.searching
+        room = largest_group(self._kafka, self._batch_bytes)
+        for record in itertools.islice(records, 1 if one else self._groups.size):
+            room -= bytes_in_a_batch(record)
+            if record.topic != topic or (room < 0 and record is not records[0]):
+                return
+            yield record
+
+    def _group_is_under_way(self, now: float) -> bool:
+        """See what became of the group, as soon as nothing of it is under way any more."""
+        if not self._group or self._client is None:
+            return False
+        if len(self._client):
+            self._client.flush()
+            return True
+        group, self._group = self._group, []
+        refused, self._refused = self._refused, {}
+        returned = self._returned.drain()
+        records = self._sorted_out(returned, refused)
+        if len(returned) < len(group):
+            self._written_to.add(group[0].topic)
+        if not returned:
+            self._restamping.accepted(self._clock() * 1000, now * 1000)
+            if trouble := self._groups.accepted():
+                self._log.info("topic_accepted_again", topic=trouble.topic)
+        elif not records:
+            self._groups.taken_away()
+        elif len(returned) == 1:  # of its partition there was no other, or more had come back
+            self._refused_alone(records[0], self._refusal, now)
+        else:
+            self._groups.divide(len(records), now)
+            self._spool.prepend(records)
+        return False
 
     def _look_at_clocks(self) -> None:
         """See whether records may have their own times again; the next one is tried alone."""
@@ -344,34 +394,24 @@ class SpoolingClient(ABC):
         # alone, since a batch that is refused for its times would end the client of all topics
         if self._direct and self._restamping.is_due(now_ms):
             self._restamping.try_own()
-            self._alone.begin(1)
+            self._groups.try_one()
             self._renew = True
             self._start_spooling()
 
-    def _refused_alone(self, error: Any) -> None:
-        """The record under way alone is refused: it is at fault, or all that follow it wait."""
-        alone = self._alone
-        record, trouble = alone.tried, alone.trouble
-        assert record is not None  # noqa: S101 - the callers saw to it
-        now = self._monotonic()
+    def _refused_alone(self, record: Record, error: Any, now: float) -> None:
+        """A record is refused for itself: it is at fault, or it waits and all that follow it."""
+        groups, trouble = self._groups, self._groups.trouble
         if error.name() == CLOCK and self._restamping.refused():
-            alone.again_at_once(TopicTrouble(record.topic, CLOCK, error.str(), now))
-            return
-        if alone.refused(record.topic, error, now):
-            self._advance(record)
+            groups.again_at_once(TopicTrouble(record.topic, CLOCK, error.str(), now))
+        elif groups.refused_alone(record.topic, error, now):
             self._fail(record, error)
             return
-        # what librdkafka remembers of the topic, it would say again without asking
-        self._renew = True
-        if alone.trouble is not trouble:
-            self._log.error("topic_held_back", topic=record.topic, reason=error.str())
-
-    def _advance(self, record: Record) -> None:
-        """Past the spool's first, unless that has given way to newer records meanwhile."""
-        waiting = self._spool.peek()
-        # the file of a full spool may have been dropped while its first record was under way
-        if waiting and waiting[0] == record:
-            self._spool.advance(1)
+        else:
+            # what librdkafka remembers of the topic, it would say again without asking
+            self._renew = True
+            if groups.trouble is not trouble:
+                self._log.error("topic_held_back", topic=record.topic, reason=error.str())
+        self._spool.prepend([record])
 
     def _confirm_in_time(self) -> None:
         """Once the spool has drained: delete what was read of it when Kafka has that for sure."""
@@ -450,12 +490,14 @@ class SpoolingClient(ABC):
         What the disk does not store waits in memory for the next client.
         """
         refused, self._refused = self._refused, {}
+        self._group.clear()
         records = self._sorted_out(self._returned.drain(), refused)
         self._spool.prepend(records)
 
     def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:
         """Return those of the records that came back that this producer has to send again."""
-        self._alone.begin(sum(refused.values()))
+        if refused:
+            self._groups.begin(self._monotonic())
         if self._too_large:
             self._make_smaller_batches()
         return records
@@ -464,7 +506,7 @@ class SpoolingClient(ABC):
         """The topic's limit became less than it was, or nobody may read it: feel for it."""
         self._too_large.clear()
         # a quarter each time: from librdkafka's 1 MB to 1 kB in five refusals
-        self._batch_bytes = max(_LEAST_BATCH_BYTES, (self._batch_bytes or _BATCH_BYTES) // 4)
+        self._batch_bytes = max(_LEAST_BATCH_BYTES, (self._batch_bytes or BATCH_BYTES) // 4)
 
     async def _give_back(self) -> None:
         """Take from librdkafka, at the end, what Kafka did not acknowledge."""

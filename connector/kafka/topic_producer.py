@@ -38,10 +38,15 @@ class TopicProducer(RecordProducer):
         return self._empty()
 
     @property
+    def hurries(self) -> bool:
+        """Whether it looks for what is refused, and not for a topic to be well again."""
+        return self._groups.active and self._groups.trouble is None
+
+    @property
     def waits_safely(self) -> bool:
         """Kafka refuses its first record for what is not that record's fault; the disk has all."""
         durable = self._spool.persistent and not self._ephemeral and self._spool.problem is None
-        return durable and self._alone.trouble is not None
+        return durable and self._groups.trouble is not None
 
     @property
     def volatile(self) -> bool:
@@ -52,7 +57,7 @@ class TopicProducer(RecordProducer):
     def troubles(self) -> list[TopicTrouble]:
         """The topic's trouble; also a wrong clock, although records have another one's time."""
         ahead_ms = self._restamping.ahead_ms
-        if ahead_ms is None or self._alone.trouble is not None:
+        if ahead_ms is None or self._groups.trouble is not None:
             return super().troubles
         return [TopicTrouble(self._topic, CLOCK, "", self._refused_at, ahead_ms)]
 
@@ -70,9 +75,13 @@ class TopicProducer(RecordProducer):
             too_large: since there were too many in a batch.
         """
         self._produced += len(records)
-        self._alone.begin(refused)
         if too_large:
             self._make_smaller_batches()
+        if refused:
+            self._groups.begin(self._monotonic())
+            self._renew = True  # by a client for groups
+            if self._direct:
+                self._start_spooling()
         if self._spool.waiting or self._direct:
             # made before, so what it has of the topic is older still: these go behind it
             for record in records:
@@ -96,7 +105,7 @@ class TopicProducer(RecordProducer):
         elif now >= self._resting_since + _REST_SECONDS:
             self._resting_since = None  # another time: Kafka acknowledges too slowly just now
             return False
-        return self.state is ProducerState.SPOOLING and not (self._client and len(self._client))
+        return self.state is ProducerState.SPOOLING and self._nothing_is_under_way()
 
     def settle(self, now: float) -> None:
         """Let newer records wait on disk until what is in memory is acknowledged, or until `go_on`.
@@ -141,6 +150,8 @@ class TopicProducer(RecordProducer):
             self._resting_since = None  # whoever asked for it has other troubles
         if self._resting_since is None:
             super()._drain()
+        else:
+            self._group_is_under_way(self._monotonic())
 
     def _make_smaller_batches(self) -> None:
         super()._make_smaller_batches()

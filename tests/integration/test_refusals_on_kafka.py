@@ -262,6 +262,32 @@ async def test_only_what_is_too_large_alone_becomes_a_dead_letter(run):
         assert numbers == [n for n in range(int(key), 401, KEYS) if n != 200]
 
 
+@pytest.mark.parametrize("every", [1, 10, 1000])
+async def test_bad_records_among_many_cost_a_topic_little_more_than_themselves(run, every):
+    """A compacted topic refuses records without a key, all along."""
+    running = run()
+    await running.start()
+    nse = running.names.ticks(Exchange.NSE)
+    await running.configure(nse, cleanup_policy="compact")
+    bad = range(every // 2, min(100 * every, 20_000), every)
+    number = 0
+    for place in bad:
+        running.send(nse, place - number)
+        running.producer.produce(nse, b"%07d" % place, None, round(time.time() * 1000))
+        running.made[nse] = number = place + 1
+    running.send(nse, 100)
+    await running.finish()
+    assert running.producer.counts.failed == {"invalid_record": len(bad)}
+    letters = await running.read(running.names.deadletter)
+    assert sorted(int(letter.value()) for letter in letters) == list(bad)
+    messages = await running.read(nse)
+    assert len(messages) == running.made[nse] - len(bad)
+    for key, values in by_key(messages).items():
+        expected = [n for n in range(int(key), running.made[nse], KEYS) if n not in bad]
+        assert [int(value[:7]) for value in values] == expected
+    assert not running.dropped
+
+
 async def test_batches_keep_to_the_limit_that_the_topic_has_at_the_start(run):
     running = run()
     await running._make()

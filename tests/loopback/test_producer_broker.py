@@ -8,7 +8,9 @@ import pytest
 from confluent_kafka import KafkaError as Code
 
 from connector.embedded.broker import EmbeddedBroker
-from connector.kafka.clients import VARIABLE
+from connector.kafka.clients import VARIABLE, ClientCallbacks
+from connector.kafka.config import ClientLog
+from connector.kafka.delivery import new_producer
 from connector.kafka.producer import ProducerState, RecordProducer
 from connector.kafka.renewals import outdate
 from connector.settings.models import KafkaSettings, SpoolSettings
@@ -267,6 +269,72 @@ async def test_a_refused_batch_is_written_in_order_once_it_is_accepted(broker, s
     assert not failed
     assert sum(producer.refusals.values()) > 0
     await check(broker, feed.made, repeats=True)
+
+
+async def test_a_group_is_one_batch_however_long_it_takes_to_hand_over(broker):
+    back = []
+
+    def ignore(*_):
+        pass
+
+    handlers = ClientCallbacks(
+        lambda record, *_: back.append(record), ignore, ignore, ignore, ClientLog("test")
+    )
+    client = new_producer(kafka(broker), "test", handlers, in_groups=True)
+
+    def is_empty():
+        client.flush()
+        client.poll()
+        return not len(client)
+
+    client.produce("t", b"k", b"first", TIME_MS, None, 0)
+    await until(is_empty)
+    # for the first request alone: a second one would be written
+    broker.push_errors(PRODUCE, Code.INVALID_RECORD)
+    for number in range(900):
+        client.produce("t", b"k", b"%d" % number, TIME_MS, None, number)
+        client.poll()
+        await asyncio.sleep(0)
+    assert len(client) == 900
+    await until(is_empty)
+    assert [int(record.value) for record in back] == list(range(900))
+    client.close()
+
+
+async def test_a_process_killed_among_refused_records_loses_none_of_them(broker, start, tmp_path):
+    code = (
+        "import asyncio, os, sys\n"
+        "from tests.loopback.test_producer_broker import *\n"
+        "async def main():\n"
+        "    failed = []\n"
+        "    producer = RecordProducer(\n"
+        f"        KafkaSettings(bootstrap_servers={broker.bootstrap_servers!r}),\n"
+        f"        SpoolSettings(directory={str(tmp_path)!r}), client_id='killed',\n"
+        "        on_failed=failed.append)\n"
+        "    await producer.start()\n"
+        "    Feed(producer).send(3000)\n"
+        "    await until(lambda: failed and producer._group, 20)\n"
+        "    print(*[int(each.record.value) for each in failed], flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())\n"
+    )
+    broker.push_errors(PRODUCE, *[Code.INVALID_RECORD] * 60)
+    killed = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], stdout=subprocess.PIPE, check=False
+    )
+    assert killed.returncode == -9
+    # the log stands before it
+    at_fault = set(map(int, killed.stdout.splitlines()[-1].split()))
+    broker.clear_errors(PRODUCE)
+    producer = await start()
+    assert producer.counts.found > 0
+    assert await producer.flush(20)
+    messages = await asyncio.to_thread(read_topic, broker.bootstrap_servers, "t")
+    # what was told as a dead letter may be sent again by the next process, and is written now
+    assert {int(m.value()) for m in messages} | at_fault == set(range(3000))
+    for key, values in by_key(messages).items():
+        numbers = list(dict.fromkeys(int(value) for value in values))
+        assert numbers == sorted(numbers), key
 
 
 async def test_a_record_too_large_for_kafka_is_told(broker, start):

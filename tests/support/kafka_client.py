@@ -112,6 +112,9 @@ class FakeClient:
         error, self.fatal_error = self.fatal_error, None
         return None if error is None else KafkaError(error, "fatal", fatal=True)
 
+    def flush(self, _seconds=0.0):
+        """Send what is queued: its broker is worked by hand."""
+
     def give_back(self, *, in_flight):
         # As librdkafka does: the newer part of the queue first, which its main thread has; then
         # the broker threads give back what is under way, and the older part of the queue.
@@ -134,14 +137,14 @@ class FakeClient:
 
     def send(self, count):
         """Requests go out; nothing is acknowledged."""
-        for sent in list(self.queue)[:count]:
+        for sent in list(self.queue)[: self._whole(count)]:
             sent.in_flight = True
 
     def write(self, count):
         """The broker writes, and its acknowledgement is lost."""
         if self.fatal:
             return  # an idempotent producer's broker takes nothing behind a gap
-        for sent in list(self.queue)[:count]:
+        for sent in list(self.queue)[: self._whole(count)]:
             if self._refusal(sent) is not None:
                 return
             sent.in_flight = True
@@ -149,6 +152,7 @@ class FakeClient:
 
     def acknowledge(self, count):
         """The broker answers for so many records: it writes a batch whole, or refuses it whole."""
+        count = self._whole(count)
         while count > 0 and self.queue and not self.fatal:  # fatal: as in `write`
             topic = self.queue[0].message.topic()
             batch = []
@@ -167,7 +171,7 @@ class FakeClient:
 
     def fail(self, code, count=1):
         """A batch of the oldest records fails; an idempotent client ends with it."""
-        for _ in range(min(count, len(self.queue))):
+        for _ in range(min(self._whole(count), len(self.queue))):
             self.failures.append((self.queue.popleft(), code))
             if self.properties["enable.gapless.guarantee"] and not self.fatal:
                 self.fatal = True
@@ -182,6 +186,10 @@ class FakeClient:
         )
         self.queue = deque(sent for sent in self.queue if sent.in_flight)
         self.fail(KafkaError._FATAL)
+
+    def _whole(self, count):
+        """So many records and more, where a client sends its queue as one batch: see `flush`."""
+        return count if self.properties["enable.gapless.guarantee"] else max(count, len(self.queue))
 
     def _refusal(self, sent):
         """The code that refuses a record for itself or for its topic; None where it is sound."""

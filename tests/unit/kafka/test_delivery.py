@@ -5,17 +5,17 @@ from connector.errors import SettingsError
 from connector.kafka import delivery
 from connector.kafka.clients import VARIABLE, ClientCallbacks
 from connector.kafka.config import ClientLog
-from connector.kafka.delivery import new_producer
+from connector.kafka.delivery import largest_group, new_producer
 from connector.kafka.spooling import TAKE_BACK_SECONDS
 from connector.settings.models import KafkaSettings
 
 
-def made(*, one_by_one=False, batch_bytes=None, **client):
+def made(*, in_groups=False, batch_bytes=None, **client):
     return new_producer(
         KafkaSettings(bootstrap_servers="127.0.0.1:1", client=client),
         "test",
         ClientCallbacks(*[lambda *_: None] * 4, log=ClientLog("test")),
-        one_by_one=one_by_one,
+        in_groups=in_groups,
         batch_bytes=batch_bytes,
     )
 
@@ -37,15 +37,25 @@ def test_what_librdkafka_refuses_is_a_wrong_setting():
         made(**{"compression.level": 99})
 
 
-def test_one_record_at_a_time_needs_no_client_that_ends_with_it(monkeypatch):
+def test_one_group_at_a_time_needs_no_client_that_ends_with_it(monkeypatch):
     properties = []
     monkeypatch.setattr(delivery, "new_client", lambda given, *_: properties.append(given))
     made()
-    made(one_by_one=True)
-    batches, alone = properties
+    made(in_groups=True)
+    batches, groups = properties
     assert (batches["enable.idempotence"], batches["enable.gapless.guarantee"]) == (True, True)
-    assert (alone["enable.idempotence"], alone["enable.gapless.guarantee"]) == (False, False)
-    assert (alone["acks"], alone["message.timeout.ms"], alone["linger.ms"]) == ("all", 0, 0)
+    assert (groups["enable.idempotence"], groups["enable.gapless.guarantee"]) == (False, False)
+    assert (groups["acks"], groups["message.timeout.ms"]) == ("all", 0)
+    # nothing goes before all of it is handed over, whatever the user says
+    assert groups["linger.ms"] == groups["queue.buffering.max.ms"] == 60_000
+
+
+@pytest.mark.parametrize(
+    ("given", "bound", "size"),
+    [({}, None, 500_000), ({"message.max.bytes": 9_000}, None, 4_500), ({}, 1_500, 750)],
+)
+def test_a_group_is_half_as_large_as_a_batch_can_be(given, bound, size):
+    assert largest_group(KafkaSettings(client=given), bound) == size
 
 
 @pytest.mark.parametrize(
