@@ -195,8 +195,6 @@ class Completeness:
         part = _part_of(session, sequence)
         if part is not None:
             self._tick_off(session, part, place, sequence)
-        elif session.lasts and sequence <= session.lasts[-1]:
-            pass  # before what is judged
         else:
             self._behind(session, sequence)
 
@@ -225,9 +223,12 @@ class Completeness:
         before = session.lasts[-1] if session.lasts else None
         if last < first or (before is not None and first <= before):
             return  # no tick, or a count that was written twice: Kafka has it at least once
-        # a count is missing between two: its numbers are known, though not where its ticks went
-        if before is not None and before + 1 < first:
-            self._lost_count(session, before + 1, first - 1, begin_ms, time_ms)
+        # a count is missing between two, or the first one: its numbers are known, though not where
+        # its ticks went
+        next_sequence = 1 if before is None else before + 1
+        if next_sequence < first:
+            lost_from_ms = session_id if before is None else begin_ms
+            self._lost_count(session, next_sequence, first - 1, lost_from_ms, time_ms)
         skipped = {place for place in expected if not self._judged(place, begin_ms)}
         judged = {place: ticks for place, ticks in expected.items() if place not in skipped}
         _append(

@@ -224,13 +224,30 @@ def test_a_part_that_began_before_what_is_kept_is_not_judged_there(kept_from, ju
 
 
 def test_a_session_whose_beginning_is_not_read_is_judged_from_its_second_count():
-    kept = dict.fromkeys(ALL, SESSION)
+    kept = dict.fromkeys(ALL, SESSION + 1)
     made = known(
         count(101, 110, {("NSE", 0): 10}, minute=5),
         count(111, 112, {("NSE", 0): 2}, minute=6, ended=True),
         kept_from=kept,
     )
     ticks(made, (NSE, 0), 105, 111, 112)
+    assert only(made).verdict is SessionVerdict.COMPLETE
+
+
+def test_of_a_session_whose_first_count_is_lost_the_numbers_prove_what_is_missing():
+    made = known(
+        count(101, 110, {("NSE", 0): 10}, minute=2),
+        event("dropped", end=0.5, reason="spool_write: 20"),
+        count(111, 112, {("NSE", 0): 2}, minute=3, ended=True),
+    )
+    ticks(made, (NSE, 0), *range(1, 41), *range(61, 113))
+    report = only(made)
+    (missing,) = report.missing
+    assert (report.ticks, report.partitions) == (92, {(NSE, 0): 92})
+    assert (missing.topic, missing.ticks) == (None, 20)
+    assert (missing.first_sequence, missing.last_sequence) == (1, 100)
+    assert missing.explained_by == ["dropped: spool_write: 20"]
+    ticks(made, (NSE, 0), *range(41, 61))
     assert only(made).verdict is SessionVerdict.COMPLETE
 
 
