@@ -215,16 +215,21 @@ def refused_properties(kafka: KafkaSettings) -> Iterator[None]:
 def check_properties(kafka: KafkaSettings) -> None:
     """See that librdkafka takes the properties of `kafka.client`, without reaching any broker.
 
-    Each by itself, since the connector has its own for many; left out is what needs files or a
-    login, or does something by itself.
+    Left out is what needs files or a login, or does something by itself.
 
     Raises:
         SettingsError: an unknown property, or a value out of range.
     """
-    for name, value in kafka.client.items():
-        if not name.startswith(_NOT_CHECKED):
+    common = {**_DEFAULTS, "log_level": 0}
+    given = {k: v for k, v in kafka.client.items() if not k.startswith(_NOT_CHECKED)}
+    try:
+        Producer(common | given)
+    except KafkaException:
+        # which of them; where each is right, they do not fit together: the connector has its own
+        # for many, and what clients then refuse they say at the start
+        for name, value in given.items():
             with refused_properties(kafka):
-                Producer({name: value, "log_level": 0})
+                Producer(common | {name: value})
 
 
 def _problem(kafka: KafkaSettings, reason: str) -> SettingProblem:

@@ -109,13 +109,19 @@ def test_of_a_wrong_value_that_may_be_a_secret_the_beginning_is_repeated():
         check_properties(kafka)
 
 
-def test_properties_are_checked_without_a_broker_each_by_itself():
+def test_properties_are_checked_without_a_broker_together_and_each_by_itself():
     for name, value in (("no.such.property", 1), ("linger.ms", 10**9)):
         with pytest.raises(SettingsError, match="kafka: "):
             check_properties(KafkaSettings(client={name: value}))
     # the connector sets these two itself; the file is another machine's
     odd = {"enable.idempotence": True, "acks": 0, "ssl.ca.location": "/none", "debug": "all"}
     check_properties(KafkaSettings(client=odd))
+    # the second alone would be less than the connector's default of the first
+    check_properties(
+        KafkaSettings(client={"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 50})
+    )
+    with pytest.raises(SettingsError, match=r"reconnect\.backoff\.max\.ms"):
+        check_properties(KafkaSettings(client={"reconnect.backoff.max.ms": 50}))
 
 
 @pytest.mark.parametrize(
