@@ -15,9 +15,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from connector.codec.body cimport (
-    FRAMING_BYTES, LONG_BYTES, Cursor, Encoded, behind_framing, check_tick, encode, is_some, mode_of,
-    next_int, next_long, put_best, put_byte, put_double, put_encoded, put_full, put_index, put_long,
-    put_nulls, put_quote, skip_depth, skip_to_end, skip_to_times,
+    FRAMING_BYTES, KNOWN_SEGMENTS, LONG_BYTES, Cursor, Encoded, behind_framing, check_tick, encode,
+    is_some, mode_of, next_int, next_long, put_best, put_byte, put_double, put_encoded, put_full,
+    put_index, put_long, put_nulls, put_quote, skip_best, skip_bytes, skip_depth, skip_to_times,
 )
 from connector.codec.instruments cimport (
     Instrument, Table, add, clear, fill, find, free, init, keep, remove,
@@ -58,6 +58,8 @@ cdef int64_t BEHIND_MS = EXCHANGE_TIME_BEHIND_MS
 cdef uint32_t MAX_PACKETS = MAX_PACKETS_PER_FRAME
 cdef tuple NOTHING = ()
 cdef frozenset SEGMENTS_KNOWN = frozenset(exchange.value for exchange in Exchange)
+if KNOWN_SEGMENTS != sum([1 << segment for segment in SEGMENTS_KNOWN]):
+    raise AssertionError("KNOWN_SEGMENTS in body.pxd are not those of Exchange")
 # by rank, as Instrument.mode has it
 cdef tuple MODES = (None, Mode.LTP, Mode.QUOTE, Mode.FULL)
 cdef str REASON_LENGTH = UNKNOWN_LENGTH
@@ -532,7 +534,8 @@ def identity_of(bytes value not None):
             next_long(&body)
     skip_depth(&body)
     slot, session_id, sequence = next_int(&body), next_long(&body), next_long(&body)
-    skip_to_end(&body)
+    skip_bytes(&body, 1)  # snapshot
+    skip_best(&body)
     check_tick(&body, token, sequence)
     if body.at == NULL:
         raise ValueError("not the value of a tick")

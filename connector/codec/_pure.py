@@ -22,7 +22,7 @@ from connector.kite.wire.layout import (
     reject,
     split_frame,
 )
-from connector.kite.wire.models import Exchange, Mode
+from connector.kite.wire.models import SEGMENTS, Exchange, Mode
 
 _double = Struct("<d").pack
 _doubles = Struct("<4d").pack
@@ -34,8 +34,6 @@ _FALSE, _TRUE = b"\x00", b"\x01"
 _NO_BEST = _NULL * 4  # bid and ask, price and quantity
 _FIVE = b"\x0a"  # an array's only block has five items
 _END = b"\x00"  # of an array
-
-_SEGMENTS = frozenset(exchange.value for exchange in Exchange)
 
 
 # a varint has seven bits a byte, lowest first, and a mark on all but the last; it is put together
@@ -433,7 +431,7 @@ def identity_of(value: bytes) -> tuple[int, int, int]:
 
 def is_tick(instrument_token: int, sequence: int) -> bool:
     """Whether what was read where a tick has these can be a tick: out of zeros, say, it cannot."""
-    return instrument_token > 0 and instrument_token & 0xFF in _SEGMENTS and sequence > 0
+    return instrument_token > 0 and instrument_token & 0xFF in SEGMENTS and sequence > 0
 
 
 def identity(body: Body) -> tuple[int, int, int, int]:

@@ -22,7 +22,7 @@ cdef enum:
     LTP = 1
     QUOTE = 2
     FULL = 3
-    KNOWN_SEGMENTS = 0x13FE  # a bit each
+    KNOWN_SEGMENTS = 0x13FE  # a bit each; `_native` sees that they are those of `Exchange`
 
 
 cdef struct Encoded:
@@ -283,13 +283,12 @@ cdef inline void skip_depth(Cursor *body) noexcept nogil:
         skip_levels(body)
 
 
-cdef inline void skip_to_end(Cursor *body) noexcept nogil:
-    # what stands behind sequence
+cdef inline void skip_best(Cursor *body) noexcept nogil:
+    # the best bid and the best ask, the last fields of a tick; the first version ends before them
     cdef int i
-    skip_bytes(body, 1)  # snapshot
-    if body.at == body.end:  # the first version ends here
+    if body.at == body.end:
         return
-    for i in range(4):  # the best bid, the best ask
+    for i in range(4):
         if is_some(body):
             if i % 2:
                 next_long(body)

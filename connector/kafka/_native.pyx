@@ -81,7 +81,8 @@ cdef object exception(int code, str text, bint fatal=False):
 # -- librdkafka's callbacks: from its `poll` alone ---------------------------------------------
 
 cdef void on_report(
-    rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) noexcept with gil:
+    rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque
+) noexcept with gil:
     cdef PyObject *client = (<Sink *>opaque).client
     if client != NULL and message.err != NO_ERROR:
         (<Client>client).note_failure(<rd_kafka_message_t *>message)
@@ -96,22 +97,21 @@ cdef void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) n
     if fatal:
         code = rdkafka.fatal_error(rk, text, sizeof(text))
         reason = text
-    (<Client>client).notes.append(
-        ((<Client>client).error, (KafkaError(code, text_of(reason), fatal),))
-    )
+    error = KafkaError(code, text_of(reason), fatal)
+    (<Client>client).notes.append(((<Client>client).error, (error,)))
 
 
 cdef int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) noexcept with gil:
     cdef PyObject *client = (<Sink *>opaque).client
     if client != NULL and size > 0:
-        (<Client>client).notes.append(
-            ((<Client>client).statistics, ((<bytes>json[:size]).decode("utf-8", "replace"),))
-        )
+        text = (<bytes>json[:size]).decode("utf-8", "replace")
+        (<Client>client).notes.append(((<Client>client).statistics, (text,)))
     return 0  # librdkafka frees it
 
 
 cdef void on_throttle(
-    rd_kafka_t *rk, const char *broker, int32_t broker_id, int milliseconds, void *opaque) noexcept with gil:
+    rd_kafka_t *rk, const char *broker, int32_t broker_id, int milliseconds, void *opaque
+) noexcept with gil:
     cdef PyObject *client = (<Sink *>opaque).client
     if client != NULL:
         event = ThrottleEvent(text_of(broker), broker_id, milliseconds / 1000)
@@ -119,7 +119,8 @@ cdef void on_throttle(
 
 
 cdef void on_log(
-    const rd_kafka_t *rk, int level, const char *facility, const char *line) noexcept with gil:
+    const rd_kafka_t *rk, int level, const char *facility, const char *line
+) noexcept with gil:
     # without a client: of the configuration, from within `conf_set` or `new`
     cdef PyObject *client = NULL
     if rk != NULL:

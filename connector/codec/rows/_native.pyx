@@ -6,7 +6,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndS
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from connector.codec.body cimport (
     Cursor, behind_framing, check_tick, is_some, next_int, next_long, put_byte, put_double, put_long,
-    skip_bytes, skip_depth, skip_to_end, skip_to_times,
+    skip_best, skip_bytes, skip_depth, skip_to_times,
 )
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -119,9 +119,7 @@ def row_of(bytes value not None):
     row += [buy[1], buy[0], sell[1], sell[0]]
     row += [next_int(&body), next_long(&body), next_long(&body)]
     row.append(next_boolean(&body))
-    if body.at != NULL and body.at != body.end:  # of a later version: not read for this
-        body.at -= 1
-        skip_to_end(&body)
+    skip_best(&body)  # not read for this, yet to be there whole
     check_tick(&body, row[2], row[58])
     if body.at == NULL:
         raise ValueError("not the value of a tick")
@@ -453,7 +451,8 @@ def moved(bytes value not None, by_ms):
     next_int(&body)  # slot
     out = shift(out, &body, &copied, by)  # session_id
     sequence = next_long(&body)
-    skip_to_end(&body)
+    skip_bytes(&body, 1)  # snapshot
+    skip_best(&body)
     check_tick(&body, token, sequence)
     if body.at == NULL:
         raise ValueError("not the value of a tick")
