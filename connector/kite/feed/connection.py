@@ -108,6 +108,7 @@ class Connection:
         # receive times: of any frame, which proves life, and of the last one with ticks
         self._last_frame_us = 0
         self._last_tick_us = 0
+        self._opened_us = 0  # when the present socket did, or the last one
 
         # whether another process may have had this slot, and its last frame where that is known
         self._continues = False
@@ -232,7 +233,13 @@ class Connection:
 
     @property
     def last_frame_us(self) -> int:
-        """When the last frame came, UTC microseconds; 0 before the first. Any thread."""
+        """When the last frame came that counts as served, UTC microseconds; 0 before the first.
+
+        Of a socket that was asked for ticks and has sent none that is the last tick, or its
+        opening: its heartbeats are no data. Any thread.
+        """
+        if self._watchdog.in_doubt:
+            return max(self._last_tick_us, self._opened_us)
         return self._last_frame_us
 
     @property
@@ -389,8 +396,10 @@ class Connection:
         self._lost = asyncio.get_running_loop().create_future()
         self._socket = socket
         now = self._clock.monotonic()
-        now_ms = self._clock.time_us() // 1000
+        now_us = self._clock.time_us()
+        now_ms = now_us // 1000
         gap_from_ms = self._gap_from_ms(now, now_ms)
+        self._opened_us = now_us
         # two sockets of a slot never share a session, not even when the clock is set back
         self._report.session_id = max(now_ms, self._report.session_id + 1)
         self._connects += 1
@@ -430,7 +439,7 @@ class Connection:
             known_us = self._predecessor_frame_us
             return None if known_us is None else known_us // 1000
         # a socket that never sent a frame was still there to receive from its connect on
-        last_ms = max(self._last_frame_us // 1000, self._report.session_id)
+        last_ms = max(self.last_frame_us // 1000, self._report.session_id)
         # a clock that was set back since then must not hide how long there was no socket
         return min(last_ms, now_ms - round((now - self._lost_at) * 1000))
 
@@ -468,9 +477,6 @@ class Connection:
                 case SocketVerdict.RENEW:
                     stream.judge(self._watchdog, now)
                     if self._config.max_reconnect_attempts != 0:  # else this is the last one
-                        if self._watchdog.stalled:
-                            # its heartbeats were no data: the gap begins with the last tick
-                            self._last_frame_us = self._last_tick_us
                         self._end_socket(None, stream.renewed(self._watchdog, now))
                         return
                 case SocketVerdict.DEAD:

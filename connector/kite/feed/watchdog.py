@@ -34,7 +34,7 @@ class SocketVerdict(Enum):
     STALLED = auto()
     """Frames, but no tick for longer than `stall_threshold_seconds`, and no answer; said once."""
     TICKS_RESUMED = auto()
-    """A tick after STALLED; said once."""
+    """A tick after STALLED; said once. That a market closes is none."""
     RENEW = auto()
     """Mute, or half served, and asking did not help: open another socket."""
 
@@ -48,7 +48,12 @@ class Watchdog:
         self.interval_seconds = min(
             config.ping_interval_seconds, config.liveness_threshold_seconds / 4, 1.0
         )
-        self.stalled = False  # STALLED was said, TICKS_RESUMED not yet
+        # STALLED was said, no tick has come since, and one is still to be expected
+        self.stalled = False
+        # the feed was asked, and no tick has come since, whether the market is still open or not:
+        # heartbeats of such a socket prove nothing
+        self.in_doubt = False
+        self._told = False  # STALLED was said, TICKS_RESUMED not yet
         # sockets in a row that were replaced without that the next one served
         self._renewals = 0
         self.open(0.0, 0, 0)
@@ -66,7 +71,7 @@ class Watchdog:
         # quiet for so long, it is asked for a few snapshots; doubles with each answer
         self._probe_after = self._config.stall_threshold_seconds / 2
         self._probed = False  # it was asked, and has not answered
-        self.stalled = False
+        self.stalled = self.in_doubt = self._told = False
 
     def silent_seconds(self, now: float) -> float:
         """How long it is since the last look that found a new frame."""
@@ -126,20 +131,20 @@ class Watchdog:
             # an answer to a question tells of a quiet market, a tick by itself of a lively one
             answered = self._probed and not waits
             self._probe_after = min(self._probe_after * 2, PROBE_MAX_SECONDS) if answered else half
-            self._probed = False
+            self._probed = self.stalled = False
+            resumed = False
+            if ticks != self._ticks:
+                self.in_doubt, resumed, self._told = False, self._told, False
             self._ticks, self._ticked_at = ticks, now
-            if self.stalled:
-                self.stalled = False
-                return [SocketVerdict.TICKS_RESUMED]
-            return []
+            return [SocketVerdict.TICKS_RESUMED] if resumed else []
         quiet = now - self._ticked_at
         verdicts = []
         if not self._probed and quiet >= self._probe_after:
-            self._probed = True
+            self._probed = self.in_doubt = True
             verdicts.append(SocketVerdict.PROBE)
         # half of the threshold for the question, half for its answer
         if not self.stalled and quiet > self._probe_after + half:
-            self.stalled = True
+            self.stalled = self._told = True
             verdicts.append(SocketVerdict.STALLED)
         return verdicts
 

@@ -2,8 +2,10 @@ import pytest
 
 from connector import (
     ConnectionState,
+    EventType,
     Mode,
 )
+from connector.testing.clock import settle
 from tests.support import packets
 
 FULL, QUOTE = Mode.FULL, Mode.QUOTE
@@ -60,6 +62,65 @@ class TestWatching:
         await feed.advance_alive(1)
         assert feed.handler.event_types[-1] == "ticks_resumed"
         assert not connection.stats.stalled
+
+    @pytest.mark.parametrize("closes", [False, True], ids=["open", "closed meanwhile"])
+    @pytest.mark.parametrize("end", ["dropped", "renewed", "reconnect", "given up"])
+    async def test_a_gap_begins_with_the_last_tick_of_a_mute_socket(self, make, end, closes):
+        feed, connection = make(stall_threshold_seconds=60, random=0.0)
+        socket = await feed.open(connection)
+        connection.update({NSE: QUOTE})
+        socket.confirm()
+        await feed.advance_alive(10)
+        socket.deliver(packets.quote(NSE))
+        last_tick_us = feed.clock.time_us()
+        await feed.advance_alive(20)
+        # nobody has asked yet: heartbeats are all that a quiet market sends
+        assert connection.last_frame_us > last_tick_us
+        await feed.advance_alive(70 if end == "renewed" else 40)
+        if closes:
+            feed.clock.step(6 * 3600)
+            await feed.advance_alive(20)
+        assert "ticks_resumed" not in feed.handler.event_types
+        match end:
+            case "given up":
+                assert connection.last_frame_us == last_tick_us
+                return
+            case "dropped":
+                socket.drop()
+                await settle()
+                await feed.clock.advance(1)
+            case "reconnect":
+                await connection.reconnect()
+                await settle()
+        assert len(feed.sockets) == 2
+        gaps = [event for event in feed.handler.events if event.type is EventType.GAP]
+        assert [gap.gap_from_ms for gap in gaps] == [last_tick_us // 1000]
+
+    async def test_a_mute_socket_behind_a_mute_one_has_a_gap_of_its_own(self, make):
+        feed, connection = make(stall_threshold_seconds=60)
+        await feed.open(connection)
+        connection.update({NSE: QUOTE})
+        await feed.advance_alive(80)
+        assert len(feed.sockets) == 2
+        opened_us = connection.stats.session_id * 1000
+        await feed.advance_alive(40)
+        assert len(feed.sockets) == 2
+        assert connection.last_frame_us == opened_us
+
+    async def test_ticks_resume_with_a_tick_and_not_with_the_close_of_the_market(self, make):
+        feed, connection = make(stall_threshold_seconds=60, random=0.0)
+        socket = await feed.open(connection)
+        connection.update({NSE: QUOTE})
+        socket.confirm()
+        await feed.advance_alive(62)
+        feed.clock.step(6 * 3600)
+        await feed.advance_alive(2)
+        assert not connection.stats.stalled
+        assert feed.handler.event_types[-1] == "stalled"
+        socket.deliver(packets.quote(NSE))
+        await feed.advance_alive(3)
+        assert feed.handler.event_types[-1] == "ticks_resumed"
+        assert connection.last_frame_us > connection.stats.last_tick_us
 
     async def test_a_held_socket_is_not_dead_and_its_instruments_not_silent(self, make):
         feed, connection = make(confirm_timeout_seconds=5)
