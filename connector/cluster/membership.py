@@ -260,22 +260,31 @@ class Membership:
 
         Each join moves slots, and a slot that moves is closed for a moment: ten replicas that came
         one by one would move them ten times. Nobody has to agree on anything: all wait for the
-        next full `JOIN_SECONDS` of the wall clock. A group that streams nothing is joined at once;
-        there the brokers' group.initial.rebalance.delay.ms gathers. So is one that still knows
-        this process by its instance id: it takes up what it had, and moves nothing.
+        next full `JOIN_SECONDS` of the wall clock. A group that streams nothing, or no more, is
+        joined at once; there the brokers' group.initial.rebalance.delay.ms gathers. So is one that
+        still knows this process by its instance id: it takes up what it had, and moves nothing.
         """
+        streaming = self._streaming(consumer)
+        if not streaming or (self._instance is not None and self._instance in streaming.values()):
+            return
+        wait_seconds = JOIN_SECONDS - self._clock.time_us() / 1e6 % JOIN_SECONDS
+        self._log.info("join_gathers", seconds=round(wait_seconds, 1), streaming=len(streaming))
+        end = self._clock.monotonic() + wait_seconds
+        # the last one of them may be stopped meanwhile: it knows of nobody who could take its slots
+        while streaming and (left_seconds := end - self._clock.monotonic()) > 0:
+            if self._stopping.wait(min(left_seconds, KEEP_SECONDS)):
+                return
+            streaming = self._streaming(consumer)
+
+    def _streaming(self, consumer: Consumer) -> dict[int, str | None]:
+        """Return the slots that others stream, by what they have left, with their instances."""
         now = self._clock.time_us() / 1e6
-        streaming = {
+        return {
             slot: left.instance
             for slot, left in self._frames.read(consumer, list(range(self._slots))).items()
             if left.owned
             and abs(now - left.last_frame_us / 1e6) < self._cluster.session_timeout_seconds
         }
-        comes_back = self._instance is not None and self._instance in streaming.values()
-        if streaming and not comes_back:
-            wait_seconds = JOIN_SECONDS - now % JOIN_SECONDS
-            self._log.info("join_gathers", seconds=round(wait_seconds, 1), streaming=len(streaming))
-            self._stopping.wait(wait_seconds)
 
     def _finish(self) -> None:
         if self._done is not None and not self._done.done():

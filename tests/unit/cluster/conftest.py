@@ -47,7 +47,15 @@ def run(monkeypatch):
         consumer.joined = joined
         joined.waited = []
         if waited is not None:
-            joined._stopping.wait = joined.waited.append
+
+            def wait(seconds):
+                joined.waited.append(seconds)
+                if "clock" in options:
+                    options["clock"].now += seconds
+                if callable(waited):
+                    waited(consumer)
+
+            joined._stopping.wait = wait
         joined.start()
         await asyncio.wait_for(finished.wait(), 20)
         await joined.stop()

@@ -180,8 +180,24 @@ async def test_replicas_that_come_while_others_stream_join_together(run, left, w
         )
     gathers = [line["seconds"] for line in log if line["event"] == "join_gathers"]
     assert gathers == ([] if waits is None else [waits])
-    assert joined.waited == ([] if waits is None else [waits])
+    # each second it looks whether they still do
+    assert joined.waited == ([] if waits is None else [1.0, 1.0, 0.5])
     assert consumer.calls[0] == ("committed", [0, 1, 2])
+    assert joined.joined
+
+
+async def test_one_that_gathers_joins_as_soon_as_nobody_streams_any_more(run):
+    def the_last_one_stops(consumer):
+        consumer.left = '{"last_frame_us": 1007400000, "free": true}'
+
+    _, _, joined = await run(
+        assign(0),
+        slots=3,
+        clock=FakeClock(1_007_500_000),
+        waited=the_last_one_stops,
+        left='{"last_frame_us": 1007000000}',
+    )
+    assert joined.waited == [1.0]
     assert joined.joined
 
 
@@ -402,7 +418,7 @@ def test_only_the_classic_protocol_has_a_use_for_its_name():
 NAMED = ClusterSettings(instance="pod-7")
 
 
-@pytest.mark.parametrize(("instance", "waited"), [("pod-7", []), ("pod-8", [2.5])])
+@pytest.mark.parametrize(("instance", "waited"), [("pod-7", []), ("pod-8", [1.0, 1.0, 0.5])])
 async def test_one_that_comes_back_within_its_session_joins_at_once(run, instance, waited):
     left = json.dumps({"last_frame_us": 1_007_000_000, "instance": instance})
     _, _, joined = await run(
