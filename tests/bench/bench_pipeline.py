@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any
 
 import yaml
@@ -267,6 +268,8 @@ def measured(
     process = subprocess.Popen(
         command, cwd=folder, env=os.environ | (environment or {}), stdout=subprocess.PIPE, text=True
     )
+    # where the program fails, its feed would wait for the sockets for ever
+    Thread(target=lambda: process.wait() and feed.process.terminate(), daemon=True).start()
     try:
         feed.hear()
         feed.send()

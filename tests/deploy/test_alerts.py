@@ -87,6 +87,14 @@ LACKING = "kite_connector_backfill_instruments_lacking_total"
 GAPS_WAITING = "kite_connector_backfill_gaps_waiting"
 TRANSACTIONS = "kite_connector_cluster_transactions_refused_total"
 
+
+def trouble(reason: str) -> str:
+    """The series of a topic that takes no records."""
+    return name_of(
+        "kite_connector_topic_in_trouble", pod="kite-0", topic="kite.ticks.nse", reason=reason
+    )
+
+
 # name -> (series, {minute: alerts that fire then})
 SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
     "all is well": (healthy(), {OPEN: set(), CLOSED: set()}),
@@ -398,28 +406,12 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[int, set[str]]]] = {
         {100: set(), 115: {"KiteConnectorRecordsDropped"}, 130: set()},
     ),
     "a topic accepts nothing": (
-        healthy()
-        | {
-            name_of(
-                "kite_connector_topic_in_trouble",
-                pod="kite-0",
-                topic="kite.ticks.nse",
-                reason="topic_authorization_failed",
-            ): f"_x110 1x{LONG}"
-        },
+        healthy() | {trouble("topic_authorization_failed"): f"_x110 1x{LONG}"},
         {105: set(), 115: {"KiteConnectorTopicInTrouble"}},
     ),
     # a series that a scrape finds no more ends at once
     "a topic was in trouble for seconds": (
-        healthy()
-        | {
-            name_of(
-                "kite_connector_topic_in_trouble",
-                pod="kite-0",
-                topic="kite.ticks.nse",
-                reason="unknown_topic_or_part",
-            ): "_x110 1 stale"
-        },
+        healthy() | {trouble("unknown_topic_or_part"): "_x110 1 stale"},
         {minute: set() for minute in range(109, 120)},
     ),
     "records are refused": (

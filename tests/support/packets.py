@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 # a token of each exchange: the segment is the low byte
 NSE, NFO, CDS, BSE, BFO, BCD, MCX, MCXSX, INDEX, NCO = (
@@ -46,6 +46,18 @@ def quote(
         ">11I", token, last_price, last_traded_quantity, average_traded_price, volume_traded,
         total_buy_quantity, total_sell_quantity, open, high, low, close,
     )  # fmt: skip
+
+
+OF_A_QUOTE: Final = {
+    "tradable": True,
+    "last_price": 1573.15,
+    "last_traded_quantity": 1,
+    "average_traded_price": 1570.33,
+    "volume_traded": 1175986,
+    "total_buy_quantity": 256511,
+    "total_sell_quantity": 360503,
+}
+"""What `quote` and `full` say of an instrument of NSE, but for its name, exchange and day."""
 
 
 def full(

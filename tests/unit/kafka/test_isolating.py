@@ -525,12 +525,8 @@ def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(ste
             elif step == "produce":
                 send(producer, topic, range(made[topic], made[topic] + count))
                 made[topic] += count
-            elif step == "acknowledge":
-                client.acknowledge(count)
-            elif step == "send":
-                client.send(count)
-            elif step == "write":
-                client.write(count)
+            elif step in {"acknowledge", "send", "write"}:
+                getattr(client, step)(count)
             elif step == "poll":
                 for _ in range(count):
                     producer.poll()

@@ -468,12 +468,8 @@ def test_nothing_is_lost_and_keys_keep_their_order(steps, way):
                         producer.produce("t", b"%d" % number, b"%d" % (number % 4), 5)
                     balanced(producer)
                 made += count
-            elif step == "acknowledge":
-                client.acknowledge(count)
-            elif step == "send":
-                client.send(count)
-            elif step == "write":
-                client.write(count)
+            elif step in {"acknowledge", "send", "write"}:
+                getattr(client, step)(count)
             elif step == "poll":
                 for _ in range(count):
                     producer.poll()

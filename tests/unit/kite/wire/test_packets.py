@@ -25,13 +25,7 @@ INFY = 408065
 QUOTED = {
     "instrument_token": 408065,
     "exchange": Exchange.NSE,
-    "tradable": True,
-    "last_price": 1573.15,
-    "last_traded_quantity": 1,
-    "average_traded_price": 1570.33,
-    "volume_traded": 1175986,
-    "total_buy_quantity": 256511,
-    "total_sell_quantity": 360503,
+    **packets.OF_A_QUOTE,
     "ohlc": OHLC(open=1569.15, high=1575.00, low=1561.05, close=1567.80),
 }
 """What the packets of `tests.support.packets` say of an instrument in modes quote and full."""
