@@ -75,6 +75,13 @@ _INTRODUCTION: Final = (
     "own JSON Schema; this page is made of it. What a reader may rely on is in [Topics and "
     "schemas](topics.md)."
 )
+_GENERATORS: Final = (
+    "Generators that were tried (@asyncapi/parser 3.6.6 with avro-schema-parser 3.1.0, Modelina "
+    "5.10.1) take the document without an error, and lose some of it: the items of `depth.sell`, "
+    "a type that is used twice, are any value; a time is a plain integer, of milliseconds; all "
+    "fields of a record are optional; command, reply and subscription are classes without a name, "
+    "`AnonymousSchema_…`. For Avro generate from the schemas in the registry."
+)
 
 
 def document(
@@ -196,6 +203,8 @@ def page(made: dict[str, Any]) -> str:
         "# AsyncAPI",
         "",
         _INTRODUCTION,
+        "",
+        _GENERATORS,
         "",
         "| channel | topic | message | format | partitions | cleanup | |",
         "|---|---|---|---|---|---|---|",
