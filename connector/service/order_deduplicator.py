@@ -31,6 +31,8 @@ HOLD_SECONDS = 1.0
 """What a copy waits for each lower slot that another replica may own; an update is in the topic
 some ten milliseconds after it was produced."""
 
+SETTLE_POLL_SECONDS = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -133,6 +135,11 @@ class OrderDeduplicator:
         if not self._held:
             self.holding.clear()
 
+    @property
+    def held(self) -> int:
+        """How many copies wait for another replica's."""
+        return len(self._held)
+
     def close(self) -> None:
         """Write whatever is held: better twice than never."""
         for identity, held in list(self._held.items()):
@@ -187,13 +194,24 @@ class OrdersTopic:
         reading = asyncio.create_task(self.read_on(), name="orders-topic")
         try:
             while True:
-                self._deduplicator.pass_time(topic_seen=self._reachable() and self._readable)
+                self._deduplicator.pass_time(topic_seen=self._sees_topic())
                 await self._deduplicator.holding.wait()
                 # a copy that nobody else wrote is so late at most
                 await asyncio.sleep(HOLD_SECONDS / 4)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+    async def settle(self, hurry: asyncio.Event) -> None:
+        """Wait until no copy is held: each was seen in the topic, or its time is over.
+
+        Not where the topic cannot be read, since that may last; and `run` has to go on meanwhile.
+        """
+        while self._deduplicator.held and self._sees_topic() and not hurry.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(SETTLE_POLL_SECONDS)
+
+    def _sees_topic(self) -> bool:
+        return self._reachable() and self._readable
 
     async def read_on(self) -> NoReturn:
         """Read until cancelled, whatever stands there: what nobody reads is written twice."""

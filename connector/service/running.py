@@ -82,7 +82,6 @@ class Running:
             latest=latest,
             clock=outside.clock,
         )
-        # run in a cluster alone: without one nobody else writes order updates
         self.orders = OrdersTopic(
             self.pipeline.order_desk,
             outside.orders,
@@ -114,17 +113,18 @@ class Running:
                 InstrumentEncoder(topics, schema_ids),
                 self.tell,
             )
-        self._clustered = clustered
+        self.watches_orders = clustered
+        """Whether `orders` is to run, while there is intake: alone nobody else writes updates."""
 
     def works(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-        """Return what has to run all the time, each with a name."""
+        """Return what has to run until the intake stops, each with a name."""
         works = self.instruments.works() if self.instruments is not None else []
         if self.pipeline.latest is not None:
             works.append(("latest", self.pipeline.latest.run()))
         works += [(f"orders-{slot}", one.run()) for slot, one in self._reconcilers.items()]
         if self.backfill is not None:
             works.append(("backfill", self.backfill.run()))
-        return [*works, ("orders", self.orders.run())] if self._clustered else works
+        return works
 
     async def list_tried(self) -> None:
         """Wait until there is a list of instruments, or a first try to load one has failed."""

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -156,6 +156,8 @@ class Service:
         self._renewals = Renewals(settings.kafka, settings.name, hide)
         # all that runs beside; what one of them raises ends the service
         self._tasks: list[asyncio.Task[None]] = []
+        # the one of them that hears what other replicas write of orders; as long as there is intake
+        self._orders: asyncio.Task[None] | None = None
         # set by the first signal, or by a failure
         self._stop_requested = asyncio.Event()
         # set by the second signal: nothing more is waited for
@@ -261,14 +263,17 @@ class Service:
         deadline = time.monotonic() + grace_seconds
         _log.info("service_stopping", grace_seconds=grace_seconds)
         # first whatever produces by itself: nothing may come behind the flush
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cancel(task for task in self._tasks if task is not self._orders)
         await self.owner.stop_intake(self._hurry)
         running = self.running
         if running is not None:
-            # copies that were left to other replicas: nobody hears of theirs any more, so they are
-            # written
+            # copies that came until now and were left to other replicas, whose are in the topic in
+            # a moment
+            if self._orders is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(running.orders.settle(self._hurry), grace_seconds / 4)
+                await self._cancel([self._orders])
+            # nobody hears of any others any more, so these are written
             running.pipeline.order_desk.close()
             # before the flush, which takes these events along
             self._losses.report(running.pipeline, at_last=True)
@@ -313,6 +318,8 @@ class Service:
         self._progress.running = running
         for name, work in running.works():
             self._spawn(name, work)
+        if running.watches_orders:
+            self._orders = self._spawn("orders", running.orders.run())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(running.list_tried(), outside.list_wait_seconds)
         # from here on packets come, and everything that they meet is there
@@ -369,7 +376,14 @@ class Service:
         except TimeoutError:
             _log.warning("slots_not_released", seconds=round(seconds, 1))
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    @staticmethod
+    async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+        ending = list(tasks)
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         async def guarded() -> None:
             try:
                 await work
@@ -383,3 +397,4 @@ class Service:
         # where it is cancelled before it has begun, Python would complain on stderr
         task.add_done_callback(lambda _: work.close())
         self._tasks.append(task)
+        return task

@@ -109,3 +109,19 @@ async def test_an_order_update_is_not_lost_with_the_socket_that_usually_writes_i
             await delivered(service)
         orders = (await around.records(TOPICS.orders))[TOPICS.orders]
         assert [json.loads(record.value["payload"])["order_id"] for record in orders] == ["1"]
+
+
+async def test_a_replica_that_stops_leaves_its_copies_to_those_who_write_them():
+    async with replicas(4) as (around, services):
+        await until(lambda: sorted(map(slots, services)) == [[], [0], [1], [2]])
+        await until(lambda: around.simulator.open_sockets() == 3)
+        (last,) = [service for service in services if slots(service) == [2]]
+        await around.simulator.post_order({"order_id": "1", "status": "COMPLETE"})
+        # before it has seen the topic; its copy comes while it hands its slot over, or is there
+        await last.close()
+        assert last.status().order_repeats + last.status().orders == 1
+        for service in services:
+            if service is not last:
+                await delivered(service)
+        orders = (await around.records(TOPICS.orders))[TOPICS.orders]
+        assert [json.loads(record.value["payload"])["order_id"] for record in orders] == ["1"]

@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.kite.wire.orders import parse_order
+from connector.service import order_deduplicator
 from connector.service.order_deduplicator import (
     HOLD_SECONDS,
     OrderDeduplicator,
@@ -197,6 +198,41 @@ async def test_what_is_held_after_a_long_silence_is_written_in_time():
     await asyncio.wait_for(written.wait(), 10)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+
+
+async def settling(topic, hurry=None):
+    """Begin to wait for what is held, and give it some turns."""
+    waiting = asyncio.create_task(topic.settle(hurry or asyncio.Event()))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return waiting
+
+
+async def test_an_end_waits_until_the_topic_has_shown_what_is_held(monkeypatch):
+    monkeypatch.setattr(order_deduplicator, "SETTLE_POLL_SECONDS", 0)
+    desk, reachable, hurry = Desk({1}), True, asyncio.Event()
+    topic = OrdersTopic(desk.desk, None, lambda: reachable, retry_seconds=0.0)
+    await topic.settle(hurry)
+    desk.accept(1)
+    waiting = await settling(topic)
+    assert not waiting.done()
+    desk.seen()
+    await waiting
+    assert not desk.written
+
+    desk.accept(1, "2")
+    waiting = await settling(topic)
+    desk.wait(HOLD_SECONDS)
+    await waiting
+    assert desk.slots == [1]
+
+    desk.accept(1, "3")
+    waiting = await settling(topic, hurry)
+    hurry.set()
+    await waiting
+    reachable = False
+    await topic.settle(asyncio.Event())
+    assert desk.desk.held == 1
 
 
 async def test_the_orders_are_read_on_whatever_stands_there():
