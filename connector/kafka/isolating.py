@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,10 @@ class IsolatingProducer(RecordProducer):
         # while closing too: a record may be found at fault at the very end
         if topic == self._dead_letter_topic and (self._closing or self.state not in _AT_REST):
             child = self._for_dead_letters()
+            # without one it goes with all others, but over the disk: what it was made of may be
+            # read of another spool, and deleted there
+            if child is None and self.state is ProducerState.DIRECT:
+                self._start_spooling()
         produce = super().produce if child is None else child.produce
         produce(topic, value, key, timestamp_ms, headers)
 
@@ -248,16 +252,20 @@ class IsolatingProducer(RecordProducer):
         return super()._sorted_out(own, mine)
 
     def _settle(self) -> bool:
-        # what was read of the spool may now be in the memory of a topic's producer alone: one whose
-        # records come without end is never without some, unless newer ones wait on disk meanwhile
-        volatile = [child for child in self._apart() if child.volatile]
-        for child in volatile:
-            child.settle(self._monotonic())
-        if volatile:
-            return False
-        for child in self._apart():
-            child.go_on()
-        return super()._settle()
+        return super()._settle() and self._all_settle(list(self._apart()))
+
+    def _all_settle(self, children: Sequence[TopicProducer]) -> bool:
+        # what was read of a spool may now be in the memory of these alone: one whose records come
+        # without end is never without some, unless newer ones wait on disk meanwhile
+        now = self._monotonic()
+        settled = [child.settle(now) for child in children]
+        if all(settled):
+            for child in children:
+                child.go_on()
+        return all(settled)
+
+    def _settle_dead_letters(self) -> bool:
+        return self._dead_letters is None or self._all_settle([self._dead_letters])
 
     def _set_state(self, state: ProducerState) -> None:
         super()._set_state(state)
@@ -321,11 +329,15 @@ class IsolatingProducer(RecordProducer):
         # in one turn of the loop from here on: no newer record comes between
         del self._held[topic]
         self._fast = self._direct and not self._held
+        if left:
+            # on disk here before they are deleted there
+            self._start_spooling()
+        self._produced += len(left)
         for record in left:
-            self._produced += 1
-            self._offer(record)
+            self._append(record)
+        stored = self._spool.flush()
         # before its counts are taken over: what its spool loses at the end is among them
-        self._end(topic, child)
+        self._end(topic, child, keep_files=not stored)
         self._past += child.counts
         self._share_the_spool()
         self._log.info("topic_brought_back", topic=topic)
@@ -352,6 +364,7 @@ class IsolatingProducer(RecordProducer):
                 on_failed=None if dead_letters else self._on_failed,
                 on_dropped=self._on_dropped,
                 last_resort=dead_letters,
+                settle_dead_letters=self._settle_dead_letters,
                 after_max_ms=self.after_max_ms.get(topic, AFTER_MAX_MS),
                 wake=self._wake,
                 **self._options,
@@ -385,8 +398,8 @@ class IsolatingProducer(RecordProducer):
             self._share_the_spool()
         return self._dead_letters
 
-    def _end(self, topic: str, child: TopicProducer) -> None:
-        child.end()
+    def _end(self, topic: str, child: TopicProducer, *, keep_files: bool = False) -> None:
+        child.end(keep_files=keep_files)
         if self._folder is not None:
             _remove(self._folder / topic)
 

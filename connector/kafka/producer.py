@@ -201,6 +201,10 @@ class RecordProducer(SpoolingClient):
     def _fail(self, record: Record, error: Any) -> None:
         self._note_failure(FailedRecord(record, reason_of(error), error.str()))
 
+    def _settle(self) -> bool:
+        # of a record at fault there is no dead letter before `_tell`
+        return not self._failures
+
     def _note_failure(self, failure: FailedRecord) -> None:
         self._failures.append(failure)
         self._wake.set()

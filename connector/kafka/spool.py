@@ -7,9 +7,9 @@ is full or slow costs nothing until the memory is full too; then the oldest of t
 never a stored record for one that was not written.
 
 Writing and reading go through the page cache: what was flushed survives the death of the process,
-not that of the machine. Reading does not remove: `confirm` does, once Kafka has what was read, so
-that a process that dies in between leaves the records for the next one, which sends some of them
-twice.
+not that of the machine. Reading does not remove: `confirm` does, once Kafka has what was read or it
+was put back, so that a process that dies in between leaves the records for the next one, which
+sends some of them twice.
 
 One process owns a directory, by a lock. Nothing here is thread-safe.
 """
@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -97,6 +98,7 @@ class Spool:
         self._directory = SpoolDirectory(directory, max_bytes, self._files, self._log)
         self._reader = SegmentReader(self._files)
         self._head: deque[Record] = deque()  # given back, and older than all files
+        self._put_back = False  # some of it: of a file that is read in part Kafka has that part
         self._segments: deque[Segment] = deque()  # not read to their end
         self._confirming: list[Segment] = []  # read to their end, not confirmed
         self._tail: deque[bytes] = deque()  # the bodies of their frames
@@ -172,6 +174,11 @@ class Spool:
         return len(self._confirming)
 
     @property
+    def confirmable(self) -> bool:
+        """Whether `confirm` would change anything."""
+        return self._put_back or bool(self._confirming)
+
+    @property
     def problem(self) -> str | None:
         """What is wrong with the disk, in words for a person; None when it does as it is told."""
         if not self._directory.is_open:
@@ -212,7 +219,8 @@ class Spool:
             self._write_head(at_last=True)
             self._write_tail(at_last=True)
             if self.held:
-                self._lose_held()
+                self._overflow([*map(encode, self._head)], 0)
+                self._head.clear()
             self._sync()
         finally:
             self._close_writer()
@@ -252,7 +260,7 @@ class Spool:
         if self._tail_bytes >= self._batch_bytes:
             self._write_tail()
             if self._tail_bytes > self._memory_bytes:
-                self._overflow()
+                self._overflow([], self._memory_bytes)
 
     def flush(self) -> bool:
         """Hand to the system what is in memory: from here on it survives the process.
@@ -263,31 +271,19 @@ class Spool:
         return self._write_head() and self._write_tail()
 
     def prepend(self, records: Sequence[Record]) -> None:
-        """Put records before all others, in their order, and confirm all that was read.
+        """Put records that were read, and that Kafka does not have, before all others.
 
-        They are those of the read ones that Kafka does not have: so that nothing is lost by a
-        death halfway, the read files are deleted after the new ones are written. What the disk
-        does not store stays in memory. The bound does not hold here: these records were read
-        before.
+        What the disk does not store stays in memory. The bound does not hold here.
         """
         self._head.extendleft(reversed(records))
-        if not self._write_head():
-            return
-        for segment in self._segments:
-            if segment.begin != segment.kept_begin:
-                if self._writer is not None and segment is self._segments[-1]:
-                    self._close_writer()
-                segment.keep_the_rest()
-                self._directory.name(segment)
-        self.confirm()
+        self._put_back = True
+        self._write_head()
 
     def _write_tail(self, *, at_last: bool = False) -> bool:
         return self._written(lambda: bool(self._tail), self._write_batch, at_last=at_last)
 
     def _write_head(self, *, at_last: bool = False) -> bool:
-        def write() -> None:
-            self._store_head(sync=at_last)
-
+        write = functools.partial(self._store_head, sync=at_last)
         return self._written(lambda: bool(self._head), write, at_last=at_last)
 
     def _written(
@@ -414,19 +410,11 @@ class Spool:
             else:
                 return
 
-    def _overflow(self) -> None:
-        """Drop the oldest records that are not written: the disk does not keep up."""
-        bodies = []
-        while self._tail_bytes > self._memory_bytes:
+    def _overflow(self, bodies: list[bytes], most_bytes: int) -> None:
+        """Drop these and the oldest of the tail, which the disk does not store, down to a size."""
+        while self._tail_bytes > most_bytes:
             bodies.append(self._tail.popleft())
             self._tail_bytes -= len(bodies[-1]) + _HELD_OVERHEAD_BYTES
-        self._on_loss("spool_write", Dropped.of_bodies(bodies))
-
-    def _lose_held(self) -> None:
-        bodies = [*map(encode, self._head), *self._tail]
-        self._head.clear()
-        self._tail.clear()
-        self._tail_bytes = 0
         self._on_loss("spool_write", Dropped.of_bodies(bodies))
 
     # -- reading --------------------------------------------------------------------------------
@@ -468,11 +456,24 @@ class Spool:
             for _ in range(count):
                 self._tail_bytes -= len(self._tail.popleft()) + _HELD_OVERHEAD_BYTES
 
-    def confirm(self) -> None:
-        """Delete the files that were read and hold nothing else: Kafka has all of it."""
-        confirmed, self._confirming = self._confirming, []
-        for segment in confirmed:
-            self._delete(segment)
+    def confirm(self) -> bool:
+        """Delete the files that were read: Kafka has all of it, but for what was put back.
+
+        Returns:
+            False while some of that is in memory alone: a killed process leaves these files of it.
+        """
+        if not self._write_head():
+            return False
+        put_back, self._put_back = self._put_back, False
+        for segment in self._segments:
+            if put_back and segment.begin != segment.kept_begin:
+                if self._writer is not None and segment is self._segments[-1]:
+                    self._close_writer()
+                segment.keep_the_rest()
+                self._directory.name(segment)
+        while self._confirming:
+            self._delete(self._confirming.pop())
+        return True
 
     def _read_first(self, segment: Segment) -> None:
         """Read more of the first segment; what it holds no longer is lost."""
@@ -578,9 +579,9 @@ class Spool:
             self._writing.failed(exc)
             self._lose(self._segments[-1], "spool_write", delete=False)
 
-    def _numbers(self) -> Iterator[int]:
-        for segment in (*self._directory.undeleted, *self._confirming, *self._segments):
-            yield segment.number
+    def _numbers(self) -> list[int]:
+        segments = (*self._directory.undeleted, *self._confirming, *self._segments)
+        return [segment.number for segment in segments]
 
     def _close_writer(self) -> None:
         if self._writer is not None:

@@ -379,7 +379,7 @@ class SpoolingClient(ABC):
             self._refused_alone(records[0], self._refusal, now)
         else:
             self._groups.divide(len(records), now)
-            self._spool.prepend(records)
+            self._put_back(records)
         return False
 
     def _look_at_clocks(self) -> None:
@@ -411,7 +411,7 @@ class SpoolingClient(ABC):
             self._renew = True
             if groups.trouble is not trouble:
                 self._log.error("topic_held_back", topic=record.topic, reason=error.str())
-        self._spool.prepend([record])
+        self._put_back([record])
 
     def _confirm_in_time(self) -> None:
         """Once the spool has drained: delete what was read of it when Kafka has that for sure."""
@@ -421,16 +421,24 @@ class SpoolingClient(ABC):
         if (in_time or not len(self._client)) and self._confirm():
             self._confirm_at = None
 
+    @abstractmethod
     def _settle(self) -> bool:
-        """See that no record that was read of the spool is in another client's memory alone."""
-        return True
+        """See that nothing that was read of the spool has gone on into another memory alone."""
 
     def _confirm(self) -> bool:
-        """Delete what was read of the spool, if Kafka has all of it; False where it has not."""
-        if not self._settle():
-            return False
-        self._spool.confirm()
-        return True
+        """Delete what was read of the spool; False where some of it is nowhere else yet.
+
+        Kafka has what was read, or it was put back: nothing of it is with the client. The rest has
+        gone elsewhere, to the producer of a topic held apart or to the dead letters.
+        """
+        if not self._spool.confirmable:
+            return True
+        return self._settle() and self._spool.confirm()
+
+    def _put_back(self, records: Sequence[Record]) -> None:
+        """Put records that came back before those of the spool: nothing is under way any more."""
+        self._spool.prepend(records)
+        self._confirm()
 
     def _start_recovery(
         self,
@@ -491,8 +499,7 @@ class SpoolingClient(ABC):
         """
         refused, self._refused = self._refused, {}
         self._group.clear()
-        records = self._sorted_out(self._returned.drain(), refused)
-        self._spool.prepend(records)
+        self._put_back(self._sorted_out(self._returned.drain(), refused))
 
     def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:
         """Return those of the records that came back that this producer has to send again."""

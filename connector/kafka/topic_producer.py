@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from connector.kafka.producer import RecordProducer
@@ -18,15 +19,31 @@ DEAD_LETTER_REFUSED: Final = "dead_letter_refused"
 
 
 class TopicProducer(RecordProducer):
-    """The producer of one topic, polled by another one."""
+    """The producer of one topic, polled by another one.
+
+    Args:
+        topic: whose records it is given.
+        arguments: of RecordProducer.
+        after_max_ms: the topic's message.timestamp.after.max.ms.
+        last_resort: it has the dead letters: what is refused here is lost.
+        settle_dead_letters: see that none of them is in memory alone; False while one is.
+        options: of RecordProducer.
+    """
 
     def __init__(
-        self, topic: str, *arguments: Any, after_max_ms: int, last_resort: bool, **options: Any
+        self,
+        topic: str,
+        *arguments: Any,
+        after_max_ms: int,
+        last_resort: bool,
+        settle_dead_letters: Callable[[], bool],
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self._topic = topic
+        self._settle_dead_letters = settle_dead_letters
         self._restamping.after_max_ms = after_max_ms
-        self._last_resort = last_resort  # of dead letters: what is refused here is lost
+        self._last_resort = last_resort
         self._refused_at = self._monotonic()  # the last time; APART_SECONDS count from it
         # newer records wait on disk since then, until none is under way; None: it goes on
         self._resting_since: float | None = None
@@ -47,11 +64,6 @@ class TopicProducer(RecordProducer):
         """Kafka refuses its first record for what is not that record's fault; the disk has all."""
         durable = self._spool.persistent and not self._ephemeral and self._spool.problem is None
         return durable and self._groups.trouble is not None
-
-    @property
-    def volatile(self) -> bool:
-        """Whether some records are in memory alone."""
-        return self._volatile and self._client is not None and len(self._client) > 0
 
     @property
     def troubles(self) -> list[TopicTrouble]:
@@ -107,13 +119,19 @@ class TopicProducer(RecordProducer):
             return False
         return self.state is ProducerState.SPOOLING and self._nothing_is_under_way()
 
-    def settle(self, now: float) -> None:
-        """Let newer records wait on disk until what is in memory is acknowledged, or until `go_on`.
+    def settle(self, now: float) -> bool:
+        """Whether no record is in memory alone; until then, or `go_on`, newer ones wait on disk.
 
-        Not for longer than a topic rests before it comes back.
+        Not for longer than a topic rests before it comes back. What a disk in trouble does not
+        take is no reason for anybody to wait.
         """
+        stored = self._spool.flush() or self._spool.problem is not None
+        under_way = self._volatile and not self._nothing_is_under_way()
+        if stored and not under_way and not self._failures:
+            return True
         if self.state in (ProducerState.DIRECT, ProducerState.SPOOLING):
             self.rest(now)
+        return False
 
     def go_on(self) -> None:
         """Go on producing after `settle`."""
@@ -124,6 +142,8 @@ class TopicProducer(RecordProducer):
 
         None where not all of it can be read just now: then it stays.
         """
+        if not self._settle():
+            return None
         left: list[Record] = []
         while records := list(self._spool.peek()):
             self._spool.advance(len(records))
@@ -135,12 +155,17 @@ class TopicProducer(RecordProducer):
         self._produced -= len(left)
         return left
 
-    def end(self) -> None:
-        """Close, with nothing left to send; what was lost meanwhile is reported."""
+    def end(self, *, keep_files: bool = False) -> None:
+        """Close, with nothing left to send; what was lost meanwhile is reported.
+
+        Args:
+            keep_files: what was read of them is in memory alone.
+        """
         self._set_state(ProducerState.CLOSED)
         self._client = None  # with it librdkafka's threads end; its queue is empty
         with contextlib.suppress(OSError):
-            self._spool.confirm()
+            if not keep_files:
+                self._spool.confirm()
             self._spool.close()
         self._tell()
 
@@ -156,6 +181,9 @@ class TopicProducer(RecordProducer):
     def _make_smaller_batches(self) -> None:
         super()._make_smaller_batches()
         self._small_batches = True
+
+    def _settle(self) -> bool:
+        return super()._settle() and (self._last_resort or self._settle_dead_letters())
 
     def _note_refusal(self, topic: str, error: Any) -> None:
         super()._note_refusal(topic, error)

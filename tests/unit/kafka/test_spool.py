@@ -88,7 +88,11 @@ def test_returned_records_go_before_all_others(spool, bench):
     spool.advance(5)
     spool.prepend([record(8), record(9), *taken])
     assert spool.records == 192
-    # and nobody after this process sends the five twice
+    # whoever comes after a kill sends the five twice, and nobody once it is confirmed
+    assert bench.found() == [8, 9, *range(10, 15), *range(10, 200)]
+    assert spool.confirmable
+    assert spool.confirm()
+    assert not spool.confirmable
     assert bench.found() == list(range(8, 200))
     assert numbers(drained(spool)) == list(range(8, 200))
 
@@ -98,6 +102,7 @@ def test_returning_nothing_confirms_what_was_read(spool, bench):
     spool.peek()
     spool.advance(3)
     spool.prepend([])
+    spool.confirm()
     assert bench.found() == list(range(3, 30))
     assert numbers(drained(spool)) == list(range(3, 30))
 
@@ -300,6 +305,7 @@ def test_against_a_plain_queue(steps, segment_bytes):
             elif step == "return":
                 back = taken[len(taken) - min(count, len(taken)) :]
                 spool.prepend([record(n) for n in back])
+                assert spool.confirm()
                 waiting.extendleft(reversed(back))
                 in_memory.difference_update(back)
                 taken.clear()
