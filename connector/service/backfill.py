@@ -1,9 +1,9 @@
 """Mends gaps by minute candles: hears of them in `kite.events`, writes `kite.backfill.1m`.
 
-The leader does, and nobody else. It remembers nothing: a new leader reads the events of a day, by
-which it knows the gaps that are not ended, and what the topic has for these, and goes on there. So
-a candle is there once over restarts and new leaders; twice only where a leader that was frozen goes
-on while another one has begun.
+The leader does, and nobody else. It remembers nothing: a new leader reads the events since the last
+day of trading, by which it knows the gaps that are not ended, and what the topic has for these, and
+goes on there. So a candle is there once over restarts and new leaders; twice only where a leader
+that was frozen goes on while another one has begun.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import structlog
 
 from connector.errors import ConnectorError, reason_of
 from connector.kafka.tail import TailRecord
+from connector.kite import market_hours
 from connector.kite.clock import Clock
 from connector.kite.wire.candles import MINUTE_MS, Gap
 from connector.service.gap_mender import GapCounts, GapMender, Lack
-from connector.service.gaps import Gaps, milliseconds
+from connector.service.gaps import Gaps, look_back_ms, milliseconds
 from connector.service.status import BackfillStatus
 from connector.settings.topics import BackfillSettings
 
@@ -28,8 +29,6 @@ _log = structlog.get_logger("connector.service.backfill")
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
 """After a failure of Kafka, say, it begins anew so long later."""
-LOOK_BACK_SECONDS: Final = 86_400.0
-"""A leader that begins looks for gaps in the events of so long."""
 
 Events = Callable[[int, Callable[[], None]], AsyncIterator[TailRecord]]
 Candles = Callable[[int], AsyncIterator[TailRecord]]
@@ -76,7 +75,7 @@ class Backfill:
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._retry_seconds = retry_seconds
-        self._gaps = Gaps(settings.max_gaps)
+        self._gaps = self._no_gaps()
         # the instruments of each gap: as its events name them, else as its slot had them when it
         # was heard of
         self._instruments: dict[Gap, tuple[int, ...]] = {}
@@ -109,10 +108,13 @@ class Backfill:
                     await asyncio.sleep(self._retry_seconds)
             await asyncio.sleep(self._poll_seconds)
 
+    def _no_gaps(self) -> Gaps:
+        return Gaps(self._settings.max_gaps, market_hours.in_use())
+
     async def _lead(self) -> None:
         """Work from the beginning, until another process leads."""
         # nothing of an earlier leadership counts: another leader may have gone on since
-        self._gaps = Gaps(self._settings.max_gaps)
+        self._gaps = self._no_gaps()
         self._instruments, self._written = {}, {}
         self._ready.clear()
         read_all = asyncio.Event()
@@ -131,10 +133,10 @@ class Backfill:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             # /status shows no gaps as waiting that another process mends
-            self._gaps = Gaps(self._settings.max_gaps)
+            self._gaps = self._no_gaps()
 
     async def _follow(self, read_all: asyncio.Event) -> NoReturn:
-        since_ms = self._clock.time_us() // 1000 - round(LOOK_BACK_SECONDS * 1000)
+        since_ms = look_back_ms(self._clock.time_us() // 1000, market_hours.in_use())
         while True:
             async for record in self._read_events(since_ms, read_all.set):
                 if isinstance(record.value, dict):

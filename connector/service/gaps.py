@@ -7,19 +7,21 @@ minute of a gap ends with a `gap_backfilled`, whatever could be had for it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
 
 from connector.kite.clock import IST
 from connector.kite.feed.events import EventType
 from connector.kite.market_hours import MarketHours
-from connector.kite.wire.candles import Gap
+from connector.kite.wire.candles import MINUTE_MS, Gap
 from connector.kite.wire.models import SEGMENTS, Exchange
 
 MAX_DAYS: Final = 60
 """Kite gives so many days of minutes in an answer; what of a gap is older is left out."""
 MAX_REFUSED: Final = 10_000
 """So many gaps that found no room are remembered until it is told, the last ones."""
+CLOSED_DAYS: Final = 10
+"""No exchange is closed for longer."""
 _DAY: Final = timedelta(days=1)
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -55,10 +57,12 @@ class Gaps:
 
     Args:
         max_gaps: so many may wait.
+        hours: of the exchanges: what nobody traded in has nothing to wait for.
     """
 
-    def __init__(self, max_gaps: int) -> None:
+    def __init__(self, max_gaps: int, hours: MarketHours) -> None:
         self._max_gaps = max_gaps
+        self._hours = hours
         # in the order in which they were told of; one that another is joined to goes to the end
         self._waiting: dict[Gap, Concerned] = {}
         # no room for them: told as left out at the next look, and forgotten
@@ -90,7 +94,7 @@ class Gaps:
         if told.ended:
             self._waiting = self._left(self._waiting, told.gap)
             self._refused = self._left(self._refused, told.gap)
-        else:
+        elif self._is_traded(told):
             parts = [told.gap]
             for begun in self._begun:
                 # the candles that are being fetched are of whole minutes
@@ -111,6 +115,12 @@ class Gaps:
         """Return gaps that found no room and that nobody told of as left out, and forget them."""
         refused, self._refused = self._refused, {}
         return refused
+
+    def _is_traded(self, told: Told) -> bool:
+        """Whether anything of its instruments was traded in a gap; nobody tells of its end else."""
+        tokens, also_carried = told.concerned
+        exchanges = set(Exchange) if also_carried else set(map(Exchange.of, tokens))
+        return any(any(_traded(told.gap, exchange, self._hours)) for exchange in exchanges)
 
     def _left(self, gaps: dict[Gap, Concerned], ended: Gap) -> dict[Gap, Concerned]:
         """Return what is left of gaps; what is being mended ends by itself."""
@@ -172,27 +182,45 @@ def minutes_of(gap: Gap, exchange: Exchange, hours: MarketHours) -> list[int]:
         exchange: whose sessions they are of.
         hours: of the exchanges.
     """
+    return [minute for minutes in _traded(gap, exchange, hours) for minute in minutes]
+
+
+def _traded(gap: Gap, exchange: Exchange, hours: MarketHours) -> Iterator[range]:
+    """Yield the minutes of each session, as `minutes_of`; of some there may be none."""
     last = gap.last_minute
     first = max(gap.first_minute, last - MAX_DAYS * (_DAY // _MINUTE) + 1)
     day, end = _day(first), _day(last)
-    minutes: list[int] = []
     while day <= end:
         for opens, _, closes in hours.day(exchange, day).sessions:
             begins, ends = (
-                int(datetime.combine(day, time, IST).timestamp()) // 60 for time in (opens, closes)
+                int(datetime.combine(day, at, IST).timestamp()) // 60 for at in (opens, closes)
             )
-            minutes += range(max(begins, first), min(ends, last + 1))
+            yield range(max(begins, first), min(ends, last + 1))
         day += _DAY
-    return minutes
+
+
+def look_back_ms(now_ms: int, hours: MarketHours) -> int:
+    """Return since when a gap may wait that nobody has ended: UTC milliseconds.
+
+    That is the beginning of the last day before today on which something was traded, of each
+    exchange its own: where nobody led over a weekend, say, what was missed before it still waits.
+    """
+    today = _day(now_ms // MINUTE_MS)
+    before = [today - number * _DAY for number in range(1, CLOSED_DAYS + 1)]
+    last = [
+        next((day for day in before if hours.day(exchange, day).sessions), before[0])
+        for exchange in Exchange
+    ]
+    return max(0, round(datetime.combine(min(last), time(), IST).timestamp() * 1000))
 
 
 def _day(minute: int) -> date:
     return datetime.fromtimestamp(minute * 60, IST).date()
 
 
-def milliseconds(time: object) -> int | None:
+def milliseconds(at: object) -> int | None:
     """Return UTC milliseconds of a time as Avro's reader gives it; None where there is none."""
     # one without a zone is of another schema
-    if not isinstance(time, datetime) or time.tzinfo is None:
+    if not isinstance(at, datetime) or at.tzinfo is None:
         return None
-    return round(time.timestamp() * 1000)
+    return round(at.timestamp() * 1000)

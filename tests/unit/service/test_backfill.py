@@ -12,7 +12,7 @@ from connector.service.gap_mender import GapCounts, Lack
 from connector.settings.topics import BackfillSettings
 from connector.testing import FakeClock, until
 
-NOW_US = 1_767_585_600_000_000
+NOW_US = 1_767_596_400_000_000  # Monday 2026-01-05, 12:30 in India
 NOW_MS = NOW_US // 1000
 SLOTS = {0: [11, 12], 1: [13], 3: [14]}
 
@@ -164,8 +164,18 @@ async def test_what_was_ended_before_is_not_begun_again():
     async with kit.running():
         await until(lambda: kit.first.mended)
         assert [found for found, *_ in kit.first.mended] == [as_gap(gap(20))]
-    (since_ms,) = kit.since
-    assert NOW_MS - since_ms == 24 * 3_600_000
+    # from the beginning of Friday on: over the weekend nobody may have led
+    assert kit.since == [1_767_292_200_000]
+
+
+async def test_what_was_missed_while_the_market_was_closed_takes_no_place():
+    # whole market rolled in the night, thrice
+    night = [gap(13 * 60 + 10 * turn, slot) for turn in range(3) for slot in range(3)]
+    kit = Kit(*night, gap(20), max_gaps=2)
+    async with kit.running():
+        await until(lambda: kit.first.mended)
+        assert [found for found, *_ in kit.first.mended] == [as_gap(gap(20))]
+        assert not kit.first.left_out
 
 
 async def test_a_new_leader_goes_on_behind_what_kafka_has_of_a_gap():
