@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 import uuid
+from datetime import datetime
 
 from connector.embedded.registry import EmbeddedRegistry
 from connector.simulator import SimulatorConfig, SimulatorServer
@@ -57,6 +58,19 @@ class WholeMarket:
     async def until_all_stream(self, seconds):
         """Wait until all have sent something, each slot has one owner, and a replica leads."""
         return await self._until(self._all_stream, seconds)
+
+    def streams_since(self, begun):
+        """When the last slot that was opened since had a packet of each of its instruments.
+
+        By the log of its owner, since `/status` may be a second old; both times are epoch seconds.
+        """
+        times = [
+            datetime.fromisoformat(line["time"]).timestamp()
+            for process in self.fleet.alive
+            for line in process.lines()
+            if line.get("message") == "connection_snapshot_done"
+        ]
+        return max(at for at in times if at > begun)
 
     async def until_all_confirmed(self, seconds):
         """Wait until all have sent a full packet: their next update, as a snapshot is in quote."""
