@@ -133,7 +133,11 @@ def main() -> None:
     for message in consume.messages(
         consumer, arguments.topic_pattern, from_beginning=True, until_end=True
     ):
-        tick = decoder.decode(message.value())
+        try:
+            tick = decoder.decode(message.value())
+        except consume.NoTickError as error:
+            print(f"passed over: {consume.place(message)}: {error}", file=sys.stderr)
+            continue
         topic = message.topic()
         if sequences.new(tick["slot"], tick["session_id"], tick["sequence"]):
             ticks.append(tick)

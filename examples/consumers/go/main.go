@@ -120,10 +120,16 @@ type Decoder struct {
 	schemas  map[uint32]avro.Schema
 }
 
+// schemaNotFound is the registry's own code.
+const schemaNotFound = 40403
+
+// errNoTick is of a value that the connector has not written: whoever may write can put it there.
+var errNoTick = errors.New("no tick")
+
 func (d *Decoder) Decode(value []byte) (Tick, error) {
 	var tick Tick
 	if len(value) < 5 || value[0] != 0 {
-		return tick, errors.New("not framed with a schema id")
+		return tick, fmt.Errorf("%w: not framed with a schema id", errNoTick)
 	}
 	id := binary.BigEndian.Uint32(value[1:5])
 	schema, known := d.schemas[id]
@@ -134,7 +140,10 @@ func (d *Decoder) Decode(value []byte) (Tick, error) {
 		}
 		d.schemas[id] = schema
 	}
-	return tick, avro.Unmarshal(schema, value[5:], &tick)
+	if err := avro.Unmarshal(schema, value[5:], &tick); err != nil {
+		return tick, fmt.Errorf("%w: %w", errNoTick, err)
+	}
+	return tick, nil
 }
 
 func (d *Decoder) ask(id uint32) (avro.Schema, error) {
@@ -143,13 +152,19 @@ func (d *Decoder) ask(id uint32) (avro.Schema, error) {
 		return nil, err
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the registry has no schema %d: %s", id, answer.Status)
-	}
 	var found struct {
-		Schema string `json:"schema"`
+		Schema    string `json:"schema"`
+		ErrorCode int    `json:"error_code"`
 	}
-	if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
+	err = json.NewDecoder(answer.Body).Decode(&found)
+	// 404 alone is also what a wrong path of the address gets
+	if err == nil && found.ErrorCode == schemaNotFound {
+		return nil, fmt.Errorf("%w: the registry has no schema %d", errNoTick, id)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the registry cannot say what schema %d is: %s", id, answer.Status)
+	}
+	if err != nil {
 		return nil, err
 	}
 	// a cache of its own: two versions have one name, and the package's would mix them up
@@ -196,7 +211,12 @@ func main() {
 			}
 		})
 		fetches.EachRecord(func(record *kgo.Record) {
+			missing--
 			tick, err := decoder.Decode(record.Value)
+			if errors.Is(err, errNoTick) {
+				log.Printf("passed over: %s %d %d: %v", record.Topic, record.Partition, record.Offset, err)
+				return
+			}
 			if err != nil {
 				log.Fatalf("%s %d %d: %v", record.Topic, record.Partition, record.Offset, err)
 			}
@@ -205,7 +225,6 @@ func main() {
 			} else if err := lines.Encode(tick); err != nil {
 				log.Fatal(err)
 			}
-			missing--
 		})
 	}
 	if *summed {

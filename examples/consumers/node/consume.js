@@ -22,18 +22,28 @@ const { values: options } = parseArgs({
 const bootstrapBrokers = options['bootstrap-servers'].split(',')
 const types = new Map()
 
+/** A value that the connector has not written: whoever may write can put it there. */
+class NoTick extends Error {}
+
 /** Confluent's framing: a zero byte, four bytes of schema id, then Avro. An id is asked for once. */
 async function decode (value) {
-  if (value[0] !== 0) throw new Error('not framed with a schema id')
+  if (value === null || value.length < 5 || value[0] !== 0) throw new NoTick('not framed with a schema id')
   const id = value.readUInt32BE(1)
   if (!types.has(id)) {
     const answer = await fetch(`${options['registry-url']}/schemas/ids/${id}`)
-    if (!answer.ok) throw new Error(`the registry has no schema ${id}: ${answer.status}`)
-    const { schema } = await answer.json()
+    const text = await answer.text()
+    // 404 alone is also what a wrong path of the address gets
+    if (answer.status === 404 && text.includes('40403')) throw new NoTick(`the registry has no schema ${id}`)
+    if (!answer.ok) throw new Error(`the registry cannot say what schema ${id} is: ${answer.status}`)
+    const { schema } = JSON.parse(text)
     // unions unwrapped: a null is null, and anything else the value itself
     types.set(id, avro.Type.forSchema(JSON.parse(schema), { wrapUnions: 'never' }))
   }
-  return types.get(id).fromBuffer(value.subarray(5))
+  try {
+    return types.get(id).fromBuffer(value.subarray(5))
+  } catch (error) {
+    throw new NoTick(`not of schema ${id}: ${error.message}`)
+  }
 }
 
 /** What readers are compared by; of prices in paise, so that the order does not matter. */
@@ -78,9 +88,14 @@ let left = options['until-end'] ? await held(consumer, topics) : Infinity
 const stream = await consumer.consume({ topics, mode: 'earliest', autocommit: false })
 if (left > 0) {
   for await (const message of stream) {
-    const tick = await decode(message.value)
-    if (options.sums) add(tick)
-    else process.stdout.write(JSON.stringify(tick) + '\n')
+    try {
+      const tick = await decode(message.value)
+      if (options.sums) add(tick)
+      else process.stdout.write(JSON.stringify(tick) + '\n')
+    } catch (error) {
+      if (!(error instanceof NoTick)) throw error
+      console.error(`passed over: ${message.topic} ${message.partition} ${message.offset}: ${error.message}`)
+    }
     left -= 1
     if (left === 0) break
   }

@@ -18,8 +18,15 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import fastavro
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+SCHEMA_NOT_FOUND = 40403  # the registry's own code
+
+
+class NoTickError(ValueError):
+    """A value that the connector has not written: whoever may write can put it there."""
 
 
 class Decoder:
@@ -30,15 +37,33 @@ class Decoder:
         self._schemas: dict[int, dict] = {}
 
     def decode(self, value: bytes) -> dict:
-        """The record as a dict; times are aware datetimes in UTC."""
-        if value[0] != 0:
-            raise ValueError("not framed with a schema id")
+        """The record as a dict; times are aware datetimes in UTC.
+
+        Raises:
+            NoTickError: no schema of the registry explains the value.
+            SchemaRegistryError: the registry cannot say so now.
+        """
+        if not value or len(value) < 5 or value[0] != 0:
+            raise NoTickError("not framed with a schema id")
         schema_id = int.from_bytes(value[1:5], "big")
         if schema_id not in self._schemas:
-            text = self._registry.get_schema(schema_id).schema_str
+            try:
+                text = self._registry.get_schema(schema_id).schema_str
+            except SchemaRegistryError as error:
+                # a wrong path of the address gets 404 alone
+                if error.error_code != SCHEMA_NOT_FOUND:
+                    raise
+                raise NoTickError(f"the registry has no schema {schema_id}") from error
             self._schemas[schema_id] = fastavro.parse_schema(json.loads(text))
-        # the writer's schema alone: fields that a later version appended come along
-        return fastavro.schemaless_reader(io.BytesIO(value[5:]), self._schemas[schema_id], None)
+        body = io.BytesIO(value[5:])
+        try:
+            # the writer's schema alone: fields that a later version appended come along
+            tick = fastavro.schemaless_reader(body, self._schemas[schema_id], None)
+        except Exception as error:  # of many kinds, by what the bytes are taken for
+            raise NoTickError(f"not of schema {schema_id}: {error!r}") from error
+        if body.read(1):
+            raise NoTickError(f"longer than a record of schema {schema_id}")
+        return tick
 
 
 @dataclass
@@ -167,6 +192,11 @@ def messages(consumer: Consumer, pattern: str, *, from_beginning: bool, until_en
             raise KafkaException(error)
 
 
+def place(message: Message) -> str:
+    """Topic, partition and offset of a record, as a person looks for it."""
+    return f"{message.topic()} {message.partition()} {message.offset()}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--bootstrap-servers", default="localhost:9094")
@@ -192,7 +222,7 @@ def main() -> None:
             "topic.metadata.refresh.interval.ms": 10_000,
         }
     )
-    ticks = repeats = gaps = missing = 0
+    ticks = repeats = gaps = missing = strange = 0
 
     def report(found):
         nonlocal gaps, missing
@@ -207,7 +237,12 @@ def main() -> None:
             from_beginning=arguments.from_beginning,
             until_end=arguments.until_end,
         ):
-            tick = decoder.decode(message.value())
+            try:
+                tick = decoder.decode(message.value())
+            except NoTickError as error:
+                strange += 1
+                print(f"passed over: {place(message)}: {error}", file=sys.stderr)
+                continue
             if sequences.new(tick["slot"], tick["session_id"], tick["sequence"]):
                 ticks += 1
                 if sums is not None:
@@ -224,7 +259,11 @@ def main() -> None:
     report(sequences.gaps(at_end=True))
     if sums is not None:
         print(json.dumps(vars(sums)))
-    print(f"{ticks} ticks, {repeats} repeats, {missing} missing in {gaps} gaps", file=sys.stderr)
+    print(
+        f"{ticks} ticks, {repeats} repeats, {missing} missing in {gaps} gaps, "
+        f"{strange} that are no ticks",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

@@ -13,15 +13,28 @@ import json
 import sys
 from datetime import datetime
 
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 from quixstreams import Application
 from quixstreams.models.serializers.avro import AvroDeserializer
+from quixstreams.models.serializers.exceptions import SerializationError
 from quixstreams.models.serializers.schema_registry import SchemaRegistryClientConfig
 
+SCHEMA_NOT_FOUND = 40403  # the registry's own code
 EXCHANGES = ("nse", "nfo", "cds", "bse", "bfo", "bcd", "mcx", "mcxsx", "indices", "nco")
 
 
 def milliseconds(value: object) -> object:
     return round(value.timestamp() * 1000) if isinstance(value, datetime) else value
+
+
+def passed_over(error: Exception, _row: object, _logger: object) -> bool:
+    """Say which record is no tick, and go on: whoever may write can put one there."""
+    cause = error.__cause__
+    at_fault = isinstance(cause, SchemaRegistryError) and cause.error_code != SCHEMA_NOT_FOUND
+    if at_fault or not isinstance(error, SerializationError):
+        return False
+    print(f"passed over: {error}", file=sys.stderr)
+    return True
 
 
 def main() -> None:
@@ -39,6 +52,7 @@ def main() -> None:
         consumer_group=arguments.group,
         auto_offset_reset="earliest",
         auto_create_topics=False,
+        on_consumer_error=passed_over,
     )
     registry = SchemaRegistryClientConfig(url=arguments.registry_url)
     deserializer = AvroDeserializer(schema_registry_client_config=registry)

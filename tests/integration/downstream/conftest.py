@@ -15,6 +15,7 @@ from connector import schemas
 from connector.kafka.registry import register_schemas, subject_of
 from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
+from connector.kite.wire.models import Exchange
 from connector.settings.models import RegistrySettings
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar, bars, ticks
@@ -60,6 +61,12 @@ class Downstream:
         self.produce(records)
         self.written += records
 
+    def write_no_ticks(self) -> None:
+        """Put records into a topic of ticks that are none, as whoever may write can."""
+        topic = self.names.all_ticks()[Exchange.NSE]
+        strange = (b"no tick", b"\0\x7f\xff\xff\xff123", b"\0" * 300, b"", b"\0")
+        self.produce(Record(topic, b"5", value, market.START_MS) for value in strange)
+
     def produce(self, records: Iterable[Record]) -> None:
         producer = Producer(
             {"bootstrap.servers": self.bootstrap_servers, "partitioner": "murmur2_random"}
@@ -96,7 +103,7 @@ class Downstream:
         assert sum(bar.ticks for bar in made) > 100 * len(made)
         return sorted(made)
 
-    def read(self, topic: str) -> list[tuple[bytes, bytes]]:
+    def read(self, topic: str, partitions: int = PARTITIONS) -> list[tuple[bytes, bytes]]:
         """Keys and values that a topic holds, in order for each key."""
         consumer = Consumer(
             {
@@ -106,9 +113,9 @@ class Downstream:
                 "enable.partition.eof": True,
             }
         )
-        consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(PARTITIONS)])
+        consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(partitions)])
         records, ended = [], 0
-        while ended < PARTITIONS:
+        while ended < partitions:
             message = consumer.poll(30)
             assert message is not None, f"{topic} cannot be read"
             if message.error() is None:

@@ -39,6 +39,7 @@ def configured(folder, downstream):
         "ticks.properties": {
             r"kite\\.ticks": downstream.prefix + r"\\.ticks",
             "kite.iceberg-control": control,
+            "kite.iceberg-no-ticks": f"{downstream.prefix}.no-ticks",
             "interval-ms=60000": "interval-ms=3000",
         },
     }.items():
@@ -100,10 +101,13 @@ def test_ticks_are_in_the_table_once_by_days_and_with_a_newer_schemas_column(
     typed(folder, [build, make_folder])
     first_day, second_day = downstream.days()
 
+    downstream.write_no_ticks()
     downstream.write(first_day)
     with connect(folder, start) as until:
         found = until(len(first_day))
     assert len(found) == len(first_day)
+    strange = downstream.read(f"{downstream.prefix}.no-ticks", partitions=1)
+    assert [key for key, _ in strange] == [b"5"] * 5
     assert "market_phase" not in found[0]
 
     downstream.evolve()

@@ -36,6 +36,7 @@ def test_bars_are_those_of_every_reader_also_when_it_goes_on_with_a_second_day(
     downstream.create_topics(topic)
     folder = user_folder(tmp_path)
     for day in downstream.days():
+        downstream.write_no_ticks()
         downstream.write(day)
         run(folder, downstream, topic)
     last = {key: json.loads(value) for key, value in downstream.read(topic)}

@@ -15,8 +15,10 @@ pytestmark = pytest.mark.downstream
 @pytest.fixture(scope="module")
 def written(new_downstream):
     downstream = new_downstream()
-    for day in downstream.days():
-        downstream.write(day)
+    first_day, second_day = downstream.days()
+    downstream.write(first_day)
+    downstream.write_no_ticks()
+    downstream.write(second_day)
     return downstream
 
 

@@ -20,6 +20,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use regex::Regex;
 use schema_registry_converter::blocking::avro::AvroDecoder;
 use schema_registry_converter::blocking::schema_registry::SrSettings;
+use schema_registry_converter::error::SRCError;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize, Serialize)]
@@ -103,6 +104,8 @@ impl Sums {
 
 type Failure = Box<dyn Error>;
 
+/// The registry's own code.
+const SCHEMA_NOT_FOUND: &str = "40403";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Failure> {
@@ -140,20 +143,23 @@ fn main() -> Result<(), Failure> {
         };
         last = Instant::now();
         let message = message?;
-        let tick: Tick = decoder
-            .decode(message.payload())
-            .map_err(Failure::from)
-            .and_then(|found| Ok(apache_avro::from_value(&found.value)?))
-            .map_err(|error| {
-                format!("{} {} {}: {error}", message.topic(), message.partition(), message.offset())
-            })?;
+        left -= 1;
+        let place = format!("{} {} {}", message.topic(), message.partition(), message.offset());
+        let found = match decoder.decode(message.payload()) {
+            Err(error) if is_no_tick(&error) => {
+                eprintln!("passed over: {place}: {error}");
+                continue;
+            }
+            other => other.map_err(|error| format!("{place}: {error}"))?,
+        };
+        let tick: Tick = apache_avro::from_value(&found.value)
+            .map_err(|error| format!("{place}: {error}"))?;
         if summed {
             sums.add(&tick);
         } else {
             serde_json::to_writer(&mut out, &tick)?;
             out.write_all(b"\n")?;
         }
-        left -= 1;
     }
     if summed {
         serde_json::to_writer(&mut out, &sums)?;
@@ -161,6 +167,13 @@ fn main() -> Result<(), Failure> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// Whether the connector has not written the value (whoever may write can put one there), and the
+/// registry is not at fault: 404 alone is also what a wrong path of its address gets.
+fn is_no_tick(error: &SRCError) -> bool {
+    let asked = error.error.to_lowercase().starts_with("http");
+    !asked || error.cause.as_ref().is_some_and(|cause| cause.contains(SCHEMA_NOT_FOUND))
 }
 
 /// The value behind a name on the command line.

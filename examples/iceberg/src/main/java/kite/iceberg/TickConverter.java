@@ -1,5 +1,6 @@
 package kite.iceberg;
 
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Date;
@@ -15,7 +16,9 @@ import org.apache.kafka.connect.data.SchemaAndValue;
 import org.apache.kafka.connect.data.SchemaBuilder;
 import org.apache.kafka.connect.data.Struct;
 import org.apache.kafka.connect.data.Timestamp;
+import org.apache.kafka.connect.errors.ConnectException;
 import org.apache.kafka.connect.errors.DataException;
+import org.apache.kafka.connect.errors.RetriableException;
 import org.apache.kafka.connect.storage.Converter;
 
 /**
@@ -41,8 +44,14 @@ public final class TickConverter implements Converter {
         GenericRecord record;
         try {
             record = decoder.decode(value);
-        } catch (Exception error) {
-            throw new DataException(topic + " cannot be decoded", error);
+        } catch (RegistryDecoder.NoTickException error) {
+            throw new DataException(topic + ": " + error.getMessage(), error);
+        } catch (IOException error) {
+            // no fault of the record: it is tried again, for errors.retry.timeout
+            throw new RetriableException("the registry cannot be asked", error);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+            throw new ConnectException("stopped", error);
         }
         Schema schema = schemas.computeIfAbsent(record.getSchema(), found -> schema(found, false));
         return new SchemaAndValue(schema, struct(record, schema));

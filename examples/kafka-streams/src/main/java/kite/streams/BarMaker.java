@@ -58,7 +58,17 @@ final class BarMaker implements Processor<byte[], byte[], String, String> {
     @Override
     public void process(Record<byte[], byte[]> record) {
         lastRecord.set(System.nanoTime());
-        GenericRecord tick = decoded(record.value());
+        GenericRecord tick;
+        try {
+            tick = decoder.decode(record.value());
+        } catch (RegistryDecoder.NoTickException error) {
+            // the next start would come to it again
+            System.err.printf("passed over: %s: %s%n", place(), error.getMessage());
+            return;
+        } catch (IOException | InterruptedException error) {
+            // Streams stops here and goes on with this record when it is started again
+            throw new IllegalStateException("the registry cannot be asked", error);
+        }
         if ((Boolean) tick.get("snapshot")) {
             return;
         }
@@ -149,12 +159,10 @@ final class BarMaker implements Processor<byte[], byte[], String, String> {
         return (Math.floorDiv(minute + INDIA, DAY) + 1) * DAY - INDIA - 1;
     }
 
-    private GenericRecord decoded(byte[] value) {
-        try {
-            return decoder.decode(value);
-        } catch (IOException | InterruptedException error) {
-            // Streams stops here and goes on with this record when it is started again
-            throw new IllegalStateException("a tick that cannot be decoded", error);
-        }
+    /** Topic, partition and offset of the record. */
+    private String place() {
+        return context.recordMetadata()
+                .map(at -> at.topic() + " " + at.partition() + " " + at.offset())
+                .orElse("a record");
     }
 }

@@ -40,7 +40,16 @@ public final class Consume {
             while (ends == null || !reached(consumer, ends)) {
                 StringBuilder lines = new StringBuilder();
                 for (ConsumerRecord<String, byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
-                    GenericRecord tick = decoder.decode(record.value());
+                    GenericRecord tick;
+                    try {
+                        tick = decoder.decode(record.value());
+                    } catch (RegistryDecoder.NoTickException error) {
+                        System.err.printf(
+                                "passed over: %s %d %d: %s%n",
+                                record.topic(), record.partition(), record.offset(),
+                                error.getMessage());
+                        continue;
+                    }
                     if (sums != null) {
                         sums.add(tick);
                     } else {

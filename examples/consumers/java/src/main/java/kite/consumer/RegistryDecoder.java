@@ -34,9 +34,22 @@ public final class RegistryDecoder {
         this.registryUrl = registryUrl;
     }
 
+    /** A value that the connector has not written: whoever may write can put it there. */
+    public static final class NoTickException extends IOException {
+        NoTickException(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+
+    /**
+     * The record of a value.
+     *
+     * @throws NoTickException no schema of the registry explains the value
+     * @throws IOException the registry cannot say so now
+     */
     public GenericRecord decode(byte[] value) throws IOException, InterruptedException {
-        if (value.length < HEADER_BYTES || value[0] != 0) {
-            throw new IOException("not framed with a schema id");
+        if (value == null || value.length < HEADER_BYTES || value[0] != 0) {
+            throw new NoTickException("not framed with a schema id", null);
         }
         int id = ByteBuffer.wrap(value, 1, 4).getInt();
         GenericDatumReader<GenericRecord> reader = readers.get(id);
@@ -48,7 +61,18 @@ public final class RegistryDecoder {
         decoder =
                 DecoderFactory.get()
                         .binaryDecoder(value, HEADER_BYTES, value.length - HEADER_BYTES, decoder);
-        return reader.read(null, decoder);
+        GenericRecord record;
+        boolean whole;
+        try {
+            record = reader.read(null, decoder);
+            whole = decoder.isEnd();
+        } catch (IOException | RuntimeException error) {
+            throw new NoTickException("not of schema " + id, error);
+        }
+        if (!whole) {
+            throw new NoTickException("longer than a record of schema " + id, null);
+        }
+        return record;
     }
 
     private Schema schema(int id) throws IOException, InterruptedException {
@@ -57,6 +81,10 @@ public final class RegistryDecoder {
                         .timeout(Duration.ofSeconds(30))
                         .build();
         HttpResponse<String> answer = http.send(request, HttpResponse.BodyHandlers.ofString());
+        // 404 alone is also what a wrong path of the address gets
+        if (answer.statusCode() == 404 && answer.body().contains("40403")) {
+            throw new NoTickException("the registry has no schema " + id, null);
+        }
         if (answer.statusCode() != 200) {
             throw new IOException("schema " + id + ": HTTP " + answer.statusCode());
         }
