@@ -37,6 +37,7 @@ def new_producer(
     wake: int = -1,
     batch_bytes: int | None = None,
     in_groups: bool = False,
+    one_by_one: bool = False,
 ) -> Client:
     """A producer that reports failures alone.
 
@@ -52,6 +53,7 @@ def new_producer(
         in_groups: for one batch a partition under way at a time, sent by `flush`. Nothing can
             follow a refused one, so that the client need not end with it, and it begins half a
             second sooner.
+        one_by_one: of a group each record is a batch, sent at once; any may be refused.
 
     Raises:
         SettingsError: librdkafka refuses a property.
@@ -62,7 +64,10 @@ def new_producer(
         bound["batch.size"] = _batch_bytes(kafka, batch_bytes)
     if in_groups:
         # by no other name either, of those that librdkafka has for it
-        bound |= {"queue.buffering.max.ms": _LINGER_MS, "batch.num.messages": _BATCH_RECORDS}
+        bound |= {
+            "queue.buffering.max.ms": _LINGER_MS,
+            "batch.num.messages": 1 if one_by_one else _BATCH_RECORDS,
+        }
     properties = client_properties(
         kafka,
         **{

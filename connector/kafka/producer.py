@@ -182,7 +182,7 @@ class RecordProducer(SpoolingClient):
         queued = error.name() == "_PURGE_QUEUE"
         self._returned.add(record, sequence, partition, queued=queued)
         if self._group and fault is not Fault.CLIENT:
-            self._refusal = error  # the others go on: see `_group_is_under_way`
+            self._refusals[sequence] = error  # the others go on: see `_group_is_under_way`
             return
         # of a batch it says nothing of the size of each record
         if error.name() == "MSG_SIZE_TOO_LARGE":
@@ -224,7 +224,7 @@ class RecordProducer(SpoolingClient):
             if self._groups.active:
                 # as one that came back
                 self._refused.setdefault(record.topic, 1)
-                self._refusal = error
+                self._refusals[self._sequence] = error
                 self._returned.add(record, self._sequence, None, queued=False)
                 return True
         if fault is Fault.RECORD:

@@ -6,6 +6,9 @@ more than one record says little of each: they are halved. A record that is refu
 for itself. So one bad record costs about as many round trips as the group can be halved. Brokers
 may name it in their answer (KIP-467), but librdkafka 2.16 tells of that only where there are two.
 
+Where one after the other is refused alone, each goes alone from then on, several at a time: each a
+batch of its own, and no two of one key, whose order holds so whatever is refused.
+
 No I/O, no clock: the producer sends the groups, and says what became of each.
 """
 
@@ -21,6 +24,8 @@ GROUP_RECORDS: Final = 1_000
 CALM_SECONDS: Final = 5.0
 """So long after the last refusal records go in groups. A client for batches ends at each refusal,
 and the next one needs half a second to begin: a bad record in a thousand would leave no time."""
+ALONE_IN_A_ROW: Final = 4
+"""So many records refused for themselves, and none accepted between: the topic's all are, maybe."""
 _BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 5.0
 
@@ -31,6 +36,9 @@ class SmallerGroups:
     def __init__(self) -> None:
         self.active = False
         """Records go in groups, until it has been calm."""
+        self.one_by_one = False
+        """Each record of a group is a batch of its own, until all of a group were accepted."""
+        self._alone_in_a_row = 0  # refused for themselves
         self.trouble: TopicTrouble | None = None
         """Why records wait, where it is not a record's fault."""
         self.retry_at = 0.0
@@ -82,6 +90,8 @@ class SmallerGroups:
 
     def accepted(self) -> TopicTrouble | None:
         """All that was under way is written; returns the trouble that ended."""
+        self.one_by_one = False
+        self._alone_in_a_row = 0
         trouble, self.trouble = self.trouble, None
         self._first_is_gone()
         return trouble
@@ -130,6 +140,10 @@ class SmallerGroups:
         if fault is Fault.RECORD or (fault is Fault.UNCLEAR and waited >= UNCLEAR_SECONDS):
             self.trouble = None
             self._first_is_gone()
+            self._alone_in_a_row += 1
+            if self._alone_in_a_row >= ALONE_IN_A_ROW:
+                self.one_by_one = True
+                self._sizes.clear()
             return True
         # the time of the first one stays: how long a topic has been held back is told by it
         if self.trouble is None or self.trouble.code != error.name():

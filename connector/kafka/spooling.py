@@ -114,7 +114,8 @@ class SpoolingClient(ABC):
         self._groups = SmallerGroups()
         self._group: list[Record] = []  # under way; nobody knows yet what became of them
         self._group_sequence = 0  # of the first of them; the others' follow
-        self._refusal: Any = None  # of one of them
+        self._refusals: dict[int, Any] = {}  # of them: the error by the record's sequence
+        self._one_by_one = False  # so the client sends them
         # topics whose partitions the client knows: of others it might send a group in parts
         self._written_to: set[str] = set()
         # another time for records, while brokers refuse this machine's clock
@@ -205,7 +206,9 @@ class SpoolingClient(ABC):
             wake=self._wake.descriptor,
             batch_bytes=self._batch_bytes,
             in_groups=self._groups.active,
+            one_by_one=self._groups.one_by_one,
         )
+        self._one_by_one = self._groups.one_by_one
         self._written_to.clear()
         # it knows nothing of its predecessor's topics, and holds no record yet
         self._renew = self._volatile = False
@@ -328,7 +331,7 @@ class SpoolingClient(ABC):
             # with idempotence, larger batches and the guarantee of no gap
             self._new_client()
         elif now >= groups.retry_at and (records := self._spool.peek()):
-            if self._renew:
+            if self._renew or self._one_by_one != groups.one_by_one:
                 self._new_client()
             self._group_sequence = self._sequence + 1
             for record in self._group_of(records):
@@ -341,19 +344,29 @@ class SpoolingClient(ABC):
             groups.sent(len(self._group))
             self._spool.advance(len(self._group))
             client = self._client  # another one by now, perhaps
-            if client is not None:
+            if client is not None and not self._one_by_one:
                 client.flush()
 
     def _group_of(self, records: Sequence[Record]) -> Iterator[Record]:
-        """The first of these that may go together: each partition's have to fit into one batch."""
+        """The first of these that may go together.
+
+        Each partition's have to fit into one batch, or each of them is a batch and no two have one
+        key: so the order of a key holds, whichever of them is refused.
+        """
         topic = records[0].topic
+        one = topic not in self._written_to and not self._one_by_one
         # what becomes of the first decides about the time of all that follow
-        one = topic not in self._written_to or self._restamping.searching
+        one = one or self._restamping.searching
         room = largest_group(self._kafka, self._batch_bytes)
+        keys: set[bytes] = set()
         for record in itertools.islice(records, 1 if one else self._groups.size):
             room -= bytes_in_a_batch(record)
             if record.topic != topic or (room < 0 and record is not records[0]):
                 return
+            if self._one_by_one and record.key is not None:
+                if record.key in keys:
+                    return
+                keys.add(record.key)
             yield record
 
     def _group_is_under_way(self, now: float) -> bool:
@@ -361,10 +374,13 @@ class SpoolingClient(ABC):
         if not self._group or self._client is None:
             return False
         if len(self._client):
-            self._client.flush()
+            if not self._one_by_one:
+                self._client.flush()
             return True
         group, self._group = self._group, []
         refused, self._refused = self._refused, {}
+        errors = [error for _, error in sorted(self._refusals.items())]
+        self._refusals.clear()
         returned = self._returned.drain()
         records = self._sorted_out(returned, refused)
         if len(returned) < len(group):
@@ -375,8 +391,9 @@ class SpoolingClient(ABC):
                 self._log.info("topic_accepted_again", topic=trouble.topic)
         elif not records:
             self._groups.taken_away()
-        elif len(returned) == 1:  # of its partition there was no other, or more had come back
-            self._refused_alone(records[0], self._refusal, now)
+        # of its partition there was no other, or more had come back
+        elif len(returned) == 1 or self._one_by_one:
+            self._each_refused_alone(records, errors, now)
         else:
             self._groups.divide(len(records), now)
             self._put_back(records)
@@ -398,20 +415,27 @@ class SpoolingClient(ABC):
             self._renew = True
             self._start_spooling()
 
-    def _refused_alone(self, record: Record, error: Any, now: float) -> None:
-        """A record is refused for itself: it is at fault, or it waits and all that follow it."""
+    def _each_refused_alone(self, records: Sequence[Record], errors: list[Any], now: float) -> None:
+        """Records are refused for themselves: at fault, or they wait from the first that is not."""
+        for at, (record, error) in enumerate(zip(records, errors, strict=True)):
+            if not self._is_at_fault(record, error, now):
+                self._put_back(records[at:])
+                return
+            self._fail(record, error)
+
+    def _is_at_fault(self, record: Record, error: Any, now: float) -> bool:
+        """Whose fault it is that a record is refused for itself; not its own: it waits."""
         groups, trouble = self._groups, self._groups.trouble
         if error.name() == CLOCK and self._restamping.refused():
             groups.again_at_once(TopicTrouble(record.topic, CLOCK, error.str(), now))
-        elif groups.refused_alone(record.topic, error, now):
-            self._fail(record, error)
-            return
-        else:
-            # what librdkafka remembers of the topic, it would say again without asking
-            self._renew = True
-            if groups.trouble is not trouble:
-                self._log.error("topic_held_back", topic=record.topic, reason=error.str())
-        self._put_back([record])
+            return False
+        if groups.refused_alone(record.topic, error, now):
+            return True
+        # what librdkafka remembers of the topic, it would say again without asking
+        self._renew = True
+        if groups.trouble is not trouble:
+            self._log.error("topic_held_back", topic=record.topic, reason=error.str())
+        return False
 
     def _confirm_in_time(self) -> None:
         """Once the spool has drained: delete what was read of it when Kafka has that for sure."""
@@ -499,6 +523,7 @@ class SpoolingClient(ABC):
         """
         refused, self._refused = self._refused, {}
         self._group.clear()
+        self._refusals.clear()
         self._put_back(self._sorted_out(self._returned.drain(), refused))
 
     def _sorted_out(self, records: list[Record], refused: Mapping[str, int]) -> list[Record]:

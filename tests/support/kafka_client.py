@@ -80,6 +80,7 @@ class FakeClient:
     def __init__(self, cluster, properties):
         self.cluster = cluster
         self.properties = properties
+        self.batch_messages = properties.get("batch.num.messages")
         self.queue = deque()
         self.failures = deque()  # (sent, code): reported at the next poll, in the queue until then
         self.late = []  # fail at the poll after the next
@@ -157,7 +158,7 @@ class FakeClient:
             topic = self.queue[0].message.topic()
             batch = []
             for sent in itertools.islice(self.queue, count):
-                if sent.message.topic() != topic:
+                if sent.message.topic() != topic or len(batch) == self.batch_messages:
                     break
                 batch.append(sent)
             code = next(filter(None, map(self._refusal, batch)), None)
@@ -189,7 +190,9 @@ class FakeClient:
 
     def _whole(self, count):
         """So many records and more, where a client sends its queue as one batch: see `flush`."""
-        return count if self.properties["enable.gapless.guarantee"] else max(count, len(self.queue))
+        if self.properties["enable.gapless.guarantee"] or self.batch_messages == 1:
+            return count
+        return max(count, len(self.queue))
 
     def _refusal(self, sent):
         """The code that refuses a record for itself or for its topic; None where it is sound."""

@@ -10,12 +10,13 @@ from connector.kafka.spooling import TAKE_BACK_SECONDS
 from connector.settings.models import KafkaSettings
 
 
-def made(*, in_groups=False, batch_bytes=None, **client):
+def made(*, in_groups=False, one_by_one=False, batch_bytes=None, **client):
     return new_producer(
         KafkaSettings(bootstrap_servers="127.0.0.1:1", client=client),
         "test",
         ClientCallbacks(*[lambda *_: None] * 4, log=ClientLog("test")),
         in_groups=in_groups,
+        one_by_one=one_by_one,
         batch_bytes=batch_bytes,
     )
 
@@ -48,6 +49,13 @@ def test_one_group_at_a_time_needs_no_client_that_ends_with_it(monkeypatch):
     assert (groups["acks"], groups["message.timeout.ms"]) == ("all", 0)
     # nothing goes before all of it is handed over, whatever the user says
     assert groups["linger.ms"] == groups["queue.buffering.max.ms"] == 60_000
+
+
+def test_of_a_group_that_goes_one_by_one_each_record_is_a_batch(monkeypatch):
+    properties = []
+    monkeypatch.setattr(delivery, "new_client", lambda given, *_: properties.append(given))
+    made(in_groups=True, one_by_one=True, **{"batch.num.messages": 500})
+    assert properties[0]["batch.num.messages"] == 1
 
 
 @pytest.mark.parametrize(

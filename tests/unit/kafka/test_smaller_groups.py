@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.kafka.refusals import UNCLEAR_SECONDS
-from connector.kafka.smaller_groups import CALM_SECONDS, GROUP_RECORDS, SmallerGroups
+from connector.kafka.smaller_groups import (
+    ALONE_IN_A_ROW,
+    CALM_SECONDS,
+    GROUP_RECORDS,
+    SmallerGroups,
+)
 
 
 def refused(groups, code, now=0.0):
@@ -167,3 +172,32 @@ def test_a_fault_of_the_topic_is_waited_for_without_a_bound():
     groups.begin(0.0)
     assert not refused(groups, KafkaError.INVALID_TIMESTAMP, 0.0)
     assert not refused(groups, KafkaError.INVALID_TIMESTAMP, 1e9)
+
+
+def test_one_after_another_at_fault_go_one_by_one_until_a_group_is_accepted():
+    groups = SmallerGroups()
+    groups.begin(0.0)
+    groups.divide(100, 0.0)
+    for _ in range(ALONE_IN_A_ROW - 1):
+        groups.try_one()
+        assert refused(groups, KafkaError.INVALID_RECORD)
+    assert not groups.one_by_one
+    groups.try_one()
+    assert refused(groups, KafkaError.INVALID_RECORD)
+    # nobody halves any more: as many as there are go at once
+    assert groups.one_by_one
+    assert groups.size == GROUP_RECORDS
+    groups.sent(100)
+    groups.accepted()
+    assert not groups.one_by_one
+
+
+def test_what_was_accepted_between_is_no_row():
+    groups = SmallerGroups()
+    groups.begin(0.0)
+    for _ in range(3 * ALONE_IN_A_ROW):
+        groups.try_one()
+        assert refused(groups, KafkaError.INVALID_RECORD)
+        groups.sent(1)
+        groups.accepted()
+    assert not groups.one_by_one
