@@ -105,12 +105,16 @@ class HttpsEndpoint:
             raise NoAnswerError(f"no answer in {timeout_seconds:g} s") from exc
         # ValueError: a host that no resolver is asked for, a header that cannot be sent
         except (aiohttp.ClientError, BodyError, ProxyError, ValueError) as exc:
-            reason = failure_reason(exc) + self._certificate_advice(exc)
+            reason = failure_reason(exc) + self._advice(exc)
             raise NoAnswerError(f"HTTP {status}: {reason}" if status else reason) from exc
         return HttpAnswer(status, data, location)
 
-    def _certificate_advice(self, error: Exception) -> str:
-        """What to do where the server's certificate was refused; nothing for all else."""
+    def _advice(self, error: Exception) -> str:
+        """What to do about TLS, and certificates that were refused; nothing for all else."""
+        if isinstance(error, aiohttp.ServerDisconnectedError) and self._tls is None:
+            return f": if it speaks TLS, {self._url_setting} begins with https://"
+        if getattr(error.__cause__, "reason", None) == "WRONG_VERSION_NUMBER":
+            return f": {self._url_setting} begins with http:// then"
         if not isinstance(error, aiohttp.ClientConnectorCertificateError):
             return ""
         reason = one_line(str(error.certificate_error))

@@ -12,7 +12,7 @@ def serving(tmp_path):
     """Starts a server over TLS; gives its URL and the file of the authority that signed it."""
     servers = []
 
-    def start(*, host="localhost", expired=False, status=200, headers=None, body=b"{}"):
+    def start(*, host="localhost", expired=False, tls=True, status=200, headers=None, body=b"{}"):
         class Fixed(Handler):
             def answer(self):
                 self.reply(status, body, headers or {})
@@ -21,7 +21,7 @@ def serving(tmp_path):
         ca, pair = tmp_path / f"ca{len(servers)}.pem", tmp_path / f"server{len(servers)}.pem"
         ca.write_text(authority.certificate)
         pair.write_text("".join(authority.server(host)))
-        servers.append(HttpServing(Fixed, pair))
+        servers.append(HttpServing(Fixed, pair if tls else None))
         return servers[-1].url(), ca
 
     yield start
@@ -70,3 +70,15 @@ async def test_a_certificate_that_has_expired_is_the_servers_to_renew(serving):
     url, ca = serving(expired=True)
     with pytest.raises(NoAnswerError, match="it has expired, the server needs a new one"):
         await ask(url, ca)
+
+
+async def test_a_port_without_tls_is_told_with_the_setting(serving):
+    url, ca = serving(tls=False)
+    with pytest.raises(NoAnswerError, match=r"speaks no TLS: here\.url begins with http:// then"):
+        await ask(url.replace("http:", "https:"), ca)
+
+
+async def test_a_port_with_tls_that_is_asked_without_is_told_with_the_setting(serving):
+    url, ca = serving()
+    with pytest.raises(NoAnswerError, match=r"if it speaks TLS, here\.url begins with https://"):
+        await ask(url.replace("https:", "http:"), ca)

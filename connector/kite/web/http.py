@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -147,8 +148,7 @@ def failure_reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its TLS certificate is not trusted"
     if isinstance(error, aiohttp.ClientConnectorSSLError):
-        # its number is OpenSSL's, and would be read as another error of the system
-        return f"no TLS connection: {getattr(error.os_error, 'reason', None) or 'refused'}"
+        return _tls_reason(error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answers {error.status}"
     if isinstance(error, ProxyError):
@@ -157,7 +157,12 @@ def failure_reason(error: Exception) -> str:
         # asyncio's own text has the address, and says "Connect call failed" for every cause
         number = error.os_error.errno or 0
         known = number in errno.errorcode  # a failed look-up of the name has numbers of its own
+        if isinstance(error.os_error, ConnectionResetError):  # amid the handshake without a number
+            return os.strerror(errno.ECONNRESET)
         return os.strerror(number) if known else error.os_error.strerror or "no connection"
+    if isinstance(error, aiohttp.ClientOSError):  # on a connection that stood
+        cause = error.__cause__
+        return _tls_reason(cause) if isinstance(cause, ssl.SSLError) else _errno_reason(error)
     if isinstance(error, BodyError):
         return str(error)
     if isinstance(error, aiohttp.ClientPayloadError):
@@ -167,3 +172,23 @@ def failure_reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientResponseError):  # of a status that is none, TLS, another
         return "what came is no answer of HTTP: is something else listening there?"
     return type(error).__name__
+
+
+_TLS_REASONS: Final = {
+    "WRONG_VERSION_NUMBER": "what listens there speaks no TLS",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it asks for a client's certificate",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it and this machine have no version of TLS in common",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refuses the handshake: no cipher in common, or it asks "
+    "for a client's certificate",
+}
+
+
+def _tls_reason(error: BaseException) -> str:
+    """Why TLS failed; the number is OpenSSL's, and would be read as another of the system's."""
+    told = getattr(error, "reason", None) or "refused"
+    return f"no TLS connection: {_TLS_REASONS.get(told, told)}"
+
+
+def _errno_reason(error: OSError) -> str:
+    number = error.errno or 0
+    return os.strerror(number) if number in errno.errorcode else "the connection broke"

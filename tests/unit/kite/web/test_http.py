@@ -118,6 +118,18 @@ async def test_what_is_packed_in_another_way_is_named(packed):
     assert str(caught.value).isprintable()
 
 
+def tls_error(reason):
+    error = ssl.SSLError(1, "x")
+    error.reason = reason
+    return error
+
+
+def caused(error, reason):
+    """As aiohttp raises it of a connection that stood."""
+    error.__cause__ = tls_error(reason)
+    return error
+
+
 KEY = SimpleNamespace(host="secret.example", port=443, is_ssl=True, ssl=True)
 
 
@@ -133,6 +145,21 @@ KEY = SimpleNamespace(host="secret.example", port=443, is_ssl=True, ssl=True)
             "Name or service not known",
         ),
         (aiohttp.ClientConnectorError(KEY, OSError()), "no connection"),
+        (aiohttp.ClientConnectorError(KEY, ConnectionResetError()), "Connection reset by peer"),
+        (aiohttp.ClientOSError(104, "Connection reset by peer"), "Connection reset by peer"),
+        (aiohttp.ClientOSError("Can not write request body"), "the connection broke"),
+        (
+            caused(aiohttp.ClientOSError(1, "[SSL]"), "TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+            "no TLS connection: it asks for a client's certificate",
+        ),
+        (
+            aiohttp.ClientConnectorSSLError(KEY, tls_error("WRONG_VERSION_NUMBER")),
+            "no TLS connection: what listens there speaks no TLS",
+        ),
+        (
+            aiohttp.ClientConnectorSSLError(KEY, tls_error("UNKNOWN_ALERT")),
+            "no TLS connection: UNKNOWN_ALERT",
+        ),
         (
             aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("self-signed")),
             "its TLS certificate is not trusted",
