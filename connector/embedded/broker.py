@@ -3,7 +3,9 @@
 librdkafka carries it in the shared library that comes in the confluent-kafka wheel; it is reached
 with ctypes. Clients connect to it over loopback TCP, from other processes too (not from Java). It
 has groups of both protocols and transactions; it has no CreateTopics, no compaction, keeps
-5 MiB or 100 000 messages of each partition, in memory, and knows no authentication.
+5 MiB or 100 000 messages of each partition, in memory, and knows no authentication. A group whose
+last member has left is formed anew a second before a session timeout is over (librdkafka 2.16),
+where a real one is as soon as somebody joins.
 
 Source: librdkafka's `src/rdkafka_mock.h`.
 """
