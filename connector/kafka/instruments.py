@@ -5,6 +5,10 @@ and at each start or change of the leader. So nothing has to be remembered betwe
 handed from one leader to the next, a record that was lost on the way is written the next time, and
 a list that has not changed writes nothing. What differs is written a few rows at a time: ticks
 neither wait for it nor find the producer's queue full of it.
+
+The first publication may end halfway, with its leader. So the topic says that it was whole once: by
+a header, on the row that is written again at the end of the first publication, and on whatever is
+written from then on. A part of a list is completed by the next leader, and is no list to anybody.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NoReturn, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 import structlog
 
@@ -35,6 +39,17 @@ Change: TypeAlias = tuple[bytes, bytes | None]
 """The key and the value of a record; None is a tombstone."""
 Held: TypeAlias = Mapping[bytes, int]
 """What the topic holds: key → `hash` of the value, which is enough to see a difference."""
+WHOLE: Final = ("list", b"whole")
+"""The header of records that were written when the topic held a whole list, of whatever day."""
+
+
+class Published(NamedTuple, Generic[_T]):
+    """What a compacted topic holds."""
+
+    rows: dict[bytes, _T]
+    """Key → what was made of its newest value."""
+    whole: bool
+    """Whether a publication of it has ever come to its end: some row has the header `WHOLE`."""
 
 
 def differences(
@@ -74,7 +89,7 @@ def read_latest(
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
     name: str = DEFAULT_NAME,
-) -> dict[bytes, _T]:
+) -> Published[_T]:
     """Read a compacted topic to the end that it has now; blocks, until `stop` is set.
 
     Args:
@@ -90,15 +105,19 @@ def read_latest(
         TopicError: there is no such topic, or it may not be read.
     """
     held: dict[bytes, _T] = {}
+    marked: set[bytes] = set()
     with Reader(kafka, name, "instruments", timeout_seconds=timeout_seconds) as reader:
         for message in reader.read_to_end(topic, stop):
             key, value = message.key(), bytes_of(message.value())
             if isinstance(key, bytes):
+                marked.discard(key)
                 if value is None:
                     held.pop(key, None)
                 else:
                     held[key] = keep(value)
-    return held
+                    if WHOLE in (message.headers() or ()):
+                        marked.add(key)
+    return Published(held, bool(marked))
 
 
 class InstrumentPublisher:
@@ -107,7 +126,8 @@ class InstrumentPublisher:
     Args:
         encode: frames a row; equal rows have equal bytes.
         read_held: tells what the topic holds; blocks, until the event is set.
-        produce: takes records for the topic; neither raises nor waits.
+        produce: takes records for the topic, and whether it holds a whole list; neither raises nor
+            waits.
         backlog: how much the producer has to do.
         leads: whether this process writes the topic; asked again and again.
         room: records under way beyond which ticks have the queue for themselves.
@@ -117,8 +137,8 @@ class InstrumentPublisher:
     def __init__(
         self,
         encode: Callable[[Instrument], bytes],
-        read_held: Callable[[threading.Event], Held],
-        produce: Callable[[Sequence[Change]], None],
+        read_held: Callable[[threading.Event], Published[int]],
+        produce: Callable[[Sequence[Change], bool], None],
         backlog: Callable[[], RecordCounts],
         leads: Callable[[], bool],
         *,
@@ -183,21 +203,29 @@ class InstrumentPublisher:
         held = await in_thread(self._read_held)
         written = removed = 0
         self.rows_left = len(instruments)
-        for changes in differences(instruments, self._encode, held):
+        for changes in differences(instruments, self._encode, held.rows):
             while not self._has_room():
                 await self._sleep(POLL_SECONDS)
             # a list that came meanwhile is compared with the topic anew, from its beginning
             if not self._leads() or self._wanted is not instruments:
                 return
             if changes:
-                self._produce(changes)
+                self._produce(changes, held.whole)
                 gone = sum(value is None for _, value in changes)
                 written, removed = written + len(changes) - gone, removed + gone
             await self._sleep(PAUSE_SECONDS)
             self.rows_left = max(0, self.rows_left - ROWS)
+        # also where the row that said so is gone, and no other was written
+        if not held.whole or (removed and not written):
+            # only behind all of it: another partition's rows may still be under way
+            await all_written(self._backlog, POLL_SECONDS, self._sleep)
+            if not self._leads():
+                return
+            first = next(iter(instruments))
+            self._produce([(b"%d" % first.instrument_token, self._encode(first))], True)
         self._published = instruments
         log = self._log.info if written or removed else self._log.debug
-        log("instruments_published", written=written, removed=removed, before=len(held))
+        log("instruments_published", written=written, removed=removed, before=len(held.rows))
 
     def _has_room(self) -> bool:
         backlog = self._backlog()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -15,7 +15,7 @@ import structlog
 from connector.cluster.layout import partitions
 from connector.kafka.acknowledgements import SILENT_SECONDS
 from connector.kafka.avro_records import InstrumentDecoder
-from connector.kafka.instruments import read_latest
+from connector.kafka.instruments import Published, read_latest
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.last_words import send_last
 from connector.kafka.producer_state import FailedRecord
@@ -189,7 +189,7 @@ class Outside:
         async with self.rest(credentials) as rest:
             return await rest.orders()
 
-    def held_instruments(self, stop: threading.Event) -> Mapping[bytes, int]:
+    def held_instruments(self, stop: threading.Event) -> Published[int]:
         """Read what `kite.instruments` holds, for `differences`; blocks, until `stop` is set."""
         return read_latest(
             # of 117 000 rows only whether each differs is asked, so a hash of it is all that is
@@ -202,7 +202,7 @@ class Outside:
         )
 
     async def published_instruments(self) -> InstrumentMaster | None:
-        """Read the list that `kite.instruments` holds; None where it holds none."""
+        """Read the list that `kite.instruments` holds; None where it holds none, or a part."""
         held = await in_thread(
             lambda stop: read_latest(
                 self.settings.kafka,
@@ -213,7 +213,10 @@ class Outside:
                 name=self.settings.name,
             )
         )
-        rows = [row for row in held.values() if row is not None]
+        rows = [row for row in held.rows.values() if row is not None]
+        if rows and not held.whole:
+            _log.warning("instruments_topic_incomplete", rows=len(rows))
+            return None
         return InstrumentMaster(rows) if rows else None
 
     def rest(self, credentials: Credentials) -> KiteRest:

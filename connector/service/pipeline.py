@@ -16,6 +16,7 @@ from connector.cluster.event_log import EventLog, own_event
 from connector.codec import Twin
 from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
+from connector.kafka.instruments import WHOLE
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.spool import Record
 from connector.kafka.topics import TopicNames
@@ -241,12 +242,18 @@ class Pipeline:
                 instruments=event.instruments,
             )
 
-    def write_instruments(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Write records of the instrument master: key and value, None where one is gone."""
+    def write_instruments(self, changes: Iterable[tuple[bytes, bytes | None]], whole: bool) -> None:
+        """Write records of the instrument master: key and value, None where one is gone.
+
+        Args:
+            changes: the records.
+            whole: the topic holds a whole list.
+        """
         timestamp_ms = self.time_us() // 1000
+        headers = [WHOLE] if whole else None
         for key, value in changes:
             self.instruments += 1
-            self.producer.produce(self.topics.instruments, value, key, timestamp_ms)
+            self.producer.produce(self.topics.instruments, value, key, timestamp_ms, headers)
 
     def write_candles(self, key: bytes, values: Iterable[bytes]) -> None:
         """Write candles of one instrument."""

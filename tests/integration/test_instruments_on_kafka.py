@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from connector.kafka.avro_records import InstrumentEncoder
-from connector.kafka.instruments import InstrumentPublisher, read_latest
+from connector.kafka.instruments import WHOLE, InstrumentPublisher, read_latest
 from connector.kafka.producer import RecordProducer
 from connector.kafka.topics import TopicNames
 from connector.kite.web.instruments import InstrumentMaster
@@ -52,10 +52,10 @@ async def publish(kafka, topics, producer, listings):
     """By a leader that knows nothing of those before; returns how many records it wrote."""
     written = []
 
-    def produce(changes):
+    def produce(changes, whole):
         written.extend(changes)
         for key, value in changes:
-            producer.produce(topics.instruments, value, key)
+            producer.produce(topics.instruments, value, key, headers=[WHOLE] if whole else None)
 
     publisher = InstrumentPublisher(
         InstrumentEncoder(topics, {topics.instruments: 1}).encode,
@@ -77,11 +77,13 @@ async def publish(kafka, topics, producer, listings):
 
 
 async def test_only_changes_are_written_whoever_led_before(kafka, topics, producer):
-    assert await publish(kafka, topics, producer, LISTINGS) == len(LISTINGS)
+    # one of them a second time: the list is whole
+    assert await publish(kafka, topics, producer, LISTINGS) == len(LISTINGS) + 1
     assert await publish(kafka, topics, producer, LISTINGS) == 0
     assert await publish(kafka, topics, producer, LISTINGS[1000:]) == 1000
 
     keys = {b"%d" % listing.instrument_token for listing in LISTINGS[1000:]}
     held = await asyncio.to_thread(read_latest, kafka, topics.instruments, threading.Event(), hash)
-    assert set(held) == keys
+    assert held.whole
+    assert set(held.rows) == keys
     assert await publish(kafka, topics, producer, LISTINGS) == 1000

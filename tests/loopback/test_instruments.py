@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, KafkaError, TopicError
-from connector.kafka.instruments import read_latest
+from connector.kafka.instruments import WHOLE, read_latest
 from connector.settings.models import KafkaSettings
 
 TOPIC = "kite.instruments"
@@ -25,25 +25,38 @@ def kafka(broker):
     return KafkaSettings(bootstrap_servers=broker.bootstrap_servers, client=client)
 
 
-def write(broker, *records):
+def write(broker, *records, headers=None):
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "linger.ms": 0})
     for key, value in records:
-        producer.produce(TOPIC, value, key)
+        producer.produce(TOPIC, value, key, headers=headers)
     assert producer.flush(10) == 0
 
 
 def test_the_last_record_of_each_key_counts(broker, kafka):
-    assert read_latest(kafka, TOPIC, threading.Event(), hash) == {}
+    assert read_latest(kafka, TOPIC, threading.Event(), hash).rows == {}
     write(broker, (b"1", b"old"), (b"2", b"two"), (b"3", b"three"), (None, b"no key"))
     write(broker, (b"1", b"new"), (b"2", None), (b"4", None))
-    found = read_latest(kafka, TOPIC, threading.Event(), hash)
+    found, whole = read_latest(kafka, TOPIC, threading.Event(), hash)
     assert found == {b"1": hash(b"new"), b"3": hash(b"three")}
+    assert not whole
+
+
+def test_a_list_is_whole_while_a_newest_row_says_so(broker, kafka):
+    def whole():
+        return read_latest(kafka, TOPIC, threading.Event(), hash).whole
+
+    write(broker, (b"1", b"one"), headers=[("other", b"whole")])
+    assert not whole()
+    write(broker, (b"1", b"one"), headers=[WHOLE])
+    assert whole()
+    write(broker, (b"1", b"new"))
+    assert not whole()
 
 
 def test_many_records(broker, kafka):
     keys = [b"%d" % number for number in range(5000)]
     write(broker, *((key, key * 5) for key in keys))
-    assert read_latest(kafka, TOPIC, threading.Event(), hash) == {
+    assert read_latest(kafka, TOPIC, threading.Event(), hash).rows == {
         key: hash(key * 5) for key in keys
     }
 

@@ -11,7 +11,9 @@ from urllib.error import HTTPError
 import pytest
 
 from connector.errors import InstrumentFormatError, InstrumentListHeldBackError
+from connector.kafka.instruments import WHOLE
 from connector.kite.web.instrument_cache import InstrumentCache
+from connector.service import pipeline
 from connector.simulator import SimulatorConfig
 from connector.simulator.rest import instruments_csv
 from connector.simulator.universe import Universe
@@ -174,7 +176,7 @@ async def test_a_start_without_a_cache_compares_with_what_is_published(around):
     settings = around.changed(instrument_master={})
     async with service(around, settings, ready=False) as running:
         await until(lambda: running.status().ready)
-        await until(lambda: running.status().instruments == len(MARKET))
+        await until(lambda: running.status().instruments == len(MARKET) + 1)
     around.file.write_text("".join(LINES[:100]))
     async with service(around, settings, ready=False) as running:
         await until(lambda: instruments(running) is not None and instruments(running).held_back)
@@ -182,5 +184,22 @@ async def test_a_start_without_a_cache_compares_with_what_is_published(around):
         await until(lambda: len(around.simulator.subscriptions()) == 2)
     # and no row of it was taken away
     records = (await around.records(TOPICS.instruments))[TOPICS.instruments]
-    assert len(records) == len(MARKET)
+    assert len(records) == len(MARKET) + 1
     assert all(record.value is not None for record in records)
+
+
+@pytest.mark.parametrize("mark", [("other", b"whole"), WHOLE])
+async def test_a_part_of_a_list_in_its_topic_is_no_list(around, monkeypatch, mark):
+    """As a leader leaves it that is killed amid the first publication."""
+    settings = around.changed(instrument_master={})
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "WHOLE", mark)
+        async with service(around, settings, ready=False) as running:
+            await until(lambda: running.status().instruments == len(MARKET) + 1)
+            await delivered(running)
+    feed = {"root": around.simulator.ws_url, "rest": "http://127.0.0.1:1"}
+    settings = around.changed(instrument_master={}, feed=feed)
+    async with service(around, settings, ready=False) as running:
+        await until(lambda: instruments(running) and instruments(running).tried.is_set())
+        origin = "kite.instruments" if mark == WHOLE else None
+        assert running.status().instrument_list.origin == origin

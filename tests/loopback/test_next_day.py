@@ -42,7 +42,7 @@ async def test_nothing_is_streamed_under_yesterdays_name(tmp_path):
         feed = around.simulator
         await until(lambda: len(feed.subscriptions()) == len(CARRIED))
         await streaming(around, running)
-        await until(lambda: running.status().instruments == len(MARKET))
+        await until(lambda: running.status().instruments == len(MARKET) + 1)
 
         events = running.status().events
         file.write_text(instruments_csv(TWO_DAYS[1]))
@@ -52,7 +52,7 @@ async def test_nothing_is_streamed_under_yesterdays_name(tmp_path):
         left = {STOCK.instrument_token, REUSED.instrument_token}
         await until(lambda: set(feed.subscriptions()) == left)
         # a new one under the key that stays, and two keys without a value
-        await until(lambda: running.status().instruments == len(MARKET) + 3)
+        await until(lambda: running.status().instruments == len(MARKET) + 4)
         await until(lambda: running.status().unresolved)
         unresolved = running.status().unresolved
         assert unresolved == [

@@ -11,6 +11,7 @@ from connector.kafka.instruments import (
     RETRY_SECONDS,
     TAKE_OVER_SECONDS,
     InstrumentPublisher,
+    Published,
     differences,
 )
 from connector.kite.web.instrument_csv import Instrument
@@ -73,6 +74,7 @@ class Kafka:
 
     def __init__(self):
         self.topic = {}
+        self.whole = True
         self.produced = []
         self.reads = 0
         self.sleeps = []
@@ -92,9 +94,11 @@ class Kafka:
         self.reads += 1
         if self.fails:
             raise self.fails.pop(0)
-        return dict(self.topic)
+        return Published(dict(self.topic), self.whole)
 
-    def produce(self, changes):
+    def produce(self, changes, whole):
+        assert whole or not self.whole
+        self.whole = whole
         self.produced.append(list(changes))
         for key, value in changes:
             if value is None:
@@ -140,6 +144,56 @@ async def test_the_topic_becomes_the_list(kafka):
     assert kafka.keys == [[514, 770], [258]]
     assert kafka.reads == 1
     assert kafka.sleeps == [PAUSE_SECONDS, PAUSE_SECONDS, POLL_SECONDS]
+
+
+async def test_a_topic_is_whole_once_all_of_a_list_is_written_and_acknowledged(kafka):
+    def under_way():
+        kafka.counts.produced, kafka.counts.in_flight = 2, 2
+
+    def written():
+        assert kafka.keys == [[258, 514]]
+        assert not kafka.whole
+        kafka.counts.in_flight = 0
+
+    kafka.whole = False
+    kafka.publisher.set_instruments([A, B])
+    await kafka.run(under_way, nothing, written)
+    # a row once more: readers of the topic know nothing else
+    assert kafka.keys == [[258, 514], [258]]
+    assert kafka.whole
+    assert kafka.topic == held(A, B)
+    # it stays so while the next list is written
+    kafka.publisher.set_instruments([NEW_B, C])
+    await kafka.run(nothing)
+    assert kafka.keys[2:] == [[514, 770], [258]]
+
+
+async def test_a_topic_stays_whole_where_rows_are_only_removed(kafka):
+    kafka.topic = held(A, B)
+    kafka.publisher.set_instruments([B])
+    await kafka.run(nothing)
+    # the row that went may have been the only one that said so
+    assert kafka.keys == [[258], [514]]
+    assert kafka.topic == held(B)
+
+
+@pytest.mark.parametrize("left", [[], [A], [A, B]])
+async def test_what_a_leader_left_halfway_the_next_one_completes(kafka, left):
+    kafka.whole, kafka.topic = False, held(*left)
+    kafka.publisher.set_instruments([A, B])
+    await kafka.run(nothing)
+    assert kafka.whole
+    assert kafka.topic == held(A, B)
+
+
+async def test_who_leads_no_more_calls_nothing_whole(kafka):
+    def lose():
+        kafka.leads = False
+
+    kafka.whole = False
+    kafka.publisher.set_instruments([A, B])
+    await kafka.run(lose)
+    assert (kafka.whole, kafka.topic) == (False, held(A, B))
 
 
 async def test_a_long_list_is_written_piece_by_piece(kafka):
@@ -290,7 +344,7 @@ async def test_a_reader_is_told_when_nobody_waits_for_it_any_more(kafka):
     def read(stop):
         loop.call_soon_threadsafe(reading.set)
         stopped.append(stop.wait(20))
-        return {}
+        return Published({}, True)
 
     kafka.publisher = InstrumentPublisher(
         encode, read, kafka.produce, lambda: kafka.counts, lambda: True, room=1

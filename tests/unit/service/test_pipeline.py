@@ -3,6 +3,7 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
+from connector.kafka.instruments import WHOLE
 from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType, TickCount
 from connector.kite.wire.messages import parse_message
 from connector.kite.wire.models import Exchange, Mode, TextMessage
@@ -270,12 +271,14 @@ def test_no_bytes_make_it_raise(kite, data):
 
 
 def test_rows_of_the_instrument_master_are_records_too(kite):
-    kite.write_instruments([(b"258", b"row"), (b"514", None)])
-    assert [record[:4] for record in produced(kite, "kite.instruments")] == [
-        ("kite.instruments", b"row", b"258", TIME_US // 1000),
-        ("kite.instruments", None, b"514", TIME_US // 1000),
+    kite.write_instruments([(b"258", b"row"), (b"514", None)], False)
+    kite.write_instruments([(b"258", b"row")], True)
+    assert list(produced(kite, "kite.instruments")) == [
+        ("kite.instruments", b"row", b"258", TIME_US // 1000, None),
+        ("kite.instruments", None, b"514", TIME_US // 1000, None),
+        ("kite.instruments", b"row", b"258", TIME_US // 1000, [WHOLE]),
     ]
-    assert (kite.instruments, kite.received) == (2, 2)
+    assert (kite.instruments, kite.received) == (3, 3)
 
 
 def test_an_announced_list_is_handed_on():
