@@ -31,7 +31,7 @@ from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.web.instrument_cache import InstrumentCache
 from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.list_check import Judged, SubscribedInstrument, is_listed, judge
-from connector.kite.web.rest import InstrumentDump, KiteRest
+from connector.kite.web.rest import REST_ROOT, InstrumentDump, KiteRest
 from connector.service.status import InstrumentListStatus
 from connector.settings.models import InstrumentMasterSettings
 
@@ -121,6 +121,7 @@ class InstrumentListLoader:
         self._tried_ms = 0
         # one load at a time, whoever asks
         self._loading = asyncio.Lock()
+        self._kites = root == REST_ROOT  # and not a simulator's, whose market may be of any size
         self._cache = InstrumentCache(settings.cache_file, root) if settings.cache_file else None
 
     @property
@@ -333,7 +334,9 @@ class InstrumentListLoader:
             await self._use_published()
             today = datetime.fromtimestamp(self._now_ms() / 1000, IST).date()
             claims = self._claims()
-            judged = await asyncio.to_thread(judge, master, self._master, claims, today)
+            judged = await asyncio.to_thread(
+                judge, master, self._master, claims, today, kites=self._kites
+            )
             if judged.doubts:
                 raise InstrumentListHeldBackError(judged.doubts)
             self._keep_rows(master, judged)

@@ -43,6 +43,9 @@ MIN_LOST_CLAIMS: Final = 2
 MAX_UNREADABLE_SHARE: Final = 0.1
 """A list may have this share of rows that cannot be read."""
 
+EXCHANGES_OF_KITE: Final = ("BSE", "MCX", "NFO", "NSE")
+"""Kite's own list has each of these, on any day: a first one that lacks one is cut short."""
+
 MAX_EXCHANGE_CHARACTERS: Final = 20
 """An exchange's name is cut to so many characters in a reason."""
 
@@ -84,6 +87,8 @@ def judge(
     last: InstrumentMaster | None,
     claims: Iterable[SubscribedInstrument],
     today: date,
+    *,
+    kites: bool = False,
 ) -> Judged:
     """Compare a list with the last good one.
 
@@ -92,6 +97,7 @@ def judge(
         last: the last good one; None where there is none to compare with.
         claims: what is subscribed now, as far as this process knows.
         today: the day in India; what had to end before it is not missed.
+        kites: it comes from Kite itself, so that of a first one something is known all the same.
     """
     claims = list(claims)
     reasons = []
@@ -107,6 +113,10 @@ def judge(
         if (shared := one_day(new)) is not None:
             reasons.append(f"all {shared[0]} contracts of all exchanges end on {shared[1]}")
         reasons += _claims_moved(contracts)
+        there = {row.exchange for row in new}
+        lacking = [one for one in EXCHANGES_OF_KITE if kites and one not in there]
+        if lacking:
+            reasons.append(f"it has nothing of {', '.join(lacking)}")
     else:
         reasons += _against(new, last, contracts, today)
     reasons += _against_claims(new, last, claims, today)

@@ -14,7 +14,7 @@ from connector.errors import (
 from connector.kite.web.instrument_cache import InstrumentCache
 from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.list_check import SubscribedInstrument
-from connector.kite.web.rest import InstrumentDump
+from connector.kite.web.rest import REST_ROOT, InstrumentDump
 from connector.service.instrument_list import (
     CLOCK_SECONDS,
     OLD_SECONDS,
@@ -24,7 +24,7 @@ from connector.service.instrument_list import (
 from connector.settings.models import InstrumentMasterSettings
 from connector.testing import settle
 
-ROOT = "https://api.kite.trade"
+ROOT = "https://api.example"
 HEAD = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,"
     "strike,tick_size,lot_size,instrument_type,segment,exchange\n"
@@ -84,12 +84,12 @@ class Kite:
         self.now_ms += round(seconds * 1000)
         self.piece = seconds == CLOCK_SECONDS
 
-    def keeper(self, on_rows_kept=None, **settings):
+    def keeper(self, on_rows_kept=None, root=ROOT, **settings):
         self.made = InstrumentListLoader(
             InstrumentMasterSettings(**settings),
             lambda: self,
             self.masters.append,
-            root=ROOT,
+            root=root,
             on_rows_kept=on_rows_kept,
             clock=self,
             sleep=self.sleep,
@@ -453,6 +453,20 @@ async def test_an_announcement_before_the_first_load_is_served_by_it(kite):
     keeper.announced("of the feed")
     await kite.run(keeper, InstrumentDump(INFY, "one"))
     assert kite.sleeps == [24 * 3600 - 55 * 60]
+
+
+async def test_the_first_list_of_kite_itself_is_held_back_where_it_is_cut_short(kite):
+    others = "".join(
+        f"{256 * number + 4},{number},X,X,0,,0,0.05,1,EQ,{exchange},{exchange}\n"
+        for number, exchange in enumerate(("BSE", "MCX", "NFO"), 1)
+    )
+    keeper = kite.keeper(root=REST_ROOT)
+    await kite.run(keeper, InstrumentDump(BOTH, "one"), InstrumentDump(BOTH + others, "two"))
+    assert [len(master) for master in kite.masters] == [5]
+    assert kite.sleeps[0] == 5.0
+    # nobody knows how many a simulator has
+    await kite.keep(InstrumentDump(INFY, "one"))
+    assert len(kite.masters[-1]) == 1
 
 
 async def test_a_refresh_beside_another_load_asks_one_after_the_other(kite):

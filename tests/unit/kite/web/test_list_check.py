@@ -45,6 +45,23 @@ def test_the_same_list_and_one_without_what_has_expired_are_good():
     assert judge([row for row in FULL if row.expiry is None or row.expiry >= TODAY]) == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "doubts"),
+    [
+        ([], ["it has nothing of BSE, MCX, NFO, NSE"]),
+        (FULL, ["it has nothing of BSE"]),
+        ([*FULL, FULL[0]._replace(instrument_token=1 << 20 | 4, exchange="BSE")], []),
+    ],
+)
+def test_the_first_list_of_kite_itself_has_its_exchanges(rows, doubts):
+    new = InstrumentMaster(rows)
+    assert judged(new, None, [], TODAY, kites=True).doubts == doubts
+    # a simulator's market is of any size, and a later list has one to be compared with
+    assert judged(new, None, [], TODAY).doubts == []
+    if rows:
+        assert judged(new, new, [], TODAY, kites=True).doubts == []
+
+
 def test_more_rows_are_no_reason_to_doubt():
     assert (
         judge(
