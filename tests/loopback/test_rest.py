@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.kite.web.instruments import InstrumentMaster
@@ -254,3 +255,43 @@ async def test_candles_are_those_of_the_market_within_kites_limits(server, http)
     async with rest(server, access_token="wrong") as client:
         with pytest.raises(RestTokenError):
             await client.candles(408065, minute, minute)
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://portal.example/login?back=api_secret", "it leads to https://portal.example"),
+        ("/session/token?a=api_secret", "it leads to itself"),
+        ("http://[::1", "it leads to no address"),
+    ],
+)
+async def test_a_redirect_is_told_and_not_followed(answering, location, told):
+    async def handler(_request):
+        return web.Response(status=302, headers={"Location": location})
+
+    async with KiteRest(await answering(handler), api_key="k", attempts=1) as client:
+        with pytest.raises(RestError) as caught:
+            await client.exchange("request", "api_secret")
+    assert told in str(caught.value)
+    assert "api_secret" not in str(caught.value)
+    assert caught.value.foreign
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        ("two\nlines", "has 2 lines"),
+        ("a" * 5000, "has more than 4096 bytes"),
+        ("a b", "holds a space"),
+        ("\u20b9", "holds"),
+        (" ", "is empty"),
+    ],
+)
+async def test_a_token_that_no_service_could_use_is_no_login(answering, token, told):
+    async def handler(_request):
+        return web.json_response({"status": "success", "data": {"access_token": token}})
+
+    async with KiteRest(await answering(handler), api_key="k", attempts=1) as client:
+        with pytest.raises(RestError, match=told) as caught:
+            await client.exchange("request", "secret")
+    assert token.strip() == "" or token not in str(caught.value)

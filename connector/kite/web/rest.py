@@ -11,13 +11,14 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Self, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 import stamina
 from pydantic import SecretStr
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError, TokenMissingError
+from connector.kite.access_token_syntax import usable_token
 from connector.kite.clock import IST
 from connector.kite.proxy import ProxyError, proxy_options
 from connector.kite.web.http import BodyError, failure_reason, read_body, usable_etag
@@ -69,6 +70,8 @@ class _Answer(NamedTuple):
     status: int
     etag: str | None
     body: bytes
+    location: str
+    """The server that a redirect leads to; empty without one."""
 
 
 def login_url(
@@ -180,6 +183,12 @@ class KiteRest:
         token = data.get("access_token")
         if not isinstance(token, str) or not token:
             raise RestError(answer.status, "DataException", "the answer has no access_token")
+        try:
+            # before it takes the place of a good one, in a file that services watch
+            token = usable_token(token.encode(errors="replace"))
+        except ValueError as error:
+            reason = f"the access_token of the answer {error}"
+            raise RestError(answer.status, "DataException", reason) from error
         self._access_token = SecretStr(token)  # of all calls from here on
         shown = Redactor(key, request, secret, token).foreign  # all three go to a terminal
         return KiteSession(
@@ -349,7 +358,8 @@ class KiteRest:
                 ) as response,
             ):
                 body = await read_body(response, max_bytes=max_bytes, max_wire_bytes=max_wire_bytes)
-                answer = _Answer(response.status, usable_etag(response.headers.get("ETag")), body)
+                etag = usable_etag(response.headers.get("ETag"))
+                answer = _Answer(response.status, etag, body, _leads_to(response))
         except TimeoutError as error:
             raise FeedUnreachableError(self.root, f"no answer in {seconds:g} s") from error
         # ValueError: a host's name that cannot be looked up, say
@@ -367,11 +377,23 @@ def _kite_error(answer: _Answer, redactor: Redactor) -> RestError:
     """Kite's own error, or the first words of a page that something on the way sent."""
     told = kite_error(answer.body)
     if told is None:
-        words = page_words(answer.body) or "an answer without a word"
+        words = answer.location or page_words(answer.body) or "an answer without a word"
         return RestError(answer.status, "GeneralException", redactor.foreign(words), foreign=True)
     kind = RestTokenError if told.error_type == TOKEN_EXCEPTION else RestError
     error_type = redactor.foreign(told.error_type, 60)
     return kind(answer.status, error_type, redactor.foreign(told.message))
+
+
+def _leads_to(response: aiohttp.ClientResponse) -> str:
+    """Where a redirect leads, without its query: that may repeat what was sent."""
+    location = response.headers.get("Location", "")
+    if not 300 <= response.status < 400 or not location:
+        return ""
+    try:
+        parts = urlsplit(location)
+    except ValueError:  # an IPv6 address without its end
+        return "it leads to no address"
+    return f"it leads to {parts.scheme}://{parts.netloc}" if parts.netloc else "it leads to itself"
 
 
 def _data(answer: _Answer, kind: type[_T]) -> _T:
