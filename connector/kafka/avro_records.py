@@ -25,7 +25,7 @@ from connector import schemas  # type: ignore[attr-defined]  # lies in another f
 from connector.codec.framing import FRAMING_BYTES, framing, schema_id_of
 from connector.errors import RegistryError
 from connector.kafka.registry import topic_schemas
-from connector.kafka.schema_shape import check_shape
+from connector.kafka.schema_shape import NOT_AVRO, check_shape
 from connector.kafka.topics import TopicNames
 from connector.kite.feed.events import ConnectionEvent, TickCount
 from connector.kite.web.instrument_csv import Instrument
@@ -251,11 +251,6 @@ MAX_UNKNOWN_IDS: Final = 1000
 """So many ids are known to be none."""
 MAX_REFUSED_IDS: Final = 1000
 """So many ids are known to be of what is no schema."""
-_NOT_AVRO: Final = (
-    fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, ValueError, LookupError,
-    TypeError, AttributeError, RecursionError,
-)  # fmt: skip
-"""The errors that the text of a schema leads to that somebody else registered."""
 
 
 class RecordDecoder:
@@ -317,7 +312,7 @@ class RecordDecoder:
             raise ValueError(_no_schema(topic, schema_id))
         try:
             parsed = self._registered(schema_id)
-        except _NOT_AVRO as exc:
+        except NOT_AVRO as exc:
             if len(self._no_schema_until) >= MAX_REFUSED_IDS:
                 self._no_schema_until = {}
             self._no_schema_until[schema_id] = self._monotonic() + ASK_AGAIN_SECONDS

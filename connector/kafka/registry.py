@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import structlog
+from fastavro.schema import to_parsing_canonical_form
 
 from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
 from connector.errors import RegistryError, RegistryUnreachableError, SchemaIncompatibleError
 from connector.kafka.registry_client import Registered, RegistryClient, registry_client
+from connector.kafka.schema_shape import NOT_AVRO
 from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings
 from connector.settings.topics import TopicSettings
@@ -89,14 +91,21 @@ async def register_schemas(
     Raises:
         RegistryUnreachableError: no answer in time, or a server error; trying again may help.
         SchemaIncompatibleError: the subject's compatibility rule forbids it.
-        RegistryError: anything else that the registry refuses, such as the credentials.
+        RegistryError: anything else that the registry refuses, such as the credentials; or under
+            the id that it gives it has another schema.
     """
+    ids: dict[str, int] = {}
+    checked: set[tuple[str, int]] = set()
     async with registry_client(settings, timeout_seconds=timeout_seconds) as client:
-        return {
-            topic: await _schema_id(client, settings, subject_of(topic), schema_name)
-            for topic, schema_name in topic_schemas(names).items()
-            if topic not in without
-        }
+        for topic, schema_name in topic_schemas(names).items():
+            if topic in without:
+                continue
+            subject = subject_of(topic)
+            ids[topic] = await _schema_id(client, settings, subject, schema_name)
+            if (found := (schema_name, ids[topic])) not in checked:
+                await _check_id(client, subject, *found)
+                checked.add(found)
+    return ids
 
 
 async def check_schemas(
@@ -167,6 +176,22 @@ async def _schema_id(
     return registered.schema_id
 
 
+async def _check_id(client: RegistryClient, subject: str, schema_name: str, schema_id: int) -> None:
+    """See that readers find the schema by its id; where nobody tells that, it is believed."""
+    try:
+        there = await client.get_schema(schema_id)
+    except RegistryError as refusal:  # a right, or a gateway that lets other paths through alone
+        _log.info("schema_id_not_checked", subject=subject, reason=refusal.reason)
+        return
+    if not _same_bytes(there, schemas.text(schema_name)):
+        raise RegistryError(
+            subject,
+            f"the registry says that this schema has the id {schema_id}, and has another one under "
+            "it: nobody could read what is written. Was it restored from a backup, or does "
+            "something before it keep its answers?",
+        )
+
+
 async def _set_compatibility(
     client: RegistryClient, settings: RegistrySettings, subject: str
 ) -> None:
@@ -209,6 +234,18 @@ def _same_but_for_words(there: str, shipped: str) -> bool:
         )
     except (ValueError, RecursionError):
         return False  # whatever somebody has registered, it is not ours
+
+
+def _same_bytes(there: str, shipped: str) -> bool:
+    """Whether values of both schemas are the same bytes, in whatever form one is written down."""
+    if _same_but_for_words(there, shipped):
+        return True
+    # registries write a schema in forms of their own
+    try:
+        found, ours = (to_parsing_canonical_form(json.loads(text)) for text in (there, shipped))
+    except NOT_AVRO:
+        return False
+    return bool(found == ours)
 
 
 async def _status(client: RegistryClient, topic: str, schema_name: str) -> SchemaStatus:

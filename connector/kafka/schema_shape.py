@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from fastavro.schema import SchemaParseException, UnknownType
+
 MAX_DEPTH: Final = 32
 """Types may be within each other so deep; ours have five levels."""
 MAX_PARTS: Final = 1000
@@ -15,6 +17,12 @@ MAX_PARTS: Final = 1000
 # a list's count is a number in the data: of items without bytes ten bytes could announce 2**63
 MAX_PARTS_A_BYTE: Final = 4
 """An item of a list may have so many parts for each byte that it takes at least."""
+
+NOT_AVRO: Final = (
+    SchemaParseException, UnknownType, ValueError, LookupError, TypeError, AttributeError,
+    RecursionError,
+)  # fmt: skip
+"""The errors that the text of a schema leads to that somebody else registered."""
 
 _BYTES: Final = {
     "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,

@@ -123,15 +123,16 @@ async def test_compatibility_that_is_right_or_not_wanted_is_left(answering):
     asked = []
 
     async def handler(request):
-        asked.append(request.method)
+        asked.append((request.method, request.path.split("/")[1]))
         return web.json_response({"id": 7, "compatibilityLevel": "FULL_TRANSITIVE"})
 
     url = await answering(handler)
     await register_schemas(RegistrySettings(url=url), NAMES)
-    assert "PUT" not in asked
+    assert ("GET", "config") in asked
+    assert ("PUT", "config") not in asked
     asked.clear()
     await register_schemas(RegistrySettings(url=url, compatibility=None), NAMES)
-    assert set(asked) == {"POST"}
+    assert set(asked) == {("POST", "subjects"), ("GET", "schemas")}
 
 
 async def test_every_subject_may_have_an_id_of_its_own(answering):
@@ -273,7 +274,10 @@ async def test_replicas_that_start_together(answering, seen_at_once):
         if request.path.endswith("/versions") and subject not in registered:
             registered.add(subject)
             return web.json_response({"error_code": 409, "message": "exists"}, status=409)
-        return web.json_response({"id": 7, "subject": subject, "version": 1, "schema": '"int"'})
+        answer = {"id": 7, "subject": subject, "version": 1, "schema": '"int"'}
+        if request.path.startswith("/schemas"):
+            return web.json_response({"error_code": 40403, "message": "none"}, status=404)
+        return web.json_response(answer)
 
     settings = RegistrySettings(url=await answering(handler))
     if not seen_at_once:
@@ -281,3 +285,49 @@ async def test_replicas_that_start_together(answering, seen_at_once):
             with pytest.raises(RegistryUnreachableError, match=topic):
                 await register_schemas(settings, NAMES)
     assert set((await register_schemas(settings, NAMES)).values()) == {7}
+
+
+def by_id(answering, of_id):
+    """A registry that gives each schema the id 7, and under it what is given."""
+
+    async def handler(request):
+        if request.path.startswith("/schemas/ids/"):
+            return of_id if isinstance(of_id, web.Response) else web.json_response(of_id)
+        return web.json_response({"id": 7, "compatibilityLevel": "FULL_TRANSITIVE"})
+
+    return answering(handler)
+
+
+def tick_in_other_words():
+    """As registries write it: other order, no words, the namespace in each name."""
+    tick = schemas.without_words(schemas.load("tick"))
+    name = f"{tick.pop('namespace')}.{tick.pop('name')}"
+    return json.dumps({"fields": tick.pop("fields"), "name": name, **tick})
+
+
+ONE = [topic for topic in topic_schemas(NAMES) if topic != "kite.ticks.nse"]
+
+
+@pytest.mark.parametrize(
+    "schema", ['"string"', schemas.text("candle"), "no JSON", "[" * 9999, '{"type": "record"}']
+)
+async def test_an_id_under_which_another_schema_is_is_never_written(answering, schema):
+    settings = RegistrySettings(url=await by_id(answering, {"schema": schema}))
+    with pytest.raises(RegistryError, match="another one under it") as caught:
+        await register_schemas(settings, NAMES, without=ONE)
+    assert not caught.value.retryable
+    assert "id 7" in caught.value.reason
+
+
+@pytest.mark.parametrize("schema", [schemas.text("tick"), tick_in_other_words()])
+async def test_the_same_schema_in_another_form_is_the_same(answering, schema):
+    settings = RegistrySettings(url=await by_id(answering, {"schema": schema}))
+    assert await register_schemas(settings, NAMES, without=ONE) == {"kite.ticks.nse": 7}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 200])
+async def test_an_id_that_nobody_tells_about_is_believed(answering, status):
+    """An account may write and not read by id; a gateway may let other paths through alone."""
+    answer = web.Response(status=status, body=b"<html>no</html>")
+    settings = RegistrySettings(url=await by_id(answering, answer))
+    assert await register_schemas(settings, NAMES, without=ONE) == {"kite.ticks.nse": 7}
