@@ -1,9 +1,9 @@
 """Who writes an order update: every socket of an account brings a copy, one record is wanted.
 
 Within a process the first copy is written and the others are known by their content. Between
-replicas of a cluster, which own different sockets, the account's lowest slot decides: whoever owns
-it writes at once, and the others keep their copies for a moment, watch the topic, and write only
-what does not appear there. So an update is there once, and is not lost with any one socket.
+replicas of a cluster, which own different sockets, the account's lowest slot decides: whoever has
+its socket writes at once, and the others keep their copies for a moment, watch the topic, and write
+only what does not appear there. So an update is there once, and is not lost with any one socket.
 
 Told twice only when Kafka is away longer than a writer lives: at least once comes first.
 """
@@ -28,8 +28,8 @@ from connector.kite.wire.orders import REMEMBERED_UPDATES, update_identity
 _log = structlog.get_logger("connector.service.orders")
 
 HOLD_SECONDS = 1.0
-"""What a copy waits for each lower slot that another replica may own; an update is in the topic
-some ten milliseconds after it was produced."""
+"""What a copy waits for each lower slot, where another replica may have the socket of one; an
+update is in the topic some ten milliseconds after it was produced."""
 
 SETTLE_POLL_SECONDS = 0.01
 
@@ -59,7 +59,7 @@ class OrderDeduplicator:
 
     Args:
         write: writes an update.
-        owned: slots that this process owns; None: all there are.
+        connected: slots whose socket is open in this process; None: nobody else has any.
         clock: for how long copies are held.
         capacity: updates that are remembered, and that are held at most; the oldest go first.
     """
@@ -68,14 +68,14 @@ class OrderDeduplicator:
         self,
         write: Callable[[Update], None],
         *,
-        owned: Callable[[], Collection[int]] | None = None,
+        connected: Callable[[], Collection[int]] | None = None,
         clock: Clock,
         capacity: int = REMEMBERED_UPDATES,
     ) -> None:
         self.repeats = 0
         """Copies that were left out."""
         self._write = write
-        self._owned = owned
+        self._connected = connected
         self._clock = clock
         self._capacity = capacity
         # identities of what was written here or seen in the topic, oldest first
@@ -91,7 +91,7 @@ class OrderDeduplicator:
         if identity in self._done:
             self.repeats += 1
             return
-        hold_seconds = HOLD_SECONDS * self._lower_elsewhere(update.slot)
+        hold_seconds = HOLD_SECONDS * self._turns(update.slot)
         before = self._held.get(identity)
         if not hold_seconds:
             # held as it came by a higher slot, and now here by one that writes at once
@@ -146,13 +146,18 @@ class OrderDeduplicator:
             self._finish(identity, held.update)
         self._held.clear()
 
-    def _lower_elsewhere(self, slot: int) -> int:
-        """Return how many lower slots of the same account another process may own."""
-        if self._owned is None:
+    def _turns(self, slot: int) -> int:
+        """Return how many holds a copy waits: 0 where no lower slot's may come to another process.
+
+        By the slot's place among its account's, not by how many of them are elsewhere: where the
+        lowest has no socket just now, two replicas with the others would have the same wait. A slot
+        that changes hands is assigned here while its socket is still another's.
+        """
+        if self._connected is None:
             return 0
-        owned = self._owned()
-        first = slot - slot % MAX_CONNECTIONS_PER_KEY
-        return sum(lower not in owned for lower in range(first, slot))
+        connected = self._connected()
+        lower = range(slot - slot % MAX_CONNECTIONS_PER_KEY, slot)
+        return 0 if all(one in connected for one in lower) else len(lower)
 
     def _finish(self, identity: tuple[str, bytes], update: Update) -> None:
         self._remember(identity)

@@ -72,7 +72,7 @@ class Pipeline:
         encoder: frames orders and events.
         transcoder: makes the codec of a slot.
         account_of: names a slot's account, for events and logs.
-        owned: slots of this process where others own some; None: it is alone.
+        connected: slots whose socket is open here, where others have some; None: it is alone.
         announced: told the etag of the list of instruments that the feed announces.
         opened: told the slot and the id of each session that begins.
         latest: writes the newest tick of each instrument; None: nobody wants it.
@@ -87,7 +87,7 @@ class Pipeline:
         transcoder: Callable[[int], Twin],
         account_of: Callable[[int], str],
         *,
-        owned: Callable[[], Collection[int]] | None = None,
+        connected: Callable[[], Collection[int]] | None = None,
         announced: Callable[[str], None] | None = None,
         opened: Callable[[int, int], None] | None = None,
         latest: Latest | None = None,
@@ -101,7 +101,7 @@ class Pipeline:
         self.orders = 0
         self.orders_reconciled = 0
         """How many of these no socket had brought."""
-        self.order_desk = OrderDeduplicator(self.write_order, owned=owned, clock=clock)
+        self.order_desk = OrderDeduplicator(self.write_order, connected=connected, clock=clock)
         self.texts = 0
         """Text frames that cannot be read, each a dead letter."""
         self.events = 0

@@ -13,7 +13,7 @@ from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import all_written
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
 from connector.kite.feed.credentials import Credentials
-from connector.kite.feed.events import ConnectionEvent, EventType
+from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.feed.handler import Handler
 from connector.kite.wire.candles import Candle, Gap
 from connector.service.backfill import Backfill
@@ -76,7 +76,7 @@ class Running:
             lambda slot: Transcoder(topics.all_ticks(), schema_ids, slot, partitions),
             lambda slot: self._accounts.get(slot, ""),
             # alone, a copy of an order update need not wait for another replica's
-            owned=self._owned if clustered else None,
+            connected=self._connected if clustered else None,
             announced=self._announced,
             opened=self._opened,
             latest=latest,
@@ -170,6 +170,10 @@ class Running:
 
     def _owned(self) -> set[int]:
         return {stats.slot for stats in self._owner.stats()}
+
+    def _connected(self) -> set[int]:
+        connected = ConnectionState.CONNECTED
+        return {stats.slot for stats in self._owner.stats() if stats.state is connected}
 
     def _reconciler(self, outside: Outside, slot: int, credentials: Credentials) -> OrderReconciler:
         return OrderReconciler(

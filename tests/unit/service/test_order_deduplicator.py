@@ -19,13 +19,13 @@ from connector.testing import FakeClock
 class Desk:
     """An `OrderDeduplicator` with a clock that is turned by hand."""
 
-    def __init__(self, owned=None, **options):
+    def __init__(self, connected=None, **options):
         self.clock = FakeClock()
-        self.owned = owned
+        self.connected = connected
         self.written = []
         self.desk = OrderDeduplicator(
             self.written.append,
-            owned=None if owned is None else lambda: self.owned,
+            connected=None if connected is None else lambda: self.connected,
             clock=self.clock,
             **options,
         )
@@ -49,9 +49,9 @@ class Desk:
         return [update.slot for update in self.written]
 
 
-@pytest.mark.parametrize("owned", [None, {0, 1, 2}])
-def test_alone_the_first_copy_is_written(owned):
-    desk = Desk(owned)
+@pytest.mark.parametrize("connected", [None, {0, 1, 2}])
+def test_alone_the_first_copy_is_written(connected):
+    desk = Desk(connected)
     for slot in (2, 0, 1):
         desk.accept(slot)
     assert desk.slots == [2]
@@ -105,6 +105,40 @@ def test_the_next_in_line_goes_before_the_last():
     assert third.slots == [2]
 
 
+def replicas_of(slots, here):
+    """Whose copies of one update come by these slots, among two replicas of which one has `here`.
+
+    Returns:
+        The slots whose copies are written, given that each sees the other's at once.
+    """
+    # a socket that was opened just now is there, and has no copy
+    first, second = Desk(here), Desk({0, 1, 2} - here)
+    for slot in sorted(slots, reverse=True):
+        (first if slot in here else second).accept(slot)
+    for _ in range(12):
+        for desk, other in ((first, second), (second, first)):
+            if desk.written:
+                other.seen()
+            desk.wait(HOLD_SECONDS / 4)
+    return first.slots + second.slots
+
+
+@pytest.mark.parametrize("slots", [{0, 1, 2}, {1, 2}, {0, 2}, {0, 1}, {2}])
+@pytest.mark.parametrize("here", [{0, 2}, {0, 1}, {0}, {1}, {2}, {1, 2}])
+def test_one_of_two_replicas_writes_whichever_socket_is_down(slots, here):
+    assert len(replicas_of(slots, here)) == 1
+
+
+def test_a_slot_that_is_taken_over_is_another_s_until_its_socket_is_open():
+    desk = Desk({1})
+    desk.accept(1)
+    assert not desk.written
+    desk.seen()
+    desk.connected = {0, 1}
+    desk.accept(1, "2")
+    assert desk.slots == [1]
+
+
 def test_a_copy_over_a_lower_slot_shortens_the_wait():
     desk = Desk({1, 2})
     desk.accept(2)
@@ -115,7 +149,7 @@ def test_a_copy_over_a_lower_slot_shortens_the_wait():
 
     desk = Desk({2})
     desk.accept(2)
-    desk.owned = {0, 2}
+    desk.connected = {0, 2}
     desk.accept(0)
     assert desk.slots == [0]
     assert len(desk.desk._held) == 0
