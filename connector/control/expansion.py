@@ -171,14 +171,16 @@ def _pattern(rule: PatternRule, listing: Listing, today: date) -> Expansion:
         return Expansion(problem=f"pattern: the list has no instruments of {exchange}")
     # its regular expressions have no way back, so no pattern takes long
     matches = re.compile(fnmatch.translate(wanted.upper())).match
-    named = [
-        one
-        for one in rows
-        if matches(one.tradingsymbol.upper()) and (one.expiry is None or one.expiry >= today)
-    ]
-    if not named:
+    so_called = [one for one in rows if matches(one.tradingsymbol.upper())]
+    if not so_called:
         return Expansion(
             problem=f"pattern: matches nothing, no instrument of {exchange} is called so"
+        )
+    named = [one for one in so_called if one.expiry is None or one.expiry >= today]
+    if not named:
+        return Expansion(
+            problem=f"pattern: all {len(so_called)} instruments of {exchange} that are called so "
+            "have ended"
         )
     kinds = frozenset(rule.kinds)
     of_kind = [one for one in named if not kinds or one.instrument_type in kinds]

@@ -156,7 +156,7 @@ class SpoolingClient(ABC):
             return
         self._batch_bytes = max_bytes
         # librdkafka takes batch.size only when a client is made
-        self._start_recovery("its batches would be too large for a topic")
+        self._start_recovery("its batches would be too large for a topic", planned=True)
 
     # -- what RecordProducer adds ----------------------------------------------------------------
 

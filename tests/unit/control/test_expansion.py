@@ -164,7 +164,9 @@ def test_without_a_list_nothing_is_matched():
 def test_what_has_expired_is_passed_over_while_the_list_still_has_it():
     found = expanded("futures", today=MONTHLY + timedelta(days=1), exchange="NFO")
     assert {MASTER.get(token).expiry for token in found.tokens} == {NEXT_MONTHLY}
-    assert "no futures" in expanded("futures", today=date(2028, 1, 1), exchange="NFO").problem
+    ended = date(2028, 1, 1)
+    assert "no futures" in expanded("futures", today=ended, exchange="NFO").problem
+    assert "have ended" in expanded("pattern", today=ended, pattern="NFO:NIFTY26*").problem
 
 
 def test_a_rule_that_matches_too_much_is_told_how_much():

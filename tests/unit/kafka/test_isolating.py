@@ -331,6 +331,7 @@ async def test_smaller_batches_are_for_every_client(start, cluster, clock):
     producer.bound_batches(1500)
     go_on(producer, cluster, clock, 5)
     assert cluster.current.properties["batch.size"] == 1500
+    assert producer.last_error is None  # /ready would tell it as the reason of a missing broker
     cluster.faults["a"] = KafkaError.POLICY_VIOLATION
     send(producer, "a", range(2))
     go_on(producer, cluster, clock)
