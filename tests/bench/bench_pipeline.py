@@ -268,8 +268,13 @@ def measured(
     process = subprocess.Popen(
         command, cwd=folder, env=os.environ | (environment or {}), stdout=subprocess.PIPE, text=True
     )
+
+    def end_the_feed() -> None:
+        if process.wait() != 0:
+            feed.process.terminate()
+
     # where the program fails, its feed would wait for the sockets for ever
-    Thread(target=lambda: process.wait() and feed.process.terminate(), daemon=True).start()
+    Thread(target=end_the_feed, daemon=True).start()
     try:
         feed.hear()
         feed.send()
