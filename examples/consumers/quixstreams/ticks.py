@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from datetime import datetime
+from typing import Any
 
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from quixstreams import Application
@@ -27,13 +28,14 @@ def milliseconds(value: object) -> object:
     return round(value.timestamp() * 1000) if isinstance(value, datetime) else value
 
 
-def passed_over(error: Exception, _row: object, _logger: object) -> bool:
+def passed_over(error: Exception, message: Any, _logger: object) -> bool:
     """Say which record is no tick, and go on: whoever may write can put one there."""
     cause = error.__cause__
     at_fault = isinstance(cause, SchemaRegistryError) and cause.error_code != SCHEMA_NOT_FOUND
     if at_fault or not isinstance(error, SerializationError):
         return False
-    print(f"passed over: {error}", file=sys.stderr)
+    place = f"{message.topic()} {message.partition()} {message.offset()}"
+    print(f"passed over: {place}: {error}", file=sys.stderr)
     return True
 
 
