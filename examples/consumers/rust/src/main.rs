@@ -106,6 +106,8 @@ type Failure = Box<dyn Error>;
 
 /// The registry's own code.
 const SCHEMA_NOT_FOUND: &str = "40403";
+/// How the decoder's errors about a value begin (schema_registry_converter 6.0.0).
+const NO_TICK: [&str; 2] = ["Invalid bytes", "Could not transform bytes"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Failure> {
@@ -169,11 +171,11 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the connector has not written the value (whoever may write can put one there), and the
-/// registry is not at fault: 404 alone is also what a wrong path of its address gets.
+/// Whether the connector has not written the value: whoever may write can put one there. All else is
+/// the registry's, of which a wrong path of its address gets 404 alone.
 fn is_no_tick(error: &SRCError) -> bool {
-    let asked = error.error.to_lowercase().starts_with("http");
-    !asked || error.cause.as_ref().is_some_and(|cause| cause.contains(SCHEMA_NOT_FOUND))
+    NO_TICK.iter().any(|words| error.error.starts_with(words))
+        || error.cause.as_ref().is_some_and(|cause| cause.contains(SCHEMA_NOT_FOUND))
 }
 
 /// The value behind a name on the command line.
