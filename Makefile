@@ -15,7 +15,7 @@ NATIVE := $(VENV)/.native
 STAMP := $(VENV)/.installed
 DEV := $(NATIVE) $(STAMP)
 
-.PHONY: help setup demo test chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs site lock dist lowest wheels clean
+.PHONY: help setup demo test fuzz chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs site lock dist lowest wheels clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -49,6 +49,10 @@ demo: $(NATIVE) ## simulated market, embedded broker, connector, live view (DURA
 
 test: $(DEV) ## unit, property, loopback and a little chaos, over both twins of the codec (JOBS=2 at a time)
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal tests/unit tests/property tests/loopback tests/chaos -m "not chaos" $(ARGS)
+
+fuzz: $(DEV) ## the property tests with examples that no run has had (TIMES=10, until one fails)
+	@for time in $$(seq $(or $(TIMES),1)); do \
+	  $(BIN)/pytest -q -n $(JOBS) -m hypothesis --hypothesis-profile search tests/unit tests/property $(ARGS); done
 
 chaos: $(DEV) ## replicas killed, frozen, cut off by a seed for minutes (SEED=7 CHAOS_SECONDS=300)
 	@CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) \

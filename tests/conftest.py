@@ -14,9 +14,11 @@ for name in ("http_proxy", "https_proxy", "all_proxy"):
 # a run in the background ignores Ctrl-C, and what the tests start would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# a busy machine makes an example slow, and not wrong
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# a busy machine makes an example slow, and not wrong; the same tree gets the same examples, and
+# `make fuzz` looks for others
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,8 @@ def workflow(request) -> dict:
     return yaml.safe_load(request.param.read_text())
 
 
-def test_there_is_one_for_changes_one_for_wheels_and_one_for_image_and_chart():
-    assert [path.stem for path in WORKFLOWS] == ["ci", "image", "release"]
+def test_there_is_one_for_changes_one_for_new_examples_one_for_wheels_and_one_for_the_image():
+    assert [path.stem for path in WORKFLOWS] == ["ci", "fuzz", "image", "release"]
 
 
 def test_it_may_read_alone_where_a_job_does_not_say_more(workflow):
@@ -29,7 +29,7 @@ def test_it_may_read_alone_where_a_job_does_not_say_more(workflow):
 
 def test_code_of_strangers_is_never_run_with_the_projects_rights(workflow):
     triggers = workflow[True]  # YAML 1.1 reads `on` so
-    assert set(triggers) <= {"push", "pull_request"}
+    assert set(triggers) <= {"push", "pull_request", "schedule", "workflow_dispatch"}
 
 
 def test_no_checkout_leaves_its_token_behind(workflow):
