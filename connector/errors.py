@@ -45,7 +45,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 
 class ConnectorError(Exception):
@@ -76,6 +76,11 @@ class SettingsError(ConnectorError):
     def __init__(self, problems: Sequence[SettingProblem]) -> None:
         super().__init__(problems)
         self.problems = list(problems)
+
+    @classmethod
+    def of(cls, name: str, reason: str) -> Self:
+        """Return the error of one setting or option alone."""
+        return cls([SettingProblem(name, reason)])
 
     def __str__(self) -> str:
         return "\n".join(["wrong settings:", *(f"  {problem}" for problem in self.problems)])
@@ -561,4 +566,4 @@ def not_listening(
         return PortInUseError(port_setting, host, port)
     where = port_setting if error.errno == errno.EACCES else host_setting
     said = error.strerror or type(error).__name__
-    return SettingsError([SettingProblem(where, f"cannot listen on {host}: {said}")])
+    return SettingsError.of(where, f"cannot listen on {host}: {said}")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -138,6 +138,12 @@ def one_line(text: str) -> str:
 def cut(text: str, max_chars: int = MAX_FOREIGN_CHARS) -> str:
     """The beginning of a text, with an ellipsis where something is left out."""
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
+
+
+def first_of(items: Sequence[object], most: int) -> str:
+    """So many of the items, separated by commas, and how many more there are."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
 
 
 def is_printable(text: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 
 if TYPE_CHECKING:
     from connector.kite.market_hours import Day, Hours, MarketHours
@@ -60,7 +60,7 @@ def calendar(
     hours = _with(file) if file is not None else market_hours.shipped()
     first = day.date() if day is not None else datetime.now(IST).date()
     if days > (date.max - first).days + 1:
-        raise SettingsError([SettingProblem("--days", f"from {first} on there are not so many")])
+        raise SettingsError.of("--days", f"from {first} on there are not so many")
     for number in range(days):
         shown = first + timedelta(number)
         found = {exchange.name: hours.day(exchange, shown) for exchange in Exchange}
@@ -78,7 +78,7 @@ def _with(file: Path) -> MarketHours:
     try:
         return market_hours.with_file(file)
     except (UnusableFileError, ValueError) as exc:
-        raise SettingsError([SettingProblem(str(file), str(exc))]) from None
+        raise SettingsError.of(str(file), str(exc)) from None
 
 
 def _fields(day: date, exchange: str, found: Day) -> dict[str, object]:

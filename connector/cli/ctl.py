@@ -34,7 +34,7 @@ from connector.cli.ctl_shown import (
 )
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import JsonOption, with_options
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.files import read_bounded
 from connector.redaction import printable, printable_json
 
@@ -268,7 +268,7 @@ def _command(fields: dict[str, Any]) -> Command:
         places.setdefault(reason or place, []).append(place)
     problems = [f"{', '.join(names)}: {reason}" for reason, names in places.items()]
     name, _, reason = "; ".join(problems).partition(": ")
-    raise SettingsError([SettingProblem(name, reason)])
+    raise SettingsError.of(name, reason)
 
 
 def _number_or_text(text: str) -> int | str:
@@ -312,10 +312,9 @@ def _instruments(arguments: Sequence[str] | None, file: Path | None) -> list[int
             place = f"--file {file}"
             written += _lines(read_bounded(file, MAX_INPUT_BYTES, pipe=True))
     except UnicodeDecodeError as exc:
-        raise SettingsError([SettingProblem(place, "is not UTF-8 text")]) from exc
+        raise SettingsError.of(place, "is not UTF-8 text") from exc
     except OSError as exc:
-        reason = exc.strerror or str(exc)
-        raise SettingsError([SettingProblem(place, f"cannot be read: {reason}")]) from exc
+        raise SettingsError.of(place, f"cannot be read: {exc.strerror or exc}") from exc
     return [_number_or_text(text) for text in written]
 
 

@@ -25,7 +25,7 @@ from connector.cli.ctl_shown import (
 )
 from connector.cli.options import JsonOption
 from connector.errors import SettingProblem, SettingsError
-from connector.redaction import printable
+from connector.redaction import first_of, printable
 
 if TYPE_CHECKING:
     from connector.control.client import ControlClient, Subscribed
@@ -176,10 +176,9 @@ def _read(file: Path) -> WantedWatchlists:
             data = read_bounded(file, MAX_INPUT_BYTES, pipe=True)
         document = read_yaml(data)
     except (YamlTextError, UnusableFileError) as exc:
-        raise SettingsError([SettingProblem(place, str(exc))]) from None
+        raise SettingsError.of(place, str(exc)) from None
     except OSError as exc:
-        reason = f"cannot be read: {exc.strerror or exc}"
-        raise SettingsError([SettingProblem(place, reason)]) from None
+        raise SettingsError.of(place, f"cannot be read: {exc.strerror or exc}") from None
     if document.repeated:
         raise SettingsError(
             [
@@ -215,7 +214,7 @@ def _send(
         )
     except ValidationError as exc:  # of what the user gives here there is only this
         reason = "is to be up to 64 characters that can be looked at"
-        raise SettingsError([SettingProblem("--by", reason)]) from exc
+        raise SettingsError.of("--by", reason) from exc
     return control.send(command, timeout_seconds)
 
 
@@ -233,8 +232,7 @@ def _show(found: _Difference, reply: Reply | None, *, as_json: bool) -> None:
         typer.echo(f"instruments: {found.plan.before} now, {then}")
     if found.plan.unnamed:
         names = [f"{name} ({count})" for name, count in sorted(found.plan.unnamed.items())]
-        more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-        kept = ", ".join(names[:MOST_SHOWN]) + more
+        kept = first_of(names, MOST_SHOWN)
         typer.echo(f"kept, though the file does not name them (--prune ends them): {kept}")
     if reply is not None:
         print_reply(reply, most_refused=MOST_SHOWN)

@@ -9,7 +9,7 @@ import typer
 
 from connector.cli.ctl_shown import connected
 from connector.cli.options import JsonOption, with_options
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 
 if TYPE_CHECKING:
     from connector.settings.models import Settings
@@ -94,18 +94,14 @@ def _rule(described: dict[str, Any], text: str | None) -> object:
     """
     if text is not None:
         if described:
-            raise SettingsError(
-                [SettingProblem("--claims", "stands without other options of a rule")]
-            )
+            raise SettingsError.of("--claims", "stands without other options of a rule")
         try:
             return json.loads(text)
         except ValueError as error:
-            raise SettingsError([SettingProblem("--claims", f"is not JSON: {error}")]) from None
+            raise SettingsError.of("--claims", f"is not JSON: {error}") from None
     for field, kind in (("pattern", "pattern"), ("underlying", "option-chain")):
         if field in described:
             return {"type": kind, **described}
     if "exchange" in described:
         return {"type": "futures", **described}
-    raise SettingsError(
-        [SettingProblem("set-rule", "give --underlying, --pattern, --exchange or --claims")]
-    )
+    raise SettingsError.of("set-rule", "give --underlying, --pattern, --exchange or --claims")

@@ -21,7 +21,7 @@ from connector.cli.tick_range import (
     time_order,
     time_range,
 )
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 
 if TYPE_CHECKING:
     from connector.kafka.archive import ArchiveWriter
@@ -103,5 +103,4 @@ def _whole_file(path: Path) -> Iterator[IO[bytes]]:
     except OSError as exc:
         if exc.filename is None:
             raise
-        reason = f"{path} cannot be written: {exc.strerror}"
-        raise SettingsError([SettingProblem("--output", reason)]) from exc
+        raise SettingsError.of("--output", f"{path} cannot be written: {exc.strerror}") from exc

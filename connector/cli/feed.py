@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from connector.cli.options import build, with_options, with_settings
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 
 if TYPE_CHECKING:
     import asyncio
@@ -180,9 +180,7 @@ def record(
     try:
         messages = asyncio.run(recorded())
     except OSError as exc:
-        raise SettingsError(
-            [SettingProblem("FILE", f"cannot write {file}: {exc.strerror}")]
-        ) from exc
+        raise SettingsError.of("FILE", f"cannot write {file}: {exc.strerror}") from exc
     typer.echo(f"{messages:,} messages in {file}, {file.stat().st_size:,} bytes")
     if not messages:
         typer.echo("nothing was received: is a token there, and are there instruments?", err=True)
@@ -199,7 +197,7 @@ def _fault(text: str) -> FaultSpec:
     try:
         return FaultSpec.parse(text)
     except ValueError as exc:
-        raise SettingsError([SettingProblem("--fault", str(exc))]) from exc
+        raise SettingsError.of("--fault", str(exc)) from exc
 
 
 def _check_capture(file: Path) -> None:
@@ -214,10 +212,9 @@ def _check_capture(file: Path) -> None:
     try:
         first = next(iter(CaptureReader(file)), None)
     except OSError as exc:
-        reason = f"{file} cannot be read: {exc.strerror}"
-        raise SettingsError([SettingProblem("--replay", reason)]) from exc
+        raise SettingsError.of("--replay", f"{file} cannot be read: {exc.strerror}") from exc
     if first is None:
-        raise SettingsError([SettingProblem("--replay", f"{file} holds nothing to play")])
+        raise SettingsError.of("--replay", f"{file} holds nothing to play")
 
 
 async def _simulate(config: SimulatorConfig) -> None:

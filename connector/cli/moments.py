@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.kite.clock import IST
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -57,7 +57,7 @@ def moment_ms(text: str, option: str, now: datetime | None = None) -> int:
     """
     time = time_of(text.strip(), now or datetime.now(UTC))
     if time is None:
-        raise SettingsError([SettingProblem(option, f"{text!r} is no time; allowed are {TIMES}")])
+        raise SettingsError.of(option, f"{text!r} is no time; allowed are {TIMES}")
     return max(0, round(time.timestamp() * 1000))
 
 
@@ -69,7 +69,7 @@ def check_past(at_ms: int, text: str, option: str, now: datetime) -> None:
     """
     if at_ms > now.timestamp() * 1000:
         clock = f"{now.astimezone(IST):%H:%M:%S}"
-        raise SettingsError([SettingProblem(option, f"{text} is to come: it is {clock} in India")])
+        raise SettingsError.of(option, f"{text} is to come: it is {clock} in India")
 
 
 def text_of(at_ms: int) -> str:

@@ -22,7 +22,7 @@ from connector.cli.tick_range import (
     time_order,
     time_range,
 )
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 
 if TYPE_CHECKING:
     from connector.kafka.archive import ArchiveReader
@@ -145,7 +145,7 @@ def _archive(
     from connector.kafka.archive import ArchiveReader
 
     if topics:
-        raise _wrong("--topic", "is for topics, and FILE is given")
+        raise SettingsError.of("--topic", "is for topics, and FILE is given")
     between, chosen = time_range(begin, end), exchange_topics(exchanges or (), names)
     every = names.all_ticks().items()
     return ArchiveReader(
@@ -170,7 +170,7 @@ def _factor(text: str) -> float:
         factor = math.nan
     if not _SLOWEST <= factor <= _FASTEST:
         allowed = f"a number from {_SLOWEST:g} to {_FASTEST:g}, or max"
-        raise _wrong("--speed", f"{text[:20]!r} is no speed; allowed is {allowed}")
+        raise SettingsError.of("--speed", f"{text[:20]!r} is no speed; allowed is {allowed}")
     return factor
 
 
@@ -185,11 +185,13 @@ def _target(settings: Settings, prefix: str) -> TopicSettings:
     from connector.settings.topics import TopicSettings
 
     if prefix == settings.topics.prefix:
-        raise _wrong("--into", f"{prefix} is the prefix that is read, or that a connector writes")
+        raise SettingsError.of(
+            "--into", f"{prefix} is the prefix that is read, or that a connector writes"
+        )
     try:
         return TopicSettings.model_validate({**settings.topics.model_dump(), "prefix": prefix})
     except ValidationError as exc:
-        raise _wrong("--into", f"{prefix[:20]!r} is no prefix of topics") from exc
+        raise SettingsError.of("--into", f"{prefix[:20]!r} is no prefix of topics") from exc
 
 
 def _refuse_both(read: Sequence[str], names: TopicNames) -> None:
@@ -199,7 +201,7 @@ def _refuse_both(read: Sequence[str], names: TopicNames) -> None:
         SettingsError: one is.
     """
     if both := sorted(set(read) & set(names.all_ticks().values())):
-        raise _wrong("--into", f"{', '.join(both)} would be read and written")
+        raise SettingsError.of("--into", f"{', '.join(both)} would be read and written")
 
 
 async def _prepare(settings: Settings, target: TopicSettings) -> dict[str, int]:
@@ -237,7 +239,3 @@ def _say(run: TickReplay, names: TopicNames) -> None:
     typer.echo(f"{run.written:,} ticks in {names.prefix}.ticks.*{reached}")
     if run.left_out:
         typer.echo(f"{run.left_out:,} records were no ticks, and are left out", err=True)
-
-
-def _wrong(option: str, reason: str) -> SettingsError:
-    return SettingsError([SettingProblem(option, reason)])

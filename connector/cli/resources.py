@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from connector.cli.options import with_settings
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 
 if TYPE_CHECKING:
     from connector.settings.models import Settings
@@ -49,7 +49,7 @@ def kafka_resources(
     from connector.kafka.strimzi import strimzi_resources
 
     if not strimzi:
-        raise SettingsError([SettingProblem("--strimzi", "is required: no other form is known")])
+        raise SettingsError.of("--strimzi", "is required: no other form is known")
     documents = strimzi_resources(
         settings,
         slots=partitions(settings.accounts),

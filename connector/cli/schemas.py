@@ -9,7 +9,7 @@ import typer
 
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import with_settings
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 
 if TYPE_CHECKING:
     from connector.settings.models import Settings
@@ -34,8 +34,8 @@ def print_schema(
     try:
         typer.echo(shipped.text(name), nl=False)
     except KeyError:
-        raise SettingsError(
-            [SettingProblem(name, f"no such schema; there are {', '.join(shipped.NAMES)}")]
+        raise SettingsError.of(
+            name, f"no such schema; there are {', '.join(shipped.NAMES)}"
         ) from None
 
 
@@ -130,9 +130,7 @@ def clickhouse_tables(
             columns=chosen,
         )
     except KeyError as error:
-        raise SettingsError(
-            [SettingProblem("--columns", f"ticks have no column {error.args[0]!r}")]
-        ) from None
+        raise SettingsError.of("--columns", f"ticks have no column {error.args[0]!r}") from None
     typer.echo(made, nl=False)
 
 

@@ -9,7 +9,8 @@ import typer
 
 from connector.cli import interrupt
 from connector.cli.options import with_settings
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
+from connector.redaction import first_of
 
 if TYPE_CHECKING:
     from connector.cli.tail_choice import Choice
@@ -185,13 +186,11 @@ def _claimed(settings: Settings, names: TopicNames, watchlist: str) -> set[int]:
     if found:
         return found
     known = sorted({name for claimants in claims.values() for name in claimants})
-    few = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
-    raise SettingsError(
-        [SettingProblem("--watchlist", f"{watchlist!r} claims nothing; there are {few or 'none'}")]
-    )
+    few = first_of(known, 20) or "none"
+    raise SettingsError.of("--watchlist", f"{watchlist!r} claims nothing; there are {few}")
 
 
 def _refuse_both(*options: tuple[str, bool]) -> None:
     given = [name for name, is_given in options if is_given]
     if len(given) > 1:
-        raise SettingsError([SettingProblem(" and ".join(given), "say different things: give one")])
+        raise SettingsError.of(" and ".join(given), "say different things: give one")

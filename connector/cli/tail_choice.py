@@ -42,11 +42,13 @@ def parse_since(text: str, now: datetime) -> Since:
         return Since(offset=int(text))
     time = time_of(text, now)
     if time is None:
-        raise _wrong("--since", f"{text!r} {_SINCE_WORDS}")
+        raise SettingsError.of("--since", f"{text!r} {_SINCE_WORDS}")
     time_ms = round(time.timestamp() * 1000)
     check_past(time_ms, text, "--since", now)
     if now - time > timedelta(days=_DAYS):
-        raise _wrong("--since", f"{text} is more than {_DAYS} days ago, the most that is allowed")
+        raise SettingsError.of(
+            "--since", f"{text} is more than {_DAYS} days ago, the most that is allowed"
+        )
     return Since(time_ms=time_ms)
 
 
@@ -66,7 +68,7 @@ class Pattern(NamedTuple):
         exchange, colon, name = text.strip().rpartition(":")
         exchange, name = exchange.upper(), name.strip().upper()
         if not name or len(text) > MAX_PATTERN_CHARACTERS:
-            raise _wrong(
+            raise SettingsError.of(
                 "--symbol",
                 f"{text[:20]!r} is no symbol; write INFY, NSE:INFY or NFO:NIFTY*, "
                 f"{MAX_PATTERN_CHARACTERS} characters at most",
@@ -183,7 +185,7 @@ class Choice:
             self._refuse_without_instruments(names, chosen)
             chosen = [topic for topic in chosen if self._can_have(topic)]
             if not chosen:
-                raise _wrong(
+                raise SettingsError.of(
                     " ".join(words) or "filters", "no topic has what all the filters ask for"
                 )
         return list(dict.fromkeys(chosen))
@@ -194,7 +196,7 @@ class Choice:
             allowed.add(names.events)  # which name instruments by token alone
         for topic in chosen:
             if topic not in allowed:
-                raise _wrong(
+                raise SettingsError.of(
                     topic,
                     "cannot be filtered so; --symbol and --exchange are for exchanges, orders, "
                     "instruments and subscriptions, --token and --watchlist for events, too",
@@ -260,7 +262,7 @@ def _exchange_of(token: int) -> str | None:
 def _exchange(place: str, name: str) -> str:
     if name not in Exchange.__members__:
         allowed = ", ".join(Exchange.__members__)
-        raise _wrong(place, f"{name[:20]!r} is no exchange; there are {allowed}")
+        raise SettingsError.of(place, f"{name[:20]!r} is no exchange; there are {allowed}")
     return name
 
 
@@ -275,7 +277,3 @@ def exchange_topics(words: Sequence[str], names: TopicNames) -> list[str]:
     known |= {topic: topic for topic in ticks.values()}
     chosen = [known.get(word) or known[_exchange(word, word.upper())] for word in words]
     return list(dict.fromkeys(chosen)) or list(ticks.values())
-
-
-def _wrong(place: str, reason: str) -> SettingsError:
-    return SettingsError([SettingProblem(place, reason)])

@@ -20,12 +20,12 @@ from rich.text import Text
 
 from connector import schemas  # type: ignore[attr-defined]  # another folder
 from connector.cli.terminal_view import DOWN, SAME, UP, Price
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.kafka.registry import topic_schemas
 from connector.kafka.tail import TailRecord
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import IST
-from connector.redaction import printable, printable_json
+from connector.redaction import first_of, printable, printable_json
 
 HEADER_EACH: Final = 40
 """The header comes again after so many ticks: the one before has left the screen."""
@@ -66,9 +66,7 @@ class CsvLines:
         kinds = topic_schemas(names)
         found = {kinds.get(topic) for topic in topics}
         if len(found) > 1:
-            raise SettingsError(
-                [SettingProblem("--csv", "these topics have different columns; name those alike")]
-            )
+            raise SettingsError.of("--csv", "these topics have different columns; name those alike")
         schema = found.pop()
         self._columns = [("value",)] if schema is None else _columns(schemas.load(schema))
         self._own = ("topic", "partition", "offset", "timestamp_ms", "key", "problem")
@@ -314,11 +312,6 @@ def _moment(value: Any) -> str:
     return value.astimezone(IST).strftime("%H:%M:%S.%f")[:-3] if value is not None else "?"
 
 
-def _some(values: Sequence[Any]) -> str:
-    more = f" and {len(values) - _FEW} more" if len(values) > _FEW else ""
-    return ", ".join(map(str, values[:_FEW])) + more
-
-
 def _joined(*parts: Any) -> str:
     return "  ".join(str(part) for part in parts if part not in (None, "", ()))
 
@@ -337,7 +330,7 @@ def _event(record: TailRecord) -> str:
         gap,
         "" if count is None else f"{count} instruments",
         event["reason"],
-        f"tokens {_some(event['tokens'])}" if event["tokens"] else "",
+        f"tokens {first_of(event['tokens'], _FEW)}" if event["tokens"] else "",
     )
 
 
@@ -350,7 +343,7 @@ def _reply(record: TailRecord) -> str:
         reply.get("type"),
         reply.get("watchlist"),
         f"{reply.get('accepted', 0)} accepted",
-        f"{len(refused)} refused: {_some(refused)}" if refused else "",
+        f"{len(refused)} refused: {first_of(refused, _FEW)}" if refused else "",
         "; ".join(reply.get("errors") or ()),
         "dry run" if reply.get("dry_run") else "",
         f"by {reply['by']}" if reply.get("by") else "",
@@ -363,7 +356,7 @@ def _command(record: TailRecord) -> str:
     instruments = command.get("instruments")
     count = ""
     if isinstance(instruments, list):
-        count = f"{len(instruments)} instruments: {_some(instruments)}"
+        count = f"{len(instruments)} instruments: {first_of(instruments, _FEW)}"
     known = {"type", "id", "watchlist", "instruments", "mode", "by"}
     more = [f"{name}={json.dumps(value)}" for name, value in command.items() if name not in known]
     return _joined(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 
 if TYPE_CHECKING:
     from connector.kafka.time_order import TimeOrder
@@ -73,7 +73,7 @@ def time_range(begin: str | None, end: str | None) -> TimeRange:
     to_ms = time.time_ns() // 1_000_000 if end is None else moment_ms(end, "--to")
     if from_ms is not None and from_ms >= to_ms:
         until = "now, which is where it ends without --to" if end is None else end
-        raise SettingsError([SettingProblem("--from", f"{begin} is not before {until}")])
+        raise SettingsError.of("--from", f"{begin} is not before {until}")
     return TimeRange(from_ms, to_ms)
 
 

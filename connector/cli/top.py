@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import typer
 
 from connector.cli.options import with_settings
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.redaction import printable
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def top(
     """
     addresses = [status_url(url) for url in urls or [DEFAULT_URL]]
     if len(addresses) > MAX_URLS:
-        raise SettingsError([SettingProblem("URLS", f"at most {MAX_URLS} replicas are shown")])
+        raise SettingsError.of("URLS", f"at most {MAX_URLS} replicas are shown")
     if kafka and urls:
-        raise SettingsError([SettingProblem("--kafka", "give it or URLS, not both")])
+        raise SettingsError.of("--kafka", "give it or URLS, not both")
     import asyncio
 
     from connector.cli.feed import stopped_by_signal
@@ -118,9 +118,7 @@ def status_url(text: str) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise SettingsError(
-            [SettingProblem("URLS", f"{printable(text)} is no address such as {DEFAULT_URL}")]
-        )
+        raise SettingsError.of("URLS", f"{printable(text)} is no address such as {DEFAULT_URL}")
     path = parts.path.rstrip("/")
     return (
         f"{parts.scheme}://{parts.netloc}{path if path.endswith('/status') else path + '/status'}"

@@ -19,7 +19,7 @@ from rich.text import Text
 from connector.cli.ctl_shown import client
 from connector.cli.top import Look, live
 from connector.cluster.view import ClusterView, Seen, frame_age_seconds
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.redaction import printable
@@ -151,9 +151,7 @@ async def watch(
         SettingsError: without a cluster nobody writes how it is.
     """
     if not settings.cluster.enabled:
-        raise SettingsError(
-            [SettingProblem("cluster.enabled", "without a cluster Kafka tells of no slot")]
-        )
+        raise SettingsError.of("cluster.enabled", "without a cluster Kafka tells of no slot")
     # blocks as long as brokers take to answer
     name, _ = await asyncio.to_thread(client(settings).found, settings.name)
     settings = settings.model_copy(update={"name": name})

@@ -43,7 +43,7 @@ from connector.kafka.groups import cluster_group
 from connector.kafka.reader import BEGINNING, Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.redaction import cut, printable
+from connector.redaction import cut, first_of, printable
 from connector.settings.models import Settings
 
 _K = TypeVar("_K")
@@ -468,9 +468,7 @@ def described(command: Any) -> str:
         words.append(watchlist)
     instruments = getattr(command, "instruments", None)
     if instruments is not None:
-        first = ", ".join(str(one) for one in instruments[:3])
-        more = f" and {len(instruments) - 3} more" if len(instruments) > 3 else ""
-        words.append(f"{first}{more}" if instruments else "no instruments")
+        words.append(first_of(instruments, 3) or "no instruments")
     if (rule := getattr(command, "rule", None)) is not None:
         claims = getattr(command, "claims", None)
         words.append(f"rule {rule}{f': {told(claims)}' if claims is not None else ''}")
@@ -479,8 +477,7 @@ def described(command: Any) -> str:
     if mode := getattr(command, "mode", None):
         words.append(f"as {mode.value}")
     if steps := getattr(command, "steps", None):
-        first = ", ".join(f"{step.type} {step.watchlist}" for step in steps[:3])
-        words.append(f"{first} and {len(steps) - 3} more" if len(steps) > 3 else first)
+        words.append(first_of([f"{step.type} {step.watchlist}" for step in steps], 3))
     if (slot := getattr(command, "slot", None)) is not None:
         words.append(f"slot {slot}")
     return _text(" ".join(words))

@@ -30,6 +30,7 @@ from connector.control.rules import (
 )
 from connector.kite.web.instrument_csv import Instrument
 from connector.kite.wire.models import SEGMENTS
+from connector.redaction import first_of
 
 HYSTERESIS: Final = 0.25
 """A chain's middle moves when the price is so much of a step past the border, which is half-way to
@@ -342,12 +343,11 @@ def _tokens(rows: Iterable[Instrument]) -> tuple[int, ...]:
 
 
 def _unknown(field: str, names: Sequence[str], known: Collection[str], exchange: str) -> str:
-    told = ", ".join(excerpt(name) for name in names[:_NAMED])
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    told = first_of([excerpt(name) for name in names], _NAMED)
     near = difflib.get_close_matches(names[0].upper(), sorted(known), n=1)
     hint = f"; perhaps {near[0]}" if near else ""
     at = f" of {exchange}" if exchange else ""
-    return f"{field}: the list has no contracts{at} on {told}{more}{hint}"
+    return f"{field}: the list has no contracts{at} on {told}{hint}"
 
 
 def is_whole(listed: Instrument, expiry: date | None) -> bool:

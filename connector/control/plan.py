@@ -275,9 +275,7 @@ def parse_watchlists(value: object) -> WantedWatchlists:
         SettingsError: each problem with its place in the file and what is allowed.
     """
     if not isinstance(value, dict):
-        raise SettingsError(
-            [SettingProblem("watchlists", "is missing: the file is to begin with `watchlists:`")]
-        )
+        raise SettingsError.of("watchlists", "is missing: the file is to begin with `watchlists:`")
     try:
         return WantedWatchlists.model_validate(value)
     except ValidationError as error:
@@ -479,14 +477,10 @@ def _check_size(plan: Plan) -> None:
         for change in plan.changes
     )
     if named > MAX_INSTRUMENTS or len(plan.steps) > MAX_STEPS:
-        raise SettingsError(
-            [
-                SettingProblem(
-                    "watchlists",
-                    f"{named} instruments in {len(plan.steps)} steps are to change, one command "
-                    f"holds {MAX_INSTRUMENTS} in {MAX_STEPS}: apply a part of the file first",
-                )
-            ]
+        raise SettingsError.of(
+            "watchlists",
+            f"{named} instruments in {len(plan.steps)} steps are to change, one command "
+            f"holds {MAX_INSTRUMENTS} in {MAX_STEPS}: apply a part of the file first",
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import structlog
 
 from connector.embedded.librdkafka import candidates
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.kafka.config import ClientLog
 from connector.kafka.confluent_client import ConfluentClient
 from connector.kafka.spool_format import Headers, Record
@@ -114,8 +114,7 @@ def chosen(choice: str) -> Way:
         SettingsError: the choice is none that is known, or `native` and cannot be had.
     """
     if choice not in {"auto", "native", "confluent"}:
-        text = f"{choice!r} is none of auto, native, confluent"
-        raise SettingsError([SettingProblem(VARIABLE, text)])
+        raise SettingsError.of(VARIABLE, f"{choice!r} is none of auto, native, confluent")
     if choice == "confluent":
         return Way(None, f"{VARIABLE}=confluent")
     try:
@@ -123,7 +122,7 @@ def chosen(choice: str) -> Way:
     except (ImportError, OSError) as error:
         # who asked for it by name is not to run at several times the CPU without noticing
         if choice == "native":
-            raise SettingsError([SettingProblem(VARIABLE, f"native: {error}")]) from error
+            raise SettingsError.of(VARIABLE, f"native: {error}") from error
         log = structlog.get_logger("connector.kafka")
         log.warning("native_producer_unavailable", reason=str(error))
         return Way(None, str(error))

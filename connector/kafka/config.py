@@ -165,8 +165,7 @@ def _token_properties(oauth: OAuthSettings) -> dict[str, Any]:
         try:
             check_file(oauth.ca_file, MAX_PEM_BYTES)
         except UnusableFileError as exc:
-            fault = f"{oauth.ca_file} {exc}"
-            raise SettingsError([SettingProblem("kafka.oauth.ca_file", fault)]) from exc
+            raise SettingsError.of("kafka.oauth.ca_file", f"{oauth.ca_file} {exc}") from exc
         properties["https.ca.location"] = str(oauth.ca_file)
     return properties
 
@@ -184,7 +183,7 @@ def _check_files(properties: Mapping[str, Any]) -> None:
             check_file(path, MAX_PEM_BYTES)
         except UnusableFileError as exc:
             setting = _FILES.get(name, f"client.{name}")
-            raise SettingsError([SettingProblem(f"kafka.{setting}", f"{path} {exc}")]) from exc
+            raise SettingsError.of(f"kafka.{setting}", f"{path} {exc}") from exc
 
 
 def overridden(kafka: KafkaSettings, properties: Mapping[str, Any]) -> list[str]:

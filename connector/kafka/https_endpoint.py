@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
 from connector.kite.proxy import ProxyError, proxy_options
 from connector.kite.web.http import BodyError, failure_reason, read_body
@@ -140,10 +140,8 @@ def _trusting(ca_file: Path | None, setting: str) -> ssl.SSLContext:
             check_file(ca_file, MAX_PEM_BYTES)
         return ssl.create_default_context(cafile=ca_file)
     except UnusableFileError as exc:
-        raise SettingsError([SettingProblem(setting, f"{ca_file} {exc}")]) from exc
+        raise SettingsError.of(setting, f"{ca_file} {exc}") from exc
     except ssl.SSLError as exc:
-        fault = f"{ca_file} holds no certificate in PEM"
-        raise SettingsError([SettingProblem(setting, fault)]) from exc
+        raise SettingsError.of(setting, f"{ca_file} holds no certificate in PEM") from exc
     except OSError as exc:
-        fault = f"{ca_file} cannot be read: {exc.strerror}"
-        raise SettingsError([SettingProblem(setting, fault)]) from exc
+        raise SettingsError.of(setting, f"{ca_file} cannot be read: {exc.strerror}") from exc

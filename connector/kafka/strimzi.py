@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.kafka.rights import Principal, Right, rights, rights_of
 from connector.kafka.topics import USUAL_REPLICATION, TopicSpec, replication, topic_specs
 from connector.settings.models import KafkaSettings, Settings
@@ -109,9 +109,7 @@ def _users(
         (f"{first}-consumer", ("consumer",)),
     ):
         if reason := _unfit(name, kind):
-            raise SettingsError(
-                [SettingProblem("--user" if user else setting, f"{name} {reason}: give --user")]
-            )
+            raise SettingsError.of("--user" if user else setting, f"{name} {reason}: give --user")
         yield "KafkaUser", name, _user(rights_of(table, *principals), kind)
 
 

@@ -26,7 +26,6 @@ from connector.errors import (
     BrokerUnreachableError,
     ConnectorError,
     NoReplyError,
-    SettingProblem,
     SettingsError,
 )
 from connector.files import UnusableFileError, read_bounded
@@ -87,11 +86,9 @@ class OperatorCommands:
         try:
             token = _token(self._file)
         except UnusableFileError as error:
-            raise SettingsError([SettingProblem(_SETTING, f"{self._file} {error}")]) from error
+            raise SettingsError.of(_SETTING, f"{self._file} {error}") from error
         if len(token) < MIN_TOKEN_CHARS:
-            raise SettingsError(
-                [SettingProblem(_SETTING, f"needs {MIN_TOKEN_CHARS} characters at least")]
-            )
+            raise SettingsError.of(_SETTING, f"needs {MIN_TOKEN_CHARS} characters at least")
 
     async def answer(self, request: HttpRequest) -> Response:
         """Try or send the command in a request's body; never raises."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from connector.errors import SettingProblem, SettingsError
+from connector.errors import SettingsError
 from connector.files import UnusableFileError
 from connector.kite import market_hours
 from connector.kite.clock import IST
@@ -42,8 +42,7 @@ class TradingCalendar:
         try:
             market_hours.use(market_hours.with_file(self._file))
         except (UnusableFileError, ValueError) as exc:
-            problem = SettingProblem("trading_days_file", f"{self._file}: {exc}")
-            raise SettingsError([problem]) from None
+            raise SettingsError.of("trading_days_file", f"{self._file}: {exc}") from None
 
     def warn_of_its_end(self, now: datetime) -> None:
         """Log, once a day, that the listed days end soon.

@@ -16,6 +16,7 @@ from connector.kafka.registry import check_schemas, unused_topics
 from connector.kafka.topics import ensure_topics
 from connector.kite.feed.credentials import Credentials
 from connector.kite.web.instruments import InstrumentMaster
+from connector.redaction import first_of
 from connector.service.credentials import credentials_of
 from connector.service.outside import Outside
 from connector.service.static_slots import resolve
@@ -140,6 +141,5 @@ def _names(settings: Settings, master: InstrumentMaster) -> Finding:
     )
     told = f"{len(tokens)} instruments of the settings, there is room for {capacity}"
     if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        told += f"; unknown: {', '.join(wrong[:_SHOWN])}{more}"
+        told += f"; unknown: {first_of(wrong, _SHOWN)}"
     return Finding("names", not wrong and len(tokens) <= capacity, told)

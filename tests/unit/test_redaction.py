@@ -11,6 +11,7 @@ from connector.redaction import (
     MAX_FOREIGN_CHARS,
     Redactor,
     cut,
+    first_of,
     is_printable,
     one_line,
     printable,
@@ -79,6 +80,12 @@ def test_it_is_redacted_before_it_is_cut(before, after, max_chars):
 @given(st.text())
 def test_text_without_a_secret_is_left_alone(text):
     assert Redactor("Q" * 40, "7" * 9).redact(text) == text or "Q" * 8 in text.upper()
+
+
+def test_the_first_of_many_are_named_and_the_others_counted():
+    assert first_of([], 2) == ""
+    assert first_of(["a", 2], 2) == "a, 2"
+    assert first_of("abcde", 2) == "a, b and 3 more"
 
 
 def test_foreign_words_are_cut_and_stand_on_one_line():

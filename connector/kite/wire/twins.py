@@ -12,7 +12,7 @@ import os
 from types import ModuleType
 from typing import Final
 
-from connector.errors import CodecUnavailableError, SettingProblem, SettingsError
+from connector.errors import CodecUnavailableError, SettingsError
 
 VARIABLE: Final = "KITE_CONNECTOR_CODEC"
 
@@ -30,7 +30,7 @@ def load(choice: str, package: str) -> tuple[str, ModuleType]:
         CodecUnavailableError: the native one is asked for and cannot be imported.
     """
     if choice not in {"auto", "native", "pure"}:
-        raise SettingsError([SettingProblem(VARIABLE, f"{choice!r} is none of auto, native, pure")])
+        raise SettingsError.of(VARIABLE, f"{choice!r} is none of auto, native, pure")
     if choice != "pure":
         try:
             return "native", importlib.import_module(f"{package}._native")
