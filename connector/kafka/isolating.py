@@ -194,13 +194,19 @@ class IsolatingProducer(RecordProducer):
         self._closing = self.state not in _AT_REST
         try:
             clean = await super().close(grace_seconds)
-            for child in list(self._held.values()):
-                clean = await child.close(0) and clean
         finally:
             self._closing = False
         if self._dead_letters is not None:
             clean = await self._dead_letters.close(0) and clean
         return clean
+
+    async def _close_apart(self) -> bool:
+        # all of them, whatever became of the one before
+        return all([await child.close(0) for child in list(self._held.values())])
+
+    def _adopt_unstored(self, records: list[Record]) -> None:
+        self._produced += len(records)
+        self._spool.prepend(records)
 
     def bound_batches(self, max_bytes: int) -> None:
         """Let no batch be larger from now on, unless it is one record."""
@@ -365,6 +371,7 @@ class IsolatingProducer(RecordProducer):
                 on_dropped=self._on_dropped,
                 last_resort=dead_letters,
                 settle_dead_letters=self._settle_dead_letters,
+                leave=self._adopt_unstored,
                 after_max_ms=self.after_max_ms.get(topic, AFTER_MAX_MS),
                 wake=self._wake,
                 **self._options,

