@@ -16,7 +16,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
@@ -31,6 +31,7 @@ from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.feed.opening import ROOT
 from connector.kite.wire.models import Mode, TickerMessage
+from connector.kite.wire.tokens import checked_tokens
 
 CLEAN: Final = 1000
 """Close code of a connection that ended as it should (RFC 6455, 7.4.1)."""
@@ -237,11 +238,11 @@ class KiteTicker:
             CapacityError: a connection carries no more; those that found room are subscribed.
             TypeError: something is no instrument_token: the feed would send nothing for it.
         """
-        return self._want(dict.fromkeys(_tokens(instrument_tokens), Mode.QUOTE))
+        return self._want(dict.fromkeys(checked_tokens(instrument_tokens), Mode.QUOTE))
 
     def unsubscribe(self, instrument_tokens: Sequence[int]) -> bool:
         """Unsubscribe instruments; those that are not subscribed are left out."""
-        return self._want(dict.fromkeys(_tokens(instrument_tokens), None))
+        return self._want(dict.fromkeys(checked_tokens(instrument_tokens), None))
 
     def set_mode(self, mode: str, instrument_tokens: Sequence[int]) -> bool:
         """Set the mode of instruments, `MODE_LTP`, `MODE_QUOTE` or `MODE_FULL`; subscribes them.
@@ -250,7 +251,7 @@ class KiteTicker:
             CapacityError, TypeError: as `subscribe`.
             ValueError: there is no such mode.
         """
-        return self._want(dict.fromkeys(_tokens(instrument_tokens), Mode(mode)))
+        return self._want(dict.fromkeys(checked_tokens(instrument_tokens), Mode(mode)))
 
     def resubscribe(self) -> None:
         """Ask for everything that is subscribed once more."""
@@ -502,16 +503,6 @@ def _loop_is_running() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _tokens(instrument_tokens: Iterable[int]) -> list[int]:
-    tokens = list(instrument_tokens)
-    for token in tokens:
-        if not isinstance(token, int) or isinstance(token, bool):
-            raise TypeError(f"an instrument_token is an int, not {type(token).__name__}: {token!r}")
-        if not 0 < token < 2**32:
-            raise ValueError(f"{token} is no instrument_token")
-    return tokens
 
 
 def _at_most(name: str, value: int, most: int) -> int:

@@ -157,6 +157,8 @@ class Channel(MessageStream[TickerMessage]):
             if not reader.done():
                 reader.set_result(None)
         self._readers.clear()
+        # nobody need read it empty any more, and the socket has other readers
+        self._unblock()
 
     # the reader's side
 
@@ -240,10 +242,14 @@ class Channel(MessageStream[TickerMessage]):
         self._delivered += 1
         # at half, not at once: each pause and resume costs two system calls
         if self._blocked and len(self._queue) <= self._capacity // 2:
+            self._unblock()
+        return message
+
+    def _unblock(self) -> None:
+        if self._blocked:
             self._blocked = False
             if self._resume is not None:
                 self._resume()
-        return message
 
     def _make_room(self, message: TickerMessage) -> bool:
         """Drop one message; False where that is the new one."""

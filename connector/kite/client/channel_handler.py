@@ -83,9 +83,13 @@ class DropWatch:
             self._report(f"{lost} messages dropped")
 
     def _report(self, reason: str) -> None:
-        if self._on_event is not None:
-            time_ms = self._clock.time_us() // 1000
+        if self._on_event is None:
+            return
+        time_ms = self._clock.time_us() // 1000
+        try:
             self._on_event(ConnectionEvent(EventType.DROPPED, self._slot, time_ms, reason=reason))
+        except Exception:  # noqa: BLE001 -- in the midst of a frame, which others wait for too
+            edge_log(slot=self._slot).exception("on_event_failed")
 
 
 class ChannelHandler(ConfirmingHandler):
@@ -180,5 +184,8 @@ class ChannelHandler(ConfirmingHandler):
         # in the order of what was received: behind the last tick of its socket
         if event.type is EventType.DISCONNECTED:
             self._watch.put(ClosingMessage(event.code, event.reason))
+        # for good, and perhaps not by the manager; one that has FAILED may be connected again
+        if event.type is EventType.CLOSED:
+            self.close()
         if self._on_event is not None:
             self._on_event(event)

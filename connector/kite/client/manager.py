@@ -22,6 +22,7 @@ from connector.kite.config import ChannelPolicy, KiteManagerConfig
 from connector.kite.feed.allocation import place, rebalance
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials, StaticCredentials
+from connector.kite.feed.events import ConnectionState
 from connector.kite.feed.handler import Handler
 from connector.kite.feed.log import edge_log
 from connector.kite.feed.opening import ROOT
@@ -107,9 +108,17 @@ class KiteTickerManager:
     # life
 
     async def start(self) -> None:
-        """Begin to connect all connections; does not wait for them."""
+        """Begin to connect all connections; does not wait for them.
+
+        Raises:
+            ConnectionClosedError: the manager was stopped, or its event loop has ended.
+        """
         self._check_open()
         if self._running:
+            if any(one.state is ConnectionState.CLOSED for one in self._connections):
+                raise ConnectionClosedError(
+                    "the event loop in which this manager was started has ended: make another one"
+                )
             return
         self._running = True
         for connection in self._connections:
@@ -124,11 +133,12 @@ class KiteTickerManager:
         self._running = False
         if self._health_timer is not None:
             self._health_timer.cancel()
-        # sockets before channels: what still comes while they close is queued, not lost
-        await asyncio.gather(*(connection.close() for connection in self._connections))
-        for handler in self._handlers:
-            handler.close()
-        self._orders.close()
+        # sockets before channels: what still comes while they close is queued, not lost. Each
+        # closes its channel then, also where this is cancelled meanwhile
+        try:
+            await asyncio.gather(*(connection.close() for connection in self._connections))
+        finally:
+            self._orders.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -207,12 +217,13 @@ class KiteTickerManager:
             KeyError: there is no such account; nothing is changed.
             CapacityError: there was no room for `refused`; all the others are subscribed.
             InstrumentNotFoundError: some names are not listed; nothing is changed.
-            TypeError, ValueError: something is no instrument token; nothing is changed.
+            TypeError, ValueError: something is no instrument token or no mode; nothing is changed.
             ConnectionClosedError: the manager was stopped.
         """
         self._check_open()
+        # all names, accounts and modes are looked at before anything changes
         wanted = self._symbols.tokens(tokens)
-        # all names and accounts are looked up before anything changes
+        chosen = self.config.default_mode if mode is None else Mode(mode)
         new = [token for token in wanted if token not in self._slots]
         slots = range(len(self._connections)) if account is None else self._slots_of(account)
         loads = self._loads()
@@ -220,7 +231,6 @@ class KiteTickerManager:
             new, {slot: loads[slot] for slot in slots}, self.config.max_symbols_per_connection
         )
         self._slots.update(placed)
-        chosen = self.config.default_mode if mode is None else Mode(mode)
         # without a mode those that stream already keep theirs
         changed = placed if mode is None else [token for token in wanted if token in self._slots]
         self._update(dict.fromkeys(changed, chosen))

@@ -39,7 +39,7 @@ class MergedChannel(MessageStream[TaggedMessage]):
     def __init__(self, sources: Callable[[], Sequence[tuple[str, ChannelId, Channel]]]) -> None:
         self._sources = sources  # asked each time: accounts may be added
         self._next = 0  # whose turn it is: a channel in a flood must not starve the others
-        self._waiting: asyncio.Future[None] | None = None  # of a reader that has found nothing
+        self._waiting: set[asyncio.Future[None]] = set()  # of readers that have found nothing
 
     def get_nowait(self) -> TaggedMessage | None:
         """Return the next message; None where none waits."""
@@ -60,22 +60,30 @@ class MergedChannel(MessageStream[TaggedMessage]):
             ConnectionClosedError: all channels are closed and empty.
         """
         while (found := self.get_nowait()) is None:
-            channels = [channel for *_, channel in self._sources()]
-            if all(channel.closed for channel in channels):
+            # one that is closed, and empty, would wake at once, for ever
+            channels = [channel for *_, channel in self._sources() if not channel.closed]
+            if not channels:
                 raise ConnectionClosedError("the channels are closed")
-            self._waiting = asyncio.get_running_loop().create_future()
+            reader = asyncio.get_running_loop().create_future()
+            self._waiting.add(reader)
             try:
                 for channel in channels:
-                    channel.wake_with(self._waiting)
-                await self._waiting
+                    channel.wake_with(reader)
+                await reader
+            except BaseException:
+                # cancelled after it was woken: the message is for another reader
+                if reader.done() and not reader.cancelled():
+                    self.wake()
+                raise
             finally:
+                self._waiting.discard(reader)
                 # of the others, or each would wake a future that nobody waits for
                 for channel in channels:
-                    channel.forget(self._waiting)
-                self._waiting = None
+                    channel.forget(reader)
         return found
 
     def wake(self) -> None:
-        """Look again: there are more channels than before."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        """Have all readers look again, as where there are more channels than before."""
+        for reader in self._waiting:
+            if not reader.done():
+                reader.set_result(None)

@@ -115,8 +115,11 @@ class KiteTickerSubscriber:
         Raises:
             InstrumentNotFoundError: some names are not listed; nothing is changed.
             CapacityError: there was no room for `refused`; all the others are subscribed.
-            TypeError, ValueError: something is no instrument token; nothing is changed.
+            TypeError, ValueError: something is no instrument token or no mode; nothing is changed.
+            ConnectionClosedError: this subscriber or its ticker is closed.
         """
+        if self.channel.closed:
+            raise ConnectionClosedError("this subscriber is closed")
         self._claim(tokens, self._mode if mode is None else Mode(mode))
 
     def set_mode(self, tokens: Iterable[int | str], mode: Mode) -> None:

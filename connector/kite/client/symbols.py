@@ -7,7 +7,7 @@ from typing import Any
 
 from connector.errors import InstrumentNotFoundError
 from connector.kite.web.instrument_list import InstrumentList
-from connector.kite.wire.tokens import checked_tokens
+from connector.kite.wire.tokens import checked_tokens, listed
 
 
 class Symbols:
@@ -33,7 +33,7 @@ class Symbols:
             return self._instruments.tokens(names)
         tokens: list[Any] = []
         symbols: list[str] = []
-        for name in names:
+        for name in listed(names):
             if isinstance(name, str) and ":" in name:
                 symbols.append(name)
             else:

@@ -30,6 +30,9 @@ from connector.kite.wire.models import (
 )
 from connector.kite.wire.packets import parse_packets
 
+# nothing more comes, unless one that has given up is opened again
+_ENDED = frozenset({ConnectionState.CLOSED, ConnectionState.FAILED})
+
 
 class KiteTickerAsync:
     """One supervised connection, whose frames go to any number of subscribers.
@@ -158,7 +161,8 @@ class KiteTickerAsync:
         await self._connection.close()
 
     async def __aenter__(self) -> Self:
-        if self._connection.state is ConnectionState.IDLE:
+        # one that `connect` has opened stays as it is; one that was closed says so
+        if self._connection.state in {ConnectionState.IDLE, *_ENDED}:
             await self.open()
         return self
 
@@ -187,7 +191,7 @@ class KiteTickerAsync:
             CapacityError: more than a connection carries; then there is no new subscriber.
             ConnectionClosedError: the ticker is closed, or has given up.
         """
-        if self._connection.state in {ConnectionState.CLOSED, ConnectionState.FAILED}:
+        if self._connection.state in _ENDED:
             raise ConnectionClosedError(f"this ticker is {self._connection.state.value}")
         channel = Channel(self._channel_size, self._channel_policy)
         channel.hold_with(self._fan_out.hold, self._fan_out.release)
@@ -201,7 +205,7 @@ class KiteTickerAsync:
             self._raw if raw is None else raw,
         )
         # before: what it claims counts only once it is among them
-        self._fan_out.subscribers.append(subscriber)
+        self._fan_out.add(subscriber)
         try:
             subscriber.subscribe(tokens)
         except BaseException:
@@ -272,7 +276,9 @@ class _FanOut(ConfirmingHandler):
 
     def __init__(self, on_event: OnEvent | None) -> None:
         super().__init__()
-        self.subscribers: list[KiteTickerSubscriber] = []  # open ones, in the order of coming
+        # open ones, in the order of coming; replaced whole: a callback may close one while a frame
+        # goes to all of them
+        self.subscribers: tuple[KiteTickerSubscriber, ...] = ()
         self._on_event = on_event
         self._flow: Flow | None = None  # the connection's; None before it has given it
 
@@ -281,9 +287,13 @@ class _FanOut(ConfirmingHandler):
         modes = [one.claims[token] for one in self.subscribers if token in one.claims]
         return max(modes, key=lambda mode: mode.rank, default=None)
 
+    def add(self, subscriber: KiteTickerSubscriber) -> None:
+        """Deliver to a subscriber too, from now on."""
+        self.subscribers = (*self.subscribers, subscriber)
+
     def remove(self, subscriber: KiteTickerSubscriber) -> None:
         """Forget a subscriber that is closed."""
-        self.subscribers.remove(subscriber)
+        self.subscribers = tuple(one for one in self.subscribers if one is not subscriber)
         self.release()  # it may have been the one that held reading
 
     def hold(self) -> None:
@@ -326,7 +336,7 @@ class _FanOut(ConfirmingHandler):
         if event.type is EventType.DISCONNECTED:
             self._deliver(ClosingMessage(event.code, event.reason))
         # only these: behind all others the connection opens another socket
-        if event.type in {EventType.FAILED, EventType.CLOSED}:
+        if event.state in _ENDED:
             for subscriber in self.subscribers:
                 subscriber.channel.close()
         if self._on_event is not None:

@@ -145,6 +145,7 @@ class Connection:
             loop = asyncio.get_running_loop()
             self._outcome = loop.create_future()
             self._task = loop.create_task(self._run(), name=f"kite-slot-{self.slot}")
+            self._task.add_done_callback(self._supervised)
 
     def continue_from(self, last_frame_us: int | None) -> None:
         """Report a GAP at the first opening too: another process had this slot before.
@@ -166,18 +167,18 @@ class Connection:
     async def close(self) -> None:
         """Close the socket and stop for good; the handler's last event is CLOSED."""
         self._closing = True
+        # both to the end also where this is cancelled: the socket is cut then, and readers are told
         try:
-            if self._socket is not None:
-                await self._socket.close()
-        finally:  # also of a close that is cancelled: the socket is cut then
+            try:
+                if self._socket is not None:
+                    await self._socket.close()
+            finally:
+                if self._task is not None:
+                    self._task.cancel()
             if self._task is not None:
-                self._task.cancel()
-        if self._task is not None:
-            await asyncio.wait([self._task])  # `await` would raise its cancellation here
-        if self._outcome is not None and not self._outcome.done():
-            self._outcome.set_result(ConnectionClosedError("closed while connecting"))
-        if self._report.state is not ConnectionState.CLOSED:
-            self._report.enter(ConnectionState.CLOSED, EventType.CLOSED)
+                await asyncio.wait([self._task])  # `await` would raise its cancellation here
+        finally:
+            self._closed()
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -309,11 +310,14 @@ class Connection:
         self._bytes += len(data)
         try:
             confirmed = self._frame(data, now_us)
+            # in here too: what a handler returns may be as wrong as what it does
+            if not confirmed:
+                return
+            notices = self._session.confirm(confirmed, self._clock.monotonic())
         except Exception:  # noqa: BLE001 -- whatever a handler does, the socket lives; it is logged
             self._report.handler_failed()
             return
-        if confirmed:
-            self._emit(self._session.confirm(confirmed, self._clock.monotonic()))
+        self._emit(notices)
 
     def text_received(self, text: str) -> None:
         """Decode a text frame; nothing that it may hold does harm."""
@@ -348,6 +352,19 @@ class Connection:
             self._report.enter(
                 ConnectionState.FAILED, EventType.FAILED, f"internal error: {type(error).__name__}"
             )
+
+    def _supervised(self, task: asyncio.Task[None]) -> None:
+        # by `close`, or by whoever ended all tasks of the loop, as asyncio.run does: then nobody
+        # else would say so, and readers would wait for ever
+        if task.cancelled():
+            self._closing = True
+            self._closed()
+
+    def _closed(self) -> None:
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_result(ConnectionClosedError("closed while connecting"))
+        if self._report.state is not ConnectionState.CLOSED:
+            self._report.enter(ConnectionState.CLOSED, EventType.CLOSED)
 
     async def _supervise(self) -> None:
         while True:

@@ -22,7 +22,7 @@ from connector.kite.web.instrument_csv import Instrument
 from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.nearest import nearest
 from connector.kite.wire.names import name_ticks
-from connector.kite.wire.tokens import checked_tokens
+from connector.kite.wire.tokens import checked_tokens, listed
 
 ROOT: Final = "https://api.kite.trade"
 MADE_AT: Final = timedelta(hours=8, minutes=30)
@@ -186,11 +186,11 @@ class InstrumentList(InstrumentMaster):
         """
         found: list[Any] = []
         unknown: list[str] = []
-        for name in names:
+        for name in listed(names):
             if isinstance(name, str) and not name.isdecimal():
-                listed = self.listed(name)
-                found += listed[:1]
-                unknown += [] if len(listed) == 1 else [name]
+                of_name = self.listed(name)
+                found += of_name[:1]
+                unknown += [] if len(of_name) == 1 else [name]
             else:
                 found.append(name)
         if unknown:

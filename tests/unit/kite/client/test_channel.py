@@ -212,3 +212,18 @@ def test_repr_shows_the_state_and_no_content():
     channel.put(ErrorMessage("SECRET"))
     assert repr(channel) == "Channel(1/3, drop_oldest, 0 lost)"
     assert len(channel) == 1
+
+
+async def test_a_full_channel_that_is_closed_lets_go_of_the_socket():
+    calls = []
+    channel = Channel(2, BLOCK)
+    channel.hold_with(lambda: calls.append("pause"), lambda: calls.append("resume"))
+    channel.put(ticks(1))
+    channel.put(ticks(2))
+    channel.close()
+    assert calls == ["pause", "resume"]
+    channel.put(ticks(3))
+    channel.close()
+    assert calls == ["pause", "resume"]
+    assert prices(channel) == [1, 2]
+    assert balanced(channel)

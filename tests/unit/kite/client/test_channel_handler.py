@@ -160,3 +160,22 @@ def test_without_listeners_nothing_is_missing():
     order = Order("1", OrderStatus.UPDATE, OrderTransactionType.BUY, OrderValidity.DAY)
     handler.message(OrderMessage(order), "")
     assert handler.channel.stats.dropped == 2
+
+
+def test_a_callback_that_raises_costs_no_message():
+    def on_event(event):
+        raise RuntimeError("the user's")
+
+    channel = Channel(1)
+    handler = ChannelHandler(4, channel, clock=FakeClock(), on_event=on_event)
+    found = [handler.frame(packets.frame(packets.ltp(token)), 7) for token in (NSE, NFO, NSE)]
+    assert found == [[(NSE, Mode.LTP)], [(NFO, Mode.LTP)], []]
+    assert (channel.stats.received, channel.stats.dropped) == (3, 2)
+
+
+def test_the_end_of_its_connection_is_the_channels():
+    kit = Kit(capacity=1)
+    kit.handler.event(ConnectionEvent(EventType.FAILED, 4, 0))
+    assert not kit.channel.closed  # it may be connected again
+    kit.handler.event(ConnectionEvent(EventType.CLOSED, 4, 0))
+    assert kit.channel.closed

@@ -1,3 +1,4 @@
+import asyncio
 import functools
 import json
 
@@ -20,7 +21,7 @@ from connector import (
     TickMessage,
     TokenRejectedError,
 )
-from connector.testing import RecordingHandler, settle
+from connector.testing import FakeFeed, RecordingHandler, settle
 
 FULL, QUOTE, LTP = Mode.FULL, Mode.QUOTE, Mode.LTP
 
@@ -386,3 +387,36 @@ async def advance_alive(feed, seconds):
         for socket in feed.sockets:
             socket.heartbeat()
         await feed.clock.advance(1)
+
+
+async def test_a_mode_that_is_none_changes_nothing(feed, manager):
+    with pytest.raises(ValueError, match="FULL"):
+        manager.subscribe_symbols([token(1)], "FULL")
+    assert "instruments=0/" in repr(manager)
+    manager.subscribe_symbols([token(1)])
+    assert manager.subscriptions() == {token(1): QUOTE}
+
+
+async def test_a_stop_that_is_cancelled_ends_all_streams(feed, manager):
+    for socket in feed.sockets:
+        socket.may_close.clear()
+    orders = asyncio.create_task(anext(manager.orders(), None))
+    stopping = asyncio.create_task(manager.stop())
+    await settle()
+    stopping.cancel()
+    await settle()
+    assert all(channel.closed for channel in manager.get_all_channels().values())
+    assert await orders is None
+
+
+def test_one_whose_event_loop_has_ended_cannot_be_started():
+    manager = FakeFeed().manager()
+    asyncio.run(manager.start())
+
+    async def again():
+        assert [message async for message in manager.get_channel(0)] == []
+        async with manager:
+            pass
+
+    with pytest.raises(ConnectionClosedError, match="event loop"):
+        asyncio.run(again())

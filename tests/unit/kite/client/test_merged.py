@@ -185,3 +185,37 @@ async def test_subscribers_of_frames_and_of_ticks_stand_beside_each_other():
         assert len(frame.data) == 2 + 2 * (2 + 8)
         assert frames.stats.received == ticks.stats.received == 1
     assert await ticks.next_batch() == []
+
+
+async def test_several_readers_share_the_messages_and_all_see_the_end(feed, manager):
+    async def read():
+        return [shown(tagged) async for tagged in manager.get_merged_channel()]
+
+    readers = [asyncio.create_task(read()) for _ in range(3)]
+    await settle()
+    for token in (257, 513, 769):
+        deliver(feed, 0, token)
+        await settle()
+    manager.get_channel(0).close()
+    manager.get_channel(1).close()
+    found = await asyncio.gather(*readers)
+    assert sorted(token for each in found for _, _, token in each) == [257, 513, 769]
+
+
+async def test_a_reader_that_is_cancelled_after_it_was_woken_wakes_the_next(feed, manager):
+    merged = manager.get_merged_channel()
+    first, second = (asyncio.create_task(merged.get()) for _ in range(2))
+    await settle()
+    deliver(feed, 0, 257)
+    first.cancel()
+    assert shown(await second) == ("main", 0, 257)
+    assert first.cancelled()
+
+
+async def test_one_closed_channel_among_others_is_passed_over(feed, manager):
+    merged = manager.get_merged_channel()
+    manager.get_channel(0).close()
+    waiting = asyncio.create_task(merged.get())
+    await settle()  # it waits: it would look again and again, and nothing else would run
+    deliver(feed, 1, 257)
+    assert shown(await waiting) == ("two", 1, 257)

@@ -3,6 +3,7 @@ import pytest
 from connector import (
     CapacityError,
     Channel,
+    ConnectionClosedError,
     ErrorMessage,
     Exchange,
     FrameMessage,
@@ -129,6 +130,15 @@ def test_as_a_context_it_is_closed_at_the_end(kit):
         subscriber.subscribe([1])
     assert subscriber.channel.closed
     assert subscriber.get_subscribed() == {}
+
+
+def test_one_that_is_closed_takes_no_more_instruments(kit):
+    kit.subscriber.subscribe([1])
+    kit.subscriber.close()
+    with pytest.raises(ConnectionClosedError, match="this subscriber is closed"):
+        kit.subscriber.subscribe([2])
+    kit.subscriber.unsubscribe([1])
+    assert kit.subscriber.get_subscribed() == {}
 
 
 def test_repr(kit):

@@ -24,10 +24,14 @@ def test_without_a_list_names_are_refused_with_what_to_do():
         symbols.tokens(["NSE:INFY"])
     with pytest.raises(TypeError):
         symbols.tokens(["408065"])
+    with pytest.raises(TypeError, match=r"\['NSE:INFY'\] in place of 'NSE:INFY'"):
+        symbols.tokens("NSE:INFY")
 
 
 async def test_a_manager_takes_names_everywhere(instruments):
     manager = FakeFeed().manager(instruments=instruments)
+    with pytest.raises(TypeError, match=r"\['NSE:INFY'\] in place of 'NSE:INFY'"):
+        manager.subscribe_symbols("NSE:INFY", Mode.LTP)
     manager.subscribe_symbols(["NSE:INFY", 256265], Mode.LTP)
     manager.change_mode(["NSE:INFY"], Mode.FULL)
     assert manager.subscriptions() == {408065: Mode.FULL, 256265: Mode.LTP}

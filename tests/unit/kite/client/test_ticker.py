@@ -21,7 +21,7 @@ from connector import (
     TokenRejectedError,
 )
 from connector.kite.client.ticker import Connecting
-from connector.testing import settle
+from connector.testing import FakeFeed, settle
 from tests.support import packets
 
 FULL, QUOTE, LTP = Mode.FULL, Mode.QUOTE, Mode.LTP
@@ -264,3 +264,58 @@ async def test_repr_shows_no_secret(feed, ticker):
     ticker.subscribe([NSE])
     assert repr(ticker) == "KiteTickerAsync(connected, subscribers=1)"
     assert "SECRET" not in repr(vars(ticker))
+
+
+async def test_a_callback_may_close_a_subscriber_while_a_frame_goes_to_all(make):
+    def on_event(event):
+        if event.type is EventType.DROPPED:
+            subscribers[0].close()
+
+    feed, ticker = make(on_event=on_event, channel_size=1)
+    await ticker.open()
+    subscribers = [ticker.subscribe([NSE], LTP) for _ in range(3)]
+    for _ in range(3):
+        feed.socket.deliver(packets.ltp(NSE))
+    assert [one.stats.received for one in subscribers] == [2, 3, 3]
+
+
+async def test_a_callback_that_raises_at_a_drop_costs_nobody_a_frame(make):
+    def on_event(event):
+        if event.type is EventType.DROPPED:
+            raise RuntimeError("the user's")
+
+    feed, ticker = make(on_event=on_event, channel_size=1)
+    await ticker.open()
+    subscribers = [ticker.subscribe([NSE], LTP) for _ in range(2)]
+    for _ in range(3):
+        feed.socket.deliver(packets.ltp(NSE))
+    assert [one.stats.received for one in subscribers] == [3, 3]
+    assert ticker.stats.confirmed == 1
+
+
+async def test_entering_one_that_was_closed_says_so(make):
+    _feed, ticker = make()
+    async with ticker:
+        subscriber = ticker.subscribe([NSE])
+    with pytest.raises(ConnectionClosedError):
+        async with ticker:
+            pass
+    with pytest.raises(ConnectionClosedError):
+        subscriber.subscribe([NFO])
+
+
+def test_one_whose_event_loop_has_ended_is_closed():
+    ticker = FakeFeed().ticker()
+
+    async def forgets_to_close():
+        await ticker.open()
+        return ticker.subscribe([NSE])
+
+    async def goes_on(subscriber):
+        assert await subscriber.next_message() is None
+        async with ticker:
+            pass
+
+    subscriber = asyncio.run(forgets_to_close())
+    with pytest.raises(ConnectionClosedError):
+        asyncio.run(goes_on(subscriber))

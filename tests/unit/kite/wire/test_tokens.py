@@ -31,3 +31,10 @@ def test_a_string_is_no_list_of_tokens():
 def test_what_is_out_of_range(wrong):
     with pytest.raises(ValueError, match=str(wrong)):
         checked_tokens([wrong])
+
+
+@pytest.mark.parametrize("alone", ["NSE:INFY", b"ab", bytearray(b"ab"), 408065, None])
+def test_a_single_one_in_place_of_a_list_is_told_so(alone):
+    """A string's characters and the bytes of bytes would be taken for instruments."""
+    with pytest.raises(TypeError, match="given as a list"):
+        checked_tokens(alone)
