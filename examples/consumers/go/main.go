@@ -123,6 +123,9 @@ type Decoder struct {
 // schemaNotFound is the registry's own code.
 const schemaNotFound = 40403
 
+// tickName is the name that every version of the schema has.
+const tickName = "kite.Tick"
+
 // errNoTick is of a value that the connector has not written: whoever may write can put it there.
 var errNoTick = errors.New("no tick")
 
@@ -139,6 +142,9 @@ func (d *Decoder) Decode(value []byte) (Tick, error) {
 			return tick, err
 		}
 		d.schemas[id] = schema
+	}
+	if named, is := schema.(avro.NamedSchema); !is || named.FullName() != tickName {
+		return tick, fmt.Errorf("%w: schema %d is that of another record", errNoTick, id)
 	}
 	if err := avro.Unmarshal(schema, value[5:], &tick); err != nil {
 		return tick, fmt.Errorf("%w: %w", errNoTick, err)
@@ -168,7 +174,11 @@ func (d *Decoder) ask(id uint32) (avro.Schema, error) {
 		return nil, err
 	}
 	// a cache of its own: two versions have one name, and the package's would mix them up
-	return avro.ParseWithCache(found.Schema, "", &avro.SchemaCache{})
+	schema, err := avro.ParseWithCache(found.Schema, "", &avro.SchemaCache{})
+	if err != nil { // the registry keeps schemas of other formats too
+		return nil, fmt.Errorf("%w: schema %d is no Avro schema: %w", errNoTick, id, err)
+	}
+	return schema, nil
 }
 
 func main() {

@@ -20,6 +20,7 @@ const { values: options } = parseArgs({
   }
 })
 const bootstrapBrokers = options['bootstrap-servers'].split(',')
+const TICK = 'kite.Tick' // the name that every version of the schema has
 const types = new Map()
 
 /** A value that the connector has not written: whoever may write can put it there. */
@@ -35,14 +36,24 @@ async function decode (value) {
     // 404 alone is also what a wrong path of the address gets
     if (answer.status === 404 && text.includes('40403')) throw new NoTick(`the registry has no schema ${id}`)
     if (!answer.ok) throw new Error(`the registry cannot say what schema ${id} is: ${answer.status}`)
-    const { schema } = JSON.parse(text)
-    // unions unwrapped: a null is null, and anything else the value itself
-    types.set(id, avro.Type.forSchema(JSON.parse(schema), { wrapUnions: 'never' }))
+    types.set(id, avroType(JSON.parse(text).schema))
   }
+  const type = types.get(id)
+  if (type?.name !== TICK) throw new NoTick(`of schema ${id}, which is not ${TICK}`)
   try {
-    return types.get(id).fromBuffer(value.subarray(5))
+    return type.fromBuffer(value.subarray(5))
   } catch (error) {
     throw new NoTick(`not of schema ${id}: ${error.message}`)
+  }
+}
+
+/** A schema's type, or nothing where it is none of Avro: the registry keeps other formats too. */
+function avroType (schema) {
+  try {
+    // unions unwrapped: a null is null, and anything else the value itself
+    return avro.Type.forSchema(JSON.parse(schema), { wrapUnions: 'never' })
+  } catch {
+    return undefined
   }
 }
 

@@ -5,8 +5,8 @@
     python consume.py --from-beginning --until-end --sums
 
 The last one prints sums over all of them instead, by which readers are compared, and their rates.
-Any topic of the connector with Avro values can be read like this; repeats and gaps are a matter of
-the ticks, which carry (slot, session_id, sequence).
+Any topic of the connector with Avro values can be read like this, by its record's name; repeats and
+gaps are a matter of the ticks, which carry (slot, session_id, sequence).
 """
 
 import argparse
@@ -18,11 +18,13 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import fastavro
+import fastavro.schema
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 SCHEMA_NOT_FOUND = 40403  # the registry's own code
+TICK = "kite.Tick"  # the name that every version of the schema has
 
 
 class NoTickError(ValueError):
@@ -34,7 +36,8 @@ class Decoder:
 
     def __init__(self, registry_url: str) -> None:
         self._registry = SchemaRegistryClient({"url": registry_url})
-        self._schemas: dict[int, dict] = {}
+        # None where an id is that of another record
+        self._schemas: dict[int, dict | None] = {}
 
     def decode(self, value: bytes) -> dict:
         """The record as a dict; times are aware datetimes in UTC.
@@ -47,23 +50,34 @@ class Decoder:
             raise NoTickError("not framed with a schema id")
         schema_id = int.from_bytes(value[1:5], "big")
         if schema_id not in self._schemas:
-            try:
-                text = self._registry.get_schema(schema_id).schema_str
-            except SchemaRegistryError as error:
-                # a wrong path of the address gets 404 alone
-                if error.error_code != SCHEMA_NOT_FOUND:
-                    raise
-                raise NoTickError(f"the registry has no schema {schema_id}") from error
-            self._schemas[schema_id] = fastavro.parse_schema(json.loads(text))
+            self._schemas[schema_id] = self._ask(schema_id)
+        schema = self._schemas[schema_id]
+        if schema is None:
+            raise NoTickError(f"of schema {schema_id}, which is not {TICK}")
         body = io.BytesIO(value[5:])
         try:
             # the writer's schema alone: fields that a later version appended come along
-            tick = fastavro.schemaless_reader(body, self._schemas[schema_id], None)
+            tick = fastavro.schemaless_reader(body, schema, None)
         except Exception as error:  # of many kinds, by what the bytes are taken for
             raise NoTickError(f"not of schema {schema_id}: {error!r}") from error
         if body.read(1):
             raise NoTickError(f"longer than a record of schema {schema_id}")
         return tick
+
+    def _ask(self, schema_id: int) -> dict | None:
+        """The schema of an id, or None where it is not one of ticks."""
+        try:
+            text = self._registry.get_schema(schema_id).schema_str
+        except SchemaRegistryError as error:
+            # a wrong path of the address gets 404 alone
+            if error.error_code != SCHEMA_NOT_FOUND:
+                raise
+            raise NoTickError(f"the registry has no schema {schema_id}") from error
+        try:
+            schema = fastavro.parse_schema(json.loads(text))
+        except (ValueError, fastavro.schema.SchemaParseException):
+            return None  # the registry keeps schemas of other formats too
+        return schema if isinstance(schema, dict) and schema.get("name") == TICK else None
 
 
 @dataclass

@@ -35,6 +35,7 @@ class Downstream:
     older_ids: dict[str, int]
     newer_ids: dict[str, int] = field(default_factory=dict)
     written: list[Record] = field(default_factory=list)
+    no_ticks: int = 0
 
     @property
     def prefix(self) -> str:
@@ -62,10 +63,17 @@ class Downstream:
         self.written += records
 
     def write_no_ticks(self) -> None:
-        """Put records into a topic of ticks that are none, as whoever may write can."""
+        """Put records into a topic of ticks that are none, as whoever may write can.
+
+        Without framing, of no schema, a tick cut short, and a record of another schema of ours.
+        """
         topic = self.names.all_ticks()[Exchange.NSE]
-        strange = (b"no tick", b"\0\x7f\xff\xff\xff123", b"\0" * 300, b"", b"\0")
+        tick = next(r.value for r in self.days()[0] if r.topic == topic and r.value)
+        event = market.framed_event(self.schema_ids[self.names.events])
+        unframed = (b"no tick", b"\0\x7f\xff\xff\xff123", b"\0" * 300, b"", b"\0")
+        strange = (*unframed, tick[:5], tick[:-7], event)
         self.produce(Record(topic, b"5", value, market.START_MS) for value in strange)
+        self.no_ticks += len(strange)
 
     def produce(self, records: Iterable[Record]) -> None:
         producer = Producer(

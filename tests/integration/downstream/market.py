@@ -156,6 +156,14 @@ def in_older_schema(record: Record, schema_id: int) -> Record:
     return _written_again(record, older_schema(), schema_id)
 
 
+def framed_event(schema_id: int) -> bytes:
+    """The value of an event: a record of ours that is no tick."""
+    body = io.BytesIO()
+    event = {"slot": 0, "type": "connected", "time": START_MS}
+    fastavro.schemaless_writer(body, schemas.load("connection_event"), event)
+    return b"\x00" + schema_id.to_bytes(4, "big") + body.getvalue()
+
+
 def tape(names: TopicNames, schema_ids: dict[str, int], older_ids: dict[str, int]) -> list[Record]:
     """What every reader is compared by: both days, of the first one about half in version 1.
 

@@ -106,6 +106,8 @@ type Failure = Box<dyn Error>;
 
 /// The registry's own code.
 const SCHEMA_NOT_FOUND: &str = "40403";
+/// The name that every version of the schema has.
+const TICK: &str = "kite.Tick";
 /// How the decoder's errors about a value begin (schema_registry_converter 6.0.0).
 const NO_TICK: [&str; 2] = ["Invalid bytes", "Could not transform bytes"];
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -154,6 +156,10 @@ fn main() -> Result<(), Failure> {
             }
             other => other.map_err(|error| format!("{place}: {error}"))?,
         };
+        if found.name.is_none_or(|name| name.fullname(None) != TICK) {
+            eprintln!("passed over: {place}: a record of another schema");
+            continue;
+        }
         let tick: Tick = apache_avro::from_value(&found.value)
             .map_err(|error| format!("{place}: {error}"))?;
         if summed {

@@ -11,6 +11,7 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
 import org.apache.avro.Schema;
+import org.apache.avro.SchemaParseException;
 import org.apache.avro.generic.GenericDatumReader;
 import org.apache.avro.generic.GenericRecord;
 import org.apache.avro.io.BinaryDecoder;
@@ -23,6 +24,9 @@ import org.apache.avro.io.DecoderFactory;
  */
 public final class RegistryDecoder {
     private static final int HEADER_BYTES = 5;
+
+    /** The name that every version of the schema has. */
+    private static final String TICK = "kite.Tick";
 
     private final String registryUrl;
     private final HttpClient http = HttpClient.newHttpClient();
@@ -61,6 +65,9 @@ public final class RegistryDecoder {
         decoder =
                 DecoderFactory.get()
                         .binaryDecoder(value, HEADER_BYTES, value.length - HEADER_BYTES, decoder);
+        if (!reader.getSchema().getFullName().equals(TICK)) {
+            throw new NoTickException("of " + reader.getSchema().getFullName(), null);
+        }
         GenericRecord record;
         boolean whole;
         try {
@@ -88,6 +95,11 @@ public final class RegistryDecoder {
         if (answer.statusCode() != 200) {
             throw new IOException("schema " + id + ": HTTP " + answer.statusCode());
         }
-        return new Schema.Parser().parse(json.readTree(answer.body()).get("schema").asText());
+        String text = json.readTree(answer.body()).get("schema").asText();
+        try {
+            return new Schema.Parser().parse(text);
+        } catch (SchemaParseException error) { // the registry keeps schemas of other formats too
+            throw new NoTickException("schema " + id + " is no Avro schema", error);
+        }
     }
 }
