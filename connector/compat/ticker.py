@@ -339,6 +339,8 @@ class _Run(ConfirmingHandler):
         # what on_close is told of an end that was asked for; None: it is not called
         self._last_word: tuple[int, str] | None = None
         self._silent = False  # no callback is called any more
+        # a callback's sys.exit(), which `serve` raises at its end
+        self._exit: BaseException | None = None
         # tries since a socket was open, which on_reconnect is told
         self._attempts = 0
         self._told = False  # that the present try or socket has ended
@@ -346,7 +348,11 @@ class _Run(ConfirmingHandler):
         self._due: deque[tuple[Callable[..., object] | None, tuple[object, ...]]] = deque()
 
     async def serve(self) -> None:
-        """Connect, and serve until the end is asked for or all tries are used up."""
+        """Connect, and serve until the end is asked for or all tries are used up.
+
+        Raises:
+            SystemExit: a callback did, or whatever else is no `Exception`.
+        """
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._end = end = asyncio.Event()
@@ -364,6 +370,8 @@ class _Run(ConfirmingHandler):
             await self.connection.close()
             if last_word is not None:
                 self._callback(self._ticker.on_close, *last_word)
+        if self._exit is not None:
+            raise self._exit
 
     def end(self, last_word: tuple[int, str] | None) -> None:
         """End, from any thread; with what `on_close` is to be told, or without another callback."""
@@ -482,6 +490,10 @@ class _Run(ConfirmingHandler):
         except Exception:  # noqa: BLE001
             # the stream goes on whatever a callback does
             _log.exception("callback_failed")
+        except BaseException as error:  # noqa: BLE001
+            # sys.exit(): out of here uvloop takes it for the end of this socket alone
+            self._exit = error
+            self.end(None)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -5,6 +5,7 @@ That it is Kite's own as far as a program can see is shown in test_official_clie
 
 import asyncio
 import logging
+import sys
 import threading
 
 import pytest
@@ -170,6 +171,25 @@ async def test_callbacks_may_subscribe_and_fail(feed):
     await seen.until("ticks")
     ticker.close()
     await ended(ticker)
+
+
+@pytest.mark.parametrize("callback", ["on_connect", "on_ticks"])
+async def test_a_callback_may_end_the_program(feed, callback):
+    """uvloop takes what is raised while it reads for the end of the socket alone."""
+    ticker = ticker_for(feed, reconnect_max_tries=0)
+    ticker.subscribe([feed.universe.listings[0].instrument_token])
+    setattr(ticker, callback, lambda *_: sys.exit(7))
+    seen = []
+    ticker.on_close = lambda *_: seen.append("close")
+
+    def program():
+        with pytest.raises(SystemExit) as ended:
+            ticker.connect()
+        return ended.value.code
+
+    assert await asyncio.wait_for(asyncio.to_thread(program), 20) == 7
+    assert seen == []
+    assert not ticker.is_connected()
 
 
 async def test_a_script_loops_over_the_frames(feed):
