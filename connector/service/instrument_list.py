@@ -30,7 +30,13 @@ from connector.kafka.retry import retry_forever
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.web.instrument_cache import InstrumentCache
 from connector.kite.web.instruments import InstrumentMaster
-from connector.kite.web.list_check import Judged, SubscribedInstrument, is_listed, judge
+from connector.kite.web.list_check import (
+    MIN_LOST_CLAIMS,
+    Judged,
+    SubscribedInstrument,
+    is_listed,
+    judge,
+)
 from connector.kite.web.rest import REST_ROOT, InstrumentDump, KiteRest
 from connector.service.status import InstrumentListStatus
 from connector.settings.models import InstrumentMasterSettings
@@ -306,6 +312,33 @@ class InstrumentListLoader:
         if master is not None:
             self._use(master, "kite.instruments")
 
+    async def compare_with_claims(self) -> None:
+        """Hold the list in use back where it lacks too much of what is subscribed.
+
+        Only a leader knows what is. While another replica led, this one may have accepted a list
+        which that one held back; what `kite.instruments` holds, by leaders alone, is used then.
+
+        Raises:
+            ConnectorError: nobody can tell what that is, for now.
+        """
+        async with self._loading:
+            master = self._master
+            # most often nothing is missing, and 15 MB need not be read
+            if master is None or self._count_missing() < MIN_LOST_CLAIMS or not self._published:
+                return
+            last = await self._published()
+            if last is None or not (judged := await self._judge(master, last)).doubts:
+                return
+            # of the list that Kite confirms by its etag nothing is in use any more
+            self._etag = self._good_ms = None
+            self._use(last, "kite.instruments")
+            self._hold_back(str(InstrumentListHeldBackError(judged.doubts)))
+
+    async def _judge(self, new: InstrumentMaster, last: InstrumentMaster | None) -> Judged:
+        today = datetime.fromtimestamp(self._now_ms() / 1000, IST).date()
+        claims = self._claims()
+        return await asyncio.to_thread(judge, new, last, claims, today, kites=self._kites)
+
     async def _fetch(self, *, accept: bool = False) -> None:
         async with self._loading:  # a command and the morning may come together
             # before the request: what is announced meanwhile is looked for once more
@@ -332,11 +365,7 @@ class InstrumentListLoader:
             # something to compare with, where there is neither a list in use nor a cached one;
             # until the brokers answer the list waits: half a list would be taken for a whole one
             await self._use_published()
-            today = datetime.fromtimestamp(self._now_ms() / 1000, IST).date()
-            claims = self._claims()
-            judged = await asyncio.to_thread(
-                judge, master, self._master, claims, today, kites=self._kites
-            )
+            judged = await self._judge(master, self._master)
             if judged.doubts:
                 raise InstrumentListHeldBackError(judged.doubts)
             self._keep_rows(master, judged)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
+import structlog
+
+from connector.errors import ConnectorError
 from connector.kafka.avro_records import InstrumentEncoder
-from connector.kafka.instruments import InstrumentPublisher
+from connector.kafka.instruments import POLL_SECONDS, RETRY_SECONDS, InstrumentPublisher
 from connector.kafka.isolating import IsolatingProducer
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.events import EventType
@@ -15,6 +19,8 @@ from connector.service.instrument_list import InstrumentListLoader
 from connector.service.outside import Outside
 from connector.service.pipeline import Pipeline
 from connector.service.slot_owner import SlotOwner
+
+_log = structlog.get_logger("connector.service.instruments")
 
 
 class Instruments:
@@ -44,6 +50,8 @@ class Instruments:
         self._owner = owner
         self._pipeline = pipeline
         self._on_event = on_event
+        # whether this process leads, and its list has been held against what is subscribed
+        self._compared = False
         self.list = InstrumentListLoader(
             settings.instrument_master,
             lambda: outside.rest(credentials),
@@ -60,7 +68,7 @@ class Instruments:
             outside.held_instruments,
             pipeline.write_instruments,
             lambda: producer.counts,
-            lambda: owner.leads,
+            lambda: owner.leads and self._compared,
             room=settings.kafka.queue_max_messages // 4,
         )
 
@@ -69,12 +77,31 @@ class Instruments:
         return [
             ("instruments-topic", self._publisher.run()),
             ("instrument-list", self.list.run()),
+            ("instrument-list-compared", self._compare()),
         ]
 
     @property
     def rows_left(self) -> int:
         """How many rows of the list that is being published have not been looked at."""
         return self._publisher.rows_left
+
+    async def _compare(self) -> NoReturn:
+        """Compare the list with what is subscribed, each time that this process begins to lead."""
+        reason = ""
+        while True:
+            pause_seconds = POLL_SECONDS
+            if not self._owner.leads:
+                self._compared = False
+            # a leader that has not read its state knows of no instrument
+            elif not self._compared and self._owner.carried(0) is not None:
+                try:
+                    await self.list.compare_with_claims()
+                    self._compared, reason = True, ""
+                except ConnectorError as exc:
+                    if reason != str(exc):
+                        _log.warning("instrument_list_not_compared", reason=str(exc))
+                    reason, pause_seconds = str(exc), RETRY_SECONDS
+            await asyncio.sleep(pause_seconds)
 
     def _use(self, master: InstrumentMaster) -> None:
         self._pipeline.set_symbols(master.symbols())

@@ -304,6 +304,56 @@ async def test_a_list_is_compared_with_what_is_subscribed(kite):
     assert (keeper.held_back, loaded(kite), keeper.status().missing) == (None, [40, 38], 1)
 
 
+async def test_whoever_begins_to_lead_holds_back_what_lacks_the_claims(kite):
+    """Which nobody but a leader knows: as any other replica it has accepted the list."""
+    asked = []
+
+    async def published():
+        asked.append(1)
+        return InstrumentMaster.from_csv(MANY) if len(asked) > 1 else None
+
+    keeper = kite.keeper()
+    keeper._published = published
+    late = HEAD + "".join(MANY.splitlines(keepends=True)[3:])
+    await kite.run(keeper, InstrumentDump(late, "two"))
+    assert (keeper.held_back, loaded(kite)) == (None, [38])
+    claims = [SubscribedInstrument(n << 8 | 1, f"NSE:S{n}", None) for n in (1, 2)]
+    keeper._claims = lambda: claims
+    await keeper.compare_with_claims()
+    status = keeper.status()
+    assert "it lacks 2 of the 2 instruments that are subscribed" in status.held_back
+    assert (status.origin, status.confirmed_ms, loaded(kite)) == (
+        "kite.instruments",
+        None,
+        [38, 40],
+    )
+    # it is asked for whole, and good once it has them
+    kite.etags.clear()
+    await kite.run(keeper, InstrumentDump(late, "two"), InstrumentDump(MANY, "three"))
+    assert kite.etags == [None, None]
+    assert (keeper.held_back, loaded(kite)) == (None, [38, 40, 40])
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+async def test_what_the_list_before_lacked_too_is_no_news_to_a_new_leader(kite, missing):
+    asked = []
+
+    async def published():
+        asked.append(1)
+        return InstrumentMaster.from_csv(MANY)
+
+    keeper = kite.keeper()
+    await keeper.compare_with_claims()
+    await kite.run(keeper, InstrumentDump(MANY, "one"))
+    keeper._published = published
+    claims = [SubscribedInstrument((90 + n) << 8 | 1, f"NSE:T{n}", None) for n in range(missing)]
+    keeper._claims = lambda: claims
+    await keeper.compare_with_claims()
+    assert (keeper.held_back, loaded(kite), keeper.status().missing) == (None, [40], missing)
+    # one alone is no reason to read it
+    assert len(asked) == missing - 1
+
+
 async def test_an_operator_can_accept_what_is_held_back(kite, tmp_path):
     cache = tmp_path / "list"
     keeper = await kite.keep(
