@@ -43,6 +43,10 @@ class FeedConnection(Protocol):
     def last_frame_us(self) -> int:
         """When the last frame came, UTC microseconds; 0 before the first."""
 
+    @property
+    def gap_from_us(self) -> int:
+        """Since when ticks may be missing if it ends now, UTC microseconds; 0: never."""
+
     def start(self) -> None:
         """Begin to connect; returns at once."""
 
@@ -387,7 +391,7 @@ class Slot:
         if connection is None:
             return
         # the connection goes, and its time with it: the next session's gap begins there
-        self._last_frame_us = self.last_frame_us
+        self._last_frame_us = connection.gap_from_us or self._last_frame_us
         self.connection = None
         self._after = asyncio.Event()
         self._later(self._close_after(before, connection, self._after))
@@ -488,8 +492,8 @@ class Slot:
             if before is not None:
                 await before.wait()
             said = await ready()
-            # what was kept before the slot was given up may not be all that came
-            self._last_frame_us = max(said or 0, self._last_frame_us or 0) or None
+            # what was kept before the slot was given up may not be all that came, or a heartbeat
+            self._last_frame_us = said or self._last_frame_us
         finally:
             free.set()
 

@@ -109,6 +109,8 @@ class Connection:
         self._last_frame_us = 0
         self._last_tick_us = 0
         self._opened_us = 0  # when the present socket did, or the last one
+        # until when heartbeats told enough, since no market was open
+        self._idle_until_us = 0
 
         # whether another process may have had this slot, and its last frame where that is known
         self._continues = False
@@ -241,6 +243,17 @@ class Connection:
         """
         if self._watchdog.in_doubt:
             return max(self._last_tick_us, self._opened_us)
+        return self._last_frame_us
+
+    @property
+    def gap_from_us(self) -> int:
+        """Since when ticks may be missing if the socket ends now, UTC microseconds; 0: never.
+
+        In market hours since the last tick, or the opening: what sends heartbeats alone may be mute
+        since then, and nobody has asked it yet. Else since the last frame. Any thread.
+        """
+        if self._stream.wanted or self._watchdog.in_doubt:
+            return max(self._last_tick_us, self._opened_us, self._idle_until_us)
         return self._last_frame_us
 
     @property
@@ -456,7 +469,7 @@ class Connection:
             known_us = self._predecessor_frame_us
             return None if known_us is None else known_us // 1000
         # a socket that never sent a frame was still there to receive from its connect on
-        last_ms = max(self.last_frame_us // 1000, self._report.session_id)
+        last_ms = max(self.gap_from_us // 1000, self._report.session_id)
         # a clock that was set back since then must not hide how long there was no socket
         return min(last_ms, now_ms - round((now - self._lost_at) * 1000))
 
@@ -468,6 +481,8 @@ class Connection:
         now = self._clock.monotonic()
         stream = self._stream
         stream.measure(datetime.fromtimestamp(self._clock.time_us() / 1e6, UTC))
+        if not stream.wanted and not self._watchdog.in_doubt:
+            self._idle_until_us = self._last_frame_us
         for verdict in self._watchdog.look(
             now,
             self._frames_of_any_kind(),

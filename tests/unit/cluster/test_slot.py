@@ -22,7 +22,7 @@ class FakeConnection:
         self.wanted = {}
         self.updates = []
         self.reconnects = 0
-        self.last_frame_us = 0
+        self.last_frame_us = self.gap_from_us = 0
         self.continues_from = "nothing"
 
     def continue_from(self, last_frame_us):
@@ -429,7 +429,7 @@ def opening(clock, connections):
 
 async def test_a_stopped_slot_has_no_socket_and_a_resumed_one_tells_the_gap(opening, connections):
     opening.apply([wanted(A), END])
-    connections[0].last_frame_us = 7
+    connections[0].last_frame_us, connections[0].gap_from_us = 8, 7
     opening.apply([halting(Halt.STOPPED), wanted(B)])
     assert (opening.connection, opening.phase) == (None, SlotPhase.STREAMING)
     opening.apply([halting(None)])
@@ -512,7 +512,7 @@ class Before:
         return self._last_frame_us
 
 
-@pytest.mark.parametrize(("said", "known"), [(17, 17), (None, 5), (3, 5)])
+@pytest.mark.parametrize(("said", "known"), [(17, 17), (None, 5), (3, 3)])
 async def test_a_slot_opens_its_socket_when_the_owner_before_has_closed_its_own(
     clock, connection, said, known
 ):

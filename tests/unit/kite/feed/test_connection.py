@@ -209,8 +209,8 @@ class TestReconnecting:
         socket = await feed.open(connection)
         connection.update({NSE: FULL, NFO: QUOTE})
         socket.confirm()
-        await feed.advance_alive(20)
-        last_ms = feed.clock.time_us() // 1000 - 1000
+        last_ms = feed.clock.time_us() // 1000
+        await feed.advance_alive(20)  # by heartbeats alone
         socket.drop(1006, "gone")
         await settle()
         assert connection.state is ConnectionState.BACKING_OFF

@@ -96,6 +96,44 @@ class TestWatching:
         gaps = [event for event in feed.handler.events if event.type is EventType.GAP]
         assert [gap.gap_from_ms for gap in gaps] == [last_tick_us // 1000]
 
+    @pytest.mark.parametrize("quiet", [3, 20, 29])
+    async def test_a_gap_begins_with_the_last_tick_though_nobody_has_asked_yet(self, make, quiet):
+        """Whether the market is quiet or the socket mute is not known before the question."""
+        feed, connection = make(stall_threshold_seconds=60, random=0.0)
+        socket = await feed.open(connection)
+        connection.update({NSE: QUOTE})
+        assert connection.gap_from_us == 0
+        await feed.advance_alive(10)
+        assert connection.gap_from_us == connection.stats.session_id * 1000
+        socket.confirm()
+        await feed.advance_alive(1)
+        socket.deliver(packets.quote(NSE))
+        last_tick_us = feed.clock.time_us()
+        await feed.advance_alive(quiet)
+        assert connection.gap_from_us == last_tick_us < connection.last_frame_us
+        socket.drop()
+        await settle()
+        await feed.clock.advance(1)
+        gaps = [event for event in feed.handler.events if event.type is EventType.GAP]
+        assert [gap.gap_from_ms for gap in gaps] == [last_tick_us // 1000]
+
+    async def test_while_no_market_is_open_a_gap_begins_with_the_last_frame(self, make):
+        feed, connection = make(stall_threshold_seconds=60, random=0.0)
+        socket = await feed.open(connection)
+        connection.update({NSE: QUOTE})
+        socket.confirm()
+        await feed.advance_alive(5)
+        feed.clock.step(10 * 3600)
+        await feed.advance_alive(20)
+        assert connection.gap_from_us == connection.last_frame_us > connection.stats.last_tick_us
+        # the market opens, and nothing has come of it yet
+        feed.clock.step(13.9 * 3600)
+        before_us = connection.last_frame_us
+        await feed.advance_alive(20)
+        assert connection.gap_from_us == before_us < connection.last_frame_us
+        socket.deliver(packets.quote(NSE))
+        assert connection.gap_from_us == feed.clock.time_us()
+
     async def test_a_mute_socket_behind_a_mute_one_has_a_gap_of_its_own(self, make):
         feed, connection = make(stall_threshold_seconds=60)
         await feed.open(connection)
