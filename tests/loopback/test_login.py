@@ -122,6 +122,23 @@ async def test_from_the_printed_address_to_the_file(server, login):
         assert secret not in err
 
 
+async def test_a_session_of_another_api_key_is_not_written(server, login, monkeypatch):
+    exchange = server.access.exchange
+
+    def another(**given):
+        account, token = exchange(**given)
+        return account.model_copy(update={"api_key": "of_another_app"}), token
+
+    monkeypatch.setattr(server.access, "exchange", another)
+    login.file.write_text("good\n")
+    code, out, err = await login.run(await redirect_of(login_url(KEY, server.rest_url)))
+    assert (code, out, login.file.read_text()) == (1, "", "good\n")
+    assert "the session is of another api_key" in err
+    assert "log in again" in err
+    assert "\n" not in err
+    assert "of_another_app" not in err
+
+
 async def test_what_is_wrong_is_one_line_and_costs_no_request_token(server, login):
     token = server.access.issue_request_token()
     login.account["api_secret"] = "guess"

@@ -180,6 +180,15 @@ class KiteRest:
             _not_reached,
         )
         data = _data(answer, dict)
+        # Kite names the app that has the session; a token of another one is of no use to this one
+        if data.get("api_key", key) != key:
+            raise RestError(
+                answer.status,
+                "DataException",
+                "the session is of another api_key, and its access_token was not kept: does "
+                "feed.rest lead to Kite, and does nothing on the way give answers of its own? Then "
+                "log in again",
+            )
         token = data.get("access_token")
         if not isinstance(token, str) or not token:
             raise RestError(answer.status, "DataException", "the answer has no access_token")

@@ -139,6 +139,28 @@ async def test_a_login_without_a_token(body):
     assert caught.value.error_type == "DataException"
 
 
+@pytest.mark.parametrize("other", ["another-key", "the-key ", "", None, 7, ["the-key"]])
+async def test_a_login_of_another_api_key_is_refused(other):
+    """As something on the way gives it that keeps answers: the token would replace a good one."""
+    data = {"access_token": "new-token", "user_id": "AB1234", "api_key": other}
+    rest = client((200, json.dumps({"data": data}).encode()), (200, b"x"))
+    with pytest.raises(RestError) as caught:
+        await rest.exchange("r", "s")
+    told = str(caught.value)
+    assert "the session is of another api_key" in told
+    assert "log in again" in told
+    assert not [secret for secret in ("another-key", "new-token", "the-key") if secret in told]
+    # whoever goes on has the token that was there
+    await rest.instruments()
+    assert rest._http.calls[1].headers["Authorization"] == "token the-key:the-access-token"
+
+
+async def test_a_login_of_this_api_key():
+    data = {"access_token": "new-token", "user_id": "AB1234", "api_key": "the-key"}
+    session = await client((200, json.dumps({"data": data}).encode())).exchange("r", "s")
+    assert session.access_token.get_secret_value() == "new-token"
+
+
 async def test_who_logged_in_can_be_shown():
     data = {"access_token": TOKEN, "user_id": "AB\x1b[2J", "user_name": f"\ud800\u202eA {TOKEN}",
             "login_time": "x" * 5000}  # fmt: skip
