@@ -216,8 +216,8 @@ class Cluster:
         """Explain why this replica does not do its part; a standby does its part by waiting."""
         if self._membership.error is not None:
             return [f"no member of the cluster: {self._membership.error}"]
-        if not self._membership.joined:
-            return ["joining the cluster"]
+        if (joining := self._membership.joining) is not None:
+            return [joining]
         held = self._foreign.held
         found = reasons(held, self._group) if self._speaks_of(held) else []
         if self._leader is not None and (trouble := self._leader.trouble) is not None:

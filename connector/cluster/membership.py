@@ -48,6 +48,8 @@ REJOIN_SECONDS: Final = 5.0
 """A member joins again so long after an error that the client cannot mend by itself."""
 JOIN_SECONDS: Final = 10.0
 """Replicas that come while others stream join at full multiples of it."""
+USUAL_JOIN_SECONDS: Final = 15.0
+"""A member that the group does not know by then waits for something: a gathering takes less."""
 REVOKE_SECONDS: Final = 0.75
 """A revoked slot that cannot be handed over streams on for so long, and a leader leads on.
 librdkafka (2.16) asks to join at most once a second, and has just done so: before that second is
@@ -141,6 +143,7 @@ class Membership:
         self._frames = SlotFrames(topics.subscriptions, clock, self._instance)
         # assignments, revocations and losses: a metric, by which a flapping group is seen
         self.rebalances = 0
+        self._began = 0.0  # when `start` was called
         self.joined = False
         """Whether the group has known this member at some time."""
         self.error: str | None = None
@@ -151,8 +154,20 @@ class Membership:
         """The topics of the group that do not exist; any thread may ask."""
         return frozenset(self._missing)
 
+    @property
+    def joining(self) -> str | None:
+        """Say that the group does not know this member yet, and after a while why; else None."""
+        if self.joined:
+            return None
+        seconds = self._clock.monotonic() - self._began
+        if seconds < USUAL_JOIN_SECONDS:
+            return "joining the cluster"
+        timeout = f"cluster.session_timeout_seconds, {self._cluster.session_timeout_seconds:g} s"
+        return f"joining the cluster for {seconds:.0f} s; a killed one is missed after {timeout}"
+
     def start(self) -> None:
         """Join the group; returns at once."""
+        self._began = self._clock.monotonic()
         self._loop = asyncio.get_running_loop()
         self._done = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="cluster-member", daemon=True)

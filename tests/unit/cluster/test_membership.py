@@ -48,6 +48,31 @@ async def test_slots_are_read_from_their_first_record_and_control_is_only_owned(
     assert joined.joined
 
 
+async def test_a_group_that_waits_for_a_killed_replica_is_told_from_one_that_is_joined(run):
+    clock = FakeClock()
+    told = []
+
+    def after(seconds):
+        def step(consumer):
+            consumer.member_id = ""
+            clock.now += seconds
+            told.append(consumer.joined.joining)
+
+        return step
+
+    def known(consumer):
+        consumer.member_id = "this-member"
+
+    cluster = ClusterSettings(session_timeout_seconds=300)
+    _, _, joined = await run(after(0), after(14), after(20), known, clock=clock, cluster=cluster)
+    assert told[:2] == ["joining the cluster"] * 2
+    assert told[2] == (
+        "joining the cluster for 34 s; a killed one is missed after "
+        "cluster.session_timeout_seconds, 300 s"
+    )
+    assert joined.joining is None
+
+
 async def test_partitions_that_somebody_added_to_the_control_topic_make_no_second_leader(run):
     def more(consumer):
         consumer.on_assign(consumer, [TopicPartition(TOPICS.control, one) for one in (1, 2)])
