@@ -52,6 +52,8 @@ class ConnectorError(Exception):
     """The root: `except ConnectorError` catches whatever this package raises on purpose."""
 
     retryable: ClassVar[bool] = False
+    retry_after_seconds: float = 0.0
+    """The other side asks not to be asked again for so long."""
 
 
 def reason_of(error: Exception) -> str:
@@ -513,9 +515,13 @@ class RegistryError(ConnectorError):
 
 
 class RegistryUnreachableError(RegistryError):
-    """The registry does not answer."""
+    """The registry does not answer, or says: not now."""
 
     retryable = True
+
+    def __init__(self, subject: str, reason: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(subject, reason)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class SchemaIncompatibleError(RegistryError):

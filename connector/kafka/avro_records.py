@@ -336,7 +336,7 @@ class RecordDecoder:
             text = self._schema_by_id(schema_id)
         except RegistryError as exc:  # decoding goes on, by the schema that came along
             # each record would wait for a registry that is away
-            again = self._monotonic() + ASK_AGAIN_SECONDS
+            again = self._monotonic() + max(ASK_AGAIN_SECONDS, exc.retry_after_seconds)
             if exc.retryable:
                 self._ask_at = again
             elif len(self._ask_for_at) < MAX_UNKNOWN_IDS:

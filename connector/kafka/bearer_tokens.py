@@ -49,6 +49,8 @@ class NoTokenError(Exception):
         super().__init__(reason)
         self.retryable = retryable
         """Whether waiting can help."""
+        self.retry_after_seconds = 0.0
+        """How long the endpoint asks to be left alone."""
 
 
 class BearerTokens:
@@ -119,7 +121,7 @@ class BearerTokens:
         if settings.scope is not None:
             form["scope"] = settings.scope
         try:
-            status, body, location = await self._endpoint.ask(
+            answer = await self._endpoint.ask(
                 http,
                 "POST",
                 headers={
@@ -132,7 +134,10 @@ class BearerTokens:
                 timeout_seconds=timeout_seconds,
             )
         except NoAnswerError as exc:
-            raise self._none(str(exc), retryable=True) from exc
+            error = self._none(str(exc), retryable=True)
+            error.retry_after_seconds = exc.retry_after_seconds
+            raise error from exc
+        status, body, location, wait_seconds = answer
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
@@ -141,7 +146,9 @@ class BearerTokens:
         token = told.get("access_token")
         # RFC 6749, 5.1: token_type is required; those that leave it out mean Bearer
         if status != _OK or not _is_bearer(told) or not _is_usable(token):
-            raise self._refusal(status, told, f"it leads to {location}" if location else body)
+            error = self._refusal(status, told, f"it leads to {location}" if location else body)
+            error.retry_after_seconds = wait_seconds
+            raise error
         return token, _lifetime(told.get("expires_in", _UNTOLD_SECONDS))
 
     def _refusal(self, status: int, told: dict[str, Any], body: str | bytes) -> NoTokenError:

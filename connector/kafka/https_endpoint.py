@@ -18,7 +18,7 @@ import aiohttp
 from connector.errors import SettingsError
 from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
 from connector.kite.proxy import ProxyError, proxy_options
-from connector.kite.web.http import BodyError, failure_reason, read_body
+from connector.kite.web.http import BodyError, failure_reason, read_body, retry_after_seconds
 from connector.redaction import one_line
 
 
@@ -29,6 +29,8 @@ class HttpAnswer(NamedTuple):
     body: bytes
     location: str
     """Where a redirect leads; empty without one."""
+    retry_after_seconds: float
+    """How long it asks to be left alone."""
 
 
 class NoAnswerError(Exception):
@@ -36,6 +38,11 @@ class NoAnswerError(Exception):
 
     It may hold words of the other side's, which have to be redacted and cut.
     """
+
+    def __init__(self, reason: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+        """How long the other side asks to be left alone."""
 
 
 class HttpsEndpoint:
@@ -82,7 +89,7 @@ class HttpsEndpoint:
         Raises:
             NoAnswerError: nobody answered in time, or with too much.
         """
-        status = 0
+        status, wait_seconds = 0, 0.0
         try:
             async with (
                 # one deadline around all of it, the last byte of the body too
@@ -99,15 +106,18 @@ class HttpsEndpoint:
                 ) as response,
             ):
                 status = response.status
+                wait_seconds = retry_after_seconds(status, response.headers)
                 data = await read_body(response, max_bytes=max_bytes)
                 location = response.headers.get("Location", "") if 300 <= status < 400 else ""
         except TimeoutError as exc:
-            raise NoAnswerError(f"no answer in {timeout_seconds:g} s") from exc
+            told = f"no answer in {timeout_seconds:g} s"
+            raise NoAnswerError(told, retry_after_seconds=wait_seconds) from exc
         # ValueError: a host that no resolver is asked for, a header that cannot be sent
         except (aiohttp.ClientError, BodyError, ProxyError, ValueError) as exc:
             reason = failure_reason(exc) + self._advice(exc)
-            raise NoAnswerError(f"HTTP {status}: {reason}" if status else reason) from exc
-        return HttpAnswer(status, data, location)
+            told = f"HTTP {status}: {reason}" if status else reason
+            raise NoAnswerError(told, retry_after_seconds=wait_seconds) from exc
+        return HttpAnswer(status, data, location, wait_seconds)
 
     def _advice(self, error: Exception) -> str:
         """What to do about TLS, and certificates that were refused; nothing for all else."""

@@ -60,6 +60,8 @@ class _Answer(NamedTuple):
     """What the JSON holds; None where it is no JSON."""
     text: str
     """The beginning of the answer, fit to be shown."""
+    retry_after_seconds: float = 0.0
+    """How long it asks to be left alone."""
 
 
 class RegistryClient:
@@ -234,18 +236,25 @@ class RegistryClient:
                 self._tokens.forget()
                 answer = await self._exchange(self._http, method, path, body)
         except NoAnswerError as exc:
-            raise RegistryUnreachableError(subject, self._redactor.foreign(str(exc))) from exc
+            raise RegistryUnreachableError(
+                subject,
+                self._redactor.foreign(str(exc)),
+                retry_after_seconds=exc.retry_after_seconds,
+            ) from exc
         except NoTokenError as exc:
-            kind = RegistryUnreachableError if exc.retryable else RegistryError
-            raise kind(subject, str(exc)) from exc
-        status, data, location = answer
+            if not exc.retryable:
+                raise RegistryError(subject, str(exc)) from exc
+            raise RegistryUnreachableError(
+                subject, str(exc), retry_after_seconds=exc.retry_after_seconds
+            ) from exc
+        status, data, location, wait_seconds = answer
         if location:
             return _Answer(status, None, f"it leads to {self._redactor.foreign(location)}")
         try:
             document = json.loads(data)
         except (ValueError, RecursionError):  # the latter of brackets without end
             document = None
-        return _Answer(status, document, self._redactor.foreign(data))
+        return _Answer(status, document, self._redactor.foreign(data), wait_seconds)
 
     async def _exchange(
         self, http: aiohttp.ClientSession, method: str, path: str, body: Any
@@ -279,7 +288,9 @@ class RegistryClient:
         if answer.status < _SERVER_ERROR and answer.status not in _PASSING:
             advice = _ADVICE.get(answer.status, ": is registry.url right?")
             text = f"this is not an answer of a schema registry's: {text}{advice}"
-        return RegistryUnreachableError(subject, text)
+        return RegistryUnreachableError(
+            subject, text, retry_after_seconds=answer.retry_after_seconds
+        )
 
 
 def _quoted(subject: str) -> str:

@@ -31,7 +31,8 @@ async def retry_forever(
 ) -> _T:
     """Do a step again and again until it works; the pauses double up to a cap.
 
-    Half of a pause is chance: replicas that start together must not ask together.
+    Half of a pause is chance: replicas that start together must not ask together. Where an error
+    says that the other side wants to be left alone for longer, it is.
 
     Args:
         step: what is tried.
@@ -56,7 +57,10 @@ async def retry_forever(
             told = failed(reason_of(error))
             if told is not None:
                 await told
-        await sleep(pause_seconds * (0.5 + random() / 2))
+            asked_seconds = getattr(error, "retry_after_seconds", 0.0)
+        # replicas that are told the same to wait must not come back together either
+        asked_seconds += pause_seconds * random() / 2 if asked_seconds else 0.0
+        await sleep(max(pause_seconds * (0.5 + random() / 2), asked_seconds))
         pause_seconds = min(pause_seconds * 2, max_seconds)
 
 

@@ -224,6 +224,15 @@ async def test_whoever_gets_no_token_is_told_which_setting_to_look_at(
     assert told in str(caught.value)
 
 
+async def test_an_endpoint_may_say_how_long_to_leave_it_alone(endpoint):
+    endpoint.answer = (429, refusal("slow_down"), {**JSON, "Retry-After": "9"})
+    given = RegistrySettings(url="http://127.0.0.1:1", oauth=oauth(endpoint))
+    with pytest.raises(RegistryUnreachableError) as caught:
+        async with RegistryClient(given) as client:
+            await client.get_versions("s")
+    assert caught.value.retry_after_seconds == 9
+
+
 async def test_nobody_at_the_endpoint_is_waited_for(endpoint):
     endpoint.close()
     tokens = BearerTokens(OAuthSettings(**oauth(endpoint)), "registry.oauth")

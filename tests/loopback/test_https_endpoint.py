@@ -39,12 +39,12 @@ async def ask(url, ca_file, max_bytes=100):
 
 async def test_an_answer_is_read_whatever_its_status(serving):
     url, ca = serving(status=418, body=b"a teapot")
-    assert await ask(url, ca) == (418, b"a teapot", "")
+    assert await ask(url, ca) == (418, b"a teapot", "", 0)
 
 
 async def test_a_redirect_is_told_and_not_followed(serving):
     url, ca = serving(status=302, headers={"Location": "https://elsewhere.example"}, body=b"")
-    assert await ask(url, ca) == (302, b"", "https://elsewhere.example")
+    assert await ask(url, ca) == (302, b"", "https://elsewhere.example", 0)
 
 
 async def test_too_long_an_answer_is_none(serving):
@@ -82,3 +82,13 @@ async def test_a_port_with_tls_that_is_asked_without_is_told_with_the_setting(se
     url, ca = serving()
     with pytest.raises(NoAnswerError, match=r"if it speaks TLS, here\.url begins with https://"):
         await ask(url.replace("https:", "http:"), ca)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"x" * 101])
+async def test_a_busy_server_may_say_how_long_to_leave_it_alone(serving, body):
+    url, ca = serving(status=503, headers={"Retry-After": "7"}, body=body)
+    try:
+        answer = await ask(url, ca)
+    except NoAnswerError as error:
+        answer = error
+    assert answer.retry_after_seconds == 7

@@ -65,6 +65,16 @@ async def test_a_page_is_no_registrys_answer_and_is_waited_for(registry, status)
         assert "Come back later" in str(error)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_registry_may_say_how_long_to_leave_it_alone(registry, status):
+    document = b'{"error_code": 50001, "message": "later"}'
+    for body in (document, b"<h1>later</h1>", b"x" * (MAX_ANSWER_BYTES + 1)):
+        error = await refused(await registry((status, body, {"Retry-After": "8"})))
+        assert type(error) is RegistryUnreachableError
+        assert error.retry_after_seconds == 8
+    assert (await refused(await registry((status, document)))).retry_after_seconds == 0
+
+
 async def test_a_new_password_in_its_file_is_taken_by_the_next_client(registry, tmp_path):
     logins = []
 

@@ -34,13 +34,22 @@ class Pace:
         self._interval_seconds = interval_seconds
         self._monotonic = monotonic
         self._sleep = sleep
-        self._free_at = 0.0  # monotonic seconds: when the next call may be made
+        # monotonic seconds: when the next call may be made, and until when none at all
+        self._free_at = self._held_until = 0.0
 
     async def turn(self) -> None:
         """Wait until the next call may be made."""
-        now = self._monotonic()
-        at = max(now, self._free_at)
-        # taken before it waits: who asks meanwhile comes behind
-        self._free_at = at + self._interval_seconds
-        if at > now:
-            await self._sleep(at - now)
+        while True:
+            now = self._monotonic()
+            at = max(now, self._free_at)
+            # taken before it waits: who asks meanwhile comes behind
+            self._free_at = at + self._interval_seconds
+            if at > now:
+                await self._sleep(at - now)
+            if at >= self._held_until:
+                return  # else Kite has said meanwhile that it wants none for longer
+
+    def hold(self, seconds: float) -> None:
+        """Let no call be made for so long, whoever has a turn already."""
+        self._held_until = max(self._held_until, self._monotonic() + seconds)
+        self._free_at = max(self._free_at, self._held_until)

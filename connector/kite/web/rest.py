@@ -21,7 +21,13 @@ from connector.errors import FeedUnreachableError, RestError, RestTokenError, To
 from connector.kite.access_token_syntax import usable_token
 from connector.kite.clock import IST
 from connector.kite.proxy import ProxyError, proxy_options
-from connector.kite.web.http import BodyError, failure_reason, read_body, usable_etag
+from connector.kite.web.http import (
+    BodyError,
+    failure_reason,
+    read_body,
+    retry_after_seconds,
+    usable_etag,
+)
 from connector.kite.web.pace import Pace
 from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor
@@ -106,7 +112,8 @@ class KiteRest:
         timeout_seconds: for one try, to the last byte; the list gets at least `LIST_SECONDS`.
         attempts: tries in all.
         retry_seconds: the first pause between tries, doubled with each and with jitter.
-        pace: of all calls with this api_key; None: as they come.
+        pace: of all calls with this api_key; None: as they come. Whatever it is, Kite's
+            Retry-After is obeyed.
     """
 
     def __init__(
@@ -126,7 +133,7 @@ class KiteRest:
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
         self._retry_seconds = retry_seconds
-        self._pace = pace
+        self._pace = pace or Pace(0.0)
         # None: not open, or closed
         self._http: aiohttp.ClientSession | None = None
 
@@ -350,8 +357,7 @@ class KiteRest:
             hide += secrets
         redactor = Redactor(*hide)
         # outside the deadline: to wait for a turn is no fault of Kite's
-        if self._pace is not None:
-            await self._pace.turn()
+        await self._pace.turn()
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         try:
             async with (
@@ -366,6 +372,8 @@ class KiteRest:
                     **proxy_options(self.root),
                 ) as response,
             ):
+                if wait_seconds := retry_after_seconds(response.status, response.headers):
+                    self._pace.hold(wait_seconds)
                 body = await read_body(response, max_bytes=max_bytes, max_wire_bytes=max_wire_bytes)
                 etag = usable_etag(response.headers.get("ETag"))
                 answer = _Answer(response.status, etag, body, _leads_to(response))

@@ -226,6 +226,23 @@ def test_without_an_answer_the_shipped_schema_serves(encoder):
     assert decoder.decode(TOPICS.events, value).source == "registry"
 
 
+def test_a_registry_that_wants_to_be_left_alone_is_not_asked(encoder):
+    asked = []
+
+    def schema_by_id(number):
+        asked.append(number)
+        wait = 2 * avro_records.ASK_AGAIN_SECONDS
+        raise RegistryUnreachableError("id 1", "HTTP 429", retry_after_seconds=wait)
+
+    clock = FakeClock()
+    decoder = RecordDecoder(TOPICS, schema_by_id, monotonic=clock)
+    value = encoder.event(ConnectionEvent(EventType.CLOSED, slot=0, time_ms=1))
+    for passed, times in ((0, 1), (1, 1), (1, 2)):
+        clock.now += passed * avro_records.ASK_AGAIN_SECONDS
+        assert decoder.decode(TOPICS.events, value).source == "shipped"
+        assert len(asked) == times
+
+
 def test_ids_that_are_none_are_remembered_within_a_bound(encoder, monkeypatch):
     monkeypatch.setattr(avro_records, "MAX_UNKNOWN_IDS", 2)
     asked, clock = [], FakeClock()

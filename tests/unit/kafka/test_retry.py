@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from connector.errors import BrokerUnreachableError, TopicError
+from connector.errors import BrokerUnreachableError, RegistryUnreachableError, TopicError
 from connector.kafka.retry import retry_forever
 
 AWAY = BrokerUnreachableError("kafka:9092", "refused")
@@ -82,3 +82,14 @@ async def test_who_is_told_of_a_failure_is_awaited_before_the_pause():
 
     await retry_forever(step, told, min_seconds=1.0, sleep=step.sleep, random=lambda: 1.0)
     assert step.pauses == [str(AWAY), 1.0]
+
+
+async def test_who_asks_to_be_left_alone_for_longer_is():
+    busy = [
+        RegistryUnreachableError("s", "HTTP 429", retry_after_seconds=seconds)
+        for seconds in (30.0, 0.1, 0.0)
+    ]
+    step = Step(*busy)
+    assert await step.until_done(min_seconds=1.0, max_seconds=4.0) == "done"
+    # and a little longer, since others were told the same; never less than without the wish
+    assert step.pauses == [30.5, 2.0, 4.0]

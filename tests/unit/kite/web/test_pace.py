@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 import pytest
 
@@ -37,3 +38,32 @@ async def test_no_second_has_more_than_three_calls(calls):
         await kit.pace.turn()
     times = [0.0, *kit.pauses]
     assert all(later - sooner > 1.0 for sooner, later in zip(times, times[3:], strict=False))
+
+
+class MovingKit(Kit):
+    async def sleep(self, seconds):
+        until = self.now + seconds
+        await super().sleep(seconds)
+        while self.now < until:  # others go on meanwhile
+            await asyncio.sleep(0)
+            self.now = min(until, self.now + 0.25)
+
+
+async def test_nobody_calls_while_the_server_wants_to_be_left_alone():
+    kit = MovingKit()
+    called = []
+
+    async def call():
+        await kit.pace.turn()
+        called.append(kit.now)
+
+    await call()
+    # one has its turn already when the answer to the first one comes
+    waiting = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    kit.pace.hold(10)
+    kit.pace.hold(3)
+    await asyncio.gather(waiting, call(), call())
+    assert called[0] == 100
+    assert called[1] >= 110
+    assert all(later - sooner >= 1 for sooner, later in itertools.pairwise(called[1:]))

@@ -14,6 +14,7 @@ from connector.errors import (
     RestTokenError,
     TokenMissingError,
 )
+from connector.kite.web.pace import Pace
 from connector.kite.web.rest import (
     MAX_ANSWER_BYTES,
     MAX_CANDLES_BYTES,
@@ -21,6 +22,7 @@ from connector.kite.web.rest import (
     KiteRest,
     login_url,
 )
+from connector.testing import FakeClock
 from tests.support.echoes import ECHOES, TOKEN, shown_of
 
 GZIPPED = gzip.compress(b"list", mtime=0)
@@ -127,6 +129,29 @@ async def test_a_login_is_tried_again_only_where_kite_was_not_reached():
         with pytest.raises((FeedUnreachableError, RestError)):
             await rest.exchange("r", "s")
         assert len(rest._http.calls) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_kite_is_left_alone_for_as_long_as_it_asks(status):
+    busy = (status, error("NetworkException"), {"Retry-After": "7"})
+    rest = client(busy, (200, b"list"), busy, (200, b"list"))
+    paused = []
+
+    async def sleep(seconds):
+        paused.append(round(seconds))
+        clock.now += seconds
+
+    clock = FakeClock()
+    rest._pace = Pace(0.0, monotonic=clock, sleep=sleep)
+    await rest.instruments()
+    assert paused == [7]
+    # all calls of an api_key have one pace, whoever makes them
+    other = client((200, b"list"), access_token="another")
+    with pytest.raises(RestError):
+        await rest._send("GET", "/instruments")
+    other._pace = rest._pace
+    await other.instruments()
+    assert paused == [7, 7]
 
 
 @pytest.mark.parametrize(
