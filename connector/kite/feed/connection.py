@@ -238,12 +238,9 @@ class Connection:
     def last_frame_us(self) -> int:
         """When the last frame came that counts as served, UTC microseconds; 0 before the first.
 
-        Of a socket that was asked for ticks and has sent none that is the last tick, or its
-        opening: its heartbeats are no data. Any thread.
+        The heartbeats of a socket that was asked for ticks and has sent none do not. Any thread.
         """
-        if self._watchdog.in_doubt:
-            return max(self._last_tick_us, self._opened_us)
-        return self._last_frame_us
+        return self.gap_from_us if self._watchdog.in_doubt else self._last_frame_us
 
     @property
     def gap_from_us(self) -> int:
