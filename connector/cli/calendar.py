@@ -22,10 +22,7 @@ def calendar(
     day: Annotated[
         datetime | None,
         typer.Option(
-            "--date",
-            formats=["%Y-%m-%d"],
-            help="Begin with this day. [default: today in India]",
-            show_default=False,
+            "--date", formats=["%Y-%m-%d"], help="Begin with this day. [default: today in India]"
         ),
     ] = None,
     days: Annotated[
@@ -34,9 +31,7 @@ def calendar(
     file: Annotated[
         Path | None,
         typer.Option(
-            "--file",
-            help="Add the days of this file, written as those of --print-file are.",
-            show_default=False,
+            "--file", help="Add the days of this file, written as those of --print-file are."
         ),
     ] = None,
     print_file: Annotated[

@@ -53,16 +53,12 @@ InstrumentsArgument = Annotated[
     typer.Argument(
         metavar="INSTRUMENT",
         help="Tokens or EXCHANGE:TRADINGSYMBOL; - reads them from standard input, one a line.",
-        show_default=False,
     ),
 ]
 FileOption = Annotated[
     Path | None,
     typer.Option(
-        "--file",
-        "-f",
-        help="Read instruments from a file, one a line; # begins a comment.",
-        show_default=False,
+        "--file", "-f", help="Read instruments from a file, one a line; # begins a comment."
     ),
 ]
 

@@ -47,7 +47,6 @@ FileOption = Annotated[
         "--file",
         "-f",
         help="The YAML file that says what each watchlist claims; - reads standard input.",
-        show_default=False,
     ),
 ]
 PruneOption = Annotated[
@@ -89,7 +88,6 @@ def apply(
         typer.Option(
             "--by",
             help="Who sends the command, for the log and the reply. [default: the user's name]",
-            show_default=False,
         ),
     ] = None,
     timeout: TimeoutOption = 30.0,

@@ -43,7 +43,6 @@ def set_rule(
             "--expiry",
             help="When the contracts expire: nearest, next, near-month, next-month, a day, or two "
             "as first/last.",
-            show_default=False,
         ),
     ] = None,
     kinds: Annotated[
@@ -53,9 +52,7 @@ def set_rule(
     exchange: Annotated[
         str | None,
         typer.Option(
-            "--exchange",
-            help="The exchange of the contracts; alone, all of its futures.",
-            show_default=False,
+            "--exchange", help="The exchange of the contracts; alone, all of its futures."
         ),
     ] = None,
     names: Annotated[

@@ -33,6 +33,7 @@ from connector.errors import ConnectorError
 from connector.kafka.tail import tail, written_records
 from connector.kafka.topics import TopicNames, topic_specs
 from connector.kite.clock import IST
+from connector.kite.feed.wait import cancelled, within
 from connector.service.service import Service
 from connector.settings.models import Settings
 from connector.simulator import SimulatedAccount, SimulatorConfig, SimulatorServer
@@ -201,8 +202,7 @@ class Demo:
             wait = every_seconds
             if duration is not None:
                 wait = min(wait, max(0.0, duration - (time.monotonic() - self._started)))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), wait)
+            await within(wait, self._stop.wait())
 
     def _view(self, settings: Settings) -> View:
         return View(
@@ -386,6 +386,4 @@ async def _background(*work: Awaitable[None]) -> Any:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(*tasks)

@@ -35,9 +35,7 @@ def export(
     settings: Settings,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write this Parquet file.", show_default=False
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="Write this Parquet file."),
     ],
     exchanges: ExchangesOption = None,
     topics: TopicsOption = None,

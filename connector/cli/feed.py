@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 
 DurationOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0.1, help="End after so many seconds. [default: at Ctrl-C]", show_default=False
-    ),
+    float | None, typer.Option(min=0.1, help="End after so many seconds. [default: at Ctrl-C]")
 ]
 
 
@@ -101,22 +98,19 @@ class KeptLines(io.StringIO):
 def simulate(
     *,
     api_key: Annotated[
-        list[str] | None,
-        typer.Option(help="Let this api_key in; may be repeated.", show_default=False),
+        list[str] | None, typer.Option(help="Let this api_key in; may be repeated.")
     ] = None,
     access_token: Annotated[
         str | None,
         typer.Option(
-            help="Let this access_token in from the start; an empty one means none until a login.",
-            show_default=False,
+            help="Let this access_token in from the start; an empty one means none until a login."
         ),
     ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             help="Let something go wrong, as KIND[@AT_SECONDS][:SECONDS], such as silence@30:8; "
-            "may be repeated.",
-            show_default=False,
+            "may be repeated."
         ),
     ] = None,
     log_format: Annotated[

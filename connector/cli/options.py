@@ -53,7 +53,6 @@ ConfigOption = Annotated[
         metavar="FILE",
         help="YAML file of settings; the environment wins over it. "
         "[default: $KITE_CONNECTOR_CONFIG]",
-        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -295,7 +294,6 @@ def _setting_parameter(name: str) -> inspect.Parameter:
         *setting.flags,
         metavar=setting.metavar,
         help=f"{info.description} [default: {'.'.join(setting.path)} of the settings]",
-        show_default=False,
     )
     return _option_parameter(name, Annotated[_optional(_kind(info.annotation)), option])
 
@@ -312,7 +310,7 @@ def _parameter(
     flag = f"--{name.replace('_', '-')}"
     text = info.description or ""
     if info.is_required() and not optional:
-        argument = typer.Argument(metavar=name.upper(), help=text, show_default=False)
+        argument = typer.Argument(metavar=name.upper(), help=text)
         return _option_parameter(name, Annotated[kind, argument], inspect.Parameter.empty)
     # a flag that is off by itself needs no word of it, and no way to turn it off
     if info.default is not False and info.default not in (None, PydanticUndefined, ()):
@@ -320,7 +318,7 @@ def _parameter(
         text = f"{text} [default: {_text(info.default)}]".lstrip()
     if info.default is True:
         flag = f"{flag}/--no-{flag[2:]}"
-    option = typer.Option(flag, *([short] if short else ()), help=text, show_default=False)
+    option = typer.Option(flag, *([short] if short else ()), help=text)
     return _option_parameter(name, Annotated[_optional(kind), option])
 
 

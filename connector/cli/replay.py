@@ -43,9 +43,7 @@ def replay(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE",
-            help="Read this file of `export`; the topics when none is given.",
-            show_default=False,
+            metavar="FILE", help="Read this file of `export`; the topics when none is given."
         ),
     ] = None,
     into: Annotated[
@@ -54,7 +52,6 @@ def replay(
             "--into",
             metavar="PREFIX",
             help="Write into the topics of this prefix, which is not the one of the settings.",
-            show_default=False,
         ),
     ],
     exchanges: ExchangesOption = None,

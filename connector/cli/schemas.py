@@ -112,7 +112,6 @@ def clickhouse_tables(
             help="Only these columns of the ticks, and those that the bars need: each costs "
             "ClickHouse time. "
             "[default: all]",
-            show_default=False,
         ),
     ] = None,
     *,

@@ -29,8 +29,7 @@ def tail(
         typer.Argument(
             help="Exchanges, such as nse and nfo, or orders, events, deadletter, control, replies, "
             "subscriptions, instruments; when none is named, all exchanges that have what is "
-            "asked for.",
-            show_default=False,
+            "asked for."
         ),
     ] = None,
     symbols: Annotated[
@@ -39,7 +38,6 @@ def tail(
             "--symbol",
             "-s",
             help="Only instruments of this name: INFY, NSE:INFY, 'NFO:NIFTY*'. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     tokens: Annotated[
@@ -50,23 +48,14 @@ def tail(
             min=1,
             max=0xFFFF_FFFF,
             help="Only the instrument of this token. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     watchlist: Annotated[
-        str | None,
-        typer.Option(
-            "--watchlist", "-w", help="Only what this watchlist claims now.", show_default=False
-        ),
+        str | None, typer.Option("--watchlist", "-w", help="Only what this watchlist claims now.")
     ] = None,
     exchanges: Annotated[
         list[str] | None,
-        typer.Option(
-            "--exchange",
-            "-e",
-            help="Only this exchange's instruments. May be repeated.",
-            show_default=False,
-        ),
+        typer.Option("--exchange", "-e", help="Only this exchange's instruments. May be repeated."),
     ] = None,
     since: Annotated[
         str | None,
@@ -74,7 +63,6 @@ def tail(
             "--since",
             help="Begin so long ago (90s, 5m, 2h, 1d), at a time in India (09:15, "
             "2026-01-30T09:15), at an offset (1200), or with the last of each partition (-100).",
-            show_default=False,
         ),
     ] = None,
     from_beginning: Annotated[
@@ -84,8 +72,7 @@ def tail(
         bool, typer.Option("--until-end", help="End with the records that are there now.")
     ] = False,
     limit: Annotated[
-        int | None,
-        typer.Option("--limit", "-n", min=1, help="End after so many records.", show_default=False),
+        int | None, typer.Option("--limit", "-n", min=1, help="End after so many records.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines; they are what a pipe gets anyway.")

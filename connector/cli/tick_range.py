@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 ExchangesOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--exchange",
-        "-e",
-        help="Only this exchange's ticks, such as nse or nfo. May be repeated.",
-        show_default=False,
+        "--exchange", "-e", help="Only this exchange's ticks, such as nse or nfo. May be repeated."
     ),
 ]
 TopicsOption = Annotated[
@@ -30,7 +27,6 @@ TopicsOption = Annotated[
         "--topic",
         help="Only the ticks of this topic, by its whole name, such as kite.latest. May be "
         "repeated.",
-        show_default=False,
     ),
 ]
 FromOption = Annotated[
@@ -40,7 +36,6 @@ FromOption = Annotated[
         metavar="TIME",
         help="Begin with what was received then: so long ago (90s, 5m, 2h, 1d), today, or a time "
         "in India (09:15, 2026-01-30T09:15). [default: the oldest]",
-        show_default=False,
     ),
 ]
 ToOption = Annotated[
@@ -49,7 +44,6 @@ ToOption = Annotated[
         "--to",
         metavar="TIME",
         help="End before what was received then, a time as for --from. [default: now]",
-        show_default=False,
     ),
 ]
 

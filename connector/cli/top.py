@@ -59,16 +59,13 @@ def top(
     urls: Annotated[
         list[str] | None,
         typer.Argument(
-            help=f"The status servers of replicas of one cluster. [default: {DEFAULT_URL}]",
-            show_default=False,
+            help=f"The status servers of replicas of one cluster. [default: {DEFAULT_URL}]"
         ),
     ] = None,
     every: Annotated[
         float, typer.Option(min=0.5, max=3600, help="Ask again after so many seconds.")
     ] = 2.0,
-    count: Annotated[
-        int | None, typer.Option("-n", min=1, help="End after so many looks.", show_default=False)
-    ] = None,
+    count: Annotated[int | None, typer.Option("-n", min=1, help="End after so many looks.")] = None,
     kafka: Annotated[
         bool,
         typer.Option(
@@ -161,10 +158,10 @@ async def live(
     Returns:
         whether there was an answer at the last look.
     """
-    import asyncio
-
     from rich.console import Console
     from rich.live import Live
+
+    from connector.kite.feed.wait import within
 
     console = Console()
     looks, answered = 0, False
@@ -180,10 +177,7 @@ async def live(
             looks += 1
             if looks == count:
                 break
-            try:
-                await asyncio.wait_for(stop.wait(), every_seconds)
-            except TimeoutError:
-                continue
+            await within(every_seconds, stop.wait())
     return answered
 
 

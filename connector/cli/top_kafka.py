@@ -22,6 +22,7 @@ from connector.cluster.view import ClusterView, Seen, frame_age_seconds
 from connector.errors import SettingsError
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
+from connector.kite.feed.wait import within
 from connector.redaction import printable
 from connector.settings.models import Settings
 
@@ -162,11 +163,9 @@ async def watch(
     async def look() -> Look:
         seen = view.look()
         while not (seen.loaded or seen.problems) and SYSTEM_CLOCK.monotonic() < end:
-            try:
-                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+            if await within(_LOOK_SECONDS, stop.wait()):
                 break
-            except TimeoutError:
-                seen = view.look()
+            seen = view.look()
         rows = rows_of(seen)
         return Look(view_of(settings.name, rows, seen), line_of(rows, seen), seen.loaded)
 

@@ -28,10 +28,7 @@ def verify(
     settings: Settings,
     exchanges: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Exchanges, such as nse and nfo; all of them when none is named.",
-            show_default=False,
-        ),
+        typer.Argument(help="Exchanges, such as nse and nfo; all of them when none is named."),
     ] = None,
     since: Annotated[
         str | None,

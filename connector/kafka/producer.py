@@ -32,6 +32,7 @@ from connector.kafka.spool import Dropped, Headers, Record
 from connector.kafka.spool_files import SpoolFiles
 from connector.kafka.spooling import BUSY_POLL_SECONDS, SpoolingClient
 from connector.kafka.wake import Wake
+from connector.kite.feed.log import worth_a_line
 from connector.settings.models import KafkaSettings, SpoolSettings
 
 POLL_SECONDS = 0.02
@@ -392,8 +393,7 @@ class RecordProducer(SpoolingClient):
         except Exception as exc:  # noqa: BLE001 - logged, and tried again
             self._stuck += 1
             self._stuck_until = self._monotonic() + _STUCK_SECONDS
-            # the first time and each power of two: it may last for hours
-            if self._stuck & (self._stuck - 1) == 0:
+            if worth_a_line(self._stuck):  # it may last for hours
                 self._log.error("producer_stuck", exc_info=exc)
 
     def _move_on(self) -> None:

@@ -18,6 +18,7 @@ from connector.errors import ConnectorError, reason_of
 from connector.kafka.tail import TailRecord
 from connector.kite import market_hours
 from connector.kite.clock import Clock
+from connector.kite.feed.wait import cancelled
 from connector.kite.wire.candles import MINUTE_MS, Gap
 from connector.service.gap_mender import GapCounts, GapMender, Lack
 from connector.service.gaps import Gaps, look_back_ms, milliseconds
@@ -129,9 +130,7 @@ class Backfill:
                 for task in ended:
                     task.result()  # raises
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(*tasks)
             # /status shows no gaps as waiting that another process mends
             self._gaps = self._no_gaps()
 

@@ -117,25 +117,22 @@ def configure(
         ),
         structlog.processors.StackInfoRenderer(),
     ]
-    rendering: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    rendering: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        mask,
+    ]
     if as_json:
         rendering += [
-            structlog.processors.format_exc_info,
-            mask,
             structlog.processors.EventRenamer("message"),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
     else:
-        rendering += [
-            structlog.processors.format_exc_info,
-            mask,
+        rendering.append(
             structlog.dev.ConsoleRenderer(
-                colors=stream.isatty(),
-                pad_event_to=0,
-                pad_level=False,
-                timestamp_key="time",
-            ),
-        ]
+                colors=stream.isatty(), pad_event_to=0, pad_level=False, timestamp_key="time"
+            )
+        )
     handler = _ErrorStream() if stream is sys.stderr else logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=rendering)

@@ -73,8 +73,7 @@ class StatusCollector(Collector):
         yield _gauges(
             "market_open",
             "1 while an exchange trades, by the calendar in use.",
-            ["exchange"],
-            [([exchange], is_open) for exchange, is_open in status.market_open.items()],
+            *_by("exchange", status.market_open),
         )
         if status.trading_days_listed_until is not None:
             yield _gauge(
@@ -125,6 +124,11 @@ def _counter(name: str, help_text: str, value: float) -> Metric:
 
 def _counters(name: str, help_text: str, labels: Sequence[str], rows: _Rows) -> Metric:
     return _filled(CounterMetricFamily(PREFIX + name, help_text, labels=labels), rows)
+
+
+def _by(label: str, numbers: Mapping[str, float]) -> tuple[list[str], _Rows]:
+    """Return the label and the series of a family with one for each of these."""
+    return [label], [([value], number) for value, number in numbers.items()]
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: _Rows) -> Metric:
@@ -188,14 +192,12 @@ def _accounting(status: ServiceStatus) -> Iterator[Metric]:
     yield _counters(
         "records_dropped",
         "Records lost for good.",
-        ["reason"],
-        [([reason], count) for reason, count in accounting.dropped.items()],
+        *_by("reason", accounting.dropped),
     )
     yield _counters(
         "packets_rejected",
         "Packets that are no ticks, and text frames that cannot be read.",
-        ["reason"],
-        [([reason], count) for reason, count in status.rejected.items()],
+        *_by("reason", status.rejected),
     )
     yield _counter(
         "packets_unkept",
@@ -249,8 +251,7 @@ def _backfill(found: BackfillStatus) -> Iterator[Metric]:
     yield _counters(
         "backfill_instruments_lacking",
         "Instruments of gaps for which candles could not be had; kite.events has the reasons.",
-        ["reason"],
-        [([reason], count) for reason, count in found.lacking.items()],
+        *_by("reason", found.lacking),
     )
     yield _counter(
         "backfill_rows_refused",
@@ -382,8 +383,7 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
     yield _gauges(
         "cluster_slots_halted",
         "Connections (slots) of this replica that somebody paused or stopped, until resume.",
-        ["halt"],
-        [([halt.value], halts.count(halt.value)) for halt in Halt],
+        *_by("halt", {halt.value: halts.count(halt.value) for halt in Halt}),
     )
     yield _gauge(
         "cluster_revision",
@@ -408,8 +408,7 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
             "cluster_rules",
             "Only of the leader: rules of watchlists, those that are followed and those that keep "
             "what they had; status says why.",
-            ["state"],
-            [(["followed"], len(rules) - kept), (["kept"], kept)],
+            *_by("state", {"followed": len(rules) - kept, "kept": kept}),
         )
     waiting = cluster.get("waiting_for_room")
     if waiting is not None:
@@ -437,8 +436,8 @@ def _cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
 
 
 def _exchanges(status: ServiceStatus) -> Iterator[Metric]:
-    ticks = [([exchange.exchange], exchange.ticks) for exchange in status.exchanges]
-    yield _counters("ticks", "Ticks received from the feed, by exchange.", ["exchange"], ticks)
+    ticks = {exchange.exchange: exchange.ticks for exchange in status.exchanges}
+    yield _counters("ticks", "Ticks received from the feed, by exchange.", *_by("exchange", ticks))
 
 
 _OF_A_CONNECTION: Final = (

@@ -30,6 +30,7 @@ from connector.errors import (
 )
 from connector.files import UnusableFileError, read_bounded
 from connector.kafka.topics import TopicNames
+from connector.kite.feed.log import worth_a_line
 from connector.kite.web.http_server import HttpRequest, Response
 from connector.settings.models import Settings
 
@@ -116,7 +117,7 @@ class OperatorCommands:
             return json_answer(403, {"error": "commands come from the page itself"})
         if not self._authorized(headers.get("authorization", "")):
             self._wrong += 1
-            if not self._wrong & (self._wrong - 1):  # the first and each power of two
+            if worth_a_line(self._wrong):
                 _log.warning("operator_token_rejected", count=self._wrong)
             return json_answer(401, {"error": "not the operator's token"})
         return None

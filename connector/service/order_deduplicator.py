@@ -22,6 +22,7 @@ from connector.errors import reason_of
 from connector.kafka.tail import TailRecord
 from connector.kite.clock import Clock
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
+from connector.kite.feed.wait import cancelled
 from connector.kite.wire.models import Order
 from connector.kite.wire.orders import REMEMBERED_UPDATES, update_identity
 
@@ -204,8 +205,7 @@ class OrdersTopic:
                 # a copy that nobody else wrote is so late at most
                 await asyncio.sleep(HOLD_SECONDS / 4)
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await cancelled(reading)
 
     async def settle(self, hurry: asyncio.Event) -> None:
         """Wait until no copy is held: each was seen in the topic, or its time is over.

@@ -9,7 +9,6 @@ is not there. It remembers nothing: the topic knows, over restarts and replicas.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ import structlog
 from connector.errors import ConnectorError, RestError, reason_of
 from connector.kafka.tail import TailRecord
 from connector.kite.clock import Clock, midnight_ms
+from connector.kite.feed.wait import within
 from connector.kite.wire.models import Order, OrderStatus
 from connector.kite.wire.orders import parse_order
 from connector.service.order_deduplicator import Update
@@ -191,8 +191,7 @@ class OrderReconciler:
                 _log.info("orders_not_reconciled_yet", slot=self.slot, reason=reason)
             else:
                 return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._opened.wait(), pause_seconds)
+            if await within(pause_seconds, self._opened.wait()):
                 return  # opened again: that asks for itself
 
     async def _reconcile(self) -> None:

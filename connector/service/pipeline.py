@@ -23,6 +23,7 @@ from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION
 from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType, TickCount
+from connector.kite.feed.log import worth_a_line
 from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import (
     ErrorMessage,
@@ -195,8 +196,7 @@ class Pipeline:
         """
         self.texts += 1
         self.rejected[reason] += 1
-        count = self.rejected[reason]
-        if not count & (count - 1):  # the first and each power of two: they may come in a flood
+        if worth_a_line(count := self.rejected[reason]):
             _log.debug("text_frame_rejected", slot=slot, reason=reason, count=count)
         # the topic that a text would have gone to, as far as its beginning tells
         topic = self.topics.orders if reason.startswith("order_") else f"{self.topics.prefix}.ticks"
@@ -472,13 +472,10 @@ class SlotPipeline:
         self._pipeline.write_event(event, self.account)
 
     def _news(self, said: str) -> int:
-        """How often this was said in a row, where the log should have it; 0 where it has it.
-
-        The first and each power of two: a feed may complain as fast as it can.
-        """
+        """How often this was said in a row, where the log should have it; 0 where it has it."""
         self._said_count = self._said_count + 1 if said == self._said else 1
         self._said = said
-        return 0 if self._said_count & (self._said_count - 1) else self._said_count
+        return self._said_count if worth_a_line(self._said_count) else 0
 
     def _sample(self, data: bytes, receive_time_us: int, *, snapshot: bool) -> None:
         """Observe the latencies of one frame."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 
 import uvloop
 
+from connector.kite.feed.wait import cancelled
 from connector.service.backlog import Backlog
 from connector.service.logs import SecretMask
 from connector.service.service import Service
@@ -50,8 +51,7 @@ def run_service(
             return await service.run()
         finally:
             if watching is not None:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                await cancelled(watching)
             # all is over: who asks once more must not change what the exit code says
             for number in ends:
                 signal.signal(number, signal.SIG_IGN)

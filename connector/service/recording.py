@@ -15,6 +15,7 @@ from connector.kite.client.channel_handler import ConfirmingHandler
 from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.feed.capture import CaptureWriter, CapturingHandler
 from connector.kite.feed.events import ConnectionState
+from connector.kite.feed.wait import within
 from connector.service.credentials import credentials_of
 from connector.service.instrument_list import InstrumentListLoader
 from connector.service.outside import Outside
@@ -86,14 +87,12 @@ async def record(
                 )
                 task = asyncio.create_task(keeper.run())
                 stack.callback(task.cancel)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(keeper.tried.wait(), outside.list_wait_seconds)
+                await within(outside.list_wait_seconds, keeper.tried.wait())
             recorders = Recorders(writer, text=text)
             await slots.start(recorders)
             stack.push_async_callback(slots.stop_intake, stop)
             while not stop.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), PROGRESS_SECONDS)
+                await within(PROGRESS_SECONDS, stop.wait())
                 if error := next((one.error for one in recorders.all if one.error), None):
                     raise error
                 if on_progress is not None:

@@ -9,10 +9,9 @@ the end: connections, producer, status server.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -32,6 +31,7 @@ from connector.kafka.producer_state import FailedRecord
 from connector.kafka.renewals import Renewals, wanted
 from connector.kite.clock import IST
 from connector.kite.feed.events import EventType
+from connector.kite.feed.wait import cancelled, within
 from connector.service.backlog import Backlog, backlog
 from connector.service.credentials import credentials_of
 from connector.service.dead_letters import DeadLetters
@@ -263,16 +263,15 @@ class Service:
         deadline = time.monotonic() + grace_seconds
         _log.info("service_stopping", grace_seconds=grace_seconds)
         # first whatever produces by itself: nothing may come behind the flush
-        await self._cancel(task for task in self._tasks if task is not self._orders)
+        await cancelled(*(task for task in self._tasks if task is not self._orders))
         await self.owner.stop_intake(self._hurry)
         running = self.running
         if running is not None:
             # copies that came until now and were left to other replicas, whose are in the topic in
             # a moment
             if self._orders is not None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(running.orders.settle(self._hurry), grace_seconds / 4)
-                await self._cancel([self._orders])
+                await within(grace_seconds / 4, running.orders.settle(self._hurry))
+                await cancelled(self._orders)
             # nobody hears of any others any more, so these are written
             running.pipeline.order_desk.close()
             # before the flush, which takes these events along
@@ -320,8 +319,7 @@ class Service:
             self._spawn(name, work)
         if running.watches_orders:
             self._orders = self._spawn("orders", running.orders.run())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(running.list_tried(), outside.list_wait_seconds)
+        await within(outside.list_wait_seconds, running.list_tried())
         # from here on packets come, and everything that they meet is there
         await self.owner.start(running)
         self._spawn("slots-watched", self.owner.watch())
@@ -363,25 +361,14 @@ class Service:
         flush = asyncio.ensure_future(self.producer.flush(max(0.0, deadline - time.monotonic())))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait([flush, hurry], return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (flush, hurry):
-            waiting.cancel()
-        flushed, _ = await asyncio.gather(flush, hurry, return_exceptions=True)
+        flushed, _ = await cancelled(flush, hurry)
         return flushed is True
 
     async def _release(self, deadline: float) -> None:
         """Give the slots up; brokers that are away must not keep the process for longer."""
         seconds = max(self._outside.release_min_seconds, deadline - time.monotonic())
-        try:
-            await asyncio.wait_for(self.owner.release(), seconds)
-        except TimeoutError:
+        if not await within(seconds, self.owner.release()):
             _log.warning("slots_not_released", seconds=round(seconds, 1))
-
-    @staticmethod
-    async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-        ending = list(tasks)
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         async def guarded() -> None:

@@ -15,6 +15,7 @@ from aiohttp import web
 from connector.errors import CaptureError, not_listening
 from connector.kite.clock import IST
 from connector.kite.feed.capture import CaptureReader
+from connector.kite.feed.wait import cancelled
 from connector.kite.wire.models import Mode
 from connector.simulator.acceptor import Acceptor
 from connector.simulator.access import Access, RefusedError
@@ -147,9 +148,7 @@ class SimulatorServer:
             ) from error
 
     async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(*self._tasks)
         self._tasks = []
         self._injector.close()
         # REST first: it may steer what is being closed

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import RecordCounts
 from connector.kafka.refusals import TopicTrouble
+from connector.kite.feed.wait import within
 
 
 class ProducedRecord(NamedTuple):
@@ -102,11 +103,7 @@ class RecordingProducer:
     async def flush(self, timeout_seconds: float) -> bool:
         """Wait until `flushed` is set; False where that takes longer than the timeout."""
         self.calls.append("flush")
-        try:
-            await asyncio.wait_for(self.flushed.wait(), timeout_seconds)
-        except TimeoutError:
-            return False
-        return True
+        return await within(timeout_seconds, self.flushed.wait())
 
     async def close(self, grace_seconds: float) -> bool:
         """Note the end; returns `clean`."""

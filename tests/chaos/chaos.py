@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from connector.kite.feed.wait import cancelled
 from tests.chaos.judge import MEMBERS, Judge
 from tests.chaos.plan import Kind
 
@@ -125,8 +126,7 @@ class Chaos:
         return self
 
     async def __aexit__(self, *_):
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
+        await cancelled(self._keeper)
 
     async def begin(self):
         """Start the replicas and wait until they share the slots."""
@@ -155,8 +155,7 @@ class Chaos:
             self.judge.end()
             await judge
         finally:
-            judge.cancel()
-            await asyncio.gather(judge, return_exceptions=True)
+            await cancelled(judge)
 
     async def _do(self, action):
         does = self.outside.does.get(action.kind) or getattr(self, f"_{action.kind}")

@@ -12,6 +12,7 @@ from connector.kafka.avro_records import InstrumentEncoder
 from connector.kafka.instruments import WHOLE, InstrumentPublisher, read_latest
 from connector.kafka.producer import RecordProducer
 from connector.kafka.topics import TopicNames
+from connector.kite.feed.wait import cancelled
 from connector.kite.web.instruments import InstrumentMaster
 from connector.settings.models import KafkaSettings, SpoolSettings
 from connector.simulator.rest import instruments_csv
@@ -70,8 +71,7 @@ async def publish(kafka, topics, producer, listings):
     try:
         await until(lambda: publisher.done, 60)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancelled(task)
     assert await producer.flush(30)
     return len(written)
 

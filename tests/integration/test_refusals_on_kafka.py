@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.topics import TopicNames, ensure_topics
+from connector.kite.feed.wait import cancelled
 from connector.kite.wire.models import Exchange
 from connector.service.dead_letters import DeadLetters
 from connector.service.topic_troubles import TopicTroubles
@@ -171,9 +172,7 @@ class Running:
         return all(there[name.replace("_", ".")].value == text for name, text in config.items())
 
     async def close(self):
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(*self._tasks)
         await self.producer.close(0)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from connector.kite.clock import Clock
 from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.feed.handler import Handler
-from connector.kite.feed.log import edge_log
+from connector.kite.feed.log import edge_log, worth_a_line
 
 _CALM = {EventType.CONNECTED, EventType.CLOSED, EventType.TICKS_RESUMED, EventType.SNAPSHOT_DONE}
 # events that a log need not have: the state says it, or the handler's owner does
@@ -87,8 +87,7 @@ class EventReporter:
     def handler_failed(self) -> None:
         """Count and log the exception that is being handled."""
         self.handler_errors += 1
-        # the first and each power of two: it may fail on every frame
-        if self.handler_errors & (self.handler_errors - 1) == 0:
+        if worth_a_line(self.handler_errors):  # it may fail on every frame
             self._log().exception("handler_failed", count=self.handler_errors)
 
     def defect(self, name: str, error: Exception) -> None:

@@ -30,6 +30,15 @@ def edge_log(**bound: Any) -> Any:
     ).bind(**bound)
 
 
+def worth_a_line(count: int) -> bool:
+    """Whether a count is the first or a power of two: of what may come in a flood these are logged.
+
+    Args:
+        count: how often it has happened, from 1 on.
+    """
+    return count & (count - 1) == 0
+
+
 def _line(_logger: Any, _name: str, event: structlog.typing.EventDict) -> str:
     """`event key=value …`, and a traceback on lines of its own."""
     text = str(event.pop("event", ""))

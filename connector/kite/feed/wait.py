@@ -1,12 +1,29 @@
-"""A wait that may end early: for some seconds, or for something that changes."""
+"""Waits that may end early: for some seconds, for something that changes, for an end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 from connector.kite.clock import Clock
+
+
+async def within(seconds: float, awaited: Awaitable[object]) -> bool:
+    """Wait for something, but no longer than for so many seconds; returns whether it came."""
+    try:
+        await asyncio.wait_for(awaited, seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def cancelled(*tasks: asyncio.Future[Any]) -> list[Any]:
+    """Cancel tasks and wait until they are over; returns what each came to, be it an exception."""
+    for task in tasks:
+        task.cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Wait:

@@ -14,6 +14,7 @@ from connector.kafka.instruments import (
     Published,
     differences,
 )
+from connector.kite.feed.wait import cancelled
 from connector.kite.web.instrument_csv import Instrument
 
 
@@ -352,7 +353,6 @@ async def test_a_reader_is_told_when_nobody_waits_for_it_any_more(kafka):
     kafka.publisher.set_instruments([A])
     task = asyncio.create_task(kafka.publisher.run())
     await reading.wait()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancelled(task)
     await loop.shutdown_default_executor()
     assert stopped == [True]

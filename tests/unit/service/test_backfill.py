@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from structlog.testing import capture_logs
 
 from connector.errors import BrokerUnreachableError
+from connector.kite.feed.wait import cancelled
 from connector.kite.wire.candles import MINUTE_MS, Gap
 from connector.service.backfill import Backfill
 from connector.service.gap_mender import GapCounts, Lack
@@ -100,8 +101,7 @@ class Kit:
         try:
             yield self
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancelled(task)
 
 
 async def test_a_gap_is_mended_with_the_instruments_of_its_slot_by_its_account():

@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError, TokenMissingError
 from connector.kite.clock import IST
+from connector.kite.feed.wait import cancelled
 from connector.kite.wire.candles import MINUTE_MS, Gap
 from connector.service.gap_mender import MAX_NAMED, GapCounts, GapMender, Lack
 from connector.settings.topics import BackfillSettings
@@ -235,6 +236,5 @@ async def test_a_stop_lets_the_client_go():
     task = asyncio.create_task(kit.mend(INFY))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancelled(task)
     assert kit.kite.opened == kit.kite.closed

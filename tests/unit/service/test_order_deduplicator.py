@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 
+from connector.kite.feed.wait import cancelled
 from connector.kite.wire.orders import parse_order
 from connector.service import order_deduplicator
 from connector.service.order_deduplicator import (
@@ -230,8 +231,7 @@ async def test_what_is_held_after_a_long_silence_is_written_in_time():
     desk.accept(1)
     desk.clock.now += HOLD_SECONDS
     await asyncio.wait_for(written.wait(), 10)
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
+    await cancelled(watching)
 
 
 async def settling(topic, hurry=None):

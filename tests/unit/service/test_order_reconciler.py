@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
+from connector.kite.feed.wait import cancelled
 from connector.kite.wire.orders import parse_order
 from connector.service.order_reconciler import (
     MAX_REJECTED,
@@ -173,8 +174,7 @@ class Kit:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancelled(task)
 
 
 async def test_what_no_socket_brought_is_written_in_the_order_of_its_time():

@@ -8,6 +8,7 @@ from connector.kafka.broker_health import BrokerHealth
 from connector.kafka.producer_state import RecordCounts
 from connector.kafka.refusals import TopicTrouble
 from connector.kafka.topics import TopicsReport
+from connector.kite.feed.wait import cancelled
 from connector.service.topic_troubles import TopicTroubles
 from connector.settings.models import KafkaSettings
 from connector.testing import RecordingProducer, until
@@ -86,8 +87,7 @@ async def test_whatever_making_a_topic_fails_with_it_is_told_and_tried_again():
     troubles = TopicTroubles(producer, KafkaSettings(), make, sleep=at_once)
     running = asyncio.create_task(troubles.run())
     await until(lambda: not producer.troubles or running.done())
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancelled(running)
     assert answers == []
     assert "it is being made again" in told[0][0]
     assert "a client's" in told[2][0]
@@ -111,8 +111,7 @@ async def test_a_missing_topic_is_made_again():
     with capture_logs() as lines:
         running = asyncio.create_task(troubles.run())
         await until(lambda: not producer.troubles)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancelled(running)
     assert made == [{"kite.ticks.nse"}] * 3
     assert [line["event"] for line in lines] == ["topic_not_recreated", "topic_recreated"]
 
@@ -138,6 +137,5 @@ async def test_what_other_parts_find_missing_is_named_made_and_told_by_who_made_
     running = asyncio.create_task(troubles.run())
     await until(lambda: not missing)
     await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancelled(running)
     assert (made, troubles.reasons(), told) == ([{"kite.control"}], [], created)

@@ -15,6 +15,7 @@ from connector import (
     StaticCredentials,
     TickMessage,
 )
+from connector.kite.feed.wait import cancelled
 from connector.testing import FakeFeed, settle
 from connector.testing.fake_feed import packet
 
@@ -77,8 +78,7 @@ async def test_a_wait_that_is_cancelled_takes_nothing_with_it(feed, manager):
     merged = manager.get_merged_channel()
     waiting = asyncio.create_task(merged.get())
     await settle()
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
+    await cancelled(waiting)
     deliver(feed, 0, 257)
     assert shown(await merged.get()) == ("main", 0, 257)
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from connector.kite.feed.wait import Wait
+from connector.kite.feed.wait import Wait, cancelled, within
 from connector.testing import FakeClock, settle
 
 
@@ -18,6 +18,26 @@ def wait(clock):
 
 async def never():
     await asyncio.Event().wait()
+
+
+async def test_what_comes_within_the_time_is_told_from_what_does_not():
+    there = asyncio.Event()
+    there.set()
+    assert await within(60, there.wait())
+    assert not await within(0, never())
+
+
+async def test_tasks_are_over_once_they_are_cancelled():
+    async def fails():
+        raise OSError("no disk")
+
+    done = asyncio.create_task(asyncio.sleep(0, "done"))
+    failed = asyncio.create_task(fails())
+    await settle()
+    result, failure, ended = await cancelled(done, failed, asyncio.create_task(never()))
+    assert result == "done"
+    assert str(failure) == "no disk"
+    assert isinstance(ended, asyncio.CancelledError)
 
 
 async def test_it_lasts_its_time(clock, wait):
