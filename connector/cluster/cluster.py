@@ -24,13 +24,12 @@ from connector.cluster.layout import layout, partitions, slots_by_account
 from connector.cluster.leadership import LEADER_STOP_SECONDS, Leadership
 from connector.cluster.leaving import HAND_OVER_SECONDS, LeavingSlots
 from connector.cluster.membership import Membership
-from connector.cluster.slot import FeedConnection, Slot, SlotPhase
+from connector.cluster.slot import Slot, SlotPhase
 from connector.cluster.spots import SpotReader
-from connector.control.leader import Leader, Log
+from connector.control.leader import Leader
 from connector.control.memory import Memory
 from connector.control.records import Halt
 from connector.control.settings_claims import InstrumentGroup
-from connector.control.state import Names, NoNames
 from connector.control.status import rule_statuses, status
 from connector.control.transactions import ControlLog
 from connector.errors import KafkaError
@@ -41,6 +40,8 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.feed.wait import within
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.list_check import SubscribedInstrument
 from connector.settings.models import Settings
 
@@ -69,7 +70,7 @@ class Cluster:
         settings: Settings,
         credentials: Mapping[str, Credentials],
         *,
-        connect: Callable[[int], FeedConnection] | None = None,
+        connect: Callable[[int], Connection] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settings = settings
@@ -87,7 +88,7 @@ class Cluster:
         # what becomes of the frames; set by `start`, before there is any slot
         self._intake: Intake | None = None
         # replaced whole by the loop at each new list, since the leader's thread reads it
-        self._names: Names = NoNames()
+        self._names = InstrumentMaster()
         self._membership = Membership(
             settings.kafka,
             settings.cluster,
@@ -182,7 +183,7 @@ class Cluster:
         # what is held is no partition of the member any more, so nobody has revoked it
         await self.revoked(list(self._slots), leads=True)
 
-    def set_master(self, master: Names) -> None:
+    def set_master(self, master: InstrumentMaster) -> None:
         """Use today's names; a leader gives every symbol its token of today."""
         self._names = master
         if self._leader is not None:
@@ -269,7 +270,7 @@ class Cluster:
         """The instruments of the settings that have no slot; only a leader knows them."""
         return list(self._leader.unresolved) if self._leader is not None else []
 
-    def names(self) -> Names:
+    def names(self) -> InstrumentMaster:
         """Return today's names of instruments."""
         return self._names
 
@@ -447,12 +448,12 @@ class Cluster:
         assert self._intake is not None  # noqa: S101 - start() comes first
         return self._intake
 
-    def _connector(self, number: int) -> Callable[[], FeedConnection] | None:
+    def _connector(self, number: int) -> Callable[[], Connection] | None:
         if number not in self._accounts:
             return None
         return lambda: self._connect(number)
 
-    def _connection(self, number: int) -> FeedConnection:
+    def _connection(self, number: int) -> Connection:
         account = self._settings.accounts[self._accounts[number]]
         return Connection(
             number,
@@ -473,11 +474,9 @@ class Cluster:
             if slot is None:
                 return
             await slot.close()
-            if self._intake is not None and slot.opened:
-                try:
-                    await asyncio.wait_for(self._intake.drained(number), DRAIN_SECONDS)
-                except TimeoutError:
-                    self._log.warning("slot_released_undrained", slot=number)
+            intake = self._intake if slot.opened else None
+            if intake is not None and not await within(DRAIN_SECONDS, intake.drained(number)):
+                self._log.warning("slot_released_undrained", slot=number)
             # the slot may have been assigned anew while this one closed
             if self._slots.get(number) is slot:
                 del self._slots[number]
@@ -522,7 +521,7 @@ class Cluster:
             fenced_seconds=settings.cluster.session_timeout_seconds + LEADER_STOP_SECONDS,
         )
 
-    def _open_log(self) -> Log:
+    def _open_log(self) -> ControlLog:
         return ControlLog(self._settings.kafka, self._topics, self._settings.name)
 
     def _begin_refresh(self, accept_list: bool) -> Future[None]:

@@ -19,12 +19,12 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import structlog
 
 from connector.cluster.frames import has_been
-from connector.cluster.handover_register import Entry, Stage
+from connector.cluster.handover_register import Entry, HandoverRegister, Stage
 from connector.errors import ConnectorError
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 
@@ -36,22 +36,6 @@ not wait for one another."""
 RELEASE_SECONDS: Final = 6.0
 """A new owner that is ready waits so long for the old one: longer than that one takes to close its
 socket and to let Kafka have everything. After that it is taken for dead."""
-
-
-class Register(Protocol):
-    """What both sides read and write; blocks, within bounds."""
-
-    def read(self, slots: Sequence[int]) -> dict[int, Entry]:
-        """Return the entries of these slots."""
-
-    def write(self, entries: Mapping[int, Entry]) -> None:
-        """Write the entries of slots; returns when the brokers have them."""
-
-    def members(self) -> int:
-        """Return how many members the cluster's group has."""
-
-    def close(self) -> None:
-        """Let it go; waits for nothing."""
 
 
 class Word(NamedTuple):
@@ -92,12 +76,14 @@ class Handovers:
         clock: for the bounds.
     """
 
-    def __init__(self, register: Callable[[], Register], clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, register: Callable[[], HandoverRegister], clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._make = register
         self._clock = clock
         self._log = structlog.get_logger("connector.cluster")
         # the one that is open, and for how many of those who use it
-        self._register: Register | None = None
+        self._register: HandoverRegister | None = None
         self._users = 0
         # one at a time makes it
         self._opening = asyncio.Lock()
@@ -250,7 +236,7 @@ class Handovers:
     # the register
 
     @contextlib.asynccontextmanager
-    async def _open(self) -> AsyncIterator[Register | None]:
+    async def _open(self) -> AsyncIterator[HandoverRegister | None]:
         """The one that is open, else a new one; None where its client cannot be made."""
         self._users += 1
         try:

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
@@ -14,6 +14,7 @@ from connector.cluster.items import CaughtUp, Halting, Item, ReconnectSlot, Slot
 from connector.control.records import Halt
 from connector.errors import CapacityError
 from connector.kite.clock import Clock, Timer
+from connector.kite.feed.connection import Connection
 from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.wire.models import Mode
 
@@ -26,50 +27,6 @@ _BEGIN: Final = (ConnectionState.IDLE, ConnectionState.CONNECTING, ConnectionSta
 """The states of a connection before its instruments have sent their first packets."""
 LINGER_SECONDS: Final = 2.0
 """An instrument that moves to another slot stays so long, until the other has subscribed."""
-
-
-class FeedConnection(Protocol):
-    """The part of `connector.kite.feed.connection.Connection` that a slot uses."""
-
-    @property
-    def state(self) -> ConnectionState:
-        """The state of the connection, as its events name it."""
-
-    @property
-    def stats(self) -> Any:
-        """The counts of the connection since its start."""
-
-    @property
-    def last_frame_us(self) -> int:
-        """When the last frame came, UTC microseconds; 0 before the first."""
-
-    @property
-    def gap_from_us(self) -> int:
-        """Since when ticks may be missing if it ends now, UTC microseconds; 0: never."""
-
-    def start(self) -> None:
-        """Begin to connect; returns at once."""
-
-    async def close(self) -> None:
-        """Close the socket and stop for good."""
-
-    def continue_from(self, last_frame_us: int | None) -> None:
-        """Report what was missed since the slot's last owner."""
-
-    async def reconnect(self) -> None:
-        """Close the socket and open a new one."""
-
-    def update(self, changes: Mapping[int, Mode | None]) -> None:
-        """Change what is streamed; None removes an instrument."""
-
-    def desired(self) -> dict[int, Mode]:
-        """Return what is to be streamed: token to mode."""
-
-    def silent_tokens(self) -> list[int]:
-        """Return the instruments that have sent no packet on the present socket."""
-
-    def unserved(self) -> list[tuple[int, float]]:
-        """Return who has sent nothing in market hours although asked again, with the seconds."""
 
 
 class SlotPhase(StrEnum):
@@ -109,7 +66,7 @@ class Slot:
     def __init__(
         self,
         number: int,
-        connect: Callable[[], FeedConnection] | None,
+        connect: Callable[[], Connection] | None,
         capacity: int,
         clock: Clock,
         *,
@@ -120,7 +77,7 @@ class Slot:
     ) -> None:
         self.number = number
         self.phase = SlotPhase.LOADING
-        self.connection: FeedConnection | None = None
+        self.connection: Connection | None = None
         self.halt: Halt | None = None
         """What was commanded, where the slot is not to stream; None otherwise."""
         self.opened = False
@@ -470,13 +427,13 @@ class Slot:
                 self._update(dict.fromkeys(kept))
             self._later(self.connection.reconnect())
 
-    def _begin(self, connection: FeedConnection) -> None:
+    def _begin(self, connection: Connection) -> None:
         # before the socket opens: the session's gap begins with the slot's last frame, whoever had
         # it
         connection.continue_from(self._last_frame_us)
         connection.start()
 
-    async def _start_after(self, closed: asyncio.Event, connection: FeedConnection) -> None:
+    async def _start_after(self, closed: asyncio.Event, connection: Connection) -> None:
         await closed.wait()
         if self.phase is not SlotPhase.CLOSED and self.connection is connection:
             self._begin(connection)
@@ -499,7 +456,7 @@ class Slot:
 
     @staticmethod
     async def _close_after(
-        before: asyncio.Event | None, connection: FeedConnection, closed: asyncio.Event
+        before: asyncio.Event | None, connection: Connection, closed: asyncio.Event
     ) -> None:
         try:
             await connection.close()

@@ -13,9 +13,7 @@ from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictInt,
     StringConstraints,
@@ -25,10 +23,9 @@ from pydantic import (
 )
 
 from connector.control.bounds import MAX_CLAIMS, MAX_INSTRUMENTS, MAX_PRIORITY, MAX_STEPS
-from connector.control.records import DIGEST_BYTES
-from connector.control.rules import Rule, RuleName
+from connector.control.records import DIGEST_BYTES, ClosedModel
+from connector.control.rules import Name, Rule, Symbol, checked_printable
 from connector.kite.wire.models import Mode
-from connector.redaction import is_printable
 
 DEFAULT_WATCHLIST: Final = "default"
 _FAR_MS: Final = 10**15
@@ -56,26 +53,17 @@ def _milliseconds(value: object) -> object:
     return round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
 
 
-def _without_controls(text: str) -> str:
-    if not is_printable(text):
-        raise ValueError("has control characters, or others that cannot be looked at")
-    return text
-
-
 Id = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=128),
-    AfterValidator(_without_controls),
+    AfterValidator(checked_printable),
 ]
 By = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=64),
-    AfterValidator(_without_controls),
+    AfterValidator(checked_printable),
 ]
-Watchlist = Annotated[
-    str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")
-]
-Claimant = Annotated[Watchlist, Field(description="The watchlist whose claims are meant.")]
+Claimant = Annotated[Name, Field(description="The watchlist whose claims are meant.")]
 ClaimedMode = Annotated[
     Mode, Field(description="How much each packet carries: ltp, quote or full.")
 ]
@@ -92,11 +80,6 @@ OnAccount = Annotated[
     ),
 ]
 Token = Annotated[StrictInt, Field(ge=1, le=0xFFFF_FFFF)]
-Symbol = Annotated[
-    str,
-    StringConstraints(strict=True, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]{1,15}:\S(.*\S)?$"),
-    AfterValidator(_without_controls),
-]
 Instrument = Token | Symbol
 # the first wrong one ends the check: what else is wrong `_wrong_instruments` tells within a bound
 Instruments = Annotated[tuple[Instrument, ...], Field(max_length=MAX_INSTRUMENTS, fail_fast=True)]
@@ -129,10 +112,8 @@ ExpiresAt = Annotated[
 ]
 
 
-class CommandBase(BaseModel):
+class CommandBase(ClosedModel):
     """The fields that every command has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Id = Field(
         description="Any text of up to 128 characters; commands with the same id have one effect."
@@ -154,13 +135,7 @@ class CommandBase(BaseModel):
     )
 
 
-class ChangeBase(BaseModel):
-    """A change of watchlists, alone as a command or one step of several."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SubscribeStep(ChangeBase):
+class SubscribeStep(ClosedModel):
     """Claim instruments for a watchlist, in a mode."""
 
     type: Literal["subscribe"]
@@ -171,7 +146,7 @@ class SubscribeStep(ChangeBase):
     unlisted: Unlisted = False
 
 
-class UnsubscribeStep(ChangeBase):
+class UnsubscribeStep(ClosedModel):
     """Give up a watchlist's claim on instruments; the claims of others stay."""
 
     type: Literal["unsubscribe"]
@@ -179,7 +154,7 @@ class UnsubscribeStep(ChangeBase):
     instruments: SomeInstruments
 
 
-class SetModeStep(ChangeBase):
+class SetModeStep(ClosedModel):
     """Change the mode that a watchlist claims; without instruments, that of all it has."""
 
     type: Literal["set-mode"]
@@ -188,12 +163,12 @@ class SetModeStep(ChangeBase):
     mode: ClaimedMode
 
 
-class SetRuleStep(ChangeBase):
+class SetRuleStep(ClosedModel):
     """Let a watchlist claim whatever a rule describes, from now on."""
 
     type: Literal["set-rule"]
     watchlist: Claimant = DEFAULT_WATCHLIST
-    rule: RuleName = Field(
+    rule: Name = Field(
         description="The rule's name in its watchlist; one of this name is replaced."
     )
     claims: Rule
@@ -201,15 +176,15 @@ class SetRuleStep(ChangeBase):
     account: OnAccount = None
 
 
-class DeleteRuleStep(ChangeBase):
+class DeleteRuleStep(ClosedModel):
     """End a rule of a watchlist, with what it claims."""
 
     type: Literal["delete-rule"]
     watchlist: Claimant = DEFAULT_WATCHLIST
-    rule: RuleName = Field(description="The rule's name in its watchlist.")
+    rule: Name = Field(description="The rule's name in its watchlist.")
 
 
-class SetLimitsStep(ChangeBase):
+class SetLimitsStep(ClosedModel):
     """Set how many instruments a watchlist may claim, and its priority where there is no room."""
 
     type: Literal["set-limits"]
@@ -218,7 +193,7 @@ class SetLimitsStep(ChangeBase):
     priority: Priority = PRIORITY
 
 
-class DeleteStep(ChangeBase):
+class DeleteStep(ClosedModel):
     """Give up all claims of a watchlist, and end its rules and limits."""
 
     type: Literal["delete"]
@@ -368,7 +343,7 @@ class Status(CommandBase):
     """Report slots, watchlists and the revision; changes nothing and is not remembered."""
 
     type: Literal["status"]
-    after: Watchlist | None = Field(
+    after: Name | None = Field(
         None, description="Tell of the watchlists behind this one, in the order of their names."
     )
 

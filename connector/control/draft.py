@@ -52,10 +52,11 @@ from connector.control.renaming import ambiguous, learn, no_segment, refresh
 from connector.control.reply import Refusal
 from connector.control.rule_changes import delete_rule, keep_rule, set_rule
 from connector.control.rules import watchlist_of
-from connector.control.state import Names, State
+from connector.control.state import State
 from connector.control.status import status
 from connector.kite.clock import IST
 from connector.kite.feed import allocation
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import SEGMENTS, Mode
 
 _CLAIMED_BY_TOO_MANY: Final = (
@@ -82,7 +83,7 @@ class Draft:
     def __init__(
         self,
         before: State,
-        names: Names,
+        names: InstrumentMaster,
         now_ms: int,
         prices: Mapping[int, float] = NO_PRICES,
     ) -> None:

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from connector.control.bounds import MAX_RULE_INSTRUMENTS, excerpt
 from connector.control.rules import (
@@ -29,6 +29,7 @@ from connector.control.rules import (
     PatternRule,
 )
 from connector.kite.web.instrument_csv import Instrument
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import SEGMENTS
 from connector.redaction import first_of
 
@@ -51,22 +52,6 @@ _INDICES: Final = {
 }
 """The indices that options are of, whose underlying Kite's list names otherwise than the index."""
 _NAMED: Final = 3
-
-
-class Listing(Protocol):
-    """The part of the list of instruments that rules need."""
-
-    def of_exchange(self, exchange: str) -> Collection[Instrument]:
-        """Return all instruments of an exchange; none where there is no such one."""
-
-    def contracts_of(self, exchange: str, underlying: str) -> Collection[Instrument]:
-        """Return an exchange's options and futures of an underlying, in whatever letters."""
-
-    def named(self, symbol: str) -> Instrument | None:
-        """Return the instrument of EXCHANGE:TRADINGSYMBOL; None where there is none, or several."""
-
-    def __len__(self) -> int:
-        """Return how many instruments it has; 0 where it is not loaded."""
 
 
 class StrikeWindow(NamedTuple):
@@ -98,7 +83,7 @@ class Expansion(NamedTuple):
 
 def expand(
     rule: PatternRule | ChainRule | FuturesRule,
-    listing: Listing,
+    listing: InstrumentMaster,
     today: date,
     prices: Mapping[int, float] = NO_PRICES,
     before: StrikeWindow | None = None,
@@ -165,7 +150,7 @@ def expiry_days(expiry: str, days: Sequence[date]) -> Collection[date]:
     return [day for day in days if begin <= day <= end]
 
 
-def _pattern(rule: PatternRule, listing: Listing, today: date) -> Expansion:
+def _pattern(rule: PatternRule, listing: InstrumentMaster, today: date) -> Expansion:
     exchange, _, wanted = rule.pattern.partition(":")
     rows = listing.of_exchange(exchange)
     if not rows:
@@ -196,7 +181,7 @@ def _pattern(rule: PatternRule, listing: Listing, today: date) -> Expansion:
     return Expansion(_tokens(found))
 
 
-def _futures(rule: FuturesRule, listing: Listing, today: date) -> Expansion:
+def _futures(rule: FuturesRule, listing: InstrumentMaster, today: date) -> Expansion:
     futures = [
         one
         for one in listing.of_exchange(rule.exchange)
@@ -218,7 +203,7 @@ def _futures(rule: FuturesRule, listing: Listing, today: date) -> Expansion:
 
 def _chain(
     rule: ChainRule,
-    listing: Listing,
+    listing: InstrumentMaster,
     today: date,
     prices: Mapping[int, float],
     before: StrikeWindow | None,
@@ -263,7 +248,9 @@ def _chain(
     return Expansion(tuple(dict.fromkeys(tokens)), spot.instrument_token, window)
 
 
-def _options(rule: ChainRule, listing: Listing, today: date) -> tuple[str, list[Instrument]]:
+def _options(
+    rule: ChainRule, listing: InstrumentMaster, today: date
+) -> tuple[str, list[Instrument]]:
     """Return the exchange of the chain's options, and all of these that have not expired."""
     for exchange in (rule.exchange,) if rule.exchange else _OPTION_EXCHANGES:
         found = [
@@ -276,7 +263,9 @@ def _options(rule: ChainRule, listing: Listing, today: date) -> tuple[str, list[
     return rule.exchange or "", []
 
 
-def _spot(rule: ChainRule, exchange: str, listing: Listing, day: date) -> Instrument | None:
+def _spot(
+    rule: ChainRule, exchange: str, listing: InstrumentMaster, day: date
+) -> Instrument | None:
     """Return the instrument whose last price the strikes lie around."""
     if rule.spot is not None:
         return listing.named(rule.spot)

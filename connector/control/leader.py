@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -32,8 +32,13 @@ from connector.control.reducer import reduce, settle
 from connector.control.reply import Reply
 from connector.control.rule_keeper import Prices, RuleKeeper, no_prices
 from connector.control.settings_claims import InstrumentGroup, settings_claims
-from connector.control.state import Layout, Names, State
-from connector.control.transactions import NO_TOPIC_IDS, ControlMessage, TopicIds, TransactionStep
+from connector.control.state import Layout, State
+from connector.control.transactions import (
+    NO_TOPIC_IDS,
+    ControlLog,
+    TopicIds,
+    TransactionStep,
+)
 from connector.control.work import Applied, Desk, MessageWork, WaitingWork, Work, accepts_list
 from connector.errors import (
     ConnectorError,
@@ -45,6 +50,7 @@ from connector.errors import (
 )
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.events import ConnectionEvent, EventType
+from connector.kite.web.instruments import InstrumentMaster
 
 POLL_SECONDS: Final = 0.2
 """A stop, or a request of the leader's own process, waits at most so long."""
@@ -60,41 +66,6 @@ LOOK_SECONDS: Final = 5.0
 """It looks so often whether its topics are those that it began with, besides with each batch."""
 HANGS_SECONDS: Final = 120.0
 """A leader that comes round no more for so long hangs: its calls have timeouts far below it."""
-
-
-class Log(Protocol):
-    """The leader's side of Kafka: `connector.control.transactions.ControlLog`."""
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the last `poll` came to the end of `kite.control`."""
-
-    def open(self) -> None:
-        """Open the producer, which fences any leader before this one."""
-
-    def close(self) -> None:
-        """Close the clients, whatever their state."""
-
-    def read(self) -> list[tuple[int, str, bytes | None]]:
-        """Read all records of the state."""
-
-    def topic_ids(self) -> TopicIds:
-        """Return which topics there are now, and what of the leader's is missing."""
-
-    def progress_kept(self) -> int:
-        """Return up to which message leaders said that all is applied; 0 where none said so."""
-
-    def partitions(self) -> int:
-        """Return how many slots can be written to."""
-
-    def follow(self, offset: int) -> None:
-        """Go on reading `kite.control` at an offset."""
-
-    def poll(self, timeout_seconds: float) -> list[ControlMessage]:
-        """Return the next messages of `kite.control`."""
-
-    def write(self, step: TransactionStep) -> None:
-        """Write a step in one transaction."""
 
 
 class Leader:
@@ -118,9 +89,9 @@ class Leader:
 
     def __init__(
         self,
-        open_log: Callable[[], Log],
+        open_log: Callable[[], ControlLog],
         layout: Layout,
-        names: Callable[[], Names],
+        names: Callable[[], InstrumentMaster],
         *,
         wanted: Mapping[InstrumentGroup, Sequence[int | str]],
         max_bytes: int,
@@ -272,7 +243,7 @@ class Leader:
         self.error = None
         self.serving = True
 
-    def _take_over(self, log: Log) -> None:
+    def _take_over(self, log: ControlLog) -> None:
         """Build the state from its topic and bring it in line with the settings."""
         self._topics = self._look(log)
         partitions = log.partitions()
@@ -325,7 +296,7 @@ class Leader:
             progress = progress._replace(offset=0)
         return replace(state, progress=progress._replace(topic_id=topic_id))
 
-    def _look(self, log: Log) -> TopicIds:
+    def _look(self, log: ControlLog) -> TopicIds:
         """Ask which topics there are.
 
         Raises:
@@ -338,7 +309,7 @@ class Leader:
             raise TopicError(", ".join(sorted(ids.missing)), "does not exist any more")
         return ids
 
-    def _is_made_anew(self, log: Log, *, messages: bool) -> bool:
+    def _is_made_anew(self, log: ControlLog, *, messages: bool) -> bool:
         """Whether a topic was made anew under this leader: what it knows of the old one is void."""
         if not messages and self._clock.monotonic() < self._look_at:
             return False
@@ -370,7 +341,7 @@ class Leader:
             [ConnectionEvent(EventType.SUBSCRIPTIONS_LOST, 0, self._desk.time_ms(), reason=reason)]
         )
 
-    def _serve(self, log: Log) -> None:
+    def _serve(self, log: ControlLog) -> None:
         while not self._stopping.is_set():
             self._comes_round()
             if self._present().waiting:
@@ -413,7 +384,7 @@ class Leader:
         held = self._present().subscriptions.watchlists
         return [*settings_claims(self._wanted, held)]
 
-    def _load(self, log: Log) -> None:
+    def _load(self, log: ControlLog) -> None:
         """Load the list for the commands that wait, and answer them once it is there."""
         waiting = self._present().waiting
         # the oldest decides whether a list may be accepted that would be held back
@@ -432,7 +403,7 @@ class Leader:
             ],
         )
 
-    def _apply(self, log: Log, works: Iterable[Work]) -> None:
+    def _apply(self, log: ControlLog, works: Iterable[Work]) -> None:
         """Apply work in as few transactions as their bounds allow."""
         left = deque(works)
         while left and not self._stopping.is_set():
@@ -448,7 +419,7 @@ class Leader:
                 for work in batch.works:
                     self._apply_alone(log, work)
 
-    def _apply_alone(self, log: Log, work: Work) -> None:
+    def _apply_alone(self, log: ControlLog, work: Work) -> None:
         """Do a piece of work in a transaction of its own; answer, or pass, what cannot be written.
 
         A reply that is too long for its topic is cut before the command is refused: so a command
@@ -465,7 +436,7 @@ class Leader:
             batch.add(work, work.skip(batch.state))
             self._write_batch(log, batch)
 
-    def _write_alone(self, log: Log, work: Work, applied: Applied) -> str | None:
+    def _write_alone(self, log: ControlLog, work: Work, applied: Applied) -> str | None:
         """Write what a piece of work comes to, else with shorter replies; why not, None: it is."""
         reason = None
         for one in (applied, *applied.shorter()):
@@ -486,7 +457,7 @@ class Leader:
         self._desk.lines.write("warning", "transaction_refused", reason=reason)
         return reason
 
-    def _write_batch(self, log: Log, batch: Batch) -> None:
+    def _write_batch(self, log: ControlLog, batch: Batch) -> None:
         state, step = batch.finish()
         # where this raises, the state of before is still the present one
         self._write(log, step)
@@ -498,7 +469,7 @@ class Leader:
             self._serves()
         self._publish(batch.events)
 
-    def _apply_own(self, log: Log, commands: Sequence[Command]) -> None:
+    def _apply_own(self, log: ControlLog, commands: Sequence[Command]) -> None:
         """Apply the leader's own commands, a transaction each; there is nobody to reply to."""
         unresolved: list[str] = []
         for command in commands:
@@ -523,7 +494,7 @@ class Leader:
             )
         self.unresolved = tuple(unresolved)
 
-    def _keep_rules(self, log: Log) -> None:
+    def _keep_rules(self, log: ControlLog) -> None:
         """Bring the rules that are due in line with list, day and price, a transaction each."""
         for command in self._keeper.due(self._present(), self._names()):
             outcome = reduce(
@@ -539,7 +510,7 @@ class Leader:
                 self._desk.lines.write(level, event.type.value, reason=event.reason)
             self._publish(outcome.events)
 
-    def _commit(self, log: Log, state: State, records: Sequence[StateRecord]) -> State:
+    def _commit(self, log: ControlLog, state: State, records: Sequence[StateRecord]) -> State:
         """Write records that no message asked for; without records there is no transaction."""
         if records:
             state, leader = state.applied(state.progress.offset)
@@ -551,7 +522,7 @@ class Leader:
         self.state = self._memory.state = state
         self.applied_offset = state.progress.offset
 
-    def _write(self, log: Log, step: TransactionStep) -> None:
+    def _write(self, log: ControlLog, step: TransactionStep) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             self._comes_round()
             try:

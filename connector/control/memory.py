@@ -22,7 +22,8 @@ from connector.control.records import (
     LeaderProgress,
     StateRecord,
 )
-from connector.control.state import Layout, NoNames, State
+from connector.control.state import Layout, State
+from connector.kite.web.instruments import InstrumentMaster
 
 
 class Memory:
@@ -71,7 +72,7 @@ def all_records(
             }
         )
         state = replace(state, subscriptions=draft.finish())
-    state, _ = Draft(replace(state, layout=layout), NoNames(), 0).finish()
+    state, _ = Draft(replace(state, layout=layout), InstrumentMaster(), 0).finish()
     rules, _ = rule_records({}, state.rules)
     return state, (
         *(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from connector.control.bounds import MAX_INSTRUMENTS, MAX_RULES, MAX_STEPS, excerpt
 from connector.control.commands import (
@@ -29,13 +29,12 @@ from connector.control.commands import (
     SetRuleStep,
     SubscribeStep,
     UnsubscribeStep,
-    Watchlist,
 )
 from connector.control.held_rules import HeldRule
 from connector.control.limits import USUAL, Limits
 from connector.control.parsing import reason_in_rule
-from connector.control.records import NO_ACCOUNTS, OWN, SubscriptionRecord
-from connector.control.rules import RULE_MARK, Rule, RuleName, is_rule, watchlist_of
+from connector.control.records import NO_ACCOUNTS, OWN, ClosedModel, SubscriptionRecord
+from connector.control.rules import RULE_MARK, Name, Rule, is_rule, watchlist_of
 from connector.errors import SettingProblem, SettingsError
 from connector.kite.wire.models import Mode
 
@@ -43,24 +42,20 @@ from connector.kite.wire.models import Mode
 MAX_PROBLEMS: Final = 20
 
 
-class WantedRule(BaseModel):
+class WantedRule(ClosedModel, title="Rule"):
     """What one rule of a watchlist is to claim, and in which mode."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Rule")
 
     mode: ClaimedMode = Mode.QUOTE
     claims: Rule
 
 
-class WantedClaims(BaseModel):
+class WantedClaims(ClosedModel, title="Claims"):
     """What one watchlist is to claim: instruments in each mode, and rules."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Claims")
 
     full: Instruments = Field((), description="Instruments with depth: tokens or symbols.")
     quote: Instruments = Field((), description="Instruments without depth: tokens or symbols.")
     ltp: Instruments = Field((), description="Instruments with the last price alone.")
-    rules: Annotated[dict[RuleName, WantedRule], Field(max_length=MAX_RULES)] = Field(
+    rules: Annotated[dict[Name, WantedRule], Field(max_length=MAX_RULES)] = Field(
         default_factory=dict,
         description="What is claimed by description, by the rule's name.",
         json_schema_extra={"additionalProperties": False},
@@ -80,12 +75,10 @@ class WantedClaims(BaseModel):
             yield from ((instrument, mode) for instrument in getattr(self, mode.value))
 
 
-class WantedWatchlists(BaseModel):
+class WantedWatchlists(ClosedModel, title="Watchlists"):
     """The file: every watchlist that there is to be, with what it claims."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Watchlists")
-
-    watchlists: dict[Watchlist, WantedClaims] = Field(
+    watchlists: dict[Name, WantedClaims] = Field(
         # each may need a step of its own, and one command holds so many
         max_length=MAX_STEPS,
         description="What each watchlist claims, by its name.",

@@ -194,10 +194,14 @@ def _accounts_of(raw: Mapping[str, object], claims: Mapping[str, Mode]) -> Mappi
     return accounts
 
 
-class SubscriptionRecord(BaseModel):
-    """The contract of a value under an instrument's key: what other programs may rely on."""
+class ClosedModel(BaseModel):
+    """A model of what is written as JSON: frozen, closed against keys that it does not have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Subscription")
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SubscriptionRecord(ClosedModel, title="Subscription"):
+    """The contract of a value under an instrument's key: what other programs may rely on."""
 
     token: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] = Field(
         description="The instrument token, as in the key."

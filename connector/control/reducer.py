@@ -26,8 +26,9 @@ from connector.control.records import (
     StateRecord,
 )
 from connector.control.reply import About, RefusedInstrument, Reply, ReplyStatus
-from connector.control.state import Names, NoNames, State
+from connector.control.state import State
 from connector.kite.feed.events import ConnectionEvent
+from connector.kite.web.instruments import InstrumentMaster
 
 _OTHER_COMMAND: Final = (
     "id: another command had this id; nothing was done: each command needs an id of its own"
@@ -55,7 +56,7 @@ def reduce(
     state: State,
     command: Command | KeepRule,
     now_ms: int,
-    names: Names,
+    names: InstrumentMaster,
     prices: Mapping[int, float] = NO_PRICES,
 ) -> Outcome:
     """Apply a command.
@@ -138,7 +139,7 @@ def settle(state: State) -> Outcome:
     What finds no room keeps its record and its claims, and is placed when room appears.
     """
     # neither names nor the time have a part in a move
-    after, records = Draft(state, NoNames(), 0).finish()
+    after, records = Draft(state, InstrumentMaster(), 0).finish()
     return Outcome(after, records, b"")
 
 

@@ -6,10 +6,10 @@ from datetime import date
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from connector.control.commands import PRIORITY, QUOTA, CommandBase
-from connector.control.records import Halt
+from connector.control.records import ClosedModel, Halt
 from connector.control.rules import Rule
 from connector.kite.wire.models import Mode
 
@@ -32,19 +32,15 @@ class Refusal(NamedTuple):
     reason: str
 
 
-class RefusedInstrument(BaseModel):
+class RefusedInstrument(ClosedModel):
     """One entry of a reply's `refused`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     instrument: int | str
     reason: str
 
 
-class SlotStatus(BaseModel):
+class SlotStatus(ClosedModel):
     """One connection in the answer to `status`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     slot: int
     instruments: int
@@ -57,10 +53,8 @@ class SlotStatus(BaseModel):
     halted_by: str | None = Field(None, description="Who paused or stopped it, by its own words.")
 
 
-class RuleStatus(BaseModel):
+class RuleStatus(ClosedModel):
     """One rule in the answer to `status`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     watchlist: str
     rule: str = Field(description="The rule's name in its watchlist.")
@@ -77,19 +71,15 @@ class RuleStatus(BaseModel):
     )
 
 
-class LimitsStatus(BaseModel):
+class LimitsStatus(ClosedModel):
     """The limits of a watchlist in the answer to `status`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     quota: int | None = QUOTA
     priority: int = PRIORITY
 
 
-class StatusPayload(BaseModel):
+class StatusPayload(ClosedModel):
     """The answer to `status`, as the leader knows it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     instruments: int
     capacity: int
@@ -111,19 +101,15 @@ class StatusPayload(BaseModel):
     )
 
 
-class Displaced(BaseModel):
+class Displaced(ClosedModel):
     """A watchlist, or a rule of one, that lost instruments to a command of higher priority."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     watchlist: str
     instruments: int
 
 
-class Reply(BaseModel):
+class Reply(ClosedModel):
     """The answer to one command."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     MAX_BYTES: ClassVar[int] = 900_000
     """A longer list of refusals is cut, and says so: a Kafka message holds 1 MB by default."""

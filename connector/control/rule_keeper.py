@@ -8,8 +8,9 @@ from typing import Final
 
 from connector.control.expansion import NO_PRICES
 from connector.control.held_rules import KeepRule
-from connector.control.state import Names, State
+from connector.control.state import State
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
+from connector.kite.web.instruments import InstrumentMaster
 
 LOOK_SECONDS: Final = 1.0
 """Prices are looked at so often."""
@@ -45,13 +46,13 @@ class RuleKeeper:
         self._looked = -LOOK_SECONDS
         # the list and the day that all rules were looked at with: another of either is a reason for
         # all
-        self._seen: tuple[Names | None, date | None] = (None, None)
+        self._seen: tuple[InstrumentMaster | None, date | None] = (None, None)
         # in the order in which they are to be looked at
         self._waiting: dict[str, None] = {}
         # when each rule was looked at last, monotonic seconds, for those that failed
         self._tried: dict[str, float] = {}
 
-    def due(self, state: State, names: Names) -> list[KeepRule]:
+    def due(self, state: State, names: InstrumentMaster) -> list[KeepRule]:
         """Return the commands for rules that something has happened to, not too many at once."""
         now = self._clock.monotonic()
         if now - self._looked >= LOOK_SECONDS:
@@ -71,7 +72,7 @@ class RuleKeeper:
         self._seen = (None, None)
         self._waiting.clear()
 
-    def _look(self, state: State, names: Names, now: float) -> None:
+    def _look(self, state: State, names: InstrumentMaster, now: float) -> None:
         rules = state.rules
         self.prices = self._ask(frozenset(r.spot for r in rules.values() if r.spot is not None))
         if not rules:

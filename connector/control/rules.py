@@ -13,9 +13,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -23,6 +21,7 @@ from pydantic import (
 )
 
 from connector.control.bounds import MAX_STRIKES, MAX_UNDERLYINGS
+from connector.control.records import ClosedModel
 from connector.redaction import is_printable
 
 NEAREST: Final = "nearest"
@@ -80,7 +79,8 @@ def _checked(text: str, pattern: str, wrong: str) -> str:
     return text
 
 
-def _printable(text: str) -> str:
+def checked_printable(text: str) -> str:
+    """Return a text whose characters can all be looked at; raises ValueError for any other."""
     if not is_printable(text):
         raise ValueError("has control characters, or others that cannot be looked at")
     return text
@@ -105,30 +105,25 @@ SymbolPattern = Annotated[
     StringConstraints(
         strict=True, max_length=64, pattern=r"^[A-Z][A-Z0-9]{1,15}:[^\s\[\]](.*[^\s\[\]])?$"
     ),
-    AfterValidator(_printable),
+    AfterValidator(checked_printable),
 ]
 Underlying = Annotated[
     str,
     StringConstraints(strict=True, max_length=64, pattern=r"^\S(.*\S)?$"),
-    AfterValidator(_printable),
+    AfterValidator(checked_printable),
 ]
-SpotSymbol = Annotated[
+Symbol = Annotated[
     str,
     StringConstraints(strict=True, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]{1,15}:\S(.*\S)?$"),
-    AfterValidator(_printable),
+    AfterValidator(checked_printable),
 ]
-RuleName = Annotated[
+Name = Annotated[
     str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")
 ]
+"""The name of a watchlist, or of a rule of one."""
 
 
-class RuleBase(BaseModel):
-    """What all rules have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PatternRule(RuleBase):
+class PatternRule(ClosedModel):
     """All instruments whose symbol matches a pattern, narrowed by expiry and kind."""
 
     type: Literal["pattern"]
@@ -145,7 +140,7 @@ class PatternRule(RuleBase):
     )
 
 
-class ChainRule(RuleBase):
+class ChainRule(ClosedModel):
     """The options of one underlying and expiry whose strikes lie around its price, and itself."""
 
     type: Literal["option-chain"]
@@ -167,14 +162,14 @@ class ChainRule(RuleBase):
         description="The exchange of the options; without it, the first of NFO, BFO, MCX, CDS, BCD "
         "and NCO that has any.",
     )
-    spot: SpotSymbol | None = Field(
+    spot: Symbol | None = Field(
         None,
         description="The instrument whose last price the strikes lie around; without it, the index "
         "or share of NFO's and BFO's underlyings, the future of the others.",
     )
 
 
-class FuturesRule(RuleBase):
+class FuturesRule(ClosedModel):
     """All futures of an exchange, of one expiry or of all."""
 
     type: Literal["futures"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from connector.control.held_rules import HeldRule
 from connector.control.limits import Limits
@@ -26,67 +25,6 @@ from connector.control.records import (
 )
 from connector.control.remembered_replies import Replies
 from connector.control.subscriptions import Subscriptions
-from connector.kite.web.instrument_csv import Instrument
-
-
-class Names(Protocol):
-    """The part of the instrument master that commands need."""
-
-    def listed(self, symbol: str) -> Sequence[int]:
-        """Return the tokens listed under EXCHANGE:TRADINGSYMBOL; several make it ambiguous."""
-
-    def symbol(self, token: int) -> str | None:
-        """Return today's EXCHANGE:TRADINGSYMBOL of a token; None where it is unknown."""
-
-    def expiry(self, token: int) -> date | None:
-        """Return the last trading day of a token; None where it has none or is unknown."""
-
-    def of_exchange(self, exchange: str) -> Collection[Instrument]:
-        """Return all instruments of an exchange; none where there is no such one."""
-
-    def contracts_of(self, exchange: str, underlying: str) -> Collection[Instrument]:
-        """Return an exchange's options and futures of an underlying."""
-
-    def named(self, symbol: str) -> Instrument | None:
-        """Return the instrument of EXCHANGE:TRADINGSYMBOL; None where there is none, or several."""
-
-    def __len__(self) -> int:
-        """Return how many instruments it has; 0 where it is not loaded."""
-
-
-class NoNames:
-    """An instrument master that is not loaded."""
-
-    def listed(self, symbol: str) -> Sequence[int]:  # noqa: ARG002
-        """Return no token, since nothing is known."""
-        return ()
-
-    def symbol(self, token: int) -> str | None:  # noqa: ARG002
-        """Return no name, since nothing is known."""
-        return None
-
-    def expiry(self, token: int) -> date | None:  # noqa: ARG002
-        """Return no day, since nothing is known."""
-        return None
-
-    def of_exchange(self, exchange: str) -> Collection[Instrument]:  # noqa: ARG002
-        """Return nothing, since nothing is known."""
-        return ()
-
-    def contracts_of(
-        self,
-        exchange: str,  # noqa: ARG002
-        underlying: str,  # noqa: ARG002
-    ) -> Collection[Instrument]:
-        """Return nothing, since nothing is known."""
-        return ()
-
-    def named(self, symbol: str) -> Instrument | None:  # noqa: ARG002
-        """Return nothing, since nothing is known."""
-        return None
-
-    def __len__(self) -> int:
-        return 0
 
 
 class Layout(NamedTuple):

@@ -28,10 +28,11 @@ from connector.control.parsing import Rejected, parse
 from connector.control.records import StateRecord
 from connector.control.reducer import Outcome, give_up, reduce, rejection, wait
 from connector.control.reply import About
-from connector.control.state import Names, State
+from connector.control.state import State
 from connector.control.transactions import ControlMessage, DeadLetter
 from connector.kite.clock import Clock
 from connector.kite.feed.events import ConnectionEvent
+from connector.kite.web.instruments import InstrumentMaster
 
 _LOGGED_ERRORS: Final = 3
 _LEFT_OUT: Final = "the rest is left out: Kafka refuses a longer reply"
@@ -105,7 +106,7 @@ class Desk:
 
     def __init__(
         self,
-        names: Callable[[], Names],
+        names: Callable[[], InstrumentMaster],
         *,
         max_bytes: int,
         clock: Clock,

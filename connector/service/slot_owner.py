@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from connector.cluster.intake import Intake
 from connector.control.records import Subscription
-from connector.control.state import Names
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.list_check import SubscribedInstrument
 
 
@@ -45,7 +45,7 @@ class SlotOwner(Protocol):
     async def release(self) -> None:
         """Give the slots up, once what they received is with Kafka or on disk."""
 
-    def set_master(self, master: Names) -> None:
+    def set_master(self, master: InstrumentMaster) -> None:
         """Use today's names: these tokens have them."""
 
     def stats(self) -> Sequence[ConnectionStats]:
@@ -66,7 +66,7 @@ class SlotOwner(Protocol):
     def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
         """Let other replicas know how the slots are, each in a few words."""
 
-    def names(self) -> Names:
+    def names(self) -> InstrumentMaster:
         """Return today's names of instruments."""
 
     def subscriptions(self) -> Mapping[int, Subscription] | None:

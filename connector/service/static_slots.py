@@ -12,7 +12,6 @@ import structlog
 from connector.cluster.intake import Handlers
 from connector.cluster.layout import slots_by_account
 from connector.control.records import NO_ACCOUNTS, Subscription
-from connector.control.state import Names, NoNames
 from connector.errors import CapacityError
 from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
 from connector.kite.feed.allocation import place
@@ -20,6 +19,7 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.events import ConnectionState
 from connector.kite.feed.stats import ConnectionStats
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.list_check import SubscribedInstrument
 from connector.kite.wire.models import Mode
 from connector.settings.models import InstrumentSettings, Settings
@@ -89,7 +89,7 @@ class StaticSlots:
         self._connections: dict[int, Connection] = {}
         # token → slot; what has one keeps it as long as it is wanted
         self._slot_of: dict[int, int] = {}
-        self._master: Names | None = None
+        self._master: InstrumentMaster | None = None
         self._names: dict[str, int] = {}
         """Token of each of the settings' names, the last one that a list had for it."""
         # last trading day of each name, as a list said last: a later one may lack the name
@@ -134,7 +134,7 @@ class StaticSlots:
     async def release(self) -> None:
         """Do nothing: nobody else may have these slots."""
 
-    def set_master(self, master: Names) -> None:
+    def set_master(self, master: InstrumentMaster) -> None:
         """Resolve the settings' names anew; what has another token now moves to it.
 
         A name that the list merely lacks keeps its token, until its last trading day is over.
@@ -189,9 +189,9 @@ class StaticSlots:
     def note(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
         """Do nothing: there are no other replicas."""
 
-    def names(self) -> Names:
+    def names(self) -> InstrumentMaster:
         """Return today's names of instruments."""
-        return self._master or NoNames()
+        return self._master or InstrumentMaster()
 
     def subscriptions(self) -> Mapping[int, Subscription]:
         """Return what the settings ask for, as if they were a watchlist."""
@@ -232,7 +232,7 @@ class StaticSlots:
     def status(self) -> None:
         """Return nothing: this process is alone."""
 
-    def _resolve(self, name: str, master: Names) -> None:
+    def _resolve(self, name: str, master: InstrumentMaster) -> None:
         listed = master.listed(name)
         # one of several tokens that a list has for the name is no news for who has it already
         if self._names.get(name) not in listed and len(listed) == 1:

@@ -6,7 +6,8 @@ import pytest
 
 from connector.control.parsing import Rejected, parse
 from connector.control.reducer import reduce
-from connector.control.state import Layout, NoNames, State
+from connector.control.state import Layout, State
+from connector.kite.web.instruments import InstrumentMaster
 from tests.chaos.model import Model
 from tests.chaos.plan import POOL, Kind, make_plan
 
@@ -41,7 +42,7 @@ def test_the_model_foretells_the_reducers_replies(seed):
             if isinstance(command, Rejected):
                 assert model.apply(action.command).status == "REJECTED"
                 continue
-            outcome = reduce(state, command, 1_700_000_000_000, NoNames())
+            outcome = reduce(state, command, 1_700_000_000_000, InstrumentMaster())
             state, reply = outcome.state, json.loads(outcome.reply)
             expected = model.apply(action.command, reply["accepted"])
             statuses.add(expected.status)

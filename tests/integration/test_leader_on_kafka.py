@@ -20,8 +20,8 @@ from confluent_kafka.admin import (
 )
 
 from connector.control.bounds import DEAD_LETTER_BYTES
-from connector.control.state import NoNames
 from connector.kafka.groups import leader_transactional_id
+from connector.kite.web.instruments import InstrumentMaster
 from connector.simulator import SimulatorConfig, SimulatorServer
 from connector.testing import until, wait_until
 from tests.integration.containers import kafka_container
@@ -43,7 +43,7 @@ def topic_of(kafka, topic):
 
 
 def leads(kafka, **options):
-    return leader(kafka, NoNames(), name=kafka.name, topics=kafka.topics, **options)
+    return leader(kafka, InstrumentMaster(), name=kafka.name, topics=kafka.topics, **options)
 
 
 def send(kafka, *values, **properties):

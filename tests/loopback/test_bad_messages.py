@@ -5,7 +5,7 @@ import json
 from confluent_kafka import Producer
 
 from connector.control.bounds import DEAD_LETTER_BYTES
-from connector.control.state import NoNames
+from connector.kite.web.instruments import InstrumentMaster
 from connector.testing import wait_until
 from tests.support.bad_messages import ANSWERED, BAD_MESSAGES, numbered
 from tests.support.kafka_topics import Topic
@@ -20,7 +20,7 @@ def test_each_is_answered_or_put_aside_and_the_last_one_is_applied(kafka):
         Topic(kafka.bootstrap_servers, TOPICS.replies),
         Topic(kafka.bootstrap_servers, TOPICS.deadletter),
     )
-    with leader(kafka, NoNames()) as leads:
+    with leader(kafka, InstrumentMaster()) as leads:
         for number, bad in enumerate(bad_messages):
             producer.produce(TOPICS.control, bad.value, key=bad.key, headers=list(bad.headers))
             assert producer.flush(30) == 0
@@ -51,7 +51,7 @@ def test_each_of_many_good_ones_has_one_effect_and_one_reply_over_a_change_of_le
     sent = 1500
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
     replies = Topic(kafka.bootstrap_servers, TOPICS.replies)
-    with leader(kafka, NoNames()):
+    with leader(kafka, InstrumentMaster()):
         for number in range(sent):
             command = {
                 "id": str(number),
@@ -64,7 +64,7 @@ def test_each_of_many_good_ones_has_one_effect_and_one_reply_over_a_change_of_le
                 producer.produce(TOPICS.control, b"\xff poison")
         assert producer.flush(30) == 0
         replies.until(lambda seen: len(seen) >= sent // 3)
-    with leader(kafka, NoNames()):
+    with leader(kafka, InstrumentMaster()):
         replies.until(lambda seen: len(seen) >= sent)
     answered = replies.replies()
     assert [int(reply["id"]) for reply in answered] == list(range(sent))

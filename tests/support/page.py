@@ -1,7 +1,7 @@
 """What the page shows, as a test says."""
 
 from connector.cluster.view import Seen
-from connector.control.state import NoNames
+from connector.kite.web.instruments import InstrumentMaster
 
 
 class View:
@@ -27,7 +27,7 @@ class Owner:
         self.silent = {}
 
     def names(self):
-        return NoNames()
+        return InstrumentMaster()
 
     def subscriptions(self):
         return None

@@ -5,7 +5,8 @@ import json
 from connector.control.commands import COMMAND
 from connector.control.records import StateRecord, Subscription
 from connector.control.reducer import reduce
-from connector.control.state import Layout, NoNames
+from connector.control.state import Layout
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import Mode
 from tests.support.reduction import MASTER, A, B, C, D, E, F, G, Run, writes
 
@@ -148,14 +149,14 @@ def test_replace_with_only_unknown_names_leaves_the_watchlist():
 def test_names_in_use_are_known_without_a_master():
     run = Run()
     run.send("subscribe", watchlist="w", instruments=["NSE:A", B])
-    run.master = NoNames()
+    run.master = InstrumentMaster()
     reply = run.send("replace", watchlist="w", instruments=["NSE:A", "NSE:C"])
     assert reply["accepted"] == 1
     assert set(run.slots()) == {A}
 
 
 def test_a_name_is_noted_when_it_becomes_known():
-    run = Run(master=NoNames())
+    run = Run(master=InstrumentMaster())
     run.send("subscribe", instruments=[A])
     assert run.state.subscriptions[A].symbol is None
     run.master = MASTER
@@ -295,7 +296,7 @@ def test_tokens_that_the_list_does_not_have_are_refused_unless_told_otherwise():
 
 
 def test_without_a_list_every_token_is_accepted():
-    run = Run(master=NoNames())
+    run = Run(master=InstrumentMaster())
     assert run.send("subscribe", instruments=[D], unlisted=False)["accepted"] == 1
 
 

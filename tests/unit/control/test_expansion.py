@@ -7,7 +7,7 @@ import pytest
 from connector.control.bounds import MAX_RULE_INSTRUMENTS
 from connector.control.expansion import Expansion, StrikeWindow, expand, expiry_days, usable_price
 from connector.control.rules import RULE
-from connector.control.state import NoNames
+from connector.kite.web.instruments import InstrumentMaster
 from tests.support.contracts_list import (
     MONTHLY,
     NEXT_MONTHLY,
@@ -158,7 +158,7 @@ def test_what_matches_nothing_says_why(kind, fields, words):
 
 
 def test_without_a_list_nothing_is_matched():
-    assert "not loaded" in expanded("futures", master=NoNames(), exchange="NFO").problem
+    assert "not loaded" in expanded("futures", master=InstrumentMaster(), exchange="NFO").problem
 
 
 def test_what_has_expired_is_passed_over_while_the_list_still_has_it():

@@ -11,7 +11,7 @@ from connector.control import work as work_module
 from connector.control.leader import ATTEMPTS, Leader
 from connector.control.records import LeaderProgress, StateRecord, Subscription
 from connector.control.settings_claims import InstrumentGroup
-from connector.control.state import Layout, NoNames
+from connector.control.state import Layout
 from connector.control.transactions import ControlMessage, TopicIds
 from connector.errors import (
     BrokerUnreachableError,
@@ -317,7 +317,7 @@ def test_a_fenced_leader_that_is_stopped_does_not_come_back(log):
     leader = Leader(
         lambda: log,
         Layout((0,), 2),
-        NoNames,
+        InstrumentMaster,
         wanted={},
         max_bytes=1000,
         clock=FakeClock(NOW_MS * 1000),

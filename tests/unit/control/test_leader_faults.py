@@ -6,13 +6,14 @@ import pytest
 
 from connector.control.leader import HANGS_SECONDS, Leader
 from connector.control.records import LeaderProgress
-from connector.control.state import Layout, NoNames
+from connector.control.state import Layout
 from connector.errors import (
     BrokerUnreachableError,
     ProducerExpiredError,
     RecordRefusedError,
     TransactionAbortedError,
 )
+from connector.kite.web.instruments import InstrumentMaster
 from connector.testing import FakeClock
 from tests.support.masters import FakeMaster
 from tests.unit.control.test_leader import NOW_MS, A, B, C, FakeLog, done, lead
@@ -294,7 +295,7 @@ def test_ten_thousand_commands_have_one_effect_and_one_reply_each_over_leaders_t
             raise BrokerUnreachableError("k", "died behind the commit")
 
     log.write = aborting
-    lead(log, layout=Layout((0, 1), 3000), master=NoNames())
+    lead(log, layout=Layout((0, 1), 3000), master=InstrumentMaster())
     assert log.opened > 1
     assert sorted(int(key) for key, _ in log.replies) == list(range(sent))
     assert len(log.dead_letters) == len(range(0, sent, 97))

@@ -11,7 +11,8 @@ from connector.control.memory import Memory, all_records
 from connector.control.parsing import parse
 from connector.control.records import HALT_KEY, LeaderProgress
 from connector.control.reducer import reduce, wait
-from connector.control.state import Layout, NoNames, State
+from connector.control.state import Layout, State
+from connector.kite.web.instruments import InstrumentMaster
 
 LAYOUT = Layout((0, 1, 2), 4)
 TOKENS = [number << 8 | 1 for number in range(1, 15)]
@@ -47,7 +48,7 @@ def after(*steps):
     state = State(LAYOUT)
     for number, step in enumerate(steps):
         command = parse_command({"id": f"c{number}", **step})
-        state = reduce(state, command, 0, NoNames()).state
+        state = reduce(state, command, 0, InstrumentMaster()).state
     return state
 
 
@@ -82,7 +83,7 @@ def test_what_waits_for_room_in_a_partition_that_is_no_more_is_not_lost():
     wide = Layout((0, 1, 2, 3, 4, 5), 4)
     state = replace(after(), layout=wide)
     command = {"id": "c", "type": "subscribe", "instruments": TOKENS, "unlisted": True}
-    state = reduce(state, parse_command(command), 0, NoNames()).state
+    state = reduce(state, parse_command(command), 0, InstrumentMaster()).state
     assert max(one.slot for one in state.subscriptions.values()) == 5
     found, _ = State.replay(LAYOUT, written(state)[1])
     assert found.subscriptions.keys() == state.subscriptions.keys()

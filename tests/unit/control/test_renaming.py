@@ -2,8 +2,9 @@
 
 from datetime import date
 
-from connector.control.state import Layout, NoNames
+from connector.control.state import Layout
 from connector.kite.feed.events import EventType
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import Mode
 from tests.support.masters import FakeMaster
 from tests.support.reduction import A, B, C, D, E, Run
@@ -187,7 +188,7 @@ def test_a_name_that_was_changed_is_known_by_the_new_one_once_somebody_claims_it
 def test_refresh_needs_a_master():
     run = Run()
     run.send("subscribe", instruments=["NSE:A"])
-    run.master = NoNames()
+    run.master = InstrumentMaster()
     reply = run.send("refresh-instruments")
     assert (reply["status"], reply["errors"]) == (
         "REJECTED",

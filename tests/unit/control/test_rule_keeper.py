@@ -10,7 +10,8 @@ from connector.control.rule_keeper import (
     no_prices,
 )
 from connector.control.rules import RULE
-from connector.control.state import Layout, NoNames, State
+from connector.control.state import Layout, State
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import Mode
 from tests.support.clock import SteppedClock
 from tests.support.contracts_list import NIFTY_50, WEEKLY, usual
@@ -58,7 +59,7 @@ def test_every_rule_is_looked_at_for_a_new_leader_a_new_list_and_a_new_day():
 
 def test_without_a_list_nothing_is_due():
     keeping = Keeping(a=FUTURES)
-    keeping.names = NoNames()
+    keeping.names = InstrumentMaster()
     assert keeping.due() == []
     keeping.names = MASTER
     assert keeping.due() == ["a"]

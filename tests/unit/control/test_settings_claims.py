@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from connector.control.commands import COMMAND, MAX_INSTRUMENTS, Replace
 from connector.control.reducer import reduce
 from connector.control.settings_claims import PART_INSTRUMENTS, InstrumentGroup, settings_claims
-from connector.control.state import Layout, NoNames, State
+from connector.control.state import Layout, State
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import Mode
 
 SLOTS = Layout(tuple(range(39)), 3000)
@@ -14,7 +15,7 @@ def applied(state, wanted):
     """The state after the claims of the settings, and the most records of one command."""
     most = 0
     for command in settings_claims(wanted, state.subscriptions.watchlists):
-        outcome = reduce(state, command, 0, NoNames())
+        outcome = reduce(state, command, 0, InstrumentMaster())
         state, most = outcome.state, max(most, len(outcome.records))
     return state, most
 
@@ -90,9 +91,9 @@ def test_the_settings_wait_for_what_a_watchlist_placed_elsewhere_first():
     command = COMMAND.validate_python(
         {"id": "1", "type": "subscribe", "watchlist": "w", "instruments": [257], "account": "a"}
     )
-    state = reduce(State(ON_TWO), command, 0, NoNames()).state
+    state = reduce(State(ON_TWO), command, 0, InstrumentMaster()).state
     state, _ = applied(state, {InstrumentGroup(Mode.FULL, "b"): [257]})
     assert (places(state), carried(state)) == ({257: "a"}, {257: Mode.FULL})
     ended = COMMAND.validate_python({"id": "2", "type": "delete", "watchlist": "w"})
-    state = reduce(state, ended, 0, NoNames()).state
+    state = reduce(state, ended, 0, InstrumentMaster()).state
     assert (places(state), state.subscriptions[257].slot) == ({257: "b"}, 3)

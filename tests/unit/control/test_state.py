@@ -1,7 +1,8 @@
 import pytest
 
 from connector.control.records import LeaderProgress, Remembered, StateRecord, Subscription
-from connector.control.state import Layout, NoNames, State
+from connector.control.state import Layout, State
+from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.wire.models import Mode
 
 LAYOUT = Layout((0, 1, 2), 3000)
@@ -76,7 +77,7 @@ def test_applied_names_the_next_offset():
 
 
 def test_no_names():
-    names = NoNames()
+    names = InstrumentMaster()
     assert (names.listed("NSE:INFY"), names.symbol(408065), len(names)) == ((), None, 0)
     assert names.expiry(408065) is None
 

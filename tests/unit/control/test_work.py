@@ -5,16 +5,17 @@ import json
 import pytest
 
 from connector.control import work as work_module
-from connector.control.state import Layout, NoNames, State
+from connector.control.state import Layout, State
 from connector.control.transactions import ControlMessage
 from connector.control.work import Desk, MessageWork, WaitingWork, accepts_list
+from connector.kite.web.instruments import InstrumentMaster
 from connector.testing import FakeClock
 
 STATE = State(Layout((0,), 2))
 
 
 def desk(**options):
-    return Desk(NoNames, max_bytes=10_000, clock=FakeClock(7000), loads=False, **options)
+    return Desk(InstrumentMaster, max_bytes=10_000, clock=FakeClock(7000), loads=False, **options)
 
 
 def message(value):

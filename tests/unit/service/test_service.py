@@ -5,13 +5,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.cluster.cluster import Cluster
-from connector.control.state import NoNames
 from connector.errors import BrokerUnreachableError, SchemaIncompatibleError, TopicError
 from connector.kafka.producer_state import FailedRecord, RecordCounts
 from connector.kafka.refusals import TopicTrouble
 from connector.kafka.spool import Record
 from connector.kafka.topics import TopicsReport
 from connector.kite.feed.credentials import StaticCredentials
+from connector.kite.web.instruments import InstrumentMaster
 from connector.service.logs import SecretMask
 from connector.service.outside import Outside
 from connector.service.readiness import Phase
@@ -71,7 +71,7 @@ class Owner:
         return ()
 
     def names(self):
-        return NoNames()
+        return InstrumentMaster()
 
     def unresolved(self):
         return []

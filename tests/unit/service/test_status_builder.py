@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.control.state import NoNames
 from connector.kafka.producer_state import RecordCounts
 from connector.kafka.refusals import TopicTrouble
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.feed.events import ConnectionState
+from connector.kite.web.instruments import InstrumentMaster
 from connector.service.dead_letters import DeadLetters
 from connector.service.readiness import Phase, ServiceProgress
 from connector.service.status import MAX_UNSERVED_SHOWN, UnservedInstrument
@@ -100,7 +100,7 @@ class Owner:
         return self._unserved
 
     def names(self):
-        return NoNames()
+        return InstrumentMaster()
 
     def stats(self):
         return self._stats
