@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connector.codec.interface import REASONS, IdentityOf, Transcoded, Twin
+from connector.codec.interface import REASONS, Transcoded
 from connector.kite.wire import twins
 
-__all__ = ["IMPLEMENTATION", "REASONS", "Transcoded", "Transcoder", "Twin", "identity_of"]
+__all__ = ["IMPLEMENTATION", "REASONS", "Transcoded", "Transcoder", "identity_of"]
 
 if TYPE_CHECKING:
     # for annotations: a class of its own, where the twin is known only at run time
-    from connector.codec._pure import Transcoder
+    from connector.codec._pure import Transcoder, identity_of
 
     IMPLEMENTATION: str
-    identity_of: IdentityOf
 else:
     IMPLEMENTATION, _twin = twins.load(twins.chosen(), __package__)
     Transcoder = _twin.Transcoder

@@ -193,7 +193,7 @@ cdef Records empty_records(tuple topics):
 
 @cython.final
 cdef class Transcoder:
-    """See `connector.codec.interface.Twin`."""
+    """See `connector.codec._pure.Transcoder`."""
 
     cdef readonly int64_t packets
     cdef readonly int64_t last_tick_us
@@ -522,7 +522,7 @@ cdef list with_reject(list rejected, str reason, const uint8_t *start, Py_ssize_
 
 
 def identity_of(bytes value not None):
-    """See `connector.codec.interface.IdentityOf`."""
+    """See `connector.codec._pure.identity_of`."""
     cdef Cursor body = behind_framing(value)
     cdef int i
     cdef int64_t token, slot, session_id, sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 
 from connector.codec.framing import FRAMING_BYTES, framing, schema_id_of
@@ -107,7 +107,20 @@ class _Instrument:
 
 
 class Transcoder:
-    """The twin in Python; `connector.codec.interface.Twin` describes it."""
+    """Turns the frames of one connection into Kafka records; one a slot, not thread-safe.
+
+    Does no I/O and reads no clock. Memory goes with the expected tokens, whatever the wire says.
+
+    Args:
+        topics: of each exchange.
+        schema_ids: the registry's id of the values' schema of each topic.
+        slot: the connection's.
+        partitions: how many a topic has, by which `next_tally` counts; one that is not in it has
+            one.
+
+    Raises:
+        KeyError: an exchange has no topic, or a topic no id.
+    """
 
     def __init__(
         self,
@@ -117,10 +130,15 @@ class Transcoder:
         partitions: Mapping[str, int] = NO_PARTITIONS,
     ) -> None:
         self.packets = 0
+        """How many packets there were so far: ticks, and whatever was rejected."""
         self.bytes = 0
+        """How many bytes all frames had so far."""
         self.last_tick_us = 0
+        """Receive time of the last frame that had a tick; 0 before the first."""
         self.implausible_times = 0
+        """Ticks whose exchange timestamp was too far from the receive time to be the event_time."""
         self.unkept = 0
+        """Packets beyond `MAX_REJECTED_PER_FRAME` that are only counted, and in nothing else."""
         self._routes = {
             exchange.value: _Route(exchange, topic, schema_ids[topic], partitions.get(topic, 1))
             for exchange in Exchange
@@ -137,11 +155,13 @@ class Transcoder:
         self.open_session(0)
 
     def counts(self) -> dict[Exchange, int]:
+        """Return how many ticks of each exchange there were so far."""
         return {
             route.exchange: route.count + sum(route.by_partition) for route in self._routes.values()
         }
 
     def next_tally(self) -> Tally:
+        """Return the ticks since the last call, or since the session was opened."""
         ticks = {}
         for route in self._routes.values():
             for partition, count in enumerate(route.by_partition):
@@ -154,15 +174,22 @@ class Transcoder:
 
     @property
     def newest_waiting(self) -> int:
+        """How many instruments have a newest value that `next_newest` has not given yet."""
         return len(self._newest)
 
     def keep_newest(self, topic: str) -> None:
+        """Keep the newest value of each instrument from now on, as a record of this topic."""
         self._newest_topic = topic
 
-    def next_newest(self, limit: int) -> list[Record]:
+    def next_newest(self, limit: int) -> Sequence[Record]:
+        """Return the newest values of at most so many instruments, in no order, each given once.
+
+        Fewer than the limit are all that wait. Strays beyond `MAX_STRAYS` are not kept.
+        """
         return [self._newest.pop(token) for token in list(itertools.islice(self._newest, limit))]
 
     def open_session(self, session_id: int) -> None:
+        """A new socket, opened at `session_id` (UTC ms): ticks are numbered from 1 again."""
         self.next_tally()  # what nobody asked for belongs to the session before
         self._session = long_of(self._slot) + long_of(session_id)
         self._sequence = self._tallied = 0
@@ -170,6 +197,10 @@ class Transcoder:
         self.forget([token for token, known in self._instruments.items() if known.stray])
 
     def expect(self, tokens: Iterable[int]) -> None:
+        """The next packet of each of these is a snapshot, and is reported as confirmed.
+
+        A number that does not fit 32 bits never comes over the wire and is passed over.
+        """
         for token in tokens:
             # uint32 on the wire
             if not 0 <= token <= 0xFFFFFFFF:
@@ -183,6 +214,10 @@ class Transcoder:
             instrument.expected = True
 
     def watch(self, tokens: Iterable[int]) -> None:
+        """Report the next packet of each of these as confirmed; it is no snapshot for that.
+
+        Of tokens that are not known nothing is reported that would not be anyway.
+        """
         for token in tokens:
             instrument = self._instruments.get(token)
             if instrument is not None:
@@ -190,6 +225,7 @@ class Transcoder:
                 instrument.mode = None
 
     def forget(self, tokens: Iterable[int]) -> None:
+        """Forget what is known of these tokens."""
         for token in tokens:
             instrument = self._instruments.pop(token, None)
             if instrument is None:
@@ -198,12 +234,20 @@ class Transcoder:
             self._newest.pop(token, None)
 
     def set_symbols(self, symbols: Mapping[int, str]) -> None:
+        """Replace the tradingsymbols by token.
+
+        A dict is kept, not copied, as it may be the whole instrument master: do not change it.
+        """
         self._symbols = symbols if type(symbols) is dict else dict(symbols)
         # made anew with each one's next packet, not for all 3000 at once
         for instrument in self._instruments.values():
             instrument.identity = None
 
     def transcode(self, frame: bytes, receive_time_us: int) -> Transcoded:
+        """Take one binary frame, read at `receive_time_us` (UTC); no bytes make it raise.
+
+        A frame below two bytes is a heartbeat and yields nothing.
+        """
         records: list[tuple[str, bytes, bytes]] = []
         confirmed: list[tuple[int, Mode]] = []
         rejected: list[tuple[str, bytes]] = []
@@ -424,7 +468,15 @@ class Body:
 
 
 def identity_of(value: bytes) -> tuple[int, int, int]:
-    """Return slot, session_id and sequence; `connector.codec.interface.IdentityOf` describes it."""
+    """Return slot, session_id and sequence of a tick's framed value, and read nothing else.
+
+    They stand at the same place in every version of the schema, as fields are only appended behind
+    them.
+
+    Raises:
+        ValueError: it is not the value of a tick. Nor is what reads as one with numbers that no
+            tick has, such as zeros: a token of no exchange, or a sequence below 1.
+    """
     _, slot, session_id, sequence = identity(Body(value))
     return slot, session_id, sequence
 

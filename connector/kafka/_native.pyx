@@ -137,7 +137,7 @@ cdef void on_log(
 @cython.final
 @cython.no_gc_clear
 cdef class Client:
-    """See `connector.kafka.clients.Client`. One thread uses it; any may `close` it, as its last."""
+    """See `confluent_client.ConfluentClient`. One thread uses it; any may `close` it, as its last."""
 
     way = "native"
     wakes = True

@@ -34,32 +34,31 @@ from connector.kite.wire.event_time import plausible
 from connector.kite.wire.models import Exchange, Order
 
 
-class _Encoder:
-    """Encodes rows by one of the shipped schemas, which the registry has under an id."""
-
-    def __init__(self, schema: str, schema_id: int) -> None:
-        self._framing = framing(schema_id)
-        self._schema = fastavro.parse_schema(schemas.load(schema))
-
-    def encode(self, row: Mapping[str, Any]) -> bytes:
-        buffer = io.BytesIO()
-        buffer.write(self._framing)
-        # strict: a field that is missing from a row is a mistake here, not a null
-        fastavro.schemaless_writer(buffer, self._schema, row, strict=True)
-        return buffer.getvalue()
-
-
 class RecordEncoder:
-    """Encodes order updates and connection events.
+    """Encodes order updates, connection events, instruments, and the candles of gaps.
 
     Args:
         topics: whose names the ids are under.
-        schema_ids: topic → id, from `register_schemas`.
+        schema_ids: topic → id, from `register_schemas`; of all that it is to encode.
     """
 
     def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
-        self._orders = _Encoder("order_update", schema_ids[topics.orders])
-        self._events = _Encoder("connection_event", schema_ids[topics.events])
+        self._topics = topics
+        shipped = topic_schemas(topics)
+        # topic → how its values are framed, and their schema
+        self._forms = {
+            topic: (framing(schema_ids[topic]), fastavro.parse_schema(schemas.load(shipped[topic])))
+            for topic in (topics.orders, topics.events, topics.instruments, topics.backfill)
+            if topic in schema_ids
+        }
+
+    def _encode(self, topic: str, row: Mapping[str, Any]) -> bytes:
+        head, schema = self._forms[topic]
+        buffer = io.BytesIO()
+        buffer.write(head)
+        # strict: a field that is missing from a row is a mistake here, not a null
+        fastavro.schemaless_writer(buffer, schema, row, strict=True)
+        return buffer.getvalue()
 
     def order(
         self,
@@ -126,7 +125,7 @@ class RecordEncoder:
             "meta": None if order.meta is None else _json(order.meta),
             "source": source,
         }
-        return self._orders.encode(row)
+        return self._encode(self._topics.orders, row)
 
     def event(self, event: ConnectionEvent, *, account: str | None = None) -> bytes:
         """The framed ConnectionEvent; `account` is the name of the api_key, never the key."""
@@ -144,28 +143,41 @@ class RecordEncoder:
             "tokens": list(event.tokens),
             "count": None if event.count is None else _count(event.count),
         }
-        return self._events.encode(row)
+        return self._encode(self._topics.events, row)
 
-
-class InstrumentEncoder:
-    """Encodes the rows of the instrument master.
-
-    Args:
-        topics: whose names the ids are under.
-        schema_ids: topic → id, from `register_schemas`.
-    """
-
-    def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
-        self._rows = _Encoder("instrument", schema_ids[topics.instruments])
-
-    def encode(self, instrument: Instrument) -> bytes:
+    def instrument(self, instrument: Instrument) -> bytes:
         """Return the framed Instrument; equal rows have equal bytes."""
         row = {
             **instrument._asdict(),
             "name": instrument.name or None,
             "expiry": None if instrument.expiry is None else instrument.expiry.isoformat(),
         }
-        return self._rows.encode(row)
+        return self._encode(self._topics.instruments, row)
+
+    def candle(
+        self, candle: Candle, gap: Gap, token: int, symbol: str | None, receive_time_us: int
+    ) -> bytes:
+        """Return the framed Candle of an instrument, fetched at `receive_time_us` for a gap."""
+        row = {
+            "event_time": candle.minute * MINUTE_MS,
+            "receive_time_us": receive_time_us,
+            "instrument_token": token,
+            "exchange": Exchange.of(token).name,
+            "tradingsymbol": symbol,
+            "open": candle.open,
+            "high": candle.high,
+            "low": candle.low,
+            "close": candle.close,
+            "volume": candle.volume,
+            "oi": candle.oi,
+            "slot": gap.slot,
+            "session_id": gap.session_id,
+            "gap_from": gap.from_ms,
+            "gap_to": gap.to_ms,
+            "cause": gap.cause,
+            "source": "historical",
+        }
+        return self._encode(self._topics.backfill, row)
 
 
 class InstrumentDecoder:
@@ -193,43 +205,6 @@ class InstrumentDecoder:
             )
         except (ValueError, KeyError, TypeError):
             return None
-
-
-class CandleEncoder:
-    """Encodes the candles of gaps.
-
-    Args:
-        topics: whose names the ids are under.
-        schema_ids: topic → id, from `register_schemas`.
-    """
-
-    def __init__(self, topics: TopicNames, schema_ids: Mapping[str, int]) -> None:
-        self._rows = _Encoder("candle", schema_ids[topics.backfill])
-
-    def encode(
-        self, candle: Candle, gap: Gap, token: int, symbol: str | None, receive_time_us: int
-    ) -> bytes:
-        """Return the framed Candle of an instrument, fetched at `receive_time_us` for a gap."""
-        row = {
-            "event_time": candle.minute * MINUTE_MS,
-            "receive_time_us": receive_time_us,
-            "instrument_token": token,
-            "exchange": Exchange.of(token).name,
-            "tradingsymbol": symbol,
-            "open": candle.open,
-            "high": candle.high,
-            "low": candle.low,
-            "close": candle.close,
-            "volume": candle.volume,
-            "oi": candle.oi,
-            "slot": gap.slot,
-            "session_id": gap.session_id,
-            "gap_from": gap.from_ms,
-            "gap_to": gap.to_ms,
-            "cause": gap.cause,
-            "source": "historical",
-        }
-        return self._rows.encode(row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import structlog
 
@@ -21,7 +21,7 @@ from connector.embedded.librdkafka import candidates
 from connector.errors import SettingsError
 from connector.kafka.config import ClientLog
 from connector.kafka.confluent_client import ConfluentClient
-from connector.kafka.spool_format import Headers, Record
+from connector.kafka.spool_format import Record
 
 VARIABLE: Final = "KITE_CONNECTOR_PRODUCER"
 _CONFLUENTS: Final = frozenset(
@@ -44,56 +44,9 @@ class ClientCallbacks(NamedTuple):
     log: ClientLog
 
 
-class Client(Protocol):
-    """A producing client that reports failures alone. One thread uses it."""
-
-    @property
-    def way(self) -> str:
-        """`native`, or `confluent` and why it is not native."""
-
-    @property
-    def wakes(self) -> bool:
-        """It says when there is something to poll."""
-
-    def __len__(self) -> int:
-        """Records that are neither acknowledged nor reported, and librdkafka's other events."""
-
-    def produce_all(
-        self, records: Sequence[tuple[str, bytes, bytes]], timestamp_ms: int, sequence: int
-    ) -> int:
-        """Hand over records as (topic, key, value); returns how many were accepted."""
-
-    def produce(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        timestamp_ms: int,
-        headers: Headers | None,
-        sequence: int,
-    ) -> None:
-        """Hand over one record.
-
-        Raises:
-            BufferError: librdkafka's queue is full.
-            KafkaException: librdkafka refuses it.
-            TypeError, ValueError: it is no record.
-        """
-
-    def poll(self) -> None:
-        """Serve librdkafka without waiting, and call the handlers with what it said."""
-
-    def flush(self) -> None:
-        """Have librdkafka send what is queued, whatever `linger.ms` is; waits for 1 ms at most."""
-
-    def purge(self, *, in_flight: bool) -> None:
-        """Have librdkafka give back what is queued, and what is under way where asked to."""
-
-    def set_sasl_credentials(self, username: str, password: str) -> None:
-        """Use these from the next connection on; any thread may call."""
-
-    def close(self) -> None:
-        """End the client and its threads."""
+Client: TypeAlias = ConfluentClient
+"""A producing client that reports failures alone; one thread uses it. For annotations: the native
+one has the same methods, and is known only at run time."""
 
 
 class Way(NamedTuple):

@@ -25,14 +25,16 @@ _FLUSH_SECONDS: Final = 0.001
 
 
 class ConfluentClient:
-    """The client over confluent-kafka; `connector.kafka.clients.Client` describes it."""
+    """The client over confluent-kafka; the native one has the same methods."""
 
     wakes: ClassVar[bool] = False
+    """Whether it says when there is something to poll."""
 
     def __init__(
         self, properties: dict[str, Any], handlers: ClientCallbacks, reason: str = ""
     ) -> None:
         self.way = f"confluent: {reason}"
+        """`native`, or `confluent` and why it is not native."""
         self._failed = handlers.failed  # of records
         self._error = handlers.error  # of the client
         self._client = Producer(
@@ -53,6 +55,7 @@ class ConfluentClient:
         """Topic, partition and offset of the record after one that nobody knows the place of."""
 
     def __len__(self) -> int:
+        """Records that are neither acknowledged nor reported, and librdkafka's other events."""
         return len(self._client)
 
     def produce_all(
@@ -85,7 +88,13 @@ class ConfluentClient:
         headers: Headers | None,
         sequence: int,
     ) -> None:
-        """Hand over one record; raises as confluent-kafka's `produce` does."""
+        """Hand over one record.
+
+        Raises:
+            BufferError: librdkafka's queue is full.
+            KafkaException: librdkafka refuses it.
+            TypeError, ValueError: it is no record.
+        """
         report = functools.partial(self._report, sequence, timestamp_ms, headers)
         if headers:
             self._produce(topic, value, key, -1, report, None, timestamp_ms, list(headers))

@@ -33,8 +33,8 @@ class Right(NamedTuple):
 
 def rights(
     name: str, prefix: str, *, latest: bool = False, backfill: bool = False
-) -> tuple[Right, ...]:
-    """Every right that the connector and those around it need, and no other.
+) -> Iterator[Right]:
+    """Yield every right that the connector and those around it need, and no other.
 
     Args:
         name: of the connector, as in its settings.
@@ -42,15 +42,6 @@ def rights(
         latest: whether `topics.latest` is on.
         backfill: whether `topics.backfill` is on.
     """
-    return tuple(_rights(name, prefix, latest=latest, backfill=backfill))
-
-
-def rights_of(table: Collection[Right], *principals: Principal) -> list[Right]:
-    """The rights of these principals together, in the order of the table."""
-    return [right for right in table if right.principal in principals]
-
-
-def _rights(name: str, prefix: str, *, latest: bool, backfill: bool) -> Iterator[Right]:
     names = TopicNames(prefix)
     group = cluster_group(name, prefix)
     write, both = ("Write", "DescribeConfigs"), ("Read", "Write", "DescribeConfigs")
@@ -85,3 +76,8 @@ def _rights(name: str, prefix: str, *, latest: bool, backfill: bool) -> Iterator
     if backfill:
         yield Right("consumer", "topic", names.backfill, False, ("Read",))
     yield Right("consumer", "group", CONSUMER_GROUPS, True, ("Read",))
+
+
+def rights_of(table: Collection[Right], *principals: Principal) -> list[Right]:
+    """The rights of these principals together, in the order of the table."""
+    return [right for right in table if right.principal in principals]

@@ -98,7 +98,9 @@ def _users(
     settings: Settings, user: str | None, authentication: Authentication | None
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     topics = settings.topics
-    table = rights(settings.name, topics.prefix, latest=topics.latest, backfill=topics.backfill)
+    table = list(
+        rights(settings.name, topics.prefix, latest=topics.latest, backfill=topics.backfill)
+    )
     kind = authentication or authentication_of(settings.kafka)
     setting = "kafka.sasl_username" if settings.kafka.sasl_username else "name"
     first = user or settings.kafka.sasl_username or settings.name

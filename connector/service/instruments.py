@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 import structlog
 
 from connector.errors import ConnectorError
-from connector.kafka.avro_records import InstrumentEncoder
 from connector.kafka.instruments import POLL_SECONDS, RETRY_SECONDS, InstrumentPublisher
 from connector.kafka.isolating import IsolatingProducer
 from connector.kite.feed.credentials import Credentials
@@ -32,7 +31,6 @@ class Instruments:
         producer: how much it has to do decides how fast the list is published.
         owner: of the slots.
         pipeline: gives ticks their names, and writes the records.
-        encoder: of the records.
         on_event: told when a list is held back or accepted, or rows of it are damaged.
     """
 
@@ -43,7 +41,6 @@ class Instruments:
         producer: IsolatingProducer,
         owner: SlotOwner,
         pipeline: Pipeline,
-        encoder: InstrumentEncoder,
         on_event: Callable[[EventType, str], None],
     ) -> None:
         settings = outside.settings
@@ -64,7 +61,7 @@ class Instruments:
             announced_seconds=outside.announced_seconds,
         )
         self._publisher = InstrumentPublisher(
-            encoder.encode,
+            pipeline.encoder.instrument,
             outside.held_instruments,
             pipeline.write_instruments,
             lambda: producer.counts,

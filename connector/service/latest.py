@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from connector.codec.interface import Record, Twin
+from connector.codec import Transcoder
+from connector.codec.interface import Record
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 
 CHUNK = 500
@@ -48,11 +49,11 @@ class Latest:
         self._may_write = may_write
         self._clock = clock
         # the transcoder of each slot, which keeps the newest value of each instrument
-        self._slots: dict[int, Twin] = {}
+        self._slots: dict[int, Transcoder] = {}
         # when a round began last: what is left of a session is at most so old
         self._written_at = clock.monotonic()
 
-    def add(self, slot: int, transcoder: Twin) -> None:
+    def add(self, slot: int, transcoder: Transcoder) -> None:
         """Write what this transcoder keeps from now on."""
         transcoder.keep_newest(self._topic)
         self._slots[slot] = transcoder

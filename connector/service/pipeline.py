@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 import structlog
 
 from connector.cluster.event_log import EventLog, own_event
-from connector.codec import Twin
+from connector.codec import Transcoder
 from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.histogram import MILLISECONDS, SECONDS, Histogram
 from connector.kafka.instruments import WHOLE
@@ -85,7 +85,7 @@ class Pipeline:
         producer: IsolatingProducer,
         topics: TopicNames,
         encoder: RecordEncoder,
-        transcoder: Callable[[int], Twin],
+        transcoder: Callable[[int], Transcoder],
         account_of: Callable[[int], str],
         *,
         connected: Callable[[], Collection[int]] | None = None,
@@ -361,7 +361,7 @@ class Pipeline:
 class SlotPipeline:
     """The handler of one connection; implements `connector.kite.feed.handler.Handler`."""
 
-    def __init__(self, pipeline: Pipeline, slot: int, account: str, transcoder: Twin) -> None:
+    def __init__(self, pipeline: Pipeline, slot: int, account: str, transcoder: Transcoder) -> None:
         self.slot = slot
         self.account = account
         self.session_id = 0

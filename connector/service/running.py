@@ -8,7 +8,7 @@ from typing import Any
 
 from connector.cluster.layout import slots_by_account
 from connector.codec import Transcoder
-from connector.kafka.avro_records import CandleEncoder, InstrumentEncoder, RecordEncoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.isolating import IsolatingProducer
 from connector.kafka.producer_state import all_written
 from connector.kite.config import MAX_CONNECTIONS_PER_KEY
@@ -99,7 +99,7 @@ class Running:
         self.backfill: Backfill | None = None
         """None where no candles are fetched for gaps."""
         if settings.topics.backfill:
-            self.backfill = self._backfill(outside, credentials, schema_ids)
+            self.backfill = self._backfill(outside, credentials)
         self.instruments: Instruments | None = None
         """None where the settings load no list."""
         if settings.instrument_master.load:
@@ -110,7 +110,6 @@ class Running:
                 producer,
                 owner,
                 self.pipeline,
-                InstrumentEncoder(topics, schema_ids),
                 self.tell,
             )
         self.watches_orders = clustered
@@ -189,20 +188,15 @@ class Running:
             pause_seconds=outside.orders_pause_seconds,
         )
 
-    def _backfill(
-        self,
-        outside: Outside,
-        credentials: Mapping[str, Credentials],
-        schema_ids: Mapping[str, int],
-    ) -> Backfill:
+    def _backfill(self, outside: Outside, credentials: Mapping[str, Credentials]) -> Backfill:
         settings, counts = outside.settings.backfill, GapCounts()
-        encoder = CandleEncoder(outside.topics, schema_ids)
+        encoder = self.pipeline.encoder
 
         def write(gap: Gap, token: int, candles: Sequence[Candle]) -> None:
             symbol, now_us = self.pipeline.symbol(token), self._clock.time_us()
             self.pipeline.write_candles(
                 b"%d" % token,
-                [encoder.encode(one, gap, token, symbol, now_us) for one in candles],
+                [encoder.candle(one, gap, token, symbol, now_us) for one in candles],
             )
 
         def mender(account: str) -> GapMender:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from connector.kafka.avro_records import CandleEncoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SystemClock
 from connector.kite.web.pace import INTERVAL_SECONDS, Pace
@@ -51,7 +51,7 @@ def run() -> list[dict[str, Any]]:
 
 async def _mend(root: str, instruments: int, interval: float) -> tuple[float, GapCounts, float]:
     counts, pace = GapCounts(), Pace(interval)
-    encoder = CandleEncoder(NAMES, {NAMES.backfill: 1})
+    encoder = RecordEncoder(NAMES, {NAMES.backfill: 1})
     tokens = [(number << 8) | 1 for number in range(1, instruments + 1)]
     gap = Gap(0, 1, FIRST * 60_000, (FIRST + MINUTES) * 60_000, "gap")
 
@@ -62,7 +62,7 @@ async def _mend(root: str, instruments: int, interval: float) -> tuple[float, Ga
         BackfillSettings(),
         lambda: KiteRest(root, api_key="key", access_token="token", pace=pace),
         may_write=lambda: True,
-        write=lambda of, token, rows: [encoder.encode(one, of, token, None, 1) for one in rows],
+        write=lambda of, token, rows: [encoder.candle(one, of, token, None, 1) for one in rows],
         settled=nothing, tell=lambda _: None, counts=counts, clock=SystemClock(), sleep=nothing,
     )  # fmt: skip
     timer = asyncio.create_task(_late()) if interval else None

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connector.kafka.avro_records import InstrumentEncoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.instruments import WHOLE, InstrumentPublisher, read_latest
 from connector.kafka.producer import RecordProducer
 from connector.kafka.topics import TopicNames
@@ -59,7 +59,7 @@ async def publish(kafka, topics, producer, listings):
             producer.produce(topics.instruments, value, key, headers=[WHOLE] if whole else None)
 
     publisher = InstrumentPublisher(
-        InstrumentEncoder(topics, {topics.instruments: 1}).encode,
+        RecordEncoder(topics, {topics.instruments: 1}).instrument,
         lambda stop: read_latest(kafka, topics.instruments, stop, hash),
         produce,
         lambda: producer.counts,

@@ -9,7 +9,7 @@ from typing import Any
 
 import fastavro
 
-from connector.codec import Twin
+from connector.codec import Transcoder
 from connector.kite.wire.models import Exchange
 from connector.schemas import load
 from tests.support.packets import frame
@@ -34,14 +34,14 @@ def decode(value: bytes) -> tuple[int, dict[str, Any]]:
     return schema_id, tick
 
 
-def ticks(transcoder: Twin, *packets: bytes) -> list[dict[str, Any]]:
+def ticks(transcoder: Transcoder, *packets: bytes) -> list[dict[str, Any]]:
     """The ticks of a frame of good packets."""
     records, _, rejected = transcoder.transcode(frame(*packets), NOW_US)
     assert not rejected
     return [decode(value)[1] for _, _, value in records]
 
 
-def tick(transcoder: Twin, packet: bytes) -> dict[str, Any]:
+def tick(transcoder: Transcoder, packet: bytes) -> dict[str, Any]:
     """The tick of a good packet."""
     (only,) = ticks(transcoder, packet)
     return only

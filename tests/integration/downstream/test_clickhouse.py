@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connector.cli.clickhouse import clickhouse_tables
-from connector.kafka.avro_records import CandleEncoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kite.wire.candles import Candle, Gap
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar
@@ -38,7 +38,7 @@ def candles_of(downstream, bar):
     One comes twice, and once more for another gap.
     """
     topic = downstream.names.backfill
-    encoder = CandleEncoder(downstream.names, downstream.schema_ids)
+    encoder = RecordEncoder(downstream.names, downstream.schema_ids)
     minute = round(datetime.fromisoformat(f"{bar.start}+00:00").timestamp()) // 60
     gap = Gap(0, 1, (minute - 90) * 60_000, minute * 60_000 + 1, "gap")
     made = [Candle(one, 1.5, 2.5, 1.0, 2.0, 7, None) for one in (minute - 90, minute)]
@@ -47,7 +47,7 @@ def candles_of(downstream, bar):
     downstream.produce(
         Record(
             topic, b"%d" % bar.instrument_token,
-            encoder.encode(candle, of, bar.instrument_token, None, number), market.START_MS,
+            encoder.candle(candle, of, bar.instrument_token, None, number), market.START_MS,
         )
         for number, (of, candle) in enumerate(written)
     )  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.cli.downstream import flink_ddl, flink_tables, topic_pattern
-from connector.kafka.avro_records import InstrumentEncoder
+from connector.kafka.avro_records import RecordEncoder
 from connector.kite.web.instrument_csv import Instrument
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import Bar
@@ -166,7 +166,7 @@ def test_instruments_are_a_table_that_tombstones_delete_from(new_downstream, tmp
     downstream = new_downstream()
     topic, named = downstream.names.instruments, f"{downstream.prefix}.named"
     downstream.create_topics(topic, named)
-    encoder = InstrumentEncoder(downstream.names, downstream.schema_ids)
+    encoder = RecordEncoder(downstream.names, downstream.schema_ids)
     infy = Instrument(408065, 1594, "INFY", "INFOSYS", 0.0, None, 0.0, 0.1, 1, "EQ", "NSE", "NSE")
     future = infy._replace(instrument_token=10242, expiry=date(2026, 1, 27))
     gone = infy._replace(instrument_token=777)
@@ -181,7 +181,7 @@ def test_instruments_are_a_table_that_tombstones_delete_from(new_downstream, tmp
         Record(
             topic,
             str(row.instrument_token).encode(),
-            encoder.encode(row) if there else None,
+            encoder.instrument(row) if there else None,
             market.START_MS,
         )
         for row, there in values

@@ -9,8 +9,6 @@ import pytest
 from connector.errors import RegistryError, RegistryUnreachableError
 from connector.kafka import avro_records
 from connector.kafka.avro_records import (
-    CandleEncoder,
-    InstrumentEncoder,
     RecordDecoder,
     RecordEncoder,
 )
@@ -355,7 +353,7 @@ INDEX = Instrument(
 
 
 def test_an_instrument_comes_back():
-    encode = InstrumentEncoder(TOPICS, {TOPICS.instruments: 5}).encode
+    encode = RecordEncoder(TOPICS, {TOPICS.instruments: 5}).instrument
     assert encode(OPTION) == encode(OPTION._replace())
     decoded = decode(TOPICS.instruments, encode(OPTION))
     assert decoded.schema_id == 5
@@ -378,7 +376,7 @@ def test_an_id_of_something_else_than_a_schema_is_a_problem_of_the_record(text):
 def test_a_candle_comes_back():
     ids = {TOPICS.backfill: 9}
     gap = Gap(4, 77, 1_000, 61_000, "dropped")
-    value = CandleEncoder(TOPICS, ids).encode(
+    value = RecordEncoder(TOPICS, ids).candle(
         Candle(29_495_840, 10.0, 12.5, 9.25, 11.0, 7, None), gap, 256265, "NIFTY 50", 5
     )
     decoded = RecordDecoder(TOPICS).decode(TOPICS.backfill, value)

@@ -54,7 +54,7 @@ def test_name_and_prefix_stand_where_the_defaults_do():
 
 
 def test_principals_are_asked_for_together():
-    table = rights("n", "kite")
+    table = tuple(rights("n", "kite"))
     found = rights_of(table, "connector", "creator")
     assert {right.principal for right in found} == {"connector", "creator"}
     assert len(found) + len(rights_of(table, "operator", "consumer")) == len(table)
