@@ -1,11 +1,16 @@
 """Simulated sockets without a network: what is written is kept, and read back as messages."""
 
 import asyncio
+from datetime import date
 from types import SimpleNamespace
 
 from websockets.protocol import State
 
+from connector.simulator.config import SimulatorConfig
+from connector.simulator.feed import Feed
+from connector.simulator.market import Market
 from connector.simulator.sockets import SimulatedSocket, TappedTransport
+from connector.simulator.universe import Universe
 
 
 class FakeTransport:
@@ -86,6 +91,15 @@ def fake_socket(number=0, *, user_id="SIM001", backlog_bytes=2**20, log_frames=0
         backlog_bytes=backlog_bytes,
         log_frames=log_frames,
     )
+
+
+def attached_feed(sockets):
+    """The feed of a small market, with so many sockets that have asked for nothing."""
+    market = Market(Universe(50, date(2026, 9, 1)), 1, 1_788_252_000)
+    feed = Feed(SimulatorConfig(connect_messages=False), market, lambda: 1_788_252_000.0)
+    for number in range(sockets):
+        feed.attach(fake_socket(number))
+    return feed
 
 
 def messages(socket):

@@ -1,23 +1,15 @@
 from collections import Counter
-from datetime import date
 
 import pytest
 
 from connector.kite.wire.packets import parse_frame
-from connector.simulator.config import SimulatorConfig
-from connector.simulator.feed import Feed
 from connector.simulator.flood import flood
-from connector.simulator.market import Market
-from connector.simulator.universe import Universe
-from tests.support.simulated import fake_socket, messages
+from tests.support.simulated import attached_feed, messages
 
 
 @pytest.fixture
 def feed():
-    market = Market(Universe(50, date(2026, 9, 1)), 1, 1_788_252_000)
-    feed = Feed(SimulatorConfig(connect_messages=False), market, lambda: 1_788_252_000.0)
-    for number in range(3):
-        feed.attach(fake_socket(number))
+    feed = attached_feed(3)
     feed.request(feed.sockets[0], '{"a":"subscribe","v":[408065,738561,256265]}')
     feed.request(feed.sockets[1], '{"a":"subscribe","v":[408065]}')
     feed.request(feed.sockets[1], '{"a":"mode","v":["full",[408065]]}')

@@ -1,20 +1,16 @@
 import asyncio
 import json
-from datetime import date
 
 import pytest
 
 from connector.kite.wire.packets import parse_packets
 from connector.simulator import injector as module
 from connector.simulator.access import Access, RefusedError
-from connector.simulator.config import SimulatedAccount, SimulatorConfig
+from connector.simulator.config import SimulatedAccount
 from connector.simulator.faults import FaultKind, FaultSpec
-from connector.simulator.feed import Feed
 from connector.simulator.historical import HistoricalApi
 from connector.simulator.injector import GARBAGE_TEXTS, UNKNOWN_SEGMENTS, Injector
-from connector.simulator.market import Market
-from connector.simulator.universe import Universe
-from tests.support.simulated import fake_socket, messages
+from tests.support.simulated import attached_feed, messages
 
 
 @pytest.fixture
@@ -24,10 +20,7 @@ def access():
 
 @pytest.fixture
 def feed():
-    market = Market(Universe(50, date(2026, 9, 1)), 1, 1_788_252_000)
-    feed = Feed(SimulatorConfig(connect_messages=False), market, lambda: 1_788_252_000.0)
-    for number in range(2):
-        feed.attach(fake_socket(number))
+    feed = attached_feed(2)
     feed.request(feed.sockets[0], '{"a":"subscribe","v":[408065]}')
     for socket in feed.sockets.values():
         messages(socket)

@@ -1,5 +1,3 @@
-from datetime import date
-
 import pytest
 
 from connector.kite.feed.capture import CaptureReader, CaptureWriter
@@ -7,12 +5,8 @@ from connector.kite.wire.models import Mode
 from connector.kite.wire.packets import parse_frame
 from connector.simulator import replay as module
 from connector.simulator import wire
-from connector.simulator.config import SimulatorConfig
-from connector.simulator.feed import Feed
-from connector.simulator.market import Market
 from connector.simulator.replay import CaptureReplay
-from connector.simulator.universe import Universe
-from tests.support.simulated import fake_socket, messages
+from tests.support.simulated import attached_feed, messages
 
 QUOTE = wire.quote_packet(408065, 157315)
 FULL = wire.full_packet(wire.quote_packet(738561, 141250), exchange_time=1_788_252_000)
@@ -33,11 +27,8 @@ def capture(tmp_path):
 
 @pytest.fixture
 def feed():
-    market = Market(Universe(50, date(2026, 9, 1)), 1, 1_788_252_000)
-    feed = Feed(SimulatorConfig(connect_messages=False), market, lambda: 1_788_252_000.0)
+    feed = attached_feed(2)
     feed.source = CaptureReplay()
-    for number in range(2):
-        feed.attach(fake_socket(number))
     return feed
 
 
