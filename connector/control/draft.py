@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Final
 
-from connector.control.answer import Answer
 from connector.control.bounds import (
     MAX_CHANGES,
     MAX_CLAIMS,
@@ -49,7 +48,7 @@ from connector.control.records import (
     reconnect_value,
 )
 from connector.control.renaming import ambiguous, learn, no_segment, refresh
-from connector.control.reply import Refusal
+from connector.control.reply import Answer, Refusal
 from connector.control.rule_changes import delete_rule, keep_rule, set_rule
 from connector.control.rules import watchlist_of
 from connector.control.state import State

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from connector.control.answer import Answer
 from connector.control.bounds import MAX_REFRESHES, bounded
 from connector.control.commands import Command, Status, digest, written
 from connector.control.draft import Draft
@@ -25,7 +24,7 @@ from connector.control.records import (
     Remembered,
     StateRecord,
 )
-from connector.control.reply import About, RefusedInstrument, Reply, ReplyStatus
+from connector.control.reply import About, Answer, RefusedInstrument, Reply, ReplyStatus
 from connector.control.state import State
 from connector.kite.feed.events import ConnectionEvent
 from connector.kite.web.instruments import InstrumentMaster

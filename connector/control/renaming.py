@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from connector.control.answer import Answer
 from connector.control.records import Subscription
-from connector.control.reply import Refusal
+from connector.control.reply import Answer, Refusal
 from connector.kite.feed.events import ConnectionEvent, EventType
 from connector.kite.wire.models import SEGMENTS
 

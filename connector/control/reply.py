@@ -1,7 +1,8 @@
-"""The reply to a command, as it stands in `kite.control.replies`."""
+"""The reply to a command, as it stands in `kite.control.replies`, and what it is made of."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
@@ -9,8 +10,9 @@ from typing import ClassVar, NamedTuple
 from pydantic import Field
 
 from connector.control.commands import PRIORITY, QUOTA, CommandBase
-from connector.control.records import ClosedModel, Halt
+from connector.control.records import ClosedModel, Halt, StateRecord
 from connector.control.rules import Rule
+from connector.kite.feed.events import ConnectionEvent
 from connector.kite.wire.models import Mode
 
 
@@ -150,6 +152,27 @@ class Reply(ClosedModel):
             )
             data = kept.model_dump_json(exclude_none=True).encode()
         return data
+
+
+class Answer(NamedTuple):
+    """The outcome of one type of command, before it is a reply."""
+
+    accepted: int = 0
+    refused: Sequence[Refusal] = ()
+    errors: tuple[str, ...] = ()
+    payload: StatusPayload | None = None
+    extra: tuple[StateRecord, ...] = ()
+    events: tuple[ConnectionEvent, ...] = ()
+    displaced: tuple[Displaced, ...] = ()
+    waits: str | None = None
+    """Why a rule does not have all of its instruments yet."""
+    matched: tuple[int | str, ...] | None = None
+    """The instruments of a rule, of one that is only tried."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing is to be changed."""
+        return bool(self.errors) or (bool(self.refused) and not (self.accepted or self.events))
 
 
 class About(NamedTuple):

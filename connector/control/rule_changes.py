@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from connector.control.answer import Answer
 from connector.control.bounds import MAX_RULES, excerpt
 from connector.control.commands import DeleteRuleStep, SetRuleStep, SubscribeStep
 from connector.control.expansion import NO_PRICES, Expansion, StrikeWindow, expand, is_whole
 from connector.control.held_rules import HeldRule, without
-from connector.control.reply import Refusal
+from connector.control.reply import Answer, Refusal
 from connector.control.rules import RULE_MARK, ChainRule, claimant_of
 from connector.kite.feed.events import ConnectionEvent, EventType
 

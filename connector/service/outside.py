@@ -26,7 +26,7 @@ from connector.kafka.spool import Dropped, Record
 from connector.kafka.tail import Since, TailRecord, tail
 from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics, look_at_topics
 from connector.kite.clock import SYSTEM_CLOCK, Clock
-from connector.kite.feed.credentials import Credentials
+from connector.kite.feed.credentials import Credentials, FileCredentials, StaticCredentials
 from connector.kite.web.instruments import InstrumentMaster
 from connector.kite.web.pace import INTERVAL_SECONDS, Pace
 from connector.kite.web.rest import KiteRest
@@ -35,7 +35,7 @@ from connector.service.gap_mender import AGAIN_SECONDS
 from connector.service.gap_mender import PAUSE_SECONDS as PAUSES_FOR_CANDLES
 from connector.service.order_reconciler import PAUSE_SECONDS, SETTLE_SECONDS
 from connector.service.topic_checks import CHECK_SECONDS
-from connector.settings.models import Settings
+from connector.settings.models import AccountSettings, Settings
 
 _T = TypeVar("_T")
 _log = structlog.get_logger("connector.service.outside")
@@ -235,3 +235,15 @@ class Outside:
         """Send records when the producer is closed already; False where they did not arrive."""
         settings, seconds = self.settings, self.last_words_seconds
         return await asyncio.to_thread(send_last, settings.kafka, settings.name, records, seconds)
+
+
+def credentials_of(account: AccountSettings) -> Credentials:
+    """Return an account's credentials, from wherever the settings say."""
+    if account.access_token_file is not None:
+        return FileCredentials(
+            account.api_key,
+            account.access_token_file,
+            account.name,
+            api_key_file=account.api_key_file,
+        )
+    return StaticCredentials(account.api_key, account.access_token, account.name)

@@ -16,9 +16,8 @@ from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.feed.capture import CaptureWriter, CapturingHandler
 from connector.kite.feed.events import ConnectionState
 from connector.kite.feed.wait import within
-from connector.service.credentials import credentials_of
 from connector.service.instrument_list import InstrumentListLoader
-from connector.service.outside import Outside
+from connector.service.outside import Outside, credentials_of
 from connector.service.static_slots import StaticSlots
 from connector.settings.models import Settings
 

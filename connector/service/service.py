@@ -33,14 +33,13 @@ from connector.kite.clock import IST
 from connector.kite.feed.events import EventType
 from connector.kite.feed.wait import cancelled, within
 from connector.service.backlog import Backlog, backlog
-from connector.service.credentials import credentials_of
 from connector.service.dead_letters import DeadLetters
 from connector.service.http import StatusServer
 from connector.service.logs import SecretMask
 from connector.service.losses import Losses
 from connector.service.operator_commands import OperatorCommands
 from connector.service.operator_page import OperatorPage
-from connector.service.outside import Outside
+from connector.service.outside import Outside, credentials_of
 from connector.service.readiness import Phase, ServiceProgress
 from connector.service.running import Running
 from connector.service.slot_owner import SlotOwner

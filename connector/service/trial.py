@@ -17,8 +17,7 @@ from connector.kafka.topics import ensure_topics
 from connector.kite.feed.credentials import Credentials
 from connector.kite.web.instruments import InstrumentMaster
 from connector.redaction import first_of
-from connector.service.credentials import credentials_of
-from connector.service.outside import Outside
+from connector.service.outside import Outside, credentials_of
 from connector.service.static_slots import resolve
 from connector.settings.models import Settings
 

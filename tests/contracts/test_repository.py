@@ -26,7 +26,6 @@ TESTED_ELSEWHERE = {
     "connector/kite/feed/events.py": "data without code; test_event_reporter.py",
     "connector/cluster/intake.py": "a protocol; tests/loopback/test_cluster.py has one",
     "connector/service/slot_owner.py": "a protocol; test_static_slots.py has one",
-    "connector/service/outside.py": "tests/loopback/test_service.py: calls, no logic of its own",
     "connector/control/parsing.py": "tests/unit/control/test_commands.py",
     "connector/cli/ctl_plan.py": "tests/loopback/test_ctl.py",
     "connector/service/process.py": "tests/loopback/test_cli.py: signals and exit codes",

@@ -1,7 +1,8 @@
 import json
 
 from connector.control.commands import Subscribe
-from connector.control.reply import About, Reply, ReplyStatus
+from connector.control.reply import About, Answer, Refusal, Reply, ReplyStatus
+from connector.kite.feed.events import ConnectionEvent, EventType
 
 
 def test_a_reply_leaves_out_what_is_not_there():
@@ -36,3 +37,13 @@ def test_a_reply_fits_into_a_message_whatever_it_refuses():
 def test_a_reply_repeats_what_its_command_is():
     command = Subscribe(id="1", type="subscribe", watchlist="a", instruments=(408065,), by="me")
     assert About.of(command) == ("subscribe", "a", "me")
+
+
+def test_a_failed_answer_is_an_error_or_nothing_but_refusals():
+    refused = (Refusal("NSE:X", "why"),)
+    event = ConnectionEvent(EventType.INSTRUMENT_EXPIRED, 0, 1)
+    assert Answer(errors=("why",), accepted=3).failed
+    assert Answer(refused=refused).failed
+    assert not Answer(1, refused).failed
+    assert not Answer(refused=refused, events=(event,)).failed
+    assert not Answer().failed

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from connector.kite.feed.events import ConnectionState
 from connector.kite.wire.models import Mode
-from connector.service.credentials import credentials_of
+from connector.service.outside import credentials_of
 from connector.service.static_slots import StaticSlots, resolve
 from connector.settings.models import Settings
 from connector.testing import FakeClock

@@ -1,5 +1,5 @@
 from connector.kite.feed.credentials import FileCredentials, StaticCredentials
-from connector.service.credentials import credentials_of
+from connector.service.outside import credentials_of
 from connector.settings.models import AccountSettings
 
 
