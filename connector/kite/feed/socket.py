@@ -62,6 +62,10 @@ def check_root(root: str) -> None:
         raise ValueError("the feed's root must be ws://host or wss://host")
     if parts.query or parts.fragment or parts.username is not None:
         raise ValueError("the feed's root must have no query, fragment or user")
+    try:
+        _ = parts.port  # looked at by nobody before the socket is opened, again and again
+    except ValueError as error:
+        raise ValueError(f"the feed's root has no such port: {error}") from None
 
 
 class SocketListener(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -264,7 +265,10 @@ class InstrumentList(InstrumentMaster):
 
         Raises:
             InstrumentNotFoundError: it has no options, or none that expire then.
+            ValueError: `around` is no price, as NaN.
         """
+        if around is not None and not math.isfinite(around):
+            raise ValueError(f"a price to choose strikes around is a number, not {around!r}")
         options = _options(self.contracts(underlying, exchange=exchange))
         days = sorted({one.expiry for one in options if one.expiry is not None})
         day = expiry or (days[0] if days else None)

@@ -517,6 +517,12 @@ def test_roots(root):
     check_root(root)
 
 
+@pytest.mark.parametrize("port", ["99999", "-1", "abc"])
+def test_a_root_whose_port_is_none_is_refused_before_anything_is_opened(port):
+    with pytest.raises(ValueError, match="no such port"):
+        check_root(f"ws://h:{port}")
+
+
 def no_secret_in(error):
     """Neither in what an error shows, nor in anything that hangs on it."""
     seen = f"{error} {error!r} {error.__cause__!r} {error.__context__!r} {error.args}"

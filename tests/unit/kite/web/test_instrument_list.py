@@ -114,6 +114,12 @@ def test_the_chain_around_a_price(listed, around, strikes, expected):
     assert chain.expiry == LATER
 
 
+@pytest.mark.parametrize("price", [float("nan"), float("inf")])
+def test_a_chain_around_what_is_no_price_is_refused(listed, price):
+    with pytest.raises(ValueError, match="is a number"):
+        listed.option_chain("NIFTY", around=price, strikes=1)
+
+
 def test_expiries_and_contracts(listed):
     assert listed.expiries("NIFTY") == [NEXT, LATER]
     assert listed.expiries("SENSEX") == [NEXT]
