@@ -62,7 +62,7 @@ def parse(data: bytes | None, max_bytes: int) -> Command | Rejected:
     except ValueError as error:
         return Rejected(None, (f"not JSON: {_encoding(data) or error}",))
     if not isinstance(raw, dict):
-        return Rejected(None, ("not a JSON object",))
+        return Rejected(None, (_no_object(raw),))
     if (twice := repeated_key(data)) is not None:
         # whose id is it? of two "id" each reader takes another one
         known = None if twice == "id" else _id_of(raw)
@@ -125,8 +125,20 @@ def repeated_key(data: bytes) -> str | None:
     return None
 
 
+def _no_object(raw: object) -> str:
+    """Say what JSON is that is no object, and what programs mean that send it."""
+    if isinstance(raw, list):
+        return "a JSON list: send each command in a message of its own"
+    if isinstance(raw, str) and raw.lstrip().startswith("{"):
+        return "a JSON string with JSON in it: it was made JSON twice"
+    return "not a JSON object"
+
+
 def _encoding(data: bytes) -> str | None:
-    """Name the encoding of the bytes where they are text in another one than UTF-8."""
+    """Name the encoding of the bytes where they are text in another one than UTF-8, or framed."""
+    # its magic byte and a schema id of four bytes, in front of whatever it has serialized
+    if data.startswith(b"\0") and data[5:].lstrip().startswith(b"{"):
+        return "begins with the five bytes of a schema registry's serializer: write the JSON alone"
     if data.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark: write UTF-8 without one"
     # without a mark, the brace of UTF-16 has a zero before or behind it

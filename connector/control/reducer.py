@@ -32,7 +32,9 @@ from connector.kite.web.instruments import InstrumentMaster
 _OTHER_COMMAND: Final = (
     "id: another command had this id; nothing was done: each command needs an id of its own"
 )
-
+# nobody sends a command that ended so long ago
+_DECADES_MS: Final = 10**12
+_SECONDS: Final = ": expires_at is in seconds, it seems; epoch milliseconds have 13 digits"
 
 _UNKNOWN: Final = About()
 
@@ -164,9 +166,8 @@ def _early(state: State, command: Command | KeepRule, now_ms: int) -> Outcome | 
         return Outcome(state, (), reply)
     if command.expires_at is not None and now_ms > command.expires_at:
         late = now_ms - command.expires_at
-        expired = _reply(
-            command, ReplyStatus.EXPIRED, state.revision, Answer(errors=(f"{late} ms too late",))
-        )
+        error = f"{late} ms too late" + (_SECONDS if late > _DECADES_MS else "")
+        expired = _reply(command, ReplyStatus.EXPIRED, state.revision, Answer(errors=(error,)))
         return _remember(state, command, expired, ())
     expected = command.expected_revision
     # of the whole cluster, not of a watchlist: any change may have taken the room that was counted

@@ -167,6 +167,25 @@ def test_without_an_id_nobody_can_be_answered(data):
     assert result.errors
 
 
+STATUS = '{"id": "1", "type": "status"}'
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"\0\0\0\0\7" + STATUS.encode(), "five bytes of a schema registry's serializer"),
+        (STATUS.encode("utf-16-le"), "UTF-16"),
+        (b"\xef\xbb\xbf" + STATUS.encode(), "byte order mark"),
+        (f"[{STATUS}]".encode(), "each command in a message of its own"),
+        (json.dumps(STATUS).encode(), "made JSON twice"),
+        (b'"status"', "not a JSON object"),
+    ],
+)
+def test_what_other_programs_serializers_make_is_named(data, told):
+    (error,) = parse(data, 1_000_000).errors
+    assert told in error
+
+
 def test_too_long_a_message_is_not_read():
     result = parse(b" " * 2000, 1024)
     assert result == Rejected(None, ("the message has 2000 bytes, 1024 are allowed",))

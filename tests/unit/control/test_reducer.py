@@ -71,6 +71,13 @@ def test_too_late():
     assert set(run.slots()) == {A}
 
 
+def test_seconds_in_place_of_milliseconds_are_told():
+    now_ms = 1_796_036_713_067
+    reply = Run().send("subscribe", now_ms, instruments=[A], expires_at=now_ms // 1000 + 60)
+    assert reply["status"] == "EXPIRED"
+    assert "expires_at is in seconds, it seems" in reply["errors"][0]
+
+
 def test_expected_revision():
     run = Run()
     assert run.send("subscribe", instruments=[A], expected_revision=0)["status"] == "APPLIED"
