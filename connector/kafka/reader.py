@@ -102,6 +102,8 @@ class Reader:
         self._taken: deque[Message] = deque()
         # where partitions are read from that have given nothing yet
         self._places: dict[tuple[str, int], int] = {}
+        # the ends that partitions had when their first record came
+        self._ends: dict[tuple[str, int], int] = {}
         self._open()
 
     def __enter__(self) -> Self:
@@ -234,6 +236,7 @@ class Reader:
         self.at_end = False
         self._taken.clear()
         self._places = {(place.topic, place.partition): place.offset for place in places}
+        self._ends.clear()
         self.unfinished = set(self._places)
         self.consumer.assign(places)
 
@@ -251,6 +254,8 @@ class Reader:
             error = message.error()
             if error is None:
                 self.at_end = False
+                if self.unfinished:
+                    self._note_end(message)
                 return message
             topic = str(message.topic())
             if error.name() == "_PARTITION_EOF":
@@ -263,6 +268,24 @@ class Reader:
                 raise _unreadable(topic, error)
             message = self._message(0)  # behind it there may be a record already
         return None
+
+    def _note_end(self, message: Message) -> None:
+        """Count a partition as finished behind what it held when its first record came.
+
+        librdkafka tells of an end only where a request for more was answered with nothing: of a
+        partition into which somebody writes all the time it never does.
+        """
+        place = str(message.topic()), message.partition() or 0
+        if place not in self.unfinished:
+            return
+        if place not in self._ends:
+            # as the answer said in which the record came; asks nobody
+            _, end = self.consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            if end < 0:
+                return
+            self._ends[place] = end
+        if (message.offset() or 0) + 1 >= self._ends[place]:
+            self.unfinished.discard(place)
 
     def _message(self, timeout_seconds: float) -> Message | None:
         if not self._taken:

@@ -88,6 +88,7 @@ class TimeOrder:
         self._count = 0  # records held, of all partitions
         self._share = max(2, max_held // max(1, len(self._starts)))
         self._begun: set[_Place] = set()  # a record of the range was seen: those behind it count
+        self._open: set[_Place] = set()  # partitions that are read on
         self._held: dict[_Place, deque[Message]] = {}  # read and not yielded, in order
         self._heads: list[tuple[int, _Place]] = []
         """A heap: the time of the first record held, of each partition that has one."""
@@ -115,6 +116,7 @@ class TimeOrder:
     def __iter__(self) -> Iterator[Message]:
         self._reader.tail_from(self._starts)
         self._held = {(one.topic, one.partition): deque() for one in self._starts}
+        self._open = set(self._held)
         self._awaited = set(self._held)
         while (self._awaited or self._heads) and not self._stop():
             if not self._awaited:  # of each partition the next one is known: so is the first of all
@@ -124,7 +126,9 @@ class TimeOrder:
             message = self._next()
             if message is not None:
                 self._take(message)
-            self._awaited &= self._reader.unfinished
+            # behind the record: it may be the last one of its partition
+            self._open &= self._reader.unfinished
+            self._awaited &= self._open
 
     def _find(self, topic: str, from_ms: int | None) -> None:
         """Note where each partition that has anything to read begins, and where it ends now."""
@@ -155,7 +159,7 @@ class TimeOrder:
     def _take(self, message: Message) -> None:
         place, time_ms, offset = _place_of(message), message.timestamp()[1], message.offset() or 0
         # fetched ahead of the pause that ended its partition
-        if place not in self._reader.unfinished:
+        if place not in self._open:
             return
         held = self._held[place]
         # where a broker cannot look a time up, reading begins too early
@@ -177,7 +181,7 @@ class TimeOrder:
 
     def _end(self, place: _Place) -> None:
         """Read no more of a partition."""
-        self._reader.unfinished.discard(place)
+        self._open.discard(place)
         self._reader.consumer.pause([TopicPartition(*place)])
 
     def _first(self) -> Message:
@@ -190,7 +194,7 @@ class TimeOrder:
             heapq.heapreplace(self._heads, (held[0].timestamp()[1], place))
         else:
             heapq.heappop(self._heads)
-            if place in self._reader.unfinished:
+            if place in self._open:
                 self._awaited.add(place)
         if place in self._paused and len(held) <= self._share // 2:
             self._paused.discard(place)

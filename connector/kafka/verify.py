@@ -157,12 +157,12 @@ class Verifier:
     def _to_end(self) -> Iterator[Message]:
         """Yield what is there now of all that is assigned."""
         heard = time.monotonic()
-        while self._reader.unfinished:
+        while left := len(self._reader.unfinished):
             message = self._reader.next(_POLL_SECONDS)
             if message is not None:
                 yield message
                 heard = time.monotonic()
-            elif self._reader.at_end:  # of one partition: others may still be read
+            elif len(self._reader.unfinished) < left:  # of one partition: others may still be read
                 heard = time.monotonic()
             elif time.monotonic() - heard > _SILENT_SECONDS:
                 raise BrokerUnreachableError(

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, KafkaError, SettingsError, TopicError
@@ -47,6 +47,21 @@ def test_it_ends_at_the_end_that_the_topic_has(broker, reader):
         b"c",
     }
     assert not reader.unfinished
+
+
+def test_it_ends_in_a_topic_into_which_somebody_writes_all_the_time(broker):
+    """librdkafka tells of no end then, as here, where it is told not to."""
+    with reader_of(broker, **{"enable.partition.eof": False}) as reader:
+        write(broker, *map(str, range(50)))
+        both = {number for number, end in enumerate(reader.ends(TOPIC)) if end.offset}
+        reader.tail_from([TopicPartition(TOPIC, number, BEGINNING) for number in both])
+        messages = [reader.next(20.0) for _ in range(50)]
+        assert {bytes_of(one.value()) for one in messages} == {b"%d" % n for n in range(50)}
+        assert not reader.unfinished
+        # from anew it counts anew
+        reader.tail_from([TopicPartition(TOPIC, number, BEGINNING) for number in both])
+        messages = [reader.next(20.0) for _ in range(50)]
+        assert not reader.unfinished
 
 
 def test_it_reads_on_from_the_end(broker, reader):
