@@ -100,7 +100,7 @@ async def started(whole: WholeMarket, replicas: int) -> list[Figure]:
 
 
 async def leader_killed(whole: WholeMarket) -> list[Figure]:
-    leader = await whole.leader()
+    leader = await whole.fleet.leader()
     begun, killed_at = time.monotonic(), time.time()
     leader.killed = True
     leader.send_signal(signal.SIGKILL)

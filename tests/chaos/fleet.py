@@ -164,6 +164,15 @@ class Fleet:
             if status is not None
         }
 
+    async def leader(self):
+        """The process that leads."""
+        (leader,) = [
+            process
+            for process, status in (await self.statuses()).items()
+            if status["cluster"]["leader"]
+        ]
+        return leader
+
     async def find(self, role):
         """A process in a role that nothing is done to; any where nobody leads or owns."""
         candidates = [process for process in self.alive if process.free]

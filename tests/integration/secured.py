@@ -71,27 +71,17 @@ class Right(NamedTuple):
 
     def binding(self, user: str) -> AclBinding:
         """The ACL that gives it to a user."""
-        return AclBinding(
-            *self._what(),
-            f"User:{user}",
-            "*",
-            _OPERATIONS[self.operation],
-            AclPermissionType.ALLOW,
-        )
+        return AclBinding(*self._allowed(user))
 
     def filter(self, user: str) -> AclBindingFilter:
         """Finds exactly that ACL."""
-        return AclBindingFilter(
-            *self._what(),
-            f"User:{user}",
-            "*",
-            _OPERATIONS[self.operation],
-            AclPermissionType.ALLOW,
-        )
+        return AclBindingFilter(*self._allowed(user))
 
-    def _what(self) -> tuple[Any, str, Any]:
+    def _allowed(self, user: str) -> tuple[Any, ...]:
         pattern = ResourcePatternType.PREFIXED if self.prefixed else ResourcePatternType.LITERAL
-        return _RESOURCES[self.resource], self.name, pattern
+        operation = _OPERATIONS[self.operation]
+        what = _RESOURCES[self.resource], self.name, pattern
+        return *what, f"User:{user}", "*", operation, AclPermissionType.ALLOW
 
 
 def documented(*principals: str) -> list[Right]:

@@ -91,15 +91,6 @@ class Streaming:
         assert status is not None
         return sorted(int(slot) for slot in status["cluster"]["slots"])
 
-    async def leader(self) -> Process:
-        """The replica that leads."""
-        (leader,) = [
-            process
-            for process, status in (await self.fleet.statuses()).items()
-            if status["cluster"]["leader"]
-        ]
-        return leader
-
     async def until_status(
         self, process: Process, wanted: Callable[[dict[str, Any]], bool]
     ) -> None:

@@ -65,7 +65,7 @@ async def test_the_other_replica_takes_over(bootstrap_servers, tmp_path, protoco
         assert await run.slots(staying) == [0, 1, 2]
         await run.until_delivered()
         (joining,) = await run.start(1)
-        dying = await run.leader()
+        dying = await run.fleet.leader()
         (surviving,) = {staying, joining} - {dying}
         dying.killed = True
         dying.send_signal(signal.SIGKILL)

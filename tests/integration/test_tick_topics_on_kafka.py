@@ -48,7 +48,7 @@ async def test_a_slot_changes_its_owner_while_a_tick_topic_is_changed(
         else:
             changed = admin.create_partitions([NewPartitions(topic, 6)])[topic]
         await asyncio.to_thread(changed.result, 30)
-        leaving = await run.leader()
+        leaving = await run.fleet.leader()
         leaving.send_signal(signal.SIGTERM)
         assert await run.fleet.ended(leaving, 60) == 0
         # within three minutes; the leader looks at all topics every five

@@ -21,6 +21,7 @@ from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings
 from connector.settings.oauth import OAuthSettings
 from tests.support.certificates import Authority
+from tests.support.clock import SteppedClock
 from tests.support.registry_guard import RegistryGuard
 from tests.support.token_endpoint import TokenEndpoint
 
@@ -143,16 +144,6 @@ async def test_a_new_secret_in_its_file_is_taken_by_the_next_token(
     assert [login for login, _ in endpoint.requests] == [f"kite:{SECRET}", "kite:another-secret"]
 
 
-class Clock:
-    """Seconds that a test chooses."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.mark.parametrize(
     ("told", "seconds"),
     [
@@ -164,17 +155,19 @@ class Clock:
     ],
 )  # fmt: skip
 async def test_a_token_is_kept_until_shortly_before_it_ends(endpoint, told, seconds):
-    clock = Clock()
-    tokens = BearerTokens(OAuthSettings(**oauth(endpoint)), "registry.oauth", monotonic=clock)
+    clock = SteppedClock()
+    tokens = BearerTokens(
+        OAuthSettings(**oauth(endpoint)), "registry.oauth", monotonic=clock.monotonic
+    )
     body = {"access_token": "first", "token_type": "bearer", "expires_in": told}
     endpoint.answer = (200, json.dumps(body).encode(), JSON)
     async with session() as http:
         assert await tokens.get(http, timeout_seconds=5) == "first"
         endpoint.answer = (200, b'{"access_token": "second"}', JSON)
         if seconds:
-            clock.now += seconds - 0.1
+            clock.seconds += seconds - 0.1
             assert await tokens.get(http, timeout_seconds=5) == "first"
-            clock.now += 0.2
+            clock.seconds += 0.2
         assert await tokens.get(http, timeout_seconds=5) == "second"
         assert len(endpoint.requests) == 2
 

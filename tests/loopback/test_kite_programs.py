@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from connector.simulator import SimulatorConfig, SimulatorServer
+from tests.support.clock import SteppedClock
 from tests.support.processes import ROOT, ended
 
 PROGRAMS = ROOT / "examples/kiteconnect"
@@ -18,14 +19,6 @@ BEGIN = 1_767_584_700  # 09:15 in India
 THEIRS = "from kiteconnect import KiteTicker\n"
 OURS = "from connector.compat import KiteTicker\n"
 INFY, RELIANCE, TCS, NIFTY_50 = 408065, 738561, 779521, 256265
-
-
-class Clock:
-    def __init__(self):
-        self.now = float(BEGIN)
-
-    def __call__(self):
-        return self.now
 
 
 async def first_ticks(server, clock):
@@ -45,7 +38,7 @@ async def candles(server, clock):
     for steps in (3, 3, 1):
         for _ in range(steps):
             await server.step(2)
-            clock.now += 20
+            clock.seconds += 20
 
 
 async def orders(server, clock):
@@ -79,8 +72,8 @@ def test_every_program_is_run_here():
 
 
 async def said_by(program, feed):
-    clock = Clock()
-    async with SimulatorServer(CONFIG, clock=clock) as server:
+    clock = SteppedClock(float(BEGIN))
+    async with SimulatorServer(CONFIG, clock=clock.monotonic) as server:
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(program), stdout=asyncio.subprocess.PIPE,
             env=os.environ | {

@@ -32,7 +32,7 @@ async def test_every_instrument_streams_and_a_killed_leader_is_made_good(tmp_pat
             await market.start(2)
             await market.until_all_stream(PATIENCE_SECONDS)
             assert market.most_sockets == 3 * ACCOUNTS
-            leader = await market.leader()
+            leader = await market.fleet.leader()
             leader.killed = True
             leader.send_signal(signal.SIGKILL)
             await market.until_all_stream(PATIENCE_SECONDS)

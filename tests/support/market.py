@@ -107,15 +107,6 @@ class WholeMarket:
         connections = connections_of(await self.fleet.statuses())
         return sum(one["confirmed"] for one in connections) == self.instruments
 
-    async def leader(self):
-        """The replica that leads."""
-        (leader,) = [
-            process
-            for process, status in (await self.fleet.statuses()).items()
-            if status["cluster"]["leader"]
-        ]
-        return leader
-
     async def _watch(self):
         full = False
         while True:

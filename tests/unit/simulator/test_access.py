@@ -4,24 +4,18 @@ import pytest
 
 from connector.simulator.access import Access, RefusedError
 from connector.simulator.config import SimulatedAccount
-
-
-class Hand:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.support.clock import SteppedClock
 
 
 @pytest.fixture
 def clock():
-    return Hand()
+    return SteppedClock()
 
 
 @pytest.fixture
 def access(clock):
     accounts = [SimulatedAccount(), SimulatedAccount(api_key="other", access_token=None)]
-    return Access(accounts, max_sockets=3, release_seconds=0.5, monotonic=clock)
+    return Access(accounts, max_sockets=3, release_seconds=0.5, monotonic=clock.monotonic)
 
 
 def refused(call, *args):
@@ -36,7 +30,7 @@ def test_a_fourth_socket_is_refused_and_a_closed_one_frees_its_slot_later(access
     assert refused(access.admit, "simulated_key", "simulated_token") == 429
     access.release("simulated_key")
     assert refused(access.admit, "simulated_key", "simulated_token") == 429
-    clock.now += 0.5
+    clock.seconds += 0.5
     access.admit("simulated_key", "simulated_token")
     assert access.open_sockets() == access.max_open_sockets() == 3
     assert access.refusals == {429: 2}
