@@ -17,6 +17,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from connector.kite.clock import Clock
+from connector.kite.wire.messages import json_object
 
 KEEP_SECONDS: Final = 1.0
 """What a killed owner leaves is at most so old: a gap begins so much too early."""
@@ -100,7 +101,7 @@ class SlotFrames:
             self._unread.update(slots)
             return {}
         self._unread.difference_update(slots)
-        known = {one.partition: _left(_fields(one.metadata)) for one in found}
+        known = {one.partition: _left(json_object(one.metadata)) for one in found}
         usable = {
             slot: left
             for slot, left in known.items()
@@ -228,7 +229,7 @@ def signed(member: str) -> str:
 
 def member_of(metadata: str | None) -> str | None:
     """Read which member wrote a slot's metadata; None where none did, or another program."""
-    member = _fields(metadata).get(_MEMBER)
+    member = json_object(metadata).get(_MEMBER)
     return member if isinstance(member, str) and member else None
 
 
@@ -239,7 +240,7 @@ def note_of(metadata: str | None) -> tuple[int | None, Mapping[str, Any]]:
         When its last frame came, UTC microseconds, and the note; None and empty where there is
         none, or another program wrote it. Of a note that has what it is to have.
     """
-    fields = _fields(metadata)
+    fields = json_object(metadata)
     left, note = _left(fields), fields.get(_NOTE)
     known = note.items() if isinstance(note, dict) else ()
     return left and left.last_frame_us, {name: one for name, one in known if _is_told(name, one)}
@@ -253,15 +254,6 @@ def _is_told(name: str, value: object) -> bool:
         # what the page's JavaScript holds exactly; a bool is an int to isinstance
         return type(value) is int and 0 <= value < 2**53
     return name == "leads" and isinstance(value, bool)
-
-
-def _fields(metadata: str | None) -> Mapping[str, Any]:
-    """Read a committed offset's metadata; empty where another program wrote it."""
-    try:
-        value = json.loads(metadata or "")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _left(value: Mapping[str, Any]) -> Left | None:

@@ -26,6 +26,7 @@ from connector.kafka.config import ClientLog, client_properties, refused_propert
 from connector.kafka.group_members import read_group
 from connector.kafka.groups import cluster_group, handover_group
 from connector.kafka.topics import TopicNames
+from connector.kite.wire.messages import json_object
 from connector.settings.models import KafkaSettings
 
 ANSWER_SECONDS: Final = 3.0
@@ -259,12 +260,7 @@ def encoded(entry: Entry) -> str:
 
 def entry_of(metadata: str | None) -> Entry | None:
     """Read an entry out of an offset's metadata; None where another program wrote it."""
-    try:
-        fields = json.loads(metadata or "")
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict):
-        return None
+    fields = json_object(metadata)
     handover, stage = fields.get("handover"), fields.get("stage")
     if not isinstance(handover, str) or len(handover) > MAX_ID_CHARACTERS:
         return None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import queue
 import threading
@@ -30,6 +29,7 @@ from connector.kite.feed.connection import Connection
 from connector.kite.feed.credentials import StaticCredentials
 from connector.kite.feed.events import ConnectionEvent, ConnectionState, EventType
 from connector.kite.feed.opening import ROOT
+from connector.kite.wire.messages import json_object
 from connector.kite.wire.models import Mode, TickerMessage
 from connector.kite.wire.tokens import checked_tokens
 
@@ -423,12 +423,7 @@ class _Run(ConfirmingHandler):
         self._call_due()
         ticker = self._ticker
         self._callback(ticker.on_message, raw.encode(errors="replace"), False)
-        try:
-            said = json.loads(raw)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(said, dict):
-            return
+        said = json_object(raw)
         if said.get("type") == "order" and said.get("data"):
             self._callback(ticker.on_order_update, said["data"])
         elif said.get("type") == "error":

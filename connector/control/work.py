@@ -33,6 +33,7 @@ from connector.control.transactions import ControlMessage, DeadLetter
 from connector.kite.clock import Clock
 from connector.kite.feed.events import ConnectionEvent
 from connector.kite.web.instruments import InstrumentMaster
+from connector.kite.wire.messages import json_object
 
 _LOGGED_ERRORS: Final = 3
 _LEFT_OUT: Final = "the rest is left out: Kafka refuses a longer reply"
@@ -249,11 +250,7 @@ class MessageWork:
 
 def accepts_list(value: bytes) -> bool:
     """Whether a command that waits accepts a list that would be held back."""
-    try:
-        command = json.loads(value)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(command, dict) and command.get("accept_list") is True
+    return json_object(value).get("accept_list") is True
 
 
 class WaitingWork:

@@ -7,7 +7,6 @@ goes in the header, as librdkafka sends it for the brokers: one client id serves
 from __future__ import annotations
 
 import base64
-import json
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from connector.kafka.https_endpoint import HttpsEndpoint, NoAnswerError
+from connector.kite.wire.messages import json_object
 from connector.redaction import Redactor
 from connector.settings.oauth import OAuthSettings
 from connector.settings.secret_files import fresh
@@ -138,11 +138,7 @@ class BearerTokens:
             error.retry_after_seconds = exc.retry_after_seconds
             raise error from exc
         status, body, location, wait_seconds = answer
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            document = None
-        told: dict[str, Any] = document if isinstance(document, dict) else {}
+        told = json_object(body)
         token = told.get("access_token")
         # RFC 6749, 5.1: token_type is required; those that leave it out mean Bearer
         if status != _OK or not _is_bearer(told) or not _is_usable(token):

@@ -7,10 +7,11 @@ exceptions.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from typing import Final, NamedTuple
+
+from connector.kite.wire.messages import json_object
 
 TOKEN_EXCEPTION: Final = "TokenException"  # noqa: S105 -- Kite's word for a token that is no good
 MAX_READ_BYTES: Final = 8 * 2**10
@@ -33,12 +34,7 @@ class KiteError(NamedTuple):
 
 def kite_error(body: bytes) -> KiteError | None:
     """The error of an answer, or None where it is not Kite's; whoever reads it bounds it."""
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(told, dict):
-        return None
+    told = json_object(body)
     error_type, message = told.get("error_type"), told.get("message")
     if not isinstance(error_type, str) or not error_type:
         return None

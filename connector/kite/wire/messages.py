@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from connector.kite.wire.models import ErrorMessage, OrderMessage, TextMessage, TickerMessage
 from connector.kite.wire.orders import parse_order
@@ -24,6 +24,15 @@ WITHOUT_TYPE: Final = "text_without_type"
 
 MAX_NESTING: Final = 64
 """A text frame may be nested so deep; an order's payload has two or three levels."""
+
+
+def json_object(text: str | bytes | None) -> dict[str, Any]:
+    """The JSON object that others wrote; empty where it is none. Nothing raises."""
+    try:
+        found = json.loads(text or "")
+    except (ValueError, RecursionError):  # the latter of brackets without end
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def parse_message(text: str) -> TickerMessage:
