@@ -230,7 +230,7 @@ class IsolatingProducer(RecordProducer):
             return super()._hand_over(record)
         # it counts where it goes on: the sum of both is what `counts` shows
         self._produced -= 1
-        child.accept(record)
+        child.accept(record, waited=not self._direct)
         return True
 
     def _note_failure(self, failure: FailedRecord) -> None:

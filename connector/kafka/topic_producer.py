@@ -78,9 +78,17 @@ class TopicProducer(RecordProducer):
             return super().troubles
         return [TopicTrouble(self._topic, CLOCK, "", self._refused_at, ahead_ms)]
 
-    def accept(self, record: Record) -> None:
-        """Accept a record that another producer was given."""
+    def accept(self, record: Record, *, waited: bool = False) -> None:
+        """Accept a record that another producer was given.
+
+        Args:
+            record: any.
+            waited: it was read of a file, and goes to disk here too: should the process be killed,
+                newer ones of this disk would be sent before that file is read again.
+        """
         self._produced += 1
+        if waited and self._direct and self._spool.problem is None:
+            self._start_spooling()
         self._offer(record)
 
     def adopt(self, records: list[Record], *, refused: int, too_large: bool) -> None:
@@ -91,7 +99,6 @@ class TopicProducer(RecordProducer):
             refused: so many of them were refused, with others.
             too_large: since there were too many in a batch.
         """
-        self._produced += len(records)
         if too_large:
             self._make_smaller_batches()
         if refused:
@@ -102,8 +109,9 @@ class TopicProducer(RecordProducer):
         if self._spool.waiting or self._direct:
             # made before, so what it has of the topic is older still: these go behind it
             for record in records:
-                self._offer(record)
+                self.accept(record, waited=True)
         else:
+            self._produced += len(records)
             self._spool.prepend(records)
 
     def may_end(self, now: float) -> bool:

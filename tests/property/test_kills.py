@@ -279,6 +279,15 @@ class Producers(RuleBasedStateMachine):
         else:
             assert not lost
 
+    @invariant()
+    def keys_keep_their_order(self):
+        for topic in TOPICS:
+            values = dict.fromkeys(
+                value for name, _, value, *_ in self.cluster.log if name == topic
+            )
+            numbers = [int(value.split()[1]) for value in values]
+            assert numbers == sorted(numbers)
+
     def teardown(self):
         if not hasattr(self, "producer"):
             return
@@ -291,6 +300,7 @@ class Producers(RuleBasedStateMachine):
             self.all_acknowledge(300)
             assert not on_disk(self.directory)
             assert not self.producer.counts.dropped
+            self.keys_keep_their_order()
             asyncio.run(self.producer.close(0))
             self.nothing_is_lost()
         finally:
@@ -330,4 +340,29 @@ def test_a_file_stays_while_a_topic_held_apart_has_its_records_in_memory_alone(w
     process.break_down("test")
     process.poll(5)
     process.kill()
+    process.teardown()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_topic_held_apart_was_given_of_a_file_is_sent_before_newer_records(way):
+    """Its queue has no room for all: the newer ones would be on its disk, the older ones not."""
+    process = Producers()
+    process.begin(way)
+    process.refuse_a_topic("a", KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    process.send("a", 3)
+    process.all_acknowledge(20)
+    process.mend()
+    process.all_acknowledge(40)
+    assert process.clients(["test-a"])
+    process.break_down("test")
+    process.send("b", 3)
+    process.send("a", process.cluster.queue_limit + 50)
+    process.poll()
+    process.wait(5)
+    process.poll(5)
+    (client,) = process.clients(["test-a"])
+    assert len(client) >= process.cluster.queue_limit // 2
+    process.kill()
+    process.all_acknowledge(20)
+    process.keys_keep_their_order()
     process.teardown()

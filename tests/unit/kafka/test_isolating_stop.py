@@ -42,12 +42,14 @@ async def test_what_a_topic_held_apart_was_given_of_a_file_is_in_it_still(cluste
     current(cluster)["test"].break_down()
     send(producer, "b", range(3))
     send(producer, "a", range(3, 6))
-    for _ in range(6):
+    while balanced(producer).spooled < 6:
         producer.poll()
+    disk.fail("write", code=errno.ENOSPC)
+    for _ in range(6):
         clock.now += 1
+        producer.poll()
     # read of one file: three with the topic's own client, three with that of all
     assert [len(client) for client in current(cluster).values()] == [3, 3]
-    disk.fail("write", code=errno.ENOSPC)
     assert await producer.close(0)
     counts = balanced(producer)
     assert (counts.spooled, counts.in_flight, counts.dropped, told) == (6, 0, {}, {})
