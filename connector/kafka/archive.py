@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
 
-from connector.codec.rows import COLUMNS, Columns, body_of
+from connector.codec.rows import COLUMNS, NULLABLE, Columns, body_of
 from connector.codec.rows.tables import BATCH_ROWS, batch_of, value_schema
 from connector.errors import ArchiveError
 from connector.files import UnusableFileError, check_file
@@ -180,7 +180,11 @@ class ArchiveReader:
             while (batch := next(batches, None)) is not None:
                 # cast to our types: other writers have other widths of integers and plain text
                 table = arrow.Table.from_batches([batch]).select(names).cast(self._schema)
-                yield table if self._wanted is None else table.filter(self._wanted)
+                table = table if self._wanted is None else table.filter(self._wanted)
+                for name, nullable in zip(COLUMNS, NULLABLE, strict=True):
+                    if not nullable and table[name].null_count:
+                        raise ValueError(f"its column {name} has a row without a value")
+                yield table
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from connector.settings.models import KafkaSettings
 
 SILENT_SECONDS: Final = 60.0
 """A record that no broker has acknowledged for so long ends the replay."""
+_END_MS: Final = 253_402_300_800_000  # the year 10000: no calendar has a time from there on
 _WAIT_SECONDS: Final = 0.1  # so long no callback is served, and `stop` is not asked
 
 
@@ -163,6 +164,10 @@ class TickReplay:
         """
         began, first_ms, by_ms = self._monotonic(), None, 0
         for tick in ticks:
+            # of a damaged value, which a file may have: nothing is due by it
+            if not 0 <= tick.time_ms < _END_MS:
+                self.left_out += 1
+                continue
             if first_ms is None:
                 began, first_ms = self._monotonic(), tick.time_ms
                 if self._end_ms is not None:

@@ -166,14 +166,16 @@ def test_what_is_no_file_of_ticks_is_an_error_that_names_it(tmp_path):
 def test_values_that_do_not_fit_are_an_error_that_names_the_file(tmp_path):
     path = written(tmp_path / "ticks.parquet", recorded([ltp(NSE)], [START_MS]))
     table = parquet.read_table(path)
-    for name, values in [
-        ("slot", ["x"]),
-        ("last_price", pa.array([None], pa.float64())),
-        ("instrument_token", pa.array([math.nan])),
+    for name, values, reason in [
+        ("slot", ["x"], ""),
+        ("last_price", pa.array([None], pa.float64()), "column last_price has a row without"),
+        ("receive_time_us", pa.array([None], pa.int64()), "receive_time_us has a row without"),
+        ("exchange", pa.array([None], pa.string()), "column exchange has a row without"),
+        ("instrument_token", pa.array([math.nan]), ""),
     ]:
         at = table.column_names.index(name)
         parquet.write_table(table.set_column(at, name, [values]), path)
-        with pytest.raises(ArchiveError, match=r"ticks\.parquet"):
+        with pytest.raises(ArchiveError, match=rf"ticks\.parquet.*{reason}"):
             read(path)
 
 

@@ -139,6 +139,15 @@ def test_records_that_are_no_ticks_are_counted_and_left_out(broker):
         assert (run.written, run.left_out) == (1, len(wrong))
 
 
+@pytest.mark.parametrize("time_ms", [-1, -(10**15), 10**15, 2**52])
+def test_a_tick_of_no_time_at_all_is_left_out_and_holds_nobody_up(broker, time_ms):
+    good, other = recorded([ltp(NSE), ltp(NSE)], [START_MS, START_MS + 1000])
+    ticks = [ReplayedTick(time_ms, good[1]), *ticks_of([good, other])]
+    run, took = replay(broker, ticks)
+    assert (run.written, run.left_out, run.reached_ms) == (2, 1, START_MS + 1000)
+    assert took == pytest.approx(1)
+
+
 def test_the_key_is_the_tokens_whatever_it_was(broker):
     records = recorded([ltp(NFO), ltp(NFO), ltp(NFO)], [START_MS] * 3)
     keys = [None, b"x", b"%d" % NSE]
