@@ -61,6 +61,7 @@ def _open_what_is_closed() -> None:
 def _run() -> int:
     from connector.errors import ConnectorError, PortInUseError, SettingsError
 
+    code = 0
     try:
         try:
             code = _command()
@@ -78,9 +79,9 @@ def _run() -> int:
         _say(exc)
         return EXIT_FAILED
     except BrokenPipeError:
-        # `… | head`: whoever read has enough
+        # `… | head`: whoever read has enough; what the command has found out by then stands
         _discard_output()
-        return 0
+        return code
     except OSError as exc:
         if exc.errno not in _FULL or exc.filename is not None:
             raise  # a fault of its own, to be seen whole

@@ -34,6 +34,7 @@ from connector.cli.ctl_shown import (
 )
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import JsonOption, with_options
+from connector.cli.verdict import ends_with
 from connector.errors import SettingsError
 from connector.files import read_bounded
 from connector.redaction import printable, printable_json
@@ -230,14 +231,12 @@ def send_fields(
     command = _command({"id": new_id(), "by": os_user(), **fields})
     with client(settings) as control:
         reply = control.send(command, timeout_seconds)
-    if as_json:
-        print_json(reply.model_dump(mode="json", exclude_none=True))
-    else:
-        print_reply(reply)
-    if reply.status is not ReplyStatus.APPLIED:
-        raise typer.Exit(EXIT_REJECTED)
-    if reply.refused:
-        raise typer.Exit(EXIT_PARTLY)
+    applied = reply.status is ReplyStatus.APPLIED
+    with ends_with((EXIT_PARTLY if reply.refused else 0) if applied else EXIT_REJECTED):
+        if as_json:
+            print_json(reply.model_dump(mode="json", exclude_none=True))
+        else:
+            print_reply(reply)
 
 
 def _command(fields: dict[str, Any]) -> Command:

@@ -24,6 +24,7 @@ from connector.cli.ctl_shown import (
     table,
 )
 from connector.cli.options import JsonOption
+from connector.cli.verdict import ends_with
 from connector.errors import SettingProblem, SettingsError
 from connector.redaction import first_of, printable
 
@@ -72,9 +73,11 @@ def plan(
     with client(settings) as control:
         found = _Difference.of(control, wanted, timeout, prune=prune)
         reply = _send(control, found, timeout, dry_run=True) if found.plan.steps else None
-    _show(found, reply, as_json=as_json)
+    code = 0
     if reply is not None:
-        raise typer.Exit(EXIT_DIFFERENT if reply.status == "APPLIED" else EXIT_REJECTED)
+        code = EXIT_DIFFERENT if reply.status == "APPLIED" else EXIT_REJECTED
+    with ends_with(code):
+        _show(found, reply, as_json=as_json)
 
 
 @connected
@@ -98,9 +101,8 @@ def apply(
     with client(settings) as control:
         found = _Difference.of(control, wanted, timeout, prune=prune)
         reply = _send(control, found, timeout, by=by or os_user()) if found.plan.steps else None
-    _show(found, reply, as_json=as_json)
-    if reply is not None and reply.status != "APPLIED":
-        raise typer.Exit(EXIT_REJECTED)
+    with ends_with(0 if reply is None or reply.status == "APPLIED" else EXIT_REJECTED):
+        _show(found, reply, as_json=as_json)
 
 
 @connected

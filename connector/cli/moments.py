@@ -72,6 +72,18 @@ def check_past(at_ms: int, text: str, option: str, now: datetime) -> None:
         raise SettingsError.of(option, f"{text} is to come: it is {clock} in India")
 
 
-def text_of(at_ms: int) -> str:
+def in_india(at_ms: int) -> datetime | None:
+    """Return a time in UTC milliseconds as India's; None where no calendar has it.
+
+    What records say may be any number: theirs, or that of a damaged value.
+    """
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, IST)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def text_of(at_ms: int, sep: str = "T") -> str:
     """Return a time in UTC milliseconds as India's, in a form that `time_of` reads."""
-    return datetime.fromtimestamp(at_ms / 1000, IST).isoformat(timespec="milliseconds")
+    time = in_india(at_ms)
+    return "no time" if time is None else time.isoformat(sep, timespec="milliseconds")

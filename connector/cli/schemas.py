@@ -9,6 +9,7 @@ import typer
 
 from connector.cli.group import CommandGroup, group
 from connector.cli.options import with_settings
+from connector.cli.verdict import ends_with
 from connector.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -54,12 +55,11 @@ def check_schemas(*, settings: Settings) -> None:
     names = TopicNames(settings.topics.prefix)
     unused = unused_topics(names, settings.topics)
     statuses = asyncio.run(check(settings.registry, names, without=unused))
-    for status in statuses:
-        versions = ",".join(map(str, status.versions)) or "-"
-        number = status.schema_id if status.schema_id is not None else "-"
-        typer.echo(f"{status.state:13} {status.subject:32} id {number:<6} versions {versions}")
-    if any(status.state in {"missing", "incompatible"} for status in statuses):
-        raise typer.Exit(1)
+    with ends_with(int(any(one.state in {"missing", "incompatible"} for one in statuses))):
+        for status in statuses:
+            versions = ",".join(map(str, status.versions)) or "-"
+            number = status.schema_id if status.schema_id is not None else "-"
+            typer.echo(f"{status.state:13} {status.subject:32} id {number:<6} versions {versions}")
 
 
 @with_settings("registry", "prefix")

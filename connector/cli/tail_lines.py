@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from connector import schemas  # type: ignore[attr-defined]  # another folder
+from connector.cli.moments import in_india
 from connector.cli.terminal_view import DOWN, SAME, UP, Price
 from connector.errors import SettingsError
 from connector.kafka.registry import topic_schemas
@@ -302,10 +303,8 @@ def _name(value: Mapping[str, Any]) -> str:
 
 
 def _clock(time_ms: int) -> str:
-    try:
-        return datetime.fromtimestamp(time_ms / 1000, IST).strftime("%H:%M:%S.%f")[:-3]
-    except (ValueError, OverflowError):  # no time that there is
-        return "--:--:--.---"
+    time = in_india(time_ms)
+    return "--:--:--.---" if time is None else time.strftime("%H:%M:%S.%f")[:-3]
 
 
 def _moment(value: Any) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -17,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from connector.cli.ctl_shown import client
+from connector.cli.moments import in_india
 from connector.cli.top import Look, live
 from connector.cluster.view import ClusterView, Seen, frame_age_seconds
 from connector.errors import SettingsError
 from connector.kafka.topics import TopicNames
-from connector.kite.clock import IST, SYSTEM_CLOCK, Clock
+from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.kite.feed.wait import within
 from connector.redaction import printable
 from connector.settings.models import Settings
@@ -132,11 +132,12 @@ def view_of(name: str, rows: Sequence[SlotRow], seen: Seen) -> RenderableType:
 
 
 def _event(event: Mapping[str, Any]) -> str:
-    time = datetime.fromtimestamp(event["time_ms"] / 1000, IST)
+    time = in_india(event["time_ms"])
     kind = printable(event["type"]).replace("_", " ")
     times = event.get("times", 1)
     more = f"  {times} times" if times > 1 else ""
-    return f"{time:%H:%M:%S}  slot {event['slot']}  {kind}  {event['reason']}".rstrip() + more
+    clock = "--:--:--" if time is None else f"{time:%H:%M:%S}"
+    return f"{clock}  slot {event['slot']}  {kind}  {event['reason']}".rstrip() + more
 
 
 def _problems(seen: Seen) -> list[str]:

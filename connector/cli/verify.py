@@ -11,6 +11,7 @@ import typer
 
 from connector.cli import interrupt
 from connector.cli.options import JsonOption, with_settings
+from connector.cli.verdict import ends_with
 
 if TYPE_CHECKING:
     from connector.kafka.completeness import Missing, SessionReport
@@ -75,13 +76,12 @@ def verify(
     if sys.stderr.isatty():
         # the line of progress goes, so that what follows stands alone
         sys.stderr.write("\r\x1b[K")
-    if as_json:
-        typer.echo(json.dumps(as_document(found)))
-    else:
-        for line in lines(found):
-            typer.echo(line)
-    if not found.complete:
-        raise typer.Exit(EXIT_INCOMPLETE)
+    with ends_with(0 if found.complete else EXIT_INCOMPLETE):
+        if as_json:
+            typer.echo(json.dumps(as_document(found)))
+        else:
+            for line in lines(found):
+                typer.echo(line)
 
 
 def _since_ms(text: str) -> int:
@@ -164,8 +164,6 @@ def _missing(one: Missing) -> str:
 
 
 def _time(at_ms: int | None) -> str:
-    from connector.kite.clock import IST
+    from connector.cli.moments import text_of
 
-    if at_ms is None:
-        return "?"
-    return datetime.fromtimestamp(at_ms / 1000, IST).isoformat(sep=" ", timespec="milliseconds")
+    return "?" if at_ms is None else text_of(at_ms, " ")

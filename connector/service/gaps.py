@@ -7,7 +7,7 @@ minute of a gap ends with a `gap_backfilled`, whatever could be had for it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import MAXYEAR, MINYEAR, date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
 
 from connector.kite.clock import IST
@@ -222,5 +222,8 @@ def milliseconds(at: object) -> int | None:
     """Return UTC milliseconds of a time as Avro's reader gives it; None where there is none."""
     # one without a zone is of another schema
     if not isinstance(at, datetime) or at.tzinfo is None:
+        return None
+    # a day in India's time may lie outside of the calendar there, and nothing happened then
+    if at.year in {MINYEAR, MAXYEAR}:
         return None
     return round(at.timestamp() * 1000)

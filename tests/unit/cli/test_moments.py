@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connector.cli.moments import moment_ms, text_of
+from connector.cli.moments import in_india, moment_ms, text_of
 from connector.errors import SettingsError
 
 NOW = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)  # 01:30 of the next day in India
@@ -42,3 +42,10 @@ def test_what_is_no_time_is_refused_with_the_option_and_examples(text):
 def test_a_time_is_written_as_it_is_read():
     assert text_of(1_769_744_700_123) == "2026-01-30T09:15:00.123+05:30"
     assert moment_ms(text_of(1_769_744_700_123), "--from", NOW) == 1_769_744_700_123
+
+
+@pytest.mark.parametrize("at_ms", [-(10**15), 10**15, 2**62, 253_402_300_800_000])
+def test_a_time_that_no_calendar_has_is_said_to_be_none(at_ms):
+    """Damaged values have such, and what is shown of them must not end a command."""
+    assert in_india(at_ms) is None
+    assert text_of(at_ms) == "no time"

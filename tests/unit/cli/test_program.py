@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from connector import cli
 from connector.cli.ctl import MAX_INPUT_BYTES
 from connector.cli.program import UsageError, run
 
@@ -137,6 +138,15 @@ def test_a_reader_that_left_is_no_error(words):
     result = ended(*words, stdout=write)
     os.close(write)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_reader_that_left_does_not_change_what_was_found_out(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as gone:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", gone)
+        monkeypatch.setattr(cli, "_command", lambda: gone.write("found") and 3)
+        assert cli._run() == 3
 
 
 def test_a_full_disk_is_one_line():

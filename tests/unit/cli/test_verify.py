@@ -87,3 +87,8 @@ def test_json_has_all_of_it():
     assert (document["complete"], document["ticks"], one["verdict"]) == (True, 5, "complete")
     assert one["partitions"] == [{"topic": "kite.ticks.nse", "partition": 3, "ticks": 1202}]
     assert one["missing"][0]["expected"] == 900
+
+
+def test_a_session_of_a_damaged_value_is_shown_too():
+    (line, _) = lines(Verification([session(session_id=2**60)]))
+    assert line.startswith(f"slot 1, session {2**60} from no time: complete")

@@ -81,6 +81,9 @@ def test_a_gap_behind_an_owner_whose_clock_is_ahead_is_the_minute_of_its_end():
         {}, {"type": "gap"}, event("gap", None, ms(1), ms(2)), event("gap", 0, ms(2), ms(1)),
         event("connected", 0, ms(1), ms(2)), event("dropped", 0, None, ms(2)),
         {**event("gap"), "gap_from": "10:50", "gap_to": 5},
+        # in India that is in the year 10000, which no calendar has
+        {**event("gap"), "gap_from": at(ms(1)), "gap_to": datetime(9999, 12, 31, 20, tzinfo=UTC)},
+        {**event("gap"), "gap_from": datetime(1, 1, 1, tzinfo=UTC), "gap_to": at(ms(1))},
     ],
 )  # fmt: skip
 def test_what_is_no_gap_changes_nothing(wild):
@@ -237,6 +240,7 @@ def test_of_a_gap_without_end_the_last_days_count():
 def test_a_time_is_one_of_avros():
     assert milliseconds(at(5)) == 5
     assert milliseconds(5) is None
+    assert milliseconds(datetime(9999, 12, 31, tzinfo=UTC)) is None
 
 
 @pytest.mark.parametrize(
