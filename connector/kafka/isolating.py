@@ -178,7 +178,8 @@ class IsolatingProducer(RecordProducer):
 
     def _move_on(self) -> None:
         super()._move_on()
-        if self.state is ProducerState.DIRECT:
+        # what waits of a topic comes back over this disk
+        if self.state is ProducerState.DIRECT and self._spool.problem is None:
             for topic, child in list(self._held.items()):
                 if child.may_end(self._monotonic()):
                     self._bring_back(topic, child)

@@ -206,8 +206,9 @@ class RecordProducer(SpoolingClient):
         """Nobody else may have it: it is lost."""
 
     def _settle(self) -> bool:
-        # of a record at fault there is no dead letter before `_tell`
-        return not self._failures
+        # of a record at fault there is no dead letter before `_tell`; of one that the client kept
+        # nobody knows whether Kafka has it
+        return not self._failures and not self._kept_back
 
     def _note_failure(self, failure: FailedRecord) -> None:
         self._failures.append(failure)

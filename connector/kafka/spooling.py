@@ -139,6 +139,7 @@ class SpoolingClient(ABC):
         self._client_failures = 0  # clients that failed since the spool last drained
         self._renew = False  # the next record is tried with a new client
         self._retry_at = 0.0  # monotonic seconds; nothing is handed over before
+        self._kept_back = 0  # records that the client did not give back at the end
         self._recovering_since = 0.0  # monotonic seconds; when the failed client was purged
 
     def limit_spool(self, max_bytes: int) -> None:
@@ -333,7 +334,11 @@ class SpoolingClient(ABC):
             return
         if not self._restamping.searching and groups.end_if_calm(now, self._spool.waiting):
             # with idempotence, larger batches and the guarantee of no gap
-            self._new_client()
+            try:
+                self._new_client()
+            except Exception:
+                groups.active = True  # as long as the client is one for groups
+                raise
         elif now >= groups.retry_at and (records := self._spool.peek()):
             if self._renew or self._one_by_one != groups.one_by_one:
                 self._new_client()
@@ -554,8 +559,9 @@ class SpoolingClient(ABC):
             while len(client) and self._monotonic() < deadline:
                 self._poll_client()
                 await asyncio.sleep(BUSY_POLL_SECONDS)
-            if len(client):
-                self._drop("not_returned", Dropped(len(client), 0, 0))
+            self._kept_back = len(client)
+            if self._kept_back:
+                self._drop("not_returned", Dropped(self._kept_back, 0, 0))
 
     def _close_spool(self) -> None:
         """Put what is left on disk; it is lost where the disk goes with the process."""

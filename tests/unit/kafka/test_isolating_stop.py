@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -11,11 +12,12 @@ from confluent_kafka import KafkaError
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from connector.kafka import spooling
 from connector.testing import FakeClock
 from tests.property.test_kills import on_disk
 from tests.support.disk import Disk
 from tests.support.kafka_client import WAYS, FakeCluster
-from tests.unit.kafka.test_isolating import DEAD, TOPICS, balanced, go_on, new, send
+from tests.unit.kafka.test_isolating import DEAD, TOPICS, balanced, go_on, new, send, written
 
 FAULTS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.INVALID_TIMESTAMP)
 CALLS = ("write", "create", "rename", "remove", "truncate")
@@ -63,6 +65,63 @@ async def test_what_a_topic_held_apart_was_given_of_a_file_is_in_it_still(cluste
         *(b"b %d" % number for number in range(3)),
     }
     assert await after.close(0)
+
+
+async def test_what_the_client_does_not_give_back_stays_in_the_file_that_it_was_read_of(
+    cluster, clock, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(spooling, "_PURGE_SECONDS", 0.0)
+    producer = new(tmp_path, clock)
+    await producer.start()
+    current(cluster)["test"].break_down()
+    send(producer, "a", range(20))
+    while balanced(producer).spooled < 20:
+        producer.poll()
+    for _ in range(6):
+        clock.now += 1
+        producer.poll()
+    client = current(cluster)["test"]
+    assert len(client) == 20
+    monkeypatch.setattr(client, "purge", lambda **_: None)
+    monkeypatch.setattr(client, "close", lambda: setattr(client, "closed", True))
+    assert not await producer.close(0)
+    # nobody knows which of them Kafka has
+    assert balanced(producer).dropped == {"not_returned": 20}
+    after = new(tmp_path, clock)
+    await after.start()
+    assert after.counts.found == 20
+    go_on(after, cluster, clock)
+    assert written(cluster, "a") == list(range(20))
+    assert await after.close(0)
+
+
+async def test_a_topic_stays_apart_while_the_disk_fails(cluster, clock, tmp_path):
+    """What waits of it would be in memory alone, and in its files, to be sent once more."""
+    disk = Disk()
+    producer = new(tmp_path, clock, files=disk)
+    await producer.start()
+    cluster.poison[b"a 1"] = KafkaError.INVALID_RECORD
+    send(producer, "a", range(3))
+    go_on(producer, cluster, clock, 20)
+    assert list(producer._held) == ["a"]
+    disk.fail("write", code=errno.ENOSPC)
+    current(cluster)["test"].break_down()
+    numbers = itertools.count(3)
+    for _ in range(200):
+        send(producer, "a", itertools.islice(numbers, 2))
+        send(producer, "b", [0])
+        go_on(producer, cluster, clock, 1)
+        if not producer.spool_problem:
+            current(cluster)["test"].break_down()  # so that the disk is asked
+    assert list(producer._held) == ["a"]
+    disk.mend()
+    for _ in range(200):
+        send(producer, "a", itertools.islice(numbers, 2))
+        go_on(producer, cluster, clock, 1)
+    assert not producer._held
+    assert written(cluster, "a") == [0, *range(2, next(numbers))]
+    assert not (tmp_path / "held" / "a").exists()
+    await producer.close(0)
 
 
 Topic = st.sampled_from(TOPICS)

@@ -2,6 +2,8 @@ import pytest
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
+from connector.errors import SettingProblem, SettingsError
+from connector.kafka import delivery
 from connector.kafka.producer import ProducerState
 from connector.kafka.spool import Spool
 from connector.kafka.spooling import TAKE_BACK_SECONDS
@@ -182,3 +184,33 @@ async def test_a_slow_broker_is_no_silent_one(start, cluster, clock):
         cluster.current.acknowledge(1)
         clock.now += 2.0
     assert producer.state is ProducerState.DIRECT
+
+
+async def test_a_client_for_batches_that_cannot_be_made_at_first_is_made_later(
+    start, cluster, clock, monkeypatch
+):
+    """Records would linger for a minute with the one for groups, which does not end at a gap."""
+    producer = await start()
+    cluster.poison = {b"1": KafkaError.INVALID_RECORD}
+    send(producer, range(3))
+    makes, made = delivery.new_client, len(cluster.clients)
+
+    def new_client(*arguments):
+        if cluster.current.properties["enable.gapless.guarantee"]:
+            return makes(*arguments)
+        if len(failures) < 2:
+            failures.append(1)
+            raise SettingsError([SettingProblem("kafka.ssl_cert_file", "is being replaced")])
+        return makes(*arguments)
+
+    failures = []
+    monkeypatch.setattr(delivery, "new_client", new_client)
+    for _ in range(100):
+        producer.poll()
+        cluster.current.acknowledge(50)
+        clock.now += 1.0
+    assert (len(failures), len(cluster.clients) > made) == (2, True)
+    send(producer, range(3, 6))
+    assert cluster.current.properties["enable.gapless.guarantee"]
+    await settle(producer, cluster, clock)
+    assert written(cluster) == [0, 2, 3, 4, 5]
