@@ -9,21 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from connector import schemas  # type: ignore[attr-defined]  # lies in another folder
-from connector.cli.downstream import Schema, named_types
+from connector.cli.downstream import Dialect, quoted
 from connector.kafka.registry import topic_schemas
 from connector.kafka.topics import TopicNames
 
-_TYPES: Final = {
-    "boolean": "Bool",
-    "int": "Int32",
-    "long": "Int64",
-    "float": "Float32",
-    "double": "Float64",
-    "string": "String",
-}
+CLICKHOUSE: Final = Dialect(
+    "ClickHouse",
+    {
+        "boolean": "Bool",
+        "int": "Int32",
+        "long": "Int64",
+        "float": "Float32",
+        "double": "Float64",
+        "string": "String",
+    },
+    time="DateTime64(3, 'UTC')",
+    record="Tuple({})",
+    array="Array({})",
+    nullable="Nullable({})",
+)
+"""Its `columns` are what the tables have of a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +175,7 @@ def clickhouse_tables(
     topics = topic_schemas(names)
     del topics[names.latest]  # its ticks are in the others
     parts = ["-- Made from the Avro schemas by `kite-connector schemas clickhouse`: do not edit.\n"]
-    chosen = {name: columns_of(schemas.load(name)) for name in _TABLES}
+    chosen = {name: CLICKHOUSE.columns(schemas.load(name)) for name in _TABLES}
     if columns is not None:
         chosen["tick"] = _narrowed(chosen["tick"], columns)
     for name, table in _TABLES.items():
@@ -200,45 +208,6 @@ def _narrowed(every: Mapping[str, str], columns: Collection[str]) -> dict[str, s
     return {name: kind for name, kind in every.items() if name in wanted}
 
 
-def columns_of(schema: Schema) -> dict[str, str]:
-    """The columns of a record, name to type.
-
-    Raises:
-        ValueError: the schema has what ClickHouse cannot read as it is meant.
-    """
-    named = named_types(schema)
-    return {field["name"]: _type(field["type"], named) for field in schema["fields"]}
-
-
-def _type(avro: Any, named: Mapping[str, Schema]) -> str:
-    if isinstance(avro, list):
-        members = [member for member in avro if member != "null"]
-        if len(members) != 1 or len(avro) != 2:
-            raise ValueError(f"a union of other than null and one type: {avro}")
-        return f"Nullable({_type(members[0], named)})"
-    if isinstance(avro, str):
-        if avro in _TYPES:
-            return _TYPES[avro]
-        try:
-            avro = named[avro.rpartition(".")[2]]
-        except KeyError:
-            raise ValueError(f"no type of ClickHouse for {avro!r}") from None
-    logical = avro.get("logicalType")
-    if logical == "timestamp-millis":
-        return "DateTime64(3, 'UTC')"
-    if logical is not None:
-        raise ValueError(f"no type of ClickHouse for {logical!r}")
-    kind = avro["type"]
-    if kind == "record":
-        fields = ", ".join(
-            f"{_quoted(field['name'])} {_type(field['type'], named)}" for field in avro["fields"]
-        )
-        return f"Tuple({fields})"
-    if kind == "array":
-        return f"Array({_type(avro['items'], named)})"
-    return _type(kind, named)
-
-
 def _queue(name: str, columns: Mapping[str, str], kafka: Mapping[str, str | int]) -> str:
     given = ",\n  ".join(
         f"{setting} = {value if isinstance(value, int) else _literal(value)}"
@@ -261,7 +230,7 @@ def _stored(table: _Table, columns: Mapping[str, str]) -> str:
     by_day = (
         "" if table.day is None else f"\nPARTITION BY toYYYYMMDD(`{table.day}`, 'Asia/Kolkata')"
     )
-    order = ", ".join(map(_quoted, table.order))
+    order = ", ".join(map(quoted, table.order))
     return (
         f"CREATE TABLE IF NOT EXISTS `{table.name}` (\n  {_columns(stored)}\n"
         f") ENGINE = ReplacingMergeTree({table.newest}){by_day}\nORDER BY ({order});\n"
@@ -269,11 +238,7 @@ def _stored(table: _Table, columns: Mapping[str, str]) -> str:
 
 
 def _columns(columns: Mapping[str, str]) -> str:
-    return ",\n  ".join(f"{_quoted(name)} {kind}" for name, kind in columns.items())
-
-
-def _quoted(name: str) -> str:
-    return f"`{name}`"
+    return ",\n  ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
 
 
 def _literal(text: str) -> str:

@@ -36,15 +36,82 @@ _SOURCES: Final = {
 _VERSION_TIME: Final = """\
   -- a row time, for temporal joins; on a replay a deleted row takes its earlier versions along:
   -- , `vt` TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL, WATERMARK FOR `vt` AS `vt`"""
-_FLINK_TYPES: Final = {
-    "boolean": "BOOLEAN",
-    "int": "INT",
-    "long": "BIGINT",
-    "float": "FLOAT",
-    "double": "DOUBLE",
-    "bytes": "BYTES",
-    "string": "STRING",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a system writes the types of Avro.
+
+    What stands behind a type that is no union with null makes a wrong column fail loudly. Below
+    such a union it stands nowhere: Flink takes `ohlc.open IS NULL` for always false where `open`
+    says NOT NULL, although there is no `open` where `ohlc` is null.
+    """
+
+    system: str  # for errors
+    types: Mapping[str, str]  # of Avro's plain types
+    time: str  # timestamp-millis, the one logical type that Flink and Spark agree on
+    record: str
+    array: str
+    nullable: str = "{}"
+    not_null: str = ""  # behind the others
+
+    def columns(self, schema: Schema) -> dict[str, str]:
+        """The columns of a record, name to type.
+
+        Raises:
+            ValueError: the schema has what the system cannot read as it is meant.
+        """
+        named = _named_types(schema)
+        fields = schema["fields"]
+        return {one["name"]: self._type(one["type"], named, self.not_null) for one in fields}
+
+    def _type(self, avro: Any, named: Mapping[str, Schema], not_null: str) -> str:
+        if isinstance(avro, list):
+            members = [member for member in avro if member != "null"]
+            if len(members) != 1 or len(avro) != 2:
+                raise ValueError(f"a union of other than null and one type: {avro}")
+            return self.nullable.format(self._type(members[0], named, ""))
+        if isinstance(avro, str):
+            if avro in self.types:
+                return self.types[avro] + not_null
+            try:
+                avro = named[avro.rpartition(".")[2]]
+            except KeyError:
+                raise ValueError(f"no type of {self.system} for {avro!r}") from None
+        logical = avro.get("logicalType")
+        if logical == "timestamp-millis":
+            return self.time + not_null
+        if logical is not None:
+            # micros read as TIMESTAMP(3) are silently wrong, and finer than that fails
+            raise ValueError(f"no type of {self.system} for {logical!r}")
+        kind = avro["type"]
+        if kind == "record":
+            fields = ", ".join(
+                f"{quoted(one['name'])} {self._type(one['type'], named, not_null)}"
+                for one in avro["fields"]
+            )
+            return self.record.format(fields) + not_null
+        if kind == "array":
+            return self.array.format(self._type(avro["items"], named, not_null)) + not_null
+        return self._type(kind, named, not_null)
+
+
+_FLINK: Final = Dialect(
+    "Flink SQL",
+    {
+        "boolean": "BOOLEAN",
+        "int": "INT",
+        "long": "BIGINT",
+        "float": "FLOAT",
+        "double": "DOUBLE",
+        "bytes": "BYTES",
+        "string": "STRING",
+    },
+    time="TIMESTAMP(3)",
+    record="ROW<{}>",
+    array="ARRAY<{}>",
+    not_null=" NOT NULL",
+)
 
 
 def topic_pattern(schema_name: str, prefix: str = "kite") -> str:
@@ -95,18 +162,18 @@ def flink_ddl(
     """
     source = _SOURCES[schema_name]
     schema = schemas.load(schema_name) if schema is None else schema
-    named = named_types(schema)
+    types = _FLINK.columns(schema)
     compacted = source.time is None
     not_null = " NOT NULL" if compacted else ""
-    columns = [f"{_quoted(source.key)} STRING{not_null} COMMENT 'The key of the record'"]
+    columns = [f"{quoted(source.key)} STRING{not_null} COMMENT 'The key of the record'"]
     for field in schema["fields"]:
-        column = f"{_quoted(field['name'])} {_flink_type(field['type'], named)}"
+        column = f"{quoted(field['name'])} {types[field['name']]}"
         doc = field.get("doc")
         columns.append(f"{column} COMMENT {_literal(doc)}" if doc else column)
     if source.time is None:
-        columns.append(f"PRIMARY KEY ({_quoted(source.key)}) NOT ENFORCED\n{_VERSION_TIME}")
+        columns.append(f"PRIMARY KEY ({quoted(source.key)}) NOT ENFORCED\n{_VERSION_TIME}")
     else:
-        time = _quoted(source.time)
+        time = quoted(source.time)
         columns.append(f"WATERMARK FOR {time} AS {time} - INTERVAL '{watermark_seconds}' SECOND")
     table_options: dict[str, str | None] = {
         "connector": "upsert-kafka" if compacted else "kafka",
@@ -129,7 +196,7 @@ def flink_ddl(
         if value is not None
     ]
     return (
-        f"CREATE TABLE {_quoted(table or source.table)} (\n  "
+        f"CREATE TABLE {quoted(table or source.table)} (\n  "
         + ",\n  ".join(columns)
         + "\n) WITH (\n  "
         + ",\n  ".join(given)
@@ -195,7 +262,7 @@ def _python_literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def named_types(schema: Any) -> dict[str, Schema]:
+def _named_types(schema: Any) -> dict[str, Schema]:
     """Every record of the schema by its bare name, which a later field may use instead of it."""
     found: dict[str, Schema] = {}
 
@@ -215,43 +282,7 @@ def named_types(schema: Any) -> dict[str, Schema]:
     return found
 
 
-def _flink_type(avro: Any, named: Mapping[str, Schema], not_null: str = " NOT NULL") -> str:
-    """The type, NOT NULL unless it is a union with null: a wrong column then fails loudly.
-
-    Below such a union nothing is NOT NULL: Flink takes `ohlc.open IS NULL` for always false where
-    `open` says NOT NULL, although there is no `open` where `ohlc` is null.
-    """
-    if isinstance(avro, list):
-        members = [member for member in avro if member != "null"]
-        if len(members) != 1 or len(avro) != 2:
-            raise ValueError(f"a union of other than null and one type: {avro}")
-        return _flink_type(members[0], named, "")
-    if isinstance(avro, str):
-        if avro in _FLINK_TYPES:
-            return _FLINK_TYPES[avro] + not_null
-        try:
-            avro = named[avro.rpartition(".")[2]]
-        except KeyError:
-            raise ValueError(f"no type of Flink SQL for {avro!r}") from None
-    logical = avro.get("logicalType")
-    if logical == "timestamp-millis":
-        return f"TIMESTAMP(3){not_null}"
-    if logical is not None:
-        # micros read as TIMESTAMP(3) are silently wrong, and finer than that fails
-        raise ValueError(f"no type of Flink SQL that Spark would agree on for {logical!r}")
-    kind = avro["type"]
-    if kind == "record":
-        fields = ", ".join(
-            f"{_quoted(field['name'])} {_flink_type(field['type'], named, not_null)}"
-            for field in avro["fields"]
-        )
-        return f"ROW<{fields}>{not_null}"
-    if kind == "array":
-        return f"ARRAY<{_flink_type(avro['items'], named, not_null)}>{not_null}"
-    return _flink_type(kind, named, not_null)
-
-
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """Quote a name, since any may be reserved: `mode`, `open`, `close`, `sequence` already are."""
     return "`" + name.replace("`", "``") + "`"
 

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, Producer, TopicPartition
 
 from connector import schemas
-from connector.cli.clickhouse import columns_of
+from connector.cli.clickhouse import CLICKHOUSE
 from connector.embedded.broker import EmbeddedBroker
 from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames
@@ -62,7 +62,7 @@ class Served:
 
 
 def _declared():
-    return ["\t".join(column) for column in columns_of(schemas.load("tick")).items()]
+    return ["\t".join(column) for column in CLICKHOUSE.columns(schemas.load("tick")).items()]
 
 
 @dataclass

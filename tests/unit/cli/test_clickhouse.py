@@ -3,7 +3,7 @@ import re
 import pytest
 
 from connector import schemas
-from connector.cli.clickhouse import clickhouse_tables, columns_of
+from connector.cli.clickhouse import CLICKHOUSE, clickhouse_tables
 
 
 def record(*fields):
@@ -13,7 +13,7 @@ def record(*fields):
 def test_a_nullable_field_is_nullable_and_no_other():
     # declared without Nullable, ClickHouse reads null as 0 and says nothing
     for name in schemas.NAMES:
-        columns = columns_of(schemas.load(name))
+        columns = CLICKHOUSE.columns(schemas.load(name))
         for field in schemas.load(name)["fields"]:
             assert columns[field["name"]].startswith("Nullable(") is isinstance(field["type"], list)
 
@@ -39,7 +39,7 @@ LEVELS = "Array(Tuple(`quantity` Int64, `price` Float64, `orders` Int32))"
     ],
 )
 def test_column_types(name, kind):
-    assert columns_of(schemas.load("tick"))[name] == kind
+    assert CLICKHOUSE.columns(schemas.load("tick"))[name] == kind
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_column_types(name, kind):
 )
 def test_what_clickhouse_would_read_wrongly_is_refused(avro, reason):
     with pytest.raises(ValueError, match=reason):
-        columns_of(record({"name": "a", "type": avro}))
+        CLICKHOUSE.columns(record({"name": "a", "type": avro}))
 
 
 def test_each_schema_has_a_queue_over_its_topics_a_table_and_a_view_between_them():
@@ -101,7 +101,7 @@ def test_columns_of_ticks_are_those_of_the_bars_and_those_that_were_chosen():
 
 
 def test_every_column_that_is_chosen_by_name_is_what_no_choice_gives():
-    every = list(columns_of(schemas.load("tick")))
+    every = list(CLICKHOUSE.columns(schemas.load("tick")))
     assert clickhouse_tables("b:1", "http://r:1", columns=every) == clickhouse_tables(
         "b:1", "http://r:1"
     )
@@ -110,7 +110,7 @@ def test_every_column_that_is_chosen_by_name_is_what_no_choice_gives():
 def test_bars_name_no_column_that_was_not_chosen():
     text = clickhouse_tables("b:1", "http://r:1", columns=[])
     view = text.partition("`bars_from_ticks`")[2].partition(";")[0]
-    named = set(re.findall(r"`(\w+)`", view)) & set(columns_of(schemas.load("tick")))
+    named = set(re.findall(r"`(\w+)`", view)) & set(CLICKHOUSE.columns(schemas.load("tick")))
     assert named <= set(NEEDED)
     assert {"best_bid_price", "best_ask_price"} <= named
     assert "`depth`" in clickhouse_tables("b:1", "http://r:1", columns=["depth"]).partition(
