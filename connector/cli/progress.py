@@ -31,16 +31,7 @@ class TimeBar:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-            self._progress = Progress(
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[count]:,} ticks"),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            self._progress = _bar("{task.fields[count]:,} ticks")
             self._progress.start()
         return self
 
@@ -90,7 +81,10 @@ async def show_backlog(
                 # it may grow while it is worked at; a bar that goes back would be worse
                 total = max(total, found.left)
                 if shown is None:
-                    shown = _count_bar(what)
+                    # no thread: it is drawn when it is looked at
+                    shown = _bar("{task.fields[left]:,} left", named=True, auto_refresh=False)
+                    shown.add_task(what, total=None, left=0)
+                    shown.start()
                 task = shown.task_ids[0]
                 shown.update(task, total=total, completed=total - found.left, left=found.left)
                 shown.refresh()
@@ -100,20 +94,17 @@ async def show_backlog(
             shown.stop()
 
 
-def _count_bar(what: str) -> Progress:
+def _bar(count: str, *, named: bool = False, auto_refresh: bool = True) -> Progress:
+    """A bar, not started: with its task's name before it, where that is named, and a count."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    progress = Progress(
-        TextColumn("{task.description}"),
+    return Progress(
+        *([TextColumn("{task.description}")] if named else []),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[left]:,} left"),
+        TextColumn(count),
         console=Console(stderr=True),
         transient=True,
-        # no thread: it is drawn when it is looked at
-        auto_refresh=False,
+        auto_refresh=auto_refresh,
     )
-    progress.add_task(what, total=None, left=0)
-    progress.start()
-    return progress
