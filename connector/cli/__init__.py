@@ -9,7 +9,9 @@ Exit codes: 0 done, 1 failed, 2 wrong settings or usage, 3 stopped with losses, 
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import os
 import sys
 import typing
@@ -39,6 +41,7 @@ if not typing.TYPE_CHECKING:
 def main() -> typing.NoReturn:
     """Run a command; what goes wrong on purpose is one message, without a traceback."""
     _open_what_is_closed()
+    _escape_what_is_not_encoded()
     interrupt.end_at_ctrl_c()
     try:
         code = _run()
@@ -56,6 +59,24 @@ def _open_what_is_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - as long as the process
+
+
+def _escape_what_is_not_encoded() -> None:
+    """Let characters that the output's encoding lacks stand there escaped, as in JSON.
+
+    Records hold any text; a locale of Latin-1 or ASCII is no reason to end at one of them.
+    """
+
+    def escaped(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        from json import dumps
+
+        return dumps(error.object[error.start : error.end])[1:-1], error.end
+
+    codecs.register_error("connector.escaped", escaped)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="connector.escaped")
 
 
 def _run() -> int:

@@ -149,6 +149,24 @@ def test_a_reader_that_left_does_not_change_what_was_found_out(monkeypatch):
         assert cli._run() == 3
 
 
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("utf-8", "é ₹ 𝄞".encode()), ("latin-1", b"\xe9 \\u20b9 \\ud834\\udd1e"),
+     ("ascii:strict", b"\\u00e9 \\u20b9 \\ud834\\udd1e")],
+)  # fmt: skip
+def test_what_the_terminals_encoding_lacks_is_escaped_as_in_json(encoding, shown):
+    code = (
+        "import connector.cli as cli\n"
+        "cli._command = lambda: print('é ₹ 𝄞', end='') or 0\n"
+        "cli.main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (result.returncode, result.stdout, result.stderr) == (0, shown, b"")
+
+
 def test_a_full_disk_is_one_line():
     with open("/dev/full", "w") as full:  # noqa: PTH123
         result = ended("settings", stdout=full)
