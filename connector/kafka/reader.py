@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Self, TypeVar
 
@@ -239,6 +239,23 @@ class Reader:
         self._ends.clear()
         self.unfinished = set(self._places)
         self.consumer.assign(places)
+
+    def follow_added(self) -> None:
+        """Read partitions that the topics have been given since, each from its beginning too.
+
+        Raises:
+            BrokerUnreachableError, TopicError: as `partitions`.
+        """
+        known = Counter(topic for topic, _ in self._places)
+        added = [
+            TopicPartition(topic, number, BEGINNING)
+            for topic, count in known.items()
+            for number in range(self.partitions(topic))
+            if number >= count
+        ]
+        if added:
+            self._places |= {(place.topic, place.partition): BEGINNING for place in added}
+            self.consumer.incremental_assign(added)
 
     def next(self, timeout_seconds: float = 0.0) -> Message | None:
         """Return the next record; None when none came in time, or an end was reached first.

@@ -6,13 +6,16 @@ Reads by assignment, without a consumer group: it leaves nothing behind on the b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, cast
 
 from confluent_kafka import Message, TopicPartition
 
+from connector.errors import BrokerUnreachableError, TopicError
 from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.reader import BEGINNING, END, Reader
 from connector.kafka.registry import schema_by_id
@@ -23,6 +26,8 @@ from connector.settings.models import DEFAULT_NAME, KafkaSettings, RegistrySetti
 _BATCH = 500  # records of one call of the thread: a filter may pass over most of them
 _WAIT_SECONDS = 0.2  # for what comes next, until it is looked at whether anybody still waits
 _WAITS = 5  # in one call of the thread
+LOOK_SECONDS: Final = 30.0
+"""Whether topics have been given more partitions is asked so often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,13 @@ async def tail(
     decoding = _Decoding(reader, registry, names, keys, wanted)
     try:
         await asyncio.to_thread(decoding.open, topics, start)
+        looked = time.monotonic()
         while follow or reader.unfinished:
             for record in await asyncio.to_thread(decoding.read):
                 yield record
+            if follow and time.monotonic() - looked >= LOOK_SECONDS:
+                await asyncio.to_thread(decoding.look)
+                looked = time.monotonic()
             if caught_up is not None and not reader.unfinished:
                 caught_up()
                 caught_up = None
@@ -173,6 +182,12 @@ class _Decoding:
         if start.time_ms is not None:
             return self.reader.at_time(topic, start.time_ms)
         return self.reader.near(topic, start.offset or 0)
+
+    def look(self) -> None:
+        """Read partitions that were added too; a topic that is away may come back."""
+        with self._lock, contextlib.suppress(BrokerUnreachableError, TopicError):
+            if not self.closing:
+                self.reader.follow_added()
 
     def read(self) -> list[TailRecord]:
         """Wait a moment for the next records."""

@@ -9,7 +9,9 @@ from connector.cli import app
 from connector.embedded.broker import EmbeddedBroker
 from connector.embedded.registry import EmbeddedRegistry
 from connector.errors import BrokerUnreachableError, SettingsError, TopicError
+from connector.kafka import tail as tail_module
 from connector.kafka.avro_records import RecordEncoder
+from connector.kafka.reader import Reader
 from connector.kafka.registry import register_schemas
 from connector.kafka.tail import Since, tail
 from connector.kafka.topics import TopicNames
@@ -116,6 +118,25 @@ async def test_following_sees_only_what_comes(broker, registry):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert set(seen) == {"now"}
+
+
+async def test_following_sees_what_comes_into_partitions_that_are_added(
+    broker, registry, monkeypatch
+):
+    counts = iter([1])  # as it was when the reading began
+    partitions = Reader.partitions
+    monkeypatch.setattr(
+        Reader, "partitions", lambda self, topic: next(counts, partitions(self, topic))
+    )
+    monkeypatch.setattr(tail_module, "LOOK_SECONDS", 0.0)
+    encoder = RecordEncoder(NAMES, await register_schemas(registry, NAMES))
+    await write(broker, *(event(encoder, slot) for slot in range(6)))
+    records = tail(kafka(broker), registry, NAMES, [NAMES.events], start="earliest")
+    async with asyncio.timeout(30):
+        seen = [await anext(records) for _ in range(6)]
+    await records.aclose()
+    assert {record.partition for record in seen} == {0, 1}
+    assert sorted(record.value["slot"] for record in seen) == list(range(6))
 
 
 async def test_following_tells_when_all_that_was_there_is_read(broker, registry):
