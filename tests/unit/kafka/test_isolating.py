@@ -477,6 +477,38 @@ async def test_a_steady_topic_held_apart_keeps_nobody_from_going_straight_again(
     assert written(cluster, "a") == list(range(next(numbers)))
 
 
+def take(step, topic, count, producer, cluster, clock, made, faults):
+    """Take a step of those that both tests of any steps have."""
+    clients = [client for client in cluster.clients if not client.closed]
+    client = clients[count % len(clients)]
+    if step == "stream":
+        for _ in range(count):
+            for each in TOPICS:
+                take("produce", each, 2, producer, cluster, clock, made, faults)
+            go_on(producer, cluster, clock, 1)
+    elif step == "produce":
+        send(producer, topic, range(made[topic], made[topic] + count))
+        made[topic] += count
+    elif step in {"acknowledge", "send", "write"}:
+        getattr(client, step)(count)
+    elif step == "poll":
+        for _ in range(count):
+            producer.poll()
+            balanced(producer)
+    elif step == "wait":
+        go_on(producer, cluster, clock, count)
+    elif step == "break":
+        client.break_down()
+    elif step == "poison":
+        # of records that are still to come
+        value = b"%s %d" % (topic.encode(), made[topic] + count)
+        cluster.poison[value] = KafkaError.INVALID_RECORD
+    elif step == "fault":
+        cluster.faults[topic] = faults[count]
+    elif step == "mend":
+        cluster.faults.clear()
+
+
 Topic = st.sampled_from(TOPICS)
 Step = st.one_of(
     st.tuples(st.just("stream"), Topic, st.integers(1, 20)),
@@ -509,48 +541,19 @@ def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(ste
     """Each record is written or a dead letter, its topic's in order, and the balance is exact."""
     cluster, clock = FakeCluster(), FakeClock()
     made = Counter()
-    poisoned = set()
 
     async def scenario(directory):
         producer = new(directory, clock)
         await producer.start()
         for step, topic, count in steps:
             event(step)
-            clients = [client for client in cluster.clients if not client.closed]
-            client = clients[count % len(clients)]
-            if step == "stream":
-                for _ in range(count):
-                    for each in TOPICS:
-                        send(producer, each, range(made[each], made[each] + 2))
-                        made[each] += 2
-                    go_on(producer, cluster, clock, 1)
-            elif step == "produce":
-                send(producer, topic, range(made[topic], made[topic] + count))
-                made[topic] += count
-            elif step in {"acknowledge", "send", "write"}:
-                getattr(client, step)(count)
-            elif step == "poll":
-                for _ in range(count):
-                    producer.poll()
-                    balanced(producer)
-            elif step == "wait":
-                go_on(producer, cluster, clock, count)
-            elif step == "break":
-                client.break_down()
-            elif step == "poison":
-                # of records that are still to come
-                value = b"%s %d" % (topic.encode(), made[topic] + count)
-                cluster.poison[value] = KafkaError.INVALID_RECORD
-                poisoned.add(value)
-            elif step == "fault":
-                cluster.faults[topic] = FAULTS[count]
-            elif step == "mend":
-                cluster.faults.clear()
-            elif step == "restart":
+            if step == "restart":
                 assert await producer.close(0)
                 balanced(producer)
                 producer = new(directory, clock)
                 await producer.start()
+            else:
+                take(step, topic, count, producer, cluster, clock, made, FAULTS)
             clock.now += 0.5
             balanced(producer)
             if producer._held:
@@ -563,7 +566,9 @@ def test_whatever_is_refused_keys_keep_their_order_and_everything_is_counted(ste
         counts, dead = balanced(producer), producer.dead_letters
         assert (counts.spooled, counts.in_flight, dead.spooled, dead.in_flight) == (0, 0, 0, 0)
         assert not counts.dropped
-        lost = {value for value in poisoned if int(value.split()[1]) < made[value[:1].decode()]}
+        lost = {
+            value for value in cluster.poison if int(value.split()[1]) < made[value[:1].decode()]
+        }
         for topic in TOPICS:
             bad = {int(value.split()[1]) for value in lost if value[:1].decode() == topic}
             good = [number for number in range(made[topic]) if number not in bad]

@@ -17,7 +17,7 @@ from connector.testing import FakeClock
 from tests.property.test_kills import on_disk
 from tests.support.disk import Disk
 from tests.support.kafka_client import WAYS, FakeCluster
-from tests.unit.kafka.test_isolating import DEAD, TOPICS, balanced, go_on, new, send, written
+from tests.unit.kafka.test_isolating import DEAD, TOPICS, balanced, go_on, new, send, take, written
 
 FAULTS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.INVALID_TIMESTAMP)
 CALLS = ("write", "create", "rename", "remove", "truncate")
@@ -148,47 +148,18 @@ def test_whatever_fails_what_is_lost_is_what_nobody_has(steps, way):
     cluster, clock, disk = FakeCluster(), FakeClock(), Disk()
     made = Counter()
 
-    def produce(producer, topic, count):
-        send(producer, topic, range(made[topic], made[topic] + count))
-        made[topic] += count
-
     async def scenario(directory):
         producer = new(directory, clock, files=disk)
         await producer.start()
         for step, what, count in steps:
-            clients = [client for client in cluster.clients if not client.closed]
-            client = clients[count % len(clients)]
-            if step == "stream":
-                for _ in range(count):
-                    for each in TOPICS:
-                        produce(producer, each, 2)
-                    go_on(producer, cluster, clock, 1)
-            elif step == "produce":
-                produce(producer, what, count)
-            elif step in {"acknowledge", "send"}:
-                getattr(client, step)(count)
-            elif step == "poll":
-                for _ in range(count):
-                    producer.poll()
-                    balanced(producer)
-            elif step == "wait":
-                go_on(producer, cluster, clock, count)
-            elif step == "break":
-                client.break_down()
-            elif step == "poison":
-                cluster.poison[b"%s %d" % (what.encode(), made[what] + count)] = (
-                    KafkaError.INVALID_RECORD
-                )
-            elif step == "fault":
-                cluster.faults[what] = FAULTS[count]
-            elif step == "mend":
-                cluster.faults.clear()
-            elif step == "disk":
+            if step == "disk":
                 disk.fail(what, code=errno.ENOSPC)
             elif step == "room":
                 disk.room = count
             elif step == "disk mended":
                 disk.mend()
+            else:
+                take(step, what, count, producer, cluster, clock, made, FAULTS)
             clock.now += 0.5
             balanced(producer)
         before = told(producer)
