@@ -342,7 +342,8 @@ class IsolatingProducer(RecordProducer):
         self._produced += len(left)
         for record in left:
             self._append(record)
-        stored = self._spool.flush()
+        # a slow disk, too, has to take it: else it was read of files that would have to stay
+        stored = self._spool.flush(now=True)
         # before its counts are taken over: what its spool loses at the end is among them
         self._end(topic, child, keep_files=not stored)
         self._past += child.counts

@@ -210,8 +210,8 @@ class Spool:
         with contextlib.suppress(OSError):  # what is gone by now is nobody's to find
             self._reconcile()
         # the head first: its file stands before all others, whatever becomes of the tail
-        self._write_head(at_last=True)
-        self._write_tail(at_last=True)
+        self._write_head(now=True)
+        self._write_tail(now=True)
         self._sync()
         head = [*map(encode, self._head)]
         # what was put back may have come out of a file, which stays while that is in memory alone
@@ -268,13 +268,13 @@ class Spool:
             if overflow := self._tail.cut(self._memory_bytes):
                 self._on_loss("spool_write", Dropped.of_bodies(overflow))
 
-    def flush(self) -> bool:
-        """Hand to the system what is in memory: from here on it survives the process.
+    def flush(self, *, now: bool = False) -> bool:
+        """Hand to the system what is in memory, which then survives the process; `now`: at once.
 
         Returns:
             False when some of it is still in memory, since the disk fails or needs a rest.
         """
-        return self._write_head() and self._write_tail()
+        return self._write_head(now=now) and self._write_tail(now=now)
 
     def prepend(self, records: Sequence[Record]) -> None:
         """Put records that were read, and that Kafka does not have, before all others.
@@ -285,19 +285,17 @@ class Spool:
         self._put_back = True
         self._write_head()
 
-    def _write_tail(self, *, at_last: bool = False) -> bool:
-        return self._written(lambda: bool(self._tail), self._write_batch, at_last=at_last)
+    def _write_tail(self, *, now: bool = False) -> bool:
+        return self._written(lambda: bool(self._tail), self._write_batch, now=now)
 
-    def _write_head(self, *, at_last: bool = False) -> bool:
-        write = functools.partial(self._store_head, sync=at_last)
-        return self._written(lambda: bool(self._head), write, at_last=at_last)
+    def _write_head(self, *, now: bool = False) -> bool:
+        write = functools.partial(self._store_head, sync=now)
+        return self._written(lambda: bool(self._head), write, now=now)
 
-    def _written(
-        self, more: Callable[[], bool], write: Callable[[], None], *, at_last: bool
-    ) -> bool:
+    def _written(self, more: Callable[[], bool], write: Callable[[], None], *, now: bool) -> bool:
         """Write while there is more; False where the disk fails or has to rest."""
         while more():
-            if not (at_last or self._may(self._writing)):
+            if not (now or self._may(self._writing)):
                 return False
             try:
                 with self._pace.timed():

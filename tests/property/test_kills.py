@@ -366,3 +366,22 @@ def test_what_a_topic_held_apart_was_given_of_a_file_is_sent_before_newer_record
     process.all_acknowledge(20)
     process.keys_keep_their_order()
     process.teardown()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_topics_that_come_back_over_a_slow_disk_leave_no_file(way):
+    """What waited of them would be sent once more at the next start."""
+    process = Producers()
+    process.begin(way)
+    for topic in TOPICS:
+        process.refuse_a_topic(topic, KafkaError.INVALID_TIMESTAMP)
+    process.stop()
+    process.all_acknowledge(111, streaming=True)
+    process.stop()
+    process.mend()
+    process.all_acknowledge(103, streaming=True)
+    for topic in TOPICS:
+        process.break_down(f"test-{topic}")
+    # both come back now, in one turn, and the disk rests in between
+    process.the_disk_takes(0.2)
+    process.teardown()
