@@ -318,9 +318,8 @@ def test_what_was_once_on_disk_is_never_lost_by_a_kill():
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_file_stays_while_a_topic_held_apart_has_its_records_in_memory_alone(way):
-    """Returned records go before the spool, which is no reason to delete what was read of it."""
+def with_a_topic_held_apart(way):
+    """Producers of which "a" has its own client, and the client of all others has gone."""
     process = Producers()
     process.begin(way)
     process.refuse_a_topic("a", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -331,6 +330,13 @@ def test_a_file_stays_while_a_topic_held_apart_has_its_records_in_memory_alone(w
     assert process.clients(["test-a"])
     process.break_down("test")
     process.send("b", 3)
+    return process
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_stays_while_a_topic_held_apart_has_its_records_in_memory_alone(way):
+    """Returned records go before the spool, which is no reason to delete what was read of it."""
+    process = with_a_topic_held_apart(way)
     process.send("a", 3)
     process.poll()
     process.wait(5)
@@ -346,16 +352,7 @@ def test_a_file_stays_while_a_topic_held_apart_has_its_records_in_memory_alone(w
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_topic_held_apart_was_given_of_a_file_is_sent_before_newer_records(way):
     """Its queue has no room for all: the newer ones would be on its disk, the older ones not."""
-    process = Producers()
-    process.begin(way)
-    process.refuse_a_topic("a", KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    process.send("a", 3)
-    process.all_acknowledge(20)
-    process.mend()
-    process.all_acknowledge(40)
-    assert process.clients(["test-a"])
-    process.break_down("test")
-    process.send("b", 3)
+    process = with_a_topic_held_apart(way)
     process.send("a", process.cluster.queue_limit + 50)
     process.poll()
     process.wait(5)
