@@ -245,6 +245,7 @@ def _command(fields: dict[str, Any]) -> Command:
     Raises:
         SettingsError: in one line, each reason with all that it holds for.
     """
+    from connector.control.bounds import excerpt
     from connector.control.parsing import Rejected, parse
 
     expires_at = fields.get("expires_at")
@@ -258,8 +259,9 @@ def _command(fields: dict[str, Any]) -> Command:
     for error in command.errors:
         place, _, reason = error.partition(": ")
         if place.startswith("instruments["):
-            # named as it was written, and not by its place in a list of thousands
-            place = str(fields["instruments"][int(place[12:-1])])
+            # named as it was written, and not by its place in a list of thousands; of a file that
+            # is none of instruments one line may be all
+            place = excerpt(str(fields["instruments"][int(place[12:-1])]))
         places.setdefault(reason or place, []).append(place)
     problems = [f"{', '.join(names)}: {reason}" for reason, names in places.items()]
     name, _, reason = "; ".join(problems).partition(": ")

@@ -102,6 +102,15 @@ def test_instruments_that_are_not_text_are_one_line():
     assert result.stderr.decode().count("\n") == 1
 
 
+def test_a_file_of_one_endless_line_is_told_by_its_beginning(tmp_path):
+    file = tmp_path / "zeros"
+    file.write_bytes(bytes(1_000_000))
+    result = ended("ctl", "subscribe", "--file", str(file))
+    assert result.returncode == 2
+    assert "(1000000 characters): must be an instrument token" in result.stderr
+    assert len(result.stderr) < 500
+
+
 def test_a_file_without_end_is_not_read(tmp_path):
     huge = tmp_path / "huge"
     with huge.open("wb") as file:
