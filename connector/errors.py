@@ -484,15 +484,28 @@ class NoReplyError(KafkaError):
     retryable = True
 
     def __init__(
-        self, command_id: str, timeout_seconds: float, running: Sequence[str] | None = None
+        self,
+        command_id: str,
+        timeout_seconds: float,
+        running: Sequence[str] | None = None,
+        *,
+        held: bool = False,
     ) -> None:
         super().__init__(command_id, timeout_seconds)
         self.command_id = command_id
         self.timeout_seconds = timeout_seconds
         self.running = running
         """The names of the clusters whose members are joined; None where that is not known."""
+        self.held = held
+        """Whether a transaction of another program stands before the command."""
 
     def __str__(self) -> str:
+        if self.held:
+            return (
+                f"no reply to command {self.command_id} within {self.timeout_seconds:g} s: it is "
+                "written, and read when a transaction ends that another program has left open in "
+                "the topic; brokers end it after its transaction.timeout.ms"
+            )
         who = "is a connector running?"
         if self.running is not None:
             who = f"running under this prefix: {', '.join(self.running) or 'no connector'}"

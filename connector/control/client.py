@@ -129,13 +129,14 @@ class ControlClient:
         """
         # before the command is written: else its reply might come too soon to be seen
         self._from_the_end(self._topics.replies)
-        self._write(command)
+        offset = self._write(command)
         key = command.id.encode()
         for message in self._messages(time.monotonic() + timeout_seconds):
             if message.key() == key and (reply := _reply(message)) is not None:
                 return reply
         # with those that run, for whoever has written to a name under which nobody does
-        raise NoReplyError(command.id, timeout_seconds, self.clusters())
+        running = self.clusters()
+        raise NoReplyError(command.id, timeout_seconds, running, held=self._is_held(offset))
 
     def status(self, timeout_seconds: float = REPLY_SECONDS) -> Reply:
         """Ask the leader for its status: all pages of watchlists, as one reply.
@@ -257,13 +258,23 @@ class ControlClient:
     def _properties(self, **own: Any) -> dict[str, Any]:
         return client_properties(self._kafka, **{"client.id": f"{self._name}-ctl", **_QUIET, **own})
 
-    def _write(self, command: Command) -> None:
+    def _is_held(self, offset: int) -> bool:
+        """Whether a reader of what is committed does not come to a command that was written."""
+        try:
+            return self._open().ends(self._topics.control)[0].offset <= offset
+        except KafkaError:
+            return False
+
+    def _write(self, command: Command) -> int:
+        """Write a command; returns its offset."""
         producer = self._producer
         if producer is None:
             raise KafkaError("the control client is not open")
         failures: list[str] = []
+        offsets: list[int] = []
 
-        def delivered(error: object, _message: object) -> None:
+        def delivered(error: object, message: Message) -> None:
+            offsets.append(message.offset() or 0)
             if error is not None:
                 failures.append(str(error))
 
@@ -281,6 +292,7 @@ class ControlClient:
             failures = ["the command was not acknowledged in time, and was taken back"]
         if failures:
             raise BrokerUnreachableError(self._kafka.bootstrap_servers, failures[0])
+        return offsets[0]
 
     def _from_the_end(self, *topics: str) -> None:
         reader = self._open()

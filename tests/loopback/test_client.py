@@ -3,12 +3,14 @@
 import threading
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from connector.control.client import ControlClient, new_id
 from connector.control.commands import Delete, Status, Subscribe
 from connector.control.reply import ReplyStatus
 from connector.embedded.broker import EmbeddedBroker
 from connector.errors import BrokerUnreachableError, KafkaError, NoReplyError, TopicError
+from connector.kafka.reader import Reader
 from connector.kite.wire.models import Mode
 from connector.settings.models import KafkaSettings
 from tests.support.leaders import leader
@@ -111,6 +113,14 @@ def test_without_a_leader_there_is_no_reply(kafka):
     says = r"no reply to command 7 within 0\.2 s"
     with client_of(kafka) as client, pytest.raises(NoReplyError, match=says):
         client.send(Status(id="7", type="status"), 0.2)
+
+
+def test_a_command_behind_an_open_transaction_is_said_to_be(kafka, monkeypatch):
+    # the embedded broker has no end of what is committed
+    monkeypatch.setattr(Reader, "ends", lambda _, topic: [TopicPartition(topic, 0, 0)])
+    with client_of(kafka) as client, pytest.raises(NoReplyError, match="has left open") as caught:
+        client.send(Status(id="7", type="status"), 0.2)
+    assert caught.value.held
 
 
 def test_without_topics_it_says_so():
