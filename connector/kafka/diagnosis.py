@@ -75,6 +75,11 @@ _KNOWN: Final = tuple(
             "connecting to a PLAINTEXT broker listener|Disconnected: SSL connection closed",
             "it speaks no TLS at this port: check kafka.security_protocol and the port",
         ),
+        (
+            # the letters of HTTP, or a TLS alert, read as a length
+            r"Invalid response size \d+",
+            "what answers there speaks no Kafka: check the port and kafka.security_protocol",
+        ),
     ]
 )
 _SILENT: Final = (

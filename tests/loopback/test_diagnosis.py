@@ -51,6 +51,9 @@ ssl://k-1:9093/bootstrap: SSL handshake failed: error:0A000086:SSL routines::cer
 ssl://k-1:9093/bootstrap: SSL handshake failed: Disconnected: SSL connection closed by peer:
  connecting to a PLAINTEXT broker listener? (after 2ms in state SSL_HANDSHAKE)
 -> k-1:9093: it speaks no TLS at this port: check kafka.security_protocol and the port
+k-1:8081/bootstrap: Receive failed: Invalid response size 1213486160 (0..100000000): increase
+ receive.message.max.bytes (after 3ms in state APIVERSION_QUERY)
+-> k-1:8081: what answers there speaks no Kafka: check the port and kafka.security_protocol
 """
 PAIRS = re.findall(r"^(.+)\n-> (.+)$", SAID.replace("\n ", " "), re.MULTILINE)
 
