@@ -215,6 +215,11 @@ class Channel(MessageStream[TickerMessage]):
         return self._closed
 
     @property
+    def blocked(self) -> bool:
+        """Whether reading of the socket is paused until the reader catches up, as in `stats`."""
+        return self._blocked
+
+    @property
     def stats(self) -> ChannelStats:
         """The counts as they are now."""
         return ChannelStats(

@@ -150,7 +150,7 @@ class ChannelHandler(ConfirmingHandler):
 
     def _release(self) -> None:
         """Go on reading, if no channel is full."""
-        if self._flow is not None and not any(one.stats.blocked for one in self._channels()):
+        if self._flow is not None and not any(one.blocked for one in self._channels()):
             self._flow.resume_reading()
 
     def watch(self, tokens: Iterable[int]) -> None:

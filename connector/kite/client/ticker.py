@@ -303,7 +303,7 @@ class _FanOut(ConfirmingHandler):
 
     def release(self) -> None:
         """Go on reading, if no other subscriber is full."""
-        if self._flow is not None and not any(one.stats.blocked for one in self.subscribers):
+        if self._flow is not None and not any(one.channel.blocked for one in self.subscribers):
             self._flow.resume_reading()
 
     # Handler

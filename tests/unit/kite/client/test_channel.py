@@ -220,7 +220,9 @@ async def test_a_full_channel_that_is_closed_lets_go_of_the_socket():
     channel.hold_with(lambda: calls.append("pause"), lambda: calls.append("resume"))
     channel.put(ticks(1))
     channel.put(ticks(2))
+    assert channel.blocked
     channel.close()
+    assert not channel.blocked
     assert calls == ["pause", "resume"]
     channel.put(ticks(3))
     channel.close()
