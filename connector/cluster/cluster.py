@@ -473,13 +473,16 @@ class Cluster:
             slot = self._slots.get(number)
             if slot is None:
                 return
-            await slot.close()
-            intake = self._intake if slot.opened else None
-            if intake is not None and not await within(DRAIN_SECONDS, intake.drained(number)):
-                self._log.warning("slot_released_undrained", slot=number)
-            # the slot may have been assigned anew while this one closed
-            if self._slots.get(number) is slot:
-                del self._slots[number]
+            try:
+                await slot.close()
+                intake = self._intake if slot.opened else None
+                if intake is not None and not await within(DRAIN_SECONDS, intake.drained(number)):
+                    self._log.warning("slot_released_undrained", slot=number)
+            finally:
+                # also where the member waits no more, as in a process that was frozen: the slot is
+                # another's by then; it may have been assigned anew while this one closed
+                if self._slots.get(number) is slot:
+                    del self._slots[number]
 
         await asyncio.gather(*(close(number) for number in numbers))
 

@@ -214,7 +214,7 @@ class Membership:
                     self.error = repr(error)
                     self._log.exception("membership_failed")
                 # whatever it was not told of, it must not keep either
-                self._wait(self._member.revoked(sorted(self._owned), leads=True))
+                self._wait(self._member.revoked(sorted(self._owned), leads=True), closes=True)
                 self._owned.clear()
                 self._leads = False
                 if not self._stopping.is_set():
@@ -476,7 +476,7 @@ class Membership:
         if closing or leads:
             if waits:
                 self._stopping.wait(REVOKE_SECONDS)
-            last_frames_us = self._wait(self._member.revoked(closing, leads=leads))
+            last_frames_us = self._wait(self._member.revoked(closing, leads=leads), closes=True)
             # while the group still knows this member as their owner
             self._frames.hand_over(consumer, last_frames_us or {})
         if leads:
@@ -494,7 +494,7 @@ class Membership:
         # at a stop all is given up in any case, and the question may take `PROBE_SECONDS`
         elif self._stopping.is_set() or self._coordinator_answers():
             self._log.warning("partitions_lost", slots=slots, leads=leads)
-            self._wait(self._member.revoked(slots, leads=leads))
+            self._wait(self._member.revoked(slots, leads=leads), closes=True)
             self._disown(consumer, partitions)
         else:
             self._log.warning("coordinator_unreachable", slots=slots, leads=leads)
@@ -516,7 +516,7 @@ class Membership:
             self._call_async(self._member.not_reassigned(for_seconds))
         # it could write nothing now, and begins anew with the next assignment
         if leads:
-            self._wait(self._member.revoked([], leads=True))
+            self._wait(self._member.revoked([], leads=True), closes=True)
         self._disown(consumer, partitions)
 
     def _look_for(self, partitions: Sequence[TopicPartition]) -> None:
@@ -583,18 +583,18 @@ class Membership:
             coroutine.close()
             return None
 
-    def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T | None:
-        """Let the loop run a coroutine, at most `CLOSE_SECONDS`; None where it did not end."""
+    def _wait(self, coroutine: Coroutine[Any, Any, _T], *, closes: bool = False) -> _T | None:
+        """Let the loop run it, at most `CLOSE_SECONDS`, and on where it `closes` slots; or None."""
         future = self._call_async(coroutine)
         if future is None:
             return None
         try:
             result: _T = future.result(CLOSE_SECONDS)
+            return result
         except (TimeoutError, FutureCancelled):
             self._log.error("slot_close_timed_out", seconds=CLOSE_SECONDS)
-            future.cancel()
+            if not closes:
+                future.cancel()
         except Exception:  # noqa: BLE001 - logged; whatever it was, the partition is given up
             self._log.exception("slot_close_failed")
-        else:
-            return result
         return None

@@ -256,6 +256,24 @@ async def test_after_a_kill_the_gap_begins_at_the_last_frame_that_was_kept(kafka
             assert [gap.gap_from_ms for gap in gaps(handler)] == [frames._kept[slot] // 1000]
 
 
+async def test_a_slot_that_nobody_waits_for_any_more_is_given_up_all_the_same(kafka, feed):
+    """As in a process that was frozen: its member has no time left, and another owns the slot."""
+    forever = asyncio.Event()
+
+    async def drained(slot):
+        await forever.wait()
+
+    async with replicas(tree(kafka, feed), 1, drained=drained) as (member,):
+        await settled([member], [0, 1, 2])
+        slot = member.cluster.slots[0]
+        closing = asyncio.create_task(member.cluster.revoked([0], leads=False))
+        await until(lambda: slot.connection.state is ConnectionState.CLOSED)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        assert member.owned == [1, 2]
+        forever.set()
+
+
 async def test_stopping_the_intake_keeps_the_slots(kafka, feed):
     async with replicas(tree(kafka, feed), 2) as members:
         await settled(members, [0, 1, 2])
