@@ -23,6 +23,7 @@ from connector.kafka.reader import in_thread
 from connector.kafka.registry import register_schemas, unused_topics
 from connector.kafka.retry import retry_forever
 from connector.kafka.spool import Dropped, Record
+from connector.kafka.spool_files import SpoolFiles
 from connector.kafka.tail import Since, TailRecord, tail
 from connector.kafka.topics import TopicNames, TopicsReport, ensure_topics, look_at_topics
 from connector.kite.clock import SYSTEM_CLOCK, Clock
@@ -42,7 +43,12 @@ _log = structlog.get_logger("connector.service.outside")
 
 
 class Outside:
-    """The world as the settings describe it, and how long the service waits for it."""
+    """The world as the settings describe it, and how long the service waits for it.
+
+    Args:
+        settings: of the service.
+        files: the spool's calls to the system; None: this machine's.
+    """
 
     try_seconds = 5.0
     """One try to reach the brokers or the registry takes at most so long."""
@@ -68,8 +74,9 @@ class Outside:
     """Slots have at least so long to be given up."""
     clock: Clock = SYSTEM_CLOCK
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, files: SpoolFiles | None = None) -> None:
         self.settings = settings
+        self._files = files
         self.topics = TopicNames(settings.topics.prefix)
         # one for each account: Kite counts requests by api_key, whatever they are for
         self._paces: dict[str, Pace] = {}
@@ -87,6 +94,7 @@ class Outside:
             dead_letter_topic=self.topics.deadletter,
             on_failed=on_failed,
             on_dropped=on_dropped,
+            files=self._files,
         )
 
     async def make_topics(self, only: Collection[str] | None = None) -> TopicsReport:

@@ -7,7 +7,6 @@ import re
 import pytest
 from confluent_kafka import KafkaError
 
-from connector.kafka.isolating import IsolatingProducer
 from connector.service.outside import Outside
 from connector.service.service import Service
 from connector.simulator.wire import encode_frame
@@ -18,25 +17,6 @@ from tests.support.stack import TOPICS, delivered, service, stack, streaming
 ODD = b"\0\x06\x3a\x01" + bytes(30_000)  # no length that a packet has
 FRAMES = 200  # of two: 12 MB, more than memory may hold of them
 NO_RIGHT = KafkaError.TOPIC_AUTHORIZATION_FAILED
-
-
-class OnDisk(Outside):
-    """The world, but for the disk of the spool."""
-
-    def __init__(self, settings, disk):
-        super().__init__(settings)
-        self.disk = disk
-
-    def producer(self, on_failed, on_dropped):
-        return IsolatingProducer(
-            self.settings.kafka,
-            self.settings.spool,
-            client_id=self.settings.name,
-            dead_letter_topic=self.topics.deadletter,
-            on_failed=on_failed,
-            on_dropped=on_dropped,
-            files=self.disk,
-        )
 
 
 async def odd_frames(around, running, frames):
@@ -87,7 +67,7 @@ async def fail_amid_dead_letters(around, running, disk, code):
 async def test_what_memory_has_no_room_for_is_told_and_the_rest_sent_once_it_can_be(tmp_path, code):
     disk = Disk()
     async with stack(spool={"directory": str(tmp_path / "spool")}) as around:
-        running = Service(around.settings, outside=OnDisk(around.settings, disk))
+        running = Service(around.settings, outside=Outside(around.settings, disk))
         task = asyncio.create_task(running.run())
         await streaming(around, running)
         await fail_amid_dead_letters(around, running, disk, code)
@@ -109,7 +89,7 @@ async def test_what_memory_has_no_room_for_is_told_and_the_rest_sent_once_it_can
 async def test_a_stop_meanwhile_keeps_what_the_disk_has_and_tells_of_the_rest(tmp_path):
     disk = Disk()
     async with stack(spool={"directory": str(tmp_path / "spool")}, grace_seconds=1.0) as around:
-        running = Service(around.settings, outside=OnDisk(around.settings, disk))
+        running = Service(around.settings, outside=Outside(around.settings, disk))
         task = asyncio.create_task(running.run())
         await streaming(around, running)
         await fail_amid_dead_letters(around, running, disk, errno.EROFS)
@@ -133,7 +113,7 @@ async def test_dead_letters_and_ticks_are_lost_in_an_outage_by_count_event_and_e
     async with stack(spool={"directory": str(tmp_path / "spool")}) as around:
         small = around.settings.kafka.model_copy(update={"queue_max_messages": 1000})
         settings = around.changed(kafka=small)
-        running = Service(settings, outside=OnDisk(settings, disk))
+        running = Service(settings, outside=Outside(settings, disk))
         task = asyncio.create_task(running.run())
         await streaming(around, running)
         await delivered(running)
