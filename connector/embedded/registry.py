@@ -200,7 +200,7 @@ def _answer(body: Any, status: int = 200) -> web.Response:
 async def _body_of(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.text())
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of brackets without end
         body = None
     if not isinstance(body, dict):
         raise _Problem(422, _INVALID_SCHEMA, "The body is not a JSON object")
@@ -212,7 +212,7 @@ async def _schema_of(request: web.Request) -> tuple[str, str]:
     text = (await _body_of(request)).get("schema")
     try:
         parsed = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if parsed is None or not isinstance(text, str):
         raise _Problem(422, _INVALID_SCHEMA, "Invalid schema: not JSON")

@@ -72,7 +72,17 @@ async def test_compatibility_is_remembered(ask):
     assert await ask("get_compatibility", "b-value") == "BACKWARD"
 
 
-@pytest.mark.parametrize("body", ["no json", "[]", "{}", '{"schema": 1}', '{"schema": "no json"}'])
+DEEP = "[" * 50_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "no json", "[]", "{}", '{"schema": 1}', '{"schema": "no json"}',
+        DEEP, f'{{"schema": "{DEEP}"}}',
+    ],
+    ids=["text", "list", "empty", "number", "text in it", "deep", "deep in it"],
+)  # fmt: skip
 async def test_what_is_no_schema(registry, body):
     async with (
         aiohttp.ClientSession() as session,
