@@ -12,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import CancelledError as FutureCancelled
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import (
@@ -29,6 +28,7 @@ from confluent_kafka import KafkaError as Code
 
 from connector.cluster.frames import KEEP_SECONDS, READ_SECONDS, SlotFrames, signed
 from connector.cluster.items import Assignee, CaughtUp, Item, item_of
+from connector.cluster.loop_calls import CLOSE_SECONDS, LoopCalls
 from connector.cluster.member_client import METADATA_REFRESH_MS, member_properties
 from connector.cluster.probe import PROBE_SECONDS, coordinator_answers, topics_gone
 from connector.cluster.refusals import fenced, refusal
@@ -54,8 +54,6 @@ REVOKE_SECONDS: Final = 0.75
 """A revoked slot that cannot be handed over streams on for so long, and a leader leads on.
 librdkafka (2.16) asks to join at most once a second, and has just done so: before that second is
 over nobody can be given either."""
-CLOSE_SECONDS: Final = 10.0
-"""A partition is held for at most so long until its socket is closed."""
 REASSIGN_SECONDS: Final = 5.0
 """How long slots that were held wait for an assignment once a coordinator has answered, on top of
 the session timeout: so long it may wait for the members that it knew before the outage."""
@@ -70,8 +68,6 @@ _ONE_PARTITION: Final = (
     "only commands in partition 0 are read: stop all replicas and delete the topic; the start "
     "makes it anew with one partition"
 )
-
-_T = TypeVar("_T")
 
 
 class Membership:
@@ -112,8 +108,6 @@ class Membership:
         self._stepping_back: str | None = None  # who is to leave the group and join it anew
         # the only user of the consumer: it blocks, and calls back from within `poll`
         self._thread: threading.Thread | None = None
-        # where the thread hands what it learns, since sockets belong to the loop
-        self._loop: asyncio.AbstractEventLoop | None = None
         # resolved in the loop when the thread has left the group
         self._done: asyncio.Future[None] | None = None
         # slots that were lost while no coordinator answered: their sockets stay open
@@ -168,8 +162,10 @@ class Membership:
     def start(self) -> None:
         """Join the group; returns at once."""
         self._began = self._clock.monotonic()
-        self._loop = asyncio.get_running_loop()
-        self._done = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        self._done = loop.create_future()
+        # where the thread hands what it learns, since sockets belong to the loop
+        self._loop = LoopCalls(loop)
         self._thread = threading.Thread(target=self._run, name="cluster-member", daemon=True)
         self._thread.start()
 
@@ -214,13 +210,13 @@ class Membership:
                     self.error = repr(error)
                     self._log.exception("membership_failed")
                 # whatever it was not told of, it must not keep either
-                self._wait(self._member.revoked(sorted(self._owned), leads=True), closes=True)
+                self._loop.wait(self._member.revoked(sorted(self._owned), leads=True), closes=True)
                 self._owned.clear()
                 self._leads = False
                 if not self._stopping.is_set():
                     self._stopping.wait(REJOIN_SECONDS)
         finally:
-            self._call(self._finish)
+            self._loop.call(self._finish)
 
     def _be_member(self) -> None:
         """Be a member until the end, or until the client has to read its files anew."""
@@ -311,7 +307,7 @@ class Membership:
             # asks librdkafka's main thread, whose heartbeats would wait for the time that it was
             consumer.memberid()
         if items := self._received(consumer):
-            self._call(self._member.apply, items)
+            self._loop.call(self._member.apply, items)
         self._frames.keep(
             consumer, self._member.last_frames_us, self._owned, self._member.slot_notes()
         )
@@ -321,7 +317,7 @@ class Membership:
         if self._rejoining and (taken := self._frames.signed_by_others(consumer, self._held_slots)):
             self._held_slots -= taken
             self._log.warning("held_slots_taken", slots=sorted(taken))
-            self._call_async(self._member.revoked(sorted(taken), leads=False))
+            self._loop.begin(self._member.revoked(sorted(taken), leads=False))
         self._check_joined(consumer)
 
     def _received(self, consumer: Consumer) -> list[Item]:
@@ -366,7 +362,7 @@ class Membership:
             if self._topic_gone:  # so long the client needs to see it again
                 patience += METADATA_REFRESH_MS / 1000
                 self._topic_gone = False
-            self._call_async(self._member.not_reassigned(patience))
+            self._loop.begin(self._member.not_reassigned(patience))
 
     def _keep_progress(self, consumer: Consumer) -> None:
         """Commit how far `kite.control` is applied, for whoever monitors the group's lag.
@@ -441,12 +437,12 @@ class Membership:
         last_frames_us = {slot: one.last_frame_us for slot, one in left.items()}
         # before any record of these slots: those come out of later polls, and the loop keeps the
         # order of calls
-        self._call(self._assigned, slots, leads, last_frames_us)
+        self._loop.call(self._assigned, slots, leads, last_frames_us)
         if self._held and self._topics.subscriptions not in self._missing:
             # what is not among these, others own or are about to
             self._held = self._rejoining = self._topic_gone = False
             self._held_slots.clear()
-            self._call_async(self._member.not_reassigned(0))
+            self._loop.begin(self._member.not_reassigned(0))
 
     def _assigned(self, slots: list[int], leads: bool, last_frames_us: dict[int, int]) -> None:
         self._member.assigned(slots, leads=leads, last_frames_us=last_frames_us)
@@ -465,7 +461,7 @@ class Membership:
             self._keep_streaming(consumer, partitions)
             return
         self._log.info("partitions_revoked", slots=slots, leads=leads)
-        streaming = self._wait(self._member.hand_over(slots)) or ()
+        streaming = self._loop.wait(self._member.hand_over(slots)) or ()
         closing = [slot for slot in slots if slot not in streaming]
         # only the classic protocol has that second, and at a stop what is not handed over is closed
         waits = self._cluster.group_protocol == "classic" and not self._stopping.is_set()
@@ -476,7 +472,9 @@ class Membership:
         if closing or leads:
             if waits:
                 self._stopping.wait(REVOKE_SECONDS)
-            last_frames_us = self._wait(self._member.revoked(closing, leads=leads), closes=True)
+            last_frames_us = self._loop.wait(
+                self._member.revoked(closing, leads=leads), closes=True
+            )
             # while the group still knows this member as their owner
             self._frames.hand_over(consumer, last_frames_us or {})
         if leads:
@@ -494,7 +492,7 @@ class Membership:
         # at a stop all is given up in any case, and the question may take `PROBE_SECONDS`
         elif self._stopping.is_set() or self._coordinator_answers():
             self._log.warning("partitions_lost", slots=slots, leads=leads)
-            self._wait(self._member.revoked(slots, leads=leads), closes=True)
+            self._loop.wait(self._member.revoked(slots, leads=leads), closes=True)
             self._disown(consumer, partitions)
         else:
             self._log.warning("coordinator_unreachable", slots=slots, leads=leads)
@@ -511,12 +509,12 @@ class Membership:
         slots, leads = self._split(partitions)
         self._held = True
         self._held_slots.update(slots)
-        self._call(partial(self._member.held, slots, topic_gone=self._topic_gone))
+        self._loop.call(partial(self._member.held, slots, topic_gone=self._topic_gone))
         if for_seconds is not None:
-            self._call_async(self._member.not_reassigned(for_seconds))
+            self._loop.begin(self._member.not_reassigned(for_seconds))
         # it could write nothing now, and begins anew with the next assignment
         if leads:
-            self._wait(self._member.revoked([], leads=True), closes=True)
+            self._loop.wait(self._member.revoked([], leads=True), closes=True)
         self._disown(consumer, partitions)
 
     def _look_for(self, partitions: Sequence[TopicPartition]) -> None:
@@ -565,36 +563,3 @@ class Membership:
         except KafkaException as error:
             # a rebalance that was overtaken by the next one: librdkafka settles it itself
             self._log.debug("assignment_superseded", reason=error.args[0].str())
-
-    # to the event loop
-
-    def _call(self, function: Any, *arguments: Any) -> None:
-        assert self._loop is not None  # noqa: S101 - set by start
-        try:
-            self._loop.call_soon_threadsafe(function, *arguments)
-        except RuntimeError:
-            self._log.debug("event_loop_ended")
-
-    def _call_async(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        assert self._loop is not None  # noqa: S101 - set by start
-        try:
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:
-            coroutine.close()
-            return None
-
-    def _wait(self, coroutine: Coroutine[Any, Any, _T], *, closes: bool = False) -> _T | None:
-        """Let the loop run it, at most `CLOSE_SECONDS`, and on where it `closes` slots; or None."""
-        future = self._call_async(coroutine)
-        if future is None:
-            return None
-        try:
-            result: _T = future.result(CLOSE_SECONDS)
-            return result
-        except (TimeoutError, FutureCancelled):
-            self._log.error("slot_close_timed_out", seconds=CLOSE_SECONDS)
-            if not closes:
-                future.cancel()
-        except Exception:  # noqa: BLE001 - logged; whatever it was, the partition is given up
-            self._log.exception("slot_close_failed")
-        return None

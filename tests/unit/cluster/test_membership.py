@@ -1,6 +1,5 @@
 """The member's thread with a consumer in memory: what it decodes, and in which order things end."""
 
-import asyncio
 import json
 
 import pytest
@@ -420,14 +419,6 @@ async def test_a_slot_that_fails_to_close_does_not_end_the_membership(run, monke
         _, said, _ = await run(assign(0), fatal, assign(1), revoke(1))
     assert ("assigned", [1], False) in said
     assert "slot_close_failed" in [line["event"] for line in log]
-
-
-async def test_a_loop_that_has_ended_stops_nobody():
-    joined = Membership(KafkaSettings(), ClusterSettings(), TOPICS, "group", FakeMember())
-    joined._loop = asyncio.new_event_loop()
-    joined._loop.close()
-    joined._call(print)
-    joined._wait(FakeMember().revoked([], leads=True))
 
 
 def test_only_the_classic_protocol_has_a_use_for_its_name():
