@@ -409,7 +409,7 @@ class Cluster:
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(outcome, Exception):
                 self._log.error("close_failed", exc_info=outcome)
-        return {slot.number: slot.last_frame_us for slot in given_up if slot.last_frame_us}
+        return {slot.number: time_us for slot in given_up if (time_us := slot.gap_from_us)}
 
     def last_frames_us(self) -> dict[int, int]:
         """When each slot's last frame came, UTC microseconds; called from the member's thread."""

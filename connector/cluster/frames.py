@@ -33,7 +33,11 @@ _FREE: Final = "free"
 """The mark beside the time of a slot whose owner has released it."""
 _NOTE: Final = "note"
 _TEXTS: Final = ("owner", "state", "trouble")
-_COUNTS: Final = ("desired", "confirmed", "rate")
+_HEARD: Final = "heard_us"
+"""When the last frame of any kind came, UTC microseconds. The time beside the note is that of the
+last tick while heartbeats alone prove nothing, as all night where the feed fell mute at the close.
+"""
+_COUNTS: Final = ("desired", "confirmed", "rate", _HEARD)
 MAX_NOTE_BYTES: Final = 1024
 """A longer note is left out: brokers keep 4 KiB of metadata unless they are told otherwise."""
 
@@ -237,13 +241,15 @@ def note_of(metadata: str | None) -> tuple[int | None, Mapping[str, Any]]:
     """Read how a slot is out of a committed offset's metadata.
 
     Returns:
-        When its last frame came, UTC microseconds, and the note; None and empty where there is
-        none, or another program wrote it. Of a note that has what it is to have.
+        When its last frame of any kind came, UTC microseconds, and the note; None and empty where
+        there is none, or another program wrote it. Of a note that has what it is to have.
     """
     fields = json_object(metadata)
     left, note = _left(fields), fields.get(_NOTE)
     known = note.items() if isinstance(note, dict) else ()
-    return left and left.last_frame_us, {name: one for name, one in known if _is_told(name, one)}
+    told = {name: one for name, one in known if _is_told(name, one)}
+    time_us = max(left.last_frame_us if left is not None else 0, told.pop(_HEARD, 0))
+    return time_us or None, told
 
 
 def _is_told(name: str, value: object) -> bool:

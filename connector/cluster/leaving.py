@@ -77,7 +77,7 @@ class LeavingSlots:
         finally:
             try:
                 # also where it came back: nobody has to wait for it any more
-                await self._handovers.release(slot.number, handover, slot.last_frame_us)
+                await self._handovers.release(slot.number, handover, slot.gap_from_us)
             finally:
                 # not before: at a stop the process ends, and a next owner that was not told waits
                 if self._waits.get(slot.number) is asyncio.current_task():

@@ -152,6 +152,12 @@ class Slot:
         received = self.connection.last_frame_us if self.connection is not None else 0
         return received or self._last_frame_us
 
+    @property
+    def gap_from_us(self) -> int | None:
+        """Since when ticks may be missing if its stream ends now, UTC microseconds."""
+        known = self.connection.gap_from_us if self.connection is not None else 0
+        return known or self._last_frame_us
+
     def reload(self) -> None:
         """Expect the partition from its beginning again; a connection goes on meanwhile."""
         self.phase = SlotPhase.LOADING
@@ -348,7 +354,7 @@ class Slot:
         if connection is None:
             return
         # the connection goes, and its time with it: the next session's gap begins there
-        self._last_frame_us = connection.gap_from_us or self._last_frame_us
+        self._last_frame_us = self.gap_from_us
         self.connection = None
         self._after = asyncio.Event()
         self._later(self._close_after(before, connection, self._after))

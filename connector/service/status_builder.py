@@ -212,6 +212,7 @@ class StatusBuilder:
         """How each slot of this process is, in a few words, for pages of other replicas."""
         return {
             one.slot: {
+                "heard_us": stats.last_frame_us,
                 "owner": host[:MAX_HOST_CHARS],
                 "leads": self._owner.leads,
                 "state": one.state,
@@ -220,7 +221,7 @@ class StatusBuilder:
                 "rate": round(one.ticks_per_second),
                 "trouble": (one.present_trouble or "")[:MAX_TROUBLE_CHARS],
             }
-            for one in self._connections(pipeline)
+            for stats, one in zip(self._owner.stats(), self._connections(pipeline), strict=True)
         }
 
     def _connections(self, pipeline: Pipeline) -> list[ConnectionStatus]:

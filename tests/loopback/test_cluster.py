@@ -7,12 +7,15 @@ import pytest
 
 from connector.cluster import cluster, leadership
 from connector.cluster.handovers import Handovers
-from connector.cluster.slot import SlotPhase
+from connector.cluster.items import CaughtUp
+from connector.cluster.slot import Slot, SlotPhase
+from connector.kite.clock import SYSTEM_CLOCK
 from connector.kite.feed.events import ConnectionState
 from connector.simulator import SimulatorConfig, SimulatorServer
 from connector.testing import until
 from tests.support.masters import FakeMaster
 from tests.support.replicas import Replica, Steering, broker, replicas, settings, settled
+from tests.support.slot_connection import FakeConnection
 
 A, B, C, D, E, F = (n << 8 | 1 for n in range(1, 7))
 KEY = "simulated_key"
@@ -464,4 +467,16 @@ async def test_a_slot_that_comes_while_the_replica_ends_is_not_taken_up():
     member = Replica(settings("127.0.0.1:1", "ws://127.0.0.1:1"))
     await member.cluster.stop_intake(asyncio.Event())
     member.cluster.assigned([0, 1], leads=False, last_frames_us={})
+    assert member.owned == []
+
+
+async def test_the_next_owner_of_a_mute_slot_is_told_of_its_last_tick_and_not_of_a_heartbeat():
+    connection = FakeConnection()
+    member = Replica(settings("127.0.0.1:1", "ws://127.0.0.1:1"), connect=lambda _slot: connection)
+    member.cluster._intake = member
+    member.cluster._slots[0] = Slot(0, lambda: connection, 3000, SYSTEM_CLOCK, last_frame_us=3)
+    member.cluster.apply([CaughtUp(0, never_written=False)])
+    connection.last_frame_us, connection.gap_from_us = 8, 7
+    assert member.cluster.last_frames_us() == {0: 8}
+    assert await member.cluster.revoked([0], leads=False) == {0: 7}
     assert member.owned == []

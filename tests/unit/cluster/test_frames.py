@@ -157,12 +157,24 @@ def test_what_another_program_left_is_no_note(metadata):
         ('{"rate":NaN,"confirmed":1e999,"desired":"many","state":"connected"}',
          {"state": "connected"}),
         ('{"owner":{"a":[]},"trouble":5,"leads":"yes","more":1,"rate":-1,"desired":true}', {}),
+        ('{"rate":9,"heard_us":4}', {"rate": 9}),
+        ('{"heard_us":"now"}', {}),
         ("[1]", {}),
         ("null", {}),
     ],
 )  # fmt: skip
 def test_a_note_holds_what_it_is_to_hold_whoever_wrote_it(note, told):
     assert note_of(f'{{"last_frame_us":5,"note":{note}}}') == (5, told)
+
+
+def test_a_socket_that_sends_heartbeats_alone_is_no_older_than_the_last_of_them():
+    """Its gap begins with the last tick; the page of another replica shows that it lives."""
+    group = Group()
+    frames = SlotFrames("s", FakeClock())
+    frames.keep(group, lambda: {3: 77}, {3}, {3: {"state": "connected", "heard_us": 99}})
+    metadata = group.offsets["s", 3][1]
+    assert note_of(metadata) == (99, {"state": "connected"})
+    assert SlotFrames("s", FakeClock()).read(group, [3])[3].last_frame_us == 77
 
 
 def test_a_note_takes_not_the_place_of_a_time_that_could_not_be_read():

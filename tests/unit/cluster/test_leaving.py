@@ -38,7 +38,7 @@ class FakeSlot:
     def __init__(
         self, number, phase=SlotPhase.STREAMING, state=ConnectionState.CONNECTED, frame_us=17
     ):
-        self.number, self.phase, self.last_frame_us = number, phase, frame_us
+        self.number, self.phase, self.gap_from_us = number, phase, frame_us
         self.connection = None if state is None else SimpleNamespace(state=state)
 
     def leave(self):

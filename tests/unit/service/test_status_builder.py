@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -5,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.cluster.frames import note_of
 from connector.kafka.producer_state import RecordCounts
 from connector.kafka.refusals import TopicTrouble
 from connector.kite.config import ConnectionConfig
@@ -114,6 +116,8 @@ class Owner:
     def unresolved(self):
         return ["NSE:NONE: not in the instrument master"]
 
+    leads = True
+
     def status(self):
         return {"leader": True}
 
@@ -186,3 +190,12 @@ def test_the_instruments_that_are_unserved_for_longest_are_named_and_all_are_cou
     assert status.as_json()["unserved"][0] == {
         "token": 150, "symbol": None, "slot": 0, "seconds": 150.0,
     }  # fmt: skip
+
+
+def test_other_replicas_are_told_when_a_slots_last_frame_of_any_kind_came(settings):
+    idle = Connection(0, StaticCredentials("k", "t"), ConnectionConfig(), pipeline().handler(0))
+    stats = replace(idle.stats, state=ConnectionState.CONNECTED, last_frame_us=TIME_US)
+    note = reporter_of(settings, Owner([stats])).notes(pipeline(), "pod-1")[0]
+    told = note_of(json.dumps({"last_frame_us": 5, "note": note}))
+    del note["heard_us"]
+    assert told == (TIME_US, note)
