@@ -18,7 +18,8 @@ import aiohttp
 from connector.errors import SettingsError
 from connector.files import MAX_PEM_BYTES, UnusableFileError, check_file
 from connector.kite.proxy import ProxyError, proxy_options
-from connector.kite.web.http import BodyError, failure_reason, read_body, retry_after_seconds
+from connector.kite.retry_after import retry_after_seconds
+from connector.kite.web.http import BodyError, failure_reason, read_body
 from connector.redaction import one_line
 
 

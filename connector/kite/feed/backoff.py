@@ -58,3 +58,56 @@ def slot_seconds(attempt: int, config: ConnectionConfig, random: Callable[[], fl
     """
     step = config.slot_wait_seconds / 2.0 ** max(0, SLOT_STEPS + 1 - attempt)
     return step * (0.5 + random())
+
+
+class Pauses:
+    """Those of one connection, by what has failed in a row.
+
+    What the feed asks for itself (`Retry-After`) comes before the pause: so connections that are
+    told the same do not come back together.
+
+    Args:
+        config: has the limits.
+        random: 0 ≤ x < 1.
+    """
+
+    def __init__(self, config: ConnectionConfig, random: Callable[[], float]) -> None:
+        self._config = config
+        self._random = random
+        self._attempts = 0  # in a row since a socket last proved to be alive
+        self._refusals = 0  # of the present token, in a row
+        self._crowded = 0  # answers that the slot is not free, in a row
+
+    @property
+    def used_up(self) -> bool:
+        """Whether there is to be no other try after a failure."""
+        limit = self._config.max_reconnect_attempts
+        return limit is not None and self._attempts >= limit
+
+    def after_failure(self, asked_seconds: float = 0.0) -> float:
+        """How long to wait after a socket that ended, or a try that failed."""
+        self._attempts += 1
+        return asked_seconds + backoff_seconds(self._attempts, self._config, self._random)
+
+    def for_slot(self, asked_seconds: float = 0.0) -> float:
+        """How long to wait after HTTP 429: no failure, so that it counts for nothing else."""
+        self._crowded += 1
+        return asked_seconds + slot_seconds(self._crowded, self._config, self._random)
+
+    def for_token(self) -> float:
+        """How long to wait for another token: no fault of the network."""
+        self._refusals += 1
+        self._attempts = 0
+        return token_seconds(self._refusals, self._random)
+
+    def opened(self) -> None:
+        """A socket has opened: the token is good, and the slot was free."""
+        self._refusals = self._crowded = 0
+
+    def token_changed(self) -> None:
+        """There is another token, which nobody has refused."""
+        self._refusals = 0
+
+    def begin_anew(self) -> None:
+        """A socket has proved to be alive, or somebody has reason to think that it will."""
+        self._attempts = 0

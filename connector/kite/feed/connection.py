@@ -24,7 +24,7 @@ from connector.errors import (
 )
 from connector.kite.clock import SYSTEM_CLOCK, Clock, Timer
 from connector.kite.config import ConnectionConfig
-from connector.kite.feed.backoff import backoff_seconds, slot_seconds, token_seconds
+from connector.kite.feed.backoff import Pauses
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.event_reporter import EventReporter
 from connector.kite.feed.events import ConnectionState, EventType
@@ -64,7 +64,8 @@ class Connection:
         self._config = config  # shared by all connections, and frozen
         self._handler = handler  # what becomes of frames, texts and events
         self._clock = clock
-        self._random = random  # spreads pauses: replicas lose a restarted feed together
+        # between tries, spread by chance: replicas lose a restarted feed together
+        self._pauses = Pauses(config, random)
         # state, session_id, events and log: nobody else writes them
         self._report = EventReporter(slot, credentials.name, handler, clock)
         self._opening = Opening(
@@ -92,9 +93,6 @@ class Connection:
         self._reconnect_now = False  # it was asked for: the next try waits for nothing
         self._closing = False  # for good: no socket is opened any more
         self._paused = False  # the handler holds reading: silence proves nothing
-        self._attempts = 0  # in a row since a socket last proved to be alive
-        self._refusals = 0  # of the present token, in a row
-        self._crowded = 0  # answers that the slot is not free, in a row
 
         # hot: bound once, counted as plain ints
         self._time_us = clock.time_us
@@ -191,7 +189,7 @@ class Connection:
 
     async def reconnect(self) -> None:
         """Close the socket and connect at once, also out of FAILED or any wait."""
-        self._attempts = 0  # whoever asks has reason to think that it works now
+        self._pauses.begin_anew()  # whoever asks has reason to think that it works now
         if self._report.state is ConnectionState.FAILED:
             self.start()
         elif self._socket is not None:
@@ -388,25 +386,25 @@ class Connection:
                 await self._wait_for_token(error)
             except TooManyConnectionsError as error:
                 # HTTP 429, also for a socket that has just closed: no failure, no back-off
-                self._crowded += 1
                 await self._wait(
-                    slot_seconds(self._crowded, self._config, self._random),
+                    self._pauses.for_slot(error.retry_after_seconds),
                     ConnectionState.WAITING_FOR_SLOT,
                     EventType.WAITING_FOR_SLOT,
                     self._failed(error),
                 )
             except FeedError as error:
-                if not await self._back_off(EventType.BACKING_OFF, self._failed(error)):
+                asked_seconds, reason = error.retry_after_seconds, self._failed(error)
+                if not await self._back_off(EventType.BACKING_OFF, reason, asked_seconds):
                     return
             else:
-                self._refusals = self._crowded = 0
+                self._pauses.opened()
                 opened_at = self._clock.monotonic()
                 code, self._last_error = await self._serve(socket)
                 if self._closing:
                     return
                 if self._clock.monotonic() - opened_at >= self._config.liveness_threshold_seconds:
                     # it was a working connection, not one that a sick server drops at once
-                    self._attempts = 0
+                    self._pauses.begin_anew()
                 if self._reconnect_now:
                     self._reconnect_now = False
                     self._report.enter(
@@ -525,16 +523,16 @@ class Connection:
 
     # waiting
 
-    async def _back_off(self, event: EventType, reason: str, *, code: int | None = None) -> bool:
+    async def _back_off(
+        self, event: EventType, reason: str, asked_seconds: float = 0.0, *, code: int | None = None
+    ) -> bool:
         """Wait before the next try; False where there is none."""
-        limit = self._config.max_reconnect_attempts
-        if limit is not None and self._attempts >= limit:
+        if self._pauses.used_up:
             if event is EventType.DISCONNECTED:
                 self._report.emit(event, reason, code=code)
             self._report.enter(ConnectionState.FAILED, EventType.FAILED, reason)
             return False
-        self._attempts += 1
-        seconds = backoff_seconds(self._attempts, self._config, self._random)
+        seconds = self._pauses.after_failure(asked_seconds)
         await self._wait(seconds, ConnectionState.BACKING_OFF, event, reason, code=code)
         return True
 
@@ -553,8 +551,7 @@ class Connection:
 
     async def _wait_for_token(self, error: FeedError) -> None:
         """Wait for another token; one that was refused is tried again all the same, slowly."""
-        self._refusals += 1
-        seconds = token_seconds(self._refusals, self._random)
+        seconds = self._pauses.for_token()
         reason = self._failed(error)
         self._report.enter(
             ConnectionState.WAITING_FOR_TOKEN, EventType.WAITING_FOR_TOKEN, reason, seconds=seconds
@@ -566,8 +563,7 @@ class Connection:
             lambda failure: self._report.defect("credentials_watch_failed", failure),
         )
         if self.credentials.version != version:
-            self._refusals = 0  # of the token before
-        self._attempts = 0  # it was no fault of the network
+            self._pauses.token_changed()
 
     def _apply(self, step: SessionStep) -> None:
         # the handler first: the answer to a request may be the next frame

@@ -33,6 +33,7 @@ from connector.errors import (
 from connector.kite.feed.frame_reader import FrameReader
 from connector.kite.feed.framing import FRAMES_PER_TURN, MAX_FRAME_BYTES, turn_cost
 from connector.kite.proxy import open_tunnel, proxy_for
+from connector.kite.retry_after import retry_after_seconds
 from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words, plain_body
 from connector.redaction import Redactor
 
@@ -341,7 +342,18 @@ class WebSocket(asyncio.BufferedProtocol):
             self.abort()
             # made elsewhere: the frame that raises holds nothing of the answer, which could repeat
             # the request; and `from None`, since what websockets raises holds it too
-            raise self._failure(address) from None
+            failure = self._failure(address)
+            failure.retry_after_seconds = self._asked_seconds()
+            raise failure from None
+
+    def _asked_seconds(self) -> float:
+        """How long the answer to the handshake asks that nobody comes again."""
+        error = self._protocol.handshake_exc
+        if not isinstance(error, InvalidStatus):
+            return 0.0
+        # by what stands last, where somebody has said it twice
+        headers = {name.title(): told for name, told in error.response.headers.raw_items()}
+        return retry_after_seconds(error.response.status_code, headers)
 
     def _failure(self, address: str) -> FeedError:
         error = self._protocol.handshake_exc

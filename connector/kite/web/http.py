@@ -10,11 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-import time
 import zlib
-from collections.abc import Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -25,9 +21,6 @@ MAX_MEMBERS: Final = 2000
 """A stream of gzip may have so many members: whoever packs in blocks makes one each 64 KiB."""
 MAX_ETAG_CHARACTERS: Final = 200
 """An ETag of more characters is not kept."""
-MAX_RETRY_AFTER_SECONDS: Final = 60.0
-"""A server that says when to come again is left alone for so long at most."""
-_BUSY: Final = frozenset({429, 503})
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip"})
@@ -144,40 +137,6 @@ def usable_etag(told: object) -> str | None:
     if not isinstance(told, str) or not 0 < len(told) <= MAX_ETAG_CHARACTERS:
         return None
     return told if told.isascii() and told.isprintable() else None
-
-
-def retry_after_seconds(
-    status: int, headers: Mapping[str, str], clock: Callable[[], float] = time.time
-) -> float:
-    """How long a busy server asks to be left alone; 0 where it does not say, or is not busy.
-
-    In seconds, or until a date, which is held against the answer's own: clocks differ.
-
-    Source: RFC 9110, 10.2.3.
-
-    Args:
-        status: of the answer.
-        headers: of the answer.
-        clock: seconds since 1970, for an answer without a date.
-    """
-    told = headers.get("Retry-After", "").strip()
-    if status not in _BUSY or not told:
-        return 0.0
-    if told.isascii() and told.isdigit():
-        return min(float(told), MAX_RETRY_AFTER_SECONDS)
-    until, now = _seconds_of(told), _seconds_of(headers.get("Date", ""))
-    if until is None:
-        return 0.0
-    return min(max(0.0, until - (clock() if now is None else now)), MAX_RETRY_AFTER_SECONDS)
-
-
-def _seconds_of(date: str) -> float | None:
-    """Return a date of HTTP in seconds since 1970; None where it is none."""
-    try:
-        at = parsedate_to_datetime(date)
-        return at.replace(tzinfo=at.tzinfo or UTC).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def failure_reason(error: Exception) -> str:

@@ -21,13 +21,8 @@ from connector.errors import FeedUnreachableError, RestError, RestTokenError, To
 from connector.kite.access_token_syntax import usable_token
 from connector.kite.clock import IST
 from connector.kite.proxy import ProxyError, proxy_options
-from connector.kite.web.http import (
-    BodyError,
-    failure_reason,
-    read_body,
-    retry_after_seconds,
-    usable_etag,
-)
+from connector.kite.retry_after import retry_after_seconds
+from connector.kite.web.http import BodyError, failure_reason, read_body, usable_etag
 from connector.kite.web.pace import Pace
 from connector.kite.wire.answers import TOKEN_EXCEPTION, kite_error, page_words
 from connector.redaction import Redactor

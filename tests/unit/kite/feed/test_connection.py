@@ -490,20 +490,6 @@ class TestToken:
         assert connection.state is ConnectionState.CONNECTED
 
 
-class TestSlot:
-    async def test_429_waits_for_the_slot_as_often_as_it_takes(self, make):
-        answers = [TooManyConnectionsError(429)] * 20
-        feed, connection = make(*answers, slot_wait_seconds=2, max_reconnect_attempts=3)
-        await feed.start(connection)
-        assert connection.state is ConnectionState.WAITING_FOR_SLOT
-        assert feed.clock.pending == [0.125]
-        # four steps that double, then one every two seconds
-        await feed.clock.advance(1.875 + 15 * 2 + 1.5)
-        assert len(feed.tries) == 20
-        await feed.clock.advance(1)
-        assert connection.state is ConnectionState.CONNECTED
-
-
 class TestClosing:
     async def test_it_closes_the_socket_politely(self, make):
         feed, connection = make()

@@ -192,15 +192,15 @@ class TestHandshake:
         kit.take()
         body = b"no SECRET-K&y, no SECRET-T=n"
         kit.read(b"")
-        answer = b"HTTP/1.1 %d Nope\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+        told = b"Retry-After: 3\r\nretry-after: 7\r\nContent-Length: %d" % len(body)
+        answer = b"HTTP/1.1 %d Nope\r\n%s\r\n\r\n%s" % (status, told, body)
         for start in range(0, len(answer), cut or len(answer)):
             kit.read(answer[start : start + (cut or len(answer))])
         with pytest.raises(kind) as caught:
             kit.socket.check_handshake("ws://feed")
-        assert type(caught.value) is kind
-        assert caught.value.status == status
-        assert caught.value.reason == "no ***, no ***"
-        assert caught.value.foreign
+        assert (type(caught.value), caught.value.status) == (kind, status)
+        assert caught.value.retry_after_seconds == (7 if status in {429, 503} else 0)
+        assert (caught.value.reason, caught.value.foreign) == ("no ***, no ***", True)
         assert no_secret_in(caught.value)
         assert kit.transport.aborted
         kit.socket.connection_lost(None)
