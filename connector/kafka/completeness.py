@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from connector.errors import KafkaError
 from connector.kafka.topics import TopicNames
+from connector.kite.clock import IST
 
 Place: TypeAlias = tuple[str, int]
 """One partition, as its topic and number."""
@@ -176,7 +177,8 @@ class Completeness:
                 self._explain(slot, session_id, event)
             elif kind == "gap" and session_id is not None and self._room():
                 self._gaps[slot, session_id] = _gap_words(event)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        # the last one: of a time at the end of the calendar, which India's has not
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             self.unreadable += 1
 
     def dead_letter(self, topic: str, identity: tuple[int, int, int], reason: str) -> None:
@@ -385,7 +387,9 @@ class Completeness:
     def _uncounted(self, slot: int, session_id: int, session: _Session) -> Iterator[Missing]:
         """Numbers behind the last count that are not there, although higher ones are."""
         last = session.lasts[-1] if session.lasts else 0
-        if not session.lasts and not self._judged_whole(session_id):
+        begin_ms = session.last_count_ms if session.lasts else session_id
+        # wherever they went: a retention may have taken them from any partition
+        if not all(self._judged(place, begin_ms) for place in self._kept_from):
             return
         count = session.tail_last - last - session.tail_ticks if session.tail_ticks else 0
         if count > 0:
@@ -395,9 +399,6 @@ class Completeness:
                 None, None, count, None, last + 1, session.tail_last, session.last_count_ms, None,
                 explained,
             )  # fmt: skip
-
-    def _judged_whole(self, session_id: int) -> bool:
-        return all(kept_from <= session_id for kept_from in self._kept_from.values())
 
     def _said(
         self, slot: int, session_id: int, from_ms: int | None, to_ms: int | None
@@ -461,4 +462,4 @@ def _millis(time: datetime) -> int:
 
 
 def _time(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds")
+    return time.astimezone(IST).isoformat(" ", timespec="milliseconds")

@@ -135,7 +135,7 @@ def test_a_killed_process_leaves_a_session_unproven_and_the_gap_says_why():
         "unproven", False, 2, 3,
     )  # fmt: skip
     (words,) = killed.explained_by
-    assert words.startswith("gap: nothing was received from 2026-01-05T04:01:00.000+00:00 to")
+    assert words.startswith("gap: nothing was received from 2026-01-05 09:31:00.000+05:30 to")
     assert new.verdict is SessionVerdict.COMPLETE
 
 
@@ -181,6 +181,16 @@ def test_behind_the_last_count_the_numbers_themselves_tell():
     assert found.repeats == 1
     ticks(made, (NFO, 1), 3)
     assert only(made).verdict is SessionVerdict.COMPLETE
+
+
+@pytest.mark.parametrize(("kept_from", "missing"), [(MINUTE, 1), (MINUTE + 1, 0)])
+def test_behind_the_last_count_nothing_is_judged_of_what_a_retention_may_have_taken(
+    kept_from, missing
+):
+    kept = {**ALL, (NFO, 1): SESSION + kept_from}
+    made = known(count(1, 1, {("NSE", 0): 1}), kept_from=kept)
+    ticks(made, (NSE, 0), 1, 2, 4)
+    assert sum(one.ticks for one in only(made).missing) == missing
 
 
 def test_where_a_count_is_lost_the_numbers_tell():
@@ -273,6 +283,7 @@ def test_a_topic_that_was_given_more_partitions_misses_nothing():
         count(1, 1, {("NSE", 0): 1}, slot=None),
         {**event("gap"), "gap_to": None},
         {**event("dropped"), "time": None},
+        {**event("gap"), "gap_to": datetime.max.replace(tzinfo=UTC)},  # in India the year 10000
         "no event",
     ],
 )
