@@ -28,8 +28,8 @@ def tail(
         list[str] | None,
         typer.Argument(
             help="Exchanges, such as nse and nfo, or orders, events, deadletter, control, replies, "
-            "subscriptions, instruments; when none is named, all exchanges that have what is "
-            "asked for."
+            "subscriptions, instruments, latest, backfill; when none is named, all exchanges that "
+            "have what is asked for."
         ),
     ] = None,
     symbols: Annotated[

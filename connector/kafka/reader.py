@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Self, TypeVar
 
@@ -240,18 +240,20 @@ class Reader:
         self.unfinished = set(self._places)
         self.consumer.assign(places)
 
-    def follow_added(self) -> None:
-        """Read partitions that the topics have been given since, each from its beginning too.
+    def topics(self) -> list[str]:
+        """Return the topics that are read."""
+        return list(dict.fromkeys(topic for topic, _ in self._places))
+
+    def follow_added(self, topic: str) -> None:
+        """Read partitions that a topic has been given since, each from its beginning too.
 
         Raises:
             BrokerUnreachableError, TopicError: as `partitions`.
         """
-        known = Counter(topic for topic, _ in self._places)
+        known = sum(one == topic for one, _ in self._places)
         added = [
             TopicPartition(topic, number, BEGINNING)
-            for topic, count in known.items()
-            for number in range(self.partitions(topic))
-            if number >= count
+            for number in range(known, self.partitions(topic))
         ]
         if added:
             self._places |= {(place.topic, place.partition): BEGINNING for place in added}

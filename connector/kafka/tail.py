@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, Protocol, cast
 
+import structlog
 from confluent_kafka import Message, TopicPartition
 
 from connector.errors import BrokerUnreachableError, TopicError
@@ -23,9 +24,13 @@ from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
 from connector.settings.models import DEFAULT_NAME, KafkaSettings, RegistrySettings
 
+_log = structlog.get_logger("connector.kafka")
+
 _BATCH = 500  # records of one call of the thread: a filter may pass over most of them
 _WAIT_SECONDS = 0.2  # for what comes next, until it is looked at whether anybody still waits
 _WAITS = 5  # in one call of the thread
+SILENT_SECONDS: Final = 30.0
+"""Without a word from the brokers for so long, reading to an end has failed."""
 LOOK_SECONDS: Final = 30.0
 """Whether topics have been given more partitions is asked so often."""
 
@@ -98,17 +103,24 @@ async def tail(
         caught_up: called once, behind the last record that was there when the reading began.
 
     Raises:
-        BrokerUnreachableError: no broker answers.
+        BrokerUnreachableError: no broker answers; or without `follow`, none has for a while.
         TopicError: a topic is not there.
     """
     reader = Reader(kafka, name, "tail", timeout_seconds=timeout_seconds)
     decoding = _Decoding(reader, registry, names, keys, wanted)
     try:
         await asyncio.to_thread(decoding.open, topics, start)
-        looked = time.monotonic()
+        looked = heard = time.monotonic()
         while follow or reader.unfinished:
+            left = len(reader.unfinished)
             for record in await asyncio.to_thread(decoding.read):
                 yield record
+            if decoding.read_any or len(reader.unfinished) < left:
+                heard = time.monotonic()
+            elif not follow and time.monotonic() - heard > SILENT_SECONDS:
+                raise BrokerUnreachableError(
+                    kafka.bootstrap_servers, "the topics could not be read to their ends"
+                )
             if follow and time.monotonic() - looked >= LOOK_SECONDS:
                 await asyncio.to_thread(decoding.look)
                 looked = time.monotonic()
@@ -158,6 +170,8 @@ class _Decoding:
         self.reader = reader
         self.closing = False
         """Nobody waits for what is read: a `read` under way ends soon."""
+        self.read_any = False
+        """Whether the last `read` found records, wanted or not."""
         self._wanted = wanted
         # records of a partition are not in order of time: later ones may be older than the start
         self._since_ms: int | None = None
@@ -168,6 +182,8 @@ class _Decoding:
         self._decoder = RecordDecoder(names, self._schema_by_id if self._registry else None)
         # one that is cancelled leaves its `read` running in a thread: `close` waits for it
         self._lock = threading.Lock()
+        self._away: set[str] = set()
+        """The topics that could not be found at the last look."""
 
     def open(self, topics: Sequence[str], start: Literal["earliest", "latest"] | Since) -> None:
         if isinstance(start, Since):
@@ -185,9 +201,18 @@ class _Decoding:
 
     def look(self) -> None:
         """Read partitions that were added too; a topic that is away may come back."""
-        with self._lock, contextlib.suppress(BrokerUnreachableError, TopicError):
-            if not self.closing:
-                self.reader.follow_added()
+        with self._lock, contextlib.suppress(BrokerUnreachableError):
+            for topic in self.reader.topics():
+                if self.closing:
+                    return
+                try:
+                    self.reader.follow_added(topic)
+                except TopicError as exc:
+                    if topic not in self._away:  # librdkafka says nothing of it, and waits
+                        _log.warning("topic_away", topic=topic, reason=exc.reason)
+                    self._away.add(topic)
+                else:
+                    self._away.discard(topic)
 
     def read(self) -> list[TailRecord]:
         """Wait a moment for the next records."""
@@ -197,6 +222,7 @@ class _Decoding:
             while message is not None:
                 messages.append(message)
                 message = self.reader.next() if len(messages) < _BATCH else None
+            self.read_any = bool(messages)
         # by key and time first: what is not wanted is not even decoded
         records = [self._record(one) for one in messages if self._may_be_wanted(one)]
         if self._wanted is not None:

@@ -3,6 +3,7 @@ import json
 
 import pytest
 from confluent_kafka import Producer
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from connector.cli import app
@@ -137,6 +138,43 @@ async def test_following_sees_what_comes_into_partitions_that_are_added(
     await records.aclose()
     assert {record.partition for record in seen} == {0, 1}
     assert sorted(record.value["slot"] for record in seen) == list(range(6))
+
+
+async def test_a_topic_that_is_deleted_while_it_is_followed_is_told_of_once(
+    broker, registry, monkeypatch
+):
+    partitions, asked, looked = Reader.partitions, [], asyncio.Event()
+
+    def deleted(self, topic):
+        asked.append(topic)
+        if topic == NAMES.events and 2 < len(asked) < 8:
+            raise TopicError(topic, "is not there")
+        if len(asked) > 10:
+            looked.set()
+        return partitions(self, topic)
+
+    monkeypatch.setattr(Reader, "partitions", deleted)
+    monkeypatch.setattr(tail_module, "LOOK_SECONDS", 0.0)
+    # so that a turn waits little for what comes next
+    monkeypatch.setattr(tail_module, "_WAIT_SECONDS", 0.01)
+    records = tail(kafka(broker), registry, NAMES, [NAMES.events, NAMES.control])
+    with capture_logs() as logs:
+        reading = asyncio.ensure_future(anext(records))
+        async with asyncio.timeout(30):
+            await looked.wait()
+        await write(broker, (NAMES.control, b"c", b'"now"', []))
+        assert (await reading).value == "now"
+        await records.aclose()
+    (said,) = [one for one in logs if one["event"] == "topic_away"]
+    assert (said["topic"], said["log_level"]) == (NAMES.events, "warning")
+
+
+async def test_brokers_that_fall_silent_end_a_reading_to_the_end(broker, registry, monkeypatch):
+    monkeypatch.setattr(tail_module, "SILENT_SECONDS", 0.5)
+    await write(broker, (NAMES.control, b"c", b"1", []))
+    broker.push_errors(1, *[6] * 10_000)  # Fetch: NOT_LEADER_OR_FOLLOWER, for ever
+    with pytest.raises(BrokerUnreachableError, match="could not be read to their ends"):
+        await all_of(broker, registry, NAMES.control)
 
 
 async def test_following_tells_when_all_that_was_there_is_read(broker, registry):
