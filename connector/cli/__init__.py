@@ -42,6 +42,7 @@ def main() -> typing.NoReturn:
     """Run a command; what goes wrong on purpose is one message, without a traceback."""
     _open_what_is_closed()
     _escape_what_is_not_encoded()
+    _forget_no_width()
     interrupt.end_at_ctrl_c()
     try:
         code = _run()
@@ -77,6 +78,17 @@ def _escape_what_is_not_encoded() -> None:
     codecs.register_error("connector.escaped", escaped)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="connector.escaped")
+
+
+def _forget_no_width() -> None:
+    """Take a terminal's size that is none, `COLUMNS=0` say, out of the environment.
+
+    rich lays out for a width of 0 then, and prints empty lines; without it the terminal is asked.
+    """
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "")
+        if not (size.isascii() and size.isdigit() and int(size[:9])):
+            os.environ.pop(name, None)
 
 
 def _run() -> int:

@@ -51,6 +51,8 @@ def export(
     from connector.kafka.archive import ArchiveWriter
 
     value_schema()  # first of all: pyarrow may not be there
+    if output == Path("-"):  # to other programs the standard output, and here a file's name
+        raise SettingsError.of("--output", "- is no file: a Parquet file is whole or not there")
     between, read = time_range(begin, end), source_topics(settings, exchanges, topics)
     with (
         interrupt.asks_to_stop() as stop,

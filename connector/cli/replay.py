@@ -149,7 +149,9 @@ def _archive(
         file,
         exchanges=[one for one, topic in every if topic in chosen] if exchanges else (),
         from_ms=between.from_ms,
-        to_ms=None if end is None else between.to_ms,
+        # nothing was received later than now: a damaged time would be waited for, or all others
+        # moved by it
+        to_ms=between.to_ms,
     )
 
 

@@ -120,7 +120,9 @@ def clickhouse_tables(
     """Print ClickHouse tables over the topics, and bars of a minute, made from the schemas."""
     from connector.cli.clickhouse import clickhouse_tables as tables
 
-    chosen = None if columns is None else [name.strip() for name in columns.split(",") if name]
+    chosen = (
+        None if columns is None else [one for part in columns.split(",") if (one := part.strip())]
+    )
     try:
         made = tables(
             settings.kafka.bootstrap_servers,

@@ -155,6 +155,7 @@ def test_records_that_are_no_ticks_are_counted_and_left_out(program, broker, tmp
         (["export", "--to", "noon", "-o", "x"], SettingsError, "--to: 'noon' is no time"),
         (["export", "--from", "1h", "--to", "2h", "-o", "x"], SettingsError, "1h is not before 2h"),
         (["export", "--prefix", "none", "-o", "x"], TopicError, "none.ticks.nse: is not there"),
+        (["export", "-o", "-"], SettingsError, "--output: - is no file"),
         (["export", "-o", "no/x"], SettingsError, "no/x cannot be written: No such file"),
         (["replay", "--into", "kite"], SettingsError, "--into: kite is the prefix"),
         (["replay", "--into", "a b"], SettingsError, "'a b' is no prefix"),

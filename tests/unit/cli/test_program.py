@@ -1,10 +1,12 @@
 """The program as a process: what it answers to wrong words, a reader that left, a shell."""
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from connector import cli
 from connector.cli.ctl import MAX_INPUT_BYTES
@@ -82,6 +84,19 @@ def test_an_error_is_one_line_with_its_exit_code(words, code, error):
     assert (result.returncode, result.stdout) == (code, "")
     assert result.stderr.count("\n") == 1
     assert error is None or result.stderr == error
+
+
+@pytest.mark.parametrize("size", ["0", "00", "²", "-5", "", "wide"])
+def test_a_width_that_is_none_is_the_terminals(monkeypatch, size):
+    monkeypatch.setenv("COLUMNS", size)
+    cli._forget_no_width()
+    assert Console(file=io.StringIO()).width > 0
+
+
+def test_a_width_is_the_users(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "47")
+    cli._forget_no_width()
+    assert Console(file=io.StringIO()).width == 47
 
 
 def test_a_number_without_end_is_one_line():

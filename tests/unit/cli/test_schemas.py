@@ -42,7 +42,7 @@ def test_a_schema_that_is_not_there_is_named():
 
 
 def test_clickhouse_tables_may_have_fewer_columns_of_ticks():
-    text = output("schemas", "clickhouse", *WHERE, "--columns", "oi, average_traded_price")
+    text = output("schemas", "clickhouse", *WHERE, "--columns", "oi, average_traded_price, ")
     assert "market.ticks.nse" in text
     assert "`average_traded_price` Nullable(Float64)" in text
     assert "`depth`" not in text
