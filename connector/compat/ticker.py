@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from connector.compat.ticks import FULL, LTP, QUOTE, TickDict, tick_dicts
 from connector.errors import CapacityError
+from connector.kite.callbacks import check_callback
 from connector.kite.client.channel_handler import ConfirmingHandler
 from connector.kite.config import MAX_SYMBOLS_PER_CONNECTION, ConnectionConfig
 from connector.kite.feed.connection import Connection
@@ -141,6 +142,11 @@ class KiteTicker:
         self._run: _Run | None = None
         # there is one from the first `for` loop on; None in it is the end
         self._frames: queue.Queue[list[TickDict] | None] | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name.startswith("on_") and value is not None:
+            check_callback(name, value)
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return f"KiteTicker({self.root}, connected={self.is_connected()})"

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from connector.errors import CaptureError, not_listening
+from connector.kite.callbacks import check_callback
 from connector.kite.clock import IST
 from connector.kite.feed.capture import CaptureReader
 from connector.kite.feed.wait import cancelled
@@ -426,7 +427,9 @@ class SimulatorServer:
 
         Raises:
             TimeoutError: it did not come true in `seconds`.
+            TypeError: it is an `async def`, which would be true at once.
         """
+        check_callback("the condition", condition)
         async with asyncio.timeout(seconds):
             while not condition():
                 # cleared before the wait, in one turn of the loop: no change comes between

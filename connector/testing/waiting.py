@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from connector.kite.callbacks import check_callback
+
 _LOOK_SECONDS, _BLOCKING_LOOK_SECONDS = 0.005, 0.02
 
 T = TypeVar("T")
@@ -17,7 +19,9 @@ async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
 
     Raises:
         AssertionError: it did not become true in so many seconds.
+        TypeError: it is an `async def`, which would be true at once.
     """
+    check_callback("the condition", condition)
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while not condition():
@@ -31,7 +35,9 @@ def wait_until(condition: Callable[[], T], seconds: float = 60.0) -> T:
 
     Raises:
         AssertionError: it did not become true in so many seconds.
+        TypeError: it is an `async def`, which would be true at once.
     """
+    check_callback("the condition", condition)
     end = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() >= end:

@@ -10,6 +10,7 @@ from typing import Self
 from pydantic import SecretStr
 
 from connector.errors import CapacityError, ConnectionClosedError
+from connector.kite.callbacks import check_callback
 from connector.kite.client.channel import Channel
 from connector.kite.client.channel_handler import ChannelHandler, OnEvent
 from connector.kite.client.health import ConnectionHealth, HealthStatus, HealthSummary, judge
@@ -53,7 +54,7 @@ class KiteTickerManager:
         accounts: more api_keys, each with connections of its own: 9000 instruments more.
         root: another feed, such as the simulator's.
         handler_factory: takes the place of the channels.
-        on_event: called with each `ConnectionEvent`; must not block.
+        on_event: called with each `ConnectionEvent`; a plain function, which must not block.
         instruments: the day's list: names may then stand wherever tokens may.
         raw: channels have frames as `FrameMessage`, and nothing is parsed.
     """
@@ -73,6 +74,9 @@ class KiteTickerManager:
         instruments: InstrumentList | None = None,
         raw: bool = False,
     ) -> None:
+        for name, callback in (("on_event", on_event), ("handler_factory", handler_factory)):
+            if callback is not None:
+                check_callback(name, callback)
         self.config = config or KiteManagerConfig()
         self._root = root
         self._symbols = Symbols(instruments)

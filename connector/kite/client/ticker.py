@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from connector.errors import ConnectionClosedError
+from connector.kite.callbacks import check_callback
 from connector.kite.client.channel import Channel
 from connector.kite.client.channel_handler import ConfirmingHandler, DropWatch, OnEvent
 from connector.kite.client.outside import Surroundings
@@ -55,7 +56,7 @@ class KiteTickerAsync:
             unless it asks for ticks.
         channel_size: messages that wait for a subscriber at most.
         channel_policy: what happens when more come.
-        on_event: called with each `ConnectionEvent`; must not block.
+        on_event: called with each `ConnectionEvent`; a plain function, which must not block.
         instruments: the day's list: names may then stand wherever tokens may.
     """
 
@@ -73,6 +74,8 @@ class KiteTickerAsync:
         on_event: OnEvent | None = None,
         instruments: InstrumentList | None = None,
     ) -> None:
+        if on_event is not None:
+            check_callback("on_event", on_event)
         self._symbols = Symbols(instruments)
         self._channel_size = channel_size
         self._channel_policy = channel_policy

@@ -22,6 +22,7 @@ from connector.errors import (
     TokenRejectedError,
     TooManyConnectionsError,
 )
+from connector.kite.callbacks import check_handler
 from connector.kite.clock import SYSTEM_CLOCK, Clock, Timer
 from connector.kite.config import ConnectionConfig
 from connector.kite.feed.backoff import Pauses
@@ -59,6 +60,7 @@ class Connection:
         random: Callable[[], float] = random_module.random,
         opener: Opener = open_socket,
     ) -> None:
+        check_handler(handler)
         self.slot = slot
         self.credentials = credentials
         self._config = config  # shared by all connections, and frozen

@@ -17,6 +17,7 @@ from watchfiles import awatch
 
 from connector.files import UnusableFileError, read_bounded
 from connector.kite.access_token_syntax import MAX_TOKEN_FILE_BYTES, usable_token
+from connector.kite.callbacks import check_callback
 
 # a mounted volume or a network file system may not tell of changes: look by ourselves as well
 POLL_SECONDS = 5.0
@@ -48,7 +49,12 @@ class Credentials(ABC):
         return self._api_key
 
     def add_listener(self, listener: Callable[[SecretStr], None]) -> None:
-        """Call back with the token that is there, and with each new secret before it is used."""
+        """Call back with the token that is there, and with each new secret before it is used.
+
+        Raises:
+            TypeError: the listener is an `async def`, or no function.
+        """
+        check_callback("a listener", listener)
         self._listeners.append(listener)
         self._notify(self.access_token())
 

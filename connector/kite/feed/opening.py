@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from connector.errors import FeedError, FeedUnreachableError, TokenMissingError
+from connector.kite.callbacks import check_callback
 from connector.kite.feed.credentials import Credentials
 from connector.kite.feed.event_reporter import EventReporter
 from connector.kite.feed.socket import FeedSocket, SocketListener, check_root
@@ -31,6 +32,7 @@ class Opening:
 
     Raises:
         ValueError: the root is none.
+        TypeError: the credentials' `access_token` is an `async def`.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Opening:
         report: EventReporter,
     ) -> None:
         check_root(root)
+        check_callback(f"{type(credentials).__name__}.access_token", credentials.access_token)
         self.token_version = 0
         """The credentials' version at the last try: a change since then may mean a good token."""
         self._root = root
