@@ -385,7 +385,8 @@ class IsolatingProducer(RecordProducer):
             try:
                 child.open()
             except SpoolError as exc:
-                # without its own the order holds all the same; only a kill loses what waits
+                # without its own the order holds all the same; but its files go with the process: a
+                # kill loses what waits in them, and a stop tells of it as lost
                 if folder is None or not anywhere:
                     raise
                 self._log.error("spool_unusable", topic=topic, reason=str(exc))

@@ -29,10 +29,9 @@ from pathlib import Path
 import structlog
 
 from connector.kafka.spool_directory import SpoolDirectory
-from connector.kafka.spool_files import FULL_DISK, NUMBERS, Segment, SpoolFiles
+from connector.kafka.spool_files import FULL_DISK, NUMBERS, Segment, SpoolFiles, span_ms
 from connector.kafka.spool_format import (
     FRAME_BYTES,
-    MAGIC,
     Dropped,
     Headers,
     Record,
@@ -40,9 +39,10 @@ from connector.kafka.spool_format import (
     encode,
     frame,
 )
-from connector.kafka.spool_reader import SegmentReader, examples_in, not_read_of
+from connector.kafka.spool_head import Head, hidden_of, in_part
+from connector.kafka.spool_reader import SegmentReader, examples_in, not_read_of, waiting_in
 from connector.kafka.spool_tail import Tail
-from connector.kafka.spool_trouble import DiskPace, DiskTrouble
+from connector.kafka.spool_trouble import DiskPace, DiskTrouble, problem_of
 
 __all__ = ["Dropped", "Headers", "Record", "Spool"]
 
@@ -97,7 +97,7 @@ class Spool:
         self._reading = DiskTrouble("spool_read_failed", "spool_readable", self._log, monotonic)
         self._directory = SpoolDirectory(directory, max_bytes, self._files, self._log)
         self._reader = SegmentReader(self._files)
-        self._head: deque[Record] = deque()  # given back, and older than all files
+        self._head = Head(self._directory, self._segment_bytes)  # older than all files
         self._put_back = False  # some of it: of a file that is read in part Kafka has that part
         self._segments: deque[Segment] = deque()  # not read to their end
         self._confirming: list[Segment] = []  # read to their end, not confirmed
@@ -159,9 +159,7 @@ class Spool:
         """What waits in files, as it would be reported if it were lost."""
         if not self.records:
             return Dropped(0, 0, 0)
-        there = self._there()
-        first_ms = min(segment.first_timestamp_ms for segment in there)
-        return Dropped(self.records, first_ms, max(each.last_timestamp_ms for each in there))
+        return Dropped(self.records, *span_ms(self._there()))
 
     def forget(self) -> None:
         """After `close`: what is left was reported as lost. The files stay where they are."""
@@ -183,13 +181,7 @@ class Spool:
         """What is wrong with the disk, in words for a person; None when it does as it is told."""
         if not self._directory.is_open:
             return None
-        for doing, trouble in (("written", self._writing), ("read", self._reading)):
-            if trouble.reason is not None:
-                return (
-                    f"spool.directory {self.directory} cannot be {doing}: {trouble.reason}. While "
-                    "Kafka is away, records are lost"
-                )
-        return None
+        return problem_of(self.directory, written=self._writing, read=self._reading)
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -213,9 +205,13 @@ class Spool:
         self._write_head(now=True)
         self._write_tail(now=True)
         self._sync()
-        head = [*map(encode, self._head)]
+        head, hidden = [*map(encode, self._head)], hidden_of(self._segments)
         # what was put back may have come out of a file, which stays while that is in memory alone
-        left = not_read_of(self._files, self._there(), head)
+        found = [segment for segment in self._there() if not segment.hidden]
+        left = not_read_of(self._files, found, head)
+        # out of order, but not lost
+        if hidden and not_read_of(self._files, found, waiting_in(self._files, hidden)):
+            self._show()
         self.records += len(head) - len(left)
         self._head.clear()
         return left + self._tail.cut(0)
@@ -281,7 +277,7 @@ class Spool:
 
         What the disk does not store stays in memory. The bound does not hold here.
         """
-        self._head.extendleft(reversed(records))
+        self._head.put_back(records)
         self._put_back = True
         self._write_head()
 
@@ -289,8 +285,13 @@ class Spool:
         return self._written(lambda: bool(self._tail), self._write_batch, now=now)
 
     def _write_head(self, *, now: bool = False) -> bool:
+        """Write what was put back, and show it: the next process finds all of it, or none."""
         write = functools.partial(self._store_head, sync=now)
-        return self._written(lambda: bool(self._head), write, now=now)
+        if not self._written(lambda: bool(self._head), write, now=now):
+            return False
+        if self._head.handed_over and self._hides:
+            return not hidden_of(self._segments)
+        return self._show()
 
     def _written(self, more: Callable[[], bool], write: Callable[[], None], *, now: bool) -> bool:
         """Write while there is more; False where the disk fails or has to rest."""
@@ -378,34 +379,30 @@ class Spool:
         number = min(self._numbers(), default=_FIRST_NUMBER) - 1
         if number not in NUMBERS:  # it is read first, and gone then
             raise OSError(errno.EEXIST, "a foreign file has the first number of all")
-        segment = Segment.new(self.directory, number)
-        bodies: deque[bytes] = deque()
-        size = segment.size_bytes = len(MAGIC)
-        # the newest first: the next file gets a lower number, and so stands before this one
-        for record in reversed(self._head):
-            body = encode(record)
-            size += FRAME_BYTES + len(body)
-            if bodies and size > self._segment_bytes:
-                break
-            bodies.appendleft(body)
-        frames = [MAGIC]
-        for body in bodies:
-            frames.append(frame(segment.seed, segment.end, body))
-            segment.add(body, len(frames[-1]))
         if not self._directory.in_place():
             self._reconcile()
-        self._directory.add_closed(segment, b"".join(frames), sync=sync)
-        for _ in bodies:
-            self._head.pop()
+        segment = self._head.store(number, hidden=self._hides, sync=sync)
         self._close_reader()  # what was read ahead is no longer of the oldest file
         self._segments.appendleft(segment)
         self.records += segment.waiting
+
+    def _show(self) -> bool:
+        """Let the next process find what was put back; False where the disk fails."""
+        try:
+            for segment in hidden_of(self._segments):  # in order, whenever this process ends
+                self._directory.show(segment)
+        except OSError as exc:
+            self._writing.failed(exc)
+            return False
+        return True
 
     def _drop_oldest(self) -> None:
         """Free the oldest segments until the bound holds, those that Kafka was given first."""
         # where the system deletes nothing, to go on would lose file after file and free no byte
         while self.size_bytes > self.max_bytes and not self._directory.undeleted:
             if self._confirming:
+                if not self._show():  # what was read of it too has no other file than these
+                    return
                 self._delete(self._confirming.pop(0))
             elif len(self._segments) > 1:
                 self._lose(self._segments[0], "spool_full")
@@ -420,7 +417,7 @@ class Spool:
         None of them when the spool is empty, or its oldest file cannot be read at the moment.
         """
         if self._head:
-            return list(itertools.islice(self._head, _PEEK_RECORDS))
+            return self._head.first(_PEEK_RECORDS)
         while not self._chunk and self._segments:
             first = self._segments[0]
             if not first.waiting:
@@ -438,8 +435,7 @@ class Spool:
         if not count:
             return
         if self._head:
-            for _ in range(count):
-                self._head.popleft()
+            self._head.advance(count)
         elif self._segments:
             first = self._segments[0]
             first.advance(count, sum(self._chunk_sizes[:count]))
@@ -457,6 +453,7 @@ class Spool:
         Returns:
             False while some of that is in memory alone: a killed process leaves these files of it.
         """
+        self._head.handed_over = False  # Kafka has it
         if not self._write_head():
             return False
         put_back, self._put_back = self._put_back, False
@@ -554,8 +551,7 @@ class Spool:
     def _report(self, reason: str, count: int, segment: Segment) -> None:
         if count:
             examples = examples_in(self._files, segment) if reason == "spool_full" else None
-            span = segment.first_timestamp_ms, segment.last_timestamp_ms
-            self._on_loss(reason, Dropped(count, *span, examples))
+            self._on_loss(reason, Dropped(count, *span_ms([segment]), examples))
 
     def _delete(self, segment: Segment) -> None:
         error = self._directory.delete(segment)
@@ -577,6 +573,11 @@ class Spool:
     def _there(self) -> list[Segment]:
         """All that the next process would find now."""
         return [*self._directory.undeleted, *self._confirming, *self._segments]
+
+    @property
+    def _hides(self) -> bool:
+        """Whether what was put back may stand in files that were read, too."""
+        return bool(self._confirming) or in_part(self._segments)
 
     def _numbers(self) -> list[int]:
         return [segment.number for segment in self._there()]

@@ -187,24 +187,35 @@ class SpoolDirectory:
         self.grow(written)
         return segment, descriptor
 
-    def add_closed(self, segment: Segment, data: bytes, *, sync: bool) -> None:
-        """Write a whole segment under its closed name, in one step.
+    def add_closed(self, segment: Segment, data: bytes, *, hidden: bool, sync: bool) -> None:
+        """Write a whole segment under its closed name, in one step; or `hidden`, until `show`.
 
         Raises:
             OSError: it was not stored; nothing changed.
         """
         # under another name until it is whole: its records are still the head's till then
-        partial = segment.path.with_suffix(PARTIAL_SUFFIX)
-        path = segment.closed_path
+        given, segment.path = segment.path, segment.path.with_suffix(PARTIAL_SUFFIX)
+        segment.hidden = True
         try:
-            self.write_file(partial, data, sync=sync)
-            self._files.rename(partial, path)
+            self.write_file(segment.path, data, sync=sync)
+            if not hidden:
+                self.show(segment)
         except OSError:
             with contextlib.suppress(OSError):
-                self._files.remove(partial)
+                self._files.remove(segment.path)
+            segment.path, segment.hidden = given, False
             raise
-        segment.path = path
         self.grow(segment.size_bytes)
+
+    def show(self, segment: Segment) -> None:
+        """Let other processes find a segment that is hidden.
+
+        Raises:
+            OSError: it is hidden still.
+        """
+        path = segment.closed_path
+        self._files.rename(segment.path, path)
+        segment.path, segment.hidden = path, False
 
     def write(self, descriptor: int, data: bytes, offset: int) -> tuple[int, OSError | None]:
         """Write; returns how much was written, and what kept the rest from being."""

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,6 +175,8 @@ class Segment:
     """Where the first record that waits stands; None where the file has to be scanned for it."""
     salvaged: deque[tuple[int, bytes]] | None = field(default=None, repr=False)
     """The (index, body) of all that wait, of a file that had to be scanned."""
+    hidden: bool = False
+    """It is whole, but the next process would delete it unread."""
     foreign: bool = False
     """Nothing of ours was found in it: of another version, say. It is kept for whoever looks."""
     seed: int = 0
@@ -250,3 +253,9 @@ class Segment:
     def keep_the_rest(self) -> None:
         """Forget what was handed over, which Kafka has: the next process finds the rest alone."""
         self.kept_begin, self.kept = self.begin, self.waiting
+
+
+def span_ms(segments: Sequence[Segment]) -> tuple[int, int]:
+    """The first and the last timestamp in these files, UTC milliseconds."""
+    first_ms = min(segment.first_timestamp_ms for segment in segments)
+    return first_ms, max(segment.last_timestamp_ms for segment in segments)

@@ -158,10 +158,25 @@ def not_read_of(
     return left
 
 
+def waiting_in(files: SpoolFiles, segments: Sequence[Segment]) -> list[bytes]:
+    """What these files hold and was not read of them, as far as they can be read."""
+    return [
+        body
+        for segment in segments
+        for index, body in _kept_in(files, segment)
+        if index >= segment.begin
+    ]
+
+
 def _read_of(files: SpoolFiles, segment: Segment) -> list[bytes]:
     """What was read of a file, and waits in it for the next process."""
     if segment.begin == segment.kept_begin:
         return []
+    return [body for index, body in _kept_in(files, segment) if index < segment.begin]
+
+
+def _kept_in(files: SpoolFiles, segment: Segment) -> list[tuple[int, bytes]]:
+    """The (index, body) of all that the next process would find in a file."""
     reader = SegmentReader(files)
     try:
         found, _ = scan(reader.whole(segment, tolerant=True), segment.seed)
@@ -170,4 +185,4 @@ def _read_of(files: SpoolFiles, segment: Segment) -> list[bytes]:
     finally:
         reader.close()
     kept = [(index, body) for index, body in found.items() if index >= segment.kept_begin]
-    return [body for index, body in kept[-segment.kept :] if index < segment.begin]
+    return kept[-segment.kept :]

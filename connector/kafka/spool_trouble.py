@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 BACKOFF_SECONDS = 0.25
@@ -105,3 +106,14 @@ class DiskPace:
             now = self._monotonic()
             if now - began > _SLOW_SECONDS:
                 self._rest_until = now + min(_REST * (now - began), _MAX_REST_SECONDS)
+
+
+def problem_of(directory: Path, **troubles: DiskTrouble) -> str | None:
+    """Say what is wrong with a disk, in words for a person, by what cannot be done; or None."""
+    for doing, trouble in troubles.items():
+        if trouble.reason is not None:
+            return (
+                f"spool.directory {directory} cannot be {doing}: {trouble.reason}. While Kafka is "
+                "away, records are lost"
+            )
+    return None

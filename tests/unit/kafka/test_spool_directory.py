@@ -83,7 +83,7 @@ def test_a_whole_segment_is_there_or_not(directory, disk):
     disk.remove(segment.path)
     disk.room = 10
     with pytest.raises(OSError, match="No space"):
-        directory.add_closed(segment, bytes(20), sync=True)
+        directory.add_closed(segment, bytes(20), hidden=False, sync=True)
     assert directory.names() == {"lock"}
 
 
