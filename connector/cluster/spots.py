@@ -19,7 +19,7 @@ from connector.codec.partitioning import partition_of
 from connector.codec.rows import COLUMNS, row_of
 from connector.control.expansion import NO_PRICES, usable_price
 from connector.errors import ConnectorError, TopicError
-from connector.kafka.reader import Reader, bytes_of
+from connector.kafka.reader import ADDED_SECONDS, Reader, bytes_of
 from connector.kafka.topics import TopicNames
 from connector.kite.wire.models import Exchange
 from connector.settings.models import KafkaSettings
@@ -93,6 +93,7 @@ class SpotReader:
             BrokerUnreachableError: no broker answers.
         """
         tokens: frozenset[int] = frozenset()
+        places: list[TopicPartition] = []
         found: dict[int, float] = {}
         looks = 0
         while wanted := self._wanted:
@@ -102,10 +103,15 @@ class SpotReader:
             if wanted != tokens or again:
                 tokens, looks = wanted, 0
                 found = {token: price for token, price in found.items() if token in tokens}
-                reader.tail_from(self._places(reader, tokens))
+                places = self._read_from(reader, tokens)
+            # in a topic that was given more partitions an instrument's ticks go to another one
+            elif looks * LOOK_SECONDS >= ADDED_SECONDS:
+                looks = 0
+                if self._places(reader, tokens) != places:
+                    places = self._read_from(reader, tokens)
             # what lies between is older than what comes near the ends
             if not self._read(reader, tokens, found):
-                reader.tail_from(self._places(reader, tokens))
+                places = self._read_from(reader, tokens)
             elif not reader.unfinished:
                 # not before: what is on the way to the end is older than what was known
                 self._prices = dict(found)
@@ -123,6 +129,12 @@ class SpotReader:
                 found[token] = price
             message = reader.next()
         return False
+
+    def _read_from(self, reader: Reader, tokens: Collection[int]) -> list[TopicPartition]:
+        """Read on near the ends; returns where."""
+        places = self._places(reader, tokens)
+        reader.tail_from(places)
+        return places
 
     def _places(self, reader: Reader, tokens: Collection[int]) -> list[TopicPartition]:
         """Return where to read on for these instruments; what cannot be read is said, and left."""

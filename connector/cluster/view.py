@@ -10,6 +10,7 @@ cannot be read is said on the page.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -37,10 +38,10 @@ from connector.control.records import (
 )
 from connector.control.remembered_replies import REMEMBERED_COMMANDS
 from connector.control.rules import told, watchlist_of
-from connector.errors import ConnectorError, TopicError
+from connector.errors import BrokerUnreachableError, ConnectorError, TopicError
 from connector.kafka.avro_records import RecordDecoder
 from connector.kafka.groups import cluster_group
-from connector.kafka.reader import BEGINNING, Reader, bytes_of, text_of
+from connector.kafka.reader import ADDED_SECONDS, BEGINNING, Reader, bytes_of, text_of
 from connector.kafka.topics import TopicNames
 from connector.kite.clock import SYSTEM_CLOCK, Clock
 from connector.redaction import cut, first_of, printable
@@ -183,8 +184,15 @@ class ClusterView:
         reader.tail_from(notes.places(reader))
         # so that the first round asks at once
         asked_at = -_OWNERS_SECONDS
+        looked_at = self._clock.monotonic()
         while self._wanted:
             now = self._clock.monotonic()
+            if now - looked_at >= ADDED_SECONDS:
+                looked_at = now
+                for topic in reader.topics():
+                    # one that is away may come back; the others can be shown
+                    with contextlib.suppress(BrokerUnreachableError, TopicError):
+                        reader.follow_added(topic)
             if notes.slots_told and now - asked_at >= _OWNERS_SECONDS:
                 asked_at = now
                 notes.read_owners(reader, now)

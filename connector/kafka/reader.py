@@ -30,6 +30,9 @@ from connector.kafka.logins import Borrowed, follow
 from connector.kafka.renewals import standing
 from connector.settings.models import KafkaSettings
 
+ADDED_SECONDS: Final = 30.0
+"""Who reads for long asks so often whether topics have been given more partitions."""
+
 _T = TypeVar("_T")
 
 TIMEOUT_SECONDS: Final = 10.0

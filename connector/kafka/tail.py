@@ -18,7 +18,7 @@ from confluent_kafka import Message, TopicPartition
 
 from connector.errors import BrokerUnreachableError, TopicError
 from connector.kafka.avro_records import RecordDecoder
-from connector.kafka.reader import BEGINNING, END, Reader
+from connector.kafka.reader import ADDED_SECONDS, BEGINNING, END, Reader
 from connector.kafka.registry import schema_by_id
 from connector.kafka.registry_client import registry_client
 from connector.kafka.topics import TopicNames
@@ -31,8 +31,6 @@ _WAIT_SECONDS = 0.2  # for what comes next, until it is looked at whether anybod
 _WAITS = 5  # in one call of the thread
 SILENT_SECONDS: Final = 30.0
 """Without a word from the brokers for so long, reading to an end has failed."""
-LOOK_SECONDS: Final = 30.0
-"""Whether topics have been given more partitions is asked so often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ async def tail(
                 raise BrokerUnreachableError(
                     kafka.bootstrap_servers, "the topics could not be read to their ends"
                 )
-            if follow and time.monotonic() - looked >= LOOK_SECONDS:
+            if follow and time.monotonic() - looked >= ADDED_SECONDS:
                 await asyncio.to_thread(decoding.look)
                 looked = time.monotonic()
             if caught_up is not None and not reader.unfinished:

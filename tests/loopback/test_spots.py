@@ -18,7 +18,7 @@ from tests.support.packets import frame, ltp
 from tests.support.replicas import settings
 from tests.support.ticks import NOW_US, SCHEMA_IDS, TOPICS
 
-NIFTY, SENSEX, INFY = 256265, 265, 408065
+NIFTY, SENSEX, INFY, RELIANCE = 256265, 265, 408065, 738561
 PARTITIONS = 3
 
 
@@ -31,12 +31,12 @@ class Ticking:
         self.producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
         self.transcoder = Transcoder(TOPICS, SCHEMA_IDS, 0, dict.fromkeys(TOPICS.values(), 1))
 
-    def tick(self, **prices):
+    def tick(self, partitions=PARTITIONS, **prices):
         packets = [ltp(int(token[1:]), round(price * 100)) for token, price in prices.items()]
         records, _, rejected = self.transcoder.transcode(frame(*packets), NOW_US)
         assert not rejected
         for topic, key, value in records:
-            self.producer.produce(topic, value, key, partition_of(key, PARTITIONS))
+            self.producer.produce(topic, value, key, partition_of(key, partitions))
         assert self.producer.flush(10) == 0
 
     def until(self, wanted, **prices):
@@ -111,3 +111,18 @@ def test_without_a_broker_there_are_no_prices_and_a_reason(monkeypatch):
         assert "127.0.0.1:1" in wait_until(lambda: reader.problem)
         assert reader(()) == {}
         wait_until(lambda: reader.problem is None)
+
+
+def test_a_topic_that_is_given_more_partitions_keeps_no_price_from_changing(ticking, monkeypatch):
+    """An instrument's ticks go to another one then: the last tick of the old one is of the past."""
+    assert partition_of(b"%d" % RELIANCE, PARTITIONS) != 0
+    partitions, added = Reader.partitions, []
+    monkeypatch.setattr(
+        Reader, "partitions", lambda self, topic: partitions(self, topic) if added else 1
+    )
+    monkeypatch.setattr(spots, "ADDED_SECONDS", 0.0)
+    ticking.tick(partitions=1, t738561=1300)
+    ticking.until([RELIANCE], t738561=1300)
+    added.append("two")
+    ticking.tick(t738561=1310)
+    ticking.until([RELIANCE], t738561=1310)

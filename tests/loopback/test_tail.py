@@ -129,7 +129,7 @@ async def test_following_sees_what_comes_into_partitions_that_are_added(
     monkeypatch.setattr(
         Reader, "partitions", lambda self, topic: next(counts, partitions(self, topic))
     )
-    monkeypatch.setattr(tail_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(tail_module, "ADDED_SECONDS", 0.0)
     encoder = RecordEncoder(NAMES, await register_schemas(registry, NAMES))
     await write(broker, *(event(encoder, slot) for slot in range(6)))
     records = tail(kafka(broker), registry, NAMES, [NAMES.events], start="earliest")
@@ -154,7 +154,7 @@ async def test_a_topic_that_is_deleted_while_it_is_followed_is_told_of_once(
         return partitions(self, topic)
 
     monkeypatch.setattr(Reader, "partitions", deleted)
-    monkeypatch.setattr(tail_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(tail_module, "ADDED_SECONDS", 0.0)
     # so that a turn waits little for what comes next
     monkeypatch.setattr(tail_module, "_WAIT_SECONDS", 0.01)
     records = tail(kafka(broker), registry, NAMES, [NAMES.events, NAMES.control])

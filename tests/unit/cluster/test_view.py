@@ -12,6 +12,7 @@ from connector.cluster.view import (
     MAX_LOSSES,
     MAX_WATCHLISTS,
     SHOWN_REFUSALS,
+    ClusterView,
     Notebook,
     described,
     frame_age_seconds,
@@ -29,6 +30,7 @@ from connector.control.records import (
     Subscription,
 )
 from connector.control.rules import RULE
+from connector.errors import TopicError
 from connector.kafka.avro_records import RecordEncoder
 from connector.kafka.topics import TopicNames
 from connector.kite.feed.events import ConnectionEvent, EventType, TickCount
@@ -324,3 +326,45 @@ def test_a_rule_is_shown_with_what_it_claims_and_what_is_wrong(notes):
     assert notes.seen().commands[0]["detail"] == "w rule chain"
     command(notes, id="3", type="set-limits", watchlist="w", priority=-3)
     assert notes.seen().commands[0]["detail"] == "w quota none, priority -3"
+
+
+class LongReading(FakeReader):
+    """A reader in whose hands ten seconds pass at each look."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+        self.unfinished = set()
+        self.looked_for_more = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def tail_from(self, places):
+        self.places = places
+
+    def topics(self):
+        return ["away", "there"]
+
+    def follow_added(self, topic):
+        self.looked_for_more.append((topic, self.clock.now))
+        if topic == "away":
+            raise TopicError(topic, "Broker: Unknown topic or partition")
+
+    def next(self, timeout_seconds=0.0):
+        self.clock.now += 10
+
+
+def test_while_somebody_looks_partitions_that_are_added_are_read_too(monkeypatch):
+    clock = FakeClock()
+    reader = LongReading(clock)
+    monkeypatch.setattr(ClusterView, "_reader", lambda _: reader)
+    began = clock.now
+    view = ClusterView(SETTINGS, TOPICS, clock=clock)
+    view.look()
+    view._thread.join(20)
+    looks = [(topic, round(at - began)) for topic, at in reader.looked_for_more]
+    assert looks == [("away", 30), ("there", 30), ("away", 60), ("there", 60)]
