@@ -129,6 +129,8 @@ class OrderReconciler:
         write: writes an update.
         reject: keeps a row that is no order, as JSON.
         failed: is told why the orders could not be reconciled.
+        turn: shared by all of the process, so that one reads the topic when another has written:
+            two api_keys of one user have the same orders.
         clock: for times of records and of the day.
         settle_seconds: see `SETTLE_SECONDS`.
         pause_seconds: see `PAUSE_SECONDS`.
@@ -144,6 +146,7 @@ class OrderReconciler:
         write: Callable[[Update], None],
         reject: Callable[[str, int, int], None],
         failed: Callable[[int, str], None],
+        turn: asyncio.Lock,
         clock: Clock,
         settle_seconds: float = SETTLE_SECONDS,
         pause_seconds: tuple[float, ...] = PAUSE_SECONDS,
@@ -155,6 +158,7 @@ class OrderReconciler:
         self._write = write
         self._reject = reject
         self._failed = failed
+        self._turn = turn
         self._clock = clock
         self._settle_seconds = settle_seconds
         self._pause_seconds = pause_seconds
@@ -212,7 +216,12 @@ class OrderReconciler:
             self._failed(self.slot, f"{rejected} of {len(rows)} rows of the list are no orders")
         if not orders:
             return
-        # so that the topic, read next, has what this process's own sockets brought
+        async with self._turn:
+            found = await self._write_missing(orders, asked_us)
+        _log.info("orders_reconciled", slot=self.slot, orders=len(orders), written=len(found))
+
+    async def _write_missing(self, orders: list[Order], asked_us: int) -> list[Order]:
+        # so that the topic, read next, has what this process wrote
         await self._settled()
         ids = {order.order_id for order in orders}
         written = {}
@@ -226,7 +235,7 @@ class OrderReconciler:
                 Update(order, _text(order.payload), self.slot, self._session_id,
                        self._clock.time_us(), "reconciled")
             )  # fmt: skip
-        _log.info("orders_reconciled", slot=self.slot, orders=len(orders), written=len(found))
+        return found
 
 
 def _written(value: Any) -> Written | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -91,6 +92,7 @@ class Running:
         # by the account's first slot: whoever opens that one asks, so one replica does for each
         # account
         self._reconcilers: dict[int, OrderReconciler] = {}
+        self._reconciling = asyncio.Lock()
         if settings.feed.reconcile_orders:
             for number, account in enumerate(settings.accounts):
                 # as `connector.cluster.layout` numbers them
@@ -183,6 +185,7 @@ class Running:
             write=self.pipeline.write_order,
             reject=partial(self.pipeline.reject_text, ORDER_WITHOUT_ID),
             failed=self._orders_unknown,
+            turn=self._reconciling,
             clock=outside.clock,
             settle_seconds=outside.orders_settle_seconds,
             pause_seconds=outside.orders_pause_seconds,

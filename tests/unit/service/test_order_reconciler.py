@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.kite.feed.wait import cancelled
@@ -134,18 +135,19 @@ OF_ANOTHER_PROGRAM = [
 class Kit:
     """A reconciler whose Kite answers what the test says, in turn."""
 
-    def __init__(self, *answers, topic=(), pauses=(0.0,)):
+    def __init__(self, *answers, topic=None, pauses=(0.0,), turn=None):
         self.answers = list(answers)
         self.asked = 0
-        self.topic = topic
+        self.topic = [] if topic is None else topic
         self.since_ms = None
         self.updates, self.rejected, self.failures = [], [], []
         self.clock = FakeClock()
         self.reconciler = OrderReconciler(
             3, self.fetch, self.settled, self.read,
-            write=self.updates.append,
+            write=self.write,
             reject=lambda text, slot, session_id: self.rejected.append((text, slot, session_id)),
             failed=lambda slot, reason: self.failures.append((slot, reason)),
+            turn=turn or asyncio.Lock(),
             clock=self.clock, settle_seconds=0, pause_seconds=pauses,
         )  # fmt: skip
 
@@ -155,6 +157,10 @@ class Kit:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def write(self, update):
+        self.updates.append(update)
+        self.topic.append(update.order.payload)
 
     async def settled(self):
         pass
@@ -166,6 +172,7 @@ class Kit:
             yield SimpleNamespace(key=raw["order_id"], value=value)
         for value in OF_ANOTHER_PROGRAM:
             yield SimpleNamespace(key="1", value=value)
+        await asyncio.sleep(0)  # others have a turn between the reading and the writing
 
     @contextlib.asynccontextmanager
     async def opened(self):
@@ -188,6 +195,16 @@ async def test_what_no_socket_brought_is_written_in_the_order_of_its_time():
     assert json.loads(first.raw) == early
     orders = [parse_order(raw) for raw in (late, early, known)]
     assert kit.since_ms == read_from_ms(orders, kit.clock.time_us())
+
+
+async def test_two_api_keys_of_one_user_write_an_order_once():
+    turn, topic = asyncio.Lock(), []
+    kits = [Kit([row()], topic=topic, turn=turn) for _ in range(2)]
+    with capture_logs() as logs:
+        async with kits[0].opened(), kits[1].opened():
+            await until(lambda: len(logs) == 2)
+    assert sorted(one["written"] for one in logs) == [0, 1]
+    assert len(topic) == 1
 
 
 async def test_a_row_that_is_no_order_is_kept_as_a_dead_letter():
