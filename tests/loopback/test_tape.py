@@ -13,13 +13,15 @@ import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, Producer, TopicPartition
 
 from connector import schemas
-from connector.cli.clickhouse import CLICKHOUSE
+from connector.cli.clickhouse import CLICKHOUSE, clickhouse_tables
 from connector.embedded.broker import EmbeddedBroker
 from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames
 from tests.integration.downstream import market
 from tests.integration.downstream.checksum import agreed, checksum
 from tests.integration.downstream.conftest import register_ticks
+from tests.integration.downstream.engines import is_here, python_of
+from tests.integration.downstream.test_clickhouse import COUNTS, found
 from tests.support.http_serving import Handler, HttpServing
 from tests.support.processes import ended
 
@@ -168,6 +170,34 @@ async def test_inserts_into_clickhouse_are_the_tape_and_are_committed_where_it_t
         assert without[0] == 1
         assert "no table `ticks`" in without[2]
         assert served.committed("without") == 0
+
+
+@pytest.mark.skipif(
+    not is_here("clickhouse"), reason="no ClickHouse is installed: `make test` does it"
+)
+async def test_clickhouse_makes_of_the_tape_what_all_readers_do(tmp_path):
+    others = [f"`{table}_queue`" for table in ("orders", "connection_events", "instruments")]
+    async with asyncio.timeout(180), tape() as served:
+        script = clickhouse_tables(served.bootstrap_servers, served.registry_url, prefix="tape")
+        # the tape is one of ticks: nobody has made the other topics
+        ticks = [
+            one
+            for one in script.split(";\n")
+            if not any(table in one for table in (*others, "`candles_queue`"))
+        ]
+        tables, bars = tmp_path / "tables.sql", tmp_path / "bars.sql"
+        tables.write_text(";\n".join(ticks), "utf-8")
+        asked = (EXAMPLES / "clickhouse/bars.sql").read_text("utf-8")
+        bars.write_text(f"{asked}\nSELECT {COUNTS} FROM ticks FINAL;\n", "utf-8")
+        process = await asyncio.create_subprocess_exec(
+            python_of("clickhouse"), EXAMPLES / "clickhouse/run_sql.py", tables, bars,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with ended(process):
+            printed, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    *rows, counts = map(json.loads, printed.splitlines())
+    assert found(rows, counts) == agreed()
 
 
 @pytest.mark.parametrize("name", ["ticks", "volume", "nulls", "bars"])
