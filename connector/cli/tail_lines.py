@@ -204,6 +204,7 @@ class TableLines:
             names.control: _command,
             names.orders: _order,
             names.instruments: _instrument,
+            names.backfill: _candle,
             names.subscriptions: _subscription,
             names.deadletter: _dead_letter,
         }
@@ -396,6 +397,19 @@ def _instrument(record: TailRecord) -> str:
         f"lot {row['lot_size']}",
         f"tick {row['tick_size']}",
         row["name"],
+    )
+
+
+def _candle(record: TailRecord) -> str:
+    row = record.value
+    return _joined(
+        _name(row),
+        _moment(row["event_time"])[:5],
+        *(f"{name} {row[name]:,}" for name in ("open", "high", "low", "close")),
+        f"volume {row['volume']:,}",
+        "" if row["oi"] is None else f"oi {row['oi']:,}",
+        f"slot {row['slot']}",
+        row["cause"],
     )
 
 

@@ -126,6 +126,12 @@ INSTRUMENT = {
     "name": "NIFTY",
 }  # fmt: skip
 
+CANDLE = {
+    "exchange": "CDS", "tradingsymbol": "USDINR26JANFUT", "instrument_token": 3,
+    "event_time": TIME, "open": 83.1234, "high": 83.2, "low": 83.0, "close": 83.15,
+    "volume": 7000, "oi": None, "slot": 2, "cause": "gap",
+}  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("topic", "value", "line"),
@@ -167,6 +173,14 @@ INSTRUMENT = {
             "instruments  NFO:NIFTY26JANFUT  2  FUT  expires 2026-01-29  lot 65  tick 0.1  NIFTY",
         ),
         (NAMES.instruments, None, "instruments  408065  is gone"),
+        (
+            NAMES.backfill,
+            CANDLE,
+            (
+                "backfill.1m  CDS:USDINR26JANFUT  09:30  open 83.1234  high 83.2  low 83.0  "
+                "close 83.15  volume 7,000  slot 2  gap"
+            ),
+        ),
         (
             NAMES.subscriptions,
             {"token": 5, "symbol": None, "mode": "full", "claims": {"a": "ltp", "b": "full"}},
