@@ -1,9 +1,11 @@
 """Order updates that no socket brought: found in Kite's list of the day's orders.
 
 While no socket of an account is open, what becomes of its orders is told to nobody, and never told
-again. So whoever owns the account's first slot asks for the day's orders after that slot's
-connection was opened, reads what the topic has of the day, and writes the state of each order that
-is not there. It remembers nothing: the topic knows, over restarts and replicas.
+again. So whoever has opened a connection of the account asks for the day's orders, reads what the
+topic has of the day, and writes the state of each order that is not there. It remembers nothing:
+the topic knows, over restarts and replicas. Replicas with slots of one account ask one after the
+other, so that each finds what those before it have written; none relies on the first slot, which
+may be paused, or wait for long while another program has its place.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ _log = structlog.get_logger("connector.service.orders")
 SETTLE_SECONDS: Final = 5.0
 """The list is asked for so long after the opening of a connection: by then it is as new as the
 sockets, and copies that others of these brought are in the topic."""
+TURN_SECONDS: Final = 10.0
+"""A higher slot's owner asks so much later for each lower slot, which may be another replica's."""
 PAUSE_SECONDS: Final = (30.0, 60.0, 120.0, 300.0)
 """Tries that failed for a time are so far apart; after the last one it is told, and the next
 opening asks again. Each is a handful of requests at most, of 10 a second that a key may send."""
@@ -122,7 +126,7 @@ class OrderReconciler:
     """Reconciles the orders of one account.
 
     Args:
-        slot: the account's first one.
+        first_slot: of the account.
         fetch: asks for the day's orders.
         settled: waits until Kafka has whatever was received so far.
         read: reads the topic of order updates from a time on, UTC milliseconds, to its end.
@@ -133,12 +137,13 @@ class OrderReconciler:
             two api_keys of one user have the same orders.
         clock: for times of records and of the day.
         settle_seconds: see `SETTLE_SECONDS`.
+        turn_seconds: see `TURN_SECONDS`.
         pause_seconds: see `PAUSE_SECONDS`.
     """
 
     def __init__(
         self,
-        slot: int,
+        first_slot: int,
         fetch: Callable[[], Awaitable[list[Any]]],
         settled: Callable[[], Awaitable[None]],
         read: Callable[[int], AsyncIterator[TailRecord]],
@@ -149,9 +154,10 @@ class OrderReconciler:
         turn: asyncio.Lock,
         clock: Clock,
         settle_seconds: float = SETTLE_SECONDS,
+        turn_seconds: float = TURN_SECONDS,
         pause_seconds: tuple[float, ...] = PAUSE_SECONDS,
     ) -> None:
-        self.slot = slot
+        self._first_slot = first_slot
         self._fetch = fetch
         self._settled = settled
         self._read = read
@@ -161,15 +167,17 @@ class OrderReconciler:
         self._turn = turn
         self._clock = clock
         self._settle_seconds = settle_seconds
+        self._turn_seconds = turn_seconds
         self._pause_seconds = pause_seconds
-        # of the slot's last session, for the records
-        self._session_id = 0
+        # what was opened, for the records: of several since the last list the lowest
+        self._slot, self._session_id = first_slot, 0
         # set by an opening, until the list is asked for
         self._opened = asyncio.Event()
 
-    def opened(self, session_id: int) -> None:
-        """Ask soon: the slot's connection was opened."""
-        self._session_id = session_id
+    def opened(self, slot: int, session_id: int) -> None:
+        """Ask soon: the connection of one of the account's slots was opened."""
+        if not self._opened.is_set() or slot <= self._slot:
+            self._slot, self._session_id = slot, session_id
         self._opened.set()
 
     async def run(self) -> NoReturn:
@@ -177,6 +185,7 @@ class OrderReconciler:
         while True:
             await self._opened.wait()
             await asyncio.sleep(self._settle_seconds)
+            await asyncio.sleep(self._turn_seconds * (self._slot - self._first_slot))
             # behind the pause: openings within it are answered by the same list
             self._opened.clear()
             await self._reconcile_in_time()
@@ -189,10 +198,10 @@ class OrderReconciler:
                 reason = reason_of(error)
                 lasting = isinstance(error, RestError) and not error.temporary
                 if lasting or pause_seconds is None:
-                    _log.warning("orders_not_reconciled", slot=self.slot, reason=reason)
-                    self._failed(self.slot, reason)
+                    _log.warning("orders_not_reconciled", slot=self._slot, reason=reason)
+                    self._failed(self._slot, reason)
                     return
-                _log.info("orders_not_reconciled_yet", slot=self.slot, reason=reason)
+                _log.info("orders_not_reconciled_yet", slot=self._slot, reason=reason)
             else:
                 return
             if await within(pause_seconds, self._opened.wait()):
@@ -209,16 +218,16 @@ class OrderReconciler:
             else:
                 rejected += 1
                 if rejected <= MAX_REJECTED:
-                    self._reject(_text(row), self.slot, self._session_id)
+                    self._reject(_text(row), self._slot, self._session_id)
             if number % _ROWS_A_TURN == 0:
                 await asyncio.sleep(0)  # ticks come first
         if rejected > MAX_REJECTED:
-            self._failed(self.slot, f"{rejected} of {len(rows)} rows of the list are no orders")
+            self._failed(self._slot, f"{rejected} of {len(rows)} rows of the list are no orders")
         if not orders:
             return
         async with self._turn:
             found = await self._write_missing(orders, asked_us)
-        _log.info("orders_reconciled", slot=self.slot, orders=len(orders), written=len(found))
+        _log.info("orders_reconciled", slot=self._slot, orders=len(orders), written=len(found))
 
     async def _write_missing(self, orders: list[Order], asked_us: int) -> list[Order]:
         # so that the topic, read next, has what this process wrote
@@ -232,7 +241,7 @@ class OrderReconciler:
         found = missing(orders, written, asked_us)
         for order in found:
             self._write(
-                Update(order, _text(order.payload), self.slot, self._session_id,
+                Update(order, _text(order.payload), self._slot, self._session_id,
                        self._clock.time_us(), "reconciled")
             )  # fmt: skip
         return found

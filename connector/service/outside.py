@@ -34,7 +34,7 @@ from connector.kite.web.rest import KiteRest
 from connector.service.backfill import POLL_SECONDS
 from connector.service.gap_mender import AGAIN_SECONDS
 from connector.service.gap_mender import PAUSE_SECONDS as PAUSES_FOR_CANDLES
-from connector.service.order_reconciler import PAUSE_SECONDS, SETTLE_SECONDS
+from connector.service.order_reconciler import PAUSE_SECONDS, SETTLE_SECONDS, TURN_SECONDS
 from connector.service.topic_checks import CHECK_SECONDS
 from connector.settings.models import AccountSettings, Settings
 
@@ -62,6 +62,7 @@ class Outside:
     """After a try to load the list none is loaded for so long because the feed announces one."""
     silent_seconds = SILENT_SECONDS
     orders_settle_seconds = SETTLE_SECONDS
+    orders_turn_seconds = TURN_SECONDS
     orders_pause_seconds = PAUSE_SECONDS
     rest_interval_seconds = INTERVAL_SECONDS
     backfill_poll_seconds = POLL_SECONDS

@@ -89,13 +89,11 @@ class Running:
             lambda: producer.broker_reachable,
             retry_seconds=outside.retry_max_seconds,
         )
-        # by the account's first slot: whoever opens that one asks, so one replica does for each
-        # account
+        # by the account's first slot, as `connector.cluster.layout` numbers them
         self._reconcilers: dict[int, OrderReconciler] = {}
         self._reconciling = asyncio.Lock()
         if settings.feed.reconcile_orders:
             for number, account in enumerate(settings.accounts):
-                # as `connector.cluster.layout` numbers them
                 slot = number * MAX_CONNECTIONS_PER_KEY
                 self._reconcilers[slot] = self._reconciler(outside, slot, credentials[account.name])
         self.backfill: Backfill | None = None
@@ -188,6 +186,7 @@ class Running:
             turn=self._reconciling,
             clock=outside.clock,
             settle_seconds=outside.orders_settle_seconds,
+            turn_seconds=outside.orders_turn_seconds,
             pause_seconds=outside.orders_pause_seconds,
         )
 
@@ -235,8 +234,9 @@ class Running:
         )
 
     def _opened(self, slot: int, session_id: int) -> None:
-        if (reconciler := self._reconcilers.get(slot)) is not None:
-            reconciler.opened(session_id)
+        first = slot - slot % MAX_CONNECTIONS_PER_KEY
+        if (reconciler := self._reconcilers.get(first)) is not None:
+            reconciler.opened(slot, session_id)
 
     def _orders_unknown(self, slot: int, reason: str) -> None:
         self._event_now(EventType.ORDERS_NOT_RECONCILED, slot, reason)

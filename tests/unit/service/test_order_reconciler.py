@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from connector.errors import FeedUnreachableError, RestError, RestTokenError
 from connector.kite.feed.wait import cancelled
 from connector.kite.wire.orders import parse_order
+from connector.service import order_reconciler
 from connector.service.order_reconciler import (
     MAX_REJECTED,
     OrderReconciler,
@@ -177,7 +178,7 @@ class Kit:
     @contextlib.asynccontextmanager
     async def opened(self):
         task = asyncio.create_task(self.reconciler.run())
-        self.reconciler.opened(77)
+        self.reconciler.opened(3, 77)
         try:
             yield
         finally:
@@ -195,6 +196,33 @@ async def test_what_no_socket_brought_is_written_in_the_order_of_its_time():
     assert json.loads(first.raw) == early
     orders = [parse_order(raw) for raw in (late, early, known)]
     assert kit.since_ms == read_from_ms(orders, kit.clock.time_us())
+
+
+@pytest.mark.parametrize(
+    ("opened", "turn", "session_id"),
+    [([(3, 1)], 0, 1), ([(5, 1)], 20, 1), ([(5, 1), (4, 2)], 10, 2), ([(4, 1), (5, 2)], 10, 1),
+     ([(3, 1), (3, 2)], 0, 2)],
+)  # fmt: skip
+async def test_whichever_slot_was_opened_asks_and_a_higher_one_later(
+    monkeypatch, opened, turn, session_id
+):
+    slept, sleep = [], asyncio.sleep
+
+    async def note(seconds):
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(order_reconciler.asyncio, "sleep", note)
+    kit = Kit([row()])
+    for one in opened:
+        kit.reconciler.opened(*one)
+    task = asyncio.create_task(kit.reconciler.run())
+    while not kit.updates:
+        await sleep(0)
+    await cancelled(task)
+    assert slept[:2] == [0, turn]
+    assert (kit.updates[0].slot, kit.updates[0].session_id) == (3 + turn // 10, session_id)
+    assert kit.asked == 1
 
 
 async def test_two_api_keys_of_one_user_write_an_order_once():
@@ -263,7 +291,7 @@ async def test_what_lasts_is_told_and_the_next_opening_asks_again(errors, reason
         ((slot, told),) = kit.failures
         assert slot == 3
         assert reason in told
-        kit.reconciler.opened(78)
+        kit.reconciler.opened(3, 78)
         await until(lambda: kit.updates)
     assert kit.asked == len(errors) + 1
     assert kit.updates[0].session_id == 78
@@ -273,5 +301,5 @@ async def test_a_new_opening_does_not_wait_for_an_old_pause():
     kit = Kit(FeedUnreachableError("http://x", "refused"), [row()], pauses=(3600.0,))
     async with kit.opened():
         await until(lambda: kit.asked == 1)
-        kit.reconciler.opened(78)
+        kit.reconciler.opened(3, 78)
         await until(lambda: kit.updates)
