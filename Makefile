@@ -13,7 +13,6 @@ JOBS ?= 2
 RUNTIME := $(VENV)/.runtime
 NATIVE := $(VENV)/.native
 STAMP := $(VENV)/.installed
-CLICKHOUSE := build/downstream/clickhouse-venv/.installed
 DEV := $(NATIVE) $(STAMP)
 
 .PHONY: help setup demo test fuzz chaos check format bench integration browser-test downstream compose-test deploy-test k8s-test chart schemas docs site lock dist lowest wheels clean
@@ -40,12 +39,6 @@ $(STAMP): requirements/dev.txt $(RUNTIME)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# a test reads the embedded broker with it, and is skipped where this Python has none
-$(CLICKHOUSE): requirements/clickhouse.txt | $(STAMP)
-	@echo "adding ClickHouse, for one test (once, half a minute: a gigabyte)"
-	@$(BIN)/python -c 'from tests.integration.downstream.engines import python_of; python_of("clickhouse")' \
-	  && touch $@ || echo "no ClickHouse for this machine: its test is skipped"
-
 # editable, and compiled in place: again whenever the codec or the packaging changes
 $(NATIVE): $(RUNTIME) pyproject.toml setup.py $(wildcard connector/*/*.pxd connector/*/*/*.pxd connector/*/*.h connector/*/_native.pyx connector/*/*/_native.pyx)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
@@ -54,7 +47,7 @@ $(NATIVE): $(RUNTIME) pyproject.toml setup.py $(wildcard connector/*/*.pxd conne
 demo: $(NATIVE) ## simulated market, embedded broker, connector, live view (DURATION=20, REPLICAS=3)
 	@$(BIN)/kite-connector demo $(if $(DURATION),--duration $(DURATION)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
-test: $(DEV) $(CLICKHOUSE) ## unit, property, loopback and a little chaos, over both twins of the codec (JOBS=2 at a time)
+test: $(DEV) ## unit, property, loopback and a little chaos, over both twins of the codec (JOBS=2 at a time)
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal tests/unit tests/property tests/loopback tests/chaos -m "not chaos" $(ARGS)
 
 fuzz: $(DEV) ## the property tests with examples that no run has had (TIMES=10, until one fails)

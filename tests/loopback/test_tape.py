@@ -1,4 +1,6 @@
-"""The tape of ticks, read by the documented Python programs: what all readers agree on."""
+"""The tape of ticks, read by the documented Python programs and by ClickHouse in one of them: what
+all readers agree on.
+"""
 
 import asyncio
 import contextlib
@@ -19,15 +21,16 @@ from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames
 from tests.integration.downstream import market
 from tests.integration.downstream.checksum import agreed, checksum
+from tests.integration.downstream.clickhouse import COUNTS, found
 from tests.integration.downstream.conftest import register_ticks
-from tests.integration.downstream.engines import is_here, python_of
-from tests.integration.downstream.test_clickhouse import COUNTS, found
 from tests.support.http_serving import Handler, HttpServing
 from tests.support.processes import ended
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONSUMER = EXAMPLES / "consumers/python/consume.py"
 INSERTS = EXAMPLES / "clickhouse/insert.py"
+QUEUE = EXAMPLES / "clickhouse/run_sql.py"
+BARS = EXAMPLES / "clickhouse/bars.sql"
 NAMES = TopicNames("tape")
 PARTITIONS = 3
 
@@ -52,15 +55,34 @@ class Served:
 
     async def run(self, program, *arguments):
         """Exit code and what a program printed and said, with these addresses."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, str(program), *arguments,
+        return await run(
+            program, *arguments,
             "--bootstrap-servers", self.bootstrap_servers,
             "--topic-pattern", r"tape\.ticks\..*",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        async with ended(process):
-            printed, said = await process.communicate()
-        return process.returncode, printed.decode(), said.decode()
+
+    def scripts(self, folder):
+        """The generated tables of ticks and bars with these addresses, and what is asked of them.
+
+        Those of other schemas have no topics here.
+        """
+        every = clickhouse_tables(self.bootstrap_servers, self.registry_url, prefix=NAMES.prefix)
+        wanted = [part for part in every.split(";\n") if "`ticks" in part or "`bar" in part]
+        tables, counts = folder / "tables.sql", folder / "counts.sql"
+        tables.write_text(";\n".join([*wanted, ""]), "utf-8")
+        counts.write_text(f"SELECT {COUNTS} FROM ticks FINAL;\n", "utf-8")
+        return tables, BARS, counts
+
+
+async def run(program, *arguments):
+    """Exit code and what a program printed and said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with ended(process):
+        printed, said = await process.communicate()
+    return process.returncode, printed.decode(), said.decode()
 
 
 def _declared():
@@ -172,32 +194,17 @@ async def test_inserts_into_clickhouse_are_the_tape_and_are_committed_where_it_t
         assert served.committed("without") == 0
 
 
-@pytest.mark.skipif(
-    not is_here("clickhouse"), reason="no ClickHouse is installed: `make test` does it"
-)
-async def test_clickhouse_makes_of_the_tape_what_all_readers_do(tmp_path):
-    others = [f"`{table}_queue`" for table in ("orders", "connection_events", "instruments")]
+@pytest.mark.parametrize("program", [QUEUE, INSERTS], ids=["queue", "inserts"])
+async def test_clickhouse_makes_of_the_tape_what_all_readers_do(program, tmp_path):
     async with asyncio.timeout(180), tape() as served:
-        script = clickhouse_tables(served.bootstrap_servers, served.registry_url, prefix="tape")
-        # the tape is one of ticks: nobody has made the other topics
-        ticks = [
-            one
-            for one in script.split(";\n")
-            if not any(table in one for table in (*others, "`candles_queue`"))
-        ]
-        tables, bars = tmp_path / "tables.sql", tmp_path / "bars.sql"
-        tables.write_text(";\n".join(ticks), "utf-8")
-        asked = (EXAMPLES / "clickhouse/bars.sql").read_text("utf-8")
-        bars.write_text(f"{asked}\nSELECT {COUNTS} FROM ticks FINAL;\n", "utf-8")
-        process = await asyncio.create_subprocess_exec(
-            python_of("clickhouse"), EXAMPLES / "clickhouse/run_sql.py", tables, bars,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        async with ended(process):
-            printed, said = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    *rows, counts = map(json.loads, printed.splitlines())
-    assert found(rows, counts) == agreed()
+        scripts = served.scripts(tmp_path)
+        if program == QUEUE:
+            code, output, said = await run(program, *scripts, "--idle-reads", 2)
+        else:
+            code, output, said = await served.run(program, "--in-process", *scripts)
+    assert code == 0, said
+    *bars, counts = map(json.loads, output.splitlines())
+    assert found(bars, counts) == agreed()
 
 
 @pytest.mark.parametrize("name", ["ticks", "volume", "nulls", "bars"])

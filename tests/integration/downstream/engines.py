@@ -163,11 +163,6 @@ def python_of(name: str) -> Path:
     return python
 
 
-def is_here(name: str) -> bool:
-    """Whether `python_of` has made an environment, of whatever requirements."""
-    return (BUILD / f"{name}-venv/.installed").exists()
-
-
 def run(
     command: list[str], folder: Path, *, seconds: float = RUN_SECONDS, **environment: str
 ) -> str:

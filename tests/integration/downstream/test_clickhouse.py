@@ -13,23 +13,12 @@ from connector.cli.clickhouse import clickhouse_tables
 from connector.kafka.avro_records import RecordEncoder
 from connector.kite.wire.candles import Candle, Gap
 from tests.integration.downstream import market
-from tests.integration.downstream.bars import Bar
-from tests.integration.downstream.checksum import NULLABLE, agreed, result
+from tests.integration.downstream.checksum import agreed
+from tests.integration.downstream.clickhouse import COUNTS, found
 from tests.integration.downstream.engines import documented, in_environment, user_folder
 from tests.integration.downstream.market import Record
 
 pytestmark = pytest.mark.downstream
-
-PREDICATES = {name: name for name in [*NULLABLE, "ohlc.open", "depth.buy[1].price"]}
-# an array is never null: without depth it is empty, and what it lacks is 0
-PREDICATES["depth.buy[1].price"] = "if(depth IS NULL, NULL, depth.buy[1].price)"
-COUNTS = ", ".join(
-    [
-        "count() AS `ticks`",
-        "sum(volume_traded) AS `volume`",
-        *(f"countIf({asked} IS NULL) AS `no {name}`" for name, asked in PREDICATES.items()),
-    ]
-)
 
 
 def candles_of(downstream, bar):
@@ -80,22 +69,6 @@ def writing_on(downstream):
     finally:
         ended.set()
         writer.join()
-
-
-def found(bars, counts):
-    made = [
-        Bar(
-            start=row["bar_start"].removesuffix(".000"),
-            **{name: row[name] for name in Bar._fields if name != "start"},
-        )
-        for row in bars
-    ]
-    return result(
-        ticks=counts["ticks"],
-        volume=counts["volume"],
-        nulls={name: counts[f"no {name}"] for name in PREDICATES},
-        made=made,
-    )
 
 
 def test_bars_nulls_and_sums_are_those_of_every_reader(new_downstream, tmp_path):
