@@ -82,14 +82,14 @@ class ArchiveWriter:
         self._columns.add(value)
         self.ticks += 1
         if len(self._columns) == BATCH_ROWS:
-            self._batches.append(batch_of(self._columns))
+            self._batches.append(batch_of(self._columns, self._schema))
             if len(self._batches) * BATCH_ROWS == ROW_GROUP_ROWS:
                 self._write()
 
     def _write(self) -> None:
         _, arrow = arrow_modules()
         if len(self._columns):
-            self._batches.append(batch_of(self._columns))
+            self._batches.append(batch_of(self._columns, self._schema))
         table = arrow.Table.from_batches(self._batches, self._schema)
         self._batches.clear()
         if table.num_rows:

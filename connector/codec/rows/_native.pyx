@@ -144,12 +144,16 @@ cdef class Columns:
     cdef Py_ssize_t capacity, count
     cdef list numbers, there, words  # of each column; None where it has none
     cdef list last  # the last word of each column that has words
+    cdef list wanted  # a flag a column
+    cdef bytearray unwanted  # what all other columns are written to: it stays in the CPU's cache
     cdef char *at[WIDTH_AT_MOST]
     cdef char *there_at[WIDTH_AT_MOST]
 
-    def __init__(self, Py_ssize_t capacity):
+    def __init__(self, Py_ssize_t capacity, names=COLUMNS):
         assert WIDTH <= WIDTH_AT_MOST
         self.capacity = capacity
+        self.wanted = [name in names for name in COLUMNS]
+        self.unwanted = PyByteArray_FromStringAndSize(NULL, capacity * 8)
         self.begin()
 
     def __len__(self):
@@ -160,11 +164,13 @@ cdef class Columns:
         self.count = 0
         # not set to 0 before: each row writes all of its numbers
         self.numbers = [
-            PyByteArray_FromStringAndSize(NULL, self.capacity * SIZES[kind]) for kind in KINDS
+            PyByteArray_FromStringAndSize(NULL, self.capacity * SIZES[kind]) if wanted else self.unwanted
+            for kind, wanted in zip(KINDS, self.wanted)
         ]
         self.there = [
-            PyByteArray_FromStringAndSize(NULL, self.capacity) if nullable else None
-            for nullable in NULLABLE
+            None if not nullable else
+            PyByteArray_FromStringAndSize(NULL, self.capacity) if wanted else self.unwanted
+            for nullable, wanted in zip(NULLABLE, self.wanted)
         ]
         self.words = [{} if name in WORDS else None for name in COLUMNS]
         self.last = [b""] * WIDTH
@@ -317,7 +323,11 @@ cdef class Columns:
     def take(self):
         """See `_pure`."""
         cdef list columns = []
-        for numbers, there, words, kind in zip(self.numbers, self.there, self.words, KINDS):
+        for numbers, there, words, kind, wanted in zip(
+            self.numbers, self.there, self.words, KINDS, self.wanted
+        ):
+            if not wanted:
+                continue
             PyByteArray_Resize(numbers, self.count * SIZES[kind])
             if there is not None:
                 PyByteArray_Resize(there, self.count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from connector.codec._pure import Body, identity, is_tick, long_of
@@ -91,10 +91,12 @@ class Columns:
 
     Args:
         capacity: so many ticks fit.
+        names: those of COLUMNS that are taken out; the others are read and not kept.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, names: Collection[str] = COLUMNS) -> None:
         self._capacity = capacity
+        self._names = names
         self._rows: list[Row] = []
 
     def __len__(self) -> int:
@@ -131,10 +133,14 @@ class Columns:
         return end
 
     def take(self) -> list[Column]:
-        """Return what was added, a Column for each of COLUMNS, and begin anew."""
+        """Return what was added, a Column for each wanted one of COLUMNS, and begin anew."""
         columns = list(zip(*self._rows, strict=True)) or [()] * len(COLUMNS)
         self._rows.clear()
-        return list(map(_column, COLUMNS, KINDS, NULLABLE, columns))
+        return [
+            _column(name, kind, nullable, values)
+            for name, kind, nullable, values in zip(COLUMNS, KINDS, NULLABLE, columns, strict=True)
+            if name in self._names
+        ]
 
 
 def _best(body: Body) -> list[Any]:

@@ -60,6 +60,18 @@ def test_a_tick_of_the_first_version_has_no_best_bid_and_ask(module):
     assert (*row[: BEST.start], *whole[BEST], *row[BEST.stop :]) == whole
 
 
+@given(st.frozensets(st.sampled_from(COLUMNS)))
+def test_columns_that_are_not_wanted_change_no_other_one(module, names):
+    records = recorded([full(NSE), index(256265), ltp(NSE), quote(NSE)], [START_MS] * 4)
+    every, some = module.Columns(4), module.Columns(4, names)
+    for _, value, _ in records:
+        every.add(value)
+        some.add(value)
+    for _ in range(2):
+        expected = zip(COLUMNS, every.take(), strict=True)
+        assert some.take() == [column for name, column in expected if name in names]
+
+
 def test_no_more_fit_than_was_said(module):
     ((_, value, _),) = recorded([ltp(NSE)], [START_MS])
     columns = module.Columns(1)

@@ -43,6 +43,16 @@ def test_the_columns_are_those_of_ticks_to_arrow_and_the_streams_own():
     assert empty.schema.names[: len(tick_schema())] == tick_schema().names
 
 
+def test_the_columns_that_are_named_come_in_that_order():
+    every = values_to_arrow(VALUES)
+    for names in (["sequence", "tradingsymbol", "depth_buy_1_price"], ["last_price"], [*COLUMNS]):
+        assert values_to_arrow(VALUES, names).equals(every.select(names))
+        assert values_to_arrow([], names).schema.names == names
+    for names in (["last_price", "price"], "last_price"):
+        with pytest.raises(ValueError, match=r"'(price|l)' is no column of a tick"):
+            values_to_arrow(VALUES, names)
+
+
 def test_what_is_no_tick_is_refused():
     for wrong in (b"", b"\x00\x00\x00\x00\x01", VALUES[0][:-1]):
         with pytest.raises(ValueError, match="not the value of a tick"):
