@@ -42,6 +42,9 @@ class _Table:
     newest: str = ""  # the column by which the newest of such rows is kept
 
 
+_WIDE_FROM_BYTES: Final = 256 * 1024 * 1024
+"""Parts of a table that are smaller are one file each, not several for each column: to make and
+delete those is a good part of what an INSERT of some hundred thousand ticks costs."""
 _TABLES: Final = {
     "tick": _Table(
         "ticks",
@@ -233,7 +236,8 @@ def _stored(table: _Table, columns: Mapping[str, str]) -> str:
     order = ", ".join(map(quoted, table.order))
     return (
         f"CREATE TABLE IF NOT EXISTS `{table.name}` (\n  {_columns(stored)}\n"
-        f") ENGINE = ReplacingMergeTree({table.newest}){by_day}\nORDER BY ({order});\n"
+        f") ENGINE = ReplacingMergeTree({table.newest}){by_day}\nORDER BY ({order})\n"
+        f"SETTINGS min_bytes_for_wide_part = {_WIDE_FROM_BYTES};\n"
     )
 
 

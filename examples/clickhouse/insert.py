@@ -176,19 +176,19 @@ def batches(
             values, due = [], time.monotonic() + seconds
 
 
-def table_of(values: list[bytes]) -> pa.Table:
+def table_of(values: list[bytes], columns: list[str]) -> pa.Table:
     """The ticks; what is none is left out, and told."""
     try:
-        return values_to_arrow(values)
+        return values_to_arrow(values, columns)
     except ValueError:
         ticks = [value for value in values if _is_tick(value)]
     print(f"{len(values) - len(ticks)} records are no ticks, and are left out", file=sys.stderr)
-    return values_to_arrow(ticks)
+    return values_to_arrow(ticks, columns)
 
 
 def _is_tick(value: bytes) -> bool:
     try:
-        values_to_arrow([value])
+        values_to_arrow([value], [])
     except ValueError:
         return False
     return True
@@ -228,6 +228,8 @@ def main() -> None:
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            # else librdkafka asks a partition for more only a second after its queue was full
+            "fetch.queue.backoff.ms": 10,
             # new topics of the pattern are seen that fast
             "topic.metadata.refresh.interval.ms": 10_000,
         }
@@ -248,7 +250,7 @@ def main() -> None:
             consumer, chosen.topic_pattern, chosen.rows, chosen.seconds,
             until_end=chosen.until_end or tables is not None,
         ):  # fmt: skip
-            table = table_of(values).select(columns)
+            table = table_of(values, columns)
             finish()
             # no offset is known of a partition that has had no record yet
             offsets = [one for one in consumer.position(consumer.assignment()) if one.offset >= 0]

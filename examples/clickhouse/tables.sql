@@ -73,7 +73,8 @@ CREATE TABLE IF NOT EXISTS `ticks` (
   `kafka_time` Nullable(DateTime64(3))
 ) ENGINE = ReplacingMergeTree()
 PARTITION BY toYYYYMMDD(`event_time`, 'Asia/Kolkata')
-ORDER BY (`instrument_token`, `event_time`, `slot`, `session_id`, `sequence`);
+ORDER BY (`instrument_token`, `event_time`, `slot`, `session_id`, `sequence`)
+SETTINGS min_bytes_for_wide_part = 268435456;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS `ticks_from_queue` TO `ticks` AS
 SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `kafka_offset`,
@@ -173,7 +174,8 @@ CREATE TABLE IF NOT EXISTS `orders` (
   `kafka_time` Nullable(DateTime64(3))
 ) ENGINE = ReplacingMergeTree()
 PARTITION BY toYYYYMMDD(`event_time`, 'Asia/Kolkata')
-ORDER BY (`order_id`, `receive_time_us`, `slot`, `session_id`);
+ORDER BY (`order_id`, `receive_time_us`, `slot`, `session_id`)
+SETTINGS min_bytes_for_wide_part = 268435456;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS `orders_from_queue` TO `orders` AS
 SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `kafka_offset`,
@@ -221,7 +223,8 @@ CREATE TABLE IF NOT EXISTS `connection_events` (
   `kafka_time` Nullable(DateTime64(3))
 ) ENGINE = ReplacingMergeTree()
 PARTITION BY toYYYYMMDD(`time`, 'Asia/Kolkata')
-ORDER BY (`slot`, `time`, `type`, `reason`);
+ORDER BY (`slot`, `time`, `type`, `reason`)
+SETTINGS min_bytes_for_wide_part = 268435456;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS `connection_events_from_queue` TO `connection_events` AS
 SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `kafka_offset`,
@@ -268,7 +271,8 @@ CREATE TABLE IF NOT EXISTS `instruments` (
   `kafka_offset` UInt64,
   `kafka_time` Nullable(DateTime64(3))
 ) ENGINE = ReplacingMergeTree(kafka_offset)
-ORDER BY (`instrument_token`);
+ORDER BY (`instrument_token`)
+SETTINGS min_bytes_for_wide_part = 268435456;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS `instruments_from_queue` TO `instruments` AS
 SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `kafka_offset`,
@@ -326,7 +330,8 @@ CREATE TABLE IF NOT EXISTS `candles` (
   `kafka_time` Nullable(DateTime64(3))
 ) ENGINE = ReplacingMergeTree()
 PARTITION BY toYYYYMMDD(`event_time`, 'Asia/Kolkata')
-ORDER BY (`instrument_token`, `event_time`, `slot`, `gap_from`);
+ORDER BY (`instrument_token`, `event_time`, `slot`, `gap_from`)
+SETTINGS min_bytes_for_wide_part = 268435456;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS `candles_from_queue` TO `candles` AS
 SELECT *, _topic AS `kafka_topic`, _partition AS `kafka_partition`, _offset AS `kafka_offset`,
