@@ -124,8 +124,6 @@ fn main() -> Result<(), Failure> {
         .set("group.id", "kite-example-rust")
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.commit", "false")
-        // else it asks a partition for more only a second after its queue was full
-        .set("fetch.queue.backoff.ms", "10")
         .create()?;
     let topics = matching(&consumer, &pattern)?;
     if topics.is_empty() {
