@@ -150,6 +150,11 @@ class Spool:
         return len(self._head) + len(self._tail)
 
     @property
+    def reads_memory(self) -> bool:
+        """Whether what `peek` returns is in no file of those that are read."""
+        return bool(self._head) or not self._segments
+
+    @property
     def waiting(self) -> int:
         """How many records wait, on disk or in memory."""
         return self.records + self.held
@@ -179,9 +184,9 @@ class Spool:
     @property
     def problem(self) -> str | None:
         """What is wrong with the disk, in words for a person; None when it does as it is told."""
-        if not self._directory.is_open:
-            return None
-        return problem_of(self.directory, written=self._writing, read=self._reading)
+        if self._directory.is_open:
+            return problem_of(self.directory, written=self._writing, read=self._reading)
+        return None
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -209,9 +214,8 @@ class Spool:
         # what was put back may have come out of a file, which stays while that is in memory alone
         found = [segment for segment in self._there() if not segment.hidden]
         left = not_read_of(self._files, found, head)
-        # out of order, but not lost
         if hidden and not_read_of(self._files, found, waiting_in(self._files, hidden)):
-            self._show()
+            self._show()  # out of order, but not lost
         self.records += len(head) - len(left)
         self._head.clear()
         return left + self._tail.cut(0)
@@ -289,7 +293,7 @@ class Spool:
         write = functools.partial(self._store_head, sync=now)
         if not self._written(lambda: bool(self._head), write, now=now):
             return False
-        if self._head.handed_over and self._hides:
+        if self._head.handed_over and self._hides():
             return not hidden_of(self._segments)
         return self._show()
 
@@ -381,7 +385,7 @@ class Spool:
             raise OSError(errno.EEXIST, "a foreign file has the first number of all")
         if not self._directory.in_place():
             self._reconcile()
-        segment = self._head.store(number, hidden=self._hides, sync=sync)
+        segment = self._head.store(number, hidden=self._hides(), sync=sync)
         self._close_reader()  # what was read ahead is no longer of the oldest file
         self._segments.appendleft(segment)
         self.records += segment.waiting
@@ -574,7 +578,6 @@ class Spool:
         """All that the next process would find now."""
         return [*self._directory.undeleted, *self._confirming, *self._segments]
 
-    @property
     def _hides(self) -> bool:
         """Whether what was put back may stand in files that were read, too."""
         return bool(self._confirming) or in_part(self._segments)

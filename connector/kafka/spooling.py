@@ -304,6 +304,7 @@ class SpoolingClient(ABC):
         # a peek gives what one read of a file gave, so that this may go round several times
         room = min(self._low_water - len(client), _DRAIN_RECORDS)
         while room > 0 and (records := self._spool.peek()):
+            self._volatile = self._volatile or self._spool.reads_memory
             handed = 0
             for record in records[:room]:
                 if not self._hand_over(record):
@@ -342,6 +343,7 @@ class SpoolingClient(ABC):
         elif now >= groups.retry_at and (records := self._spool.peek()):
             if self._renew or self._one_by_one != groups.one_by_one:
                 self._new_client()
+            self._volatile = self._volatile or self._spool.reads_memory
             self._group_sequence = self._sequence + 1
             for record in self._group_of(records):
                 if not self._hand_over(record):
@@ -471,6 +473,7 @@ class SpoolingClient(ABC):
     def _put_back(self, records: Sequence[Record]) -> None:
         """Put records that came back before those of the spool: nothing is under way any more."""
         self._spool.prepend(records)
+        self._unflushed = True  # a disk that rests or fails has not taken all of it
         self._confirm()
 
     def _start_recovery(

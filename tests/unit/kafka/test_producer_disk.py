@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 from connector.kafka.producer import ProducerState
 from connector.kafka.spool import Record, Spool
 from connector.settings.models import SpoolSettings
+from tests.property.test_kills import on_disk
 from tests.support.damage import flip_a_bit
 from tests.support.disk import Disk
 from tests.support.producers import balanced, send, settle, written
@@ -127,3 +128,29 @@ async def test_what_a_damaged_file_held_is_found_and_lost(start, cluster, clock,
     counts = balanced(producer)
     assert (counts.found, counts.delivered, counts.dropped) == (3, 2, {"spool_unreadable": 1})
     assert [(reason, dropped.count) for reason, dropped in lost] == [("spool_unreadable", 1)]
+
+
+async def test_what_a_disk_in_trouble_did_not_take_back_is_there_once_it_is_mended(
+    start, cluster, clock
+):
+    """Nobody acknowledges anything, and nothing new comes that would be written too."""
+    disk = Disk()
+    producer = await start(files=disk)
+    send(producer, range(90))
+    for _ in range(10):
+        clock.now += 1
+        producer.poll()
+    send(producer, range(90, 200))
+    producer.poll()
+    assert balanced(producer).spooled == 110
+    disk.fail("write", "create", code=errno.ENOSPC)
+    for _ in range(60):
+        clock.now += 1
+        producer.poll()
+    disk.mend()
+    for _ in range(60):
+        clock.now += 1
+        producer.poll()
+    assert {int(value) for value in on_disk(producer._spool.directory)} == set(range(200))
+    await settle(producer, cluster, clock)
+    assert written(cluster) == list(range(200))
