@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from connector.cli.options import build, with_options, with_settings
+from connector.cli.verdict import ends_with
 from connector.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -175,10 +176,11 @@ def record(
         messages = asyncio.run(recorded())
     except OSError as exc:
         raise SettingsError.of("FILE", f"cannot write {file}: {exc.strerror}") from exc
-    typer.echo(f"{messages:,} messages in {file}, {file.stat().st_size:,} bytes")
-    if not messages:
-        typer.echo("nothing was received: is a token there, and are there instruments?", err=True)
-        raise typer.Exit(1)
+    with ends_with(0 if messages else 1):
+        if not messages:
+            advice = "nothing was received: is a token there, and are there instruments?"
+            typer.echo(advice, err=True)
+        typer.echo(f"{messages:,} messages in {file}, {file.stat().st_size:,} bytes")
 
 
 def _say_progress(messages: int, connections: int) -> None:

@@ -103,6 +103,7 @@ def check_config(
 def _try(settings: Settings) -> None:
     import asyncio
 
+    from connector.cli.verdict import ends_with
     from connector.redaction import printable
     from connector.service.logs import SecretMask, configure
     from connector.service.trial import trial
@@ -116,7 +117,9 @@ def _try(settings: Settings) -> None:
         async for finding in trial(settings):
             fine = fine and finding.ok
             told = printable(str(mask.clean(finding.told)), keep="\n")
-            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {told}")
+            # to the end, whoever has read enough of it: the exit code tells of all
+            with ends_with(0):
+                typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {told}")
         return fine
 
     if not asyncio.run(tried()):

@@ -3,10 +3,13 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from connector.cli import main
+from connector.cli import main, service
 from connector.errors import BrokerUnreachableError
 from connector.service.status import VERSION
+from connector.service.trial import Finding
+from connector.settings.models import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +179,22 @@ main()
         [sys.executable, "-c", code], capture_output=True, check=False, timeout=60
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_what_is_tried_decides_of_the_exit_code_though_nobody_reads_it_any_more(monkeypatch):
+    """As `check-config --connect | head -1` does."""
+    tried = []
+
+    async def trial(_settings):
+        for ok in (True, False):
+            tried.append(ok)
+            yield Finding("brokers", ok, "as they are")
+
+    def gone(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("connector.service.trial.trial", trial)
+    monkeypatch.setattr(typer, "echo", gone)
+    with pytest.raises(typer.Exit) as ended:
+        service._try(Settings.model_validate({"accounts": [{"api_key": "key"}]}))
+    assert (tried, ended.value.exit_code) == ([True, False], 1)
