@@ -324,8 +324,8 @@ class Connection:
             if not confirmed:
                 return
             notices = self._session.confirm(confirmed, self._clock.monotonic())
-        except Exception:  # noqa: BLE001 -- whatever a handler does, the socket lives; it is logged
-            self._report.handler_failed()
+        except BaseException as error:  # noqa: BLE001 -- whatever a handler does, the socket lives
+            self._report.handler_failed(error)
             return
         self._emit(notices)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -81,11 +82,16 @@ class EventReporter:
         """Call a method of the handler; whatever it raises is counted and logged."""
         try:
             method(*arguments)
-        except Exception:  # noqa: BLE001 -- whatever a handler does, the socket lives
-            self.handler_failed()
+        except BaseException as error:  # noqa: BLE001 -- whatever a handler does, the socket lives
+            self.handler_failed(error)
 
-    def handler_failed(self) -> None:
-        """Count and log the exception that is being handled."""
+    def handler_failed(self, error: BaseException) -> None:
+        """Count and log the exception that is being handled; one that ends the program does so."""
+        if not isinstance(error, Exception):
+            # by a turn of the loop: out of a transport's call uvloop takes a sys.exit() for the end
+            # of this socket alone
+            asyncio.get_running_loop().call_soon(_raise, error)
+            return
         self.handler_errors += 1
         if worth_a_line(self.handler_errors):  # it may fail on every frame
             self._log().exception("handler_failed", count=self.handler_errors)
@@ -96,3 +102,7 @@ class EventReporter:
 
     def _log(self) -> Any:
         return edge_log(slot=self._slot, account=self._account)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
