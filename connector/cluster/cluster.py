@@ -484,7 +484,10 @@ class Cluster:
                 if self._slots.get(number) is slot:
                     del self._slots[number]
 
-        await asyncio.gather(*(close(number) for number in numbers))
+        # each to its end: a partition may be given up behind this, whatever one of them came to
+        outcomes = await asyncio.gather(*map(close, numbers), return_exceptions=True)
+        if errors := [one for one in outcomes if isinstance(one, Exception)]:
+            raise errors[0]
 
     # leadership
 

@@ -480,3 +480,28 @@ async def test_the_next_owner_of_a_mute_slot_is_told_of_its_last_tick_and_not_of
     assert member.cluster.last_frames_us() == {0: 8}
     assert await member.cluster.revoked([0], leads=False) == {0: 7}
     assert member.owned == []
+
+
+async def test_a_slot_that_fails_to_close_ends_nobodys_wait_for_the_others():
+    """Behind it their partitions are given up: the feed has room for no second socket of a slot."""
+    failing, slow = FakeConnection(), FakeConnection()
+    may_close = asyncio.Event()
+
+    async def fail():
+        raise RuntimeError("cannot close")
+
+    failing.close, slow.close = fail, may_close.wait
+    member = Replica(settings("127.0.0.1:1", "ws://127.0.0.1:1"))
+    member.cluster._intake = member
+    for number, connection in enumerate((failing, slow)):
+        slot = Slot(number, None, 3000, SYSTEM_CLOCK)
+        slot.connection = connection
+        member.cluster._slots[number] = slot
+    closing = asyncio.create_task(member.cluster.revoked([0, 1], leads=False))
+    await until(lambda: 0 not in member.cluster._slots)
+    for _ in range(5):  # more turns of the event loop than an end takes
+        await asyncio.sleep(0)
+    assert not closing.done()
+    may_close.set()
+    await closing
+    assert member.owned == []
