@@ -40,3 +40,12 @@ class Lost:
                     self.tokens.setdefault(int(record.key or b""), set())
             except ValueError:  # another version's, or another program's
                 self.all_known = False
+
+    def merge(self, other: Lost) -> None:
+        """Add what was lost for the same reason at another time."""
+        self.count += other.count
+        self.from_ms = min(self.from_ms or other.from_ms, other.from_ms or self.from_ms)
+        self.to_ms = max(self.to_ms, other.to_ms)
+        for slot, tokens in other.tokens.items():
+            self.tokens.setdefault(slot, set()).update(tokens)
+        self.all_known = self.all_known and other.all_known

@@ -2,7 +2,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.kafka.spool import Dropped, Record
-from connector.service.losses import TELL_SECONDS, Losses
+from connector.service.losses import MAX_TOLD, TELL_SECONDS, Losses
 from connector.service.pipeline import MAX_LOST_NAMED
 from connector.simulator.wire import quote_packet
 from connector.testing import FakeClock
@@ -77,6 +77,83 @@ def test_a_loss_that_goes_on_is_told_again_after_a_while_and_at_the_end(
     assert slots.events == 6
     losses.report(slots, at_last=True)
     assert slots.events == 8
+
+
+def lost_file(slots, *records):
+    now_ms = slots.time_us() // 1000
+    return Dropped(5, now_ms, now_ms, Dropped.of(records).examples)
+
+
+class Reasons(PlainEncoder):
+    """Keeps what events of slot 0 say of why and when."""
+
+    def __init__(self):
+        self.told = []
+
+    def event(self, event, *, account):
+        if event.slot == 0:
+            self.told.append((event.reason, event.gap_from_ms, event.gap_to_ms))
+        return super().event(event, account=account)
+
+
+EVENT = Record(TOPICS.events, b"0", b"event", 5)
+
+
+def test_what_an_event_told_that_is_lost_itself_is_told_again(losses, slots, producer, clock):
+    slots.encoder = Reasons()
+    producer.in_flight = 100
+    losses.add("spool_full", Dropped(7, 100, 200, ()))
+    losses.add("spool_write", Dropped(2, 150, 160, ()))
+    losses.report(slots)
+    clock.now += TELL_SECONDS
+    losses.add("spool_full", lost_file(slots, EVENT))
+    losses.report(slots)
+    now_ms = slots.time_us() // 1000
+    assert slots.encoder.told == [
+        ("spool_full: 7 records over all slots", 100, 200),
+        ("spool_write: 2 records over all slots", 150, 160),
+        ("spool_full: 12 records over all slots", 100, now_ms),
+        ("spool_write: 2 records over all slots", 150, 160),
+    ]
+
+
+def test_what_an_event_told_is_not_told_again_where_that_is_not_lost(
+    losses, slots, producer, clock
+):
+    slots.encoder = Reasons()
+    told = "spool_full: 7 records over all slots", 100, 200
+    losses.add("spool_full", Dropped(7, 100, 200, ()))
+    losses.report(slots)
+    clock.now += TELL_SECONDS
+    producer.in_flight = 100
+    # of ticks alone, and of a time before
+    losses.add("spool_full", lost_file(slots, *tick_records(0, quote_packet(INFY, 1))))
+    losses.add("spool_full", Dropped(1, 1, 2, (EVENT,)))
+    losses.report(slots)
+    clock.now += TELL_SECONDS
+    # the event is with Kafka meanwhile
+    producer.in_flight = 0
+    losses.add("other", Dropped(1, 300, 300, ()))
+    losses.report(slots)
+    assert [one for one in slots.encoder.told if one == told] == [told]
+    assert [one[0][:13] for one in slots.encoder.told] == [
+        "spool_full: 7",
+        "spool_full: 6",
+        "other: 1 reco",
+    ]
+
+
+def test_more_than_is_remembered_is_told_again_as_one(losses, slots, producer, clock):
+    slots.encoder = Reasons()
+    producer.in_flight = 10_000
+    for number in range(MAX_TOLD + 5):
+        losses.add("spool_full", Dropped(1, 100 + number, 100 + number, ()))
+        losses.report(slots)
+        clock.now += TELL_SECONDS
+    assert len(losses._told["spool_full"]) == MAX_TOLD
+    losses.add("spool_full", Dropped(1, 1, slots.time_us(), (EVENT,)))
+    losses.report(slots)
+    assert slots.encoder.told[-1][0] == f"spool_full: {MAX_TOLD + 6} records over all slots"
 
 
 class Named(PlainEncoder):

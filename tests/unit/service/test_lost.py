@@ -59,3 +59,13 @@ def test_so_may_what_nobody_has_seen():
     found = lost(*tick_records(0, quote_packet(INFY, 1)))
     found.add(Dropped(5, 0, 0), TOPICS, TICKS)
     assert (found.count, found.tokens, found.all_known) == (6, {0: {INFY}}, False)
+
+
+def test_two_losses_are_one():
+    found = lost(*tick_records(4, quote_packet(INFY, 1)))
+    found.from_ms, found.to_ms = 300, 400
+    other = Lost(5, 100, 200, {4: {NIFTY}, 1: set()}, all_known=False)
+    found.merge(other)
+    assert found == Lost(6, 100, 400, {4: {INFY, NIFTY}, 1: set()}, all_known=False)
+    found.merge(Lost(1, 0, 0))
+    assert (found.count, found.from_ms, found.to_ms) == (7, 100, 400)
