@@ -141,6 +141,8 @@ def _session_lines(session: SessionReport) -> list[str]:
     state = "" if session.ended else ", its end not counted yet"
     if session.verdict == "unproven":
         state = f": every tick up to {session.counted_to:,} is there, but its end was not counted"
+        if not session.counted_to:
+            state = ": kite.events has no count of its ticks"
     head = (
         f"slot {session.slot}, session {session.session_id} from {_time(session.session_id)}: "
         f"{session.verdict}{state}; {session.ticks:,} ticks in {len(session.partitions)} "

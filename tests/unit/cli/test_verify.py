@@ -77,6 +77,12 @@ def test_an_end_that_nobody_counted_is_said_with_the_gap_after_it():
     assert not found.complete
 
 
+def test_a_session_that_no_event_counts_is_said_to_be_one():
+    uncounted = session(SessionVerdict.UNPROVEN, ended=False, counted_to=0)
+    text = lines(Verification([uncounted]))
+    assert "unproven: kite.events has no count of its ticks; 1,200 ticks" in text[0]
+
+
 def test_a_session_that_goes_on_is_complete_so_far():
     assert "complete, its end not counted yet;" in lines(Verification([session(ended=False)]))[0]
 
