@@ -156,6 +156,7 @@ def clickhouse_tables(
     prefix: str = "kite",
     settings: Mapping[str, str | int] | None = None,
     columns: Collection[str] | None = None,
+    ticks_by_inserts: bool = False,
 ) -> str:
     """A ClickHouse SQL script: for each schema a queue, a table and the view between them; bars.
 
@@ -170,6 +171,8 @@ def clickhouse_tables(
         columns: of the ticks, besides those that a row's identity and the bars need; None for all.
             Bars have their book from `best_bid_price` and `best_ask_price` where `depth` is not in
             it.
+        ticks_by_inserts: without the queue of ticks: somebody else reads them, and puts them into
+            their table.
 
     Raises:
         KeyError: a column that ticks have not.
@@ -192,11 +195,12 @@ def clickhouse_tables(
             "input_format_avro_allow_missing_fields": 1,
             **(settings or {}),
         }
-        parts += [
-            _queue(f"{table.name}_queue", chosen[name], kafka),
-            _stored(table, chosen[name]),
-            _VIEW.replace("%name%", table.name),
-        ]
+        stored = _stored(table, chosen[name])
+        if name == "tick" and ticks_by_inserts:
+            parts.append(stored)
+            continue
+        queue = _queue(f"{table.name}_queue", chosen[name], kafka)
+        parts += [queue, stored, _VIEW.replace("%name%", table.name)]
     bars = _BARS
     for place, text in (_BOOK if "depth" in chosen["tick"] else _TOP_OF_BOOK).items():
         bars = bars.replace(place, text)

@@ -114,6 +114,14 @@ def clickhouse_tables(
             "[default: all]",
         ),
     ] = None,
+    ticks_by_inserts: Annotated[
+        bool,
+        typer.Option(
+            "--ticks-by-inserts",
+            help="Without the queue of ticks: examples/clickhouse/insert.py reads them, and puts "
+            "them into their table.",
+        ),
+    ] = False,
     *,
     settings: Settings,
 ) -> None:
@@ -129,6 +137,7 @@ def clickhouse_tables(
             settings.registry.url,
             prefix=settings.topics.prefix,
             columns=chosen,
+            ticks_by_inserts=ticks_by_inserts,
         )
     except KeyError as error:
         raise SettingsError.of("--columns", f"ticks have no column {error.args[0]!r}") from None

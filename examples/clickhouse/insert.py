@@ -7,7 +7,7 @@ The engine makes all columns anew for each record. Here they are made once for a
 `values_to_arrow` of kite-connector[arrow], and ClickHouse takes them as they are, while the next
 batch is read. No registry is asked.
 
-The table is that of `kite-connector schemas clickhouse`, without its queue; its columns `kafka_…`
+The table is that of `kite-connector schemas clickhouse --ticks-by-inserts`; its columns `kafka_…`
 stay empty. Offsets are committed when the rows are there: after a crash some come again, and are
 one row, as repeats are. Without a server (chdb; a try or a test) what the topics hold now is put
 into the tables of the first script, and the others ask for it.
@@ -110,7 +110,9 @@ def statement_for(target: Server | InProcess) -> tuple[str, list[str]]:
     """The INSERT for the columns that the table has, and the flat ones that it takes them from."""
     lines = target.ask(COLUMNS).splitlines()
     if not lines:
-        sys.exit("ClickHouse has no table `ticks`: run `kite-connector schemas clickhouse` first")
+        sys.exit(
+            "ClickHouse has no table `ticks`: make those of `kite-connector schemas clickhouse`"
+        )
     kinds = dict(line.split("\t") for line in lines)
     names = list(kinds)
     nested = {

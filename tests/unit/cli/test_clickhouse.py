@@ -69,6 +69,20 @@ def test_each_schema_has_a_queue_over_its_topics_a_table_and_a_view_between_them
     assert text.count("input_format_avro_allow_missing_fields = 1") == len(queues)
 
 
+def test_ticks_that_come_by_inserts_have_no_queue():
+    text = clickhouse_tables("b:1", "http://r:1", ticks_by_inserts=True)
+    assert "ticks_queue" not in text
+    assert "ticks_from_queue" not in text
+    # all else is as it is
+    parts = clickhouse_tables("b:1", "http://r:1").split(";\n")
+    kept = [part for part in parts if "ticks_queue" not in part]
+    assert len(kept) == len(parts) - 2
+    assert [part.lstrip("\n") for part in text.split(";\n")[1:]] == [
+        part.lstrip("\n") for part in kept[1:]
+    ]
+    assert "CREATE TABLE IF NOT EXISTS `ticks` (" in text
+
+
 def test_settings_come_over_those_made_and_are_quoted():
     given = {"kafka_num_consumers": 4, "kafka_sasl_password": "it's \\ here"}
     text = clickhouse_tables("b:1", "http://r:1", settings=given)

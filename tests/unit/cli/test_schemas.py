@@ -41,6 +41,13 @@ def test_a_schema_that_is_not_there_is_named():
     assert "there are tick" in str(result.exception)
 
 
+def test_clickhouse_tables_may_leave_the_reading_of_ticks_to_another_program():
+    text = output("schemas", "clickhouse", *WHERE, "--ticks-by-inserts")
+    assert "`ticks`" in text
+    assert "`ticks_queue`" not in text
+    assert "`orders_queue`" in text
+
+
 def test_clickhouse_tables_may_have_fewer_columns_of_ticks():
     text = output("schemas", "clickhouse", *WHERE, "--columns", "oi, average_traded_price, ")
     assert "market.ticks.nse" in text
