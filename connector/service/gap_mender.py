@@ -34,6 +34,9 @@ AGAIN_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 1.0
 MAX_NAMED: Final = 100
 """So many instruments that have no candles are named in an event."""
+MAX_HELD: Final = 100_000
+"""So many candles of answers that lack minutes are held until these are asked for once more: some
+300 bytes each."""
 CHUNK: Final = 100
 """So many candles are encoded in one turn of the event loop."""
 
@@ -224,6 +227,9 @@ class GapMender:
     ) -> None:
         """Ask for each instrument, and once more for those whose answers lack minutes."""
         todo = list(plan)
+        # answers that lack minutes, in case that no better ones come
+        held: dict[int, list[Candle]] = {}
+        room = MAX_HELD
         for is_last in (False, True):
             if is_last and todo:
                 await self._sleep(self._again_seconds)
@@ -236,16 +242,22 @@ class GapMender:
                     continue
                 answer = await self._ask(token, minutes)
                 if isinstance(answer, _Failure):
-                    # only that is about this instrument alone
-                    if answer.lack is not Lack.REFUSED:
-                        # what stands against this one stands against all that follow
-                        found.lack(answer.lack, answer.reason, [*todo[number:], *incomplete])
+                    refused = answer.lack is Lack.REFUSED  # only that is about this one alone
+                    # what stands against this one stands against all that follow
+                    lacking = [token] if refused else [*todo[number:], *incomplete]
+                    found.lack(answer.lack, answer.reason, lacking)
+                    if answer.lack is not Lack.NO_RIGHT:  # then the gap is mended later, whole
+                        for one in lacking:
+                            await self._keep(found, one, held.get(one, []))
+                    if not refused:
                         return
-                    found.lack(answer.lack, answer.reason, [token])
                 elif len(answer) < len(minutes) and not is_last:
                     # not written yet: what Kafka has of an instrument is always its first minutes
                     incomplete.append(token)
+                    if len(answer) <= room:
+                        held[token], room = answer, room - len(answer)
                 else:
+                    answer = max(answer, held.get(token, []), key=len)
                     await self._keep(found, token, answer)
                     if len(answer) < len(minutes):
                         lack = Lack.SOME_MINUTES if answer else Lack.NO_CANDLES

@@ -8,6 +8,7 @@ from connector.errors import FeedUnreachableError, RestError, RestTokenError, To
 from connector.kite.clock import IST
 from connector.kite.feed.wait import cancelled
 from connector.kite.wire.candles import MINUTE_MS, Gap
+from connector.service import gap_mender
 from connector.service.gap_mender import MAX_NAMED, GapCounts, GapMender, Lack
 from connector.settings.topics import BackfillSettings
 from connector.testing import FakeClock
@@ -167,6 +168,39 @@ async def test_an_answer_without_all_minutes_is_asked_for_once_more_and_then_wri
         ("gap_backfilled", 2, ()),
     ]
     assert kit.counts.lacking == {Lack.SOME_MINUTES: 1, Lack.NO_CANDLES: 1}
+
+
+@pytest.mark.parametrize(
+    ("second", "third"), [(AWAY, AWAY), (UNKNOWN, ALL), ([], ALL)], ids=["away", "refused", "empty"]
+)
+async def test_an_answer_that_lacks_minutes_is_written_where_no_better_one_comes(second, third):
+    kit = Kit({INFY: [rows(FIRST, FIRST + 1), second], TCS: [rows(FIRST), third]})
+    assert await kit.mend(INFY, TCS)
+    expected = [(INFY, 0), (INFY, 1), (TCS, 0)]
+    assert kit.written == expected + ([(TCS, 1), (TCS, 2)] if third is ALL else [])
+    assert kit.told()[-1] == ("gap_backfilled", 2, ())
+
+
+async def test_so_is_one_where_kite_is_gone_before_all_were_asked_for():
+    kit = Kit({INFY: [rows(FIRST + 1)], TCS: [AWAY]})
+    assert await kit.mend(INFY, TCS, NIFTY_50)
+    assert kit.written == [(INFY, 1)]
+    assert kit.told() == [
+        ("gap_not_backfilled", 3, (TCS, NIFTY_50, INFY)), ("gap_backfilled", 1, ()),
+    ]  # fmt: skip
+
+
+async def test_but_not_where_the_gap_stays_open():
+    kit = Kit({INFY: [rows(FIRST + 1)], TCS: [NO_RIGHT]})
+    assert not await kit.mend(INFY, TCS)
+    assert kit.written == []
+
+
+async def test_what_is_held_until_then_has_a_bound(monkeypatch):
+    monkeypatch.setattr(gap_mender, "MAX_HELD", 1)
+    kit = Kit({INFY: [rows(FIRST)], TCS: [rows(FIRST)], CRUDE: [AWAY]})
+    assert await kit.mend(INFY, TCS, CRUDE)
+    assert kit.written == [(INFY, 0)]
 
 
 async def test_rows_that_are_none_are_counted():
