@@ -340,8 +340,9 @@ class _FanOut(ConfirmingHandler):
             self._deliver(ClosingMessage(event.code, event.reason))
         # only these: behind all others the connection opens another socket
         if event.state in _ENDED:
+            # with what they claim: one that has given up may be opened again, for other readers
             for subscriber in self.subscribers:
-                subscriber.channel.close()
+                subscriber.close()
         if self._on_event is not None:
             self._on_event(event)
 

@@ -213,6 +213,18 @@ class TestLosses:
             with pytest.raises(ConnectionClosedError, match="failed"):
                 ticker.subscribe([NSE])
 
+    async def test_what_ended_readers_had_is_not_asked_for_when_it_is_opened_again(self, make):
+        feed, ticker = make(config=ConnectionConfig(max_reconnect_attempts=0))
+        async with ticker as ticker:
+            subscriber = ticker.subscribe([NSE], FULL)
+            feed.socket.drop()
+            await settle()
+            async with ticker:
+                ticker.subscribe([NFO], QUOTE)
+                subscriber.close()
+                assert feed.socket.subscriptions == {NFO: QUOTE}
+                assert ticker.get_subscribed() == {NFO: QUOTE}
+
     async def test_a_new_token_is_taken_at_run_time(self, make):
         feed, ticker = make(None, TokenRejectedError(403))
         async with ticker as ticker:
