@@ -215,7 +215,7 @@ class Spool:
         found = [segment for segment in self._there() if not segment.hidden]
         left = not_read_of(self._files, found, head)
         if hidden and not_read_of(self._files, found, waiting_in(self._files, hidden)):
-            self._show()  # out of order, but not lost
+            self._show(now=True)  # out of order, but not lost
         self.records += len(head) - len(left)
         self._head.clear()
         return left + self._tail.cut(0)
@@ -286,18 +286,18 @@ class Spool:
         self._write_head()
 
     def _write_tail(self, *, now: bool = False) -> bool:
-        return self._written(lambda: bool(self._tail), self._write_batch, now=now)
+        return self._written(lambda: self._tail, self._write_batch, now=now)
 
     def _write_head(self, *, now: bool = False) -> bool:
         """Write what was put back, and show it: the next process finds all of it, or none."""
         write = functools.partial(self._store_head, sync=now)
-        if not self._written(lambda: bool(self._head), write, now=now):
+        if not self._written(lambda: self._head, write, now=now):
             return False
         if self._head.handed_over and self._hides():
             return not hidden_of(self._segments)
-        return self._show()
+        return self._show(now=now)
 
-    def _written(self, more: Callable[[], bool], write: Callable[[], None], *, now: bool) -> bool:
+    def _written(self, more: Callable[[], object], write: Callable[[], None], *, now: bool) -> bool:
         """Write while there is more; False where the disk fails or has to rest."""
         while more():
             if not (now or self._may(self._writing)):
@@ -390,15 +390,13 @@ class Spool:
         self._segments.appendleft(segment)
         self.records += segment.waiting
 
-    def _show(self) -> bool:
-        """Let the next process find what was put back; False where the disk fails."""
-        try:
-            for segment in hidden_of(self._segments):  # in order, whenever this process ends
-                self._directory.show(segment)
-        except OSError as exc:
-            self._writing.failed(exc)
-            return False
-        return True
+    def _show(self, *, now: bool = False) -> bool:
+        """Let the next process find what was put back; False where the disk fails or has to rest.
+
+        The oldest first: what was read may be found too, and comes behind it in order.
+        """
+        more = functools.partial(hidden_of, self._segments)
+        return self._written(more, lambda: self._directory.show(more()[0]), now=now)
 
     def _drop_oldest(self) -> None:
         """Free the oldest segments until the bound holds, those that Kafka was given first."""

@@ -94,6 +94,29 @@ def test_a_file_that_was_read_stays_while_what_was_put_back_is_not_shown(bench, 
     assert bench.found() == list(range(40))
 
 
+def test_a_slow_disk_rests_between_the_files_that_are_shown(bench, read_again, monkeypatch):
+    """The event loop has sockets to serve; whenever it is killed, what is found is in order."""
+    spool, records = read_again
+    rename = bench.disk.rename
+
+    def slowly(path, to):
+        bench.clock.now += 1.0
+        rename(path, to)
+
+    monkeypatch.setattr(bench.disk, "rename", slowly)
+    spool.prepend(records)
+    times = 1
+    while not spool.confirm():
+        began = bench.clock.now
+        assert not spool.flush()
+        assert bench.clock.now - began <= 1.0
+        assert in_order(bench.found())
+        bench.clock.now += MAX_BACKOFF_SECONDS
+        times += 1
+    assert times > 3
+    assert bench.found() == list(range(40))
+
+
 @pytest.mark.parametrize("never_on_disk", [0, 3])
 def test_a_stop_while_the_disk_fills_up_loses_nothing_that_a_file_has(
     bench, read_again, never_on_disk
