@@ -94,7 +94,7 @@ def _rule(described: dict[str, Any], text: str | None) -> object:
             raise SettingsError.of("--claims", "stands without other options of a rule")
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of brackets without end
             raise SettingsError.of("--claims", f"is not JSON: {error}") from None
     for field, kind in (("pattern", "pattern"), ("underlying", "option-chain")):
         if field in described:

@@ -100,7 +100,12 @@ class Feed:
         try:
             message = json.loads(text)
             action, value = message["a"], message["v"]
-        except (ValueError, TypeError, KeyError):
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            RecursionError,
+        ):  # of brackets without end
             action = value = None
         handled = False
         if socket.deaf:

@@ -68,6 +68,7 @@ def test_the_options_make_the_rule(run):
     [
         ((), "give --underlying, --pattern, --exchange or --claims"),
         (("--claims", "{"), "is not JSON"),
+        (("--claims", "[" * 100_000), "is not JSON"),
         (("--claims", "{}", "--exchange", "NFO"), "without other options"),
         (("--underlying", "NIFTY", "--strikes", "-1"), "claims.strikes: must be greater"),
         (("--underlying", "NIFTY", "--expiry", "soon"), "claims.expiry: must be nearest"),

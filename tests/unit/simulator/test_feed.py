@@ -103,6 +103,7 @@ def test_unsubscribing_ends_it(feed, socket):
         "null",
         "5",
         "{",
+        pytest.param("[" * 100_000, id="brackets"),
         '{"a":"subscribe"}',
         '{"a":"subscribe","v":["408065"]}',
         '{"a":"subscribe","v":[[408065]]}',
