@@ -45,6 +45,8 @@ LIST_SECONDS: Final = 60.0
 """All of the list must have come after so long, however it drips."""
 MAX_ORDERS: Final = 20_000
 """An answer may have so many orders; Kite takes some thousands of a user in a day."""
+PATIENT_SECONDS: Final = 10.0
+"""Where Kite asks to be left alone for longer, a call fails at once; the next one waits."""
 _LONGEST_PAUSE_SECONDS = 10.0  # between tries of one call
 
 
@@ -317,8 +319,13 @@ class KiteRest:
     async def _retried(
         self, send: Callable[[], Any], again: Callable[[Exception], bool]
     ) -> _Answer:
+        def at_once(error: Exception) -> bool:
+            # whoever has called is told the reason, and not that nothing came within their time
+            asked_seconds = getattr(error, "retry_after_seconds", 0.0)
+            return asked_seconds <= PATIENT_SECONDS and again(error)
+
         async for attempt in stamina.retry_context(
-            on=again,
+            on=at_once,
             attempts=self._attempts,
             timeout=None,
             wait_initial=self._retry_seconds,
@@ -367,8 +374,9 @@ class KiteRest:
                     **proxy_options(self.root),
                 ) as response,
             ):
-                if wait_seconds := retry_after_seconds(response.status, response.headers):
-                    self._pace.hold(wait_seconds)
+                asked_seconds = retry_after_seconds(response.status, response.headers)
+                if asked_seconds:
+                    self._pace.hold(asked_seconds)
                 body = await read_body(response, max_bytes=max_bytes, max_wire_bytes=max_wire_bytes)
                 etag = usable_etag(response.headers.get("ETag"))
                 answer = _Answer(response.status, etag, body, _leads_to(response))
@@ -381,7 +389,9 @@ class KiteRest:
             ) from error
         # 304 answers an etag; redirects and all else are no answers of the API
         if answer.status not in {200, 304}:
-            raise _kite_error(answer, redactor)
+            refused = _kite_error(answer, redactor)
+            refused.retry_after_seconds = asked_seconds
+            raise refused
         return answer
 
 

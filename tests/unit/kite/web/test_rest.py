@@ -154,6 +154,16 @@ async def test_kite_is_left_alone_for_as_long_as_it_asks(status):
     assert paused == [7, 7]
 
 
+async def test_a_call_fails_with_kites_words_where_it_asks_for_more_than_a_moment():
+    """A command that waits for the list gives up after a minute, and would not know why."""
+    busy = (503, error("NetworkException"), {"Retry-After": "60"})
+    rest = client(busy, (200, b"list"))
+    with pytest.raises(RestError, match="HTTP 503 NetworkException") as caught:
+        await rest.instruments()
+    assert caught.value.retry_after_seconds == 60
+    assert len(rest._http.calls) == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"[" * 5000, b"[]", b'{"data":[]}', b'{"data":{}}', b'{"data":{"access_token":""}}'],
