@@ -386,7 +386,7 @@ class IsolatingProducer(RecordProducer):
                 child.open()
             except SpoolError as exc:
                 # without its own the order holds all the same; but its files go with the process: a
-                # kill loses what waits in them, and a stop tells of it as lost
+                # kill loses what waits in them, and a stop what is more than a moment's
                 if folder is None or not anywhere:
                     raise
                 self._log.error("spool_unusable", topic=topic, reason=str(exc))

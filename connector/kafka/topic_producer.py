@@ -16,6 +16,8 @@ APART_SECONDS: Final = 60.0
 """A topic stays apart for so long after its last refusal: what refuses one record a minute may not
 end the client of all the other topics each time."""
 _REST_SECONDS = 5.0  # for the last records of a topic to be acknowledged before it comes back
+_LEFT_BYTES = 32 * 1024 * 1024
+"""So much of a temporary folder is left to the other producer at a stop: it is in memory then."""
 DEAD_LETTER_REFUSED: Final = "dead_letter_refused"
 
 
@@ -155,8 +157,9 @@ class TopicProducer(RecordProducer):
 
         None where not all of it can be read just now: then it stays.
         """
-        if not self._settle():
-            return None
+        return self._read_all() if self._settle() else None
+
+    def _read_all(self) -> list[Record] | None:
         left: list[Record] = []
         while records := list(self._spool.peek()):
             self._spool.advance(len(records))
@@ -192,8 +195,14 @@ class TopicProducer(RecordProducer):
             self._group_is_under_way(self._monotonic())
 
     def _leave_unstored(self) -> None:
+        if self._last_resort:
+            return
+        # a temporary folder goes with the process: the other producer may have one that stays
+        goes = not self._spool.persistent and self._spool.size_bytes <= _LEFT_BYTES
+        if goes and (records := self._read_all()):
+            self._leave(records)
         # whoever gave them may still have the files that it read them of
-        if not self._last_resort and (bodies := self._spool.store_at_last()):
+        elif bodies := self._spool.store_at_last():
             self._produced -= len(bodies)
             self._leave([*map(decode, bodies)])
 

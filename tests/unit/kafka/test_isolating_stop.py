@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from connector.kafka import spooling
+from connector.kafka import spooling, topic_producer
 from connector.testing import FakeClock
 from tests.property.test_kills import on_disk
 from tests.support.disk import Disk
@@ -92,6 +92,37 @@ async def test_what_the_client_does_not_give_back_stays_in_the_file_that_it_was_
     assert after.counts.found == 20
     go_on(after, cluster, clock)
     assert written(cluster, "a") == list(range(20))
+    assert await after.close(0)
+
+
+@pytest.mark.parametrize("left_bytes", [1 << 20, 0])
+async def test_a_stop_loses_nothing_small_of_a_topic_whose_own_folder_is_of_no_use(
+    cluster, clock, tmp_path, monkeypatch, left_bytes
+):
+    """It has a temporary one, which goes with the process."""
+    monkeypatch.setattr(topic_producer, "_LEFT_BYTES", left_bytes)
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held/a").write_text("a file")
+    producer = new(tmp_path, clock)
+    await producer.start()
+    cluster.faults["a"] = KafkaError.TOPIC_AUTHORIZATION_FAILED
+    send(producer, "a", range(20))
+    send(producer, "b", range(3))
+    go_on(producer, cluster, clock, 20)
+    assert list(producer._held) == ["a"]
+    send(producer, "a", range(20, 30))
+    go_on(producer, cluster, clock, 5)
+    assert await producer.close(0) is bool(left_bytes)
+    counts = balanced(producer)
+    if not left_bytes:
+        assert counts.dropped == {"no_spool_directory": 30}
+        return
+    assert (counts.spooled, counts.dropped) == (30, {})
+    cluster.faults.clear()
+    after = new(tmp_path, clock)
+    await after.start()
+    go_on(after, cluster, clock)
+    assert written(cluster, "a") == list(range(30))
     assert await after.close(0)
 
 
