@@ -85,11 +85,10 @@ CREATE TABLE IF NOT EXISTS `bar_states` (
   `bar_start` DateTime64(3, 'UTC'),
   `exchange` SimpleAggregateFunction(any, String),
   `tradingsymbol` SimpleAggregateFunction(any, Nullable(String)),
-  `open` AggregateFunction(argMin, Float64, Tuple(DateTime64(3, 'UTC'), Int64, Int64)),
+  `open` AggregateFunction(argMin, Float64, UInt256),
   `high` SimpleAggregateFunction(max, Float64),
   `low` SimpleAggregateFunction(min, Float64),
-  `close` AggregateFunction(argMax, Tuple(Float64, Nullable(Float64), Nullable(Float64)),
-    Tuple(DateTime64(3, 'UTC'), Int64, Int64)),
+  `close` AggregateFunction(argMax, Tuple(Float64, Nullable(Float64), Nullable(Float64)), UInt256),
   `first_volume` SimpleAggregateFunction(min, Nullable(Int64)),
   `cumulative_volume` SimpleAggregateFunction(max, Nullable(Int64)),
   `ticks` AggregateFunction(uniqExact, Int32, Int64, Int64)
@@ -98,12 +97,18 @@ PARTITION BY toYYYYMMDD(`bar_start`, 'Asia/Kolkata')
 ORDER BY (`instrument_token`, `bar_start`);
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS `bars_from_ticks` TO `bar_states` AS
+WITH
+  -- by event_time, receive_time_us, sequence: numbers are compared faster than tuples
+  bitOr(
+    bitShiftLeft(toUInt256(toUnixTimestamp64Milli(`event_time`)), 128),
+    bitOr(bitShiftLeft(toUInt256(`receive_time_us`), 64), toUInt256(`sequence`))
+  ) AS `place`
 SELECT
   `instrument_token`,
   CAST(toStartOfMinute(`event_time`), 'DateTime64(3, \\'UTC\\')') AS `bar_start`,
   any(`exchange`) AS `exchange`,
   any(`tradingsymbol`) AS `tradingsymbol`,
-  argMinState(`last_price`, (`event_time`, `receive_time_us`, `sequence`)) AS `open`,
+  argMinState(`last_price`, `place`) AS `open`,
   max(`last_price`) AS `high`,
   min(`last_price`) AS `low`,
   -- in a tuple, since argMax passes over what is null%why%
@@ -111,7 +116,7 @@ SELECT
       `last_price`,
       %bid%,
       %ask%
-    ), (`event_time`, `receive_time_us`, `sequence`)) AS `close`,
+    ), `place`) AS `close`,
   min(`volume_traded`) AS `first_volume`,
   max(`volume_traded`) AS `cumulative_volume`,
   uniqExactState(`slot`, `session_id`, `sequence`) AS `ticks`

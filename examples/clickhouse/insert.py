@@ -232,6 +232,8 @@ def main() -> None:
             "enable.partition.eof": True,
             # else librdkafka asks a partition for more only a second after its queue was full
             "fetch.queue.backoff.ms": 10,
+            # so few stay in the CPU's cache
+            "queued.min.messages": 20_000,
             # new topics of the pattern are seen that fast
             "topic.metadata.refresh.interval.ms": 10_000,
         }

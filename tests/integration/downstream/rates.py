@@ -2,7 +2,7 @@
 
     make downstream TICKS=10000000
 
-The tape is written again and again under other sessions, in both versions of the schema, without
+The tape is written again and again, each time later, in both versions of the schema, without
 its repeats; a reader decodes every tick and adds it up. The time is that of the whole program, with
 its start; broker and reader share the machine. A topic that was filled before is used again. What
 was written goes with the containers. Readers come one after the other; one that fails, finds other
@@ -30,6 +30,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from connector import schemas
 from connector.cli.clickhouse import clickhouse_tables
 from connector.cli.downstream import flink_tables, topic_pattern
+from connector.codec.rows import moved
 from connector.kafka.registry import register_schemas
 from connector.kafka.topics import TopicNames
 from connector.settings.models import RegistrySettings
@@ -48,6 +49,10 @@ from tests.integration.downstream.engines import (
 )
 
 PARTITIONS = 3
+SECOND_DAY_MS = market.START_MS + market.DAY_MS - 10_000
+DAY_PART_MS = 5 * 60_000
+"""Longer than what the tape has of a day. Its two days follow one another, again and again, so that
+a minute has no more ticks than a market's."""
 LONGEST_SECONDS = 3600.0
 # the engines are compiled as well as in production, within bounds
 JVM = ("-XX:+UseSerialGC", "-Xmx1g")
@@ -109,7 +114,7 @@ def fill(topics: Topics, at_least: int) -> tuple[Sums, int]:
     expected = {name: value * rounds for name, value in sums_of(decoded).items()}
     held = _held(topics, list(names.all_ticks().values()))
     if held == 0:
-        _write(topics, tape, decoded, rounds)
+        _write(topics, tape, rounds)
     elif held != expected["ticks"]:
         raise SystemExit(f"{topics.prefix} holds {held} ticks, not {expected['ticks']}")
     return expected, sum(len(record.value or b"") for record in tape) * rounds
@@ -136,7 +141,7 @@ def _held(topics: Topics, names: list[str]) -> int:
                 raise
 
 
-def _write(topics: Topics, tape: list[market.Record], decoded: list[dict], rounds: int) -> None:
+def _write(topics: Topics, tape: list[market.Record], rounds: int) -> None:
     producer = Producer(
         {
             "bootstrap.servers": topics.servers, "partitioner": "murmur2_random",
@@ -144,32 +149,20 @@ def _write(topics: Topics, tape: list[market.Record], decoded: list[dict], round
             "queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 500_000,
         }
     )  # fmt: skip
-    parts = []
-    for record, tick in zip(tape, decoded, strict=True):
-        # its last place: a time before it may be the same number
-        before, found, after = (record.value or b"").rpartition(_long(tick["session_id"]))
-        assert found
-        parts.append((record, before, after, tick["session_id"]))
     for number in range(rounds):
-        for record, before, after, session_id in parts:
-            value = before + _long(session_id + number) + after
+        for record in tape:
+            by = number * 2 * DAY_PART_MS
+            if record.timestamp_ms >= SECOND_DAY_MS:
+                by += DAY_PART_MS - market.DAY_MS
+            value, at = moved(record.value or b"", by), record.timestamp_ms + by
             while True:
                 try:
-                    producer.produce(record.topic, value, record.key, timestamp=record.timestamp_ms)
+                    producer.produce(record.topic, value, record.key, timestamp=at)
                     break
                 except BufferError:
                     producer.poll(0.1)
         producer.poll(0)
     assert producer.flush(120) == 0
-
-
-def _long(value: int) -> bytes:
-    """A positive number as Avro writes a long."""
-    value, out = value << 1, bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def _sums_in(printed: str) -> Sums:
@@ -200,7 +193,7 @@ def clickhouse_inserts(topics: Topics, folder: Path) -> Callable[[], Sums]:
 
 def clickhouse_inserts_of_fewer_columns(topics: Topics, folder: Path) -> Callable[[], Sums]:
     """Into one with the columns of the bars and the top of book."""
-    return _inserts(topics, folder, ("best_bid_quantity", "best_ask_quantity"), " --rows 500000")
+    return _inserts(topics, folder, ("best_bid_quantity", "best_ask_quantity"), " --rows 1000000")
 
 
 def _inserts(
