@@ -21,7 +21,7 @@ from connector.embedded.registry import EmbeddedRegistry
 from connector.kafka.topics import TopicNames
 from tests.integration.downstream import market
 from tests.integration.downstream.checksum import agreed, checksum
-from tests.integration.downstream.clickhouse import COUNTS, found
+from tests.integration.downstream.clickhouse import COUNTS, found, of_ticks
 from tests.integration.downstream.conftest import register_ticks
 from tests.support.http_serving import Handler, HttpServing
 from tests.support.processes import ended
@@ -67,9 +67,8 @@ class Served:
         Those of other schemas have no topics here.
         """
         every = clickhouse_tables(self.bootstrap_servers, self.registry_url, prefix=NAMES.prefix)
-        wanted = [part for part in every.split(";\n") if "`ticks" in part or "`bar" in part]
         tables, counts = folder / "tables.sql", folder / "counts.sql"
-        tables.write_text(";\n".join([*wanted, ""]), "utf-8")
+        tables.write_text(of_ticks(every), "utf-8")
         counts.write_text(f"SELECT {COUNTS} FROM ticks FINAL;\n", "utf-8")
         return tables, BARS, counts
 

@@ -20,6 +20,12 @@ COUNTS = ", ".join(
 )
 
 
+def of_ticks(tables: str) -> str:
+    """What of a generated script makes the tables of ticks and bars: of other topics, none."""
+    parts = tables.split(";\n")
+    return ";\n".join([*(part for part in parts if "`ticks" in part or "`bar" in part), ""])
+
+
 def found(bars: Iterable[Mapping[str, Any]], counts: Mapping[str, Any]) -> dict[str, Any]:
     """Of the rows that bars.sql finds, and the one that COUNTS finds."""
     made = [

@@ -37,6 +37,7 @@ from connector.settings.models import RegistrySettings
 from tests.integration.containers import kafka_container, registry_container
 from tests.integration.downstream import market
 from tests.integration.downstream.bars import ticks
+from tests.integration.downstream.clickhouse import of_ticks
 from tests.integration.downstream.conftest import register_ticks
 from tests.integration.downstream.engines import (
     ROOT,
@@ -214,9 +215,8 @@ def _clickhouse_scripts(
     tables = clickhouse_tables(
         topics.servers, topics.registry, prefix=topics.prefix, columns=columns
     )
-    parts = [part for part in tables.split(";\n") if "`ticks" in part or "`bar" in part]
     scripts = folder / "examples/clickhouse"
-    (scripts / "tables.sql").write_text(";\n".join([*parts, ""]))
+    (scripts / "tables.sql").write_text(of_ticks(tables))
     asked = _select(1, BOOKLESS if columns else ())
     asked = asked.replace("depth.buy[1]", "if(depth IS NULL, NULL, depth.buy[1])")
     asked = asked.replace("BIGINT", "Int64").replace(
